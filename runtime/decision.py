@@ -1,0 +1,69 @@
+"""From scores to a decision. Pure: no clock, no I/O. Whatever goes wrong ends in ``uncertain``, never in ``live``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Decision = Literal["live", "spoof", "uncertain"]
+
+STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold with the data, target and confidence it was set by.
+
+    ``threshold``: a pair is live when its score is at or above it. ``band_low``: below it a pair is a spoof;
+    from there up to the threshold the answer is ``uncertain``. The band lies below the threshold only, so
+    widening it never turns anything into ``live``.
+    """
+
+    name: str
+    threshold: float
+    band_low: float
+    target: str
+    measured_on: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.band_low <= self.threshold <= 1 or self.threshold == 0:
+            raise ValueError(
+                f"operating point {self.name!r}: 0 <= band_low <= threshold <= 1 and threshold > 0 must hold, "
+                f"not band_low={self.band_low} threshold={self.threshold}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and the stable codes that explain it."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+
+
+def decide(
+    score: float,
+    stream_scores: Sequence[float],
+    modalities: Sequence[str],
+    point: OperatingPoint,
+    failed_gates: Sequence[str] = (),
+) -> Verdict:
+    """Decide one still pair.
+
+    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof.
+    A score that is no number is ``uncertain`` too, though engines refuse to return one.
+    """
+    if failed_gates:
+        return Verdict("uncertain", tuple(dict.fromkeys(failed_gates)))
+    if not (math.isfinite(score) and 0 <= score <= 1):
+        return Verdict("uncertain", ("score_in_band",))
+    if score >= point.threshold:
+        return Verdict("live", ())
+    if score >= point.band_low:
+        return Verdict("uncertain", ("score_in_band",))
+    reasons = [
+        STREAM_SPOOF[name] for name, value in zip(modalities, stream_scores, strict=True) if value < point.threshold
+    ]
+    return Verdict("spoof", (*reasons, "fused_spoof"))

@@ -1,0 +1,5 @@
+"""Engines: what runs the network."""
+
+from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+
+__all__ = ["Batch", "Engine", "EngineInfo", "InputSpec", "Scores"]

@@ -1,0 +1,168 @@
+"""The one exception tree of the project.
+
+::
+
+    AdsnError
+    ├── InputError            what a caller handed in
+    │   ├── NotAnImage            unsupported or unrecognised file
+    │   ├── TruncatedImage        the file ends before its picture does
+    │   ├── WrongChannels         e.g. a picture with transparency as RGB
+    │   ├── ImageTooLarge         more pixels than allowed, known from the header alone
+    │   ├── InvalidFaceBox        not a box, or not inside the image
+    │   ├── NoFace                no face was found and none was given
+    │   └── InvalidBatch          wrong names, types or shapes for the engine
+    ├── BundleError           a model folder that cannot be trusted
+    │   ├── BundleMissing
+    │   ├── ManifestInvalid
+    │   ├── DigestMismatch
+    │   └── UnsafePath
+    ├── EngineError           the network could not be run
+    │   ├── EngineUnavailable     a package, device or artifact is missing
+    │   ├── GoldenMismatch        this machine does not reproduce the expected scores
+    │   └── InferenceFailed       a run failed or gave something that is no score
+    ├── NotReady              still starting, or no engine
+    ├── Overloaded            the queue is full
+    └── ConfigError           the operator's configuration is wrong
+
+Every error carries a stable ``code`` for programs, a message for people that says what happened
+and what to do next, and whether the same call may succeed later (``retryable``). What an error
+means over HTTP is decided in one table, in the service.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AdsnError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InputError(AdsnError):
+    """The caller's data cannot be used as it is."""
+
+    code = "invalid_input"
+
+
+class NotAnImage(InputError):
+    """The bytes are none of the accepted image formats."""
+
+    code = "not_an_image"
+
+
+class TruncatedImage(InputError):
+    """The file ends before its picture does, or is damaged inside."""
+
+    code = "truncated_image"
+
+
+class WrongChannels(InputError):
+    """The picture has channels or a bit depth that this modality does not take."""
+
+    code = "wrong_channels"
+
+
+class ImageTooLarge(InputError):
+    """The header declares more pixels than the limit; nothing was decoded."""
+
+    code = "image_too_large"
+
+
+class InvalidFaceBox(InputError):
+    """The face box is malformed or does not lie inside its image."""
+
+    code = "invalid_face_box"
+
+
+class NoFace(InputError):
+    """The locator found no face and the caller named none."""
+
+    code = "no_face"
+
+
+class InvalidBatch(InputError):
+    """Names, types or shapes do not fit what the engine takes."""
+
+    code = "invalid_batch"
+
+
+class BundleError(AdsnError):
+    """A model folder that cannot be loaded or trusted."""
+
+    code = "bundle_invalid"
+
+
+class BundleMissing(BundleError):
+    """The folder or one of the files its manifest names is not there."""
+
+    code = "bundle_missing"
+
+
+class ManifestInvalid(BundleError):
+    """manifest.json is not readable, not of a known schema, or contradicts itself."""
+
+    code = "manifest_invalid"
+
+
+class DigestMismatch(BundleError):
+    """A file's size or SHA-256 is not what the manifest says."""
+
+    code = "digest_mismatch"
+
+
+class UnsafePath(BundleError):
+    """A path in the manifest leaves the folder, or leads through a link."""
+
+    code = "unsafe_path"
+
+
+class EngineError(AdsnError):
+    """The network could not be run."""
+
+    code = "engine_error"
+
+
+class EngineUnavailable(EngineError):
+    """A package, a device or an artifact that the engine needs is missing."""
+
+    code = "engine_unavailable"
+
+
+class GoldenMismatch(EngineError):
+    """This machine does not reproduce the scores recorded with the model."""
+
+    code = "golden_mismatch"
+
+
+class InferenceFailed(EngineError):
+    """A run failed, or its result is not a score (NaN, outside 0 to 1)."""
+
+    code = "inference_failed"
+    retryable = True
+
+
+class NotReady(AdsnError):
+    """The engine is still starting."""
+
+    code = "not_ready"
+    retryable = True
+
+
+class Overloaded(AdsnError):
+    """More work is waiting than the queue admits."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class ConfigError(AdsnError):
+    """The operator's configuration is wrong; programs exit with 78 (EX_CONFIG)."""
+
+    code = "config_error"
