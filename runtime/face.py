@@ -45,7 +45,7 @@ class HaarLocator:
             raise EngineUnavailable(
                 f"OpenCV {cv2.__version__} has no cascade classifier. Install opencv-python-headless>=4.10,<5."
             )
-        self._path = str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml")
+        self._path = str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml")
         # A classifier keeps state during a search, so each thread owns one.
         self._local = threading.local()
         self._classifier()
@@ -55,7 +55,9 @@ class HaarLocator:
         if classifier is None:
             classifier = cv2.CascadeClassifier(self._path)
             if classifier.empty():
-                raise EngineUnavailable(f"the cascade file {self._path} cannot be read; reinstall opencv-python-headless.")
+                raise EngineUnavailable(
+                    f"the cascade file {self._path} cannot be read; reinstall opencv-python-headless."
+                )
             self._local.classifier = classifier
         return classifier
 

@@ -112,8 +112,12 @@ def check_scores(scores: Scores, count: int) -> Scores:
             request with an error; it may not reach a threshold, where NaN compares as anything.
     """
     if scores.score.shape != (count,) or scores.stream_scores.shape != (count, 2):
-        raise InferenceFailed(f"the engine returned shapes {scores.score.shape} and {scores.stream_scores.shape} for {count} pairs.")
+        raise InferenceFailed(
+            f"the engine returned shapes {scores.score.shape} and {scores.stream_scores.shape} for {count} pairs."
+        )
     for values in (scores.score, scores.stream_scores):
         if not ((values >= 0) & (values <= 1)).all():
-            raise InferenceFailed("the engine returned a value that is no probability; no decision can be made from it.")
+            raise InferenceFailed(
+                "the engine returned a value that is no probability; no decision can be made from it."
+            )
     return scores

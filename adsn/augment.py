@@ -1,0 +1,81 @@
+"""What a batch goes through before the network: changes that a rig, a room or a fault would make.
+
+Works on uint8 batches and gives uint8 back, because the graph takes what cameras give: an augmentation that a
+camera could not have produced would teach the network about values it never meets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """Probabilities per sample, and strengths. ``drop``: blank one modality; ``dark``: RGB near black."""
+
+    drop: float = 0.1
+    dark: float = 0.1
+    gain: float = 0.25
+    noise: float = 4.0
+    erase: float = 0.2
+
+
+def blank(batch: Tensor, chosen: Tensor) -> Tensor:
+    """Zero the chosen samples of [N, S, S, C]."""
+    return batch * (~chosen).to(batch.dtype)[:, None, None, None]
+
+
+def _rows(n: int, generator: torch.Generator, low: float, high: float) -> Tensor:
+    return (torch.rand(n, generator=generator) * (high - low) + low)[:, None, None, None]
+
+
+def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
+    """Gain, gamma, noise and, for some samples of colour, a scene near black. uint8 [N, S, S, C] → same."""
+    n = len(image)
+    x = image.float() / 255
+    x = x ** _rows(n, generator, 1 - config.gain, 1 + config.gain) * _rows(
+        n, generator, 1 - config.gain, 1 + config.gain
+    )
+    if dark:
+        dim = (torch.rand(n, generator=generator) < config.dark)[:, None, None, None]
+        x = torch.where(dim, x * _rows(n, generator, 0.0, 0.06), x)
+    sigma = _rows(n, generator, 0.0, config.noise / 255)
+    x = x + torch.randn(x.shape, generator=generator) * sigma
+    return (x * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Cover one random rectangle of some samples with a grey value: dirt, a hand, a strap."""
+    image = image.clone()
+    size = image.shape[1]
+    for i in torch.nonzero(torch.rand(len(image), generator=generator) < probability).flatten().tolist():
+        height, width = (torch.randint(size // 10, size // 4, (2,), generator=generator)).tolist()
+        top = int(torch.randint(0, size - height, (1,), generator=generator))
+        left = int(torch.randint(0, size - width, (1,), generator=generator))
+        value = int(torch.randint(0, 256, (1,), generator=generator))
+        image[i, top : top + height, left : left + width] = value
+    return image
+
+
+def augment(
+    first: Tensor,
+    second: Tensor,
+    modalities: tuple[str, str],
+    config: AugmentConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Augment a batch of both modalities → both again, and ``stream_weight`` float32 [N, 2] (0 where blanked)."""
+    n = len(first)
+    flip = torch.rand(n, generator=generator) < 0.5
+    out: list[Tensor] = []
+    for modality, batch in zip(modalities, (first, second), strict=True):
+        batch = torch.where(flip[:, None, None, None], batch.flip(2), batch)
+        if modality != "depth":
+            batch = erase(exposure(batch, config, generator, dark=modality == "rgb"), config.erase, generator)
+        out.append(batch)
+    draw = torch.rand(n, generator=generator)
+    dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1)
+    return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), (~dropped).float()

@@ -1,0 +1,134 @@
+"""Training recipes: TOML files checked on reading, with wrong keys refused by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adsn.augment import AugmentConfig
+from adsn.data import SyntheticSpec
+from adsn.losses import LossWeights
+from adsn.network import NetworkConfig
+from runtime.errors import ConfigError
+from runtime.preprocess import CropRule
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Section(BaseModel):
+    """Base of all tables: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(Section):
+    """``[network]``"""
+
+    modalities: tuple[Literal["rgb", "ir"], Literal["ir", "depth"]] = ("rgb", "ir")
+    width: int = 64
+    maps: int = 4
+    size: int = 112
+
+
+class DataSection(Section):
+    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.data.SyntheticSpec`."""
+
+    family: Literal["A", "B"]
+    subjects: tuple[int, int]
+    bona_fide: int = Field(ge=1)
+    per_attack: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    frames: int = Field(default=1, ge=1)
+
+
+class Data(Section):
+    """``[data]``"""
+
+    train: DataSection
+    dev: DataSection
+
+
+class TrainSection(Section):
+    """``[train]``"""
+
+    seed: int = 0
+    epochs: int = Field(ge=1)
+    batch: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warm_up: float = Field(default=0.1, ge=0, lt=1)
+
+
+class AugmentSection(Section):
+    """``[augment]``: see `adsn.augment.AugmentConfig`."""
+
+    drop: float = Field(default=0.1, ge=0, le=0.5)
+    dark: float = Field(default=0.1, ge=0, le=1)
+    gain: float = Field(default=0.25, ge=0, lt=1)
+    noise: float = Field(default=4.0, ge=0)
+    erase: float = Field(default=0.2, ge=0, le=1)
+
+
+class LossSection(Section):
+    """``[loss]``: see `adsn.losses.LossWeights`."""
+
+    stream: float = Field(default=0.3, ge=0)
+    centre: float = Field(default=0.05, ge=0)
+    overlap: float = Field(default=0.1, ge=0)
+    label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    network: NetworkSection
+    data: Data
+    train: TrainSection
+    augment: AugmentSection = AugmentSection()
+    loss: LossSection = LossSection()
+
+    def network_config(self) -> NetworkConfig:
+        return NetworkConfig(**self.network.model_dump())
+
+    def augment_config(self) -> AugmentConfig:
+        return AugmentConfig(**self.augment.model_dump())
+
+    def loss_weights(self) -> LossWeights:
+        return LossWeights(**self.loss.model_dump())
+
+    def spec(self, part: Literal["train", "dev"]) -> SyntheticSpec:
+        section: DataSection = getattr(self.data, part)
+        rule = CropRule(size=self.network.size)
+        return SyntheticSpec(name=f"{self.name}-{part}", rule=rule, **section.model_dump())
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or has wrong or overlapping entries; names file and key.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text())
+        recipe = Recipe.model_validate(data)
+        recipe.network_config()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such recipe.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{path}: these entries are wrong:\n" + "\n".join(lines)) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: [network] {error}") from error
+    train, dev = recipe.data.train.subjects, recipe.data.dev.subjects
+    if max(train[0], dev[0]) < min(train[1], dev[1]):
+        raise ConfigError(f"{path}: data.train.subjects {train} and data.dev.subjects {dev} share identities.")
+    return recipe

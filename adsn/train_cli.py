@@ -1,0 +1,108 @@
+"""``adsn-train``: train a network from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from platformdirs import user_cache_dir
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from runtime.command import Version, command, run
+
+if TYPE_CHECKING:
+    from adsn.cache import CachedPairs
+    from adsn.data import SyntheticSpec
+
+DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
+
+Recipe = Annotated[Path, typer.Argument(help="Recipe (TOML), e.g. adsn/recipes/rgb-ir.toml.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Folder for checkpoint, record and resume state.")]
+Cache = Annotated[Path, typer.Option(help="Folder for rendered training sets.")]
+Resume = Annotated[bool, typer.Option(help="Continue the run in --out where it stopped.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
+Threads = Annotated[int, typer.Option(help="Processor threads; 0: as many as there are cores.", min=0)]
+
+
+def bars(console: Console) -> Progress:
+    """A progress bar that says how far, how fast and how long still."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int) -> CachedPairs:
+    """The rendered set of ``spec``, with a bar while it renders."""
+    from adsn.cache import open_cache
+    from adsn.data import SyntheticPairs
+
+    task = progress.add_task(f"render {spec.name}", total=len(SyntheticPairs(spec)), note="")
+    pairs = open_cache(spec, cache, workers=workers, tick=lambda n: progress.advance(task, n))
+    progress.update(task, completed=len(pairs))
+    return pairs
+
+
+def train(
+    recipe: Recipe,
+    out: Out = Path("runs/train"),
+    cache: Cache = DEFAULT_CACHE,
+    resume: Resume = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    version: Version = False,
+) -> None:
+    """Train a network from RECIPE; writes checkpoint.safetensors and train.json into --out after every epoch."""
+    import os
+
+    import torch
+
+    from adsn.recipe import read_recipe
+    from adsn.train import STATE_FILE, Trainer, TrainingError
+
+    plan = read_recipe(recipe)
+    if not resume and (out / STATE_FILE).exists():
+        raise TrainingError(f"{out} already holds a run. Continue it with --resume, or choose another --out.")
+    cores = threads or os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    console = Console()
+    with bars(console) as progress:
+        train_set = open_set(plan.spec("train"), cache, progress, cores)
+        dev_set = open_set(plan.spec("dev"), cache, progress, cores)
+        trainer = Trainer(plan, train_set, dev_set, out, device)
+        if resume and not trainer.resume():
+            raise TrainingError(f"{out} holds no run to resume.")
+        first, second = trainer.modalities
+        epoch_bar = progress.add_task("epochs", total=plan.train.epochs, completed=trainer.progress.epoch, note="")
+        step_bar = progress.add_task("batches", total=trainer.steps_per_epoch, note="")
+
+        def report(kind: str, row: dict[str, float]) -> None:
+            if kind == "step":
+                progress.update(step_bar, advance=1, note=f"loss {row['loss']:.4f}")
+                return
+            progress.reset(step_bar)
+            progress.advance(epoch_bar)
+            console.print(
+                f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}  fused {row['fused']:.4f}  "
+                f"stream {row['stream']:.4f}  "
+                f"centre {row['centre']:.3f}  overlap {row['overlap']:.3f}  dev AUC {row['dev_auc']:.5f}  "
+                f"{first} {row[f'dev_auc_{first}']:.4f}  {second} {row[f'dev_auc_{second}']:.4f}  "
+                f"{row['seconds']:.0f} s"
+            )
+
+        trainer.run(report)
+    console.print(f"wrote {out}/checkpoint.safetensors and train.json")
+
+
+def main() -> None:
+    """Console script."""
+    from adsn.checkpoint import CheckpointError
+    from adsn.train import TrainingError
+
+    run(command(train), CheckpointError, TrainingError)

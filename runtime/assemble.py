@@ -1,0 +1,66 @@
+"""From a bundle's folder to a pipeline that may decide."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.bundle import Bundle, Manifest, Role, open_bundle
+from runtime.engines.base import Engine, Precision, ThreadProfile
+from runtime.engines.onnx import OnnxCpuEngine
+from runtime.errors import EngineUnavailable
+from runtime.face import HaarLocator
+from runtime.golden import check_golden, read_golden
+from runtime.pipeline import LivenessPipeline
+
+DEFAULT_NAME = "adsn-rgb-ir"
+MODEL_ROLES: dict[Precision, Role] = {"int8": "model-int8-cpu", "fp32": "model-fp32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline that is ready, and what it was made from."""
+
+    pipeline: LivenessPipeline
+    manifest: Manifest
+    model_sha256: str
+
+
+def default_bundle() -> Path:
+    """The bundle to use when none is named: ``ADSN_BUNDLE``, else the one beside the installed code."""
+    named = os.environ.get("ADSN_BUNDLE")
+    return Path(named) if named else Path(__file__).resolve().parent.parent / "models" / DEFAULT_NAME
+
+
+def open_engine(bundle: Bundle, *, precision: Precision = "int8", profile: ThreadProfile = "latency") -> Engine:
+    """Start the engine of a bundle and let it prove itself on the golden vectors.
+
+    Raises:
+        BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
+    """
+    role = MODEL_ROLES[precision]
+    engine = OnnxCpuEngine(bundle.read(role), precision, profile=profile)
+    expected = [(entry.name, entry.dtype, entry.shape) for entry in bundle.manifest.inputs]
+    if [(spec.name, spec.dtype, spec.shape) for spec in engine.inputs] != expected:
+        raise EngineUnavailable(f"{bundle.folder}: the model's inputs are not those of its manifest; export it again.")
+    check_golden(engine, read_golden(bundle.read("golden")))
+    return engine
+
+
+def open_pipeline(folder: Path, *, precision: Precision = "int8", profile: ThreadProfile = "latency") -> Loaded:
+    """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
+
+    Raises:
+        BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
+    """
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    if manifest.modalities != ("rgb", "ir"):
+        raise EngineUnavailable(
+            f"{folder}: a model for {' and '.join(manifest.modalities)}; this pipeline feeds rgb and ir. "
+            "Name another bundle."
+        )
+    engine = open_engine(bundle, precision=precision, profile=profile)
+    pipeline = LivenessPipeline(engine, HaarLocator(), manifest.rule(), manifest.operating_point(), manifest.modalities)
+    return Loaded(pipeline, manifest, bundle.entry(MODEL_ROLES[precision]).sha256)

@@ -1,0 +1,111 @@
+"""ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runtime.engines.base import (
+    Batch,
+    EngineInfo,
+    InputSpec,
+    Precision,
+    Scores,
+    ThreadProfile,
+    check_batch,
+    check_scores,
+)
+from runtime.errors import EngineUnavailable, InferenceFailed
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+ONNX_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+OUTPUTS = ["score", "stream_scores", "attention"]
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        EngineUnavailable: not installed; says which of the two packages to take.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(
+            "ONNX Runtime is not installed. On a processor: pip install 'adsn[cpu]'. With an NVIDIA GPU: "
+            "pip install 'adsn[gpu]'. Never both: they are the same module."
+        ) from error
+    return onnxruntime
+
+
+class OnnxCpuEngine:
+    """`Engine` on ONNX Runtime's processor backend.
+
+    ``model``: the verified bytes of the model; never a path, because older versions of the library follow
+    external-data references out of the folder when given one.
+    """
+
+    def __init__(
+        self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
+    ) -> None:
+        ort = import_onnxruntime()
+        # "throughput" is one thread per engine and as many engines as cores, made by whoever runs the workers.
+        count = threads or (os.cpu_count() or 1 if profile == "latency" else 1)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = count
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library raises a type of its own for each kind of damage
+            raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the model: {error}") from error
+        self._session: onnxruntime.InferenceSession | None = session
+        self._inputs = tuple(_spec(node) for node in session.get_inputs())
+        missing = sorted(set(OUTPUTS) - {node.name for node in session.get_outputs()})
+        if missing:
+            raise EngineUnavailable(f"the model lacks the outputs {missing}; it is not a model of this project.")
+        self._info = EngineInfo(
+            backend="onnx-cpu",
+            precision=precision,
+            device="cpu",
+            versions={"onnxruntime": ort.__version__},
+            threads=count,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        return self._inputs
+
+    def infer(self, batch: Batch) -> Scores:
+        count = check_batch(batch, self._inputs)
+        session = self._session
+        if session is None:
+            raise InferenceFailed("the engine is closed.")
+        try:
+            score, streams, attention = session.run(OUTPUTS, dict(batch))
+        except Exception as error:  # as above: the library's own types
+            raise InferenceFailed(f"ONNX Runtime failed: {error}") from error
+        return check_scores(Scores(score, streams, attention), count)
+
+    def warm_up(self) -> None:
+        self.infer({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self._inputs})
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _spec(node: Any) -> InputSpec:
+    if node.type not in ONNX_TYPES or len(node.shape) != 4 or not all(isinstance(v, int) for v in node.shape[1:]):
+        raise EngineUnavailable(
+            f"input {node.name!r} has type {node.type} and shape {node.shape}; not a model of this project."
+        )
+    size, width, channels = node.shape[1:]
+    return InputSpec(node.name, ONNX_TYPES[node.type], (size, width, channels))
