@@ -109,6 +109,26 @@ class Recipe(Section):
         return SyntheticSpec(name=f"{self.name}-{part}", rule=rule, **section.model_dump())
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        ConfigError: missing, or no TOML; names the file.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def describe(path: Path, error: ValidationError) -> str:
+    """All wrong entries of a file, one a line, by their dotted key."""
+    lines = [f"  {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()]
+    return f"{path}: these entries are wrong:\n" + "\n".join(lines)
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
@@ -116,16 +136,10 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: the file is missing, is no TOML, or has wrong or overlapping entries; names file and key.
     """
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text())
-        recipe = Recipe.model_validate(data)
+        recipe = Recipe.model_validate(read_toml(path))
         recipe.network_config()
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{path}: these entries are wrong:\n" + "\n".join(lines)) from error
+        raise ConfigError(describe(path, error)) from error
     except ValueError as error:
         raise ConfigError(f"{path}: [network] {error}") from error
     train, dev = recipe.data.train.subjects, recipe.data.dev.subjects

@@ -102,6 +102,7 @@ class Parity(Part):
     """What INT8 changed against FP32 on held-out pairs, as served."""
 
     data: str
+    data_sha256: Sha256
     pairs: int
     max_score_difference: float
     mean_score_difference: float
@@ -125,7 +126,7 @@ class Manifest(Part):
     files: list[FileEntry]
     operating_points: list[OperatingPointEntry] = Field(min_length=1)
     calibration: Calibration | None = None
-    parity: Parity | None = None
+    parity: list[Parity] = []
     training: dict[str, Any] = {}
     tools: dict[str, str] = {}
 

@@ -77,7 +77,8 @@ def check_golden(engine: Engine, golden: Golden) -> float:
     if worst > TOLERANCE[precision]:
         raise GoldenMismatch(
             f"this machine does not reproduce the model's recorded scores: {engine.info.backend} {precision} "
-            f"differs by {worst:.3f}, at most {TOLERANCE[precision]:g} is accepted. It will not be used. On a processor "
-            "without 8-bit dot products use the int8-cpu artifact, which has 7-bit weights; otherwise try precision fp32."
+            f"differs by {worst:.3f}, at most {TOLERANCE[precision]:g} is accepted. It will not be used. "
+            "On a processor without 8-bit dot products use the int8-cpu artifact, which has 7-bit weights; "
+            "otherwise try precision fp32."
         )
     return worst

@@ -1,0 +1,44 @@
+"""Which data an export or an evaluation uses: a TOML file with one table a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from adsn.data import SyntheticSpec
+from adsn.recipe import DataSection, Section, describe, read_toml
+from runtime.errors import ConfigError
+from runtime.preprocess import CropRule
+
+DEFAULT_PLAN = Path(__file__).parent / "recipes" / "evaluation.toml"
+
+
+class DataPlan(Section):
+    """``[calibration]``: activation ranges. ``[dev]``: the threshold. ``[test.NAME]``: what is reported."""
+
+    calibration: DataSection
+    dev: DataSection
+    test: dict[str, DataSection] = Field(min_length=1)
+
+    def spec(self, name: str, section: DataSection, size: int) -> SyntheticSpec:
+        return SyntheticSpec(name=name, rule=CropRule(size=size), **section.model_dump())
+
+
+def read_plan(path: Path) -> DataPlan:
+    """Read and check a plan.
+
+    Raises:
+        ConfigError: missing, no TOML, wrong entries, or a test set that shares identities with another use.
+    """
+    try:
+        plan = DataPlan.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise ConfigError(describe(path, error)) from error
+    for name, test in plan.test.items():
+        for other, section in (("calibration", plan.calibration), ("dev", plan.dev)):
+            if max(test.subjects[0], section.subjects[0]) < min(test.subjects[1], section.subjects[1]):
+                raise ConfigError(
+                    f"{path}: test.{name} and {other} share identities; a test must hold new people only."
+                )
+    return plan

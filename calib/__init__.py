@@ -1,0 +1,1 @@
+"""What is measured once and then trusted: activation ranges, the decision threshold."""

@@ -1,0 +1,15 @@
+"""Errors of the export tool."""
+
+from runtime.errors import AdsnError
+
+
+class ExportError(AdsnError):
+    """The export stopped before anything was replaced; says what to do."""
+
+    code = "export_failed"
+
+
+class ParityError(ExportError):
+    """The quantised model differs too much from the float one."""
+
+    code = "parity_failed"

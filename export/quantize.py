@@ -1,0 +1,87 @@
+"""Float graph + ranges → the int8-cpu artifact: explicit Q/DQ, uint8 activations, 7-bit int8 weights.
+
+7 bits because x86 processors without VNNI add two uint8×int8 products in 16 bits and clip: with 8-bit weights
+the scores are silently wrong there. Measured on such a processor: a largest score change of 0.66 with 8 bits,
+0.03 with 7.
+
+Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float:
+they are under 1 % of the arithmetic, and a quantised gate or head moves every score.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from calib.ranges import Ranges
+from export.errors import ExportError
+
+BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
+OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
+
+
+def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes that run in 8 bits.
+
+    Raises:
+        ExportError: the graph's names are not those of this network's export.
+    """
+    nodes = [n for n in model.graph.node if n.op_type in OPERATORS and BACKBONE.match(n.name)]
+    if sum(n.op_type == "Conv" for n in nodes) < 20:
+        raise ExportError("the graph has no recognisable backbones; export it from a checkpoint of this project.")
+    return nodes
+
+
+def tensors_to_measure(model: bytes) -> list[str]:
+    """Names of the activations whose ranges quantising needs, in graph order."""
+    proto = onnx.load_from_string(model)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    names = (name for node in backbone_nodes(proto) for name in (*node.input, *node.output))
+    return list(dict.fromkeys(name for name in names if name and name not in weights))
+
+
+def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
+    """The int8-cpu artifact of a float graph. ``keep_float``: names of nodes to leave in float.
+
+    Raises:
+        ExportError: a range is missing, or a name in ``keep_float`` is no backbone node.
+    """
+    proto = onnx.load_from_string(model)
+    nodes = [node.name for node in backbone_nodes(proto)]
+    keep = list(keep_float)
+    unknown = sorted(set(keep) - set(nodes))
+    if unknown:
+        raise ExportError(f"no such nodes to keep in float: {unknown}. Known ones begin with: {nodes[:3]}")
+    missing = [name for name in tensors_to_measure(model) if name not in ranges.tensors]
+    if missing:
+        raise ExportError(
+            f"the ranges lack {len(missing)} tensors, {missing[0]!r} first; they belong to another graph."
+        )
+    # Shape inference lets the quantiser see which tensors are float activations.
+    proto = onnx.shape_inference.infer_shapes(proto)
+    table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in ranges.tensors.items()}
+    quantiser = QDQQuantizer(
+        proto,
+        per_channel=True,
+        reduce_range=True,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, table),
+        nodes_to_quantize=[name for name in nodes if name not in keep],
+        nodes_to_exclude=keep,
+        op_types_to_quantize=list(OPERATORS),
+        extra_options={},
+    )
+    quantiser.quantize_model()
+    quantiser.model.topological_sort()
+    result: onnx.ModelProto = quantiser.model.model
+    result.producer_name, result.producer_version = "adsn", ""
+    onnx.checker.check_model(result, full_check=True)
+    data: bytes = result.SerializeToString(deterministic=True)
+    return data

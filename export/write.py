@@ -1,0 +1,94 @@
+"""Writing a bundle so that a good one is never lost: beside, verified by loading and running, then swapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError
+from runtime.assemble import open_engine
+from runtime.bundle import MANIFEST, open_bundle
+
+ROLES = {
+    "checkpoint.safetensors": ("checkpoint", True),
+    "model.onnx": ("model-fp32", False),
+    "model.int8-cpu.onnx": ("model-int8-cpu", True),
+    "ranges.json": ("ranges", True),
+    "golden.npz": ("golden", True),
+}
+"""File name → role and whether the repository ships it."""
+
+
+def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    """Write a whole bundle to ``out``, replacing what is there only after the new one has loaded and run.
+
+    Files that a person keeps in the folder (a model card, say) are carried over.
+
+    Raises:
+        ExportError: the folder cannot be written, or ``out`` holds something that is no bundle.
+        BundleError, EngineError: the new bundle does not load; the old one stays.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise ExportError(f"{out} exists and is no bundle (it has no {MANIFEST}); choose another --out.")
+    entries = [
+        {
+            "role": ROLES[name][0],
+            "path": name,
+            "size": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "shipped": ROLES[name][1],
+        }
+        for name, data in files.items()
+    ]
+    manifest = {**manifest, "files": entries}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise ExportError(f"{out.parent} cannot be written: {error.strerror}. Choose another --out.") from error
+    try:
+        beside.chmod(0o755)
+        for name, data in {**files, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}.items():
+            _write(beside / name, data)
+        bundle = open_bundle(beside)
+        bundle.verify()
+        open_engine(bundle, precision="fp32").close()
+        open_engine(bundle, precision="int8").close()
+        if out.exists():
+            for path in out.iterdir():
+                if path.name not in files and path.name != MANIFEST and path.is_file() and not path.is_symlink():
+                    shutil.copy2(path, beside / path.name)
+        _swap(beside, out)
+    except OSError as error:
+        raise ExportError(
+            f"{out}: writing failed: {error.strerror or error}. The old bundle, if any, is whole."
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put ``new`` in ``out``'s place. Between the two renames the old bundle is whole under ``.NAME.old``."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(new, out)
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
