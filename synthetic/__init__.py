@@ -1,0 +1,7 @@
+"""The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors. NumPy and OpenCV only."""
+
+from synthetic.camera import FAMILIES
+from synthetic.scene import SPECIES, Rendered, render_frame, render_patch
+from synthetic.sheet import contact_sheet
+
+__all__ = ["FAMILIES", "SPECIES", "Rendered", "contact_sheet", "render_frame", "render_patch"]

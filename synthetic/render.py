@@ -1,0 +1,171 @@
+"""From a surface, a pose and lights to linear colour, infrared and depth, without any sensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthetic.physics import flash_falloff
+from synthetic.surface import Array, Surface
+
+PIVOT_MM = 70.0
+"""A head turns about a point this far behind its foremost one."""
+ITERATIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A window on the image plane: ``scale`` pixels a mm at the subject, ``cx``/``cy`` where its origin appears."""
+
+    width: int
+    height: int
+    scale: float
+    cx: float
+    cy: float
+
+    def millimetres(self) -> tuple[Array, Array]:
+        """x [1, w] and y [h, 1] of the pixels in the subject's plane."""
+        x = (np.arange(self.width, dtype=np.float32) - np.float32(self.cx)) / np.float32(self.scale)
+        y = (np.arange(self.height, dtype=np.float32) - np.float32(self.cy)) / np.float32(self.scale)
+        return x[None, :], y[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lights:
+    """``ambient`` and ``lamps`` colour [4] (R, G, B, NIR); lamps with unit directions towards them. ``flash``: the
+    infrared illuminator beside the lens, its irradiance at 500 mm."""
+
+    ambient: Array
+    lamps: tuple[tuple[Array, Array], ...]
+    flash: float
+
+
+@dataclass(slots=True)
+class Layer:
+    """What a view sees of one thing: ``light`` [h, w, 4] linear, ``depth`` mm [h, w], ``alpha`` [h, w]."""
+
+    light: Array
+    depth: Array
+    alpha: Array
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> Array:
+    """Rotation matrix float32 [3, 3] of angles in degrees; x right, y down, z to the camera."""
+    a, b, c = (math.radians(v) for v in (yaw, pitch, roll))
+    ry = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
+    rx = np.array([[1, 0, 0], [0, math.cos(b), -math.sin(b)], [0, math.sin(b), math.cos(b)]])
+    rz = np.array([[math.cos(c), -math.sin(c), 0], [math.sin(c), math.cos(c), 0], [0, 0, 1]])
+    matrix: Array = (rz @ rx @ ry).astype(np.float32)
+    return matrix
+
+
+def unproject(surface: Surface, turn: Array, view: View, pivot: float) -> tuple[Array, Array, Array]:
+    """For every pixel: column and row on the surface's grid, and how far its point stands towards the camera, mm.
+
+    Solves turn · (u, v, z(u, v) + pivot) = (x, y, ·) by fixed-point iteration: z enters only through the turn's small
+    off-axis terms, so four rounds are enough for the angles at which a face is presented.
+    """
+    x, y = view.millimetres()
+    inverse = np.linalg.inv(turn[:2, :2]).astype(np.float32)
+    bx, by = inverse @ turn[:2, 2]
+    u0 = inverse[0, 0] * x + inverse[0, 1] * y
+    v0 = inverse[1, 0] * x + inverse[1, 1] * y
+    per = np.float32(1 / surface.pitch)
+    z = np.full((view.height, view.width), pivot * 0.6, np.float32)
+    column = row = z
+    for _ in range(ITERATIONS):
+        column = (u0 - bx * z - np.float32(surface.x0)) * per
+        row = (v0 - by * z - np.float32(surface.y0)) * per
+        z = cv2.remap(surface.height, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
+            np.float32, copy=False
+        )
+        z += np.float32(pivot)
+    u, v = u0 - bx * z, v0 - by * z
+    towards: Array = turn[2, 0] * u + turn[2, 1] * v + turn[2, 2] * z
+    return column, row, towards
+
+
+def relief_maps(surface: Surface) -> Array:
+    """Normals and openness to the sky [h, w, 4] on the surface's own grid."""
+    h = surface.height
+    dx = cv2.Sobel(h, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * surface.pitch))
+    dy = cv2.Sobel(h, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * surface.pitch))
+    # Hollows see less of the room: nostrils, eye sockets, under the lip.
+    hollow = cv2.GaussianBlur(h, (0, 0), 7 / surface.pitch) - h
+    inverse = 1 / np.sqrt(dx * dx + dy * dy + 1)
+    openness = np.clip(1 - 0.07 * np.maximum(hollow, 0), 0.4, 1)
+    return np.dstack([-dx * inverse, -dy * inverse, inverse, openness]).astype(np.float32, copy=False)
+
+
+def render_surface(
+    surface: Surface, turn: Array, view: View, lights: Lights, distance: float, pivot: float = PIVOT_MM
+) -> Layer:
+    """What the view sees of a surface whose foremost point is ``distance`` mm away."""
+    column, row, towards = unproject(surface, turn, view, pivot)
+
+    def sample(values: Array) -> Array:
+        out: Array = cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        return out
+
+    alpha = sample(surface.alpha)
+    albedo = sample(surface.albedo)
+    shape = sample(relief_maps(surface))
+    openness = shape[:, :, 3]
+    normal = shape[:, :, :3].reshape(-1, 3) @ turn.T
+    depth = np.float32(distance + pivot) - towards
+    lit = lights.ambient * openness[:, :, None]
+    shine = np.zeros_like(albedo)
+    for direction, colour in lights.lamps:
+        lambert = np.maximum(normal @ direction, 0).reshape(alpha.shape)
+        lit += (lambert * openness)[:, :, None] * colour
+        half = direction + np.array([0, 0, 1], np.float32)
+        half /= np.linalg.norm(half)
+        lobe = np.maximum(normal @ half, 0).reshape(alpha.shape) ** np.float32(surface.shine)
+        shine += lobe[:, :, None] * colour
+    facing = np.maximum(normal[:, 2], 0).reshape(alpha.shape)
+    flash = flash_falloff(depth, 500.0) * np.float32(lights.flash)
+    lit[:, :, 3] += flash * facing
+    shine[:, :, 3] += flash * facing ** np.float32(surface.shine * 3)
+    for channels, reach in ((slice(0, 3), surface.diffusion[0]), (slice(3, 4), surface.diffusion[1])):
+        if reach * view.scale > 0.4:
+            part = cv2.GaussianBlur(np.ascontiguousarray(lit[:, :, channels]), (0, 0), reach * view.scale)
+            lit[:, :, channels] = part.reshape(*alpha.shape, -1)
+    light = albedo * lit
+    light[:, :, :3] += shine[:, :, :3] * np.float32(surface.gloss[0])
+    light[:, :, 3] += shine[:, :, 3] * np.float32(surface.gloss[1])
+    if surface.emission is not None:
+        light[:, :, :3] += sample(surface.emission)
+    return Layer(light, depth, alpha)
+
+
+def over(below: Layer, top: Layer) -> Layer:
+    """``top`` before ``below``; depth does not blend, since a pixel's distance is that of one thing or the other."""
+    a = top.alpha[:, :, None]
+    light = below.light + a * (top.light - below.light)
+    nearer = top.alpha > 0.5
+    return Layer(light, np.where(nearer, top.depth, below.depth), np.maximum(below.alpha, top.alpha))
+
+
+def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distance: float) -> Layer:
+    """A plain thing facing the camera: ``albedo`` [4] or [h, w, 4], ``shade`` [h, w] multiplies all light on it."""
+    total = lights.ambient + sum((colour * np.float32(0.5) for _, colour in lights.lamps), np.zeros(4, np.float32))
+    total = total.astype(np.float32)
+    total[3] += lights.flash * (500.0 / distance) ** 2
+    return Layer(
+        (shade[:, :, None] * (albedo * total)).astype(np.float32, copy=False),
+        np.full(alpha.shape, distance, np.float32),
+        alpha,
+    )
+
+
+def vignette_map(view: View, strength: float, whole: tuple[float, float, float]) -> Array:
+    """Fall-off towards the corners [h, w]; ``whole``: centre x, y and half diagonal of the full frame in view pixels."""
+    cx, cy, reach = whole
+    x = (np.arange(view.width, dtype=np.float32) - np.float32(cx)) / np.float32(reach)
+    y = (np.arange(view.height, dtype=np.float32) - np.float32(cy)) / np.float32(reach)
+    out: NDArray[np.float32] = 1 - np.float32(strength) * (np.square(x)[None, :] + np.square(y)[:, None])
+    return np.maximum(out, np.float32(0.2))

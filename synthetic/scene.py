@@ -1,0 +1,367 @@
+"""A presentation: who or what, where, how lit, seen by which cameras; and the pictures it gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthetic.camera import FAMILIES, Camera, draw_camera, expose
+from synthetic.head import Expression, Glasses, head_surface
+from synthetic.identity import Identity, identity_of
+from synthetic.instruments import INSTRUMENTS
+from synthetic.physics import skin_bands, stereo_depth_noise
+from synthetic.render import (
+    PIVOT_MM,
+    Layer,
+    Lights,
+    View,
+    flat_layer,
+    over,
+    render_surface,
+    rotation,
+    vignette_map,
+)
+from synthetic.surface import Array, Surface, noise
+
+BONA_FIDE = "bona_fide"
+SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
+BOX_MM = (0.0, 5.0, 152.0)
+"""Centre and edge of the face box on a life-size head, as OpenCV's frontal cascade (alt2) draws it."""
+PATCH_EXTENT = 1.75
+"""Edge of a patch against the face box."""
+PATCH_SIZES, FRAME_SIZES = (64, 512), (160, 4096)
+DEPTH_LIMIT_MM = 4000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the rig delivers, and what only a simulation knows.
+
+    ``rgb`` uint8 [H, W, 3], RGB order. ``ir`` uint8 [H, W, 1]. ``depth`` float32 [H, W, 1], millimetres, 0 = missing.
+    ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``label`` 1 for
+    bona fide, 0 for an attack. ``conditions``: measured facts of the scene.
+    """
+
+    rgb: NDArray[np.uint8]
+    ir: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    box: tuple[float, float, float, float]
+    ir_box: tuple[float, float, float, float]
+    species: str
+    label: int
+    subject: int
+    presentation: int
+    family: str
+    seed: int
+    conditions: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything that is decided before a picture is taken."""
+
+    who: Identity
+    surface: Surface
+    scale: float
+    flat: bool
+    turn: Array
+    angles: tuple[float, float, float]
+    distance: float
+    centre: tuple[float, float]
+    lights: Lights
+    lux: float
+    camera: Camera
+    place: np.random.Generator
+    sensor: np.random.Generator
+
+
+def compose(seed: int, subject: int, species: str, family: str, presentation: int, frame: int, scale: float) -> Scene:
+    """Decide a presentation. ``scale``: pixels a mm that the pictures will have, which sets the surface's grid."""
+    if species not in SPECIES:
+        raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
+    if family not in FAMILIES:
+        raise ValueError(f"unknown sensor family {family!r}; there are {', '.join(FAMILIES)}")
+    if min(seed, subject, presentation, frame) < 0:
+        raise ValueError("seed, subject, presentation and frame must not be negative")
+    key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation]
+    rng = np.random.default_rng([*key, 0])
+    camera = draw_camera(family, rng)
+    who = identity_of(subject)
+    pitch = min(1.7, max(0.6, 1.0 / scale))
+    flat = species not in (BONA_FIDE, "mask_rigid")
+    angles = tuple(float(rng.normal(0, s)) for s in ((9, 7, 4) if not flat else (9, 9, 4)))
+    distance = float(rng.uniform(360, 820))
+    centre = (float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04)))
+    lights, lux = room(rng)
+    surface, size = presented(species, who, subject, presentation, pitch, rng)
+    # A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike.
+    phase = rng.uniform(0, 2 * math.pi, 4)
+    t = frame / 30
+    sway = [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
+    yaw, pitch_angle, roll = (a + 1.5 * s for a, s in zip(angles, sway, strict=False))
+    limits = (30.0, 25.0, 15.0)
+    yaw, pitch_angle, roll = (max(-m, min(m, a)) for a, m in zip((yaw, pitch_angle, roll), limits, strict=True))
+    return Scene(
+        who=who,
+        surface=surface,
+        scale=size,
+        flat=flat,
+        turn=rotation(yaw, pitch_angle, roll),
+        angles=(yaw, pitch_angle, roll),
+        distance=distance + 4 * sway[3],
+        centre=(centre[0] + 0.004 * sway[0], centre[1] + 0.004 * sway[1]),
+        lights=lights,
+        lux=lux,
+        camera=camera,
+        place=np.random.default_rng([*key, 1]),
+        sensor=np.random.default_rng([*key, 2, frame]),
+    )
+
+
+def presented(
+    species: str, who: Identity, subject: int, presentation: int, pitch: float, rng: np.random.Generator
+) -> tuple[Surface, float]:
+    """What is held or worn before the cameras, and the size of its face against life."""
+    if species != BONA_FIDE:
+        return INSTRUMENTS[species](subject, presentation, pitch, rng)
+    face = Expression(
+        smile=float(max(0, rng.uniform(-0.6, 1))),
+        open_mouth=float(max(0, rng.uniform(-2, 1))),
+        eyes=float(rng.uniform(0.55, 1.1)),
+        gaze=(float(rng.normal(0, 1.6)), float(rng.normal(0, 0.7))),
+    )
+    glasses = None
+    if rng.uniform() < 0.28:
+        tinted = rng.uniform() < 0.2
+        glasses = Glasses(
+            tint=float(rng.uniform(0.5, 0.92) if tinted else 0.0),
+            dark_frame=float(rng.uniform(0.02, 0.3)),
+            thickness=float(rng.uniform(0.8, 3.5)),
+            disc=bool(rng.uniform() < 0.6),
+        )
+    return head_surface(who, face, pitch, rng, glasses), 1.0
+
+
+def room(rng: np.random.Generator) -> tuple[Lights, float]:
+    """Lights of a room, and its illuminance in lux; one presentation in seven is in the dark."""
+    dark = rng.uniform() < 0.15
+    lux = float(
+        np.exp(rng.uniform(math.log(0.2), math.log(4))) if dark else np.exp(rng.uniform(math.log(80), math.log(1500)))
+    )
+    level = lux / 300
+    warm = float(rng.uniform(-1, 1))
+    tint = np.array([1 + 0.16 * warm, 1.0, 1 - 0.22 * warm], np.float32)
+    # Lamps with filaments and the sun are bright in the infrared, LEDs are not.
+    daylight = not dark and rng.uniform() < 0.2
+    nir = float(rng.uniform(0.25, 0.9) if daylight else rng.uniform(0.005, 0.12))
+    share = float(rng.uniform(0.3, 0.75))
+    ambient = np.array([*(tint * np.float32(level * share)), nir * 0.5], np.float32)
+    lamps = []
+    for _ in range(int(rng.integers(1, 3))):
+        direction = np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.15), rng.uniform(0.25, 1)], np.float32)
+        direction /= np.linalg.norm(direction)
+        strength = level * (1 - share) * float(rng.uniform(0.6, 1.6))
+        lamps.append((direction, np.array([*(tint * np.float32(strength)), nir * 0.6], np.float32)))
+    return Lights(ambient, tuple(lamps), flash=float(rng.uniform(0.7, 1.3))), lux
+
+
+def surroundings(scene: Scene, view: View) -> Layer:
+    """Background, the body below a head, and the hand or body behind a held instrument."""
+    rng, who = scene.place, scene.who
+    x, y = view.millimetres()
+    near, shape = scene.distance, (view.height, view.width)
+    wall = np.array([*rng.uniform(0.05, 0.85, 3), rng.uniform(0.15, 0.7)], np.float32)
+    pattern = 1 + rng.uniform(0.05, 0.4) * noise(rng, shape, int(rng.integers(2, 9)))
+    away = scene.distance + float(rng.uniform(300, 2500))
+    ones = np.ones(shape, np.float32)
+    layer = flat_layer(ones, wall, np.clip(pattern, 0.05, 3).astype(np.float32), scene.lights, away)
+    cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
+
+    def add(cover: Array, albedo: Array, shade: Array, behind: float) -> None:
+        nonlocal layer
+        shade = np.broadcast_to(shade, shape)
+        layer = over(layer, flat_layer(np.broadcast_to(cover, shape), albedo, shade, scene.lights, near + behind))
+
+    if scene.flat:
+        # Whoever holds it, half hidden behind.
+        cover = np.clip((230 - np.abs(x + rng.uniform(-80, 80))) / 6, 0, 1) * np.clip(
+            (y + rng.uniform(-40, 60)) / 6, 0, 1
+        )
+        add(cover, cloth, np.float32([[0.7]]), 180)
+        return layer
+    if who.long_hair:
+        cover = np.clip((1 - np.square(x / (who.width + 18)) - np.square((y - 5) / 128)) * 10, 0, 1)
+        add(cover, np.array(who.hair, np.float32), 0.75 + 0.2 * noise(rng, shape, 30), 105)
+    cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
+    add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
+    drop = y - 128 - np.square(np.clip(np.abs(x) - 40, 0, None)) * 0.0016
+    add(np.clip(drop / 4, 0, 1) * np.clip((230 - np.abs(x)) / 4, 0, 1), cloth, np.float32([[0.8]]), 95)
+    return layer
+
+
+def fingers(scene: Scene, view: View, layer: Layer) -> Layer:
+    """Fingers that hold a sheet at its edges, before it."""
+    rng = scene.place
+    half_w = -scene.surface.x0
+    half_h = -scene.surface.y0
+    x, y = view.millimetres()
+    skin = skin_bands(float(rng.choice((0.04, 0.1, 0.2))))
+    for side in (-1, 1):
+        for _ in range(int(rng.integers(0, 3))):
+            cx, cy = side * (half_w - rng.uniform(-8, 14)), rng.uniform(-0.2, 1) * half_h
+            spread = np.square((x - cx) / rng.uniform(20, 30)) + np.square((y - cy) / rng.uniform(8, 11))
+            cover = np.clip((1 - spread) * 4, 0, 1).astype(np.float32)
+            shade = (0.6 + 0.4 * np.clip(1 - spread, 0, 1)).astype(np.float32)
+            layer = over(layer, flat_layer(cover, skin, shade, scene.lights, scene.distance - 8))
+    return layer
+
+
+def face_box(scene: Scene, view: View) -> tuple[float, float, float, float]:
+    """The face's box in a view, x, y, width, height."""
+    cx, cy, edge = (v * scene.scale for v in BOX_MM)
+    pivot = 0.0 if scene.flat else PIVOT_MM
+    x, y, _ = scene.turn @ np.array([cx, cy, pivot], np.float32)
+    side = edge * view.scale
+    return float(view.cx + x * view.scale - side / 2), float(view.cy + y * view.scale - side / 2), side, side
+
+
+def take(
+    scene: Scene, view: View, whole: tuple[float, float, float], sampling: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
+    """Colour, infrared and depth pictures of a view, and the infrared camera's shift in pixels.
+
+    The infrared camera stands beside the other, so it sees the same scene a little to the left: one wider view serves
+    both. ``whole``: see `vignette_map`. ``sampling``: view pixels per camera pixel; a coarser view averages noise away.
+    """
+    camera, rng = scene.camera, scene.sensor
+    shift = round(camera.baseline_mm * view.scale)
+    wide = View(view.width + shift, view.height, view.scale, view.cx, view.cy)
+    layer = surroundings(scene, wide)
+    pivot = 0.0 if scene.flat else PIVOT_MM
+    layer = over(layer, render_surface(scene.surface, scene.turn, wide, scene.lights, scene.distance, pivot))
+    if scene.flat:
+        layer = fingers(scene, wide, layer)
+    colour = np.ascontiguousarray(layer.light[:, : view.width, :3]) * np.array(camera.balance, np.float32)
+    infrared = np.ascontiguousarray(layer.light[:, shift:, 3:])
+    middle = slice(view.height // 4, 3 * view.height // 4), slice(view.width // 4, 3 * view.width // 4)
+    # Automatic exposure looks at the middle; in the dark its gain ends and the picture stays black.
+    rgb_gain = min(camera.rgb_target / max(float(colour[middle].mean()), 1e-6), 5.0)
+    ir_gain = min(camera.ir_target / max(float(infrared[middle].mean()), 1e-6), 6.0)
+    soft = min(1.0, sampling)
+    rgb = expose(
+        colour,
+        gain=rgb_gain,
+        gamma=camera.rgb_gamma,
+        noise=camera.rgb_noise * soft * math.sqrt(max(rgb_gain, 1)),
+        blur=camera.rgb_blur * soft,
+        vignette=vignette_map(view, camera.rgb_vignette, whole),
+        rng=rng,
+    )
+    ir = expose(
+        infrared,
+        gain=ir_gain,
+        gamma=camera.ir_gamma,
+        noise=camera.ir_noise * soft * math.sqrt(max(ir_gain, 1)),
+        blur=camera.ir_blur * soft,
+        vignette=vignette_map(view, camera.ir_vignette, whole),
+        rng=rng,
+    )
+    depth = np.ascontiguousarray(layer.depth[:, shift:])
+    sigma = np.float32(stereo_depth_noise(scene.distance) * soft)
+    depth += rng.standard_normal(depth.shape, dtype=np.float32) * sigma * np.square(depth / np.float32(scene.distance))
+    depth = np.round(depth)
+    # Too far to match, too dark to match, or torn at an edge.
+    jump = np.zeros(depth.shape, bool)
+    jump[:, 1:] = np.abs(np.diff(layer.depth[:, shift:], axis=1)) > 25
+    depth[(depth > DEPTH_LIMIT_MM) | jump] = 0
+    return rgb, ir, depth[:, :, None], shift
+
+
+def render_patch(
+    *, seed: int, subject: int, species: str, family: str = "A", presentation: int = 0, size: int = 160, frame: int = 0
+) -> Rendered:
+    """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
+
+    Raises:
+        ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
+    """
+    if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
+        raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
+    life = size / (PATCH_EXTENT * BOX_MM[2])
+    scene = compose(seed, subject, species, family, presentation, frame, life)
+    scale = life / scene.scale
+    camera_scale = scene.camera.focal_px / scene.distance
+    view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
+    # The patch is a part of a frame of 640×480: its vignette is that of where it lies there.
+    ratio = scale / camera_scale
+    whole = (size / 2 - scene.centre[0] * 640 * ratio, size / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
+    return _finish(scene, view, whole, ratio, species, subject, presentation, family, seed)
+
+
+def render_frame(
+    *,
+    seed: int,
+    subject: int,
+    species: str,
+    family: str = "A",
+    presentation: int = 0,
+    size: tuple[int, int] = (640, 480),
+    frame: int = 0,
+) -> Rendered:
+    """Full pictures of both cameras, ``size`` width and height; consecutive ``frame`` numbers move the subject.
+
+    Raises:
+        ValueError: an unknown species or family, a negative number, or a size outside `FRAME_SIZES`.
+    """
+    if not all(FRAME_SIZES[0] <= v <= FRAME_SIZES[1] for v in size):
+        raise ValueError(f"size must be {FRAME_SIZES[0]} to {FRAME_SIZES[1]} pixels each way, not {size}")
+    width, height = size
+    scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640)
+    scale = scene.camera.focal_px * (width / 640) / scene.distance
+    cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])
+    view = View(width, height, scale, cx, cy)
+    whole = (width / 2, height / 2, math.hypot(width, height) / 2)
+    return _finish(scene, view, whole, 1.0, species, subject, presentation, family, seed)
+
+
+def _finish(
+    scene: Scene,
+    view: View,
+    whole: tuple[float, float, float],
+    sampling: float,
+    species: str,
+    subject: int,
+    presentation: int,
+    family: str,
+    seed: int,
+) -> Rendered:
+    rgb, ir, depth, shift = take(scene, view, whole, sampling)
+    x, y, w, h = face_box(scene, view)
+    yaw, pitch, roll = scene.angles
+    return Rendered(
+        rgb=rgb,
+        ir=ir,
+        depth=depth,
+        box=(x, y, w, h),
+        ir_box=(x - shift, y, w, h),
+        species=species,
+        label=int(species == BONA_FIDE),
+        subject=subject,
+        presentation=presentation,
+        family=family,
+        seed=seed,
+        conditions={
+            "distance_mm": scene.distance,
+            "yaw_deg": yaw,
+            "pitch_deg": pitch,
+            "roll_deg": roll,
+            "melanin": scene.who.melanin,
+            "lux": scene.lux,
+            "rgb_mean": float(rgb.mean()),
+            "ir_mean": float(ir.mean()),
+        },
+    )
