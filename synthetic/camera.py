@@ -133,7 +133,7 @@ def expose(
     signal += rng.standard_normal(signal.shape, dtype=np.float32) * sigma
     np.clip(signal, 0, 1, out=signal)
     if gamma != 1:
-        np.power(signal, np.float32(1 / gamma), out=signal)
+        signal = cv2.pow(signal, 1 / gamma).reshape(signal.shape)
     signal *= 255
     signal += np.float32(0.5)
     return signal.astype(np.uint8)

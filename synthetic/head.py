@@ -41,7 +41,7 @@ class Glasses:
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
     """Height in mm and coverage of the head's outline, both [h, w]."""
     below = np.clip(y / who.chin, 0, 1)
-    half = who.width * (1 - who.jaw * below**1.6)
+    half = who.width * (1 - who.jaw * below**2)
     across, along = np.abs(x) / half, np.where(y < 0, -y / who.crown, y / who.chin)
     reach = np.power(across, 2.3) + np.power(along, 2.4)
     alpha = np.clip((1 - reach) * 14, 0, 1)
@@ -97,9 +97,9 @@ def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: 
     hair = np.array(who.hair, np.float32)
     s = np.float32(strength)
     for side in (-1, 1):
-        at, c = p.ellipse(side * who.eye_x, who.eye_y + 3, who.eye_w + 5, 10, 8)
+        at, c = p.ellipse(side * (who.eye_x - 2), who.eye_y - 1, who.eye_w + 5, 11, 9)
         p.paint(
-            albedo, at, c * s * np.float32(0.35 + 0.3 * who.age), base * np.array([0.72, 0.62, 0.62, 0.9], np.float32)
+            albedo, at, c * s * np.float32(0.6 + 0.3 * who.age), base * np.array([0.60, 0.50, 0.50, 0.82], np.float32)
         )
         # The brow: three strokes that arch.
         for k, (dx, dy) in enumerate(((-0.62, 1.0), (0.0, -1.2), (0.62, 0.2))):
@@ -138,7 +138,7 @@ def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Arra
         dx, dy = p.local(at, cx + gx, cy + gy)
         distance = np.sqrt(np.square(dx) + np.square(dy))
         eye = np.empty((*lid.shape, 4), np.float32)
-        eye[:] = (0.62, 0.58, 0.54, 0.42)
+        eye[:] = (0.44, 0.41, 0.38, 0.34)
         iris = np.clip((6.0 - distance) / 0.9 + 0.5, 0, 1)[:, :, None]
         eye += iris * (np.array([*who.iris, 0.30], np.float32) - eye)
         pupil = np.clip((2.2 - distance) / 0.8 + 0.5, 0, 1)[:, :, None]

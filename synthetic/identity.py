@@ -68,7 +68,7 @@ def identity_of(subject: int) -> Identity:
         width=float(u(66, 78)),
         chin=float(u(84, 102)),
         crown=float(u(112, 128)),
-        jaw=float(u(0.16, 0.36)),
+        jaw=float(u(0.12, 0.28)),
         eye_x=float(u(29, 35)),
         eye_y=float(u(-34, -28)),
         eye_w=float(u(12.5, 16)),

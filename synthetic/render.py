@@ -97,7 +97,7 @@ def relief_maps(surface: Surface) -> Array:
     # Hollows see less of the room: nostrils, eye sockets, under the lip.
     hollow = cv2.GaussianBlur(h, (0, 0), 7 / surface.pitch) - h
     inverse = 1 / np.sqrt(dx * dx + dy * dy + 1)
-    openness = np.clip(1 - 0.07 * np.maximum(hollow, 0), 0.4, 1)
+    openness = np.clip(1 - 0.11 * np.maximum(hollow, 0), 0.3, 1)
     return np.dstack([-dx * inverse, -dy * inverse, inverse, openness]).astype(np.float32, copy=False)
 
 
@@ -112,42 +112,54 @@ def render_surface(
         return out
 
     alpha = sample(surface.alpha)
+    shape = alpha.shape
     albedo = sample(surface.albedo)
-    shape = sample(relief_maps(surface))
-    openness = shape[:, :, 3]
-    normal = shape[:, :, :3].reshape(-1, 3) @ turn.T
+    relief = sample(relief_maps(surface))
+    openness = relief[:, :, 3].reshape(-1)
+    normal = relief[:, :, :3].reshape(-1, 3) @ turn.T
     depth = np.float32(distance + pivot) - towards
-    lit = lights.ambient * openness[:, :, None]
-    shine = np.zeros_like(albedo)
-    for direction, colour in lights.lamps:
-        lambert = np.maximum(normal @ direction, 0).reshape(alpha.shape)
-        lit += (lambert * openness)[:, :, None] * colour
+    # Each source of light gives a map of how much of it arrives; colours mix in one product at the end.
+    arriving = [openness]
+    mirrored = []
+    for direction, _ in lights.lamps:
+        arriving.append(np.maximum(normal @ direction, 0) * openness)
         half = direction + np.array([0, 0, 1], np.float32)
-        half /= np.linalg.norm(half)
-        lobe = np.maximum(normal @ half, 0).reshape(alpha.shape) ** np.float32(surface.shine)
-        shine += lobe[:, :, None] * colour
-    facing = np.maximum(normal[:, 2], 0).reshape(alpha.shape)
+        mirrored.append(_power(normal @ (half / np.linalg.norm(half)), surface.shine))
+    colours = [lights.ambient, *(colour for _, colour in lights.lamps)]
+    lit = (np.stack(arriving, 1) @ np.stack(colours)).reshape(*shape, 4)
+    facing = np.maximum(normal[:, 2], 0).reshape(shape)
     flash = flash_falloff(depth, 500.0) * np.float32(lights.flash)
     lit[:, :, 3] += flash * facing
-    shine[:, :, 3] += flash * facing ** np.float32(surface.shine * 3)
+    gloss = np.array([*[surface.gloss[0]] * 3, surface.gloss[1]], np.float32)
+    shine = (np.stack(mirrored, 1) @ (np.stack(colours[1:]) * gloss)).reshape(*shape, 4)
+    shine[:, :, 3] += flash * _power(facing, surface.shine * 3) * gloss[3]
     for channels, reach in ((slice(0, 3), surface.diffusion[0]), (slice(3, 4), surface.diffusion[1])):
         if reach * view.scale > 0.4:
             part = cv2.GaussianBlur(np.ascontiguousarray(lit[:, :, channels]), (0, 0), reach * view.scale)
-            lit[:, :, channels] = part.reshape(*alpha.shape, -1)
-    light = albedo * lit
-    light[:, :, :3] += shine[:, :, :3] * np.float32(surface.gloss[0])
-    light[:, :, 3] += shine[:, :, 3] * np.float32(surface.gloss[1])
+            lit[:, :, channels] = part.reshape(*shape, -1)
+    light = albedo
+    light *= lit
+    light += shine
     if surface.emission is not None:
         light[:, :, :3] += sample(surface.emission)
     return Layer(light, depth, alpha)
 
 
-def over(below: Layer, top: Layer) -> Layer:
-    """``top`` before ``below``; depth does not blend, since a pixel's distance is that of one thing or the other."""
-    a = top.alpha[:, :, None]
-    light = below.light + a * (top.light - below.light)
-    nearer = top.alpha > 0.5
-    return Layer(light, np.where(nearer, top.depth, below.depth), np.maximum(below.alpha, top.alpha))
+def _power(values: Array, exponent: float) -> Array:
+    """``values`` clipped at zero and raised, by OpenCV: several times as fast as NumPy's, and a third of all time."""
+    out: Array = cv2.pow(np.maximum(values, 0), exponent).reshape(values.shape)
+    return out
+
+
+def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
+    """``top`` before ``below``, which it changes; ``rows``: where ``top`` lies, when it has only those.
+
+    Depth does not blend: a pixel's distance is that of one thing or the other.
+    """
+    light = below.light[rows]
+    light += top.alpha[:, :, None] * (top.light - light)
+    np.copyto(below.depth[rows], top.depth, where=top.alpha > 0.5)
+    return below
 
 
 def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distance: float) -> Layer:

@@ -29,7 +29,7 @@ from synthetic.surface import Array, Surface, noise
 
 BONA_FIDE = "bona_fide"
 SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
-BOX_MM = (0.0, 5.0, 152.0)
+BOX_MM = (0.0, -14.0, 150.0)
 """Centre and edge of the face box on a life-size head, as OpenCV's frontal cascade (alt2) draws it."""
 PATCH_EXTENT = 1.75
 """Edge of a patch against the face box."""
@@ -182,9 +182,13 @@ def surroundings(scene: Scene, view: View) -> Layer:
     cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
 
     def add(cover: Array, albedo: Array, shade: Array, behind: float) -> None:
-        nonlocal layer
-        shade = np.broadcast_to(shade, shape)
-        layer = over(layer, flat_layer(np.broadcast_to(cover, shape), albedo, shade, scene.lights, near + behind))
+        # Most of these cover a few rows at the bottom; nothing is computed for the others.
+        cover = np.broadcast_to(cover, shape).astype(np.float32)
+        touched = np.flatnonzero(cover.any(axis=1))
+        if touched.size:
+            rows = slice(int(touched[0]), int(touched[-1]) + 1)
+            shade = np.broadcast_to(shade, shape)[rows]
+            over(layer, flat_layer(cover[rows], albedo, shade, scene.lights, near + behind), rows)
 
     if scene.flat:
         # Whoever holds it, half hidden behind.
@@ -216,7 +220,7 @@ def fingers(scene: Scene, view: View, layer: Layer) -> Layer:
             spread = np.square((x - cx) / rng.uniform(20, 30)) + np.square((y - cy) / rng.uniform(8, 11))
             cover = np.clip((1 - spread) * 4, 0, 1).astype(np.float32)
             shade = (0.6 + 0.4 * np.clip(1 - spread, 0, 1)).astype(np.float32)
-            layer = over(layer, flat_layer(cover, skin, shade, scene.lights, scene.distance - 8))
+            over(layer, flat_layer(cover, skin, shade, scene.lights, scene.distance - 8))
     return layer
 
 
@@ -247,8 +251,9 @@ def take(
         layer = fingers(scene, wide, layer)
     colour = np.ascontiguousarray(layer.light[:, : view.width, :3]) * np.array(camera.balance, np.float32)
     infrared = np.ascontiguousarray(layer.light[:, shift:, 3:])
-    middle = slice(view.height // 4, 3 * view.height // 4), slice(view.width // 4, 3 * view.width // 4)
-    # Automatic exposure looks at the middle; in the dark its gain ends and the picture stays black.
+    x, y, w, h = face_box(scene, view)
+    middle = slice(max(int(y), 0), max(int(y + h), 1)), slice(max(int(x), 0), max(int(x + w), 1))
+    # Automatic exposure looks at the face; in the dark its gain ends and the picture stays black.
     rgb_gain = min(camera.rgb_target / max(float(colour[middle].mean()), 1e-6), 5.0)
     ir_gain = min(camera.ir_target / max(float(infrared[middle].mean()), 1e-6), 6.0)
     soft = min(1.0, sampling)
@@ -282,7 +287,7 @@ def take(
 
 
 def render_patch(
-    *, seed: int, subject: int, species: str, family: str = "A", presentation: int = 0, size: int = 160, frame: int = 0
+    *, seed: int, subject: int, species: str, family: str = "A", presentation: int = 0, size: int = 144, frame: int = 0
 ) -> Rendered:
     """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
 

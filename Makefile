@@ -1,0 +1,75 @@
+# Two commands do all set-up on a fresh machine with Python 3.10 or later and make:
+#
+#   make serve    the service on the processor, with the shipped INT8 model; prints the URL
+#   make test     linters, types, import rules and the whole test suite
+#
+# What can be overridden:
+#   PYTHON=python3.12          the interpreter that makes the environment
+#   VENV=/somewhere            where the environment is made
+#   TORCH=torch==2.13.0        the torch to install for `make test`. Where the package index's default build is one for
+#                              CUDA, name a CPU build (TORCH=torch==2.13.0+cpu) and its index in PIP_ARGS.
+#   PIP_ARGS="--index-url URL" arguments for every pip install; pip's own variables (PIP_INDEX_URL, PIP_FIND_LINKS) work too
+#   PORT=8000                  the port of `make serve`
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+PORT ?= 8000
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+.PHONY: help serve test check lint types imports unit export train bench clean
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps, so that an unchanged pyproject.toml installs nothing twice.
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	@echo "installing what serving needs into $(VENV)"
+	@$(PIP) -e '.[cpu]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "installing what developing needs into $(VENV)"
+	@$(PIP) '$(TORCH)'
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.serve
+
+serve: $(VENV)/.serve
+	@$(BIN)/adsn-serve --port $(PORT)
+
+test: check unit
+
+check: lint types imports
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+# What the shipped weights and bundle were made with.
+train: $(VENV)/.dev
+	$(BIN)/adsn-train adsn/recipes/rgb-ir.toml --out runs/rgb-ir
+
+export: $(VENV)/.dev
+	$(BIN)/adsn-export runs/rgb-ir/checkpoint.safetensors --int8 --out models/adsn-rgb-ir
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/service.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,88 @@
+"""``adsn-calib``: what is measured once and then trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+
+from calib.threshold import operating_point
+from runtime.bundle import MANIFEST, open_bundle
+from runtime.command import group, run
+from runtime.errors import ConfigError, InputError
+
+app = group("Calibrate a bundle. This version sets the decision threshold.")
+
+
+class Presentations(BaseModel):
+    """Scores of a set's presentations, as adsn-eval --out writes them."""
+
+    model_config = ConfigDict(extra="ignore")
+    species: list[str]
+    score: list[float] = Field(min_length=1)
+
+
+class ScoredSet(BaseModel):
+    """One set of an adsn-eval file."""
+
+    model_config = ConfigDict(extra="ignore")
+    set: str
+    presentations: Presentations
+
+
+class EvaluationFile(BaseModel):
+    """What adsn-eval --out writes, as far as it is needed here."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: str
+    sets: list[ScoredSet] = Field(min_length=1, max_length=1)
+
+
+Scores = Annotated[Path, typer.Argument(help="Scores of one development set: adsn-eval BUNDLE --dev --out FILE.", show_default=False)]
+BundleFolder = Annotated[Path, typer.Argument(help="The bundle whose manifest gets the threshold.", show_default=False)]
+MaxBpcer = Annotated[float, typer.Option(help="Share of bona fide presentations that may be refused.", min=1e-6, max=0.5)]
+BandBpcer = Annotated[float, typer.Option(help="Share that may score below the uncertain band.", min=0, max=0.5)]
+
+
+@app.command()
+def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, band_bpcer: BandBpcer = 0.002) -> None:
+    """Set BUNDLE's operating point from development scores: the strictest threshold within --max-bpcer."""
+    try:
+        evaluation = EvaluationFile.model_validate_json(scores.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{scores}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
+    except ValidationError as error:
+        raise InputError(f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {error}") from error
+    scored = evaluation.sets[0]
+    if len(scored.presentations.species) != len(scored.presentations.score):
+        raise InputError(f"{scores}: as many species as scores are needed.")
+    opened = open_bundle(bundle)
+    expected = f"{opened.manifest.name} {opened.manifest.version} "
+    if not evaluation.model.startswith(expected):
+        raise ConfigError(f"{scores} holds scores of {evaluation.model!r}; this bundle is {expected.strip()!r}.")
+    point = operating_point(
+        scored.presentations.score,
+        scored.presentations.species,
+        measured_on=f"{scored.set}, {evaluation.model}",
+        max_bpcer=max_bpcer,
+        band_bpcer=band_bpcer,
+    )
+    others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
+    manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
+    beside = bundle / f".{MANIFEST}.writing"
+    beside.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
+    os.replace(beside, bundle / MANIFEST)
+    Console().print(
+        f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: BPCER {point.bpcer.errors}/{point.bpcer.trials} "
+        "on the development set. Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
+    )
+
+
+def main() -> None:
+    """Console script."""
+    run(app)

@@ -1,0 +1,128 @@
+"""``adsn-doctor``: what works on this machine, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from runtime.assemble import default_bundle, open_engine
+from runtime.bundle import Bundle, open_bundle
+from runtime.command import FAILURE, Version, command, run
+from runtime.engines.onnx import import_onnxruntime
+from runtime.errors import AdsnError
+from runtime.face import HaarLocator
+
+Level = Literal["ok", "warn", "fail"]
+MARKS = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    subject: str
+    detail: str
+
+
+def interpreter() -> Finding:
+    version = platform.python_version()
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        return Finding("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
+    return Finding("ok", "interpreter", f"Python {version} on {platform.machine()}")
+
+
+def eight_bit_arithmetic() -> Finding:
+    """Whether this processor adds 8-bit products without clipping."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return Finding("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return Finding("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
+    if "avx512_vnni" in flags or "avx_vnni" in flags:
+        return Finding("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
+    return Finding("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
+
+
+def onnx_runtime() -> Finding:
+    try:
+        return Finding("ok", "ONNX Runtime", f"{import_onnxruntime().__version__}, telemetry off")
+    except AdsnError as error:
+        return Finding("fail", "ONNX Runtime", str(error))
+
+
+def optional_packages() -> list[Finding]:
+    found = []
+    for module, extra in (("tensorrt", "tensorrt"), ("torch", "train")):
+        present = importlib.util.find_spec(module) is not None
+        detail = (
+            "installed" if present else f"not installed; serving needs none. To get it: pip install 'adsn[{extra}]'"
+        )
+        found.append(Finding("ok", module, detail))
+    return found
+
+
+def face_locator() -> Finding:
+    try:
+        HaarLocator()
+    except AdsnError as error:
+        return Finding("fail", "face locator", str(error))
+    return Finding("ok", "face locator", "Haar cascade of OpenCV")
+
+
+def bundle_files(folder: Path) -> tuple[Finding, Bundle | None]:
+    try:
+        bundle = open_bundle(folder)
+        bundle.verify()
+    except AdsnError as error:
+        return Finding("fail", "bundle", str(error)), None
+    manifest = bundle.manifest
+    return Finding("ok", "bundle", f"{manifest.name} {manifest.version} in {folder}, digests verified"), bundle
+
+
+def golden_vectors(bundle: Bundle) -> Finding:
+    try:
+        engine = open_engine(bundle)
+    except AdsnError as error:
+        return Finding("fail", "INT8 engine", str(error))
+    engine.close()
+    return Finding("ok", "INT8 engine", f"{engine.info.backend} reproduces the golden vectors")
+
+
+def examine(folder: Path) -> list[Finding]:
+    """All findings, in the order in which one would fix them."""
+    single: list[Callable[[], Finding]] = [interpreter, eight_bit_arithmetic, onnx_runtime, face_locator]
+    findings = [check() for check in single] + optional_packages()
+    finding, bundle = bundle_files(folder)
+    findings.append(finding)
+    if bundle is not None:
+        findings.append(golden_vectors(bundle))
+    return findings
+
+
+BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
+
+
+def doctor(bundle: BundleFolder = None, version: Version = False) -> None:
+    """Check interpreter, packages, engine and bundle; exit code 1 when something fails."""
+    findings = examine(bundle or default_bundle())
+    console = Console(soft_wrap=True, highlight=False)
+    for finding in findings:
+        console.print(f"{MARKS[finding.level]} {finding.subject}: ", end="")
+        console.print(finding.detail, markup=False)
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(FAILURE)
+
+
+def main() -> None:
+    """Console script."""
+    run(command(doctor))
