@@ -10,16 +10,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Probabilities per sample, and strengths. ``drop``: blank one modality; ``dark``: RGB near black."""
+    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``) and strengths
+    (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
+
+    Wider than any one camera's range on purpose: the network must not learn a camera's tone curve or sharpness."""
 
     drop: float = 0.1
     dark: float = 0.1
-    gain: float = 0.25
-    noise: float = 4.0
+    gain: float = 0.4
+    noise: float = 8.0
+    blur: float = 0.4
+    tint: float = 0.2
     erase: float = 0.2
 
 
@@ -32,13 +38,24 @@ def _rows(n: int, generator: torch.Generator, low: float, high: float) -> Tensor
     return (torch.rand(n, generator=generator) * (high - low) + low)[:, None, None, None]
 
 
+def _soften(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Blend some samples of [N, S, S, C] with their 3×3 mean: another lens, or a subject that moved."""
+    mean = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1, count_include_pad=False).permute(0, 2, 3, 1)
+    amount = _rows(len(x), generator, 0.0, 1.0)
+    chosen = (torch.rand(len(x), generator=generator) < probability)[:, None, None, None]
+    return torch.where(chosen, x + amount * (mean - x), x)
+
+
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
-    """Gain, gamma, noise and, for some samples of colour, a scene near black. uint8 [N, S, S, C] → same."""
+    """Sharpness, gamma, gain, tint, noise and, for some samples of colour, a scene near black. uint8 [N, S, S, C] → same."""
     n = len(image)
     x = image.float() / 255
+    x = _soften(x, config.blur, generator)
     x = x ** _rows(n, generator, 1 - config.gain, 1 + config.gain) * _rows(
         n, generator, 1 - config.gain, 1 + config.gain
     )
+    if image.shape[3] == 3:
+        x = x * (1 + (torch.rand(n, 1, 1, 3, generator=generator) * 2 - 1) * config.tint)
     if dark:
         dim = (torch.rand(n, generator=generator) < config.dark)[:, None, None, None]
         x = torch.where(dim, x * _rows(n, generator, 0.0, 0.06), x)

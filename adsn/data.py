@@ -129,7 +129,7 @@ class SyntheticPairs:
         # The detector is wrong in the same way for both crops, the registration for one of them.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
-        crops = {
+        crops: dict[str, NDArray[Any]] = {
             "rgb": crop(rendered.rgb, jittered(rendered.box, shift, scale), spec.rule),
             "ir": crop(rendered.ir, jittered(rendered.ir_box, shift + offset, scale), spec.rule),
             "depth": crop(rendered.depth, jittered(rendered.ir_box, shift + offset, scale), spec.rule),

@@ -19,10 +19,14 @@ from runtime.errors import ConfigError
 Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
 Data = Annotated[Path | None, typer.Option(help="Plan (TOML) with the test sets; default: the shipped one.")]
 Precision = Annotated[str, typer.Option(help="int8 or fp32, for a bundle.")]
-Threshold = Annotated[float | None, typer.Option(help="Threshold; default: the bundle's operating point.", min=0, max=1)]
+Threshold = Annotated[
+    float | None, typer.Option(help="Threshold; default: the bundle's operating point.", min=0, max=1)
+]
 Out = Annotated[Path | None, typer.Option(help="Write the figures and every presentation's score here (JSON).")]
 Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
-WithDev = Annotated[bool, typer.Option("--dev", help="Score the plan's dev set, to set a threshold on it, not the tests.")]
+WithDev = Annotated[
+    bool, typer.Option("--dev", help="Score the plan's dev set, to set a threshold on it, not the tests.")
+]
 
 
 def evaluate(
@@ -73,7 +77,11 @@ def evaluate(
             results.append(scored)
     figures = [report_json(scored, threshold) for scored in results]
     for scored, row in zip(results, figures, strict=True):
-        show(console, f"{what} on {scored.name}, threshold {threshold:.4f}, AUC {row['auc']:.5f}", scored.report(threshold))
+        show(
+            console,
+            f"{what} on {scored.name}, threshold {threshold:.4f}, AUC {row['auc']:.5f}",
+            scored.report(threshold),
+        )
     if out:
         for row, scored in zip(figures, results, strict=True):
             values, species = scored.presentations_of()

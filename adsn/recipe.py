@@ -70,8 +70,10 @@ class AugmentSection(Section):
 
     drop: float = Field(default=0.1, ge=0, le=0.5)
     dark: float = Field(default=0.1, ge=0, le=1)
-    gain: float = Field(default=0.25, ge=0, lt=1)
-    noise: float = Field(default=4.0, ge=0)
+    gain: float = Field(default=0.4, ge=0, lt=1)
+    noise: float = Field(default=8.0, ge=0)
+    blur: float = Field(default=0.4, ge=0, le=1)
+    tint: float = Field(default=0.2, ge=0, lt=1)
     erase: float = Field(default=0.2, ge=0, le=1)
 
 

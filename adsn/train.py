@@ -159,8 +159,8 @@ class Trainer:
         first, second = (pairs.arrays[m] for m in self.modalities)
         rows = []
         for start in range(0, len(pairs), batch):
-            a = torch.from_numpy(np.ascontiguousarray(first[start : start + batch])).to(self.device)
-            b = torch.from_numpy(np.ascontiguousarray(second[start : start + batch])).to(self.device)
+            # Copied, because torch wants arrays it may write to and the file is mapped for reading.
+            a, b = (torch.from_numpy(np.array(x[start : start + batch])).to(self.device) for x in (first, second))
             score, streams, _ = self.network(a, b)
             rows.append(torch.cat([score[:, None], streams], 1).cpu().numpy())
         scores, label = np.concatenate(rows), pairs.labels()

@@ -43,9 +43,13 @@ class EvaluationFile(BaseModel):
     sets: list[ScoredSet] = Field(min_length=1, max_length=1)
 
 
-Scores = Annotated[Path, typer.Argument(help="Scores of one development set: adsn-eval BUNDLE --dev --out FILE.", show_default=False)]
+Scores = Annotated[
+    Path, typer.Argument(help="Scores of one development set: adsn-eval BUNDLE --dev --out FILE.", show_default=False)
+]
 BundleFolder = Annotated[Path, typer.Argument(help="The bundle whose manifest gets the threshold.", show_default=False)]
-MaxBpcer = Annotated[float, typer.Option(help="Share of bona fide presentations that may be refused.", min=1e-6, max=0.5)]
+MaxBpcer = Annotated[
+    float, typer.Option(help="Share of bona fide presentations that may be refused.", min=1e-6, max=0.5)
+]
 BandBpcer = Annotated[float, typer.Option(help="Share that may score below the uncertain band.", min=0, max=0.5)]
 
 
@@ -57,7 +61,9 @@ def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, 
     except FileNotFoundError as error:
         raise InputError(f"{scores}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
     except ValidationError as error:
-        raise InputError(f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {error}") from error
+        raise InputError(
+            f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {error}"
+        ) from error
     scored = evaluation.sets[0]
     if len(scored.presentations.species) != len(scored.presentations.score):
         raise InputError(f"{scores}: as many species as scores are needed.")
@@ -78,8 +84,9 @@ def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, 
     beside.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
     os.replace(beside, bundle / MANIFEST)
     Console().print(
-        f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: BPCER {point.bpcer.errors}/{point.bpcer.trials} "
-        "on the development set. Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
+        f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
+        f"BPCER {point.bpcer.errors}/{point.bpcer.trials} on the development set.\n"
+        "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
 
 

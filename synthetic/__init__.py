@@ -1,4 +1,4 @@
-"""The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors. NumPy and OpenCV only."""
+"""The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors."""
 
 from synthetic.camera import FAMILIES
 from synthetic.scene import SPECIES, Rendered, render_frame, render_patch

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.surface import Array
+from synthetic.surface import Array, float32
 
 FAMILIES = ("A", "B")
 Range = tuple[float, float]
@@ -121,19 +121,18 @@ def expose(
     vignette: Array,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Linear light [H, W, C] → 8-bit picture [H, W, C]: lens blur and vignetting, gain, shot and read noise, tone curve.
+    """Linear light [H, W, C] → 8-bit picture [H, W, C]: lens blur, vignetting, gain, shot and read noise, tone curve.
 
     ``noise``: read noise in 8-bit steps after the tone curve at mid grey; it grows with the square root of the gain.
     """
     if blur > 0.25:
-        light = cv2.GaussianBlur(light, (0, 0), blur).reshape(light.shape)
+        light = float32(cv2.GaussianBlur(light, (0, 0), blur)).reshape(light.shape)
     signal = light * (vignette[:, :, None] * np.float32(gain))
-    # The same normal field serves for shot and read noise; a byte table of it would repeat visibly.
     sigma = np.sqrt(np.clip(signal, 0, 1) * np.float32((noise / 255) ** 2) + np.float32((noise / 400) ** 2))
     signal += rng.standard_normal(signal.shape, dtype=np.float32) * sigma
     np.clip(signal, 0, 1, out=signal)
     if gamma != 1:
-        signal = cv2.pow(signal, 1 / gamma).reshape(signal.shape)
+        signal = float32(cv2.pow(signal, 1 / gamma)).reshape(signal.shape)
     signal *= 255
     signal += np.float32(0.5)
     return signal.astype(np.uint8)

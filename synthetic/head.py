@@ -87,7 +87,8 @@ def skin(who: Identity, x: Array, y: Array) -> Array:
         cx, cy = rng.normal(0, 34), rng.normal(0, 22)
         at, coverage = p.ellipse(float(cx), float(cy), 1.2, 1.1, 1.2)
         p.paint(paint, at, coverage * np.float32(0.6), base * np.array([0.65, 0.55, 0.5, 0.93], np.float32))
-    return paint.astype(np.float32)
+    result: Array = paint.astype(np.float32)
+    return result
 
 
 def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float = 1.0) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from synthetic.head import Expression, head_surface, paint_eyes, paint_features, relief, skin
+from synthetic.head import EXTENT, Expression, head_surface, paint_eyes, paint_features, relief, skin
 from synthetic.identity import Identity, identity_of
 from synthetic.physics import dye_print_nir, screen_nir, skin_bands, toner_print_nir
 from synthetic.render import Lights, View, flat_layer, over, render_surface, rotation
-from synthetic.surface import Array, Surface, grid, noise
+from synthetic.surface import Array, Surface, float32, grid, noise
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
 """What of a person a stolen picture shows."""
@@ -70,7 +70,7 @@ def sheet(
     per = picture.shape[1] / (PICTURE_MM[1] - PICTURE_MM[0])
     columns = np.broadcast_to((x / scale - PICTURE_MM[0]) * per, (y.shape[0], x.shape[1])).astype(np.float32)
     rows = np.broadcast_to((y / scale - PICTURE_MM[2]) * per, columns.shape).astype(np.float32)
-    lying: Array = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lying = float32(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     across = x * np.float32(np.cos(axis)) + y * np.float32(np.sin(axis))
     height = (-curl * np.square(across)).astype(np.float32)
     surface = Surface(
@@ -169,11 +169,10 @@ def mask_rigid(subject: int, presentation: int, pitch: float, rng: np.random.Gen
     wearer: Identity = identity_of(int(rng.integers(1 << 20)) + (1 << 20))
     face = Expression(smile=float(rng.uniform(0, 0.6)), eyes=float(rng.uniform(0.6, 1.1)))
     surface = head_surface(wearer, face, pitch, rng)
-    x, y = grid(surface.x0, surface.x0 + surface.pitch * surface.alpha.shape[1] - 1e-3, surface.y0, surface.y0
-                + surface.pitch * surface.alpha.shape[0] - 1e-3, pitch)  # fmt: skip
+    x, y = grid(*EXTENT, pitch)
     height, _ = relief(who, Expression(smile=face.smile), x, y)
     # Casting and printing round off fine relief.
-    height = cv2.GaussianBlur(height, (0, 0), float(rng.uniform(1.5, 4)) / pitch)
+    height = float32(cv2.GaussianBlur(height, (0, 0), float(rng.uniform(1.5, 4)) / pitch))
     true = skin(who, x, y)
     base = skin_bands(who.melanin)
     even = np.float32(rng.uniform(0.3, 0.9))

@@ -23,7 +23,7 @@ DERMIS = {460.0: 0.36, 540.0: 0.42, 610.0: 0.62, 850.0: 0.66, 940.0: 0.60}
 
 def melanosome_absorption(wavelength_nm: float) -> float:
     """Absorption coefficient of a melanosome, 1/mm: 6.6e11 · λ^-3.33 per cm (Jacques, "Skin optics summary", 1998)."""
-    return 6.6e11 * wavelength_nm**-3.33 / 10
+    return 6.6e11 * math.pow(wavelength_nm, -3.33) / 10
 
 
 def baseline_absorption(wavelength_nm: float) -> float:
@@ -50,7 +50,8 @@ def skin_bands(melanosome_fraction: float) -> Array:
 
 def flash_falloff(distance_mm: Array, reference_mm: float) -> Array:
     """Irradiance of a small lamp relative to that at ``reference_mm``: the inverse-square law."""
-    return np.square(reference_mm / distance_mm, dtype=np.float32)
+    falloff: Array = np.square(reference_mm / distance_mm, dtype=np.float32)
+    return falloff
 
 
 def stereo_depth_noise(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.physics import flash_falloff
-from synthetic.surface import Array, Surface
+from synthetic.surface import Array, Surface, float32
 
 PIVOT_MM = 70.0
 """A head turns about a point this far behind its foremost one."""
@@ -80,9 +80,7 @@ def unproject(surface: Surface, turn: Array, view: View, pivot: float) -> tuple[
     for _ in range(ITERATIONS):
         column = (u0 - bx * z - np.float32(surface.x0)) * per
         row = (v0 - by * z - np.float32(surface.y0)) * per
-        z = cv2.remap(surface.height, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
-            np.float32, copy=False
-        )
+        z = float32(cv2.remap(surface.height, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         z += np.float32(pivot)
     u, v = u0 - bx * z, v0 - by * z
     towards: Array = turn[2, 0] * u + turn[2, 1] * v + turn[2, 2] * z
@@ -108,8 +106,8 @@ def render_surface(
     column, row, towards = unproject(surface, turn, view, pivot)
 
     def sample(values: Array) -> Array:
-        out: Array = cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        return out
+        edge = cv2.BORDER_CONSTANT
+        return float32(cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=edge, borderValue=0))
 
     alpha = sample(surface.alpha)
     shape = alpha.shape
@@ -147,8 +145,7 @@ def render_surface(
 
 def _power(values: Array, exponent: float) -> Array:
     """``values`` clipped at zero and raised, by OpenCV: several times as fast as NumPy's, and a third of all time."""
-    out: Array = cv2.pow(np.maximum(values, 0), exponent).reshape(values.shape)
-    return out
+    return float32(cv2.pow(np.maximum(values, 0), exponent)).reshape(values.shape)
 
 
 def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
@@ -175,7 +172,8 @@ def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distan
 
 
 def vignette_map(view: View, strength: float, whole: tuple[float, float, float]) -> Array:
-    """Fall-off towards the corners [h, w]; ``whole``: centre x, y and half diagonal of the full frame in view pixels."""
+    """Fall-off towards the corners [h, w]; ``whole``: centre x, y and half diagonal of the full frame,
+    in view pixels."""
     cx, cy, reach = whole
     x = (np.arange(view.width, dtype=np.float32) - np.float32(cx)) / np.float32(reach)
     y = (np.arange(view.height, dtype=np.float32) - np.float32(cy)) / np.float32(reach)

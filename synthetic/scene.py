@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,8 @@ class Rendered:
     """What the rig delivers, and what only a simulation knows.
 
     ``rgb`` uint8 [H, W, 3], RGB order. ``ir`` uint8 [H, W, 1]. ``depth`` float32 [H, W, 1], millimetres, 0 = missing.
-    ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``label`` 1 for
-    bona fide, 0 for an attack. ``conditions``: measured facts of the scene.
+    ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``label`` 1
+    for bona fide, 0 for an attack. ``conditions``: measured facts of the scene.
     """
 
     rgb: NDArray[np.uint8]
@@ -181,21 +182,21 @@ def surroundings(scene: Scene, view: View) -> Layer:
     layer = flat_layer(ones, wall, np.clip(pattern, 0.05, 3).astype(np.float32), scene.lights, away)
     cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
 
-    def add(cover: Array, albedo: Array, shade: Array, behind: float) -> None:
+    def add(cover: NDArray[Any], albedo: Array, shade: NDArray[Any] | float, behind: float) -> None:
         # Most of these cover a few rows at the bottom; nothing is computed for the others.
         cover = np.broadcast_to(cover, shape).astype(np.float32)
         touched = np.flatnonzero(cover.any(axis=1))
         if touched.size:
             rows = slice(int(touched[0]), int(touched[-1]) + 1)
-            shade = np.broadcast_to(shade, shape)[rows]
-            over(layer, flat_layer(cover[rows], albedo, shade, scene.lights, near + behind), rows)
+            part = np.broadcast_to(np.float32(shade), shape)[rows]
+            over(layer, flat_layer(cover[rows], albedo, part, scene.lights, near + behind), rows)
 
     if scene.flat:
         # Whoever holds it, half hidden behind.
         cover = np.clip((230 - np.abs(x + rng.uniform(-80, 80))) / 6, 0, 1) * np.clip(
             (y + rng.uniform(-40, 60)) / 6, 0, 1
         )
-        add(cover, cloth, np.float32([[0.7]]), 180)
+        add(cover, cloth, 0.7, 180)
         return layer
     if who.long_hair:
         cover = np.clip((1 - np.square(x / (who.width + 18)) - np.square((y - 5) / 128)) * 10, 0, 1)
@@ -203,7 +204,7 @@ def surroundings(scene: Scene, view: View) -> Layer:
     cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
     add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
     drop = y - 128 - np.square(np.clip(np.abs(x) - 40, 0, None)) * 0.0016
-    add(np.clip(drop / 4, 0, 1) * np.clip((230 - np.abs(x)) / 4, 0, 1), cloth, np.float32([[0.8]]), 95)
+    add(np.clip(drop / 4, 0, 1) * np.clip((230 - np.abs(x)) / 4, 0, 1), cloth, 0.8, 95)
     return layer
 
 

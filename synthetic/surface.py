@@ -7,6 +7,7 @@ betrayed by how it was drawn.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,10 @@ Array = NDArray[np.float32]
 class Surface:
     """A surface on a regular grid. All arrays float32.
 
-    ``x0``, ``y0``: millimetres of the first sample; ``pitch``: millimetres between samples. ``height`` [h, w]: mm towards
-    the camera. ``albedo`` [h, w, 4]: R, G, B, NIR. ``alpha`` [h, w]: 1 where there is surface. ``emission`` [h, w, 3]:
-    light given off (screens), or None. ``gloss``: strength of the specular lobe, for colour and for NIR. ``diffusion``:
-    how far light travels under the surface, mm (skin: a few; paint: none), for colour and for NIR.
+    ``x0``, ``y0``: millimetres of the first sample; ``pitch``: millimetres between samples. ``height`` [h, w]: mm
+    towards the camera. ``albedo`` [h, w, 4]: R, G, B, NIR. ``alpha`` [h, w]: 1 where there is surface.
+    ``emission`` [h, w, 3]: light given off (screens), or None. ``gloss``: strength of the specular lobe, for colour and
+    for NIR. ``diffusion``: how far light travels under the surface, mm (skin: a few; paint: none), likewise.
     """
 
     x0: float
@@ -37,6 +38,11 @@ class Surface:
     diffusion: tuple[float, float] = (0.0, 0.0)
 
 
+def float32(values: Any) -> Array:
+    """OpenCV's result as what it is: its type annotations leave the dtype open. No copy."""
+    return np.asarray(values, np.float32)
+
+
 def grid(x0: float, x1: float, y0: float, y1: float, pitch: float) -> tuple[Array, Array]:
     """Coordinates in mm: x [1, w] and y [h, 1], ready to broadcast."""
     x = np.arange(x0, x1, pitch, dtype=np.float32)[None, :]
@@ -49,7 +55,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array
     h, w = shape
     small = (max(2, round(cells * h / min(h, w))), max(2, round(cells * w / min(h, w))))
     field = rng.standard_normal(small, dtype=np.float32)
-    return cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
+    return float32(cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC))
 
 
 class Painter:

@@ -34,13 +34,20 @@ class SyntheticRig:
     def __init__(
         self, *, seed: int, subject: int, species: str = "bona_fide", family: str = "A", presentation: int = 0
     ) -> None:
-        self._scene = {"seed": seed, "subject": subject, "presentation": presentation}
+        self._seed, self._subject, self._presentation = seed, subject, presentation
         self._species, self._family = species, family
         self._frame = 0
 
     def next(self) -> SyntheticPair:
         """Render the next pair."""
-        rendered = synthetic.render_frame(**self._scene, species=self._species, family=self._family, frame=self._frame)
+        rendered = synthetic.render_frame(
+            seed=self._seed,
+            subject=self._subject,
+            presentation=self._presentation,
+            species=self._species,
+            family=self._family,
+            frame=self._frame,
+        )
         time_ns = self._frame * FRAME_NS
         self._frame += 1
         return SyntheticPair(

@@ -33,7 +33,8 @@ def test_descending_the_overlap_loss_separates_maps() -> None:
     optimiser = torch.optim.Adam([logits], lr=0.1)
     for _ in range(60):
         optimiser.zero_grad()
-        overlap_loss(torch.sigmoid(logits)).backward()
+        loss = overlap_loss(torch.sigmoid(logits))
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
     assert float(overlap_loss(torch.sigmoid(logits.detach()))) < 0.6 * before
 

@@ -1,24 +1,30 @@
 """Normals of surfaces whose normals are known."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from adsn.normals import SurfaceNormals
 
 SIZE = 112
 
 
-def angle_deg(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def angle_deg(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any]:
     """Angle between two fields of unit vectors [3, H, W], in degrees."""
-    return np.degrees(np.arccos(np.clip((found * expected).sum(0), -1, 1)))
+    angle: NDArray[Any] = np.degrees(np.arccos(np.clip((found * expected).sum(0), -1, 1)))
+    return angle
 
 
-def normals_of(depth: np.ndarray, mm_per_pixel: float) -> np.ndarray:
+def normals_of(depth: NDArray[Any], mm_per_pixel: float) -> NDArray[Any]:
     with torch.no_grad():
-        return SurfaceNormals(mm_per_pixel)(torch.from_numpy(depth.astype(np.float32))[None, None])[0].numpy()
+        found: NDArray[Any] = SurfaceNormals(mm_per_pixel)(torch.from_numpy(depth.astype(np.float32))[None, None])[
+            0
+        ].numpy()
+    return found
 
 
 @pytest.mark.parametrize(("slope_x", "slope_y"), [(0.0, 0.0), (0.5, 0.0), (0.0, -0.7), (-1.2, 0.4)])

@@ -1,0 +1,117 @@
+"""Pure ASGI middleware: request ids, safe headers, a last resort for errors, body limits counted on chunks."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import problem
+
+log = logging.getLogger("adsn.service")
+ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+class RequestIdMiddleware:
+    """Gives every request an id, the caller's own if it is a sane one, and every response that id and safe headers.
+
+    The outermost layer, so it also answers for errors that nothing else caught.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        # Anything else could forge lines in a log.
+        request_id = given if ACCEPTED_ID.match(given) else secrets.token_hex(12).encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id), *SECURITY_HEADERS]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            # Neither the answer nor the log repeats the exception's text: it may quote what was uploaded.
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            at = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
+            log.error("%s %s at %s", request_id.decode(), type(error).__name__, at)
+            if not started:
+                detail = "an unexpected error; it was logged with this id."
+                path = scope["path"]
+                response = problem(500, "internal_error", detail, request_id=request_id.decode(), path=path)
+                await response(scope, receive, send_with_headers)
+
+
+class BodyTooLarge(Exception):
+    """More bytes arrived than allowed."""
+
+
+class BodyLimitMiddleware:
+    """Stops reading once a body exceeds the limit: the declared length is checked first and never trusted."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if declared.isdigit() and int(declared) > self.limit:
+            await self._refuse(scope, receive, send)
+            return
+        received, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise BodyTooLarge
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, counted, watched)
+        except BodyTooLarge:
+            if started:
+                raise
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem(
+            413,
+            "body_too_large",
+            f"the request's body is larger than the {self.limit} bytes accepted. Send smaller pictures.",
+            request_id=scope["state"]["request_id"],
+            path=scope["path"],
+        )
+        # What is left of the body is not read; the connection cannot be used again.
+        response.headers["connection"] = "close"
+        await response(scope, receive, send)

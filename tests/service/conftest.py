@@ -1,0 +1,67 @@
+"""A real server on a port of its own, with a fake engine behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from runtime.assemble import Loaded
+from service.app import create_app
+from service.settings import Settings
+from tests.fakes import FakeEngine, loaded
+
+
+@dataclass(slots=True)
+class Running:
+    """A running service: its engine, its address and a client for it."""
+
+    engine: FakeEngine
+    port: int
+    client: httpx.Client
+
+    def judge(self, files: dict[str, Any], **kwargs: Any) -> httpx.Response:
+        return self.client.post("/liveness", files=files, **kwargs)
+
+
+@contextlib.contextmanager
+def running(settings: Settings, load: Callable[[], Loaded] | None = None, wait: bool = True) -> Iterator[Running]:
+    """Run the application in a real uvicorn on an ephemeral loopback port."""
+    engine = FakeEngine()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    app = create_app(settings, load or (lambda: loaded(engine)))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            deadline = time.monotonic() + 20
+            while wait and client.get("/readyz").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            while not server.started:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            yield Running(engine, port, client)
+    finally:
+        if engine.gate is not None:
+            engine.gate.set()
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Running]:
+    with running(Settings(max_body_bytes=2_000_000)) as found:
+        yield found
