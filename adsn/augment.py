@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``) and strengths
-    (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
+    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``) and
+    strengths (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
 
     Wider than any one camera's range on purpose: the network must not learn a camera's tone curve or sharpness."""
 
@@ -47,7 +47,10 @@ def _soften(x: Tensor, probability: float, generator: torch.Generator) -> Tensor
 
 
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
-    """Sharpness, gamma, gain, tint, noise and, for some samples of colour, a scene near black. uint8 [N, S, S, C] → same."""
+    """Sharpness, gamma, gain, tint, noise and, for some samples of colour, a scene near black.
+
+    uint8 [N, S, S, C] → the same.
+    """
     n = len(image)
     x = image.float() / 255
     x = _soften(x, config.blur, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -55,9 +56,12 @@ def eight_bit_arithmetic() -> Finding:
 
 def onnx_runtime() -> Finding:
     try:
-        return Finding("ok", "ONNX Runtime", f"{import_onnxruntime().__version__}, telemetry off")
+        version = import_onnxruntime().__version__
     except AdsnError as error:
         return Finding("fail", "ONNX Runtime", str(error))
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        return Finding("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
+    return Finding("ok", "ONNX Runtime", f"{version}, telemetry off")
 
 
 def optional_packages() -> list[Finding]:
