@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adsn.metrics import Rate
 from adsn.train_cli import DEFAULT_CACHE, bars
 from runtime.command import Version, command, run
 from runtime.errors import ConfigError
@@ -80,23 +81,24 @@ def show(console: Console, built: Built) -> None:
         f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
         f"torch and ONNX differ by {built.torch_difference:.1e}"
     )
-    table = Table("test set", "pairs", "max |Δ|", "mean |Δ|", "flips", "", "FP32", "INT8", title="INT8 against FP32")
     for comparison in built.comparisons:
         a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
-        head = [
-            comparison.fp32.name,
-            str(len(comparison.fp32.scores)),
-            f"{comparison.differences.max():.4f}",
-            f"{comparison.differences.mean():.5f}",
-            str(comparison.flips),
-        ]
-        rows = [(f"APCER {kind}", str(a.apcer[kind]), str(b.apcer[kind])) for kind in a.apcer]
-        rows.append(("BPCER", str(a.bpcer), str(b.bpcer)))
-        for label, x, y in rows:
-            table.add_row(*head, label, x, y)
-            head = [""] * 5
-        table.add_section()
-    console.print(table)
+        pairs = len(comparison.fp32.scores)
+        table = Table(
+            "", "FP32", "INT8",
+            title=f"{comparison.fp32.name}: {comparison.flips} of {pairs} decisions flip "
+            f"({comparison.flips / pairs:.2%}), |Δscore| at most {comparison.differences.max():.4f}, mean {comparison.differences.mean():.5f}",
+            title_justify="left",
+        )  # fmt: skip
+        for kind in a.apcer:
+            table.add_row(f"APCER {kind}", brief(a.apcer[kind]), brief(b.apcer[kind]))
+        table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))
+        console.print(table)
+
+
+def brief(rate: Rate) -> str:
+    """A rate with its count, short enough for a table in a narrow terminal."""
+    return f"{rate.value:.2%} ({rate.errors}/{rate.trials})"
 
 
 def main() -> None:

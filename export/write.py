@@ -10,10 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from export.card import model_card
 from export.errors import ExportError
 from runtime.assemble import open_engine
 from runtime.bundle import MANIFEST, open_bundle
 
+CARD = "MODEL_CARD.md"
 ROLES = {
     "checkpoint.safetensors": ("checkpoint", True),
     "model.onnx": ("model-fp32", False),
@@ -27,7 +29,7 @@ ROLES = {
 def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
     """Write a whole bundle to ``out``, replacing what is there only after the new one has loaded and run.
 
-    Files that a person keeps in the folder (a model card, say) are carried over.
+    The model card is written from the manifest. Other files that a person keeps in the folder are carried over.
 
     Raises:
         ExportError: the folder cannot be written, or ``out`` holds something that is no bundle.
@@ -57,11 +59,12 @@ def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -
             _write(beside / name, data)
         bundle = open_bundle(beside)
         bundle.verify()
+        _write(beside / CARD, model_card(bundle.manifest).encode())
         open_engine(bundle, precision="fp32").close()
         open_engine(bundle, precision="int8").close()
         if out.exists():
             for path in out.iterdir():
-                if path.name not in files and path.name != MANIFEST and path.is_file() and not path.is_symlink():
+                if not (beside / path.name).exists() and path.is_file() and not path.is_symlink():
                     shutil.copy2(path, beside / path.name)
         _swap(beside, out)
     except OSError as error:

@@ -60,7 +60,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<tr><th>{escape(status)}</th><td>{escape(response['description'])}</td></tr>"
         for status, response in sorted(operation["responses"].items())
     )
-    text = escape(operation.get("description", operation.get("summary", "")))
+    text = escape(operation.get("description", operation.get("summary", "")).replace("`", ""))
     return (
         f'<div class="card"><p><span class="method">{method.upper()}</span> <code>{escape(path)}</code></p>'
         f"<p>{text}</p>"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +30,8 @@ def float_model() -> bytes:
 
 class TestFp32(EngineContract):
     @pytest.fixture
-    def engine(self, float_model: bytes) -> Iterator[Engine]:
-        yield OnnxCpuEngine(float_model, "fp32")
+    def engine(self, float_model: bytes) -> Engine:
+        return OnnxCpuEngine(float_model, "fp32")
 
     def test_golden(self, engine: Engine) -> None:
         assert check_golden(engine, read_golden(open_bundle(default_bundle()).read("golden"))) < 1e-3
@@ -40,8 +39,8 @@ class TestFp32(EngineContract):
 
 class TestInt8(EngineContract):
     @pytest.fixture
-    def engine(self) -> Iterator[Engine]:
-        yield OnnxCpuEngine(open_bundle(default_bundle()).read("model-int8-cpu"), "int8")
+    def engine(self) -> Engine:
+        return OnnxCpuEngine(open_bundle(default_bundle()).read("model-int8-cpu"), "int8")
 
     def test_golden(self, engine: Engine) -> None:
         check_golden(engine, read_golden(open_bundle(default_bundle()).read("golden")))

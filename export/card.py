@@ -1,0 +1,67 @@
+"""The model card, written from the manifest, so that it can claim nothing that was not measured."""
+
+from __future__ import annotations
+
+from importlib import resources
+from string import Template
+from typing import Any
+
+from runtime.bundle import Manifest, Parity, RateEntry
+
+
+def rate(entry: RateEntry) -> str:
+    """A rate with its count and interval."""
+    low, high = entry.interval
+    return f"{entry.errors / entry.trials:.2%} ({entry.errors}/{entry.trials}; {low:.2%} to {high:.2%})"
+
+
+def scored_section(parity: Parity) -> str:
+    """One test set's figures, FP32 beside INT8."""
+    rows = [
+        f"| {'BPCER' if name == 'bpcer' else 'APCER ' + name.removeprefix('apcer.')} | {rate(fp32)} | {rate(int8)} |"
+        for (name, fp32), int8 in zip(parity.fp32.items(), parity.int8.values(), strict=True)
+    ]
+    return "\n".join([
+        f"\n### {parity.data} ({parity.pairs} pairs, `{parity.data_sha256[:16]}…`)\n",
+        "| | FP32 | INT8 |",
+        "| --- | --- | --- |",
+        *rows,
+        f"\nINT8 against FP32: {parity.decision_flips} of {parity.pairs} decisions differ; score difference at most "
+        f"{parity.max_score_difference:.4f}, {parity.mean_score_difference:.5f} on average.",
+    ])  # fmt: skip
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown of a bundle's card."""
+    training: dict[str, Any] = manifest.training
+    network = training["recipe"]["network"]
+    curve = training["curve"]
+    point = manifest.operating_points[0]
+    data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
+    template = resources.files("export").joinpath("card.md").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        summary=manifest.summary,
+        name=manifest.name,
+        version=manifest.version,
+        first=manifest.modalities[0],
+        second=manifest.modalities[1],
+        width=network["width"],
+        maps=network["maps"],
+        size=manifest.crop.size,
+        parameters=f"{training['parameters'] / 1e6:.2f}",
+        species=", ".join(sorted(point.apcer)),
+        data="\n".join(data),
+        epochs=training["epochs_done"],
+        minutes=f"{training['seconds'] / 60:.0f}",
+        threads=training["machine"]["threads"],
+        losses=", ".join(f"{row['loss']:.3f}" for row in curve),
+        aucs=", ".join(f"{row['dev_auc']:.4f}" for row in curve),
+        threshold=f"{point.threshold:.4f}",
+        band_low=f"{point.band_low:.4f}",
+        target=point.target,
+        measured_on=point.measured_on,
+        bpcer=rate(point.bpcer),
+        tests="\n".join(scored_section(parity) for parity in manifest.parity),
+        licence=manifest.licence,
+        tools=", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+    )
