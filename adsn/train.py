@@ -201,10 +201,12 @@ class Trainer:
         tensors |= {f"loss/{k}": v.detach().cpu().contiguous() for k, v in self.loss.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{k}": v.detach().cpu().contiguous() for k, v in state.items()}
+        hyper = [{"lr": g["lr"], "betas": g["betas"]} for g in self.optimiser.param_groups]
         schedule = {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, (int, float, list))}
         metadata = {
             "recipe": self.recipe.model_dump_json(),
             "schedule": json.dumps(schedule),
+            "groups": json.dumps(hyper),
             "record": json.dumps(record),
         }
         write_atomically(self.out / STATE_FILE, save(tensors, metadata))
@@ -240,7 +242,8 @@ class Trainer:
         self.schedule.load_state_dict(json.loads(header["schedule"]))
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        for group, rate in zip(self.optimiser.param_groups, self.schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
+        # The schedule turns both the rate and the momentum; a fresh optimiser has neither where they stood.
+        for group, saved in zip(self.optimiser.param_groups, json.loads(header["groups"]), strict=True):
+            group["lr"], group["betas"] = saved["lr"], tuple(saved["betas"])
         self.progress = Progress(record["epochs_done"], record["seconds"], record["curve"])
         return True

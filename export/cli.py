@@ -84,12 +84,10 @@ def show(console: Console, built: Built) -> None:
     for comparison in built.comparisons:
         a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
         pairs = len(comparison.fp32.scores)
-        table = Table(
-            "", "FP32", "INT8",
-            title=f"{comparison.fp32.name}: {comparison.flips} of {pairs} decisions flip "
-            f"({comparison.flips / pairs:.2%}), |Δscore| at most {comparison.differences.max():.4f}, mean {comparison.differences.mean():.5f}",
-            title_justify="left",
-        )  # fmt: skip
+        changed = f"{comparison.flips} of {pairs} decisions flip ({comparison.flips / pairs:.2%})"
+        difference = f"at most {comparison.differences.max():.4f}, mean {comparison.differences.mean():.5f}"
+        title = f"{comparison.fp32.name}: {changed}, |Δscore| {difference}"
+        table = Table("", "FP32", "INT8", title=title, title_justify="left")
         for kind in a.apcer:
             table.add_row(f"APCER {kind}", brief(a.apcer[kind]), brief(b.apcer[kind]))
         table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -83,15 +84,34 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Put ``new`` in ``out``'s place. Between the two renames the old bundle is whole under ``.NAME.old``."""
+    """Put ``new`` in ``out``'s place in one step, so that ``out`` is whole at every moment; ``new`` is what was there.
+
+    Where the file system cannot exchange two folders, the old one is whole under ``.NAME.old`` for a moment.
+    """
+    if not out.exists():
+        os.rename(new, out)
+        return
+    if _exchange(new, out):
+        return
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.rename(out, old)
+    os.rename(out, old)
     try:
         os.rename(new, out)
     except OSError:
-        if old.exists():
-            os.rename(old, out)
+        os.rename(old, out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two paths atomically with renameat2(2) of Linux; False where it is not to be had."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return int(call(AT_FDCWD, os.fsencode(a), AT_FDCWD, os.fsencode(b), RENAME_EXCHANGE)) == 0

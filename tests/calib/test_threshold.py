@@ -1,0 +1,107 @@
+"""The operating point and activation ranges."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from calib.ranges import measure_ranges
+from calib.threshold import SampleTooSmall, operating_point, presentations_needed
+from runtime.assemble import default_bundle
+from runtime.bundle import open_bundle
+
+
+def scores(bona_fide: int = 400, attacks: int = 100) -> tuple[NDArray[np.float64], list[str]]:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.beta(8, 1, bona_fide), rng.beta(1, 8, attacks)])
+    return values, ["bona_fide"] * bona_fide + ["print"] * attacks
+
+
+def test_the_strictest_threshold_within_the_target() -> None:
+    values, species = scores()
+    point = operating_point(values, species, measured_on="dev", max_bpcer=0.05, band_bpcer=0.01)
+    live = np.sort(values[:400])
+    assert (live < point.threshold).sum() == 20
+    assert (live < point.band_low).sum() == 4
+    assert point.bpcer.errors == 20
+    assert point.bpcer.interval[0] < 0.05 < point.bpcer.interval[1]
+    assert point.apcer["print"].errors == (values[400:] >= point.threshold).sum()
+
+
+def test_too_small_a_sample_says_how_many_it_needs() -> None:
+    values, species = scores(bona_fide=100)
+    with pytest.raises(SampleTooSmall, match="at least 300"):
+        operating_point(values, species, measured_on="dev", max_bpcer=0.01)
+    assert presentations_needed(0.01) == 300
+
+
+def test_ranges_follow_every_batch() -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
+    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Relu", ["n"], ["y"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    batches: list[dict[str, NDArray[Any]]] = [
+        {"x": np.array([[1, -3]], np.float32)},
+        {"x": np.array([[7, 0], [2, 2]], np.float32)},
+    ]
+    found = measure_ranges(model.SerializeToString(), ["n", "y"], batches, "test")
+    assert found.tensors == {"n": (-7.0, 3.0), "y": (0.0, 3.0)}
+    assert found.samples == 3
+    again = measure_ranges(model.SerializeToString(), ["n", "y"], batches, "test")
+    assert again.to_json() == found.to_json()
+    assert json.loads(found.to_json())["tensors"]["n"] == [-7.0, 3.0]
+    with pytest.raises(ValueError, match="no calibration samples"):
+        measure_ranges(model.SerializeToString(), ["n"], [], "test")
+    with pytest.raises(ValueError, match="not finite"):
+        measure_ranges(model.SerializeToString(), ["n"], [{"x": np.array([[np.nan, 0]], np.float32)}], "test")
+    assert onnx.load_from_string(model.SerializeToString()).graph.output[0].name == "y"
+
+
+def run_calib(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from calib.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def evaluation(path: Path, model: str, bona_fide: int = 400) -> Path:
+    values, species = scores(bona_fide)
+    presentations = {"species": species, "score": values.tolist()}
+    path.write_text(json.dumps({"model": model, "sets": [{"set": "dev", "presentations": presentations}]}))
+    return path
+
+
+def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
+    file = evaluation(tmp_path / "dev.json", "adsn-rgb-ir 0.1.0 int8")
+    found = run_calib("threshold", file, bundle, "--max-bpcer", "0.05")
+    assert found.returncode == 0, found.stderr
+    point = open_bundle(bundle).manifest.operating_point()
+    assert f"{point.threshold:.6f}" in found.stdout
+    assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
+    open_bundle(bundle).verify()
+
+
+@pytest.mark.parametrize(
+    ("model", "bona_fide", "code", "message"),
+    [("another 1 int8", 400, 78, "another"), ("adsn-rgb-ir 0.1.0 int8", 50, 1, "at least 300")],
+)
+def test_the_command_refuses(tmp_path: Path, model: str, bona_fide: int, code: int, message: str) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
+    before = (bundle / "manifest.json").read_bytes()
+    found = run_calib("threshold", evaluation(tmp_path / "dev.json", model, bona_fide), bundle)
+    assert found.returncode == code
+    assert message in found.stderr
+    assert (bundle / "manifest.json").read_bytes() == before

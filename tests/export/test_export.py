@@ -1,0 +1,309 @@
+"""From a checkpoint to a bundle: the graph's rules, the gate, and that a good bundle is never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from adsn.checkpoint import save_checkpoint
+from adsn.network import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
+from adsn.plan import DataPlan, read_plan
+from adsn.recipe import read_recipe
+from adsn.train import Trainer
+from adsn.train_cli import open_set
+from calib.ranges import Ranges
+from export.build import Built, ParityLimits, Step, build, require_parity
+from export.errors import ExportError, ParityError
+from export.graph import FORBIDDEN_OPERATORS, OUTPUTS, check_against_torch, session, to_onnx
+from export.quantize import quantize_for_cpu, tensors_to_measure
+from export.write import write_bundle
+from runtime.assemble import open_engine
+from runtime.bundle import open_bundle
+from runtime.errors import AdsnError, GoldenMismatch
+from tests.adsn.test_network import crops
+from tests.adsn.test_training import RECIPE
+
+PLAN = """
+[calibration]
+family = "A"
+subjects = [0, 8]
+bona_fide = 8
+per_attack = 4
+seed = 5
+[dev]
+family = "A"
+subjects = [8, 40]
+bona_fide = 300
+per_attack = 4
+seed = 6
+[test.held-out]
+family = "B"
+subjects = [50, 60]
+bona_fide = 12
+per_attack = 4
+seed = 7
+"""
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny trained checkpoint, a plan, and a cache."""
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "plan.toml").write_text(PLAN)
+    recipe = read_recipe(folder / "recipe.toml")
+    from rich.progress import Progress
+
+    with Progress(disable=True) as progress:
+        train = open_set(recipe.spec("train"), folder / "cache", progress, 1)
+        dev = open_set(recipe.spec("dev"), folder / "cache", progress, 1)
+    Trainer(recipe, train, dev, folder).run()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(workshop: Path) -> Built:
+    plan = read_plan(workshop / "plan.toml")
+    return build(workshop / "checkpoint.safetensors", plan, workshop / "cache", workers=1, step=Step(), version="0.0.1")
+
+
+@pytest.mark.parametrize("modalities", MODALITY_PAIRS)
+def test_every_modality_pair_exports_to_the_same_kind_of_graph(modalities: Modalities) -> None:
+    torch.manual_seed(0)
+    network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64)).eval()
+    data = to_onnx(network)
+    model = onnx.load_from_string(data)
+    assert model.ir_version == 8
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert not {node.op_type for node in model.graph.node} & FORBIDDEN_OPERATORS
+    assert [value.name for value in model.graph.input] == list(modalities)
+    assert [value.name for value in model.graph.output] == OUTPUTS
+    for value in (*model.graph.input, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        assert dims[0].dim_param == "N"
+        assert all(dim.dim_value > 0 for dim in dims[1:])
+    for count in (1, 3, 5):
+        inputs = {m: crops(m, count).numpy() for m in modalities}
+        assert check_against_torch(network, data, inputs) < 1e-4
+
+
+def test_the_same_checkpoint_gives_the_same_bytes() -> None:
+    torch.manual_seed(0)
+    network = ADSN(NetworkConfig(width=8, maps=2, size=64)).eval()
+    assert to_onnx(network) == to_onnx(network)
+
+
+def initialisers(data: bytes) -> dict[str, Any]:
+    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(data).graph.initializer}
+
+
+def test_int8_is_placed_as_stated(built: Built) -> None:
+    data = built.files["model.int8-cpu.onnx"]
+    model, values = onnx.load_from_string(data), initialisers(data)
+    producers = {name: node for node in model.graph.node for name in node.output}
+
+    def quantised(name: str) -> bool:
+        return name in producers and producers[name].op_type == "DequantizeLinear"
+
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    backbone = [n for n in convolutions if n.name.startswith(("/streams", "/layer4"))]
+    assert len(backbone) > 30
+    for node in convolutions:
+        assert all(quantised(name) for name in node.input[:2]) == (node in backbone), node.name
+    for node in model.graph.node:
+        if node.op_type in ("Sigmoid", "MatMul", "Gemm", "Sqrt", "Mul", "Div", "DepthToSpace"):
+            assert not any(quantised(name) and name in values for name in node.input), node.name
+    weights = [v for v in values.values() if v.dtype == np.int8 and v.ndim == 4]
+    assert len(weights) == len(backbone)
+    assert max(int(np.abs(w.astype(int)).max()) for w in weights) <= 64, "weights must keep to 7 bits"
+    for name, value in values.items():
+        if name.endswith("_scale"):
+            assert (value > 0).all(), name
+
+
+def test_the_camera_s_values_pass_the_first_quantiser_unchanged(built: Built) -> None:
+    values = initialisers(built.files["model.int8-cpu.onnx"])
+    for stream in (0, 1):
+        scale = values[f"/inputs.{stream}/Mul_output_0_scale"]
+        zero = values[f"/inputs.{stream}/Mul_output_0_zero_point"]
+        camera = np.arange(256)
+        normalised = (camera - 128) / 128
+        # Where calibration saw the full range, step for step the camera's own; else at most one step off.
+        assert np.abs(np.clip(np.round(normalised / scale) + zero, 0, 255) * scale - (camera - 128) / 128
+                      - zero * scale).max() < 0.2  # fmt: skip
+
+
+def test_int8_as_served_is_int8_as_written(built: Built) -> None:
+    """Fused integer kernels against the literal Q/DQ: what saturates would differ."""
+    rng = np.random.default_rng(1)
+    inputs = {m: rng.integers(0, 256, (6, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}
+    data = built.files["model.int8-cpu.onnx"]
+    served, literal = session(data).run(OUTPUTS, inputs), session(data, literal=True).run(OUTPUTS, inputs)
+    for a, b in zip(served, literal, strict=True):
+        assert np.abs(a - b).max() < 0.02
+
+
+def test_ranges_of_another_graph_are_refused(built: Built) -> None:
+    model = built.files["model.onnx"]
+    assert len(tensors_to_measure(model)) > 60
+    with pytest.raises(ExportError, match="another graph"):
+        quantize_for_cpu(model, Ranges("minmax", 1, "x", "0", {}))
+
+
+def test_a_layer_can_stay_float(built: Built) -> None:
+    model = built.files["model.onnx"]
+    stored = json.loads(built.files["ranges.json"])
+    ranges = Ranges("minmax", 1, "x", "0", {k: (a, b) for k, (a, b) in stored["tensors"].items()})
+    kept = initialisers(quantize_for_cpu(model, ranges, ["/streams.0/stem/Conv"]))
+    assert (
+        sum(v.dtype == np.int8 and v.ndim == 4 for v in kept.values())
+        == sum(v.dtype == np.int8 and v.ndim == 4 for v in initialisers(built.files["model.int8-cpu.onnx"]).values())
+        - 1
+    )
+    with pytest.raises(ExportError, match="no such nodes"):
+        quantize_for_cpu(model, ranges, ["nonsense"])
+
+
+def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", built.files, built.manifest)
+    bundle = open_bundle(tmp_path / "b")
+    bundle.verify()
+    manifest = bundle.manifest
+    parity = manifest.parity[0]
+    assert (parity.data, parity.pairs) == ("held-out", 28)
+    assert parity.fp32["bpcer"].trials == 12
+    assert manifest.calibration is not None
+    assert manifest.calibration.samples == 24
+    assert manifest.operating_points[0].bpcer.trials == 300
+    assert manifest.training["recipe"]["name"] == "tiny"
+    rng = np.random.default_rng(2)
+    batch = {m: rng.integers(0, 256, (3, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}
+    a, b = (open_engine(bundle, precision=p).infer(batch).score for p in ("fp32", "int8"))
+    assert np.abs(a - b).max() < 0.1
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    assert card.startswith("**Trained on synthetic faces only")
+    assert f"{parity.decision_flips} of 28 decisions differ" in card
+
+
+def test_the_gate(built: Built) -> None:
+    comparison = built.comparisons[0]
+    assert comparison.violations(ParityLimits(1.0, 1.0)) == []
+    comparison.int8.scores[:] = np.where(comparison.fp32.scores < comparison.threshold, 1, 0)
+    try:
+        with pytest.raises(ParityError, match="nothing was written"):
+            require_parity(built, ParityLimits())
+    finally:
+        comparison.int8.scores[:] = comparison.fp32.scores
+
+
+def test_without_an_atomic_exchange_the_old_bundle_is_still_replaced(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.write._exchange", lambda a, b: False)
+    for _ in range(2):
+        write_bundle(tmp_path / "b", built.files, built.manifest)
+    open_bundle(tmp_path / "b").verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(built: Built, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    with pytest.raises(ExportError, match="no bundle"):
+        write_bundle(tmp_path, built.files, built.manifest)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_bundle_that_does_not_run_replaces_nothing(built: Built, tmp_path: Path) -> None:
+    out = tmp_path / "b"
+    write_bundle(out, built.files, built.manifest)
+    (out / "NOTES.md").write_text("mine")
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    from runtime.golden import read_golden
+
+    golden = read_golden(built.files["golden.npz"])
+    for scores in golden.scores.values():
+        scores += 0.3
+    with pytest.raises(GoldenMismatch):
+        write_bundle(out, {**built.files, "golden.npz": golden.to_bytes()}, built.manifest)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    write_bundle(out, built.files, built.manifest)
+    assert (out / "NOTES.md").read_text() == "mine"
+
+
+WRITER = """
+import pickle, sys
+from pathlib import Path
+from export.write import write_bundle
+files, manifest = pickle.loads(Path(sys.argv[1]).read_bytes())
+print("go", flush=True)
+while True:
+    write_bundle(Path(sys.argv[2]), files, manifest)
+"""
+
+
+def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Path) -> None:
+    import pickle
+
+    work = tmp_path / "work.pickle"
+    work.write_bytes(pickle.dumps((built.files, built.manifest)))
+    out = tmp_path / "models" / "b"
+    write_bundle(out, built.files, built.manifest)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(work), str(out)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(float(rng.uniform(0, 0.6)))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        open_bundle(out).verify()
+    write_bundle(out, built.files, built.manifest)
+    open_bundle(out).verify()
+
+
+def run_export(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from export.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_command(workshop: Path, tmp_path: Path) -> None:
+    arguments = (workshop / "checkpoint.safetensors", "--int8", "--calib", workshop / "plan.toml", "--cache",
+                 workshop / "cache", "--out", tmp_path / "b", "--max-flips", "1", "--max-rate-change", "1")  # fmt: skip
+    found = run_export(*arguments)
+    assert found.returncode == 0, found.stderr
+    assert "golden vectors reproduced" in " ".join(found.stdout.split())
+    open_bundle(tmp_path / "b").verify()
+
+
+def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
+    checkpoint = workshop / "checkpoint.safetensors"
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, ADSN(NetworkConfig(width=8, size=64)))
+    other.write_bytes(other.read_bytes()[:1000])
+    for arguments, code, message in (
+        ((checkpoint,), 78, "--int8"),
+        ((tmp_path / "none.safetensors", "--int8", "--calib", workshop / "plan.toml"), 1, "no such checkpoint"),
+        ((other, "--int8", "--calib", workshop / "plan.toml"), 1, "not a readable"),
+        ((checkpoint, "--int8", "--calib", tmp_path / "none.toml"), 78, "no such file"),
+        ((), 2, "checkpoint"),
+    ):
+        found = run_export(*arguments)
+        assert (found.returncode, message in found.stderr) == (code, True), found.stderr
+
+
+def test_errors_are_of_the_one_tree() -> None:
+    assert issubclass(ExportError, AdsnError)
+    assert DataPlan.model_config["extra"] == "forbid"

@@ -1,0 +1,66 @@
+"""The physical statements, against the numbers of their sources."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthetic import physics
+
+
+@pytest.mark.parametrize(("wavelength", "per_cm"), [(550, 494), (660, 269), (850, 116), (940, 83)])
+def test_melanosome_absorption(wavelength: float, per_cm: float) -> None:
+    assert physics.melanosome_absorption(wavelength) * 10 == pytest.approx(per_cm, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"),
+    [
+        (0.03, (0.70, 0.83, 0.91, 0.96, 0.97)),
+        (0.10, (0.31, 0.55, 0.72, 0.87, 0.90)),
+        (0.20, (0.10, 0.30, 0.52, 0.76, 0.82)),
+        (0.30, (0.03, 0.17, 0.38, 0.66, 0.74)),
+    ],
+)
+def test_two_pass_epidermal_transmission(fraction: float, expected: tuple[float, ...]) -> None:
+    found = [physics.epidermal_transmission(fraction, nm) for nm in (450, 550, 660, 850, 940)]
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_skin_tones_differ_far_less_in_infrared() -> None:
+    light, dark = physics.skin_bands(0.03), physics.skin_bands(0.30)
+    contrast = light / dark
+    # Green to 850 nm: the notes' dark-to-light ratios are 0.20 and 0.69.
+    assert 1 / contrast[1] == pytest.approx(0.20, abs=0.05)
+    assert 1 / contrast[3] == pytest.approx(0.69, abs=0.03)
+    assert np.log(contrast[1]) > 3 * np.log(contrast[3])
+
+
+def test_inverse_square_falloff() -> None:
+    # A recession of 10 cm at 40 cm loses 36 % of a small lamp's light.
+    found = physics.flash_falloff(np.array([400, 500, 800], np.float32), 400)
+    assert found == pytest.approx([1, 0.64, 0.25])
+
+
+@pytest.mark.parametrize(("distance", "sigma"), [(400, 0.6), (600, 1.4), (800, 2.4), (1000, 3.8)])
+def test_active_stereo_depth_noise(distance: float, sigma: float) -> None:
+    assert physics.stereo_depth_noise(distance) == pytest.approx(sigma, abs=0.06)
+
+
+def test_dye_ink_is_blank_in_infrared_but_for_black() -> None:
+    colours = np.array([[[1, 1, 1], [0.7, 0.4, 0.3], [0.3, 0.15, 0.1], [0, 0, 0]]], np.float32)
+    found = physics.dye_print_nir(colours, paper=0.8, residual=0.1, black=0.9)[0]
+    assert found[0] == pytest.approx(0.8)
+    assert found[1] / found[0] > 0.94
+    assert found[2] / found[0] > 0.9
+    assert found[3] / found[0] < 0.15
+
+
+def test_toner_shows_in_infrared() -> None:
+    found = physics.toner_print_nir(np.array([[1.0, 0.5, 0.0]], np.float32), paper=0.8, contrast=0.9)[0]
+    assert found == pytest.approx([0.8, 0.44, 0.08])
+
+
+def test_screens_are_dark_in_infrared() -> None:
+    values = [physics.screen_nir(np.random.default_rng(i)) for i in range(50)]
+    assert 0.03 <= min(values) < max(values) <= 0.08

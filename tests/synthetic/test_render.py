@@ -1,0 +1,194 @@
+"""What the rendered pictures must show, and that they come out the same every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from synthetic import FAMILIES, SPECIES, Rendered, contact_sheet, render_frame, render_patch
+from synthetic.camera import FAMILY
+from synthetic.identity import identity_of
+
+ARGUMENTS: dict[str, Any] = {
+    "seed": 3,
+    "subject": 11,
+    "species": "bona_fide",
+    "family": "A",
+    "presentation": 2,
+    "frame": 0,
+}
+
+
+def equal(a: Rendered, b: Rendered) -> bool:
+    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("rgb", "ir", "depth"))
+
+
+def lit(species: str, count: int, **changes: Any) -> list[Rendered]:
+    """Patches whose colour picture is not in the dark."""
+    found: list[Rendered] = []
+    number = 0
+    while len(found) < count:
+        r = render_patch(seed=17, subject=100 + number, species=species, presentation=number, **changes)
+        number += 1
+        if r.conditions["lux"] > 50:
+            found.append(r)
+    return found
+
+
+def face_of(picture: NDArray[Any], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """Inner two thirds of the face box, smoothed so that noise does not count as structure."""
+    x, y, w, h = box
+    part = picture[int(y + h / 6) : int(y + 5 * h / 6), int(x + w / 6) : int(x + 5 * w / 6)]
+    grey = part.mean(2) if part.ndim == 3 else part
+    return np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2), np.float32)
+
+
+def structure(picture: NDArray[np.float32]) -> float:
+    """Contrast of a region once its slow gradient is gone."""
+    slow = cv2.GaussianBlur(picture, (0, 0), 12)
+    return float((picture - slow).std() / max(float(picture.mean()), 1))
+
+
+@pytest.mark.parametrize("species", SPECIES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contract(species: str, family: str) -> None:
+    for r, shape in (
+        (render_patch(seed=1, subject=2, species=species, family=family), (144, 144)),
+        (render_frame(seed=1, subject=2, species=species, family=family, size=(320, 240)), (240, 320)),
+    ):
+        for array, channels, dtype in ((r.rgb, 3, "uint8"), (r.ir, 1, "uint8"), (r.depth, 1, "float32")):
+            assert array.shape == (*shape, channels)
+            assert str(array.dtype) == dtype
+        assert ((r.depth == 0) | (r.depth > 200)).all()
+        assert r.label == (species == "bona_fide")
+        assert r.box[2] == r.box[3] > 0
+        assert np.isfinite(list(r.conditions.values())).all()
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_the_same_arguments_give_the_same_bytes(species: str) -> None:
+    arguments = {**ARGUMENTS, "species": species}
+    first = render_patch(**arguments)
+    render_patch(**{**arguments, "seed": 99})
+    assert equal(first, render_patch(**arguments))
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    code = (
+        "import hashlib, synthetic\n"
+        f"r = synthetic.render_patch(**{ARGUMENTS!r})\n"
+        "print(hashlib.sha256(r.rgb.tobytes() + r.ir.tobytes() + r.depth.tobytes()).hexdigest())"
+    )
+    import hashlib
+
+    r = render_patch(**ARGUMENTS)
+    here = hashlib.sha256(r.rgb.tobytes() + r.ir.tobytes() + r.depth.tobytes()).hexdigest()
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert there == here
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 4), ("subject", 12), ("species", "print_matte"), ("family", "B"), ("presentation", 3), ("frame", 5)],
+)
+def test_every_argument_matters(name: str, value: Any) -> None:
+    assert not equal(render_patch(**ARGUMENTS), render_patch(**{**ARGUMENTS, name: value}))
+
+
+def test_a_subject_stays_the_same_person() -> None:
+    assert identity_of(7) == identity_of(7)
+    people = [identity_of(i) for i in range(40)]
+    for field in dataclasses.fields(people[0]):
+        assert len({repr(getattr(p, field.name)) for p in people}) > 1, field.name
+
+
+def test_frames_move_smoothly() -> None:
+    frames = [render_frame(**{**ARGUMENTS, "frame": i}, size=(320, 240)) for i in (0, 1, 30)]
+    x = [f.box[0] for f in frames]
+    assert 0 < abs(x[1] - x[0]) < 2
+    assert abs(x[2] - x[0]) < 40
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"species": "hologram"}, "print_matte"),
+        ({"family": "C"}, "A, B"),
+        ({"subject": -1}, "negative"),
+        ({"size": 20}, "64 to 512"),
+    ],
+)
+def test_wrong_arguments_name_what_is_accepted(change: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        render_patch(**{**ARGUMENTS, **change})
+
+
+def test_frame_size_is_checked() -> None:
+    with pytest.raises(ValueError, match="160 to 4096"):
+        render_frame(**ARGUMENTS, size=(100, 480))
+
+
+def test_a_matte_print_is_nearly_blank_in_infrared_and_a_toner_print_is_not() -> None:
+    matte = [structure(face_of(r.ir, r.ir_box)) for r in lit("print_matte", 30)]
+    toner = [structure(face_of(r.ir, r.ir_box)) for r in lit("print_toner", 30)]
+    person = [structure(face_of(r.ir, r.ir_box)) for r in lit("bona_fide", 30)]
+    assert np.median(matte) < 0.5 * np.median(toner)
+    # The species exists so that "a face shows in infrared" cannot pass for "live".
+    assert np.median(toner) > 0.35 * np.median(person)
+
+
+def test_a_screen_shows_a_face_in_colour_and_none_in_infrared() -> None:
+    shown = lit("replay_screen", 12)
+    colour = np.median([structure(face_of(r.rgb, r.box)) for r in shown])
+    infrared = np.median([structure(face_of(r.ir, r.ir_box)) for r in shown])
+    assert infrared < 0.5 * colour
+
+
+def relief_mm(r: Rendered) -> float:
+    """How far the face stands out of the best plane through it, 5th to 95th percentile."""
+    x, y, w, h = (int(v) for v in r.ir_box)
+    depth = r.depth[max(y, 0) : y + h, max(x, 0) : x + w, 0].astype(np.float64)
+    rows, columns = np.nonzero(depth)
+    values = depth[rows, columns]
+    a = np.stack([rows, columns, np.ones_like(rows)], 1).astype(np.float64)
+    middle = np.abs(values - np.median(values)) < 120
+    rest = values[middle] - a[middle] @ np.linalg.lstsq(a[middle], values[middle], rcond=None)[0]
+    low, high = np.percentile(rest, (5, 95))
+    return float(high - low)
+
+
+def test_people_and_masks_have_relief_and_flat_things_have_none() -> None:
+    relief = {s: np.median([relief_mm(r) for r in lit(s, 8)]) for s in SPECIES}
+    assert relief["bona_fide"] > 30
+    assert relief["mask_rigid"] > 30
+    assert relief["replay_screen"] < 15
+    assert relief["print_matte"] < 20
+
+
+def test_in_the_dark_colour_is_black_and_infrared_still_sees() -> None:
+    dark = [r for r in (render_patch(seed=8, subject=i, species="bona_fide", presentation=i) for i in range(80))
+            if r.conditions["lux"] < 1]  # fmt: skip
+    assert dark
+    assert np.median([r.conditions["rgb_mean"] for r in dark]) < 30
+    assert np.median([r.conditions["ir_mean"] for r in dark]) > 30
+
+
+def test_the_families_share_no_noise_tone_sharpness_or_exposure() -> None:
+    a, b = FAMILY["A"], FAMILY["B"]
+    for name in ("focal_px", "rgb_noise", "rgb_gamma", "white_balance", "rgb_blur", "rgb_vignette", "rgb_target",
+                 "ir_noise", "ir_target", "ir_blur", "ir_vignette", "ir_gamma", "baseline_mm"):  # fmt: skip
+        (a0, a1), (b0, b1) = getattr(a, name), getattr(b, name)
+        assert a1 < b0 or b1 < a0, name
+
+
+def test_the_contact_sheet_holds_every_species() -> None:
+    sheet = contact_sheet(2, seed=0)
+    assert sheet.dtype == np.uint8
+    assert sheet.shape == (len(SPECIES) * (144 + 22), 2 * 3 * 144, 3)
