@@ -11,7 +11,7 @@ import numpy as np
 
 from synthetic.identity import Identity
 from synthetic.physics import skin_bands
-from synthetic.surface import Array, Painter, Surface, grid, noise
+from synthetic.surface import Array, Painter, Surface, grid, mixed, noise, spread
 
 DEPTH_MM = 92.0
 """From the rim of the head's outline to its foremost point, without the nose."""
@@ -75,9 +75,9 @@ def skin(who: Identity, x: Array, y: Array) -> Array:
     base = skin_bands(who.melanin)
     blotch = noise(rng, shape, 7)
     grain = noise(rng, shape, 44)
-    fine = (0.035 * blotch + (0.02 + 0.03 * who.age) * grain)[:, :, None]
+    fine = np.float32(0.035) * blotch + np.float32(0.02 + 0.03 * who.age) * grain
     # Melanin and blood vary from place to place; both matter four times less at 850 nm.
-    paint = base * (1 + fine * np.array([0.8, 1.1, 1.2, 0.3], np.float32))
+    paint = mixed(fine, np.stack([base * np.array([0.8, 1.1, 1.2, 0.3], np.float32), base], 1))
     p = Painter(x, y)
     flush = base * np.array([1.0, 0.80, 0.82, 1.0], np.float32)
     for cx, cy, r in ((-42.0, 8.0, 17.0), (42.0, 8.0, 17.0), (0.0, who.nose_len - 34, 10.0)):
@@ -87,8 +87,7 @@ def skin(who: Identity, x: Array, y: Array) -> Array:
         cx, cy = rng.normal(0, 34), rng.normal(0, 22)
         at, coverage = p.ellipse(float(cx), float(cy), 1.2, 1.1, 1.2)
         p.paint(paint, at, coverage * np.float32(0.6), base * np.array([0.65, 0.55, 0.5, 0.93], np.float32))
-    result: Array = paint.astype(np.float32)
-    return result
+    return paint
 
 
 def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float = 1.0) -> None:
@@ -157,14 +156,14 @@ def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, height: Array, 
     """Scalp hair and beard over ``albedo``, with a little relief."""
     shape = (y.shape[0], x.shape[1])
     hair = np.array(who.hair, np.float32)
-    strands = (1 + 0.25 * noise(rng, shape, 40))[:, :, None]
+    strands = mixed(noise(rng, shape, 40), np.stack([hair * np.float32(0.25), hair], 1))
     if not who.bald:
         wave = 3 * noise(rng, (1, shape[1]), 1)[0] if shape[0] else 0
         line = who.hairline + 0.0065 * np.square(x) + wave
         top = np.clip((line - y) / 5 + 0.5, 0, 1)
         sides = np.clip((np.abs(x) - who.width * who.hair_side) / 4 + 0.5, 0, 1) * np.clip((-12 - y) / 12 + 0.5, 0, 1)
         cover = np.maximum(top, sides).astype(np.float32)
-        albedo += cover[:, :, None] * (hair * strands - albedo)
+        albedo += spread(cover, 4) * (strands - albedo)
         height += 6 * cover
     if who.beard:
         cheeks = np.clip((np.abs(x) - 34) / 10, 0, 1) * np.clip((y - 2) / 14, 0, 1)
@@ -172,7 +171,7 @@ def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, height: Array, 
         mouth = np.square(x / (who.mouth_w + 2)) + np.square((y - who.mouth_y) / (who.lip * 1.7 + 2))
         cover = np.maximum(cheeks, lower) * np.clip(mouth - 0.9, 0, 1) * who.beard
         cover *= np.clip(0.75 + 0.3 * noise(rng, shape, 50), 0, 1)
-        albedo += cover.astype(np.float32)[:, :, None] * (hair * strands - albedo)
+        albedo += spread(cover.astype(np.float32), 4) * (strands - albedo)
 
 
 def paint_glasses(who: Identity, glasses: Glasses, x: Array, y: Array, albedo: Array) -> None:

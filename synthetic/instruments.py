@@ -12,7 +12,7 @@ from synthetic.head import EXTENT, Expression, head_surface, paint_eyes, paint_f
 from synthetic.identity import Identity, identity_of
 from synthetic.physics import dye_print_nir, screen_nir, skin_bands, toner_print_nir
 from synthetic.render import Lights, View, flat_layer, over, render_surface, rotation
-from synthetic.surface import Array, Surface, float32, grid, noise
+from synthetic.surface import Array, Surface, float32, grey, grid, mixed, noise, power, spread
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
 """What of a person a stolen picture shows."""
@@ -101,12 +101,12 @@ def print_matte(subject: int, presentation: int, pitch: float, rng: np.random.Ge
     surface, lying, scale = paper(subject, presentation, pitch, rng)
     white = float(rng.uniform(0.72, 0.88))
     # Dyes reach neither deep black nor full saturation, and the driver lifts the mid-tones.
-    tone = np.power(lying[:, :, :3], np.float32(rng.uniform(0.8, 1.1)))
-    grey = tone.mean(2, keepdims=True)
-    ink = grey + (tone - grey) * np.float32(rng.uniform(0.7, 1.0))
+    tone = power(lying[:, :, :3], float(rng.uniform(0.8, 1.1)))
+    saturation = float(rng.uniform(0.7, 1.0))
+    ink = mixed(tone, (np.full((3, 3), (1 - saturation) / 3) + saturation * np.eye(3)).astype(np.float32))
     surface.albedo[:, :, :3] = white * (0.05 + 0.95 * ink)
     surface.albedo[:, :, 3] = dye_print_nir(ink, white, float(rng.uniform(0, 0.1)), float(rng.uniform(0.3, 0.9)))
-    surface.albedo *= 1 + 0.012 * noise(rng, surface.alpha.shape, 60)[:, :, None]
+    surface.albedo *= spread(1 + 0.012 * noise(rng, surface.alpha.shape, 60), 4)
     surface.gloss = (0.004, 0.004)
     return surface, scale
 
@@ -119,15 +119,15 @@ def print_toner(subject: int, presentation: int, pitch: float, rng: np.random.Ge
     contrast = float(rng.uniform(0.6, 1.0))
     kind = rng.uniform()
     if kind < 0.35:
-        tone = np.repeat(np.clip(lying[:, :, 3:] * np.float32(rng.uniform(1.0, 1.6)), 0, 1), 3, axis=2)
+        tone = spread(np.clip(lying[:, :, 3] * np.float32(rng.uniform(1.0, 1.6)), 0, 1), 3)
     elif kind < 0.6:
-        tone = np.repeat(lying[:, :, :3].mean(2, keepdims=True), 3, axis=2)
+        tone = spread(grey(lying[:, :, :3]), 3)
     else:
         tone = lying[:, :, :3]
-    tone = np.power(tone, np.float32(rng.uniform(0.75, 1.1)))
+    tone = power(tone, float(rng.uniform(0.75, 1.1)))
     surface.albedo[:, :, :3] = white * (0.03 + 0.97 * tone)
-    surface.albedo[:, :, 3] = toner_print_nir(tone.mean(2), white, contrast)
-    surface.albedo *= 1 + 0.02 * noise(rng, surface.alpha.shape, 80)[:, :, None]
+    surface.albedo[:, :, 3] = toner_print_nir(grey(tone), white, contrast)
+    surface.albedo *= spread(1 + 0.02 * noise(rng, surface.alpha.shape, 80), 4)
     surface.gloss = (float(rng.uniform(0.005, 0.06)),) * 2
     surface.shine = float(rng.uniform(10, 40))
     return surface, scale
@@ -139,25 +139,29 @@ def replay_screen(subject: int, presentation: int, pitch: float, rng: np.random.
     scale = float(rng.uniform(0.45, 0.62) if phone else rng.uniform(0.8, 1.15))
     half = (36.0, 76.0) if phone else (float(rng.uniform(85, 170)), float(rng.uniform(115, 170)))
     variant = presentation % PICTURES
-    picture = stolen_picture(subject, variant, pitch / max(scale, 0.5))
+    # Pictures are kept in two sizes only, or none would ever serve twice.
+    picture = stolen_picture(subject, variant, pitch * (2 if phone else 1))
     surface, lying = sheet(picture, half, scale, pitch, 0.0, 0.0)
     x, y = grid(-half[0], half[0], -half[1], half[1], pitch)
     bezel = float(rng.uniform(2, 9))
     inside = (np.abs(x) < half[0] - bezel) & (np.abs(y) < half[1] - bezel * float(rng.uniform(1, 2)))
-    shown = np.power(lying[:, :, :3], np.float32(rng.uniform(0.85, 1.25)))
+    shown = power(lying[:, :, :3], float(rng.uniform(0.85, 1.25)))
     # The panel's pixels beat against the camera's: slow waves of brightness and tint.
     angle, wave = rng.uniform(0, np.pi), rng.uniform(4, 25)
     phase = (x * np.cos(angle) + y * np.sin(angle)) * np.float32(2 * np.pi / wave)
-    beat = 1 + np.float32(rng.uniform(0, 0.06)) * np.stack([np.sin(phase + k) for k in (0.0, 0.7, 1.4)], 2)
-    tint = rng.uniform(0.85, 1.1, 3).astype(np.float32)
-    brightness = np.float32(rng.uniform(0.5, 1.6))
-    surface.emission = (shown * beat * tint * brightness * inside[:, :, None]).astype(np.float32)
+    # sin(phase + k) by the addition theorem: two maps serve three colours.
+    shift = np.array([0.0, 0.7, 1.4])
+    depth = float(rng.uniform(0, 0.06))
+    waves = float32(cv2.merge([np.sin(phase), np.cos(phase)]))
+    tint = rng.uniform(0.85, 1.1, 3) * float(rng.uniform(0.5, 1.6))
+    weights = np.stack([depth * np.cos(shift) * tint, depth * np.sin(shift) * tint, tint], 1).astype(np.float32)
+    surface.emission = shown * mixed(waves, weights) * spread(inside.astype(np.float32), 3)
     reflectance = screen_nir(rng)
     surface.albedo[:] = np.array([0.03, 0.03, 0.035, reflectance], np.float32)
     if rng.uniform() < 0.3:
         # Light-coloured bodies are bright round the dark panel.
         frame = np.array([0.6, 0.6, 0.6, 0.55], np.float32)
-        surface.albedo += (~inside)[:, :, None] * (frame - surface.albedo)
+        surface.albedo[~inside] = frame
     surface.gloss = (float(rng.uniform(0.01, 0.08)), float(rng.uniform(0.05, 0.6)))
     surface.shine = float(rng.uniform(60, 300))
     return surface, scale
@@ -194,7 +198,7 @@ def mask_rigid(subject: int, presentation: int, pitch: float, rng: np.random.Gen
     else:
         paint_eyes(who, Expression(eyes=0.9), x, y, painted)
         painted[:, :, 3] = np.minimum(painted[:, :, 3], nir)
-    surface.albedo += cover[:, :, None] * (painted - surface.albedo)
+    surface.albedo += spread(cover, 4) * (painted - surface.albedo)
     surface.height += cover * (height + 3 - surface.height)
     surface.gloss = (float(rng.uniform(0.02, 0.16)),) * 2
     surface.shine = float(rng.uniform(8, 40))

@@ -67,7 +67,7 @@ def dye_print_nir(colour: Array, paper: float, residual: float, black: float) ->
     Cyan, magenta and yellow dyes are nearly transparent beyond 750 nm and leave a ``residual`` (0 to 0.1); only the
     carbon black that printers add in the darkest tones (below a tenth of white) absorbs, by ``black``.
     """
-    luminance = colour.mean(2)
+    luminance = colour @ np.full(3, 1 / 3, np.float32)
     carbon = np.clip((0.08 - luminance) / 0.08, 0, 1)
     reflectance: Array = paper * (1 - residual * (1 - luminance)) * (1 - black * carbon)
     return reflectance

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.physics import flash_falloff
-from synthetic.surface import Array, Surface, float32
+from synthetic.surface import Array, Surface, float32, mixed, power, spread
 
 PIVOT_MM = 70.0
 """A head turns about a point this far behind its foremost one."""
@@ -96,7 +96,7 @@ def relief_maps(surface: Surface) -> Array:
     hollow = cv2.GaussianBlur(h, (0, 0), 7 / surface.pitch) - h
     inverse = 1 / np.sqrt(dx * dx + dy * dy + 1)
     openness = np.clip(1 - 0.11 * np.maximum(hollow, 0), 0.3, 1)
-    return np.dstack([-dx * inverse, -dy * inverse, inverse, openness]).astype(np.float32, copy=False)
+    return float32(cv2.merge([-dx * inverse, -dy * inverse, inverse, openness.astype(np.float32, copy=False)]))
 
 
 def render_surface(
@@ -113,24 +113,28 @@ def render_surface(
     shape = alpha.shape
     albedo = sample(surface.albedo)
     relief = sample(relief_maps(surface))
-    openness = relief[:, :, 3].reshape(-1)
-    normal = relief[:, :, :3].reshape(-1, 3) @ turn.T
+
+    def along(direction: Array) -> Array:
+        """Cosine between the turned normals and a direction [h, w]."""
+        return mixed(relief, np.append(direction @ turn, 0).astype(np.float32)[None, :])
+
+    openness = np.ascontiguousarray(relief[:, :, 3])
     depth = np.float32(distance + pivot) - towards
     # Each source of light gives a map of how much of it arrives; colours mix in one product at the end.
     arriving = [openness]
     mirrored = []
     for direction, _ in lights.lamps:
-        arriving.append(np.maximum(normal @ direction, 0) * openness)
+        arriving.append(np.maximum(along(direction), 0) * openness)
         half = direction + np.array([0, 0, 1], np.float32)
-        mirrored.append(_power(normal @ (half / np.linalg.norm(half)), surface.shine))
+        mirrored.append(power(along(half / np.linalg.norm(half)), surface.shine))
     colours = [lights.ambient, *(colour for _, colour in lights.lamps)]
-    lit = (np.stack(arriving, 1) @ np.stack(colours)).reshape(*shape, 4)
-    facing = np.maximum(normal[:, 2], 0).reshape(shape)
+    lit = mixed(float32(cv2.merge(arriving)), np.stack(colours, 1))
+    facing = np.maximum(along(np.array([0, 0, 1], np.float32)), 0)
     flash = flash_falloff(depth, 500.0) * np.float32(lights.flash)
     lit[:, :, 3] += flash * facing
     gloss = np.array([*[surface.gloss[0]] * 3, surface.gloss[1]], np.float32)
-    shine = (np.stack(mirrored, 1) @ (np.stack(colours[1:]) * gloss)).reshape(*shape, 4)
-    shine[:, :, 3] += flash * _power(facing, surface.shine * 3) * gloss[3]
+    shine = mixed(float32(cv2.merge(mirrored)), np.stack(colours[1:], 1) * gloss[:, None])
+    shine[:, :, 3] += flash * power(facing, surface.shine * 3) * gloss[3]
     for channels, reach in ((slice(0, 3), surface.diffusion[0]), (slice(3, 4), surface.diffusion[1])):
         if reach * view.scale > 0.4:
             part = cv2.GaussianBlur(np.ascontiguousarray(lit[:, :, channels]), (0, 0), reach * view.scale)
@@ -143,18 +147,13 @@ def render_surface(
     return Layer(light, depth, alpha)
 
 
-def _power(values: Array, exponent: float) -> Array:
-    """``values`` clipped at zero and raised, by OpenCV: several times as fast as NumPy's, and a third of all time."""
-    return float32(cv2.pow(np.maximum(values, 0), exponent)).reshape(values.shape)
-
-
 def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
     """``top`` before ``below``, which it changes; ``rows``: where ``top`` lies, when it has only those.
 
     Depth does not blend: a pixel's distance is that of one thing or the other.
     """
     light = below.light[rows]
-    light += top.alpha[:, :, None] * (top.light - light)
+    light += spread(top.alpha, 4) * (top.light - light)
     np.copyto(below.depth[rows], top.depth, where=top.alpha > 0.5)
     return below
 
@@ -164,8 +163,12 @@ def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distan
     total = lights.ambient + sum((colour * np.float32(0.5) for _, colour in lights.lamps), np.zeros(4, np.float32))
     total = total.astype(np.float32)
     total[3] += lights.flash * (500.0 / distance) ** 2
+    if albedo.ndim == 1:
+        light = mixed(np.ascontiguousarray(shade, np.float32), (albedo * total)[:, None])
+    else:
+        light = spread(shade, 4) * (albedo * total)
     return Layer(
-        (shade[:, :, None] * (albedo * total)).astype(np.float32, copy=False),
+        light,
         np.full(alpha.shape, distance, np.float32),
         alpha,
     )

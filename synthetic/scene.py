@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.camera import FAMILIES, Camera, draw_camera, expose
+from synthetic.camera import FAMILIES, Camera, draw_camera, expose, normal
 from synthetic.head import Expression, Glasses, head_surface
 from synthetic.identity import Identity, identity_of
 from synthetic.instruments import INSTRUMENTS
@@ -278,7 +278,7 @@ def take(
     )
     depth = np.ascontiguousarray(layer.depth[:, shift:])
     sigma = np.float32(stereo_depth_noise(scene.distance) * soft)
-    depth += rng.standard_normal(depth.shape, dtype=np.float32) * sigma * np.square(depth / np.float32(scene.distance))
+    depth += normal(rng, depth.shape) * sigma * np.square(depth / np.float32(scene.distance))
     depth = np.round(depth)
     # Too far to match, too dark to match, or torn at an edge.
     jump = np.zeros(depth.shape, bool)
