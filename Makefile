@@ -68,8 +68,7 @@ export: $(VENV)/.dev
 	$(BIN)/adsn-export runs/rgb-ir/checkpoint.safetensors --int8 --out models/adsn-rgb-ir
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/service.py
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

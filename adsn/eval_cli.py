@@ -46,6 +46,8 @@ def evaluate(
     from runtime.assemble import open_engine
     from runtime.bundle import open_bundle
 
+    if not model.exists():
+        raise ConfigError(f"{model}: there is neither a bundle's folder nor a checkpoint.")
     plan = read_plan(data or DEFAULT_PLAN)
     scorer: Scorer
     modalities: tuple[str, ...]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +44,9 @@ class Server(uvicorn.Server):
 
     def stop_failed(self) -> None:
         """The engine cannot start: end the process, from any thread."""
+        # Not by a signal: uvicorn raises those again at its end, and a service manager takes SIGTERM for a clean stop.
         self.failed = True
-        os.kill(os.getpid(), signal.SIGTERM)
+        self.should_exit = True
 
 
 def serve(

@@ -60,7 +60,7 @@ def kiosk(
     demo: Demo = False,
     species: Kind = "bona_fide",
     family: Family = "A",
-    seed: Seed = 7,
+    seed: Seed = 107,
     pairs: Pairs = 0,
     bundle: BundleFolder = None,
     version: Version = False,

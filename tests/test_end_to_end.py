@@ -1,0 +1,98 @@
+"""The README's way, with the shipped model and real processes: sample pictures, the service, an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runtime.assemble import default_bundle
+from runtime.bundle import open_bundle
+from service.contract import LivenessResponse
+
+BIN = Path(sys.executable).parent
+ATTACKS = ("print_matte", "print_toner", "replay_screen", "mask_rigid")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("samples")
+    subprocess.run([BIN / "adsn-rig", "sample", folder], check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
+    process = subprocess.Popen(
+        [BIN / "adsn-serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
+        deadline = time.monotonic() + 60
+        while httpx.get(f"{found[0]}/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield found[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def post(address: str, folder: Path, name: str, **parts: str) -> httpx.Response:
+    files = {
+        "rgb": (folder / f"{name}-0-rgb.jpg").read_bytes(),
+        "ir": (folder / f"{name}-0-ir.png").read_bytes(),
+        **{part: text.encode() for part, text in parts.items()},
+    }
+    return httpx.post(f"{address}/liveness", files=files, timeout=60)
+
+
+def test_the_person_of_the_readme_is_live(address: str, samples: Path) -> None:
+    response = post(address, samples, "bona_fide")
+    assert response.status_code == 200, response.text
+    body = LivenessResponse.model_validate(response.json())
+    assert (body.decision, body.reasons) == ("live", [])
+    manifest = open_bundle(default_bundle()).manifest
+    assert body.model.name == manifest.name
+    assert (body.model.precision, body.model.backend) == ("int8", "onnx-cpu")
+    assert body.threshold == pytest.approx(manifest.operating_point().threshold, abs=1e-6)
+    # The box that the locator found is where the sensor knows the face to be.
+    x, y, w, h = body.face.bbox
+    truth = json.loads((samples / "bona_fide-0.json").read_text())["face_box"]
+    assert abs(x + w / 2 - truth[0] - truth[2] / 2) < truth[2] / 4
+    assert abs(y + h / 2 - truth[1] - truth[3] / 2) < truth[2] / 4
+
+
+@pytest.mark.parametrize("species", ATTACKS)
+def test_no_attack_of_the_readme_is_live(address: str, samples: Path, species: str) -> None:
+    response = post(address, samples, species)
+    assert response.status_code == 200, response.text
+    assert response.json()["decision"] == "spoof"
+
+
+def test_a_box_in_meta_is_used(address: str, samples: Path) -> None:
+    facts = json.loads((samples / "bona_fide-0.json").read_text())
+    meta = json.dumps({"face_box": facts["face_box"], "ir_face_box": facts["ir_face_box"]})
+    body = post(address, samples, "bona_fide", meta=meta).json()
+    assert body["face"]["bbox"] == pytest.approx(facts["face_box"])
+    assert body["decision"] == "live"
