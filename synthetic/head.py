@@ -1,4 +1,4 @@
-"""A head as a surface: analytic relief and paint by region, band by band.
+"""What a head looks like: paint by region, band by band, and an analytic relief.
 
 Axes: x to the image's right, y down, origin between the eyes' line and the mouth, millimetres.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from synthetic.identity import Identity
 from synthetic.physics import skin_bands
-from synthetic.surface import Array, Painter, Surface, grid, mixed, noise, spread
+from synthetic.surface import Array, Painter, mixed, noise, spread, streaks
 
 DEPTH_MM = 92.0
 """From the rim of the head's outline to its foremost point, without the nose."""
@@ -36,6 +36,14 @@ class Glasses:
     dark_frame: float
     thickness: float
     disc: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hat:
+    """``colour``: R, G, B and infrared; dyed black cloth is dark to the eye and bright in the infrared."""
+
+    colour: tuple[float, float, float, float]
+    brim: float
 
 
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
@@ -94,7 +102,8 @@ def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: 
     """Eyes' surroundings, brows, lips and nostrils over ``albedo`` [h, w, 4]; ``strength`` fades them all."""
     p = Painter(x, y)
     base = skin_bands(who.melanin)
-    hair = np.array(who.hair, np.float32)
+    # Brows grow dense and short: darker than the hair of the head.
+    hair = np.array(who.hair, np.float32) * np.array([0.45, 0.45, 0.45, 0.7], np.float32)
     s = np.float32(strength)
     for side in (-1, 1):
         at, c = p.ellipse(side * (who.eye_x - 2), who.eye_y - 1, who.eye_w + 5, 11, 9)
@@ -127,6 +136,18 @@ def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: 
         p.paint(albedo, at, c * s, (0.7, 0.68, 0.6, 0.6))
 
 
+def eyeball(who: Identity, dx: Array, dy: Array) -> Array:
+    """Reflectance of an eye [h, w, 4] at distances from its middle, mm."""
+    distance = np.sqrt(np.square(dx) + np.square(dy))
+    eye = np.empty((*distance.shape, 4), np.float32)
+    eye[:] = (0.30, 0.28, 0.26, 0.38)
+    iris = np.clip((6.4 - distance) / 0.9 + 0.5, 0, 1)[:, :, None]
+    eye += iris * (np.array([*who.iris, 0.30], np.float32) - eye)
+    pupil = np.clip((2.5 - distance) / 0.8 + 0.5, 0, 1)[:, :, None]
+    eye += pupil * (np.array([0.015, 0.015, 0.015, 0.05], np.float32) - eye)
+    return eye
+
+
 def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Array) -> None:
     """Open eyes over ``albedo``. In the infrared the white is darker and the iris brighter than in colour."""
     p = Painter(x, y)
@@ -136,13 +157,7 @@ def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Arra
         cx, cy = side * who.eye_x, who.eye_y
         at, lid = p.ellipse(cx, cy, who.eye_w, opening, 1.6)
         dx, dy = p.local(at, cx + gx, cy + gy)
-        distance = np.sqrt(np.square(dx) + np.square(dy))
-        eye = np.empty((*lid.shape, 4), np.float32)
-        eye[:] = (0.44, 0.41, 0.38, 0.34)
-        iris = np.clip((6.0 - distance) / 0.9 + 0.5, 0, 1)[:, :, None]
-        eye += iris * (np.array([*who.iris, 0.30], np.float32) - eye)
-        pupil = np.clip((2.2 - distance) / 0.8 + 0.5, 0, 1)[:, :, None]
-        eye += pupil * (np.array([0.015, 0.015, 0.015, 0.05], np.float32) - eye)
+        eye = eyeball(who, dx, dy)
         p.paint(albedo, at, lid, eye)
         # Lashes and the shadow of the upper lid.
         at, c = p.ellipse(cx, cy - opening * 0.9, who.eye_w * 1.02, 1.7, 1.4)
@@ -152,19 +167,19 @@ def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Arra
         p.paint(albedo, at, c, (0.75, 0.75, 0.75, 3.0))
 
 
-def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, height: Array, rng: np.random.Generator) -> None:
-    """Scalp hair and beard over ``albedo``, with a little relief."""
+def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
+    """Scalp hair and beard over ``albedo``; returns how much hair stands where [h, w]."""
     shape = (y.shape[0], x.shape[1])
     hair = np.array(who.hair, np.float32)
-    strands = mixed(noise(rng, shape, 40), np.stack([hair * np.float32(0.25), hair], 1))
+    strands = mixed(streaks(rng, shape, 70), np.stack([hair * np.float32(0.22), hair], 1))
+    scalp = np.zeros(shape, np.float32)
     if not who.bald:
         wave = 3 * noise(rng, (1, shape[1]), 1)[0] if shape[0] else 0
         line = who.hairline + 0.0065 * np.square(x) + wave
         top = np.clip((line - y) / 5 + 0.5, 0, 1)
         sides = np.clip((np.abs(x) - who.width * who.hair_side) / 4 + 0.5, 0, 1) * np.clip((-12 - y) / 12 + 0.5, 0, 1)
-        cover = np.maximum(top, sides).astype(np.float32)
-        albedo += spread(cover, 4) * (strands - albedo)
-        height += 6 * cover
+        scalp = np.maximum(top, sides).astype(np.float32)
+        albedo += spread(scalp, 4) * (strands - albedo)
     if who.beard:
         cheeks = np.clip((np.abs(x) - 34) / 10, 0, 1) * np.clip((y - 2) / 14, 0, 1)
         lower = np.clip((y - (who.mouth_y - 17)) / 7, 0, 1) * (1 - np.clip((np.abs(x) - 60) / 20, 0, 1))
@@ -172,49 +187,13 @@ def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, height: Array, 
         cover = np.maximum(cheeks, lower) * np.clip(mouth - 0.9, 0, 1) * who.beard
         cover *= np.clip(0.75 + 0.3 * noise(rng, shape, 50), 0, 1)
         albedo += spread(cover.astype(np.float32), 4) * (strands - albedo)
+    return scalp
 
 
-def paint_glasses(who: Identity, glasses: Glasses, x: Array, y: Array, albedo: Array) -> None:
-    """Frame and lenses over ``albedo``."""
-    p = Painter(x, y)
-    frame = (glasses.dark_frame, glasses.dark_frame * 0.9, glasses.dark_frame * 0.85, glasses.dark_frame + 0.12)
-    for side in (-1, 1):
-        cx, cy = side * (who.eye_x + 0.5), who.eye_y + 3
-        at, lens = p.ellipse(cx, cy, 24, 18, 1.2)
-        keep = np.array([1 - glasses.tint] * 3 + [1 - 0.25 * glasses.tint], np.float32)
-        albedo[at] *= 1 - lens[:, :, None] * (1 - keep)
-        at, outer = p.ellipse(cx, cy, 24 + glasses.thickness, 18 + glasses.thickness, 1.2)
-        dx, dy = p.local(at, cx, cy)
-        inner = np.clip((1 - np.sqrt(np.square(dx / 24) + np.square(dy / 18))) * 15 + 0.5, 0, 1)
-        p.paint(albedo, at, np.clip(outer - inner, 0, 1), frame)
-        if glasses.disc:
-            # The lens mirrors the illuminator as a small saturated disc.
-            at, c = p.ellipse(cx + 3, cy - 4, 2.4, 2.4, 1.5)
-            p.paint(albedo, at, c, (0.5, 0.5, 0.5, 3.0))
-    at, c = p.ellipse(0, who.eye_y, 9, 1 + glasses.thickness * 0.7, 1.2)
-    p.paint(albedo, at, c, frame)
-
-
-def head_surface(
-    who: Identity, face: Expression, pitch: float, rng: np.random.Generator, glasses: Glasses | None = None
-) -> Surface:
-    """A living head on a grid of ``pitch`` mm."""
-    x, y = grid(*EXTENT, pitch)
-    height, alpha = relief(who, face, x, y)
-    albedo = skin(who, x, y)
-    paint_features(who, face, x, y, albedo)
-    paint_eyes(who, face, x, y, albedo)
-    paint_hair(who, x, y, albedo, height, rng)
-    if glasses is not None:
-        paint_glasses(who, glasses, x, y, albedo)
-    return Surface(
-        x0=EXTENT[0],
-        y0=EXTENT[2],
-        pitch=pitch,
-        height=height,
-        albedo=albedo,
-        alpha=alpha,
-        gloss=(0.035, 0.03),
-        shine=10,
-        diffusion=(0.8, 2.6),
-    )
+def paint_hat(who: Identity, hat: Hat, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
+    """A cap over ``albedo``; returns its cover [h, w]."""
+    knit = spread(1 + 0.12 * noise(rng, (y.shape[0], x.shape[1]), 30), 4)
+    line = who.hairline + 6 + hat.brim + 0.002 * np.square(x)
+    cover: Array = np.clip((line - y) / 3 + 0.5, 0, 1).astype(np.float32)
+    albedo += spread(cover, 4) * (np.array(hat.colour, np.float32) * knit - albedo)
+    return cover

@@ -12,8 +12,10 @@ FITZPATRICK_MELANIN = (0.03, 0.06, 0.10, 0.17, 0.26, 0.40)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Lengths in mm, melanin as a volume fraction, ``hair`` as reflectance in R, G, B and infrared."""
+    """``number``: the subject. Lengths in mm, melanin as a volume fraction, ``hair`` as reflectance in R, G, B and
+    infrared."""
 
+    number: int
     melanin: float
     width: float
     chin: float
@@ -54,16 +56,18 @@ def identity_of(subject: int) -> Identity:
     u = rng.uniform
     tone = FITZPATRICK_MELANIN[int(rng.integers(6))] * float(u(0.8, 1.25))
     # Hair melanin falls about fourfold from the visible to the near infrared, so dark hair is brighter there.
-    darkness = float(u(0, 1)) ** (0.3 + 6 * tone)
+    # The darker the skin, the rarer light hair.
+    darkness = float(u(0, 1)) ** (1 / (0.9 + 16 * tone))
     light = np.array([0.42, 0.30, 0.17]) * u(0.8, 1.1)
-    dark = np.array([0.045, 0.035, 0.03])
-    grey = u() < 0.12
-    hair = np.full(3, u(0.3, 0.5)) if grey else light * (1 - darkness) + dark * darkness
+    dark = np.array([0.020, 0.017, 0.015])
+    grey = u() < 0.1
+    hair = np.full(3, u(0.12, 0.34)) if grey else light * (1 - darkness) + dark * darkness
     hair_ir = float(u(0.45, 0.6) if grey else 0.22 + 0.3 * (1 - darkness) + u(-0.06, 0.1))
     irises = ((0.05, 0.03, 0.02), (0.10, 0.06, 0.03), (0.12, 0.14, 0.08), (0.12, 0.18, 0.26))
     iris = irises[int(rng.integers(2 if tone > 0.12 else 4))]
     male = u() < 0.5
     return Identity(
+        number=subject,
         melanin=min(tone, 0.43),
         width=float(u(66, 78)),
         chin=float(u(84, 102)),

@@ -79,6 +79,23 @@ def toner_print_nir(luminance: Array, paper: float, contrast: float) -> Array:
     return reflectance
 
 
+def vinyl_print_nir(picture_nir: Array, luminance: Array, paper: float, black: float, own: float) -> Array:
+    """NIR reflectance of a print whose pigments are seen by the infrared camera, [H, W].
+
+    Eco-solvent and pigment inks on vinyl keep a face's contrast at 850 nm; field reports have such banners accepted as
+    people by 69 of 70 trials of a brightness test. ``own``: how far the print follows an infrared picture instead of
+    the colour one's luminance; ``black``: how much its darkest tone absorbs (0.8 to 0.95).
+    """
+    tone = np.clip(own * picture_nir + (1 - own) * luminance, 0, 1)
+    return np.asarray(paper * (1 - black * (1 - tone)), np.float32)
+
+
+def mask_nir(rng: np.random.Generator, *, skin_like: bool) -> float:
+    """NIR reflectance of a mask's matter: 0.35 to 0.75 for resin, and for silicone the upper part of that, where skin
+    is too; never a fixed offset from skin."""
+    return float(rng.uniform(0.5, 0.75) if skin_like else rng.uniform(0.35, 0.75))
+
+
 def screen_nir(rng: np.random.Generator) -> float:
     """NIR reflectance of a display's face: it emits nothing at 850 or 940 nm and is dark, 0.03 to 0.08."""
     return float(rng.uniform(0.03, 0.08))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthetic.mesh import Mesh, rasterise, scatter
 from synthetic.physics import flash_falloff
 from synthetic.surface import Array, Surface, float32, mixed, power, spread
 
@@ -46,7 +47,7 @@ class Lights:
 
 @dataclass(slots=True)
 class Layer:
-    """What a view sees of one thing: ``light`` [h, w, 4] linear, ``depth`` mm [h, w], ``alpha`` [h, w]."""
+    """What a view sees of one thing: ``light`` [h, w, 4] linear, ``depth`` mm [h, w], ``alpha`` [h, w] or [h, w, 4]."""
 
     light: Array
     depth: Array
@@ -63,7 +64,57 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
     return matrix
 
 
-def unproject(surface: Surface, turn: Array, view: View, pivot: float) -> tuple[Array, Array, Array]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What every pixel of a view sees of a surface: ``column`` and ``row`` on its grid, ``towards``: how far it stands
+    towards the camera from the pivot, mm, ``relief``: normal and openness to the sky, [h, w, 4]. ``mask``: 1 where a
+    mesh is, None for a height field, whose own alpha says it."""
+
+    column: Array
+    row: Array
+    towards: Array
+    relief: Array
+    mask: Array | None
+
+
+def see(surface: Surface, turn: Array, view: View, pivot: float) -> Seen:
+    """Project a surface."""
+    if isinstance(surface.relief, Mesh):
+        return see_mesh(surface, surface.relief, turn, view, pivot)
+    column, row, towards = unproject(surface, surface.relief, turn, view, pivot)
+    edge = cv2.BORDER_CONSTANT
+    maps = relief_maps(surface.relief, surface.pitch)
+    relief = float32(cv2.remap(maps, column, row, cv2.INTER_LINEAR, borderMode=edge, borderValue=0))
+    return Seen(column, row, towards, relief, None)
+
+
+def see_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: float) -> Seen:
+    """Project a mesh by z-buffer."""
+    turned = (mesh.vertices + np.array([0, 0, pivot], np.float32)) @ turn.T
+    points = turned * np.float32(view.scale)
+    points[:, 0] += np.float32(view.cx)
+    points[:, 1] += np.float32(view.cy)
+    found = rasterise(points, mesh.topology.triangles, view.width, view.height)
+    paint = (mesh.topology.canvas - np.array([surface.x0, surface.y0], np.float32)) / np.float32(surface.pitch)
+    known = np.concatenate([paint, turned[:, 2:], mesh.topology.normals(mesh.vertices)], 1)
+    maps = scatter(found, found.interpolate(known), view.width, view.height)
+    mask = scatter(found, np.ones((len(found.pixel), 1), np.float32), view.width, view.height)[:, :, 0]
+    towards = np.ascontiguousarray(maps[:, :, 2])
+    # Hollows among what is seen; the air round the head is none of them.
+    reach = 7 * view.scale
+    around = cv2.GaussianBlur(towards, (0, 0), reach) / np.maximum(cv2.GaussianBlur(mask, (0, 0), reach), 1e-3)
+    openness = np.clip(1 - 0.11 * np.maximum(around - towards, 0), 0.3, 1).astype(np.float32)
+    relief = float32(cv2.merge([*(np.ascontiguousarray(maps[:, :, k]) for k in (3, 4, 5)), openness]))
+    return Seen(
+        np.ascontiguousarray(maps[:, :, 0]),
+        np.ascontiguousarray(maps[:, :, 1]),
+        towards,
+        relief * spread(mask, 4),
+        mask,
+    )
+
+
+def unproject(surface: Surface, height: Array, turn: Array, view: View, pivot: float) -> tuple[Array, Array, Array]:
     """For every pixel: column and row on the surface's grid, and how far its point stands towards the camera, mm.
 
     Solves turn · (u, v, z(u, v) + pivot) = (x, y, ·) by fixed-point iteration: z enters only through the turn's small
@@ -80,20 +131,19 @@ def unproject(surface: Surface, turn: Array, view: View, pivot: float) -> tuple[
     for _ in range(ITERATIONS):
         column = (u0 - bx * z - np.float32(surface.x0)) * per
         row = (v0 - by * z - np.float32(surface.y0)) * per
-        z = float32(cv2.remap(surface.height, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        z = float32(cv2.remap(height, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         z += np.float32(pivot)
     u, v = u0 - bx * z, v0 - by * z
     towards: Array = turn[2, 0] * u + turn[2, 1] * v + turn[2, 2] * z
     return column, row, towards
 
 
-def relief_maps(surface: Surface) -> Array:
-    """Normals and openness to the sky [h, w, 4] on the surface's own grid."""
-    h = surface.height
-    dx = cv2.Sobel(h, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * surface.pitch))
-    dy = cv2.Sobel(h, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * surface.pitch))
+def relief_maps(h: Array, pitch: float) -> Array:
+    """Normals and openness to the sky [h, w, 4] of a height field, on its own grid."""
+    dx = cv2.Sobel(h, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * pitch))
+    dy = cv2.Sobel(h, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * pitch))
     # Hollows see less of the room: nostrils, eye sockets, under the lip.
-    hollow = cv2.GaussianBlur(h, (0, 0), 7 / surface.pitch) - h
+    hollow = cv2.GaussianBlur(h, (0, 0), 7 / pitch) - h
     inverse = 1 / np.sqrt(dx * dx + dy * dy + 1)
     openness = np.clip(1 - 0.11 * np.maximum(hollow, 0), 0.3, 1)
     return float32(cv2.merge([-dx * inverse, -dy * inverse, inverse, openness.astype(np.float32, copy=False)]))
@@ -103,23 +153,25 @@ def render_surface(
     surface: Surface, turn: Array, view: View, lights: Lights, distance: float, pivot: float = PIVOT_MM
 ) -> Layer:
     """What the view sees of a surface whose foremost point is ``distance`` mm away."""
-    column, row, towards = unproject(surface, turn, view, pivot)
+    seen = see(surface, turn, view, pivot)
+    relief = seen.relief
 
     def sample(values: Array) -> Array:
-        edge = cv2.BORDER_CONSTANT
-        return float32(cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=edge, borderValue=0))
+        edge = cv2.BORDER_CONSTANT if seen.mask is None else cv2.BORDER_REPLICATE
+        return float32(cv2.remap(values, seen.column, seen.row, cv2.INTER_LINEAR, borderMode=edge, borderValue=0))
 
     alpha = sample(surface.alpha)
-    shape = alpha.shape
+    if seen.mask is not None:
+        alpha *= seen.mask
+    shape = alpha.shape[:2]
     albedo = sample(surface.albedo)
-    relief = sample(relief_maps(surface))
 
     def along(direction: Array) -> Array:
         """Cosine between the turned normals and a direction [h, w]."""
         return mixed(relief, np.append(direction @ turn, 0).astype(np.float32)[None, :])
 
     openness = np.ascontiguousarray(relief[:, :, 3])
-    depth = np.float32(distance + pivot) - towards
+    depth = np.float32(distance + pivot) - seen.towards
     # Each source of light gives a map of how much of it arrives; colours mix in one product at the end.
     arriving = [openness]
     mirrored = []
@@ -153,8 +205,9 @@ def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
     Depth does not blend: a pixel's distance is that of one thing or the other.
     """
     light = below.light[rows]
-    light += spread(top.alpha, 4) * (top.light - light)
-    np.copyto(below.depth[rows], top.depth, where=top.alpha > 0.5)
+    alpha = top.alpha if top.alpha.ndim == 3 else spread(top.alpha, 4)
+    light += alpha * (top.light - light)
+    np.copyto(below.depth[rows], top.depth, where=alpha[:, :, 0] > 0.5)
     return below
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.camera import FAMILIES, Camera, draw_camera, expose, normal
-from synthetic.head import Expression, Glasses, head_surface
+from synthetic.head import Expression, Glasses, Hat
 from synthetic.identity import Identity, identity_of
-from synthetic.instruments import INSTRUMENTS
+from synthetic.instruments import HELD, INSTRUMENTS
 from synthetic.physics import skin_bands, stereo_depth_noise
+from synthetic.presented import Presented
 from synthetic.render import (
     PIVOT_MM,
     Layer,
@@ -26,7 +27,9 @@ from synthetic.render import (
     rotation,
     vignette_map,
 )
-from synthetic.surface import Array, Surface, noise
+from synthetic.shape import HeadShape, head_shape, head_surface
+from synthetic.surface import Array, noise
+from synthetic.worn import eyewear
 
 BONA_FIDE = "bona_fide"
 SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
@@ -43,6 +46,7 @@ class Rendered:
     """What the rig delivers, and what only a simulation knows.
 
     ``rgb`` uint8 [H, W, 3], RGB order. ``ir`` uint8 [H, W, 1]. ``depth`` float32 [H, W, 1], millimetres, 0 = missing.
+    ``region`` uint8 [H, W, 1]: 255 where a partial attack covers a living face, in ``rgb`` pixels; zero elsewhere.
     ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``label`` 1
     for bona fide, 0 for an attack. ``conditions``: measured facts of the scene.
     """
@@ -50,6 +54,7 @@ class Rendered:
     rgb: NDArray[np.uint8]
     ir: NDArray[np.uint8]
     depth: NDArray[np.float32]
+    region: NDArray[np.uint8]
     box: tuple[float, float, float, float]
     ir_box: tuple[float, float, float, float]
     species: str
@@ -57,6 +62,7 @@ class Rendered:
     subject: int
     presentation: int
     family: str
+    shape: str
     seed: int
     conditions: Mapping[str, float]
 
@@ -66,9 +72,9 @@ class Scene:
     """Everything that is decided before a picture is taken."""
 
     who: Identity
-    surface: Surface
-    scale: float
-    flat: bool
+    shape: HeadShape
+    shown: Presented
+    held: bool
     turn: Array
     angles: tuple[float, float, float]
     distance: float
@@ -76,11 +82,15 @@ class Scene:
     lights: Lights
     lux: float
     camera: Camera
+    place_key: list[int]
     place: np.random.Generator
     sensor: np.random.Generator
+    lit: bool = True
 
 
-def compose(seed: int, subject: int, species: str, family: str, presentation: int, frame: int, scale: float) -> Scene:
+def compose(
+    seed: int, subject: int, species: str, family: str, presentation: int, frame: int, scale: float, shape: str
+) -> Scene:
     """Decide a presentation. ``scale``: pixels a mm that the pictures will have, which sets the surface's grid."""
     if species not in SPECIES:
         raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
@@ -92,13 +102,14 @@ def compose(seed: int, subject: int, species: str, family: str, presentation: in
     rng = np.random.default_rng([*key, 0])
     camera = draw_camera(family, rng)
     who = identity_of(subject)
+    source = head_shape(shape)
     pitch = min(1.7, max(0.6, 1.0 / scale))
-    flat = species not in (BONA_FIDE, "mask_rigid")
-    angles = tuple(float(rng.normal(0, s)) for s in ((9, 7, 4) if not flat else (9, 9, 4)))
+    held = species in HELD
+    angles = tuple(float(rng.normal(0, s)) for s in ((9, 9, 4) if held else (11, 7, 4)))
     distance = float(rng.uniform(360, 820))
     centre = (float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04)))
     lights, lux = room(rng)
-    surface, size = presented(species, who, subject, presentation, pitch, rng)
+    shown = presented(species, source, who, presentation, pitch, rng)
     # A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike.
     phase = rng.uniform(0, 2 * math.pi, 4)
     t = frame / 30
@@ -108,9 +119,9 @@ def compose(seed: int, subject: int, species: str, family: str, presentation: in
     yaw, pitch_angle, roll = (max(-m, min(m, a)) for a, m in zip((yaw, pitch_angle, roll), limits, strict=True))
     return Scene(
         who=who,
-        surface=surface,
-        scale=size,
-        flat=flat,
+        shape=source,
+        shown=shown,
+        held=held,
         turn=rotation(yaw, pitch_angle, roll),
         angles=(yaw, pitch_angle, roll),
         distance=distance + 4 * sway[3],
@@ -118,17 +129,18 @@ def compose(seed: int, subject: int, species: str, family: str, presentation: in
         lights=lights,
         lux=lux,
         camera=camera,
+        place_key=[*key, 1],
         place=np.random.default_rng([*key, 1]),
         sensor=np.random.default_rng([*key, 2, frame]),
     )
 
 
 def presented(
-    species: str, who: Identity, subject: int, presentation: int, pitch: float, rng: np.random.Generator
-) -> tuple[Surface, float]:
-    """What is held or worn before the cameras, and the size of its face against life."""
+    species: str, shape: HeadShape, who: Identity, presentation: int, pitch: float, rng: np.random.Generator
+) -> Presented:
+    """What is held or worn before the cameras, or the living head."""
     if species != BONA_FIDE:
-        return INSTRUMENTS[species](subject, presentation, pitch, rng)
+        return INSTRUMENTS[species](shape, who.number, presentation, pitch, rng)
     face = Expression(
         smile=float(max(0, rng.uniform(-0.6, 1))),
         open_mouth=float(max(0, rng.uniform(-2, 1))),
@@ -140,11 +152,20 @@ def presented(
         tinted = rng.uniform() < 0.2
         glasses = Glasses(
             tint=float(rng.uniform(0.5, 0.92) if tinted else 0.0),
-            dark_frame=float(rng.uniform(0.02, 0.3)),
+            dark_frame=0.015 + 0.2 * float(rng.uniform()) ** 3,
             thickness=float(rng.uniform(0.8, 3.5)),
             disc=bool(rng.uniform() < 0.6),
         )
-    return head_surface(who, face, pitch, rng, glasses), 1.0
+    hat = None
+    if rng.uniform() < 0.12:
+        dark = float(rng.uniform(0.02, 0.5))
+        hat = Hat(
+            (*(dark * rng.uniform(0.5, 1.5, 3)).tolist(), float(rng.uniform(0.1, 0.7))), float(rng.uniform(0, 14))
+        )
+    head = head_surface(shape, who, face, pitch, rng, hat)
+    if glasses is None:
+        return Presented(head)
+    return Presented(head, before=(eyewear(shape.features(who), glasses, pitch),))
 
 
 def room(rng: np.random.Generator) -> tuple[Lights, float]:
@@ -171,16 +192,16 @@ def room(rng: np.random.Generator) -> tuple[Lights, float]:
 
 
 def surroundings(scene: Scene, view: View) -> Layer:
-    """Background, the body below a head, and the hand or body behind a held instrument."""
+    """Background, what of a body is behind a head, and the body behind a held instrument."""
     rng, who = scene.place, scene.who
     x, y = view.millimetres()
     near, shape = scene.distance, (view.height, view.width)
-    wall = np.array([*rng.uniform(0.05, 0.85, 3), rng.uniform(0.15, 0.7)], np.float32)
+    # Walls are nearer to grey than paint charts are.
+    wall = np.array([*rng.uniform(0.06, 0.7) * rng.uniform(0.7, 1.3, 3), rng.uniform(0.15, 0.7)], np.float32)
     pattern = 1 + rng.uniform(0.05, 0.4) * noise(rng, shape, int(rng.integers(2, 9)))
     away = scene.distance + float(rng.uniform(300, 2500))
     ones = np.ones(shape, np.float32)
     layer = flat_layer(ones, wall, np.clip(pattern, 0.05, 3).astype(np.float32), scene.lights, away)
-    cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
 
     def add(cover: NDArray[Any], albedo: Array, shade: NDArray[Any] | float, behind: float) -> None:
         # Most of these cover a few rows at the bottom; nothing is computed for the others.
@@ -191,28 +212,46 @@ def surroundings(scene: Scene, view: View) -> Layer:
             part = np.broadcast_to(np.float32(shade), shape)[rows]
             over(layer, flat_layer(cover[rows], albedo, part, scene.lights, near + behind), rows)
 
-    if scene.flat:
+    if scene.held:
         # Whoever holds it, half hidden behind.
         cover = np.clip((230 - np.abs(x + rng.uniform(-80, 80))) / 6, 0, 1) * np.clip(
             (y + rng.uniform(-40, 60)) / 6, 0, 1
         )
-        add(cover, cloth, 0.7, 180)
+        add(cover, np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32), 0.7, 180)
         return layer
     if who.long_hair:
         cover = np.clip((1 - np.square(x / (who.width + 18)) - np.square((y - 5) / 128)) * 10, 0, 1)
         add(cover, np.array(who.hair, np.float32), 0.75 + 0.2 * noise(rng, shape, 30), 105)
-    cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
-    add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
-    drop = y - 128 - np.square(np.clip(np.abs(x) - 40, 0, None)) * 0.0016
-    add(np.clip(drop / 4, 0, 1) * np.clip((230 - np.abs(x)) / 4, 0, 1), cloth, 0.8, 95)
+    if scene.shape.name == "analytic":
+        # Scanned heads bring their necks.
+        cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
+        add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
+    return layer
+
+
+def clothes(scene: Scene, view: View, layer: Layer) -> Layer:
+    """Shoulders and collar, before the neck."""
+    x, y = view.millimetres()
+    rng = scene.place
+    cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
+    drop = (
+        y - 122 - np.square(np.clip(np.abs(x) - 40, 0, None)) * 0.0016 + 0.0025 * np.square(np.minimum(np.abs(x), 40))
+    )
+    cover = np.clip(drop / 4, 0, 1) * np.clip((230 - np.abs(x)) / 4, 0, 1)
+    touched = np.flatnonzero(cover.any(axis=1))
+    if touched.size:
+        rows = slice(int(touched[0]), int(touched[-1]) + 1)
+        part = np.ascontiguousarray(cover[rows], np.float32)
+        shade = np.full_like(part, 0.8)
+        over(layer, flat_layer(part, cloth, shade, scene.lights, scene.distance + 75), rows)
     return layer
 
 
 def fingers(scene: Scene, view: View, layer: Layer) -> Layer:
     """Fingers that hold a sheet at its edges, before it."""
     rng = scene.place
-    half_w = -scene.surface.x0
-    half_h = -scene.surface.y0
+    half_w = -scene.shown.surface.x0
+    half_h = -scene.shown.surface.y0
     x, y = view.millimetres()
     skin = skin_bands(float(rng.choice((0.04, 0.1, 0.2))))
     for side in (-1, 1):
@@ -227,17 +266,42 @@ def fingers(scene: Scene, view: View, layer: Layer) -> Layer:
 
 def face_box(scene: Scene, view: View) -> tuple[float, float, float, float]:
     """The face's box in a view, x, y, width, height."""
-    cx, cy, edge = (v * scene.scale for v in BOX_MM)
-    pivot = 0.0 if scene.flat else PIVOT_MM
+    cx, cy, edge = (v * scene.shown.scale for v in BOX_MM)
+    pivot = 0.0 if scene.held else PIVOT_MM
     x, y, _ = scene.turn @ np.array([cx, cy, pivot], np.float32)
     side = edge * view.scale
     return float(view.cx + x * view.scale - side / 2), float(view.cy + y * view.scale - side / 2), side, side
 
 
-def take(
-    scene: Scene, view: View, whole: tuple[float, float, float], sampling: float
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
-    """Colour, infrared and depth pictures of a view, and the infrared camera's shift in pixels.
+@dataclass(slots=True)
+class Taken:
+    """Colour, infrared and depth pictures of a view, the attacked region in colour's pixels, and the infrared camera's
+    shift in pixels."""
+
+    rgb: NDArray[np.uint8]
+    ir: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    region: NDArray[np.uint8]
+    shift: int
+
+
+def scenery(scene: Scene, view: View) -> tuple[Layer, NDArray[np.uint8]]:
+    """Light and depth of everything in a view, and 255 where a partial attack is [h, w]."""
+    scene = replace(scene, place=np.random.default_rng(scene.place_key))
+    layer = surroundings(scene, view)
+    pivot = 0.0 if scene.held else PIVOT_MM
+    region = np.zeros((view.height, view.width), np.uint8)
+    for thing in (scene.shown.surface, *scene.shown.before):
+        seen = render_surface(thing, scene.turn, view, scene.lights, scene.distance, pivot)
+        layer = over(layer, seen)
+        if any(thing is attacked for attacked in scene.shown.attacked):
+            covered = seen.alpha if seen.alpha.ndim == 2 else seen.alpha[:, :, 0]
+            region[covered > 0.5] = 255
+    return (fingers if scene.held else clothes)(scene, view, layer), region
+
+
+def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: float) -> Taken:
+    """Take the pictures of a view.
 
     The infrared camera stands beside the other, so it sees the same scene a little to the left: one wider view serves
     both. ``whole``: see `vignette_map`. ``sampling``: view pixels per camera pixel; a coarser view averages noise away.
@@ -245,11 +309,8 @@ def take(
     camera, rng = scene.camera, scene.sensor
     shift = round(camera.baseline_mm * view.scale)
     wide = View(view.width + shift, view.height, view.scale, view.cx, view.cy)
-    layer = surroundings(scene, wide)
-    pivot = 0.0 if scene.flat else PIVOT_MM
-    layer = over(layer, render_surface(scene.surface, scene.turn, wide, scene.lights, scene.distance, pivot))
-    if scene.flat:
-        layer = fingers(scene, wide, layer)
+    layer, attacked = scenery(scene, wide)
+    region = np.ascontiguousarray(attacked[:, : view.width, None])
     colour = np.ascontiguousarray(layer.light[:, : view.width, :3]) * np.array(camera.balance, np.float32)
     infrared = np.ascontiguousarray(layer.light[:, shift:, 3:])
     x, y, w, h = face_box(scene, view)
@@ -257,6 +318,9 @@ def take(
     # Automatic exposure looks at the face; in the dark its gain ends and the picture stays black.
     rgb_gain = min(camera.rgb_target / max(float(colour[middle].mean()), 1e-6), 5.0)
     ir_gain = min(camera.ir_target / max(float(infrared[middle].mean()), 1e-6), 6.0)
+    if not scene.lit:
+        dark, _ = scenery(replace(scene, lights=replace(scene.lights, flash=0.0)), wide)
+        infrared = np.ascontiguousarray(dark.light[:, shift:, 3:])
     soft = min(1.0, sampling)
     rgb = expose(
         colour,
@@ -284,11 +348,19 @@ def take(
     jump = np.zeros(depth.shape, bool)
     jump[:, 1:] = np.abs(np.diff(layer.depth[:, shift:], axis=1)) > 25
     depth[(depth > DEPTH_LIMIT_MM) | jump] = 0
-    return rgb, ir, depth[:, :, None], shift
+    return Taken(rgb, ir, depth[:, :, None], region, shift)
 
 
 def render_patch(
-    *, seed: int, subject: int, species: str, family: str = "A", presentation: int = 0, size: int = 144, frame: int = 0
+    *,
+    seed: int,
+    subject: int,
+    species: str,
+    family: str = "A",
+    presentation: int = 0,
+    size: int = 144,
+    frame: int = 0,
+    shape: str = "analytic",
 ) -> Rendered:
     """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
 
@@ -298,14 +370,14 @@ def render_patch(
     if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
         raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     life = size / (PATCH_EXTENT * BOX_MM[2])
-    scene = compose(seed, subject, species, family, presentation, frame, life)
-    scale = life / scene.scale
+    scene = compose(seed, subject, species, family, presentation, frame, life, shape)
+    scale = life / scene.shown.scale
     camera_scale = scene.camera.focal_px / scene.distance
     view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
     # The patch is a part of a frame of 640×480: its vignette is that of where it lies there.
     ratio = scale / camera_scale
     whole = (size / 2 - scene.centre[0] * 640 * ratio, size / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
-    return _finish(scene, view, whole, ratio, species, subject, presentation, family, seed)
+    return _finish(scene, view, whole, ratio, species, presentation, family, seed)
 
 
 def render_frame(
@@ -317,8 +389,13 @@ def render_frame(
     presentation: int = 0,
     size: tuple[int, int] = (640, 480),
     frame: int = 0,
+    shape: str = "analytic",
+    lit: bool = True,
 ) -> Rendered:
     """Full pictures of both cameras, ``size`` width and height; consecutive ``frame`` numbers move the subject.
+
+    ``lit``: whether the strobed illuminator was on while the infrared picture was taken. Exposure stays that of a lit
+    picture, as it does in a camera whose illuminator alternates.
 
     Raises:
         ValueError: an unknown species or family, a negative number, or a size outside `FRAME_SIZES`.
@@ -326,12 +403,14 @@ def render_frame(
     if not all(FRAME_SIZES[0] <= v <= FRAME_SIZES[1] for v in size):
         raise ValueError(f"size must be {FRAME_SIZES[0]} to {FRAME_SIZES[1]} pixels each way, not {size}")
     width, height = size
-    scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640)
+    scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640, shape)
+    scene.lit = lit
+    # A point of the subject at this distance: focal length in pixels over millimetres.
     scale = scene.camera.focal_px * (width / 640) / scene.distance
     cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])
     view = View(width, height, scale, cx, cy)
     whole = (width / 2, height / 2, math.hypot(width, height) / 2)
-    return _finish(scene, view, whole, 1.0, species, subject, presentation, family, seed)
+    return _finish(scene, view, whole, 1.0, species, presentation, family, seed)
 
 
 def _finish(
@@ -340,25 +419,26 @@ def _finish(
     whole: tuple[float, float, float],
     sampling: float,
     species: str,
-    subject: int,
     presentation: int,
     family: str,
     seed: int,
 ) -> Rendered:
-    rgb, ir, depth, shift = take(scene, view, whole, sampling)
+    taken = take(scene, view, whole, sampling)
     x, y, w, h = face_box(scene, view)
     yaw, pitch, roll = scene.angles
     return Rendered(
-        rgb=rgb,
-        ir=ir,
-        depth=depth,
+        rgb=taken.rgb,
+        ir=taken.ir,
+        depth=taken.depth,
+        region=taken.region,
         box=(x, y, w, h),
-        ir_box=(x - shift, y, w, h),
+        ir_box=(x - taken.shift, y, w, h),
         species=species,
         label=int(species == BONA_FIDE),
-        subject=subject,
+        subject=scene.who.number,
         presentation=presentation,
         family=family,
+        shape=scene.shape.name,
         seed=seed,
         conditions={
             "distance_mm": scene.distance,
@@ -367,7 +447,7 @@ def _finish(
             "roll_deg": roll,
             "melanin": scene.who.melanin,
             "lux": scene.lux,
-            "rgb_mean": float(rgb.mean()),
-            "ir_mean": float(ir.mean()),
+            "rgb_mean": float(taken.rgb.mean()),
+            "ir_mean": float(taken.ir.mean()),
         },
     )

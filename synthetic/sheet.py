@@ -24,12 +24,18 @@ def triplet(rendered: Rendered) -> NDArray[np.uint8]:
     return np.concatenate([rendered.rgb, ir, depth], axis=1)
 
 
-def contact_sheet(columns: int = 4, seed: int = 0, family: str = "A", first_subject: int = 9000) -> NDArray[np.uint8]:
+def contact_sheet(
+    columns: int = 4, seed: int = 0, family: str = "A", first_subject: int = 9000, shape: str = "analytic"
+) -> NDArray[np.uint8]:
     """uint8 RGB [H, W, 3]: a row for each species, ``columns`` presentations of each."""
     rows = []
     for species in SPECIES:
         parts = [
-            triplet(render_patch(seed=seed, subject=first_subject + i, species=species, family=family, presentation=i))
+            triplet(
+                render_patch(
+                    seed=seed, subject=first_subject + i, species=species, family=family, presentation=i, shape=shape
+                )
+            )
             for i in range(columns)
         ]
         row = np.concatenate(parts, axis=1)

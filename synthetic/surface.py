@@ -1,35 +1,40 @@
-"""The one kind of thing that stands before the cameras: a height field with reflectances painted on it.
+"""The one kind of thing that stands before the cameras: a relief with reflectances painted on it.
 
 A head, a mask, a sheet of paper and a telephone are all such surfaces, so one renderer serves them all and none is
-betrayed by how it was drawn.
+betrayed by how it was drawn. A surface's relief is a height field over its own paint, or a triangle mesh whose vertices
+say where on the paint they lie; light, paint and cameras know no difference.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from synthetic.mesh import Mesh
 
 Array = NDArray[np.float32]
 
 
 @dataclass(slots=True)
 class Surface:
-    """A surface on a regular grid. All arrays float32.
+    """Paint on a regular grid, and the relief it lies on. All arrays float32.
 
-    ``x0``, ``y0``: millimetres of the first sample; ``pitch``: millimetres between samples. ``height`` [h, w]: mm
-    towards the camera. ``albedo`` [h, w, 4]: R, G, B, NIR. ``alpha`` [h, w]: 1 where there is surface.
-    ``emission`` [h, w, 3]: light given off (screens), or None. ``gloss``: strength of the specular lobe, for colour and
-    for NIR. ``diffusion``: how far light travels under the surface, mm (skin: a few; paint: none), likewise.
+    ``x0``, ``y0``: millimetres of the first sample; ``pitch``: millimetres between samples. ``relief``: height [h, w],
+    mm towards the camera, or a mesh. ``albedo`` [h, w, 4]: R, G, B, NIR. ``alpha`` [h, w], or [h, w, 4] where bands
+    differ: 1 where there is surface. ``emission`` [h, w, 3]: light given off (screens), or None. ``gloss``: strength
+    of the specular lobe, for colour and for NIR; ``shine``: its narrowness. ``diffusion``: how far light travels
+    under the surface, mm (skin: a few; paint: none), likewise.
     """
 
     x0: float
     y0: float
     pitch: float
-    height: Array
+    relief: Array | Mesh
     albedo: Array
     alpha: Array
     emission: Array | None = None
@@ -82,6 +87,15 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array
     small = (max(2, round(cells * h / min(h, w))), max(2, round(cells * w / min(h, w))))
     field = rng.standard_normal(small, dtype=np.float32)
     return float32(cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC))
+
+
+def streaks(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array:
+    """Noise drawn out downwards [h, w], as combed hair is: ``cells`` streaks across the shorter edge."""
+    h, w = shape
+    small = noise(rng, (max(2, h // 7), w), max(2, round(cells * max(2, h // 7) / min(h, w))))
+    fine = rng.standard_normal((max(2, h // 7), max(2, round(cells * w / min(h, w)))), dtype=np.float32)
+    drawn = float32(cv2.resize(fine, (w, h), interpolation=cv2.INTER_LINEAR))
+    return drawn * np.float32(0.8) + float32(cv2.resize(small, (w, h))) * np.float32(0.5)
 
 
 class Painter:
