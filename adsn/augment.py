@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``) and
-    strengths (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
+    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``,
+    ``copy_grey``: see `copied_grey`) and strengths (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
 
     Wider than any one camera's range on purpose: the network must not learn a camera's tone curve or sharpness."""
 
@@ -27,6 +27,7 @@ class AugmentConfig:
     blur: float = 0.4
     tint: float = 0.2
     erase: float = 0.2
+    copy_grey: float = 0.03
 
 
 def blank(batch: Tensor, chosen: Tensor) -> Tensor:
@@ -80,15 +81,35 @@ def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tens
     return image
 
 
+def copied_grey(
+    rgb: Tensor, ir: Tensor, label: Tensor, probability: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Some samples whose infrared picture is the colour one's luminance, and which are therefore attacks.
+
+    Whoever injects a colour video needs an infrared one beside it, and this is the one that costs nothing. No
+    illuminator made it, so it must never count as a person, whoever is in it. → ``ir`` and ``label`` changed.
+    """
+    chosen = torch.rand(len(rgb), generator=generator) < probability
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    grey = (rgb.float() @ weights).round().to(torch.uint8)[..., None]
+    return torch.where(chosen[:, None, None, None], grey, ir), torch.where(chosen, torch.zeros_like(label), label)
+
+
 def augment(
     first: Tensor,
     second: Tensor,
+    label: Tensor,
     modalities: tuple[str, str],
     config: AugmentConfig,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Augment a batch of both modalities → both again, and ``stream_weight`` float32 [N, 2] (0 where blanked)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Augment a batch of both modalities → both, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked)."""
     n = len(first)
+    copied = torch.zeros(n, dtype=torch.bool)
+    if modalities == ("rgb", "ir") and config.copy_grey:
+        before = label
+        second, label = copied_grey(first, second, label, config.copy_grey, generator)
+        copied = before != label
     flip = torch.rand(n, generator=generator) < 0.5
     out: list[Tensor] = []
     for modality, batch in zip(modalities, (first, second), strict=True):
@@ -97,5 +118,7 @@ def augment(
             batch = erase(exposure(batch, config, generator, dark=modality == "rgb"), config.erase, generator)
         out.append(batch)
     draw = torch.rand(n, generator=generator)
-    dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1)
-    return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), (~dropped).float()
+    # Either half of a copied pair looks genuine by itself: nothing may be learnt from it alone.
+    dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1) & ~copied[:, None]
+    weight = (~dropped & ~copied[:, None]).float()
+    return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight

@@ -39,7 +39,8 @@ def code_digest() -> str:
 
 def cache_key(spec: SyntheticSpec) -> str:
     """Name of the folder that holds ``spec``, 24 hexadecimal digits."""
-    text = json.dumps([spec.to_json(), code_digest(), np.__version__, cv2.__version__], sort_keys=True)
+    model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
+    text = json.dumps([spec.to_json(), code_digest(), model, np.__version__, cv2.__version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

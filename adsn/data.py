@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.preprocess import CropRule, crop
 from runtime.values import Box
-from synthetic import SPECIES, render_patch
+from synthetic import SHAPES, SPECIES, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -63,6 +63,8 @@ class SyntheticSpec:
     identity. ``bona_fide``/``per_attack``: presentations. ``frames``: pairs of each presentation.
     ``box_jitter``: spread of the face box against the true one, as a fraction of its edge, as a detector
     would cause; ``misregistration``: largest shift of the infrared crop against the RGB one, likewise.
+    ``shapes``: sources of face shape (`synthetic.SHAPES`), in turns; a subject keeps one when their count divides the
+    number of subjects.
     """
 
     name: str
@@ -75,12 +77,15 @@ class SyntheticSpec:
     box_jitter: float = 0.05
     misregistration: float = 0.05
     species: tuple[str, ...] = field(default=tuple(SPECIES[1:]))
+    shapes: tuple[str, ...] = ("analytic",)
     rule: CropRule = field(default_factory=CropRule)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.species) - set(SPECIES[1:]))
         if unknown:
             raise ValueError(f"data set {self.name!r}: unknown species {unknown}; known are {list(SPECIES[1:])}")
+        if not self.shapes or set(self.shapes) - set(SHAPES):
+            raise ValueError(f"data set {self.name!r}: shapes {list(self.shapes)}; there are {list(SHAPES)}")
         if self.subjects[1] <= self.subjects[0] or self.frames < 1 or min(self.bona_fide, self.per_attack) < 0:
             raise ValueError(
                 f"data set {self.name!r}: needs a range of subjects, frames of 1 or more, no negative count"
@@ -124,6 +129,7 @@ class SyntheticPairs:
             family=spec.family,
             presentation=number,
             frame=frame,
+            shape=spec.shapes[subject % len(spec.shapes)],
         )
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
         # The detector is wrong in the same way for both crops, the registration for one of them.
@@ -141,7 +147,7 @@ class SyntheticPairs:
             subject=str(subject),
             presentation=f"{species}-{number}",
             sensor=spec.family,
-            conditions=rendered.conditions,
+            conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
         )
 
     def digest(self) -> str:

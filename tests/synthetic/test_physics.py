@@ -64,3 +64,25 @@ def test_toner_shows_in_infrared() -> None:
 def test_screens_are_dark_in_infrared() -> None:
     values = [physics.screen_nir(np.random.default_rng(i)) for i in range(50)]
     assert 0.03 <= min(values) < max(values) <= 0.08
+
+
+def test_vinyl_keeps_a_face_s_contrast_in_infrared() -> None:
+    # Skin against brows in an infrared picture of a person, printed as it is and as luminance.
+    picture, luminance = np.array([[0.62, 0.25]], np.float32), np.array([[0.5, 0.1]], np.float32)
+    for own in (0.0, 1.0):
+        found = physics.vinyl_print_nir(picture, luminance, 0.85, 0.9, own)[0]
+        assert 1.8 < found[0] / found[1] < 6
+    dye = physics.dye_print_nir(np.repeat(luminance[:, :, None], 3, 2), 0.85, 0.1, 0.9)[0]
+    assert dye[0] / dye[1] < 1.1
+
+
+def test_mask_matter_lies_where_skin_does_and_around_it() -> None:
+    resin = [physics.mask_nir(np.random.default_rng(i), skin_like=False) for i in range(200)]
+    silicone = [physics.mask_nir(np.random.default_rng(i), skin_like=True) for i in range(200)]
+    assert 0.35 <= min(resin) < 0.4
+    assert 0.7 < max(resin) <= 0.75
+    assert 0.5 <= min(silicone) < max(silicone) <= 0.75
+    # No fixed offset from skin: some of it is brighter than the brightest skin, some darker than the darkest.
+    skin = [float(physics.skin_bands(f)[3]) for f in (0.03, 0.30)]
+    assert min(silicone) < max(skin) < max(silicone)
+    assert min(resin) < min(skin)
