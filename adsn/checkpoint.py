@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from adsn.files import write_atomically
 from adsn.network import ADSN, NetworkConfig
 
 FORMAT = "adsn-checkpoint-1"
@@ -18,16 +18,6 @@ FORMAT = "adsn-checkpoint-1"
 
 class CheckpointError(Exception):
     """A checkpoint that is missing, damaged, or of another network."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside and rename, so that a crash leaves the old file or the new one, never half of one."""
-    beside = path.with_name(path.name + ".writing")
-    with open(beside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def save_checkpoint(path: Path, network: ADSN, extra: dict[str, Any] | None = None) -> None:

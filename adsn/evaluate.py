@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.data import PairDataset
-from adsn.metrics import Rate, Report, auc, presentation_scores, rates
+from adsn.metrics import (
+    BONA_FIDE,
+    Rate,
+    Report,
+    apcer_at_bpcer,
+    auc,
+    bpcer_at_apcer,
+    detection_eer,
+    presentation_scores,
+    rates,
+    subject_bootstrap,
+)
 from runtime.engines.base import Engine
 
 if TYPE_CHECKING:
     from adsn.network import ADSN
 
+LOW_LIGHT = 10
+"""Mean of a colour crop, of 255, below which a pair counts as taken in low light."""
 Scorer = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 """Crops [N, S, S, C] by modality → float32 [N, 3]: the fused score and each stream's."""
 
@@ -54,10 +68,34 @@ class Scored:
     presentations: list[str]
     subjects: list[str]
     rgb_means: list[float]
+    conditions: list[Mapping[str, float]]
 
     def presentations_of(self, column: int = 0) -> tuple[NDArray[np.float64], list[str]]:
         """One score a presentation and its species; ISO/IEC 30107-3 counts these."""
         return presentation_scores(self.scores[:, column], self.species, self.presentations)
+
+    def part(self, name: str, chosen: NDArray[np.bool_]) -> Scored:
+        """The pairs where ``chosen`` bool [N] holds."""
+        at = np.flatnonzero(chosen).tolist()
+        return Scored(
+            name=name,
+            digest=self.digest,
+            scores=self.scores[at],
+            species=[self.species[i] for i in at],
+            presentations=[self.presentations[i] for i in at],
+            subjects=[self.subjects[i] for i in at],
+            rgb_means=[self.rgb_means[i] for i in at],
+            conditions=[self.conditions[i] for i in at],
+        )
+
+    def parts(self) -> dict[str, Scored]:
+        """What is reported apart: pairs in low light, and each source of face shape."""
+        dark = np.array(self.rgb_means) < LOW_LIGHT
+        parts = {f"RGB mean below {LOW_LIGHT}/255": dark, "the rest": ~dark}
+        if all("scan_derived" in c for c in self.conditions):
+            scan = np.array([c["scan_derived"] > 0 for c in self.conditions])
+            parts |= {"scan-derived shapes": scan, "analytic shapes": ~scan}
+        return {name: self.part(name, chosen) for name, chosen in parts.items() if chosen.any()}
 
     def report(self, threshold: float) -> Report:
         """Error rates of the fused score at ``threshold``."""
@@ -101,7 +139,8 @@ def score_set(
         species=[s.species for s in samples],
         presentations=[s.presentation for s in samples],
         subjects=[s.subject for s in samples],
-        rgb_means=[float(s.crops["rgb"].mean()) for s in samples],
+        rgb_means=[float(s.crops["rgb"].mean()) if "rgb" in s.crops else math.nan for s in samples],
+        conditions=[s.conditions for s in samples],
     )
 
 
@@ -114,7 +153,8 @@ def rate_json(rate: Rate) -> dict[str, Any]:
 def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
     """The figures of one set at ``threshold``, for JSON."""
     report = scored.report(threshold)
-    species, worst = report.worst if report.apcer else ("", Rate(0, 0))
+    species, worst = report.worst
+    values, kinds = scored.presentations_of()
     return {
         "set": scored.name,
         "data_sha256": scored.digest,
@@ -126,4 +166,38 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
         "worst_species": species,
         "apcer_worst": worst.value,
         "bpcer": rate_json(report.bpcer),
+        "apnrr": {kind: rate_json(rate) for kind, rate in report.apnrr.items()},
+        "bpnrr": rate_json(report.bpnrr),
+        "bpcer_subject_bootstrap": _bootstrap(scored, threshold),
+        "curve": curve_figures(values, kinds),
+        "parts": {
+            name: {
+                "apcer": {kind: rate_json(rate) for kind, rate in part.report(threshold).apcer.items()},
+                "bpcer": rate_json(part.report(threshold).bpcer),
+            }
+            for name, part in scored.parts().items()
+        },
     }
+
+
+def curve_figures(values: NDArray[np.float64], kinds: list[str]) -> dict[str, float] | None:
+    """What depends on no threshold of ours; None where a set lacks bona fide or attack presentations."""
+    if len({kind == BONA_FIDE for kind in kinds}) < 2:
+        return None
+    return {
+        "bpcer_at_apcer_5_percent": bpcer_at_apcer(values, kinds, 0.05)[1].value,
+        "bpcer_at_apcer_1_percent": bpcer_at_apcer(values, kinds, 0.01)[1].value,
+        "apcer_worst_at_bpcer_1_percent": apcer_at_bpcer(values, kinds, 0.01)[2].value,
+        "detection_eer_worst_species": detection_eer(values, kinds),
+    }
+
+
+def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
+    """95 % interval of BPCER over resampled subjects; None where there are too few."""
+    live = scored.part("", np.array(scored.species) == BONA_FIDE)
+    values, kinds = live.presentations_of()
+    owner = dict(zip(live.presentations, live.subjects, strict=True))
+    subjects = list(owner.values())
+    if len(set(subjects)) < 2:
+        return None
+    return list(subject_bootstrap(values, kinds, subjects, lambda s, k: rates(s, k, threshold).bpcer.value))

@@ -7,7 +7,7 @@ Interval: Clopper and Pearson, Biometrika 26 (1934).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,42 +39,71 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Error rates at one threshold. `worst` is the headline: the species that gets through most often."""
+    """Error rates at one threshold. `worst` is the headline: the species that gets through most often.
+
+    A presentation without a score is a non-response: it counts in ``apnrr`` or ``bpnrr`` and in no classification
+    error, because nothing was classified; it opens nothing either.
+    """
 
     threshold: float
     apcer: dict[str, Rate]
     bpcer: Rate
+    apnrr: dict[str, Rate]
+    bpnrr: Rate
 
     @property
     def worst(self) -> tuple[str, Rate]:
-        return max(self.apcer.items(), key=lambda item: (item[1].value, item[0]))
+        """The species with the highest APCER; one without any scored presentation is never it."""
+        scored = [item for item in self.apcer.items() if item[1].trials]
+        return max(scored, key=lambda item: (item[1].value, item[0]), default=("", Rate(0, 0)))
+
+    @property
+    def acer(self) -> float:
+        """Mean of the worst species' APCER and BPCER. Not a measure of ISO/IEC 30107-3; for comparison with papers."""
+        return (self.worst[1].value + self.bpcer.value) / 2
 
 
 def presentation_scores(
     scores: ArrayLike, species: Sequence[str], presentations: Sequence[str]
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Mean score of each presentation, in order of first appearance, with its species."""
+    """Mean score of each presentation, in order of first appearance, with its species.
+
+    Frames without a score (NaN) do not count; a presentation that has no other gets NaN, a non-response.
+    """
     sums: dict[tuple[str, str], list[float]] = {}
     for score, kind, presentation in zip(np.asarray(scores, np.float64).tolist(), species, presentations, strict=True):
         sums.setdefault((kind, presentation), []).append(score)
-    return np.array([sum(v) / len(v) for v in sums.values()]), [kind for kind, _ in sums]
+    means = []
+    for frames in sums.values():
+        answered = [score for score in frames if not math.isnan(score)]
+        means.append(sum(answered) / len(answered) if answered else math.nan)
+    return np.array(means), [kind for kind, _ in sums]
 
 
 def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report:
-    """APCER of each species and BPCER at ``threshold``; one score a presentation. Live means score >= threshold."""
+    """APCER of each species and BPCER at ``threshold``; one score a presentation, NaN for a non-response.
+
+    Live means score >= threshold.
+
+    Raises:
+        ValueError: not one species for each score, or infinite scores.
+    """
     values = np.asarray(scores, np.float64)
     if values.shape != (len(species),):
         raise ValueError(f"one species for each score: {values.shape} scores, {len(species)} species.")
-    if not np.isfinite(values).all():
-        raise ValueError("scores hold values that are not finite; count them as non-responses before.")
-    kinds = np.array(species)
+    if np.isinf(values).any():
+        raise ValueError("scores hold infinite values; a non-response is NaN.")
+    kinds, silent = np.array(species), np.isnan(values)
     accepted = values >= threshold
-    apcer = {
-        kind: Rate(int(accepted[kinds == kind].sum()), int((kinds == kind).sum()))
-        for kind in sorted(set(species) - {BONA_FIDE})
-    }
-    bona_fide = kinds == BONA_FIDE
-    return Report(threshold, apcer, Rate(int((~accepted[bona_fide]).sum()), int(bona_fide.sum())))
+    apcer, nrr = {}, {}
+    for kind in sorted(set(species) | {BONA_FIDE}):
+        own = kinds == kind
+        answered = own & ~silent
+        wrong = answered & (~accepted if kind == BONA_FIDE else accepted)
+        apcer[kind] = Rate(int(wrong.sum()), int(answered.sum()))
+        nrr[kind] = Rate(int((own & silent).sum()), int(own.sum()))
+    bpcer, bpnrr = apcer.pop(BONA_FIDE), nrr.pop(BONA_FIDE)
+    return Report(threshold, apcer, bpcer, nrr, bpnrr)
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -150,3 +179,76 @@ def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float)
     if not thresholds:
         raise ValueError("no attack scores: a threshold cannot be set.")
     return max(thresholds)
+
+
+def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> tuple[float, Rate]:
+    """Threshold at which every species' APCER is at most ``apcer``, and the BPCER there.
+
+    With 0.10, 0.05 and 0.01 these are the BPCER10, BPCER20 and BPCER100 of reports.
+    """
+    values, kinds = _answered(scores, species)
+    threshold = threshold_for_apcer(values, kinds, apcer)
+    return threshold, rates(values, kinds, threshold).bpcer
+
+
+def apcer_at_bpcer(scores: ArrayLike, species: Sequence[str], bpcer: float) -> tuple[float, str, Rate]:
+    """Strictest threshold that keeps BPCER at most ``bpcer``, and the worst species' name and APCER there."""
+    values, kinds = _answered(scores, species)
+    threshold = threshold_for_bpcer(values[np.array(kinds) == BONA_FIDE], bpcer)
+    return threshold, *rates(values, kinds, threshold).worst
+
+
+def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
+    """D-EER: where the worst species' APCER and BPCER meet; their mean at the threshold where they differ least."""
+    values, kinds = _answered(scores, species)
+    best = (math.inf, math.nan)
+    for threshold in np.append(np.unique(values), np.nextafter(values.max(), 2.0)):
+        report = rates(values, kinds, float(threshold))
+        a, b = report.worst[1].value, report.bpcer.value
+        best = min(best, (abs(a - b), (a + b) / 2))
+    return best[1]
+
+
+def _answered(scores: ArrayLike, species: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
+    """Without non-responses, of which no threshold can be asked."""
+    values = np.asarray(scores, np.float64)
+    kept = ~np.isnan(values)
+    return values[kept], [kind for kind, keep in zip(species, kept.tolist(), strict=True) if keep]
+
+
+Statistic = Callable[[NDArray[np.float64], list[str]], float]
+
+
+def subject_bootstrap(
+    scores: ArrayLike,
+    species: Sequence[str],
+    subjects: Sequence[str],
+    statistic: Statistic,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of ``statistic(scores, species)`` over resampled subjects (Efron, Ann. Statist. 7, 1979).
+
+    Presentations of one subject are correlated, which Clopper-Pearson does not know; drawing whole subjects keeps
+    them together. Rounds whose sample leaves the statistic undefined (NaN) do not count.
+
+    Raises:
+        ValueError: fewer than two subjects, or a statistic that is never defined.
+    """
+    values, kinds, owners = np.asarray(scores, np.float64), np.array(species), np.array(subjects)
+    names = np.unique(owners)
+    if len(names) < 2:
+        raise ValueError("a bootstrap over subjects needs two subjects or more.")
+    members = [np.flatnonzero(owners == name) for name in names]
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(rounds):
+        drawn = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
+        found.append(statistic(values[drawn], kinds[drawn].tolist()))
+    defined = np.array(found)[~np.isnan(found)]
+    if not len(defined):
+        raise ValueError("the statistic is not defined on any resample.")
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

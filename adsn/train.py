@@ -18,7 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from adsn.augment import augment
-from adsn.checkpoint import save_checkpoint, write_atomically
+from adsn.checkpoint import save_checkpoint
+from adsn.files import write_atomically
 from adsn.losses import JointLoss
 from adsn.metrics import auc
 from adsn.network import ADSN

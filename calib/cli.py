@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
 from calib.threshold import operating_point
-from runtime.bundle import MANIFEST, open_bundle
+from runtime.bundle import MANIFEST, RateEntry, open_bundle
 from runtime.command import group, run
 from runtime.errors import ConfigError, InputError
 
@@ -24,7 +25,7 @@ class Presentations(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     species: list[str]
-    score: list[float] = Field(min_length=1)
+    score: list[float | None] = Field(min_length=1)
 
 
 class ScoredSet(BaseModel):
@@ -48,14 +49,30 @@ Scores = Annotated[
 ]
 BundleFolder = Annotated[Path, typer.Argument(help="The bundle whose manifest gets the threshold.", show_default=False)]
 MaxBpcer = Annotated[
-    float, typer.Option(help="Share of bona fide presentations that may be refused.", min=1e-6, max=0.5)
+    float | None,
+    typer.Option(
+        help="Share of bona fide presentations that may be refused; 0.01 when no target is given.", min=1e-6, max=0.5
+    ),
+]
+MaxApcer = Annotated[
+    float | None,
+    typer.Option(help="Instead: share of each species' presentations that may get through.", min=1e-6, max=0.5),
 ]
 BandBpcer = Annotated[float, typer.Option(help="Share that may score below the uncertain band.", min=0, max=0.5)]
 
 
 @app.command()
-def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, band_bpcer: BandBpcer = 0.002) -> None:
-    """Set BUNDLE's operating point from development scores: the strictest threshold within --max-bpcer."""
+def threshold(
+    scores: Scores,
+    bundle: BundleFolder,
+    max_bpcer: MaxBpcer = None,
+    max_apcer: MaxApcer = None,
+    band_bpcer: BandBpcer = 0.002,
+) -> None:
+    """Set BUNDLE's operating point from development scores: the strictest threshold within --max-bpcer, or the lowest
+    within --max-apcer."""
+    if max_bpcer is not None and max_apcer is not None:
+        raise ConfigError("give --max-bpcer or --max-apcer: one target sets the threshold, the other rate is measured.")
     try:
         evaluation = EvaluationFile.model_validate_json(scores.read_bytes())
     except FileNotFoundError as error:
@@ -72,10 +89,11 @@ def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, 
     if not evaluation.model.startswith(expected):
         raise ConfigError(f"{scores} holds scores of {evaluation.model!r}; this bundle is {expected.strip()!r}.")
     point = operating_point(
-        scored.presentations.score,
+        [math.nan if score is None else score for score in scored.presentations.score],
         scored.presentations.species,
         measured_on=f"{scored.set}, {evaluation.model}",
-        max_bpcer=max_bpcer,
+        max_bpcer=0.01 if max_bpcer is None else max_bpcer,
+        max_apcer=max_apcer,
         band_bpcer=band_bpcer,
     )
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
@@ -83,11 +101,18 @@ def threshold(scores: Scores, bundle: BundleFolder, max_bpcer: MaxBpcer = 0.01, 
     beside = bundle / f".{MANIFEST}.writing"
     beside.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
     os.replace(beside, bundle / MANIFEST)
+    worst = max(point.apcer, key=lambda kind: point.apcer[kind].errors / max(point.apcer[kind].trials, 1), default="")
+    got_through = f", worst species {worst} {brief(point.apcer[worst])}" if worst else ""
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
-        f"BPCER {point.bpcer.errors}/{point.bpcer.trials} on the development set.\n"
+        f"BPCER {brief(point.bpcer)}{got_through} on the development set.\n"
         "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
+
+
+def brief(rate: RateEntry) -> str:
+    """Errors of trials, with the 95 % interval."""
+    return f"{rate.errors}/{rate.trials} (95 %: {rate.interval[0]:.2%} to {rate.interval[1]:.2%})"
 
 
 def main() -> None:

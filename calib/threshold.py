@@ -1,18 +1,20 @@
 """The operating point: set on a development sample, before any test set is scored.
 
-The rule: the highest threshold that refuses at most a given share of the bona fide presentations. It is the
-strictest door that target allows; what gets through is then measured, not assumed. Below it lies a band of
-``uncertain``, down to where almost no bona fide presentation scored.
+Two rules, one of which is chosen. For a BPCER target, the highest threshold that refuses at most that share of the bona
+fide presentations: the strictest door that the target allows. For an APCER target, the lowest threshold at which no
+species gets through more often than that. What the other rate then is, is measured, not assumed. Below the threshold
+lies a band of ``uncertain``, down to where almost no bona fide presentation scored.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from adsn.metrics import BONA_FIDE, Rate, rates, threshold_for_bpcer
+from adsn.metrics import BONA_FIDE, Rate, rates, threshold_for_apcer, threshold_for_bpcer
 from runtime.bundle import OperatingPointEntry, RateEntry
 from runtime.errors import InputError
 
@@ -29,6 +31,17 @@ def presentations_needed(rate: float) -> int:
     return math.ceil(3 / rate)
 
 
+def require_presentations(counts: Mapping[str, int], target: float, words: str) -> None:
+    """Refuse a sample that cannot show ``target``: fewer presentations of something than three errors need."""
+    needed = presentations_needed(target)
+    short = [f"{count} of {kind}" for kind, count in counts.items() if count < needed]
+    if short:
+        raise SampleTooSmall(
+            f"a target of {words} needs at least {needed} presentations of each kind it counts; the sample has "
+            f"{', '.join(short)}. Record more, or choose a larger target."
+        )
+
+
 def rate_entry(rate: Rate) -> RateEntry:
     """A rate for the manifest."""
     low, high = rate.interval
@@ -41,33 +54,40 @@ def operating_point(
     *,
     measured_on: str,
     max_bpcer: float = 0.01,
+    max_apcer: float | None = None,
     band_bpcer: float = 0.002,
     name: str = "default",
 ) -> OperatingPointEntry:
-    """Set the threshold on development scores, one a presentation.
+    """Set the threshold on development scores, one a presentation; NaN, a non-response, sets nothing.
+
+    ``max_apcer``: the target for every species; when it is given, ``max_bpcer`` is none.
 
     Raises:
-        SampleTooSmall: says how many bona fide presentations the target needs.
+        SampleTooSmall: says how many presentations, and of what, the target needs.
     """
-    import numpy as np
-
-    values = np.asarray(scores, np.float64)
-    bona_fide = values[np.array(species) == BONA_FIDE]
-    needed = presentations_needed(max_bpcer)
-    if len(bona_fide) < needed:
-        raise SampleTooSmall(
-            f"a target of BPCER <= {max_bpcer:.1%} needs at least {needed} bona fide presentations; the sample has "
-            f"{len(bona_fide)}. Record more, or choose a larger target."
-        )
-    # float32 scores: the threshold is stored as the value it will be compared with.
-    threshold = threshold_for_bpcer(bona_fide, max_bpcer)
+    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    answered = ~np.isnan(values)
+    bona_fide = values[answered & (kinds == BONA_FIDE)]
+    if max_apcer is None:
+        require_presentations({BONA_FIDE: len(bona_fide)}, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
+        # float32 scores: the threshold is stored as the value it will be compared with.
+        threshold = threshold_for_bpcer(bona_fide, max_bpcer)
+        target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
+    else:
+        counts = {kind: int((answered & (kinds == kind)).sum()) for kind in sorted(set(species) - {BONA_FIDE})}
+        if not counts:
+            raise SampleTooSmall("a target of APCER needs attack presentations; the sample has none.")
+        require_presentations(counts, max_apcer, f"APCER <= {max_apcer:.1%}")
+        require_presentations({BONA_FIDE: len(bona_fide)}, 1.0, "a threshold and its BPCER")
+        threshold = threshold_for_apcer(values[answered], kinds[answered].tolist(), max_apcer)
+        target = f"the lowest threshold with APCER <= {max_apcer:.1%} for every species"
     band_low = min(threshold, threshold_for_bpcer(bona_fide, band_bpcer))
     report = rates(values, species, threshold)
     return OperatingPointEntry(
         name=name,
         threshold=threshold,
         band_low=band_low,
-        target=f"the strictest threshold with BPCER <= {max_bpcer:.1%}",
+        target=target,
         measured_on=measured_on,
         apcer={kind: rate_entry(rate) for kind, rate in report.apcer.items()},
         bpcer=rate_entry(report.bpcer),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from runtime.golden import Golden
 from runtime.preprocess import CropRule
 
 CALIBRATION_BATCH = 16
-GOLDEN_PAIRS = 8
+GOLDEN_PAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Comparison:
             decision_flips=self.flips,
             fp32=_entries(a),
             int8=_entries(b),
+            int8_parts={name: _entries(part.report(self.threshold)) for name, part in self.int8.parts().items()},
         )
 
     def violations(self, limits: ParityLimits) -> list[str]:
@@ -116,7 +117,16 @@ class Step:
     def tick(self, count: int) -> None: ...
 
 
-def build(checkpoint: Path, plan: DataPlan, cache: Path, *, workers: int, step: Step, version: str) -> Built:
+def build(
+    checkpoint: Path,
+    plan: DataPlan,
+    cache: Path,
+    *,
+    workers: int,
+    step: Step,
+    version: str,
+    keep_float: Sequence[str] = (),
+) -> Built:
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:
@@ -143,7 +153,7 @@ def build(checkpoint: Path, plan: DataPlan, cache: Path, *, workers: int, step: 
     step.start("activation ranges", len(calibration))
     ranges = measure_ranges(fp32, tensors_to_measure(fp32), _batches(calibration, modalities, step), calibration.name)
     step.start("quantise", 1)
-    int8 = quantize_for_cpu(fp32, ranges)
+    int8 = quantize_for_cpu(fp32, ranges, keep_float)
     step.tick(1)
 
     engines: dict[Precision, OnnxCpuEngine] = {
@@ -168,7 +178,7 @@ def build(checkpoint: Path, plan: DataPlan, cache: Path, *, workers: int, step: 
         "ranges.json": ranges.to_json(),
         "golden.npz": golden.to_bytes(),
     }
-    manifest = _manifest(network, training, version, point, ranges, comparisons)
+    manifest = _manifest(network, training, version, point, ranges, comparisons, keep_float)
     return Built(files, manifest, comparisons, point, difference)
 
 
@@ -211,6 +221,7 @@ def _manifest(
     point: OperatingPointEntry,
     ranges: Ranges,
     comparisons: list[Comparison],
+    keep_float: Sequence[str],
 ) -> dict[str, Any]:
     """The manifest without its file list, which is made from the bytes when they are written."""
     config = network.config
@@ -238,7 +249,11 @@ def _manifest(
         files=[],
         operating_points=[point],
         calibration=Calibration(
-            method=ranges.method, samples=ranges.samples, data=ranges.data, data_sha256=ranges.data_sha256
+            method=ranges.method,
+            samples=ranges.samples,
+            data=ranges.data,
+            data_sha256=ranges.data_sha256,
+            kept_in_float=list(keep_float),
         ),
         parity=[comparison.parity() for comparison in comparisons],
         training=training,

@@ -15,17 +15,32 @@ def rate(entry: RateEntry) -> str:
     return f"{entry.errors / entry.trials:.2%} ({entry.errors}/{entry.trials}; {low:.2%} to {high:.2%})"
 
 
+def worst_of(entries: dict[str, RateEntry]) -> str:
+    """The species that got through most often, and how often."""
+    attacks = {name.removeprefix("apcer."): e for name, e in entries.items() if name != "bpcer" and e.trials}
+    if not attacks:
+        return "none"
+    name, entry = max(attacks.items(), key=lambda item: item[1].errors / item[1].trials)
+    return f"{name}, APCER {rate(entry)}"
+
+
 def scored_section(parity: Parity) -> str:
     """One test set's figures, FP32 beside INT8."""
     rows = [
         f"| {'BPCER' if name == 'bpcer' else 'APCER ' + name.removeprefix('apcer.')} | {rate(fp32)} | {rate(int8)} |"
         for (name, fp32), int8 in zip(parity.fp32.items(), parity.int8.values(), strict=True)
     ]
+    parts = [
+        f"\nINT8, {name}: BPCER {rate(entries['bpcer'])}; worst species {worst_of(entries)}."
+        for name, entries in parity.int8_parts.items()
+        if entries["bpcer"].trials
+    ]
     return "\n".join([
         f"\n### {parity.data} ({parity.pairs} pairs, `{parity.data_sha256[:16]}…`)\n",
         "| | FP32 | INT8 |",
         "| --- | --- | --- |",
         *rows,
+        *parts,
         f"\nINT8 against FP32: {parity.decision_flips} of {parity.pairs} decisions differ; score difference at most "
         f"{parity.max_score_difference:.4f}, {parity.mean_score_difference:.5f} on average.",
     ])  # fmt: skip
@@ -63,5 +78,6 @@ def model_card(manifest: Manifest) -> str:
         bpcer=rate(point.bpcer),
         tests="\n".join(scored_section(parity) for parity in manifest.parity),
         licence=manifest.licence,
+        kept=", ".join(manifest.calibration.kept_in_float if manifest.calibration else []) or "none",
         tools=", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     )

@@ -27,6 +27,10 @@ Out = Annotated[Path, typer.Option(help="Folder of the bundle.")]
 Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 Flips = Annotated[float, typer.Option(help="Largest accepted share of decisions that INT8 flips.", min=0, max=1)]
 RateChange = Annotated[float, typer.Option(help="Largest accepted change of worst APCER and of BPCER.", min=0, max=1)]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(help="Beginning of the names of nodes to leave in float, e.g. /streams.0/stem (may be repeated)."),
+]
 BundleVersion = Annotated[str, typer.Option(help="Version to write into the manifest.")]
 
 
@@ -38,6 +42,7 @@ def export(
     cache: Cache = DEFAULT_CACHE,
     max_flips: Flips = 0.002,
     max_rate_change: RateChange = 0.002,
+    keep_float: KeepFloat = None,
     bundle_version: BundleVersion = "0.1.0",
     version: Version = False,
 ) -> None:
@@ -66,7 +71,15 @@ def export(
                     progress.update(self.task, completed=progress.tasks[self.task].total)
 
         step = Bars()
-        built = build(checkpoint, plan, cache, workers=os.cpu_count() or 1, step=step, version=bundle_version)
+        built = build(
+            checkpoint,
+            plan,
+            cache,
+            workers=os.cpu_count() or 1,
+            step=step,
+            version=bundle_version,
+            keep_float=keep_float or (),
+        )
         step.finish()
     show(console, built)
     require_parity(built, ParityLimits(max_flips, max_rate_change))

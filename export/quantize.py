@@ -47,15 +47,17 @@ def tensors_to_measure(model: bytes) -> list[str]:
 
 
 def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
-    """The int8-cpu artifact of a float graph. ``keep_float``: names of nodes to leave in float.
+    """The int8-cpu artifact of a float graph. ``keep_float``: beginnings of the names of nodes to leave in float, such
+    as ``/streams.0/stem``.
 
     Raises:
-        ExportError: a range is missing, or a name in ``keep_float`` is no backbone node.
+        ExportError: a range is missing, or an entry of ``keep_float`` fits no backbone node.
     """
     proto = onnx.load_from_string(model)
     nodes = [node.name for node in backbone_nodes(proto)]
-    keep = list(keep_float)
-    unknown = sorted(set(keep) - set(nodes))
+    prefixes = tuple(keep_float)
+    keep = [name for name in nodes if name.startswith(prefixes)] if prefixes else []
+    unknown = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in nodes)]
     if unknown:
         raise ExportError(f"no such nodes to keep in float: {unknown}. Known ones begin with: {nodes[:3]}")
     missing = [name for name in tensors_to_measure(model) if name not in ranges.tensors]

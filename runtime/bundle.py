@@ -96,6 +96,7 @@ class Calibration(Part):
     samples: int
     data: str
     data_sha256: str
+    kept_in_float: list[str] = []
 
 
 class Parity(Part):
@@ -109,6 +110,7 @@ class Parity(Part):
     decision_flips: int
     fp32: dict[str, RateEntry]
     int8: dict[str, RateEntry]
+    int8_parts: dict[str, dict[str, RateEntry]] = {}
 
 
 class Manifest(Part):

@@ -45,6 +45,38 @@ def test_too_small_a_sample_says_how_many_it_needs() -> None:
     assert presentations_needed(0.01) == 300
 
 
+def test_the_lowest_threshold_within_an_apcer_target() -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([rng.beta(8, 1, 50), rng.beta(1, 8, 100), rng.beta(1, 4, 100)])
+    species = ["bona_fide"] * 50 + ["print"] * 100 + ["mask"] * 100
+    point = operating_point(values, species, measured_on="dev", max_apcer=0.03)
+    # The mask's fourth highest score must not pass, its third may.
+    ordered = np.sort(values[150:])[::-1]
+    assert ordered[3] < point.threshold <= ordered[2]
+    assert point.apcer["mask"].errors == 3
+    assert point.apcer["print"].errors <= 3
+    assert "APCER <= 3.0%" in point.target
+
+
+def test_an_apcer_target_needs_enough_of_every_species() -> None:
+    values, species = scores(attacks=100)
+    species = [*species[:-10], *["mask"] * 10]
+    with pytest.raises(
+        SampleTooSmall, match=r"at least 100 .* has 90 of print, 10 of mask|has 10 of mask, 90 of print"
+    ):
+        operating_point(values, species, measured_on="dev", max_apcer=0.03)
+    with pytest.raises(SampleTooSmall, match="none"):
+        operating_point(values[:400], species[:400], measured_on="dev", max_apcer=0.03)
+
+
+def test_silence_sets_no_threshold() -> None:
+    values, species = scores()
+    silent = np.append(values, [np.nan] * 50)
+    kinds = [*species, *["bona_fide"] * 50]
+    point = operating_point(silent, kinds, measured_on="dev", max_bpcer=0.05)
+    assert point == operating_point(values, species, measured_on="dev", max_bpcer=0.05)
+
+
 def test_ranges_follow_every_batch() -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
@@ -91,6 +123,12 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
+
+
+def test_the_command_takes_one_target(tmp_path: Path) -> None:
+    found = run_calib("threshold", tmp_path / "x", tmp_path, "--max-bpcer", "0.1", "--max-apcer", "0.1")
+    assert found.returncode == 78
+    assert "one target" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Curves and histograms of a scored set, as plain numbers; no plotting library, no SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adsn.metrics import BONA_FIDE
+
+FLOOR = 0.0005
+"""A rate of zero has no place on a probit axis; it is drawn here, at the axis's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Det:
+    """Detection error trade-off of one species: ``apcer`` and ``bpcer`` float64 [K] at rising ``threshold``."""
+
+    species: str
+    threshold: NDArray[np.float64]
+    apcer: NDArray[np.float64]
+    bpcer: NDArray[np.float64]
+
+
+def probit(rate: float, floor: float = FLOOR) -> float:
+    """Place of a rate on a probit axis, kept within ``floor`` and 1 − ``floor``."""
+    return NormalDist().inv_cdf(min(max(rate, floor), 1 - floor))
+
+
+def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
+    """A curve for each attack species against all bona fide presentations; non-responses (NaN) do not count.
+
+    One point for each score at which either rate changes, and one above all, where everything is refused.
+    """
+    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    answered = ~np.isnan(values)
+    live = np.sort(values[answered & (kinds == BONA_FIDE)])
+    curves = []
+    if not len(live):
+        return []
+    for kind in sorted(set(species) - {BONA_FIDE}):
+        attacks = np.sort(values[answered & (kinds == kind)])
+        if not len(attacks):
+            continue
+        threshold = np.unique(np.concatenate([live, attacks]))
+        threshold = np.append(threshold, np.nextafter(threshold[-1], np.inf))
+        # Live means score >= threshold.
+        apcer = 1 - np.searchsorted(attacks, threshold, side="left") / len(attacks)
+        bpcer = np.searchsorted(live, threshold, side="left") / len(live)
+        curves.append(Det(kind, threshold, apcer, bpcer))
+    return curves
+
+
+def histogram(scores: ArrayLike, bins: int = 40) -> NDArray[np.int64]:
+    """How many scores fall into each of ``bins`` equal parts of 0 to 1: int64 [bins]; NaN counts nowhere."""
+    values = np.asarray(scores, np.float64)
+    counts, _ = np.histogram(np.clip(values[~np.isnan(values)], 0, 1), bins=bins, range=(0, 1))
+    return counts.astype(np.int64)

@@ -1,0 +1,75 @@
+"""Where the network looked: attention maps drawn over the crops that it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.engines.base import Engine
+
+if TYPE_CHECKING:
+    from adsn.network import ADSN
+
+Attend = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+"""Crops [N, S, S, C] by modality → attention float32 [N, 2, M, h, w], non-negative."""
+
+
+def engine_attention(engine: Engine) -> Attend:
+    """Attention of a serving engine."""
+    return lambda batch: engine.infer(batch).attention
+
+
+def network_attention(network: ADSN) -> Attend:
+    """Attention of a network in torch."""
+    import torch
+
+    @torch.no_grad()
+    def attend(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        _, _, attention = network(*(torch.from_numpy(batch[m]) for m in network.config.modalities))
+        maps: NDArray[np.float32] = attention.numpy()
+        return maps
+
+    return attend
+
+
+def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Attention [M, h, w] of one stream → one map [h, w] whose sum is 1; even where the network looked nowhere."""
+    total = np.asarray(maps, np.float64).sum(0)
+    whole = float(total.sum())
+    if whole <= 0:
+        return np.full(total.shape, 1 / total.size, np.float32)
+    return (total / whole).astype(np.float32)
+
+
+def weight_on(maps: NDArray[np.float32], region: NDArray[Any]) -> float:
+    """Share of a stream's attention [M, h, w] that lies on ``region`` [S, S] (non-zero: inside), over the share that
+    chance would put there: 1 is chance, 2 twice as much. NaN for an empty region."""
+    inside = cv2.resize((region > 0).astype(np.float32), maps.shape[:0:-1], interpolation=cv2.INTER_AREA)
+    if not inside.any():
+        return float("nan")
+    return float((combined(maps) * inside).sum() / inside.mean())
+
+
+def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
+    """A crop as something to look at, uint8 [S, S, C]: depth in millimetres becomes grey, nearest bright."""
+    if crop.dtype == np.uint8:
+        return crop
+    known = crop[crop > 0]
+    near = float(np.percentile(known, 2)) if known.size else 0.0
+    return np.where(crop > 0, np.clip(255 - (crop - near) * 2, 20, 255), 0).astype(np.uint8)
+
+
+def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Attention [M, h, w] of one stream over its crop [S, S, C], as colour: uint8 RGB [S, S, 3]. Warm is more."""
+    picture = grey_picture(crop)
+    colour = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
+    size = (colour.shape[1], colour.shape[0])
+    heat = cv2.resize(combined(maps), size, interpolation=cv2.INTER_CUBIC)
+    heat = np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)
+    painted = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    share = (0.25 + 0.5 * heat)[:, :, None]
+    return (colour * (1 - share) + painted * share).round().astype(np.uint8)
