@@ -30,8 +30,7 @@ def network_attention(network: ADSN) -> Attend:
     @torch.no_grad()
     def attend(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         _, _, attention = network(*(torch.from_numpy(batch[m]) for m in network.config.modalities))
-        maps: NDArray[np.float32] = attention.numpy()
-        return maps
+        return np.asarray(attention.numpy(), np.float32)
 
     return attend
 
@@ -42,7 +41,7 @@ def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     whole = float(total.sum())
     if whole <= 0:
         return np.full(total.shape, 1 / total.size, np.float32)
-    return (total / whole).astype(np.float32)
+    return np.asarray(total / whole, np.float32)
 
 
 def weight_on(maps: NDArray[np.float32], region: NDArray[Any]) -> float:

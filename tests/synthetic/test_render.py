@@ -221,7 +221,8 @@ def test_only_a_partial_attack_marks_a_region_and_it_lies_on_the_face() -> None:
 def test_the_cascade_finds_frontal_faces() -> None:
     from runtime.face import HaarLocator
 
-    locator, found, number = HaarLocator(), [], 0
+    locator, number = HaarLocator(), 0
+    found: list[bool] = []
     while len(found) < 40:
         r = render_frame(seed=5, subject=9000 + number, species="bona_fide", presentation=number,
                          family=FAMILIES[number % 2])  # fmt: skip

@@ -31,7 +31,7 @@ def fan(start: int, points: np.ndarray) -> list[tuple[int, int, int]]:
     a, b, c = (points[triangles[:, k], :2] for k in range(3))
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     triangles[turn < 0] = triangles[turn < 0][:, ::-1]
-    return [tuple(int(v) + start for v in t) for t in triangles]
+    return [(int(a) + start, int(b) + start, int(c) + start) for a, b, c in triangles]
 
 
 @pytest.fixture(scope="module")

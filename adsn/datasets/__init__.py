@@ -1,0 +1,20 @@
+"""Readers for public data sets and for recordings of one's own, all behind `adsn.data.PairDataset`.
+
+None of the sets is part of this project; each has terms of its own.
+"""
+
+from adsn.datasets.base import DatasetError, DepthWindow, ListedPairs
+from adsn.datasets.casia_surf import open_casia_surf
+from adsn.datasets.cefa import open_cefa
+from adsn.datasets.recordings import open_recordings
+from adsn.datasets.wmca import open_wmca
+
+__all__ = [
+    "DatasetError",
+    "DepthWindow",
+    "ListedPairs",
+    "open_casia_surf",
+    "open_cefa",
+    "open_recordings",
+    "open_wmca",
+]

@@ -1,0 +1,298 @@
+"""What all readers share: entries listed without opening a picture, and a data set that opens them when asked.
+
+The published sets hold faces that are cut out already, each modality in a size of its own. Every picture is therefore
+brought to the network's size by itself, whole, by the same `runtime.preprocess.crop` that serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.data import Sample
+from adsn.metrics import BONA_FIDE
+from runtime.errors import InputError
+from runtime.preprocess import CropRule, crop
+from runtime.values import Box
+
+PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
+"""A subject's folder of CeFA with an identity number behind it, which encodes birth year and sex."""
+TOKENS = {
+    "rgb": {"color", "colour", "profile", "rgb"},
+    "ir": {"ir", "infrared"},
+    "depth": {"depth"},
+}
+ATTACK = "attack"
+"""Species of an attack whose kind the list does not tell."""
+
+
+class DatasetError(InputError):
+    """A data set is not laid out as its reader expects; says which file and what was expected."""
+
+    code = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where one picture is: a file or, with ``key``, an array in an HDF5 file, of which ``channel`` is one plane."""
+
+    path: Path
+    key: str = ""
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pair (or triplet), not opened. ``frames``: modality → where. The rest as in `adsn.data.Sample`."""
+
+    frames: Mapping[str, Frame]
+    species: str
+    subject: str
+    presentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class DepthWindow:
+    """How 8-bit depth becomes millimetres: 1 is ``first_mm``, 255 ``last_mm``, 0 stays missing.
+
+    The published sets' 8-bit depth has no unit: the window is a convention, which gives surface normals a plausible
+    relief and no measurement. Swap the two where a set stores near as bright.
+    """
+
+    first_mm: float = 400.0
+    last_mm: float = 600.0
+
+    def apply(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [H, W, 1] → float32 [H, W, 1], millimetres."""
+        scale = (self.last_mm - self.first_mm) / 254
+        depth = self.first_mm + (grey.astype(np.float32) - 1) * np.float32(scale)
+        return np.where(grey == 0, np.float32(0), depth).astype(np.float32)
+
+
+def without_identity(text: object) -> str:
+    """``text`` without identity numbers, fit for a message or a log."""
+    return PERSONAL.sub(r"\1", str(text))
+
+
+def modality_of(path: str) -> str | None:
+    """Which modality a path shows, by its tokens: a folder ``depth``, or a name that ends in ``-depth`` or ``_depth``.
+
+    Never by its place in a list: circulating lists disagree on the order of their columns.
+    """
+    parts = path.replace("\\", "/").lower().split("/")
+    stem = parts[-1].rsplit(".", 1)[0]
+    # The file's own name tells more than its folder.
+    for word in (re.split(r"[-_]", stem)[-1], *reversed(parts[:-1])):
+        for modality, tokens in TOKENS.items():
+            if word in tokens:
+                return modality
+    return None
+
+
+def read_frame(frame: Frame, modality: str, window: DepthWindow) -> NDArray[Any]:
+    """One picture: uint8 RGB [H, W, 3], uint8 [H, W, 1] of infrared, float32 mm [H, W, 1] of depth.
+
+    Raises:
+        DatasetError: it is missing, damaged or of the wrong kind; names the file.
+    """
+    shown = without_identity(frame.path)
+    if frame.key:
+        pixels = _read_array(frame)
+    else:
+        try:
+            data = np.frombuffer(frame.path.read_bytes(), np.uint8)
+        except OSError as error:
+            raise DatasetError(f"{shown}: the {modality} picture cannot be read: {error.strerror}.") from None
+        decoded: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        if decoded is None or not _ends_well(data):
+            raise DatasetError(f"{shown}: not a whole picture; expected a JPEG or PNG of {modality}.")
+        pixels = decoded[:, :, ::-1] if decoded.ndim == 3 else decoded[:, :, None]
+    if modality == "rgb":
+        if pixels.shape[2] not in (1, 3) or pixels.dtype != np.uint8:
+            raise DatasetError(f"{shown}: {pixels.dtype} {pixels.shape}; expected 8-bit colour.")
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    grey = np.ascontiguousarray(pixels[:, :, :1])
+    if modality == "depth" and grey.dtype == np.uint16:
+        return grey.astype(np.float32)
+    if grey.dtype != np.uint8:
+        raise DatasetError(f"{shown}: {grey.dtype}; expected 8-bit {modality}, or 16-bit depth in millimetres.")
+    return window.apply(grey) if modality == "depth" else grey
+
+
+def _ends_well(data: NDArray[np.uint8]) -> bool:
+    """Whether a JPEG has its end marker: OpenCV fills what is missing with grey and says nothing."""
+    body = data.tobytes()
+    return not body.startswith(b"\xff\xd8") or b"\xff\xd9" in body[-64:]
+
+
+def _read_array(frame: Frame) -> NDArray[Any]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise DatasetError("reading HDF5 needs h5py: pip install h5py (it is part of the extra 'train').") from error
+    try:
+        with h5py.File(frame.path, "r") as file:
+            array: NDArray[Any] = np.asarray(file[frame.key])
+    except (OSError, KeyError) as error:
+        raise DatasetError(f"{without_identity(frame.path)}: no array {frame.key!r} can be read: {error}.") from None
+    if frame.channel is not None:
+        if array.ndim != 3 or frame.channel >= array.shape[0]:
+            raise DatasetError(
+                f"{without_identity(frame.path)}: {frame.key} has shape {array.shape}; expected planes first, with "
+                f"plane {frame.channel}."
+            )
+        plane: NDArray[Any] = array[frame.channel][:, :, None]
+        return plane
+    if array.ndim != 3 or array.shape[0] != 3:
+        raise DatasetError(f"{without_identity(frame.path)}: {frame.key} has shape {array.shape}; expected [3, H, W].")
+    return np.moveaxis(array, 0, 2)
+
+
+class ListedPairs:
+    """`adsn.data.PairDataset` over listed entries; pictures are opened when asked for.
+
+    ``skipped``: cause → how many listed entries were left out. ``max_skipped``: the share of entries that may be; more
+    is an error, because a model trained on a third of a set is not trained on that set.
+
+    Raises:
+        DatasetError: no entries, or too many skipped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entries: Sequence[Entry],
+        *,
+        sensor: str,
+        modalities: Sequence[str],
+        skipped: Mapping[str, int],
+        max_skipped: float = 0.05,
+        rule: CropRule | None = None,
+        window: DepthWindow | None = None,
+    ) -> None:
+        self._name, self._entries, self._sensor = name, list(entries), sensor
+        self.modalities, self.skipped = tuple(modalities), dict(skipped)
+        self._rule = CropRule(size=(rule or CropRule()).size, margin=0.0)
+        self._window = window or DepthWindow()
+        lost = sum(self.skipped.values())
+        listed = len(self._entries) + lost
+        if not self._entries:
+            raise DatasetError(f"{name}: no usable entry of {listed} listed; skipped: {self.skipped or 'none'}.")
+        if lost > max_skipped * listed:
+            raise DatasetError(
+                f"{name}: {lost} of {listed} listed entries are unusable ({self.skipped}), more than the "
+                f"{max_skipped:.0%} accepted. Complete the data, or accept it with max_skipped."
+            )
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What is listed, in order."""
+        return self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [len]: 1 bona fide, 0 attack, without opening anything."""
+        return np.array([int(entry.species == BONA_FIDE) for entry in self._entries], np.int64)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self._entries[index]
+        return Sample(
+            crops={m: self._crop(read_frame(f, m, self._window), f) for m, f in entry.frames.items()},
+            label=int(entry.species == BONA_FIDE),
+            species=entry.species,
+            subject=entry.subject,
+            presentation=entry.presentation,
+            sensor=self._sensor,
+            conditions={},
+        )
+
+    def _crop(self, picture: NDArray[Any], frame: Frame) -> NDArray[Any]:
+        """What the network sees of a picture: all of it."""
+        height, width = picture.shape[:2]
+        return crop(picture, Box(0, 0, width, height), self._rule)
+
+    def digest(self) -> str:
+        """SHA-256 over the list, the crop rule and every file's bytes."""
+        h = hashlib.sha256(f"{self._name} {self._rule} {self._window}".encode())
+        known: dict[Path, bytes] = {}
+        for entry in self._entries:
+            h.update(f"{entry.species}\0{entry.subject}\0{entry.presentation}\0".encode())
+            for modality, frame in sorted(entry.frames.items()):
+                if frame.path not in known:
+                    known[frame.path] = hashlib.sha256(frame.path.read_bytes()).digest()
+                h.update(f"{modality}\0{frame.key}\0{frame.channel}\0".encode() + known[frame.path])
+        return h.hexdigest()
+
+
+def complete(
+    found: Iterable[tuple[Mapping[str, Path], str, str, str]], modalities: Sequence[str]
+) -> tuple[list[Entry], dict[str, int]]:
+    """Entries whose pictures of all ``modalities`` exist, and what is missing of the others, counted by modality.
+
+    ``found``: files by modality, species, subject, presentation.
+    """
+    entries, skipped = [], Counter[str]()
+    for files, species, subject, presentation in found:
+        missing = [m for m in modalities if m not in files or not files[m].is_file()]
+        if missing:
+            skipped[f"no {' and '.join(missing)}"] += 1
+            continue
+        frames = {m: Frame(files[m]) for m in modalities}
+        entries.append(Entry(frames, species, without_identity(subject), without_identity(presentation)))
+    return entries, dict(skipped)
+
+
+def require_folder(root: Path, expected: str) -> None:
+    """Raises DatasetError unless ``root`` is a folder; ``expected`` says what should lie there."""
+    if not root.is_dir():
+        raise DatasetError(f"{without_identity(root)}: no such folder; expected {expected}.")
+
+
+def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
+    """Rows of a space-separated list whose number of columns is one of ``columns``.
+
+    Raises:
+        DatasetError: missing, empty, or a row of another width; names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{without_identity(path)}: the list cannot be read: {error}.") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) not in columns:
+            wanted = " or ".join(map(str, columns))
+            raise DatasetError(f"{without_identity(path)}:{number}: {len(words)} columns; expected {wanted}.")
+        rows.append(words)
+    if not rows:
+        raise DatasetError(f"{without_identity(path)}: the list is empty.")
+    return rows
+
+
+def label_of(word: str, live: str, where: str) -> bool:
+    """Whether a list's label means bona fide. ``live``: the word that does; the other of 0 and 1 means attack.
+
+    Raises:
+        DatasetError: neither 0 nor 1.
+    """
+    if word not in ("0", "1"):
+        raise DatasetError(f"{without_identity(where)}: label {word!r}; expected 0 or 1 ({live} is bona fide).")
+    return word == live

@@ -1,0 +1,158 @@
+"""CASIA-SURF (Zhang et al., CVPR 2019; IEEE T-BIOM 2020): three forms of it circulate, and their lists disagree.
+
+- ``challenge``: lists of colour, depth, infrared and label, **1 is bona fide**; the order of the columns differs from
+  copy to copy, so a path's own tokens decide. ``Training`` tells the attack in its folders, ``Val`` and ``Testing`` do
+  not, and each of their pictures counts as a presentation of its own because nothing says which belong together.
+- ``full``: no list; folders tell split, label and attack.
+- ``release``: lists of a colour path and a label, **0 is bona fide**; the other modalities lie beside.
+
+Labels that contradict the folder ``real_part`` or ``fake_part`` are an error. Depth is 8-bit and has no unit
+(`adsn.datasets.base.DepthWindow`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from adsn.datasets.base import (
+    ATTACK,
+    DatasetError,
+    DepthWindow,
+    ListedPairs,
+    complete,
+    label_of,
+    modality_of,
+    read_list,
+    require_folder,
+)
+from adsn.metrics import BONA_FIDE
+from runtime.preprocess import CropRule
+
+Form = Literal["challenge", "full", "release"]
+Split = Literal["train", "dev", "test"]
+CODE = re.compile(r"^(\d\d)_(e|en|enm)_([sb])(?:\.|$)")
+CUT = {"e": "eyes", "en": "eyes_nose", "enm": "eyes_nose_mouth"}
+BENT = {"s": "flat", "b": "bent"}
+CHALLENGE_LISTS = {"train": "train_list.txt", "dev": "val_private_list.txt", "test": "test_private_list.txt"}
+FULL_SPLITS = {"train": "train", "dev": "val", "test": "test"}
+FOLDERS = {"rgb": "color", "depth": "depth", "ir": "ir"}
+Found = tuple[Mapping[str, Path], str, str, str]
+
+
+def open_casia_surf(
+    root: Path,
+    *,
+    form: Form,
+    split: Split,
+    modalities: Sequence[str] = ("rgb", "ir"),
+    rule: CropRule | None = None,
+    window: DepthWindow | None = None,
+    max_skipped: float = 0.05,
+) -> ListedPairs:
+    """Open one split.
+
+    Raises:
+        DatasetError: a wrong root, a missing list, contradicting labels, or too much missing; says where.
+    """
+    require_folder(root, f"the root of CASIA-SURF in its {form!r} form")
+    readers = {"challenge": _challenge, "full": _full, "release": _release}
+    if form not in readers:
+        raise DatasetError(f"CASIA-SURF has no form {form!r}; there are {', '.join(readers)}.")
+    entries, skipped = complete(readers[form](root, split), modalities)
+    return ListedPairs(
+        f"casia-surf-{form}-{split}",
+        entries,
+        sensor="SR300",
+        modalities=modalities,
+        skipped=skipped,
+        max_skipped=max_skipped,
+        rule=rule,
+        window=window,
+    )
+
+
+def species_of(path: str, live: bool) -> str:
+    """Species by the attack's code in a path: which parts were cut out, and whether the print was bent."""
+    if live:
+        return BONA_FIDE
+    for part in path.split("/"):
+        match = CODE.match(part)
+        if match:
+            return f"print_cut_{CUT[match[2]]}_{BENT[match[3]]}"
+    return ATTACK
+
+
+def _agree(path: str, live: bool, where: str) -> None:
+    """A label that contradicts its folder means that list and reader disagree about polarity."""
+    parts = path.split("/")
+    told = next((known for part, known in (("real_part", True), ("fake_part", False)) if part in parts), live)
+    if told != live:
+        raise DatasetError(
+            f"{where}: labelled {'bona fide' if live else 'an attack'}, yet it lies in "
+            f"{'real_part' if told else 'fake_part'}. Is this list of another form of CASIA-SURF?"
+        )
+
+
+def _video_of(path: str) -> tuple[str, str]:
+    """Subject and presentation of a picture: the folder CLKJ_…, and that with its video's folder below."""
+    parts = path.split("/")
+    at = next((i for i, part in enumerate(parts) if part.startswith("CLKJ_")), None)
+    if at is not None and at + 1 < len(parts):
+        return parts[at], "/".join(parts[at : at + 2])
+    stem = re.sub(r"[-_](?:color|depth|ir)$", "", path.rsplit(".", 1)[0])
+    return stem, stem
+
+
+def _challenge(root: Path, split: Split) -> Iterator[Found]:
+    path = root / CHALLENGE_LISTS[split]
+    for number, row in enumerate(read_list(path, (4,)), 1):
+        where = f"{path}, row {number}"
+        files: dict[str, Path] = {}
+        for word in row[:3]:
+            modality = modality_of(word)
+            if modality is None or modality in files:
+                raise DatasetError(f"{where}: {word!r} is not one each of colour, depth and infrared.")
+            files[modality] = root / word
+        live = label_of(row[3], "1", where)
+        _agree(row[0], live, where)
+        subject, presentation = _video_of(row[0])
+        yield files, species_of(row[0], live), subject, presentation
+
+
+def _full(root: Path, split: Split) -> Iterator[Found]:
+    name = FULL_SPLITS[split]
+    for kind, live in (("real", True), ("fake", False)):
+        folder = root / f"{kind}_part" / f"{kind}_{name}_part"
+        require_folder(folder, f"the {'bona fide' if live else 'attack'} subjects of split {split!r}")
+        for colour in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
+            # Copies made by someone else's preprocessing lie beside some originals.
+            if colour.stem.endswith("_resized"):
+                continue
+            inside = colour.relative_to(folder).as_posix()
+            subject, presentation = _video_of(inside)
+            yield _beside(colour), species_of(inside, live), subject, presentation
+
+
+def _release(root: Path, split: Split) -> Iterator[Found]:
+    path = root / "protocol" / f"CASIA_SURF@p1_image_{split}.txt"
+    for number, (word, label) in enumerate(read_list(path, (2,)), 1):
+        where = f"{path}, row {number}"
+        if modality_of(word) != "rgb":
+            raise DatasetError(f"{where}: {word!r} does not lie in a folder 'color'.")
+        live = label_of(label, "0", where)
+        _agree(word, live, where)
+        subject, presentation = _video_of(word)
+        yield _beside(_placed(root, word)), species_of(word, live), subject, presentation
+
+
+def _placed(root: Path, word: str) -> Path:
+    """A listed path below the root; lists are written from the root or from its folder Data."""
+    return root / word if (root / word).exists() else root / "Data" / word
+
+
+def _beside(colour: Path) -> dict[str, Path]:
+    """The same picture of every modality, by the folder's name."""
+    return {modality: colour.parent.parent / folder / colour.name for modality, folder in FOLDERS.items()}

@@ -1,0 +1,184 @@
+"""CASIA-SURF CeFA (Liu et al., WACV 2021), in its tree of videos and in the form of its 2020 challenge.
+
+A video's folder is named ``R_ID_DEV_SESSION_PAI``: R ethnicity (1 Africa, 2 Central Asia, 3 East Asia); PAI 1 bona
+fide, 2 cloth print, 3 photo, 4 screen. Its colour pictures lie in ``profile`` in older copies, in ``color`` in newer.
+Subjects 000-199 of each ethnicity train, 200-299 are dev, 300-499 test. The 3-D masks belong to every test set.
+
+Protocols, named by number and sub-protocol: 1.k trains on one ethnicity and tests on the others; 2.1 trains on prints
+and tests on replays, 2.2 the other way round; 4.k trains on one ethnicity with replays and tests on others with prints.
+Protocol 3 trains on one modality and tests on another, which a network of two streams cannot do, and protocol 5 is not
+described well enough in what is public; both are refused. ``all`` is the split by subject alone.
+
+Folders may carry an identity number behind the subject (it encodes birth year and sex). It is cut off wherever a name
+leaves this module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from adsn.datasets.base import (
+    DatasetError,
+    DepthWindow,
+    ListedPairs,
+    complete,
+    label_of,
+    read_list,
+    require_folder,
+    without_identity,
+)
+from adsn.metrics import BONA_FIDE
+from runtime.preprocess import CropRule
+
+Split = Literal["train", "dev", "test"]
+ETHNICITIES = ("AF", "CA", "EA")
+SUBJECTS = {"train": range(200), "dev": range(200, 300), "test": range(300, 500)}
+PAI = {"1": BONA_FIDE, "2": "print_cloth", "3": "print_photo", "4": "replay_screen"}
+PRINTS, REPLAYS = {"print_cloth", "print_photo"}, {"replay_screen"}
+MASKS = {"3D-Mask": "mask_3d", "Silicone-Mask": "mask_silicone"}
+VIDEO = re.compile(r"^([123])_(\d{3})_(\d)_(\d)_([1-4])$")
+SUBJECT = re.compile(r"^(AF|CA|EA)-(\d{3})(?:-.*)?$")
+PICTURE = re.compile(r"^\d{4}\.jpg$")
+Found = tuple[Mapping[str, Path], str, str, str]
+
+
+def open_cefa(
+    root: Path,
+    *,
+    protocol: str,
+    split: Split,
+    modalities: Sequence[str] = ("rgb", "ir"),
+    frames: int | None = None,
+    rule: CropRule | None = None,
+    window: DepthWindow | None = None,
+    max_skipped: float = 0.05,
+) -> ListedPairs:
+    """Open a split of a protocol: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2``, ``4.1`` to ``4.3`` of the tree, or
+    ``challenge.1`` to ``challenge.3``, which reads the lists ``4@k_*``.
+
+    ``frames``: at most so many pictures of each video, evenly spread; None for all.
+
+    Raises:
+        DatasetError: an unknown protocol, a wrong root, a missing list, or too much missing; says where.
+    """
+    require_folder(root, "the root of CASIA-SURF CeFA")
+    if protocol.startswith("challenge."):
+        found = _challenge(root, protocol.removeprefix("challenge."), split, frames)
+    else:
+        found = _tree(root, protocol, split, frames)
+    entries, skipped = complete(found, modalities)
+    return ListedPairs(
+        f"cefa-{protocol}-{split}",
+        entries,
+        sensor="RealSense",
+        modalities=modalities,
+        skipped=skipped,
+        max_skipped=max_skipped,
+        rule=rule,
+        window=window,
+    )
+
+
+def chosen(protocol: str, split: Split) -> tuple[set[str], set[str]]:
+    """Ethnicities and attack species of a protocol's split.
+
+    Raises:
+        DatasetError: a protocol that does not exist, or that is refused; says why.
+    """
+    everyone, attacks = set(ETHNICITIES), PRINTS | REPLAYS
+    if protocol == "all":
+        return everyone, attacks
+    number, _, part = protocol.partition(".")
+    if number in ("1", "4") and part in ("1", "2", "3"):
+        own = {ETHNICITIES[int(part) - 1]}
+        people = everyone - own if split == "test" else own
+        if number == "1":
+            return people, attacks
+        return people, PRINTS if split == "test" else REPLAYS
+    if number == "2" and part in ("1", "2"):
+        first, second = (PRINTS, REPLAYS) if part == "1" else (REPLAYS, PRINTS)
+        return everyone, second if split == "test" else first
+    if number in ("3", "5"):
+        raise DatasetError(f"CeFA's protocol {number} is not supported: see the documentation of this reader.")
+    raise DatasetError(f"CeFA has no protocol {protocol!r}; there are all, 1.1-1.3, 2.1, 2.2, 4.1-4.3, challenge.1-3.")
+
+
+def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterator[Found]:
+    ethnicities, attacks = chosen(protocol, split)
+    for ethnicity in sorted(ethnicities):
+        require_folder(root / ethnicity, f"the subjects of ethnicity {ethnicity}")
+        for folder in sorted((root / ethnicity).iterdir()):
+            match = SUBJECT.match(folder.name)
+            if not match or int(match[2]) not in SUBJECTS[split]:
+                continue
+            for video in sorted(folder.iterdir()):
+                species = species_of(video.name)
+                if species == BONA_FIDE or species in attacks:
+                    subject = f"{match[1]}-{match[2]}"
+                    yield from _pictures(video, species, subject, f"{subject}/{video.name}", frames)
+    if split == "test":
+        yield from _masks(root, frames)
+
+
+def species_of(video: str) -> str | None:
+    """Species by a video's name; None for a folder that is no video."""
+    match = VIDEO.match(video)
+    return PAI[match[5]] if match else None
+
+
+def _masks(root: Path, frames: int | None) -> Iterator[Found]:
+    """The 3-D subset, where a copy has it."""
+    for folder, species in MASKS.items():
+        if not (root / folder).is_dir():
+            continue
+        for person in sorted((root / folder).iterdir()):
+            # A folder for each subject with its videos below, or the videos themselves.
+            videos = [p for p in sorted(person.iterdir()) if p.is_dir()] if person.is_dir() else []
+            if any(p.name in ("profile", "color") for p in videos):
+                videos = [person]
+            for video in videos:
+                subject = f"{folder}-{video.name.split('_')[1] if '_' in video.name else video.name}"
+                yield from _pictures(video, species, subject, f"{folder}/{video.name}", frames)
+
+
+def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[Found]:
+    colour = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
+    if colour is None:
+        raise DatasetError(f"{without_identity(video)}: neither a folder 'profile' nor 'color' of colour pictures.")
+    names = sorted(p.name for p in colour.iterdir() if PICTURE.match(p.name))
+    if frames is not None and len(names) > frames:
+        names = [names[i * len(names) // frames] for i in range(frames)]
+    for name in names:
+        files = {"rgb": colour / name, "depth": video / "depth" / name, "ir": video / "ir" / name}
+        yield files, species, subject, presentation
+
+
+def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Iterator[Found]:
+    """Lists of the challenge: 1 is bona fide. Training lists pictures, dev lists folders; test labels were never
+    published."""
+    if part not in ("1", "2", "3"):
+        raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; there are 1, 2 and 3.")
+    if split == "test":
+        raise DatasetError(
+            "CeFA's challenge test lists hold no labels; evaluate on 'dev', or on the tree's protocol 4."
+        )
+    path = root / (f"4@{part}_train.txt" if split == "train" else f"4@{part}_dev_ref.txt")
+    for number, (word, label) in enumerate(read_list(path, (2,)), 1):
+        where = f"{path}, row {number}"
+        live = label_of(label, "1", where)
+        listed = root / word
+        video = listed.parent.parent if listed.suffix else listed
+        # Dev folders are numbers that tell nothing; training folders tell the species.
+        species = species_of(video.name) or (BONA_FIDE if live else "attack")
+        if (species == BONA_FIDE) != live:
+            raise DatasetError(f"{where}: label {label}, yet {video.name!r} says {species}.")
+        match = VIDEO.match(video.name)
+        subject = f"{ETHNICITIES[int(match[1]) - 1]}-{match[2]}" if match else video.name
+        if listed.suffix:
+            files = {"rgb": listed} | {m: video / m / listed.name for m in ("depth", "ir")}
+            yield files, species, subject, video.name
+        else:
+            yield from _pictures(video, species, subject, video.name, frames)

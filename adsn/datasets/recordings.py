@@ -1,0 +1,139 @@
+"""Recordings of one's own: a folder of pictures and one list that says what they show.
+
+::
+
+    recordings.csv        presentation,subject,species,sensor,split
+    <presentation>/0000-rgb.jpg  0000-ir.png  [0000-depth.png]
+    <presentation>/boxes.json    optional: {"0000": {"rgb": [x, y, w, h], "ir": [x, y, w, h]}}
+
+``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3; ``species`` is ``bona_fide``
+or the kind of instrument; ``split`` is train, dev or test, and no subject may be in two of them. Depth is 16-bit PNG in
+millimetres. Without a box a picture is taken as a face that is cut out already.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from adsn.datasets.base import DatasetError, DepthWindow, Frame, ListedPairs, complete, require_folder
+from runtime.errors import InvalidFaceBox
+from runtime.preprocess import CropRule, crop
+from runtime.values import Box
+
+Split = Literal["train", "dev", "test"]
+COLUMNS = ("presentation", "subject", "species", "sensor", "split")
+SUFFIXES = (".png", ".jpg", ".jpeg")
+Found = tuple[Mapping[str, Path], str, str, str]
+
+
+class Recordings(ListedPairs):
+    """Listed recordings, with face boxes where there are any."""
+
+    def __init__(self, *arguments: Any, boxes: Mapping[Path, Box], rule: CropRule | None = None, **named: Any) -> None:
+        super().__init__(*arguments, rule=rule, **named)
+        self._boxes, self._face_rule = dict(boxes), rule or CropRule()
+
+    def _crop(self, picture: NDArray[Any], frame: Frame) -> NDArray[Any]:
+        box = self._boxes.get(frame.path)
+        if box is None:
+            return super()._crop(picture, frame)
+        try:
+            return crop(picture, box, self._face_rule)
+        except InvalidFaceBox as error:
+            raise DatasetError(f"{frame.path}: its box in boxes.json is wrong: {error}") from None
+
+
+def open_recordings(
+    root: Path,
+    *,
+    split: Split,
+    modalities: Sequence[str] = ("rgb", "ir"),
+    rule: CropRule | None = None,
+    window: DepthWindow | None = None,
+    max_skipped: float = 0.05,
+) -> Recordings:
+    """Open one split.
+
+    Raises:
+        DatasetError: a missing or malformed list, a subject in two splits, wrong boxes, or too much missing.
+    """
+    require_folder(root, "a folder with recordings.csv")
+    rows = read_rows(root / "recordings.csv")
+    own = [row for row in rows if row["split"] == split]
+    if not own:
+        raise DatasetError(f"{root / 'recordings.csv'}: no presentation in split {split!r}.")
+    boxes: dict[Path, Box] = {}
+    entries, skipped = complete(_pictures(root, own, modalities, boxes), modalities)
+    sensors = sorted({row["sensor"] for row in own})
+    return Recordings(
+        f"{root.name}-{split}",
+        entries,
+        sensor=", ".join(sensors),
+        modalities=modalities,
+        skipped=skipped,
+        max_skipped=max_skipped,
+        rule=rule,
+        window=window,
+        boxes=boxes,
+    )
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of the list, checked: columns, splits, and that nobody is in two splits."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise DatasetError(f"{path}: columns {reader.fieldnames}; expected {','.join(COLUMNS)}.")
+            rows = list(reader)
+    except OSError as error:
+        raise DatasetError(f"{path}: the list cannot be read: {error.strerror}.") from None
+    where: dict[str, str] = {}
+    for number, row in enumerate(rows, 2):
+        if row["split"] not in ("train", "dev", "test") or not row["species"] or None in row.values():
+            raise DatasetError(f"{path}:{number}: needs {', '.join(COLUMNS)}, with split train, dev or test.")
+        if Path(row["presentation"]).name != row["presentation"] or row["presentation"] in ("", ".", ".."):
+            raise DatasetError(f"{path}:{number}: presentation {row['presentation']!r} is not the name of a folder.")
+        if where.setdefault(row["subject"], row["split"]) != row["split"]:
+            raise DatasetError(
+                f"{path}:{number}: subject {row['subject']!r} is in {where[row['subject']]} and in {row['split']}; "
+                "a test must hold new people only."
+            )
+    return rows
+
+
+def _pictures(
+    root: Path, rows: Sequence[Mapping[str, str]], modalities: Sequence[str], boxes: dict[Path, Box]
+) -> Iterator[Found]:
+    for row in rows:
+        folder = root / row["presentation"]
+        require_folder(folder, "the pictures of a listed presentation")
+        given = _boxes(folder / "boxes.json")
+        files: dict[str, dict[str, Path]] = {}
+        for path in sorted(folder.iterdir()):
+            number, _, modality = path.stem.rpartition("-")
+            if path.suffix.lower() in SUFFIXES and number and modality in ("rgb", "ir", "depth"):
+                files.setdefault(number, {})[modality] = path
+        for number, found in files.items():
+            for modality in modalities:
+                if modality in found and modality in given.get(number, {}):
+                    boxes[found[modality]] = given[number][modality]
+            yield found, row["species"], row["subject"], row["presentation"]
+
+
+def _boxes(path: Path) -> dict[str, dict[str, Box]]:
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(number): {str(m): Box(*(float(v) for v in box)) for m, box in of.items()} for number, of in data.items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: expected {{frame: {{modality: [x, y, width, height]}}}}: {error}") from None

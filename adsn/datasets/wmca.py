@@ -1,0 +1,205 @@
+"""WMCA (George et al., IEEE TIFS 2019): bona fide and seven categories of attack, in four channels.
+
+A presentation is ``DATE/CLIENT_SESSION_PRESENTER_TYPE_PAI``. Its category follows from TYPE and PAI by the data set's
+own map, in which some photographs are replays, because they were shown on screens, and some disguises are masks.
+Protocols are CSV files ``PROTOCOL-grandtest.csv`` and ``PROTOCOL-LOO_<category>.csv`` with columns client_id, filepath,
+group (train, dev, eval) and label (bonafide, attack).
+
+Two forms are read. ``hdf5``: the preprocessed packages, one with grey, depth, infrared and thermal planes
+(``Frame_i/array``, uint8 [4, 128, 128]) and one with colour (``Frame_i/array``, uint8 [3, H, W]), in two folders.
+``jpeg``: a dump of pictures, ``<presentation>/{color,depth,ir,thermal}/NNNN.jpg``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from adsn.datasets.base import DatasetError, DepthWindow, Entry, Frame, ListedPairs, complete, require_folder
+from adsn.metrics import BONA_FIDE
+from runtime.preprocess import CropRule
+
+Split = Literal["train", "dev", "test"]
+GROUPS = {"train": "train", "dev": "dev", "test": "eval"}
+CATEGORIES = ("fakehead", "flexiblemask", "glasses", "papermask", "prints", "replay", "rigidmask")
+PROTOCOLS = ("grandtest", *(f"LOO_{category}" for category in CATEGORIES))
+PLANES = {"depth": 1, "ir": 2}
+COLUMNS = {"client_id", "filepath", "group", "label"}
+FRAMES = 50
+"""Of each presentation, in the preprocessed packages."""
+INDICES_DIFFER = {"100_03_015_2_10", "101_06_067_1_02"}
+"""Presentations whose colour and infrared pictures with the same number are of different moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One presentation of a protocol."""
+
+    client: str
+    path: str
+    species: str
+
+
+def category(name: str) -> str:
+    """Category of a presentation by its name: type 0 bona fide, 1 disguise, 2 mask or head, 3 photo, 4 video.
+
+    Raises:
+        DatasetError: no name of a presentation, or a kind that the map does not know.
+    """
+    parts = name.split("_")
+    if len(parts) != 5 or not all(part.isdigit() for part in parts):
+        raise DatasetError(f"{name!r} is no WMCA presentation; expected CLIENT_SESSION_PRESENTER_TYPE_PAI.")
+    kind, pai = int(parts[3]), int(parts[4])
+    if kind == 0:
+        return BONA_FIDE
+    if kind == 1:
+        return "rigidmask" if pai in (2, 13, 14) else "glasses"
+    if kind == 2:
+        if pai <= 7:
+            return "fakehead"
+        if pai <= 11:
+            return "papermask"
+        return "rigidmask" if pai <= 17 else "flexiblemask"
+    if kind == 3:
+        # Photographs 05, 10 and 15 were shown on screens.
+        return "replay" if pai in (5, 10, 15) else "prints"
+    if kind == 4:
+        return "replay"
+    raise DatasetError(f"{name!r}: WMCA has no presentation type {kind}.")
+
+
+def read_protocol(path: Path, split: Split) -> list[Row]:
+    """Rows of one group of a protocol.
+
+    Raises:
+        DatasetError: missing, other columns, an unknown group or label, or a label that contradicts the name.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            lacking = COLUMNS - set(reader.fieldnames or ())
+            if lacking:
+                raise DatasetError(f"{path}: no columns {sorted(lacking)}; expected {sorted(COLUMNS)}.")
+            lines = list(reader)
+    except OSError as error:
+        raise DatasetError(f"{path}: the protocol cannot be read: {error.strerror}.") from None
+    rows = []
+    for number, line in enumerate(lines, 2):
+        if line["group"] not in GROUPS.values() or line["label"] not in ("bonafide", "attack"):
+            raise DatasetError(f"{path}:{number}: group {line['group']!r}, label {line['label']!r} are none of WMCA's.")
+        species = category(Path(line["filepath"]).stem if "." in line["filepath"] else Path(line["filepath"]).name)
+        if (species == BONA_FIDE) != (line["label"] == "bonafide"):
+            raise DatasetError(f"{path}:{number}: label {line['label']!r}, yet the name says {species}.")
+        if line["group"] == GROUPS[split]:
+            rows.append(Row(line["client_id"], line["filepath"].removesuffix(".hdf5"), species))
+    if not rows:
+        raise DatasetError(f"{path}: no presentation in group {GROUPS[split]!r}.")
+    return rows
+
+
+def open_wmca(
+    root: Path,
+    *,
+    protocol: str,
+    split: Split,
+    form: Literal["hdf5", "jpeg"] = "hdf5",
+    planes: Path | None = None,
+    colour: Path | None = None,
+    modalities: Sequence[str] = ("rgb", "ir"),
+    frames: int = 10,
+    rule: CropRule | None = None,
+    window: DepthWindow | None = None,
+    max_skipped: float = 0.05,
+) -> ListedPairs:
+    """Open a group of a protocol.
+
+    ``root`` holds the protocol's CSV file. ``planes``, ``colour``: folders of the two HDF5 packages, by default
+    ``preprocessed-face-station_CDIT`` and ``preprocessed-face-station_RGB`` below it; with ``jpeg``, ``planes`` is the
+    dump, by default ``R_CDIT``. ``frames``: pictures of each presentation, evenly spread over `FRAMES`.
+
+    Raises:
+        DatasetError: a wrong root, an unknown protocol, a missing list, or too much missing; says where.
+    """
+    if protocol not in PROTOCOLS:
+        raise DatasetError(f"WMCA has no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}.")
+    if not 1 <= frames <= FRAMES:
+        raise DatasetError(f"frames must be 1 to {FRAMES}, not {frames}.")
+    require_folder(root, f"the folder of PROTOCOL-{protocol}.csv")
+    rows = read_protocol(root / f"PROTOCOL-{protocol}.csv", split)
+    if form == "hdf5":
+        entries, skipped = _hdf5(
+            rows,
+            planes or root / "preprocessed-face-station_CDIT",
+            colour or root / "preprocessed-face-station_RGB",
+            modalities,
+            frames,
+        )
+    else:
+        entries, skipped = _jpeg(rows, planes or root / "R_CDIT", modalities, frames)
+    return ListedPairs(
+        f"wmca-{protocol}-{split}",
+        entries,
+        sensor="SR300",
+        modalities=modalities,
+        skipped=skipped,
+        max_skipped=max_skipped,
+        rule=rule,
+        window=window,
+    )
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    return [i * count // wanted for i in range(wanted)] if count > wanted else list(range(count))
+
+
+def _hdf5(
+    rows: Sequence[Row], planes: Path, colour: Path, modalities: Sequence[str], frames: int
+) -> tuple[list[Entry], dict[str, int]]:
+    require_folder(planes, "the preprocessed package of grey, depth, infrared and thermal planes")
+    if "rgb" in modalities:
+        require_folder(colour, "the preprocessed package of colour pictures")
+    entries: list[Entry] = []
+    skipped = Counter[str]()
+    for row in rows:
+        name = row.path.rsplit("/", 1)[-1]
+        if name in INDICES_DIFFER and "rgb" in modalities:
+            skipped["colour and infrared of different moments"] += frames
+            continue
+        sources = {m: (colour if m == "rgb" else planes) / f"{row.path}.hdf5" for m in modalities}
+        missing = [m for m, path in sources.items() if not path.is_file()]
+        if missing:
+            skipped[f"no {' and '.join(missing)}"] += frames
+            continue
+        for index in _spread(FRAMES, frames):
+            key = f"Frame_{index}/array"
+            found = {m: Frame(path, key, None if m == "rgb" else PLANES[m]) for m, path in sources.items()}
+            entries.append(Entry(found, row.species, row.client, name))
+    return entries, dict(skipped)
+
+
+def _jpeg(
+    rows: Sequence[Row], dump: Path, modalities: Sequence[str], frames: int
+) -> tuple[list[Entry], dict[str, int]]:
+    require_folder(dump, "the dump of pictures, a folder for each presentation")
+    found = []
+    gone = Counter[str]()
+    for row in rows:
+        name = row.path.rsplit("/", 1)[-1]
+        folder = next((f for f in (dump / name, dump / row.path) if f.is_dir()), None)
+        if name in INDICES_DIFFER and "rgb" in modalities:
+            gone["colour and infrared of different moments"] += frames
+            continue
+        if folder is None:
+            gone["no folder"] += frames
+            continue
+        first = folder / ("color" if modalities[0] == "rgb" else modalities[0])
+        names = sorted(p.name for p in first.glob("*.jpg"))
+        for picture in (names[i] for i in _spread(len(names), frames)):
+            files = {m: folder / ("color" if m == "rgb" else m) / picture for m in modalities}
+            found.append((files, row.species, row.client, name))
+    entries, skipped = complete(found, modalities)
+    return entries, {**skipped, **gone}

@@ -1,0 +1,99 @@
+"""adsn-eval as a user runs it, on a small plan with the shipped bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.assemble import default_bundle
+
+PLAN = """
+[calibration]
+family = "A"
+subjects = [0, 8]
+bona_fide = 2
+per_attack = 1
+seed = 5
+[dev]
+family = "A"
+subjects = [1000, 1010]
+bona_fide = 4
+per_attack = 1
+seed = 6
+[test.small]
+family = "B"
+subjects = [3000, 3010]
+species = ["print_matte", "replay_screen"]
+bona_fide = 12
+per_attack = 6
+seed = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "plan.toml"
+    path.write_text(PLAN)
+    return path
+
+
+def run_eval(plan: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from adsn.eval_cli import main; main()", str(default_bundle())]
+    command += ["--data", str(plan), "--cache", str(plan.parent / "cache"), *map(str, arguments)]
+    # Wide enough that a table's lines are not broken.
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
+
+
+def test_figures_and_page(plan: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "eval.json", tmp_path / "report.html"
+    found = run_eval(plan, "--precision", "both", "--out", out, "--report", page)
+    assert found.returncode == 0, found.stderr
+    (row,) = json.loads(out.read_text())["sets"]
+    assert (row["set"], row["pairs"]) == ("small", 24)
+    assert set(row["apcer"]) == {"print_matte", "replay_screen"}
+    assert row["bpcer"]["trials"] == 12
+    assert len(row["presentations"]["score"]) == 24
+    assert set(row["precisions"]) == {"fp32"}
+    assert "of 24 decisions differ between int8 and fp32" in row["comparison"][0]
+    text = page.read_text()
+    assert row["comparison"][0] in text
+    assert "<img" not in text
+    for kind in ("print_matte", "replay_screen"):
+        assert kind in found.stdout
+        assert f"APCER {kind}" in text
+
+
+def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2")
+    assert found.returncode == 0, found.stderr
+    text = page.read_text()
+    # Six of each kind with two crops, and two of each kind with attention.
+    assert text.count("<img") == (6 + 6 + 2 + 2) * 2
+    assert text.count(", attention, ir") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("--thumbnails",), "--report"), (("--precision", "int4"), "int8, fp32 or both")],
+)
+def test_wrong_use_is_explained(plan: Path, arguments: tuple[str, ...], message: str) -> None:
+    found = run_eval(plan, *arguments)
+    assert found.returncode == 78
+    assert message in found.stderr
+
+
+def test_dev_scores_are_what_calibration_reads(plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dev.json"
+    assert run_eval(plan, "--dev", "--out", out).returncode == 0
+    (row,) = json.loads(out.read_text())["sets"]
+    assert row["set"] == "dev"
+    from calib.cli import EvaluationFile
+
+    assert len(EvaluationFile.model_validate_json(out.read_bytes()).sets[0].presentations.score) == 4 + 9
