@@ -17,7 +17,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from adsn.metrics import Report
-from adsn.train_cli import DEFAULT_CACHE, Threads, bars, open_set
+from adsn.train_cli import DEFAULT_CACHE, Threads, bars, open_section
 from runtime.command import Version, command, run
 from runtime.errors import ConfigError
 
@@ -132,7 +132,8 @@ def evaluate(
     results: list[Section] = []
     with bars(console) as progress:
         for name, section in sections.items():
-            pairs = open_set(plan.spec(name, section, subject.size), cache, progress, threads or os.cpu_count() or 1)
+            workers = threads or os.cpu_count() or 1
+            pairs = open_section(plan, name, section, subject.modalities, subject.size, cache, progress, workers)
             scored = {}
             for kind, scorer in subject.scorers.items():
                 task = progress.add_task(f"score {name}, {kind}", total=len(pairs), note="")

@@ -14,7 +14,9 @@ from runtime.command import Version, command, run
 
 if TYPE_CHECKING:
     from adsn.cache import CachedPairs
-    from adsn.data import SyntheticSpec
+    from adsn.data import PairDataset, SyntheticSpec
+    from adsn.plan import DataPlan, ListedSection
+    from adsn.recipe import DataSection
 
 DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
 
@@ -46,6 +48,27 @@ def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int)
     task = progress.add_task(f"render {spec.name}", total=len(SyntheticPairs(spec)), note="")
     pairs = open_cache(spec, cache, workers=workers, tick=lambda n: progress.advance(task, n))
     progress.update(task, completed=len(pairs))
+    return pairs
+
+
+def open_section(
+    plan: DataPlan,
+    name: str,
+    section: DataSection | ListedSection,
+    modalities: tuple[str, ...],
+    size: int,
+    cache: Path,
+    progress: Progress,
+    workers: int,
+) -> PairDataset:
+    """A plan's set, rendered or read from disk; what a reader left out is said."""
+    from adsn.plan import ListedSection
+
+    if not isinstance(section, ListedSection):
+        return open_set(plan.spec(name, section, size), cache, progress, workers)
+    pairs = section.open(modalities, size)
+    for cause, count in pairs.skipped.items():
+        progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
     return pairs
 
 

@@ -14,13 +14,14 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from adsn.cache import CachedPairs, open_cache
+from adsn.cache import open_cache
 from adsn.checkpoint import load_checkpoint
-from adsn.data import SyntheticSpec
+from adsn.data import PairDataset
 from adsn.evaluate import Scored, batch_of, engine_scorer, score_set
 from adsn.metrics import Report
 from adsn.network import ADSN, INPUT_CHANNELS
-from adsn.plan import DataPlan
+from adsn.plan import DataPlan, ListedSection
+from adsn.recipe import DataSection
 from calib.ranges import Ranges, measure_ranges
 from calib.threshold import operating_point, rate_entry
 from export.errors import ParityError
@@ -133,19 +134,20 @@ def build(
         CheckpointError: the checkpoint cannot be used. ExportError: a step failed; says which and why.
     """
     network, training = load_checkpoint(checkpoint)
-    modalities = network.config.modalities
+    modalities, size = network.config.modalities, network.config.size
     step.start("ONNX", 1)
     fp32 = to_onnx(network)
     step.tick(1)
 
-    def rendered(name: str, spec: SyntheticSpec) -> CachedPairs:
+    def opened(name: str, section: DataSection | ListedSection) -> PairDataset:
+        if isinstance(section, ListedSection):
+            return section.open(modalities, size)
+        spec = plan.spec(name, section, size)
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, cache, workers=workers, tick=step.tick)
 
-    size = network.config.size
-    calibration = rendered("calibration", plan.spec("calibration", plan.calibration, size))
-    dev = rendered("dev", plan.spec("dev", plan.dev, size))
-    tests = [rendered(name, plan.spec(name, section, size)) for name, section in plan.test.items()]
+    calibration, dev = opened("calibration", plan.calibration), opened("dev", plan.dev)
+    tests = [opened(name, section) for name, section in plan.test.items()]
 
     sample, _ = batch_of(tests[0], 0, CALIBRATION_BATCH, modalities)
     difference = check_against_torch(network, fp32, sample)
@@ -161,13 +163,13 @@ def build(
         "int8": OnnxCpuEngine(int8, "int8"),
     }
 
-    def score(precision: Precision, pairs: CachedPairs) -> Scored:
+    def score(precision: Precision, pairs: PairDataset) -> Scored:
         step.start(f"{precision.upper()} on {pairs.name}", len(pairs))
         return score_set(engine_scorer(engines[precision]), pairs, modalities, tick=step.tick)
 
     # The threshold is fixed on dev before any test set is scored, and for the model that ships.
     values, species = score("int8", dev).presentations_of()
-    point = operating_point(values, species, measured_on=f"{dev.name} (synthetic), INT8")
+    point = operating_point(values, species, measured_on=f"{dev.name} ({source_of(plan.dev)}), INT8")
     comparisons = [Comparison(score("fp32", test), score("int8", test), point.threshold) for test in tests]
 
     golden = _golden(tests, modalities, engines)
@@ -182,14 +184,19 @@ def build(
     return Built(files, manifest, comparisons, point, difference)
 
 
-def _batches(pairs: CachedPairs, modalities: tuple[str, str], step: Step) -> Iterator[dict[str, NDArray[Any]]]:
+def source_of(section: DataSection | ListedSection) -> str:
+    """Where a set comes from, in a word for the manifest."""
+    return section.dataset if isinstance(section, ListedSection) else "synthetic"
+
+
+def _batches(pairs: PairDataset, modalities: tuple[str, str], step: Step) -> Iterator[dict[str, NDArray[Any]]]:
     for start in range(0, len(pairs), CALIBRATION_BATCH):
         crops, samples = batch_of(pairs, start, start + CALIBRATION_BATCH, modalities)
         yield crops
         step.tick(len(samples))
 
 
-def _golden(tests: list[CachedPairs], modalities: tuple[str, str], engines: dict[Precision, OnnxCpuEngine]) -> Golden:
+def _golden(tests: list[PairDataset], modalities: tuple[str, str], engines: dict[Precision, OnnxCpuEngine]) -> Golden:
     """A few rendered pairs of every kind, and noise, which drives activations where faces do not."""
     chosen: list[dict[str, NDArray[Any]]] = []
     for species in dict.fromkeys(tests[0][i].species for i in range(len(tests[0]))):

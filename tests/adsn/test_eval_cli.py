@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.assemble import default_bundle
+from tests.adsn.datasets.trees import picture
 
 PLAN = """
 [calibration]
@@ -97,3 +98,29 @@ def test_dev_scores_are_what_calibration_reads(plan: Path, tmp_path: Path) -> No
     from calib.cli import EvaluationFile
 
     assert len(EvaluationFile.model_validate_json(out.read_bytes()).sets[0].presentations.score) == 4 + 9
+
+
+def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    rows = ["presentation,subject,species,sensor,split"]
+    for i in range(4):
+        rows.append(f"p{i},person{i},{'bona_fide' if i % 2 else 'print_matte'},rig,test")
+        for number in ("0000", "0001", "0002"):
+            picture(tmp_path / "own" / f"p{i}" / f"{number}-rgb.png", 80, channels=3)
+            picture(tmp_path / "own" / f"p{i}" / f"{number}-ir.png", 90)
+    (tmp_path / "own" / "recordings.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
+    plan = tmp_path / "plan.toml"
+    dev = PLAN[: PLAN.index("[test.small]")]
+    plan.write_text(
+        f'{dev}[test.own]\ndataset = "recordings"\nroot = "{tmp_path / "own"}"\nsplit = "test"\nmax_skipped = 0.2\n'
+    )
+    out = tmp_path / "eval.json"
+    found = run_eval(plan, "--out", out)
+    assert found.returncode == 0, found.stderr
+    assert "own: 1 of 12 skipped: no ir" in found.stdout
+    (row,) = json.loads(out.read_text())["sets"]
+    assert (row["pairs"], row["bpcer"]["trials"], row["apcer"]["print_matte"]["trials"]) == (11, 2, 2)
+    plan.write_text(plan.read_text().replace("max_skipped = 0.2", 'protocol = "x"'))
+    refused = run_eval(plan)
+    assert refused.returncode == 1
+    assert "recordings: needs no options and takes none; got ['protocol']" in refused.stderr

@@ -1,0 +1,53 @@
+"""One way to open any of the data sets, for plans and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from adsn.datasets.base import DatasetError, ListedPairs
+from adsn.datasets.casia_surf import open_casia_surf
+from adsn.datasets.cefa import open_cefa
+from adsn.datasets.recordings import open_recordings
+from adsn.datasets.wmca import open_wmca
+from runtime.preprocess import CropRule
+
+Name = Literal["casia-surf", "cefa", "wmca", "recordings"]
+READERS: dict[str, Any] = {
+    "casia-surf": (open_casia_surf, {"form"}, {"form"}),
+    "cefa": (open_cefa, {"protocol"}, {"protocol", "frames"}),
+    "wmca": (open_wmca, {"protocol"}, {"protocol", "form", "frames"}),
+    "recordings": (open_recordings, set(), set()),
+}
+"""Name → reader, the options it needs, the options it takes."""
+
+
+def open_dataset(
+    name: str,
+    root: Path,
+    *,
+    split: Literal["train", "dev", "test"],
+    modalities: Sequence[str],
+    rule: CropRule | None = None,
+    max_skipped: float = 0.05,
+    **options: str | int | None,
+) -> ListedPairs:
+    """Open a split of the data set ``name``. ``options``: ``protocol``, ``form``, ``frames``, where a reader has them.
+
+    None is as if not given.
+
+    Raises:
+        DatasetError: an unknown name, an option that is missing or that the reader does not take, or what the reader
+            finds wrong.
+    """
+    if name not in READERS:
+        raise DatasetError(f"no reader for {name!r}; there are {', '.join(READERS)}.")
+    reader, needed, taken = READERS[name]
+    given = {key: value for key, value in options.items() if value is not None}
+    if needed - set(given) or set(given) - taken:
+        raise DatasetError(
+            f"{name}: needs {sorted(needed) or 'no options'} and takes {sorted(taken) or 'none'}; got {sorted(given)}."
+        )
+    opened: ListedPairs = reader(root, split=split, modalities=modalities, rule=rule, max_skipped=max_skipped, **given)
+    return opened
