@@ -87,7 +87,7 @@ class Comparison:
             found.append(f"{self.flips} of {pairs} decisions flip ({self.flips / pairs:.2%} > {limits.flips:.2%})")
         for name, x, y in (("worst-species APCER", a.worst[1], b.worst[1]), ("BPCER", a.bpcer, b.bpcer)):
             # A difference below one presentation is no difference.
-            if abs(x.value - y.value) > max(limits.rate, 1 / max(x.trials, 1)):
+            if abs(x.value - y.value) > max(limits.rate, 1 / max(x.trials, 1)) + 1e-9:
                 found.append(f"{name} moves from {x.value:.2%} to {y.value:.2%}")
         return [f"{self.fp32.name}: {text}" for text in found]
 

@@ -78,6 +78,8 @@ def model_card(manifest: Manifest) -> str:
         bpcer=rate(point.bpcer),
         tests="\n".join(scored_section(parity) for parity in manifest.parity),
         licence=manifest.licence,
+        flips=f"{manifest.parity_limits.get('flips', 0):.2%}",
+        change=f"{manifest.parity_limits.get('rate', 0) * 100:.2g}",
         kept=", ".join(manifest.calibration.kept_in_float if manifest.calibration else []) or "none",
         tools=", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     )

@@ -83,6 +83,7 @@ def export(
         step.finish()
     show(console, built)
     require_parity(built, ParityLimits(max_flips, max_rate_change))
+    built.manifest["parity_limits"] = {"flips": max_flips, "rate": max_rate_change}
     write_bundle(out, built.files, built.manifest)
     console.print(f"wrote {out}: loaded, verified, golden vectors reproduced in FP32 and INT8")
 

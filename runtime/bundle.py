@@ -129,6 +129,7 @@ class Manifest(Part):
     operating_points: list[OperatingPointEntry] = Field(min_length=1)
     calibration: Calibration | None = None
     parity: list[Parity] = []
+    parity_limits: dict[str, float] = {}
     training: dict[str, Any] = {}
     tools: dict[str, str] = {}
 
