@@ -15,7 +15,7 @@ from adsn.checkpoint import CheckpointError, load_checkpoint, read_metadata, sav
 from adsn.data import SyntheticPairs, SyntheticSpec
 from adsn.network import ADSN, NetworkConfig
 from adsn.plan import DEFAULT_PLAN, read_plan
-from adsn.recipe import Recipe, read_recipe
+from adsn.recipe import DataSection, Recipe, read_recipe
 from adsn.train import Trainer, TrainingError
 from runtime.errors import ConfigError
 from runtime.preprocess import CropRule
@@ -221,6 +221,7 @@ def test_shipped_recipes_and_plan_read() -> None:
     for name in names:
         recipe = read_recipe(folder / name)
         for test in plan.test.values():
+            assert isinstance(test, DataSection)
             for used in (recipe.data.train.subjects, recipe.data.dev.subjects):
                 assert max(test.subjects[0], used[0]) >= min(test.subjects[1], used[1]), (
                     "a test identity was trained on"
