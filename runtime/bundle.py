@@ -73,8 +73,8 @@ class OperatingPointEntry(Part):
     """A threshold and how it came about; see `runtime.decision.OperatingPoint`."""
 
     name: str
-    threshold: float
-    band_low: float
+    threshold: float = Field(strict=True)
+    band_low: float = Field(strict=True)
     target: str
     measured_on: str
     apcer: dict[str, RateEntry]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from adsn.checkpoint import load_checkpoint
+from export.graph import to_onnx
 from runtime.assemble import default_bundle
 from tests.adsn.datasets.trees import picture
 
@@ -43,17 +47,32 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_eval(plan: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from adsn.eval_cli import main; main()", str(default_bundle())]
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle with its float model, which is not shipped but made."""
+    bundle = tmp_path_factory.mktemp("both") / "bundle"
+    shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
+    network, _ = load_checkpoint(bundle / "checkpoint.safetensors")
+    data = to_onnx(network)
+    (bundle / "model.onnx").write_bytes(data)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    entry = next(file for file in manifest["files"] if file["path"] == "model.onnx")
+    entry |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
+def run_eval(plan: Path, *arguments: object, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from adsn.eval_cli import main; main()", str(bundle or default_bundle())]
     command += ["--data", str(plan), "--cache", str(plan.parent / "cache"), *map(str, arguments)]
     # Wide enough that a table's lines are not broken.
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
 
 
-def test_figures_and_page(plan: Path, tmp_path: Path) -> None:
+def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "eval.json", tmp_path / "report.html"
-    found = run_eval(plan, "--precision", "both", "--out", out, "--report", page)
+    found = run_eval(plan, "--precision", "both", "--out", out, "--report", page, bundle=both)
     assert found.returncode == 0, found.stderr
     (row,) = json.loads(out.read_text())["sets"]
     assert (row["set"], row["pairs"]) == ("small", 24)

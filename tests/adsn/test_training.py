@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from adsn.augment import AugmentConfig, augment
+from adsn.augment import AugmentConfig, augment, copied_grey
 from adsn.cache import CachedPairs, cache_key, open_cache
 from adsn.checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
 from adsn.data import SyntheticPairs, SyntheticSpec
@@ -61,9 +61,9 @@ def sets(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Cach
 
 def test_the_cache_holds_what_the_set_renders(recipe: Recipe, sets: tuple[CachedPairs, CachedPairs]) -> None:
     cached, rendered = sets[0], SyntheticPairs(recipe.spec("train"))
-    assert len(cached) == len(rendered) == 32
+    assert len(cached) == len(rendered) == 52
     assert np.array_equal(cached.labels(), rendered.labels())
-    for index in (0, 15, 16, 31):
+    for index in (0, 15, 16, 51):
         a, b = cached[index], rendered[index]
         assert (a.label, a.species, a.subject, a.presentation) == (b.label, b.species, b.subject, b.presentation)
         for modality in ("rgb", "ir", "depth"):
@@ -162,7 +162,7 @@ def test_augmentation_keeps_types_and_blanks_one_stream_at_most() -> None:
         second,
         torch.ones(len(first), dtype=torch.int64),
         ("rgb", "ir"),
-        AugmentConfig(drop=0.5, dark=0),
+        AugmentConfig(drop=0.5, dark=0, copy_grey=0),
         generator,
     )
     assert a.dtype == b.dtype == torch.uint8
@@ -178,6 +178,25 @@ def test_augmentation_keeps_types_and_blanks_one_stream_at_most() -> None:
         torch.Generator().manual_seed(1),
     )[3]
     assert (untouched == 1).all()
+
+
+def test_a_grey_copy_is_an_attack_whoever_is_in_it() -> None:
+    rgb = torch.randint(0, 256, (200, 8, 8, 3), dtype=torch.uint8)
+    ir = torch.zeros(200, 8, 8, 1, dtype=torch.uint8)
+    label = torch.ones(200, dtype=torch.int64)
+    copy, changed = copied_grey(rgb, ir, label, 0.5, torch.Generator().manual_seed(3))
+    copied = changed == 0
+    assert 60 < int(copied.sum()) < 140
+    assert (copy[~copied] == 0).all()
+    grey = (rgb[copied].float() * torch.tensor([0.299, 0.587, 0.114])).sum(3, keepdim=True)
+    assert (copy[copied].float() - grey).abs().max() <= 0.51
+    assert (label == 1).all()
+    # Nothing is learnt from either half by itself.
+    *_, after, weight = augment(
+        rgb, ir, label, ("rgb", "ir"), AugmentConfig(copy_grey=0.5), torch.Generator().manual_seed(3)
+    )
+    assert (weight[after == 0] == 0).all()
+    assert (after == 0).any()
 
 
 def test_depth_is_not_repainted() -> None:

@@ -181,10 +181,10 @@ def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_p
     bundle.verify()
     manifest = bundle.manifest
     parity = manifest.parity[0]
-    assert (parity.data, parity.pairs) == ("held-out", 28)
+    assert (parity.data, parity.pairs) == ("held-out", 48)
     assert parity.fp32["bpcer"].trials == 12
     assert manifest.calibration is not None
-    assert manifest.calibration.samples == 24
+    assert manifest.calibration.samples == 44
     assert manifest.operating_points[0].bpcer.trials == 300
     assert manifest.training["recipe"]["name"] == "tiny"
     rng = np.random.default_rng(2)
@@ -193,7 +193,7 @@ def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_p
     assert np.abs(a - b).max() < 0.1
     card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
     assert card.startswith("**Trained on synthetic faces only")
-    assert f"{parity.decision_flips} of 28 decisions differ" in card
+    assert f"{parity.decision_flips} of 48 decisions differ" in card
 
 
 def test_the_gate(built: Built) -> None:
