@@ -30,7 +30,7 @@ def test_two_pass_epidermal_transmission(fraction: float, expected: tuple[float,
 def test_skin_tones_differ_far_less_in_infrared() -> None:
     light, dark = physics.skin_bands(0.03), physics.skin_bands(0.30)
     contrast = light / dark
-    # Green to 850 nm: the notes' dark-to-light ratios are 0.20 and 0.69.
+    # Green and 850 nm, dark skin to light: 0.20 and 0.69 by the two-pass transmission above.
     assert 1 / contrast[1] == pytest.approx(0.20, abs=0.05)
     assert 1 / contrast[3] == pytest.approx(0.69, abs=0.03)
     assert np.log(contrast[1]) > 3 * np.log(contrast[3])
