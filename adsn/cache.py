@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 import runtime.preprocess
 import synthetic
-from adsn.data import Sample, SyntheticPairs, SyntheticSpec
+from adsn.data import PairDataset, Sample, SyntheticPairs, SyntheticSpec
 
 CHUNK = 64
 CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8), "depth": (1, np.float32)}
@@ -52,7 +52,7 @@ def _render_chunk(task: tuple[SyntheticSpec, int, int]) -> tuple[int, list[Sampl
 
 
 class CachedPairs:
-    """`PairDataset` over a rendered folder. Open with `open_cache`."""
+    """`PairDataset` over a folder of arrays. Open with `open_cache` or `store`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,7 +60,9 @@ class CachedPairs:
         self._name: str = index["name"]
         self._digest: str = index["digest"]
         self._rows: list[dict[str, Any]] = index["rows"]
-        self.arrays: dict[str, NDArray[Any]] = {m: np.load(folder / f"{m}.npy", mmap_mode="r") for m in CHANNELS}
+        self.arrays: dict[str, NDArray[Any]] = {
+            m: np.load(folder / f"{m}.npy", mmap_mode="r") for m in CHANNELS if (folder / f"{m}.npy").exists()
+        }
 
     @property
     def name(self) -> str:
@@ -89,12 +91,29 @@ def open_cache(
     ``tick`` is called with the number of samples finished since the last call. A folder appears whole or not
     at all: it is written beside and renamed.
     """
-    folder = root / cache_key(spec)
+    return _whole(root / cache_key(spec), lambda beside: _render(spec, beside, workers, tick))
+
+
+def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambda n: None) -> CachedPairs:
+    """Open the crops of a set on disk as arrays under ``root``, decoding every picture once where they are missing.
+
+    Addressed by the set's digest, so changed files are decoded anew.
+
+    Raises:
+        DatasetError: a picture cannot be read; nothing is kept then.
+    """
+    text = json.dumps([pairs.name, pairs.digest(), code_digest(), cv2.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return _whole(root / key, lambda beside: _decode(pairs, beside, tick))
+
+
+def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
+    """Open ``folder``, made by ``make`` in a folder beside it where it is missing."""
     if not (folder / "index.json").exists():
-        root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".rendering-", dir=root))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".rendering-", dir=folder.parent))
         try:
-            _render(spec, beside, workers, tick)
+            make(beside)
             os.replace(beside, folder)
         except OSError:
             # Another process finished the same set first; its bytes are ours.
@@ -105,11 +124,55 @@ def open_cache(
     return CachedPairs(folder)
 
 
+def _decode(pairs: PairDataset, folder: Path, tick: Callable[[int], None]) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for i in range(len(pairs)):
+        sample = pairs[i]
+        for modality, crop in sample.crops.items():
+            if modality not in arrays:
+                shape = (len(pairs), *crop.shape)
+                arrays[modality] = _new_array(folder, modality, crop.dtype, shape)
+            arrays[modality][i] = crop
+        rows.append(_row(sample))
+        tick(1)
+    _index(folder, pairs.name, arrays, rows, {"digest": pairs.digest()})
+
+
+def _new_array(folder: Path, modality: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.open_memmap(folder / f"{modality}.npy", mode="w+", dtype=dtype, shape=shape)
+    return array
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    """All of a sample but its pictures, for the index."""
+    return {
+        "label": sample.label,
+        "species": sample.species,
+        "subject": sample.subject,
+        "presentation": sample.presentation,
+        "sensor": sample.sensor,
+        "conditions": dict(sample.conditions),
+    }
+
+
+def _index(
+    folder: Path, name: str, arrays: dict[str, NDArray[Any]], rows: list[dict[str, Any]], source: dict[str, Any]
+) -> None:
+    """Write what makes the arrays a set: the digest of their bytes, a row for each sample, and where they come from."""
+    h = hashlib.sha256()
+    for modality in sorted(arrays):
+        cast(np.memmap[Any, Any], arrays[modality]).flush()
+        h.update(np.ascontiguousarray(arrays[modality]).data)
+    (folder / "index.json").write_text(
+        json.dumps({"name": name, "digest": h.hexdigest(), "spec": source, "rows": rows})
+    )
+
+
 def _render(spec: SyntheticSpec, folder: Path, workers: int, tick: Callable[[int], None]) -> None:
     total, size = len(SyntheticPairs(spec)), spec.rule.size
     arrays = {
-        m: np.lib.format.open_memmap(folder / f"{m}.npy", mode="w+", dtype=dtype, shape=(total, size, size, channels))
-        for m, (channels, dtype) in CHANNELS.items()
+        m: _new_array(folder, m, dtype, (total, size, size, channels)) for m, (channels, dtype) in CHANNELS.items()
     }
     rows: list[dict[str, Any]] = [{} for _ in range(total)]
     tasks = [(spec, start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
@@ -119,18 +182,6 @@ def _render(spec: SyntheticSpec, folder: Path, workers: int, tick: Callable[[int
             for i, sample in enumerate(samples, start):
                 for modality, array in arrays.items():
                     array[i] = sample.crops[modality]
-                rows[i] = {
-                    "label": sample.label,
-                    "species": sample.species,
-                    "subject": sample.subject,
-                    "presentation": sample.presentation,
-                    "sensor": sample.sensor,
-                    "conditions": dict(sample.conditions),
-                }
+                rows[i] = _row(sample)
             tick(len(samples))
-    h = hashlib.sha256()
-    for modality in sorted(arrays):
-        arrays[modality].flush()
-        h.update(np.ascontiguousarray(arrays[modality]).data)
-    index = {"name": spec.name, "digest": h.hexdigest(), "spec": spec.to_json(), "rows": rows}
-    (folder / "index.json").write_text(json.dumps(index))
+    _index(folder, spec.name, arrays, rows, spec.to_json())

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from adsn.augment import AugmentConfig
 from adsn.data import SyntheticSpec
 from adsn.losses import LossWeights
 from adsn.network import NetworkConfig
+from adsn.sections import AnySection, DataSection, Section
 from runtime.errors import ConfigError
 from runtime.preprocess import CropRule
-from synthetic import SPECIES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-class Section(BaseModel):
-    """Base of all tables: unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def attack_species(name: str) -> str:
-    """``name``, when the synthetic sensor renders such attacks."""
-    if name not in SPECIES[1:]:
-        raise ValueError(f"no attack species {name!r}; there are {', '.join(SPECIES[1:])}")
-    return name
-
-
-Species = Annotated[str, AfterValidator(attack_species)]
 
 
 class NetworkSection(Section):
@@ -47,25 +31,11 @@ class NetworkSection(Section):
     size: int = 112
 
 
-class DataSection(Section):
-    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.data.SyntheticSpec`. ``species`` leaves some out;
-    ``shapes`` with ``"scan"`` needs the ICT Face Model, see `synthetic.scan`."""
-
-    family: Literal["A", "B"]
-    subjects: tuple[int, int]
-    bona_fide: int = Field(ge=1)
-    per_attack: int = Field(ge=1)
-    seed: int = Field(ge=0)
-    frames: int = Field(default=1, ge=1)
-    shapes: tuple[Literal["analytic", "scan"], ...] = Field(default=("analytic",), min_length=1)
-    species: tuple[Species, ...] = Field(default=tuple(SPECIES[1:]), min_length=1)
-
-
 class Data(Section):
-    """``[data]``"""
+    """``[data]``: each table is rendered, or read from disk when it has a key ``dataset``."""
 
-    train: DataSection
-    dev: DataSection
+    train: AnySection
+    dev: AnySection
 
 
 class TrainSection(Section):
@@ -121,7 +91,9 @@ class Recipe(Section):
         return LossWeights(**self.loss.model_dump())
 
     def spec(self, part: Literal["train", "dev"]) -> SyntheticSpec:
-        section: DataSection = getattr(self.data, part)
+        section = getattr(self.data, part)
+        if not isinstance(section, DataSection):
+            raise TypeError(f"data.{part} is read from disk; it has no specification to render.")
         rule = CropRule(size=self.network.size)
         return SyntheticSpec(name=f"{self.name}-{part}", rule=rule, **section.model_dump())
 
@@ -159,7 +131,11 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(describe(path, error)) from error
     except ValueError as error:
         raise ConfigError(f"{path}: [network] {error}") from error
-    train, dev = recipe.data.train.subjects, recipe.data.dev.subjects
-    if max(train[0], dev[0]) < min(train[1], dev[1]):
-        raise ConfigError(f"{path}: data.train.subjects {train} and data.dev.subjects {dev} share identities.")
+    train, dev = recipe.data.train, recipe.data.dev
+    if isinstance(train, DataSection) and isinstance(dev, DataSection):
+        a, b = train.subjects, dev.subjects
+        if max(a[0], b[0]) < min(a[1], b[1]):
+            raise ConfigError(f"{path}: data.train.subjects {a} and data.dev.subjects {b} share identities.")
+    elif train == dev:
+        raise ConfigError(f"{path}: data.train and data.dev are the same data.")
     return recipe

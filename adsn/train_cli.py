@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from platformdirs import user_cache_dir
@@ -15,8 +15,10 @@ from runtime.command import Version, command, run
 if TYPE_CHECKING:
     from adsn.cache import CachedPairs
     from adsn.data import PairDataset, SyntheticSpec
-    from adsn.plan import DataPlan, ListedSection
-    from adsn.recipe import DataSection
+    from adsn.datasets import ListedPairs
+    from adsn.plan import DataPlan
+    from adsn.recipe import Recipe as RecipeModel
+    from adsn.sections import DataSection, ListedSection
 
 DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
 
@@ -62,14 +64,38 @@ def open_section(
     workers: int,
 ) -> PairDataset:
     """A plan's set, rendered or read from disk; what a reader left out is said."""
-    from adsn.plan import ListedSection
+    from adsn.sections import ListedSection
 
-    if not isinstance(section, ListedSection):
-        return open_set(plan.spec(name, section, size), cache, progress, workers)
+    if isinstance(section, ListedSection):
+        return open_listed(name, section, modalities, size, progress)
+    return open_set(plan.spec(name, section, size), cache, progress, workers)
+
+
+def open_listed(
+    name: str, section: ListedSection, modalities: tuple[str, ...], size: int, progress: Progress
+) -> ListedPairs:
+    """A set on disk; what its reader left out is said."""
     pairs = section.open(modalities, size)
     for cause, count in pairs.skipped.items():
         progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
     return pairs
+
+
+def open_part(
+    recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
+) -> CachedPairs:
+    """A recipe's training or development set as arrays, rendered or decoded where they are missing."""
+    from adsn.cache import store
+    from adsn.sections import ListedSection
+
+    section = getattr(recipe.data, part)
+    if not isinstance(section, ListedSection):
+        return open_set(recipe.spec(part), cache, progress, workers)
+    pairs = open_listed(part, section, recipe.network.modalities, recipe.network.size, progress)
+    task = progress.add_task(f"decode {part}", total=len(pairs), note="")
+    stored = store(pairs, cache, tick=lambda n: progress.advance(task, n))
+    progress.update(task, completed=len(stored))
+    return stored
 
 
 def train(
@@ -96,8 +122,8 @@ def train(
     torch.set_num_threads(cores)
     console = Console()
     with bars(console) as progress:
-        train_set = open_set(plan.spec("train"), cache, progress, cores)
-        dev_set = open_set(plan.spec("dev"), cache, progress, cores)
+        train_set = open_part(plan, "train", cache, progress, cores)
+        dev_set = open_part(plan, "dev", cache, progress, cores)
         trainer = Trainer(plan, train_set, dev_set, out, device)
         if resume and not trainer.resume():
             raise TrainingError(f"{out} holds no run to resume.")

@@ -20,8 +20,8 @@ from adsn.data import PairDataset
 from adsn.evaluate import Scored, batch_of, engine_scorer, score_set
 from adsn.metrics import Report
 from adsn.network import ADSN, INPUT_CHANNELS
-from adsn.plan import DataPlan, ListedSection
-from adsn.recipe import DataSection
+from adsn.plan import DataPlan
+from adsn.sections import DataSection, ListedSection
 from calib.ranges import Ranges, measure_ranges
 from calib.threshold import operating_point, rate_entry
 from export.errors import ParityError
@@ -180,13 +180,27 @@ def build(
         "ranges.json": ranges.to_json(),
         "golden.npz": golden.to_bytes(),
     }
-    manifest = _manifest(network, training, version, point, ranges, comparisons, keep_float)
+    manifest = _manifest(network, training, version, point, ranges, comparisons, keep_float, plan)
     return Built(files, manifest, comparisons, point, difference)
 
 
 def source_of(section: DataSection | ListedSection) -> str:
     """Where a set comes from, in a word for the manifest."""
     return section.dataset if isinstance(section, ListedSection) else "synthetic"
+
+
+SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
+ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
+
+
+def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
+    """The first sentence of a bundle: which faces it has seen, and on which it was measured."""
+    data = training["recipe"]["data"]
+    train = sorted({str(data[part].get("dataset") or "synthetic faces") for part in ("train", "dev")})
+    if train == ["synthetic faces"]:
+        return SYNTHETIC
+    test = sorted({source_of(section) for section in plan.test.values()})
+    return ON_DISK.format(train=" and ".join(train), test=" and ".join(test))
 
 
 def _batches(pairs: PairDataset, modalities: tuple[str, str], step: Step) -> Iterator[dict[str, NDArray[Any]]]:
@@ -229,6 +243,7 @@ def _manifest(
     ranges: Ranges,
     comparisons: list[Comparison],
     keep_float: Sequence[str],
+    plan: DataPlan,
 ) -> dict[str, Any]:
     """The manifest without its file list, which is made from the bytes when they are written."""
     config = network.config
@@ -248,7 +263,7 @@ def _manifest(
         name=f"adsn-{'-'.join(config.modalities)}",
         version=version,
         licence="Apache-2.0",
-        summary="Trained on synthetic faces only: to look, develop and test with, not to guard a door.",
+        summary=summary_of(training, plan),
         modalities=config.modalities,
         inputs=inputs,
         outputs=outputs,

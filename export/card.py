@@ -8,6 +8,20 @@ from typing import Any
 
 from runtime.bundle import Manifest, Parity, RateEntry
 
+ORIGIN = {
+    True: "No real face was used in training, so nothing here says how the model does on real people, real prints or "
+    "real cameras.",
+    False: "The figures below are those of the sets they name, and of no other people, instruments or cameras.",
+}
+RENDERED = (
+    "Pairs rendered by this project's synthetic sensor (`synthetic/`), sensor family A: heads of two "
+    "sources in equal parts (analytic, and principal components of the ICT Face Model's scans; MIT "
+    "licence, Li et al., CVPR 2020), six skin tones, glasses, beards, hats. Species: bona fide, "
+    "{species}. Some pairs had their infrared picture replaced by the colour picture's luminance and "
+    "counted as attacks."
+)
+READ = "Data read from disk: {sets}. Species at the operating point: bona fide, {species}."
+
 
 def rate(entry: RateEntry) -> str:
     """A rate with its count and interval."""
@@ -54,7 +68,11 @@ def model_card(manifest: Manifest) -> str:
     point = manifest.operating_points[0]
     data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
     template = resources.files("export").joinpath("card.md").read_text(encoding="utf-8")
+    species = ", ".join(sorted(point.apcer))
+    read = sorted({str(part["dataset"]) for part in training["recipe"]["data"].values() if part.get("dataset")})
     return Template(template).substitute(
+        origin=ORIGIN[not read],
+        source=READ.format(sets=", ".join(read), species=species) if read else RENDERED.format(species=species),
         summary=manifest.summary,
         name=manifest.name,
         version=manifest.version,
@@ -64,7 +82,6 @@ def model_card(manifest: Manifest) -> str:
         maps=network["maps"],
         size=manifest.crop.size,
         parameters=f"{training['parameters'] / 1e6:.2f}",
-        species=", ".join(sorted(point.apcer)),
         data="\n".join(data),
         epochs=training["epochs_done"],
         minutes=f"{training['seconds'] / 60:.0f}",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +13,19 @@ import pytest
 import torch
 
 from adsn.augment import AugmentConfig, augment, copied_grey
-from adsn.cache import CachedPairs, cache_key, open_cache
+from adsn.cache import CachedPairs, cache_key, open_cache, store
 from adsn.checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
 from adsn.data import SyntheticPairs, SyntheticSpec
+from adsn.datasets import DatasetError, open_recordings
 from adsn.network import ADSN, NetworkConfig
 from adsn.plan import DEFAULT_PLAN, read_plan
-from adsn.recipe import DataSection, Recipe, read_recipe
+from adsn.recipe import Recipe, read_recipe
+from adsn.sections import DataSection
 from adsn.train import Trainer, TrainingError
+from export.build import summary_of
 from runtime.errors import ConfigError
 from runtime.preprocess import CropRule
+from tests.adsn.datasets.trees import picture
 
 RECIPE = """
 name = "tiny"
@@ -240,8 +247,10 @@ def test_shipped_recipes_and_plan_read() -> None:
     for name in names:
         recipe = read_recipe(folder / name)
         for test in plan.test.values():
-            assert isinstance(test, DataSection)
-            for used in (recipe.data.train.subjects, recipe.data.dev.subjects):
+            for used_by in (recipe.data.train, recipe.data.dev):
+                assert isinstance(test, DataSection)
+                assert isinstance(used_by, DataSection)
+                used = used_by.subjects
                 assert max(test.subjects[0], used[0]) >= min(test.subjects[1], used[1]), (
                     "a test identity was trained on"
                 )
@@ -281,3 +290,76 @@ def test_sets_with_different_subjects_share_no_identity() -> None:
         return {pairs[i].subject for i in range(len(pairs))}
 
     assert not subjects(0, 4) & subjects(4, 8)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Eight people of one's own rig, four in each split, with one picture missing."""
+    rows = ["presentation,subject,species,sensor,split"]
+    for i in range(8):
+        kind, split = ("bona_fide" if i % 2 else "print_matte"), ("train" if i < 4 else "dev")
+        rows.append(f"p{i},person{i},{kind},rig,{split}")
+        for number in range(6):
+            picture(tmp_path / "own" / f"p{i}" / f"{number:04d}-rgb.png", 40 + 20 * i, channels=3)
+            picture(tmp_path / "own" / f"p{i}" / f"{number:04d}-ir.png", 200 - 20 * i)
+    (tmp_path / "own" / "recordings.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "own" / "p0" / "0003-ir.png").unlink()
+    return tmp_path / "own"
+
+
+def on_disk(recordings: Path) -> str:
+    """The tiny recipe with its data from disk."""
+    tables = "".join(
+        f'[data.{split}]\ndataset = "recordings"\nroot = "{recordings}"\nsplit = "{split}"\n'
+        for split in ("train", "dev")
+    )
+    return RECIPE[: RECIPE.index("[data.train]")] + tables + RECIPE[RECIPE.index("[train]") :]
+
+
+def test_training_on_recordings(recordings: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(on_disk(recordings))
+    code = "from adsn.train_cli import main; main()"
+    command = [sys.executable, "-c", code, str(path), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False,
+                          env={**os.environ, "COLUMNS": "200"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "train: 1 of 24 skipped: no ir" in done.stdout
+    record = json.loads((tmp_path / "run" / "train.json").read_text())
+    assert record["data"]["own-train"]["pairs"] == 23
+    assert record["recipe"]["data"]["train"]["dataset"] == "recordings"
+    # What was trained on people's pictures must not call itself synthetic.
+    _, training = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    plan = read_plan(DEFAULT_PLAN)
+    assert summary_of(training, plan) == (
+        "Trained on recordings, tested on synthetic: what it does elsewhere nobody has measured."
+    )
+
+
+def test_a_set_on_disk_is_stored_as_it_is_read(recordings: Path, tmp_path: Path) -> None:
+    pairs = open_recordings(recordings, split="dev", rule=CropRule(size=64))
+    stored = store(pairs, tmp_path / "cache")
+    assert len(stored) == len(pairs) == 24
+    assert np.array_equal(stored.labels(), pairs.labels())
+    assert set(stored.arrays) == {"rgb", "ir"}
+    for i in (0, 23):
+        assert stored[i].subject == pairs[i].subject
+        assert all(np.array_equal(stored[i].crops[m], pairs[i].crops[m]) for m in ("rgb", "ir"))
+    assert store(pairs, tmp_path / "cache").folder == stored.folder
+    picture(recordings / "p5" / "0000-ir.png", 3)
+    changed = store(open_recordings(recordings, split="dev", rule=CropRule(size=64)), tmp_path / "cache")
+    assert changed.folder != stored.folder
+
+
+def test_a_damaged_picture_leaves_no_cache(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "p5" / "0000-ir.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DatasetError, match=r"0000-ir\.png"):
+        store(open_recordings(recordings, split="dev"), tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_training_and_dev_must_differ(recordings: Path, tmp_path: Path) -> None:
+    path = tmp_path / "same.toml"
+    path.write_text(on_disk(recordings).replace('split = "dev"', 'split = "train"'))
+    with pytest.raises(ConfigError, match="are the same data"):
+        read_recipe(path)
