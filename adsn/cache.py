@@ -75,6 +75,10 @@ class CachedPairs:
         """int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows], np.int64)
 
+    def species(self) -> list[str]:
+        """The species of every pair, ``bona_fide`` for faces."""
+        return [str(row["species"]) for row in self._rows]
+
     def __getitem__(self, index: int) -> Sample:
         row = self._rows[index]
         return Sample(crops={m: a[index] for m, a in self.arrays.items()}, **row)

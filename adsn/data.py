@@ -63,6 +63,7 @@ class SyntheticSpec:
     identity. ``bona_fide``/``per_attack``: presentations. ``frames``: pairs of each presentation.
     ``box_jitter``: spread of the face box against the true one, as a fraction of its edge, as a detector
     would cause; ``misregistration``: largest shift of the infrared crop against the RGB one, likewise.
+    ``extra``: further presentations of single species, for those that are hard to learn.
     ``shapes``: sources of face shape (`synthetic.SHAPES`), in turns; a subject keeps one when their count divides the
     number of subjects.
     """
@@ -77,6 +78,7 @@ class SyntheticSpec:
     box_jitter: float = 0.05
     misregistration: float = 0.05
     species: tuple[str, ...] = field(default=tuple(SPECIES[1:]))
+    extra: Mapping[str, int] = field(default_factory=dict)
     shapes: tuple[str, ...] = ("analytic",)
     rule: CropRule = field(default_factory=CropRule)
 
@@ -84,15 +86,23 @@ class SyntheticSpec:
         unknown = sorted(set(self.species) - set(SPECIES[1:]))
         if unknown:
             raise ValueError(f"data set {self.name!r}: unknown species {unknown}; known are {list(SPECIES[1:])}")
+        absent = sorted(set(self.extra) - set(self.species))
+        if absent:
+            raise ValueError(f"data set {self.name!r}: extra presentations of {absent}, which are not in its species")
         if not self.shapes or set(self.shapes) - set(SHAPES):
             raise ValueError(f"data set {self.name!r}: shapes {list(self.shapes)}; there are {list(SHAPES)}")
-        if self.subjects[1] <= self.subjects[0] or self.frames < 1 or min(self.bona_fide, self.per_attack) < 0:
+        if (
+            self.subjects[1] <= self.subjects[0]
+            or self.frames < 1
+            or min(self.bona_fide, self.per_attack, *self.extra.values()) < 0
+        ):
             raise ValueError(
                 f"data set {self.name!r}: needs a range of subjects, frames of 1 or more, no negative count"
             )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Left out where empty, so that a set keeps its digest and its place in the cache.
+        return {name: value for name, value in asdict(self).items() if name != "extra" or value}
 
 
 class SyntheticPairs:
@@ -100,7 +110,9 @@ class SyntheticPairs:
 
     def __init__(self, spec: SyntheticSpec) -> None:
         self.spec = spec
-        counts = [(BONA_FIDE, spec.bona_fide)] + [(species, spec.per_attack) for species in spec.species]
+        counts = [(BONA_FIDE, spec.bona_fide)] + [
+            (species, spec.per_attack + spec.extra.get(species, 0)) for species in spec.species
+        ]
         self._plan = [(species, number) for species, count in counts for number in range(count)]
 
     @property

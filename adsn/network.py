@@ -39,12 +39,14 @@ class NetworkConfig:
 
     ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
     that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S, a multiple of 16.
+    ``maps_from``: the layer where a stream splits, layer 3 or 2; `docs/ablation.md` compares them.
     """
 
     modalities: Modalities = ("rgb", "ir")
     width: int = 64
     maps: int = 4
     size: int = 112
+    maps_from: int = 3
 
     def __post_init__(self) -> None:
         if tuple(self.modalities) not in MODALITY_PAIRS:
@@ -56,13 +58,17 @@ class NetworkConfig:
                 f"width must be a positive multiple of 8 and maps at least 1, not {self.width}, {self.maps}"
             )
 
+        if self.maps_from not in (2, 3):
+            raise ValueError(f"maps_from must be 2 or 3, not {self.maps_from}")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> NetworkConfig:
         first, second = data["modalities"]
-        return cls(modalities=(first, second), width=data["width"], maps=data["maps"], size=data["size"])
+        shape = {name: data[name] for name in ("width", "maps", "size", "maps_from") if name in data}
+        return cls(modalities=(first, second), **shape)
 
 
 class Outputs(NamedTuple):
@@ -143,17 +149,20 @@ class Attention(nn.Module):
     """Splits a stream: M maps on the fine grid for the local branch, one gate on the deep grid for the global.
 
     The maps are drawn from deep features, which know what a nose is, but at the fine grid's resolution,
-    where a print's dots still show: a 1×1 convolution gives four values a cell, unfolded to 2×2.
+    where a print's dots still show: a 1×1 convolution gives four values a cell, unfolded to 2×2. With
+    ``maps_from`` 2 they are drawn from the fine features themselves.
     """
 
-    def __init__(self, channels: int, maps: int) -> None:
+    def __init__(self, channels: int, maps: int, maps_from: int) -> None:
         super().__init__()
-        self.maps = nn.Conv2d(channels, 4 * maps, 1)
+        self.from_deep = maps_from == 3
+        self.maps = nn.Conv2d(channels, 4 * maps, 1) if self.from_deep else nn.Conv2d(channels // 2, maps, 1)
         self.gate = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, deep: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, C, h, w] → maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
-        return torch.sigmoid(F.pixel_shuffle(self.maps(deep), 2)), torch.sigmoid(self.gate(deep))
+    def forward(self, fine: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
+        """Fine [N, C/2, 2h, 2w], deep [N, C, h, w] → maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
+        maps = F.pixel_shuffle(self.maps(deep), 2) if self.from_deep else self.maps(fine)
+        return torch.sigmoid(maps), torch.sigmoid(self.gate(deep))
 
 
 class BilinearAttentionPooling(nn.Module):
@@ -212,7 +221,7 @@ class ADSN(nn.Module):
         self.grid = config.size // STRIDE_AT_LAYER3
         self.inputs = nn.ModuleList(Input(m) for m in config.modalities)
         self.streams = nn.ModuleList(Stream(m, w) for m in config.modalities)
-        self.attention = nn.ModuleList(Attention(4 * w, maps) for _ in config.modalities)
+        self.attention = nn.ModuleList(Attention(4 * w, maps, config.maps_from) for _ in config.modalities)
         self.pooling = BilinearAttentionPooling(maps, 2 * w, (2 * self.grid) ** 2)
         self.fusion = CrossModalFusion(4 * w)
         self.layer4 = residual_layer(4 * w, 8 * w, 2)
@@ -239,7 +248,7 @@ class ADSN(nn.Module):
         w = self.config.width
         for index, image in enumerate((first, second)):
             fine, deep = self.streams[index](self.inputs[index](image))
-            stream_maps, gate = self.attention[index](deep)
+            stream_maps, gate = self.attention[index](fine, deep)
             stream_parts = self.pooling(fine, stream_maps)
             stream_gated = deep * gate
             mean = F.avg_pool2d(stream_gated, self.grid).reshape(-1, 4 * w)

@@ -29,6 +29,7 @@ class NetworkSection(Section):
     width: int = 64
     maps: int = 4
     size: int = 112
+    maps_from: Literal[2, 3] = 3
 
 
 class Data(Section):
@@ -39,7 +40,9 @@ class Data(Section):
 
 
 class TrainSection(Section):
-    """``[train]``"""
+    """``[train]``. ``balance``: how a batch is drawn, each pair once an epoch (``none``), or bona fide faces and
+    attacks (``class``), or bona fide faces and each species (``species``) equally often, which public sets need.
+    ``precision``: ``bfloat16`` computes the network in mixed precision; the loss and the weights stay float32."""
 
     seed: int = 0
     epochs: int = Field(ge=1)
@@ -47,6 +50,8 @@ class TrainSection(Section):
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warm_up: float = Field(default=0.1, ge=0, lt=1)
+    balance: Literal["none", "class", "species"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class AugmentSection(Section):

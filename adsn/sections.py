@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from runtime.preprocess import CropRule
 from synthetic import SPECIES
@@ -33,7 +33,8 @@ Species = Annotated[str, AfterValidator(attack_species)]
 
 class DataSection(Section):
     """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.data.SyntheticSpec`. ``species`` leaves some out;
-    ``shapes`` with ``"scan"`` needs the ICT Face Model, see `synthetic.scan`."""
+    ``extra`` adds presentations of single species; ``shapes`` with ``"scan"`` needs the ICT Face Model, see
+    `synthetic.scan`."""
 
     family: Literal["A", "B"]
     subjects: tuple[int, int]
@@ -43,6 +44,14 @@ class DataSection(Section):
     frames: int = Field(default=1, ge=1)
     shapes: tuple[Literal["analytic", "scan"], ...] = Field(default=("analytic",), min_length=1)
     species: tuple[Species, ...] = Field(default=tuple(SPECIES[1:]), min_length=1)
+    extra: dict[Species, Annotated[int, Field(ge=0)]] = {}
+
+    @model_validator(mode="after")
+    def extra_of_species(self) -> DataSection:
+        absent = sorted(set(self.extra) - set(self.species))
+        if absent:
+            raise ValueError(f"extra: {', '.join(absent)} not in species")
+        return self
 
 
 class ListedSection(Section):

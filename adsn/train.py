@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -18,11 +19,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from adsn.augment import augment
-from adsn.checkpoint import save_checkpoint
+from adsn.checkpoint import load_checkpoint, save_checkpoint
+from adsn.data import BONA_FIDE
 from adsn.files import write_atomically
 from adsn.losses import JointLoss
 from adsn.metrics import auc
-from adsn.network import ADSN
+from adsn.network import ADSN, Outputs
+from adsn.parallel import ALONE, World
 from adsn.recipe import Recipe
 
 STATE_FILE = "resume.safetensors"
@@ -42,6 +45,7 @@ class ArrayPairs(Protocol):
     @property
     def name(self) -> str: ...
     def labels(self) -> NDArray[np.int64]: ...
+    def species(self) -> list[str]: ...
     def digest(self) -> str: ...
     def __len__(self) -> int: ...
 
@@ -55,6 +59,19 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
+def chances(pairs: ArrayPairs, balance: str) -> Tensor | None:
+    """How likely each pair is drawn, so that classes or species come equally often; None where each comes once."""
+    if balance == "none":
+        return None
+    kinds = np.array(pairs.species() if balance == "species" else [str(label) for label in pairs.labels()])
+    names, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    weights = 1.0 / counts[which]
+    if balance == "species" and BONA_FIDE in names:
+        # As many faces as attacks of all species together.
+        weights[kinds == BONA_FIDE] *= max(len(names) - 1, 1)
+    return torch.from_numpy(weights)
+
+
 Report = Callable[[str, dict[str, float]], None]
 """Called as ("step", {...}) after each batch and ("epoch", {...}) after each epoch."""
 
@@ -63,16 +80,34 @@ class Trainer:
     """Trains one network. Deterministic on one machine and thread count: every random draw follows from the
     recipe's seed and the epoch's number, so a resumed run repeats the uninterrupted one bit for bit."""
 
-    def __init__(self, recipe: Recipe, train: ArrayPairs, dev: ArrayPairs, out: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: ArrayPairs,
+        dev: ArrayPairs,
+        out: Path,
+        device: str = "cpu",
+        world: World = ALONE,
+        start: Path | None = None,
+    ) -> None:
         self.recipe, self.train_set, self.dev_set, self.out = recipe, train, dev, out
-        self.device = torch.device(device)
+        self.device, self.world = torch.device(device), world
         if len(train) < recipe.train.batch:
             raise TrainingError(f"{train.name} has {len(train)} pairs, fewer than one batch of {recipe.train.batch}.")
+        if recipe.train.batch // world.size < 2:
+            raise TrainingError(
+                f"train.batch is {recipe.train.batch}: fewer than 2 pairs for each of {world.size} processes."
+            )
+        self.chances = chances(train, recipe.train.balance)
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
         self.modalities = config.modalities
+        self.started_from = ""
         self.network = ADSN(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start is not None:
+            self._start_from(start)
         self.loss = JointLoss(config.maps, 2 * config.width, recipe.loss_weights()).to(self.device)
+        self.features = world.distribute(self.network, self.device)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.train.learning_rate)
         self.steps_per_epoch = len(train) // recipe.train.batch
         total = self.steps_per_epoch * recipe.train.epochs
@@ -80,6 +115,16 @@ class Trainer:
             self.optimiser, recipe.train.learning_rate, total_steps=total + 1, pct_start=recipe.train.warm_up
         )
         self.progress = Progress()
+
+    def _start_from(self, path: Path) -> None:
+        network, _ = load_checkpoint(path)
+        if network.config != self.network.config:
+            raise TrainingError(
+                f"{path} holds a network of another shape ({network.config}) than the recipe's {self.network.config}. "
+                "Give the recipe's [network] the same values."
+            )
+        self.network.load_state_dict(network.state_dict())
+        self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only: decaying norms and biases shrinks what no one asked to be small."""
@@ -91,15 +136,23 @@ class Trainer:
         ]
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2]."""
+        """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
+
+        Every process draws the same order and takes its share of each batch.
+        """
         generator = torch.Generator().manual_seed(self.recipe.train.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train_set), generator=generator).numpy()
+        if self.chances is None:
+            order = torch.randperm(len(self.train_set), generator=generator).numpy()
+        else:
+            order = torch.multinomial(self.chances, len(self.train_set), True, generator=generator).numpy()
+        if self.world.rank:
+            generator.manual_seed((self.recipe.train.seed * 1_000_003 + epoch) * 1009 + self.world.rank)
         labels = self.train_set.labels()
         size = self.recipe.train.batch
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
             # Sorted within the batch, so that the memory-mapped file is read forwards.
-            chosen = np.sort(order[step * size : (step + 1) * size])
+            chosen = np.sort(order[step * size : (step + 1) * size][self.world.rank :: self.world.size])
             a, b, label, weight = augment(
                 torch.from_numpy(np.ascontiguousarray(first[chosen])),
                 torch.from_numpy(np.ascontiguousarray(second[chosen])),
@@ -116,6 +169,7 @@ class Trainer:
         while self.progress.epoch < self.recipe.train.epochs:
             began = time.monotonic()
             losses = self._epoch(report)
+            self.world.agree(self.loss)
             dev = self.evaluate(self.dev_set)
             self.progress.epoch += 1
             self.progress.seconds += time.monotonic() - began
@@ -126,7 +180,8 @@ class Trainer:
                 "seconds": round(self.progress.seconds, 1),
             }
             self.progress.curve.append({k: round(v, 6) for k, v in row.items()})
-            self.save()
+            if self.world.rank == 0:
+                self.save()
             report("epoch", row)
 
     def _epoch(self, report: Report) -> dict[str, float]:
@@ -136,7 +191,10 @@ class Trainer:
         self.loss.train()
         sums: dict[str, float] = {}
         for a, b, label, weight in self._batches(self.progress.epoch):
-            out = self.network.features(a.to(self.device), b.to(self.device))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+                half = self.features(a.to(self.device), b.to(self.device))
+            # The losses sum many small numbers: in full precision, whatever the network computes in.
+            out = Outputs(*(value.float() for value in half))
             loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -188,7 +246,9 @@ class Trainer:
                 "processor": platform.machine(),
                 "threads": torch.get_num_threads(),
                 "device": str(self.device),
+                "processes": self.world.size,
             },
+            **({"started_from": self.started_from} if self.started_from else {}),
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "epochs_done": self.progress.epoch,
             "seconds": round(self.progress.seconds, 1),

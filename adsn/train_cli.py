@@ -26,6 +26,9 @@ Recipe = Annotated[Path, typer.Argument(help="Recipe (TOML), e.g. adsn/recipes/r
 Out = Annotated[Path, typer.Option(help="Folder for checkpoint, record and resume state.")]
 Cache = Annotated[Path, typer.Option(help="Folder for rendered training sets.")]
 Resume = Annotated[bool, typer.Option(help="Continue the run in --out where it stopped.")]
+Start = Annotated[
+    Path | None, typer.Option(help="Checkpoint whose weights to start from, to adapt a network to your own recordings.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
 Threads = Annotated[int, typer.Option(help="Processor threads; 0: as many as there are cores.", min=0)]
 
@@ -103,6 +106,7 @@ def train(
     out: Out = Path("runs/train"),
     cache: Cache = DEFAULT_CACHE,
     resume: Resume = False,
+    start: Start = None,
     device: Device = "cpu",
     threads: Threads = 0,
     version: Version = False,
@@ -112,6 +116,7 @@ def train(
 
     import torch
 
+    from adsn.parallel import join_world, leave_world
     from adsn.recipe import read_recipe
     from adsn.train import STATE_FILE, Trainer, TrainingError
 
@@ -120,11 +125,12 @@ def train(
         raise TrainingError(f"{out} already holds a run. Continue it with --resume, or choose another --out.")
     cores = threads or os.cpu_count() or 1
     torch.set_num_threads(cores)
-    console = Console()
+    world, device = join_world(device)
+    console = Console(quiet=world.rank > 0)
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
         dev_set = open_part(plan, "dev", cache, progress, cores)
-        trainer = Trainer(plan, train_set, dev_set, out, device)
+        trainer = Trainer(plan, train_set, dev_set, out, device, world, start)
         if resume and not trainer.resume():
             raise TrainingError(f"{out} holds no run to resume.")
         first, second = trainer.modalities
@@ -146,6 +152,7 @@ def train(
             )
 
         trainer.run(report)
+    leave_world()
     console.print(f"wrote {out}/checkpoint.safetensors and train.json")
 
 
