@@ -50,6 +50,10 @@ class PairDataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
+    def species(self) -> list[str]:
+        """The species of every sample, ``bona_fide`` for faces, without its pictures."""
+        ...
+
     def digest(self) -> str:
         """SHA-256 (hex) that changes when any sample would."""
         ...
@@ -126,6 +130,10 @@ class SyntheticPairs:
         """int64 [len]: 1 bona fide, 0 attack, without rendering anything."""
         kinds = [int(species == BONA_FIDE) for species, _ in self._plan]
         return np.repeat(np.array(kinds, np.int64), self.spec.frames)
+
+    def species(self) -> list[str]:
+        """The species of every sample."""
+        return [species for species, _ in self._plan for _ in range(self.spec.frames)]
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):

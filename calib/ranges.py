@@ -1,43 +1,78 @@
 """Activation ranges: what each tensor of the float graph takes on real pairs. Measured once, kept as JSON.
 
-Streams: memory does not grow with the number of samples.
+Streams: memory does not grow with the number of samples. ``minmax`` reads the samples once; the other methods read them
+a second time, for a histogram of magnitudes of each tensor between zero and the largest one seen.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+from calib.clipping import BINS, clip_limit
+from runtime.errors import InputError
+
+SCHEMA_VERSION = 2
+Method = Literal["minmax", "percentile", "entropy", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Batches = Callable[[], Iterable[Mapping[str, NDArray[Any]]]]
+"""Gives the calibration samples anew at each call, always the same: graph input name → array [N, S, S, C]."""
+
+
+class CalibrationError(InputError):
+    """The calibration samples cannot give ranges; says why and what to bring."""
+
+    code = "calibration_unusable"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """``tensors``: name → (lowest, highest) seen. ``data_sha256``: of the sample bytes in order."""
+    """``tensors``: name → (lowest, highest) value to represent; ``seen``: the same without clipping.
+    ``data_sha256``: of the sample bytes in order; ``species``: how many samples of each kind."""
 
-    method: str
+    method: Method
     samples: int
     data: str
     data_sha256: str
     tensors: Mapping[str, tuple[float, float]]
+    seen: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    species: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Reviewable, and the same bytes for the same ranges."""
+        seen = self.seen or self.tensors
         body = {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
             "samples": self.samples,
+            "species": dict(sorted(self.species.items())),
             "data": self.data,
             "data_sha256": self.data_sha256,
-            "tensors": {name: list(self.tensors[name]) for name in sorted(self.tensors)},
+            "tensors": {
+                name: {"range": list(self.tensors[name]), "seen": list(seen[name])} for name in sorted(self.tensors)
+            },
         }
         return (json.dumps(body, indent=1) + "\n").encode()
+
+
+def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:
+    """Indices of ``count`` samples, or of all where there are fewer: as evenly from each species as there are samples,
+    in the set's own order. The same seed gives the same choice."""
+    rng = np.random.default_rng(seed)
+    kinds = sorted(set(species))
+    of = {kind: rng.permutation([i for i, k in enumerate(species) if k == kind]).tolist() for kind in kinds}
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(species)):
+        for kind in kinds:
+            if of[kind] and len(chosen) < count:
+                chosen.append(int(of[kind].pop()))
+    return sorted(chosen)
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
@@ -51,35 +86,89 @@ def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
     return result
 
 
-def measure_ranges(
-    model: bytes, names: Sequence[str], batches: Iterable[Mapping[str, NDArray[Any]]], data: str
-) -> Ranges:
-    """Lowest and highest value of each tensor in ``names`` over all ``batches`` (method ``minmax``).
-
-    ``batches``: graph input name → array [N, S, S, C].
-
-    Raises:
-        ValueError: no samples, or a tensor took a value that is not finite.
-    """
+def _session(model: bytes, names: Sequence[str]) -> Any:
     from runtime.engines.onnx import import_onnxruntime
 
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     # Fused away, a tensor could not be measured.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(with_outputs(model, names), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3
+    return ort.InferenceSession(with_outputs(model, names), options, providers=["CPUExecutionProvider"])
+
+
+def measure_ranges(
+    model: bytes,
+    names: Sequence[str],
+    batches: Batches,
+    data: str,
+    *,
+    method: Method = "minmax",
+    percentile: float = 99.999,
+    species: Mapping[str, int] | None = None,
+) -> Ranges:
+    """The range of each tensor in ``names`` over all ``batches``.
+
+    ``percentile``: share of the magnitudes, in percent, that the method of that name keeps.
+
+    Raises:
+        CalibrationError: no samples, one modality blank throughout, a tensor that took a value that is not finite, or
+            samples that differ between two readings.
+    """
+    session = _session(model, names)
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     samples, h = 0, hashlib.sha256()
-    for batch in batches:
+    blank: dict[str, bool] = {}
+    for batch in batches():
         for name in sorted(batch):
             h.update(np.ascontiguousarray(batch[name]).data)
+            blank[name] = blank.get(name, True) and not bool(np.ptp(batch[name]))
         samples += len(next(iter(batch.values())))
         for i, values in enumerate(session.run(list(names), dict(batch))):
             low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
     if not samples:
-        raise ValueError("no calibration samples: activation ranges cannot be measured.")
+        raise CalibrationError("no calibration samples: activation ranges cannot be measured. Name a set with --calib.")
+    if any(blank.values()):
+        empty = ", ".join(name for name, value in blank.items() if value)
+        raise CalibrationError(
+            f"{empty}: the same value in every pixel of all {samples} calibration pairs. Ranges must be measured on "
+            "pairs that have both modalities; check the data set's paths."
+        )
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         bad = [n for n, a, b in zip(names, low, high, strict=True) if not np.isfinite([a, b]).all()]
-        raise ValueError(f"these tensors take values that are not finite: {bad[:5]}. The checkpoint is damaged.")
-    tensors = {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
-    return Ranges("minmax", samples, data, h.hexdigest(), tensors)
+        raise CalibrationError(f"these tensors take values that are not finite: {bad[:5]}. The checkpoint is damaged.")
+    seen = {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+    tensors = seen
+    if method != "minmax":
+        counts = _histograms(session, names, batches, seen, h.hexdigest())
+        tensors = {name: _clipped(seen[name], counts[i], method, percentile) for i, name in enumerate(names)}
+    return Ranges(method, samples, data, h.hexdigest(), tensors, seen, species or {})
+
+
+def _histograms(
+    session: Any, names: Sequence[str], batches: Batches, seen: Mapping[str, tuple[float, float]], digest: str
+) -> NDArray[np.int64]:
+    """Counts of magnitudes, int64 [len(names), BINS], from zero to the largest magnitude of each tensor."""
+    counts = np.zeros((len(names), BINS), np.int64)
+    h = hashlib.sha256()
+    for batch in batches():
+        for name in sorted(batch):
+            h.update(np.ascontiguousarray(batch[name]).data)
+        for i, values in enumerate(session.run(list(names), dict(batch))):
+            top = max(map(abs, seen[names[i]]))
+            # Scaled and counted as integers: several times faster than numpy.histogram, and exact at the edges.
+            cells = np.minimum(np.abs(values).ravel() * np.float32(BINS / top if top else 0.0), BINS - 1)
+            counts[i] += np.bincount(cells.astype(np.int32), minlength=BINS)
+    if h.hexdigest() != digest:
+        raise CalibrationError("the calibration samples changed while they were read; nothing was written.")
+    return counts
+
+
+def _clipped(
+    seen: tuple[float, float], counts: NDArray[np.int64], method: Method, percentile: float
+) -> tuple[float, float]:
+    low, high = seen
+    top = max(abs(low), abs(high))
+    # One-sided tensors, such as what a ReLU gives, have all 8 bits for their one side.
+    limit = top * clip_limit(counts, method, levels=255 if low >= 0 or high <= 0 else 127, percentile=percentile)
+    return max(low, -limit), min(high, limit)

@@ -2,113 +2,67 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from adsn.cache import open_cache
 from adsn.checkpoint import load_checkpoint
 from adsn.data import PairDataset
-from adsn.evaluate import Scored, batch_of, engine_scorer, score_set
-from adsn.metrics import Report
-from adsn.network import ADSN, INPUT_CHANNELS
+from adsn.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
 from adsn.plan import DataPlan
 from adsn.sections import DataSection, ListedSection
-from calib.ranges import Ranges, measure_ranges
-from calib.threshold import operating_point, rate_entry
-from export.errors import ParityError
-from export.graph import check_against_torch, to_onnx
+from calib.ranges import Method, Ranges, measure_ranges, stratified
+from calib.threshold import operating_point
+from export.errors import ExportError
+from export.graph import check_against_torch, session, to_onnx
+from export.lint import Target, lint
+from export.manifest import golden_vectors, manifest_of, source_of
+from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
-from runtime.bundle import Calibration, CropEntry, Manifest, OperatingPointEntry, Parity, TensorEntry
-from runtime.engines.base import Precision
+from export.sensitivity import LayerCost, fewest_kept, sensitivity
+from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
+from runtime.bundle import Artifact, OperatingPointEntry
 from runtime.engines.onnx import OnnxCpuEngine
-from runtime.golden import Golden
-from runtime.preprocess import CropRule
 
 CALIBRATION_BATCH = 16
-GOLDEN_PAIRS = 12
+SENSITIVITY_PAIRS = 64
+SERVED_BY: dict[Artifact, tuple[Target, ...]] = {"int8-cpu": (), "int8-trt": ("8.6", "10"), "int8-trt11": ("11",)}
+"""Which TensorRT generations an artifact is for; it must pass the lint of each."""
 
 
 @dataclass(frozen=True, slots=True)
-class ParityLimits:
-    """How much INT8 may differ from FP32 on any test set: decision flips, and APCER/BPCER as fractions."""
+class Options:
+    """What a person may choose. ``artifacts`` beside ``int8-cpu``, which every bundle holds; ``samples`` to calibrate
+    on, drawn evenly from each species with ``seed``; ``min_samples`` below which ranges are not to be trusted."""
 
-    flips: float = 0.002
-    rate: float = 0.002
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One test set scored by both precisions at the same threshold."""
-
-    fp32: Scored
-    int8: Scored
-    threshold: float
-
-    @property
-    def differences(self) -> NDArray[np.float32]:
-        difference: NDArray[np.float32] = np.abs(self.fp32.scores[:, 0] - self.int8.scores[:, 0])
-        return difference
-
-    @property
-    def flips(self) -> int:
-        """Pairs on different sides of the threshold."""
-        t = self.threshold
-        return int(((self.fp32.scores[:, 0] >= t) != (self.int8.scores[:, 0] >= t)).sum())
-
-    def parity(self) -> Parity:
-        a, b = self.fp32.report(self.threshold), self.int8.report(self.threshold)
-        return Parity(
-            data=self.fp32.name,
-            data_sha256=self.fp32.digest,
-            pairs=len(self.fp32.scores),
-            max_score_difference=round(float(self.differences.max()), 6),
-            mean_score_difference=round(float(self.differences.mean()), 6),
-            decision_flips=self.flips,
-            fp32=_entries(a),
-            int8=_entries(b),
-            int8_parts={name: _entries(part.report(self.threshold)) for name, part in self.int8.parts().items()},
-        )
-
-    def violations(self, limits: ParityLimits) -> list[str]:
-        """What exceeds the limits, in words."""
-        a, b = self.fp32.report(self.threshold), self.int8.report(self.threshold)
-        pairs = len(self.fp32.scores)
-        found = []
-        if self.flips > limits.flips * pairs:
-            found.append(f"{self.flips} of {pairs} decisions flip ({self.flips / pairs:.2%} > {limits.flips:.2%})")
-        for name, x, y in (("worst-species APCER", a.worst[1], b.worst[1]), ("BPCER", a.bpcer, b.bpcer)):
-            # A difference below one presentation is no difference.
-            if abs(x.value - y.value) > max(limits.rate, 1 / max(x.trials, 1)) + 1e-9:
-                found.append(f"{name} moves from {x.value:.2%} to {y.value:.2%}")
-        return [f"{self.fp32.name}: {text}" for text in found]
-
-
-def _entries(report: Report) -> dict[str, Any]:
-    entries = {f"apcer.{kind}": rate_entry(rate) for kind, rate in report.apcer.items()}
-    return {**entries, "bpcer": rate_entry(report.bpcer)}
+    artifacts: tuple[Artifact, ...] = ("int8-cpu",)
+    method: Method = "minmax"
+    samples: int = 512
+    min_samples: int = 128
+    seed: int = 0
+    keep_float: tuple[str, ...] = ()
+    auto_keep: bool = False
+    sensitivity: bool = False
+    limits: ParityLimits = field(default_factory=ParityLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Everything a bundle is written from."""
+    """Everything a bundle is written from, and what was measured on the way."""
 
     files: dict[str, bytes]
     manifest: dict[str, Any]
     comparisons: list[Comparison]
     point: OperatingPointEntry
     torch_difference: float
-
-    def violations(self, limits: ParityLimits) -> list[str]:
-        return [text for comparison in self.comparisons for text in comparison.violations(limits)]
+    kept: list[str]
+    costs: list[LayerCost]
 
 
 class Step:
@@ -118,20 +72,97 @@ class Step:
     def tick(self, count: int) -> None: ...
 
 
+class Chosen:
+    """Some samples of a set, in its order, as a set of their own to read from."""
+
+    def __init__(self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: Step) -> None:
+        self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
+
+    def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """The samples in batches, anew at each call."""
+        for start in range(0, len(self.indices), CALIBRATION_BATCH):
+            part = [self.pairs[i] for i in self.indices[start : start + CALIBRATION_BATCH]]
+            yield {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
+            self.step.tick(len(part))
+
+    def first(self, count: int) -> dict[str, NDArray[Any]]:
+        """Up to ``count`` of the samples, spread over all of them, as one batch."""
+        spread = np.unique(np.linspace(0, len(self.indices) - 1, min(count, len(self.indices))).astype(int))
+        part = [self.pairs[self.indices[i]] for i in spread]
+        return {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
+
+
+def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
+    """Scores with every Q/DQ computed as it is written, whatever this processor's kernels would do."""
+    literal = session(model, literal=True)
+
+    def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        inputs = as_float_inputs(batch) if float_inputs else dict(batch)
+        fused, streams = literal.run(["score", "stream_scores"], inputs)
+        result: NDArray[np.float32] = np.concatenate([fused[:, None], streams], 1)
+        return result
+
+    return score
+
+
+def quantised(
+    fp32: bytes, ranges: Ranges, artifacts: Sequence[Artifact], keep_float: Sequence[str]
+) -> dict[Artifact, bytes]:
+    """The artifacts, each past the lint of the TensorRT generations it is for.
+
+    Raises:
+        ExportError: a graph would not be read as it is meant; names node and rule.
+    """
+    models: dict[Artifact, bytes] = {"int8-cpu": quantize_for_cpu(fp32, ranges, keep_float)}
+    if set(artifacts) & {"int8-trt", "int8-trt11"}:
+        models["int8-trt"] = quantize_for_tensorrt(fp32, ranges, keep_float)
+    if "int8-trt11" in artifacts:
+        models["int8-trt11"] = strongly_typed(models["int8-trt"])
+    models = {name: model for name, model in models.items() if name in artifacts or name == "int8-cpu"}
+    for name, model in models.items():
+        for target in SERVED_BY[name]:
+            findings = lint(model, target)
+            if findings:
+                lines = "\n  ".join(map(str, findings[:8]))
+                raise ExportError(f"{name} is not safe on TensorRT {target}; nothing was written:\n  {lines}")
+    return models
+
+
+class _Gate:
+    """Scores of FP32, measured once, and of what is held against them."""
+
+    def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: Step) -> None:
+        self.tests, self.modalities, self.step = tests, modalities, step
+        engine = OnnxCpuEngine(fp32, "fp32")
+        self.fp32 = [self.score("FP32", engine_scorer(engine), test) for test in tests]
+
+    def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
+        self.step.start(f"{words} on {pairs.name}", len(pairs))
+        return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
+
+    def served(self, model: bytes, threshold: float) -> list[Comparison]:
+        scorer = engine_scorer(OnnxCpuEngine(model, "int8"))
+        return [
+            Comparison(a, self.score("int8-cpu", scorer, test), threshold)
+            for a, test in zip(self.fp32, self.tests, strict=True)
+        ]
+
+    def literal(self, artifact: Artifact, model: bytes, threshold: float) -> list[Comparison]:
+        scorer = literal_scorer(model, float_inputs=artifact != "int8-cpu")
+        return [
+            Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
+            for a, test in zip(self.fp32, self.tests, strict=True)
+        ]
+
+
 def build(
-    checkpoint: Path,
-    plan: DataPlan,
-    cache: Path,
-    *,
-    workers: int,
-    step: Step,
-    version: str,
-    keep_float: Sequence[str] = (),
+    checkpoint: Path, plan: DataPlan, cache: Path, options: Options, *, workers: int, step: Step, version: str
 ) -> Built:
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used. ExportError: a step failed; says which and why.
+        CheckpointError: the checkpoint cannot be used. CalibrationError: the samples cannot give ranges.
+        ExportError: a step failed; says which and why.
     """
     network, training = load_checkpoint(checkpoint)
     modalities, size = network.config.modalities, network.config.size
@@ -152,149 +183,94 @@ def build(
     sample, _ = batch_of(tests[0], 0, CALIBRATION_BATCH, modalities)
     difference = check_against_torch(network, fp32, sample)
 
-    step.start("activation ranges", len(calibration))
-    ranges = measure_ranges(fp32, tensors_to_measure(fp32), _batches(calibration, modalities, step), calibration.name)
-    step.start("quantise", 1)
-    int8 = quantize_for_cpu(fp32, ranges, keep_float)
-    step.tick(1)
+    ranges, chosen = calibrated(fp32, calibration, modalities, options, step)
+    costs: list[LayerCost] = []
+    if options.sensitivity or options.auto_keep:
+        costs = _costs(fp32, ranges, chosen, step)
 
-    engines: dict[Precision, OnnxCpuEngine] = {
-        "fp32": OnnxCpuEngine(fp32, "fp32"),
-        "int8": OnnxCpuEngine(int8, "int8"),
-    }
-
-    def score(precision: Precision, pairs: PairDataset) -> Scored:
-        step.start(f"{precision.upper()} on {pairs.name}", len(pairs))
-        return score_set(engine_scorer(engines[precision]), pairs, modalities, tick=step.tick)
-
+    gate = _Gate(fp32, tests, modalities, step)
     # The threshold is fixed on dev before any test set is scored, and for the model that ships.
-    values, species = score("int8", dev).presentations_of()
-    point = operating_point(values, species, measured_on=f"{dev.name} ({source_of(plan.dev)}), INT8")
-    comparisons = [Comparison(score("fp32", test), score("int8", test), point.threshold) for test in tests]
+    kept = list(options.keep_float)
+    first = quantised(fp32, ranges, ("int8-cpu",), kept)["int8-cpu"]
 
-    golden = _golden(tests, modalities, engines)
+    def point_of(model: bytes) -> OperatingPointEntry:
+        values, species = gate.score("int8-cpu", engine_scorer(OnnxCpuEngine(model, "int8")), dev).presentations_of()
+        return operating_point(values, species, measured_on=f"{dev.name} ({source_of(plan.dev)}), INT8")
+
+    point = point_of(first)
+    if options.auto_keep:
+        kept = _auto_keep(gate, fp32, ranges, point.threshold, costs, options)
+        point = point_of(quantised(fp32, ranges, ("int8-cpu",), kept)["int8-cpu"])
+    models = quantised(fp32, ranges, options.artifacts, kept)
+    comparisons = gate.served(models["int8-cpu"], point.threshold)
+    for name, model in models.items():
+        comparisons += gate.literal(name, model, point.threshold)
+
+    scorers: dict[str, Scorer] = {
+        "fp32": engine_scorer(OnnxCpuEngine(fp32, "fp32")),
+        "int8": engine_scorer(OnnxCpuEngine(models["int8-cpu"], "int8")),
+    }
+    scorers |= {str(n): literal_scorer(m, float_inputs=True) for n, m in models.items() if n != "int8-cpu"}
     files = {
         "checkpoint.safetensors": checkpoint.read_bytes(),
         "model.onnx": fp32,
-        "model.int8-cpu.onnx": int8,
+        **{f"model.{name}.onnx": model for name, model in models.items()},
         "ranges.json": ranges.to_json(),
-        "golden.npz": golden.to_bytes(),
+        "golden.npz": golden_vectors(tests[0], modalities, scorers).to_bytes(),
     }
-    manifest = _manifest(network, training, version, point, ranges, comparisons, keep_float, plan)
-    return Built(files, manifest, comparisons, point, difference)
+    manifest = manifest_of(network, training, version, point, ranges, options.seed, comparisons, kept, plan)
+    return Built(files, manifest, comparisons, point, difference, kept, costs)
 
 
-def source_of(section: DataSection | ListedSection) -> str:
-    """Where a set comes from, in a word for the manifest."""
-    return section.dataset if isinstance(section, ListedSection) else "synthetic"
+def calibrated(
+    fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: Options, step: Step
+) -> tuple[Ranges, Chosen]:
+    """Activation ranges of ``pairs``, and the samples they come from.
 
-
-SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
-ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
-
-
-def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
-    """The first sentence of a bundle: which faces it has seen, and on which it was measured."""
-    data = training["recipe"]["data"]
-    train = sorted({str(data[part].get("dataset") or "synthetic faces") for part in ("train", "dev")})
-    if train == ["synthetic faces"]:
-        return SYNTHETIC
-    test = sorted({source_of(section) for section in plan.test.values()})
-    return ON_DISK.format(train=" and ".join(train), test=" and ".join(test))
-
-
-def _batches(pairs: PairDataset, modalities: tuple[str, str], step: Step) -> Iterator[dict[str, NDArray[Any]]]:
-    for start in range(0, len(pairs), CALIBRATION_BATCH):
-        crops, samples = batch_of(pairs, start, start + CALIBRATION_BATCH, modalities)
-        yield crops
-        step.tick(len(samples))
-
-
-def _golden(tests: list[PairDataset], modalities: tuple[str, str], engines: dict[Precision, OnnxCpuEngine]) -> Golden:
-    """A few rendered pairs of every kind, and noise, which drives activations where faces do not."""
-    chosen: list[dict[str, NDArray[Any]]] = []
-    for species in dict.fromkeys(tests[0][i].species for i in range(len(tests[0]))):
-        index = next(i for i in range(len(tests[0])) if tests[0][i].species == species)
-        chosen.append({m: np.asarray(tests[0][index].crops[m]) for m in modalities})
-    rng = np.random.default_rng(0)
-    while len(chosen) < GOLDEN_PAIRS:
-        like = chosen[0]
-        chosen.append({
-            m: rng.integers(0, 256, a.shape, dtype=np.uint8) if a.dtype == np.uint8 else rng.uniform(300, 900, a.shape)
-            .astype(np.float32)
-            for m, a in like.items()
-        })  # fmt: skip
-    inputs = {m: np.stack([pair[m] for pair in chosen]) for m in modalities}
-    # One by one: how a batch is split among threads must not be part of what is expected.
-    scores = {
-        precision: np.concatenate(
-            [engine_scorer(engine)({m: a[i : i + 1] for m, a in inputs.items()}) for i in range(len(chosen))]
+    Raises:
+        ExportError: fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
+    """
+    species = pairs.species()
+    chosen = Chosen(pairs, stratified(species, options.samples, options.seed), modalities, step)
+    if len(chosen.indices) < options.min_samples:
+        raise ExportError(
+            f"{pairs.name}: {len(chosen.indices)} calibration pairs; ranges from fewer than {options.min_samples} "
+            "change from draw to draw. Name a larger set with --calib, raise --samples, or lower --min-samples "
+            "knowingly."
         )
-        for precision, engine in engines.items()
-    }
-    return Golden(inputs, {str(k): v for k, v in scores.items()})
+    step.start(f"ranges ({options.method})", len(chosen.indices) * (1 if options.method == "minmax" else 2))
+    names = tensors_to_measure(fp32)
+    counts = Counter(species[i] for i in chosen.indices)
+    return measure_ranges(fp32, names, chosen.batches, pairs.name, method=options.method, species=counts), chosen
 
 
-def _manifest(
-    network: ADSN,
-    training: dict[str, Any],
-    version: str,
-    point: OperatingPointEntry,
-    ranges: Ranges,
-    comparisons: list[Comparison],
-    keep_float: Sequence[str],
-    plan: DataPlan,
-) -> dict[str, Any]:
-    """The manifest without its file list, which is made from the bytes when they are written."""
-    config = network.config
-    size, maps, grid = config.size, config.maps, 2 * network.grid
-    inputs = [
-        TensorEntry(name=m, dtype="float32" if m == "depth" else "uint8", shape=(size, size, INPUT_CHANNELS[m]))
-        for m in config.modalities
-    ]
-    outputs = [
-        TensorEntry(name="score", dtype="float32", shape=()),
-        TensorEntry(name="stream_scores", dtype="float32", shape=(2,)),
-        TensorEntry(name="attention", dtype="float32", shape=(2, maps, grid, grid)),
-    ]
-    rule = CropRule(size=size)
-    manifest = Manifest(
-        schema_version=1,
-        name=f"adsn-{'-'.join(config.modalities)}",
-        version=version,
-        licence="Apache-2.0",
-        summary=summary_of(training, plan),
-        modalities=config.modalities,
-        inputs=inputs,
-        outputs=outputs,
-        crop=CropEntry(size=rule.size, margin=rule.margin),
-        files=[],
-        operating_points=[point],
-        calibration=Calibration(
-            method=ranges.method,
-            samples=ranges.samples,
-            data=ranges.data,
-            data_sha256=ranges.data_sha256,
-            kept_in_float=list(keep_float),
-        ),
-        parity=[comparison.parity() for comparison in comparisons],
-        training=training,
-        tools={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
-    )
-    return manifest.model_dump(mode="json")
+def _costs(fp32: bytes, ranges: Ranges, chosen: Chosen, step: Step) -> list[LayerCost]:
+    from export.sensitivity import layers
+
+    step.start("sensitivity, layer by layer", len(layers(fp32)))
+    return sensitivity(fp32, ranges, chosen.first(SENSITIVITY_PAIRS), step.tick)
 
 
-def require_parity(built: Built, limits: ParityLimits) -> None:
-    """Raise `ParityError` when INT8 differs from FP32 by more than ``limits`` on any test set."""
-    found = built.violations(limits)
-    if found:
-        raise ParityError(
-            "the INT8 model differs too much from FP32; nothing was written:\n  "
-            + "\n  ".join(found)
-            + "\nUse more calibration pairs, or accept it knowingly with --max-flips and --max-rate-change."
+def _auto_keep(
+    gate: _Gate, fp32: bytes, ranges: Ranges, threshold: float, costs: Sequence[LayerCost], options: Options
+) -> list[str]:
+    """The fewest layers, dearest first, that must stay in float for the gate to pass as served.
+
+    Raises:
+        ExportError: not even the most that may be kept are enough.
+    """
+    given = list(options.keep_float)
+    order = [cost.layer for cost in costs if not cost.layer.startswith(tuple(given) or ("\0",))]
+
+    def passes(kept: list[str]) -> bool:
+        model = quantised(fp32, ranges, ("int8-cpu",), given + kept)["int8-cpu"]
+        return not violations(gate.served(model, threshold), options.limits)
+
+    kept = fewest_kept(order, passes)
+    if kept is None:
+        raise ExportError(
+            "even with the dearest layers in float the INT8 model differs too much from FP32; nothing was written. Use "
+            "more calibration pairs or another --method, or accept a larger change with --max-flips and "
+            "--max-rate-change."
         )
+    return given + kept

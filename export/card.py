@@ -50,7 +50,7 @@ def scored_section(parity: Parity) -> str:
         if entries["bpcer"].trials
     ]
     return "\n".join([
-        f"\n### {parity.data} ({parity.pairs} pairs, `{parity.data_sha256[:16]}…`)\n",
+        f"\n### {parity.data}, `{parity.artifact}` as served ({parity.pairs} pairs, `{parity.data_sha256[:16]}…`)\n",
         "| | FP32 | INT8 |",
         "| --- | --- | --- |",
         *rows,
@@ -58,6 +58,32 @@ def scored_section(parity: Parity) -> str:
         f"\nINT8 against FP32: {parity.decision_flips} of {parity.pairs} decisions differ; score difference at most "
         f"{parity.max_score_difference:.4f}, {parity.mean_score_difference:.5f} on average.",
     ])  # fmt: skip
+
+
+def literal_line(parity: Parity) -> str:
+    """What an artifact changes when every Q/DQ is computed as it is written."""
+    return (
+        f"| `{parity.artifact}` | {parity.data} | {parity.decision_flips}/{parity.pairs} | "
+        f"{parity.max_score_difference:.4f} | {parity.mean_score_difference:.5f} | {worst_of(parity.fp32)} | "
+        f"{worst_of(parity.int8)} | {rate(parity.fp32['bpcer'])} | {rate(parity.int8['bpcer'])} |"
+    )
+
+
+LITERAL = """
+### The artifacts with every Q/DQ computed as written
+
+What an engine's 8-bit kernels are to reproduce, whatever this machine's would do.
+
+| artifact | set | decisions differ | greatest difference | mean | worst species, FP32 | INT8 | BPCER, FP32 | INT8 |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def tests_section(parities: list[Parity]) -> str:
+    """Every test set as served, then the artifacts as written."""
+    served = [scored_section(p) for p in parities if p.execution == "served"]
+    literal = [literal_line(p) for p in parities if p.execution == "literal"]
+    return "\n".join([*served, LITERAL + "\n".join(literal)] if literal else served)
 
 
 def model_card(manifest: Manifest) -> str:
@@ -93,7 +119,7 @@ def model_card(manifest: Manifest) -> str:
         target=point.target,
         measured_on=point.measured_on,
         bpcer=rate(point.bpcer),
-        tests="\n".join(scored_section(parity) for parity in manifest.parity),
+        tests=tests_section(manifest.parity),
         licence=manifest.licence,
         flips=f"{manifest.parity_limits.get('flips', 0):.2%}",
         change=f"{manifest.parity_limits.get('rate', 0) * 100:.2g}",

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from adsn.metrics import Rate
 from adsn.train_cli import DEFAULT_CACHE, bars
 from runtime.command import Version, command, run
 from runtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from export.build import Built
+    from rich.progress import Progress
+
+    from adsn.plan import DataPlan
+    from export.build import Options, Step
+    from runtime.bundle import Artifact
+
+
+class TargetName(str, Enum):
+    """What an 8-bit artifact is for."""
+
+    cpu = "cpu"
+    trt = "trt"
+    trt11 = "trt11"
+
+
+class MethodName(str, Enum):
+    """How activations are clipped, see `calib.ranges`."""
+
+    minmax = "minmax"
+    percentile = "percentile"
+    entropy = "entropy"
+    mse = "mse"
+
 
 Checkpoint = Annotated[Path, typer.Argument(help="checkpoint.safetensors of adsn-train.", show_default=False)]
 Int8 = Annotated[bool, typer.Option("--int8", help="Quantise to INT8; the float model is written beside it.")]
@@ -24,12 +45,32 @@ Calib = Annotated[
     Path | None, typer.Option(help="Plan (TOML) of calibration, dev and test data; default: the shipped one.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the bundle.")]
+Targets = Annotated[
+    list[TargetName] | None,
+    typer.Option(
+        "--target", help="Artifact beside the cpu one: trt (TensorRT 8.6 to 10), trt11 (11 and later); repeat it."
+    ),
+]
 Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 Flips = Annotated[float, typer.Option(help="Largest accepted share of decisions that INT8 flips.", min=0, max=1)]
 RateChange = Annotated[float, typer.Option(help="Largest accepted change of worst APCER and of BPCER.", min=0, max=1)]
+MethodOption = Annotated[MethodName, typer.Option(help="How activation ranges are chosen.")]
+Samples = Annotated[int, typer.Option(help="Calibration pairs, drawn evenly from each species.", min=1)]
+MinSamples = Annotated[int, typer.Option(help="Fewest calibration pairs to accept.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of that draw.", min=0)]
 KeepFloat = Annotated[
     list[str] | None,
-    typer.Option(help="Beginning of the names of nodes to leave in float, e.g. /streams.0/stem (may be repeated)."),
+    typer.Option(help="Beginning of the names of nodes to leave in float, e.g. /streams.0/layer1; repeat it."),
+]
+AutoKeep = Annotated[
+    bool, typer.Option("--auto-keep", help="Leave the fewest layers in float with which the gate passes.")
+]
+Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Print what each layer costs in 8 bits.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, on which data, and stop.")]
+Sign = Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign the manifest with.")]
+TritonRepo = Annotated[Path | None, typer.Option(help="Also write a Triton model repository into this folder.")]
+MakeEngine = Annotated[
+    bool, typer.Option("--engine", help="Also build TensorRT's engine on this machine's GPU and check it.")
 ]
 BundleVersion = Annotated[str, typer.Option(help="Version to write into the manifest.")]
 
@@ -39,10 +80,21 @@ def export(
     int8: Int8 = False,
     calib: Calib = None,
     out: Out = Path("runs/bundle"),
-    cache: Cache = DEFAULT_CACHE,
+    target: Targets = None,
+    method: MethodOption = MethodName.minmax,
+    samples: Samples = 512,
+    min_samples: MinSamples = 128,
+    seed: Seed = 0,
+    keep_float: KeepFloat = None,
+    auto_keep: AutoKeep = False,
+    sensitivity: Sensitivity = False,
     max_flips: Flips = 0.002,
     max_rate_change: RateChange = 0.002,
-    keep_float: KeepFloat = None,
+    dry_run: DryRun = False,
+    sign: Sign = None,
+    triton_repo: TritonRepo = None,
+    engine: MakeEngine = False,
+    cache: Cache = DEFAULT_CACHE,
     bundle_version: BundleVersion = "0.1.0",
     version: Version = False,
 ) -> None:
@@ -50,67 +102,95 @@ def export(
     if not int8:
         raise ConfigError("say --int8: a bundle always holds the INT8 model, with the float one beside it.")
     from adsn.plan import DEFAULT_PLAN, read_plan
-    from export.build import ParityLimits, Step, build, require_parity
-    from export.write import write_bundle
+    from export.build import Options, build
+    from export.parity import ParityLimits, require_parity
+    from export.show import show_costs, show_parity
+    from export.write import require_writable, write_bundle
 
+    wanted = {t.value for t in target or []} | {"trt" for _ in range(engine)}
+    artifacts: list[Artifact] = ["int8-cpu"]
+    artifacts += ["int8-trt"] if "trt" in wanted else []
+    artifacts += ["int8-trt11"] if "trt11" in wanted else []
+    options = Options(
+        artifacts=tuple(artifacts),
+        method=method.value,
+        samples=samples,
+        min_samples=min_samples,
+        seed=seed,
+        keep_float=tuple(keep_float or ()),
+        auto_keep=auto_keep,
+        sensitivity=sensitivity,
+        limits=ParityLimits(max_flips, max_rate_change),
+    )
     plan = read_plan(calib or DEFAULT_PLAN)
     console = Console()
+    if engine:
+        from export.tensorrt import require_tensorrt
+
+        require_tensorrt()
+    # Known now rather than after minutes of work.
+    require_writable(out)
+    if dry_run:
+        announce(console, checkpoint, plan, options, out)
+        return
     with bars(console) as progress:
-
-        class Bars(Step):
-            def start(self, name: str, total: int) -> None:
-                self.finish()
-                self.task = progress.add_task(name, total=total, note="")
-
-            def tick(self, count: int) -> None:
-                progress.advance(self.task, count)
-
-            def finish(self) -> None:
-                # A set that lay in the cache ticks nothing.
-                if hasattr(self, "task"):
-                    progress.update(self.task, completed=progress.tasks[self.task].total)
-
-        step = Bars()
-        built = build(
-            checkpoint,
-            plan,
-            cache,
-            workers=os.cpu_count() or 1,
-            step=step,
-            version=bundle_version,
-            keep_float=keep_float or (),
-        )
-        step.finish()
-    show(console, built)
-    require_parity(built, ParityLimits(max_flips, max_rate_change))
+        step = steps(progress)
+        built = build(checkpoint, plan, cache, options, workers=os.cpu_count() or 1, step=step, version=bundle_version)
+        finish(progress)
+    show_costs(console, built.costs, built.kept)
+    show_parity(console, built, options.limits)
+    require_parity(built.comparisons, options.limits, [cost.layer for cost in built.costs[:3]])
     built.manifest["parity_limits"] = {"flips": max_flips, "rate": max_rate_change}
-    write_bundle(out, built.files, built.manifest)
+    write_bundle(out, built.files, built.manifest, sign)
     console.print(f"wrote {out}: loaded, verified, golden vectors reproduced in FP32 and INT8")
+    if triton_repo is not None:
+        from export.triton import write_repository
+
+        write_repository(out, triton_repo)
+        console.print(f"wrote {triton_repo}: serve it with tritonserver --model-repository {triton_repo}")
+    if engine:
+        from export.tensorrt import build_for_bundle
+
+        console.print(str(build_for_bundle(out, console)))
 
 
-def show(console: Console, built: Built) -> None:
-    """What was measured, in a table that is read in ten seconds."""
-    point = built.point
+def steps(progress: Progress) -> Step:
+    """Progress bars, one a step."""
+    from export.build import Step
+
+    class Bars(Step):
+        def start(self, name: str, total: int) -> None:
+            finish(progress)
+            self.task = progress.add_task(name, total=total, note="")
+
+        def tick(self, count: int) -> None:
+            progress.advance(self.task, count)
+
+    return Bars()
+
+
+def finish(progress: Progress) -> None:
+    """Show the last step as done: a set that lay in the cache ticks nothing."""
+    for task in progress.tasks:
+        progress.update(task.id, completed=task.total)
+
+
+def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Options, out: Path) -> None:
+    """What an export would do, without doing it."""
+    from adsn.checkpoint import read_metadata
+
+    network = read_metadata(checkpoint)["network"]
+    console.print(f"{checkpoint}: {' + '.join(network['modalities'])}, width {network['width']}, {network['size']} px")
+    for name, section in [("calibration", plan.calibration), ("dev", plan.dev), *plan.test.items()]:
+        console.print(f"  {name}: {section}", highlight=False)
     console.print(
-        f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
-        f"torch and ONNX differ by {built.torch_difference:.1e}"
+        f"ranges: {options.method} over at most {options.samples} pairs, seed {options.seed}; "
+        f"left in float: {', '.join(options.keep_float) or 'nothing by name'}"
+        f"{'; further layers as the gate asks' if options.auto_keep else ''}"
     )
-    for comparison in built.comparisons:
-        a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
-        pairs = len(comparison.fp32.scores)
-        changed = f"{comparison.flips} of {pairs} decisions flip ({comparison.flips / pairs:.2%})"
-        difference = f"at most {comparison.differences.max():.4f}, mean {comparison.differences.mean():.5f}"
-        title = f"{comparison.fp32.name}: {changed}, |Δscore| {difference}"
-        table = Table("", "FP32", "INT8", title=title, title_justify="left")
-        for kind in a.apcer:
-            table.add_row(f"APCER {kind}", brief(a.apcer[kind]), brief(b.apcer[kind]))
-        table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))
-        console.print(table)
-
-
-def brief(rate: Rate) -> str:
-    """A rate with its count, short enough for a table in a narrow terminal."""
-    return f"{rate.value:.2%} ({rate.errors}/{rate.trials})"
+    limits = options.limits
+    console.print(f"gate: {limits.flips:.2%} flips, {limits.rate:.2%} change of worst APCER and BPCER")
+    console.print(f"would write {out} with model.onnx, {', '.join(options.artifacts)}; nothing was written")
 
 
 def main() -> None:

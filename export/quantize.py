@@ -46,6 +46,20 @@ def tensors_to_measure(model: bytes) -> list[str]:
     return list(dict.fromkeys(name for name in names if name and name not in weights))
 
 
+def kept_nodes(model: onnx.ModelProto, keep_float: Iterable[str]) -> list[str]:
+    """Names of the backbone nodes to leave in float. ``keep_float``: beginnings of such names, as ``/streams.0/stem``.
+
+    Raises:
+        ExportError: an entry fits no backbone node.
+    """
+    nodes = [node.name for node in backbone_nodes(model)]
+    prefixes = tuple(keep_float)
+    unknown = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in nodes)]
+    if unknown:
+        raise ExportError(f"no such nodes to keep in float: {unknown}. Known ones begin with: {nodes[:3]}")
+    return [name for name in nodes if name.startswith(prefixes)] if prefixes else []
+
+
 def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
     """The int8-cpu artifact of a float graph. ``keep_float``: beginnings of the names of nodes to leave in float, such
     as ``/streams.0/stem``.
@@ -55,11 +69,7 @@ def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (
     """
     proto = onnx.load_from_string(model)
     nodes = [node.name for node in backbone_nodes(proto)]
-    prefixes = tuple(keep_float)
-    keep = [name for name in nodes if name.startswith(prefixes)] if prefixes else []
-    unknown = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in nodes)]
-    if unknown:
-        raise ExportError(f"no such nodes to keep in float: {unknown}. Known ones begin with: {nodes[:3]}")
+    keep = kept_nodes(proto, keep_float)
     missing = [name for name in tensors_to_measure(model) if name not in ranges.tensors]
     if missing:
         raise ExportError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +18,89 @@ from export.card import model_card
 from export.errors import ExportError
 from runtime.assemble import open_engine
 from runtime.bundle import MANIFEST, open_bundle
+from runtime.signature import SIGNATURE, sign_manifest
 
 CARD = "MODEL_CARD.md"
 ROLES = {
     "checkpoint.safetensors": ("checkpoint", True),
     "model.onnx": ("model-fp32", False),
     "model.int8-cpu.onnx": ("model-int8-cpu", True),
+    "model.int8-trt.onnx": ("model-int8-trt", False),
+    "model.int8-trt11.onnx": ("model-int8-trt11", False),
     "ranges.json": ("ranges", True),
     "golden.npz": ("golden", True),
 }
 """File name → role and whether the repository ships it."""
 
 
-def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+FLOAT_INPUTS = frozenset({"model-int8-trt", "model-int8-trt11"})
+
+
+def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], private_key: Path | None = None) -> None:
     """Write a whole bundle to ``out``, replacing what is there only after the new one has loaded and run.
 
-    The model card is written from the manifest. Other files that a person keeps in the folder are carried over.
+    The model card is written from the manifest. Other files that a person keeps in the folder are carried over, but for
+    artifacts and a signature of the old bundle. With ``private_key`` (Ed25519, PEM) the manifest is signed.
 
     Raises:
-        ExportError: the folder cannot be written, or ``out`` holds something that is no bundle.
+        ExportError: the folder cannot be written, another export is writing it, or ``out`` holds something that is no
+            bundle.
         BundleError, EngineError: the new bundle does not load; the old one stays.
+        ConfigError: the key cannot be used.
     """
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+    with only_writer(out):
+        _write_bundle(out, files, manifest, private_key)
+
+
+def require_writable(out: Path) -> None:
+    """Raise before minutes of work when ``out`` could not be written at their end.
+
+    Raises:
+        ExportError: it holds something that is no bundle, or its folder cannot be written.
+    """
+    with only_writer(out):
+        _require_bundle_or_nothing(out)
+
+
+def _require_bundle_or_nothing(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).exists())):
         raise ExportError(f"{out} exists and is no bundle (it has no {MANIFEST}); choose another --out.")
+
+
+@contextlib.contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Keep other exports from writing ``out``, and clear away what killed ones left beside it.
+
+    Raises:
+        ExportError: another one is at it, or the folder around ``out`` cannot be written.
+    """
+    lock = out.with_name(f".{out.name}.lock")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ExportError(f"{out.parent} cannot be written: {error.strerror}. Choose another --out.") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.fstat(handle).st_ino == os.stat(lock).st_ino
+        except OSError:
+            ours = False
+        if not ours:
+            raise ExportError(f"{out}: another export is writing this bundle; wait for it to end.")
+        try:
+            for left in out.parent.glob(f".{out.name}-*.new"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+        finally:
+            # While it is held: whoever opened it before this moment finds that it is gone, above.
+            lock.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], private_key: Path | None) -> None:
+    _require_bundle_or_nothing(out)
     entries = [
         {
             "role": ROLES[name][0],
@@ -45,18 +108,19 @@ def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -
             "size": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
             "shipped": ROLES[name][1],
+            "float_inputs": ROLES[name][0] in FLOAT_INPUTS,
         }
         for name, data in files.items()
     ]
     manifest = {**manifest, "files": entries}
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise ExportError(f"{out.parent} cannot be written: {error.strerror}. Choose another --out.") from error
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    written = {**files, MANIFEST: text}
+    if private_key is not None:
+        written[SIGNATURE] = sign_manifest(text, private_key)
+    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".new", dir=out.parent))
     try:
         beside.chmod(0o755)
-        for name, data in {**files, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}.items():
+        for name, data in written.items():
             _write(beside / name, data)
         bundle = open_bundle(beside)
         bundle.verify()
@@ -65,7 +129,8 @@ def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any]) -
         open_engine(bundle, precision="int8").close()
         if out.exists():
             for path in out.iterdir():
-                if not (beside / path.name).exists() and path.is_file() and not path.is_symlink():
+                kept = path.name not in {*ROLES, SIGNATURE} and path.is_file() and not path.is_symlink()
+                if kept and not (beside / path.name).exists():
                     shutil.copy2(path, beside / path.name)
         _swap(beside, out)
     except OSError as error:

@@ -12,6 +12,7 @@ from runtime.engines.onnx import OnnxCpuEngine
 from runtime.errors import EngineUnavailable
 from runtime.face import HaarLocator
 from runtime.golden import check_golden, read_golden
+from runtime.onnxfile import check_model
 from runtime.pipeline import LivenessPipeline
 
 DEFAULT_NAME = "adsn-rgb-ir"
@@ -40,7 +41,9 @@ def open_engine(bundle: Bundle, *, precision: Precision = "int8", profile: Threa
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
     """
     role = MODEL_ROLES[precision]
-    engine = OnnxCpuEngine(bundle.read(role), precision, profile=profile)
+    model = bundle.read(role)
+    check_model(model, str(bundle.folder / bundle.entry(role).path))
+    engine = OnnxCpuEngine(model, precision, profile=profile)
     expected = [(entry.name, entry.dtype, entry.shape) for entry in bundle.manifest.inputs]
     if [(spec.name, spec.dtype, spec.shape) for spec in engine.inputs] != expected:
         raise EngineUnavailable(f"{bundle.folder}: the model's inputs are not those of its manifest; export it again.")
@@ -48,13 +51,19 @@ def open_engine(bundle: Bundle, *, precision: Precision = "int8", profile: Threa
     return engine
 
 
-def open_pipeline(folder: Path, *, precision: Precision = "int8", profile: ThreadProfile = "latency") -> Loaded:
+def open_pipeline(
+    folder: Path,
+    *,
+    precision: Precision = "int8",
+    profile: ThreadProfile = "latency",
+    public_key: Path | None = None,
+) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, public_key)
     manifest = bundle.manifest
     if manifest.modalities != ("rgb", "ir"):
         raise EngineUnavailable(

@@ -8,6 +8,7 @@ and models reach their engine as bytes, so no external-data path is ever followe
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -18,15 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from runtime.decision import OperatingPoint
 from runtime.errors import BundleMissing, DigestMismatch, ManifestInvalid, UnsafePath
+from runtime.migrate import SCHEMA_VERSION, migrate
 from runtime.preprocess import CropRule
+from runtime.signature import MAX_SIGNATURE_BYTES, SIGNATURE, require_signature
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20
 """Far above any model of this network; a larger file is a mistake or an attempt to fill the memory."""
 
-Role = Literal["checkpoint", "model-fp32", "model-int8-cpu", "ranges", "golden"]
+Artifact = Literal["int8-cpu", "int8-trt", "int8-trt11"]
+Role = Literal["checkpoint", "model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11", "ranges", "golden"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -37,13 +40,17 @@ class Part(BaseModel):
 
 
 class FileEntry(Part):
-    """One file. ``shipped`` is False for large files that are made on the spot and may be absent."""
+    """One file. ``shipped`` is False for large files that are made on the spot and may be absent.
+
+    ``float_inputs``: a model whose uint8 inputs are float32 of the same values, 0 to 255, because its engine's parser
+    takes no uint8."""
 
     role: Role
     path: str
     size: int = Field(ge=0, le=MAX_FILE_BYTES)
     sha256: Sha256
     shipped: bool = True
+    float_inputs: bool = False
 
 
 class TensorEntry(Part):
@@ -96,12 +103,19 @@ class Calibration(Part):
     samples: int
     data: str
     data_sha256: str
+    species: dict[str, int] = {}
+    seed: int | None = None
     kept_in_float: list[str] = []
 
 
 class Parity(Part):
-    """What INT8 changed against FP32 on held-out pairs, as served."""
+    """What an 8-bit artifact changed against FP32 on held-out pairs.
 
+    ``execution``: ``served``, with the kernels that serve; ``literal``, with every Q/DQ computed as written, which is
+    what another engine's kernels are to reproduce."""
+
+    artifact: Artifact
+    execution: Literal["served", "literal"]
     data: str
     data_sha256: Sha256
     pairs: int
@@ -116,7 +130,7 @@ class Parity(Part):
 class Manifest(Part):
     """Everything a deployment must know of a model."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: str
     licence: str
@@ -201,11 +215,13 @@ class Bundle:
                 self.read(entry.role)
 
 
-def open_bundle(folder: Path) -> Bundle:
-    """Read a bundle's manifest. Files are verified as they are read.
+def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
+    """Read a bundle's manifest. Files are verified as they are read. With ``public_key`` (Ed25519, PEM), its signature
+    must be there and right.
 
     Raises:
         BundleMissing: no such folder, or no manifest in it.
+        SignatureMissing, SignatureInvalid: as `runtime.signature.require_signature`.
         ManifestInvalid: not JSON, of an unknown schema, or contradicting itself; says which entry.
     """
     if not folder.is_dir():
@@ -213,6 +229,10 @@ def open_bundle(folder: Path) -> Bundle:
             f"{folder}: no such model folder. Make one with adsn-export, or name another (ADSN_BUNDLE)."
         )
     data = _read_inside(folder, MANIFEST, MAX_MANIFEST_BYTES, shipped=True)
+    if public_key is not None:
+        signed = (folder / SIGNATURE).exists() or (folder / SIGNATURE).is_symlink()
+        signature = _read_inside(folder, SIGNATURE, MAX_SIGNATURE_BYTES, shipped=True) if signed else None
+        require_signature(data, signature, public_key, str(folder))
     return Bundle(folder, parse_manifest(data, str(folder / MANIFEST)))
 
 
@@ -223,13 +243,15 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         ManifestInvalid: as for `open_bundle`.
     """
     try:
-        manifest = Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(json.dumps(migrate(json.loads(data))))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestInvalid(f"{where}: not JSON: {error}. Make the bundle again with adsn-export.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         raise ManifestInvalid(
-            f"{where}: {key}: {first['msg']} ({error.error_count()} wrong in all). This version reads schema "
-            f"{SCHEMA_VERSION}; make the bundle again with adsn-export."
+            f"{where}: {key}: {first['msg']} ({error.error_count()} wrong in all). This version reads schemas up "
+            f"to {SCHEMA_VERSION}; make the bundle again with adsn-export."
         ) from error
     for entry in manifest.files:
         _require_plain(entry.path, where)

@@ -15,7 +15,15 @@
     │   ├── BundleMissing
     │   ├── ManifestInvalid
     │   ├── DigestMismatch
-    │   └── UnsafePath
+    │   ├── UnsafePath
+    │   ├── SignatureMissing      a key is configured, the bundle is not signed
+    │   ├── SignatureInvalid
+    │   └── UnsafeModel           a model file that no runtime may see
+    │       ├── NotAModel
+    │       ├── ExternalData
+    │       ├── UnknownOpset
+    │       ├── UnknownOperator
+    │       └── WeightsNotFinite
     ├── EngineError           the network could not be run
     │   ├── EngineUnavailable     a package, device or artifact is missing
     │   ├── GoldenMismatch        this machine does not reproduce the expected scores
@@ -121,6 +129,54 @@ class UnsafePath(BundleError):
     """A path in the manifest leaves the folder, or leads through a link."""
 
     code = "unsafe_path"
+
+
+class SignatureMissing(BundleError):
+    """A public key is configured and the bundle carries no signature."""
+
+    code = "signature_missing"
+
+
+class SignatureInvalid(BundleError):
+    """The signature is damaged, another key's, or another bundle's."""
+
+    code = "signature_invalid"
+
+
+class UnsafeModel(BundleError):
+    """A model file holds what no model of this project has; no runtime gets to see it."""
+
+    code = "model_unsafe"
+
+
+class NotAModel(UnsafeModel):
+    """Not an ONNX model, cut off, too large, or of parts that this project never writes."""
+
+    code = "not_a_model"
+
+
+class ExternalData(UnsafeModel):
+    """Weights that lie outside the model file."""
+
+    code = "external_data"
+
+
+class UnknownOpset(UnsafeModel):
+    """An operator set that this version does not serve."""
+
+    code = "unknown_opset"
+
+
+class UnknownOperator(UnsafeModel):
+    """An operator that no model of this project has."""
+
+    code = "unknown_operator"
+
+
+class WeightsNotFinite(UnsafeModel):
+    """A weight is NaN or infinite."""
+
+    code = "weights_not_finite"
 
 
 class EngineError(AdsnError):

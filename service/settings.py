@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
+    bundle_key: Path | None = Field(
+        default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
+    )
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores and threshold from answers.")

@@ -69,7 +69,7 @@ def manifest() -> Manifest:
         bpcer=rate,
     )
     return Manifest(
-        schema_version=1,
+        schema_version=2,
         name="fake",
         version="0",
         licence="Apache-2.0",

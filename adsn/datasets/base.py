@@ -209,6 +209,10 @@ class ListedPairs:
         """int64 [len]: 1 bona fide, 0 attack, without opening anything."""
         return np.array([int(entry.species == BONA_FIDE) for entry in self._entries], np.int64)
 
+    def species(self) -> list[str]:
+        """The species of every entry."""
+        return [entry.species for entry in self._entries]
+
     def __getitem__(self, index: int) -> Sample:
         entry = self._entries[index]
         return Sample(

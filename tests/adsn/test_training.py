@@ -22,7 +22,7 @@ from adsn.plan import DEFAULT_PLAN, read_plan
 from adsn.recipe import Recipe, read_recipe
 from adsn.sections import DataSection
 from adsn.train import Trainer, TrainingError
-from export.build import summary_of
+from export.manifest import summary_of
 from runtime.errors import ConfigError
 from runtime.preprocess import CropRule
 from tests.adsn.datasets.trees import picture

@@ -7,15 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from calib.ranges import measure_ranges
 from calib.threshold import SampleTooSmall, operating_point, presentations_needed
 from runtime.assemble import default_bundle
 from runtime.bundle import open_bundle
@@ -75,30 +71,6 @@ def test_silence_sets_no_threshold() -> None:
     kinds = [*species, *["bona_fide"] * 50]
     point = operating_point(silent, kinds, measured_on="dev", max_bpcer=0.05)
     assert point == operating_point(values, species, measured_on="dev", max_bpcer=0.05)
-
-
-def test_ranges_follow_every_batch() -> None:
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
-    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Relu", ["n"], ["y"])]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-    )
-    batches: list[dict[str, NDArray[Any]]] = [
-        {"x": np.array([[1, -3]], np.float32)},
-        {"x": np.array([[7, 0], [2, 2]], np.float32)},
-    ]
-    found = measure_ranges(model.SerializeToString(), ["n", "y"], batches, "test")
-    assert found.tensors == {"n": (-7.0, 3.0), "y": (0.0, 3.0)}
-    assert found.samples == 3
-    again = measure_ranges(model.SerializeToString(), ["n", "y"], batches, "test")
-    assert again.to_json() == found.to_json()
-    assert json.loads(found.to_json())["tensors"]["n"] == [-7.0, 3.0]
-    with pytest.raises(ValueError, match="no calibration samples"):
-        measure_ranges(model.SerializeToString(), ["n"], [], "test")
-    with pytest.raises(ValueError, match="not finite"):
-        measure_ranges(model.SerializeToString(), ["n"], [{"x": np.array([[np.nan, 0]], np.float32)}], "test")
-    assert onnx.load_from_string(model.SerializeToString()).graph.output[0].name == "y"
 
 
 def run_calib(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,64 +19,18 @@ import torch
 
 from adsn.checkpoint import save_checkpoint
 from adsn.network import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
-from adsn.plan import DataPlan, read_plan
-from adsn.recipe import read_recipe
-from adsn.train import Trainer
-from adsn.train_cli import open_set
+from adsn.plan import DataPlan
 from calib.ranges import Ranges
-from export.build import Built, ParityLimits, Step, build, require_parity
+from export.build import Built
 from export.errors import ExportError, ParityError
 from export.graph import FORBIDDEN_OPERATORS, OUTPUTS, check_against_torch, session, to_onnx
+from export.parity import ParityLimits, require_parity
 from export.quantize import quantize_for_cpu, tensors_to_measure
-from export.write import write_bundle
+from export.write import only_writer, write_bundle
 from runtime.assemble import open_engine
 from runtime.bundle import open_bundle
 from runtime.errors import AdsnError, GoldenMismatch
 from tests.adsn.test_network import crops
-from tests.adsn.test_training import RECIPE
-
-PLAN = """
-[calibration]
-family = "A"
-subjects = [0, 8]
-bona_fide = 8
-per_attack = 4
-seed = 5
-[dev]
-family = "A"
-subjects = [8, 40]
-bona_fide = 300
-per_attack = 4
-seed = 6
-[test.held-out]
-family = "B"
-subjects = [50, 60]
-bona_fide = 12
-per_attack = 4
-seed = 7
-"""
-
-
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny trained checkpoint, a plan, and a cache."""
-    folder = tmp_path_factory.mktemp("workshop")
-    (folder / "recipe.toml").write_text(RECIPE)
-    (folder / "plan.toml").write_text(PLAN)
-    recipe = read_recipe(folder / "recipe.toml")
-    from rich.progress import Progress
-
-    with Progress(disable=True) as progress:
-        train = open_set(recipe.spec("train"), folder / "cache", progress, 1)
-        dev = open_set(recipe.spec("dev"), folder / "cache", progress, 1)
-    Trainer(recipe, train, dev, folder).run()
-    return folder
-
-
-@pytest.fixture(scope="session")
-def built(workshop: Path) -> Built:
-    plan = read_plan(workshop / "plan.toml")
-    return build(workshop / "checkpoint.safetensors", plan, workshop / "cache", workers=1, step=Step(), version="0.0.1")
 
 
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)
@@ -154,6 +109,11 @@ def test_int8_as_served_is_int8_as_written(built: Built) -> None:
         assert np.abs(a - b).max() < 0.02
 
 
+def ranges_of(built: Built) -> Ranges:
+    stored = json.loads(built.files["ranges.json"])["tensors"]
+    return Ranges("minmax", 1, "x", "0", {name: tuple(entry["range"]) for name, entry in stored.items()})
+
+
 def test_ranges_of_another_graph_are_refused(built: Built) -> None:
     model = built.files["model.onnx"]
     assert len(tensors_to_measure(model)) > 60
@@ -163,8 +123,7 @@ def test_ranges_of_another_graph_are_refused(built: Built) -> None:
 
 def test_a_layer_can_stay_float(built: Built) -> None:
     model = built.files["model.onnx"]
-    stored = json.loads(built.files["ranges.json"])
-    ranges = Ranges("minmax", 1, "x", "0", {k: (a, b) for k, (a, b) in stored["tensors"].items()})
+    ranges = ranges_of(built)
     kept = initialisers(quantize_for_cpu(model, ranges, ["/streams.0/stem/Conv"]))
     assert (
         sum(v.dtype == np.int8 and v.ndim == 4 for v in kept.values())
@@ -201,8 +160,8 @@ def test_the_gate(built: Built) -> None:
     assert comparison.violations(ParityLimits(1.0, 1.0)) == []
     comparison.int8.scores[:] = np.where(comparison.fp32.scores < comparison.threshold, 1, 0)
     try:
-        with pytest.raises(ParityError, match="nothing was written"):
-            require_parity(built, ParityLimits())
+        with pytest.raises(ParityError, match=r"nothing was written[\s\S]*--keep-float /layer4/layer4.0/conv1/Conv"):
+            require_parity(built.comparisons, ParityLimits(), ["/layer4/layer4.0/conv1/Conv"])
     finally:
         comparison.int8.scores[:] = comparison.fp32.scores
 
@@ -238,7 +197,8 @@ def test_a_bundle_that_does_not_run_replaces_nothing(built: Built, tmp_path: Pat
         write_bundle(out, {**built.files, "golden.npz": golden.to_bytes()}, built.manifest)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
-    write_bundle(out, built.files, built.manifest)
+    write_bundle(out, {k: v for k, v in built.files.items() if "trt" not in k}, built.manifest)
+    assert not list(out.glob("*trt*")), "an artifact of the old bundle was left beside the new ones"
     assert (out / "NOTES.md").read_text() == "mine"
 
 
@@ -274,6 +234,34 @@ def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Pat
     open_bundle(out).verify()
 
 
+def test_two_exports_do_not_write_one_bundle(built: Built, tmp_path: Path) -> None:
+    out = tmp_path / "b"
+    with only_writer(out), pytest.raises(ExportError, match="another export"):
+        write_bundle(out, built.files, built.manifest)
+    write_bundle(out, built.files, built.manifest)
+
+
+def test_what_a_killed_export_left_is_cleared_away(built: Built, tmp_path: Path) -> None:
+    (tmp_path / ".b-dead.new").mkdir()
+    (tmp_path / ".b-dead.new" / "model.onnx").write_bytes(b"half")
+    write_bundle(tmp_path / "b", built.files, built.manifest)
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_full_disk_leaves_the_old_bundle(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "b"
+    write_bundle(out, built.files, built.manifest)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("export.write._write", full)
+    with pytest.raises(ExportError, match="No space left on device"):
+        write_bundle(out, built.files, built.manifest)
+    open_bundle(out).verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
 def run_export(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from export.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -281,11 +269,25 @@ def run_export(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_command(workshop: Path, tmp_path: Path) -> None:
     arguments = (workshop / "checkpoint.safetensors", "--int8", "--calib", workshop / "plan.toml", "--cache",
-                 workshop / "cache", "--out", tmp_path / "b", "--max-flips", "1", "--max-rate-change", "1")  # fmt: skip
+                 workshop / "cache", "--out", tmp_path / "b", "--max-flips", "1", "--max-rate-change", "1",
+                 "--min-samples", "20", "--target", "trt", "--sensitivity")  # fmt: skip
+    dry = run_export(*arguments, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "nothing was written" in dry.stdout
+    assert list(tmp_path.iterdir()) == []
     found = run_export(*arguments)
     assert found.returncode == 0, found.stderr
     assert "golden vectors reproduced" in " ".join(found.stdout.split())
-    open_bundle(tmp_path / "b").verify()
+    assert "What each layer costs in 8 bits" in found.stdout
+    bundle = open_bundle(tmp_path / "b")
+    bundle.verify()
+    entry = bundle.entry("model-int8-trt")
+    assert (entry.float_inputs, entry.shipped) == (True, False)
+    assert {(p.artifact, p.execution) for p in bundle.manifest.parity} == {
+        ("int8-cpu", "served"),
+        ("int8-cpu", "literal"),
+        ("int8-trt", "literal"),
+    }
 
 
 def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
@@ -298,9 +300,11 @@ def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
         ((tmp_path / "none.safetensors", "--int8", "--calib", workshop / "plan.toml"), 1, "no such checkpoint"),
         ((other, "--int8", "--calib", workshop / "plan.toml"), 1, "not a readable"),
         ((checkpoint, "--int8", "--calib", tmp_path / "none.toml"), 78, "no such file"),
+        ((checkpoint, "--int8", "--calib", workshop / "plan.toml", "--cache", workshop / "cache"), 1, "44 calibration"),
+        ((checkpoint, "--int8", "--engine"), 1, "TensorRT"),
         ((), 2, "checkpoint"),
     ):
-        found = run_export(*arguments)
+        found = run_export(*arguments, "--out", tmp_path / "b") if arguments else run_export()
         assert (found.returncode, message in found.stderr) == (code, True), found.stderr
 
 

@@ -123,7 +123,7 @@ def test_a_pipe_in_a_file_s_place_does_not_stop_the_process(folder: Path) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schema_version": 2},
+        {"schema_version": 3},
         {"schema_version": "1"},
         {"surprise": 1},
         {"operating_points": []},

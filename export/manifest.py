@@ -1,0 +1,130 @@
+"""What a bundle says of itself: the manifest without its file list, and the golden vectors."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from adsn.data import PairDataset
+from adsn.network import ADSN, INPUT_CHANNELS
+from adsn.plan import DataPlan
+from adsn.sections import DataSection, ListedSection
+from calib.ranges import Ranges
+from export.parity import Comparison
+from runtime.bundle import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
+from runtime.golden import Golden
+from runtime.preprocess import CropRule
+
+GOLDEN_PAIRS = 12
+SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
+ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
+
+
+def source_of(section: DataSection | ListedSection) -> str:
+    """Where a set comes from, in a word for the manifest."""
+    return section.dataset if isinstance(section, ListedSection) else "synthetic"
+
+
+def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
+    """The first sentence of a bundle: which faces it has seen, and on which it was measured."""
+    data = training["recipe"]["data"]
+    train = sorted({str(data[part].get("dataset") or "synthetic faces") for part in ("train", "dev")})
+    if train == ["synthetic faces"]:
+        return SYNTHETIC
+    test = sorted({source_of(section) for section in plan.test.values()})
+    return ON_DISK.format(train=" and ".join(train), test=" and ".join(test))
+
+
+def golden_vectors(
+    pairs: PairDataset,
+    modalities: tuple[str, str],
+    scorers: Mapping[str, Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]],
+) -> Golden:
+    """A few pairs of every kind, and noise, which drives activations where faces do not.
+
+    ``scorers``: what is recorded, e.g. ``int8`` or ``int8-trt`` → crops to float32 [N, 3].
+    """
+    chosen: list[dict[str, NDArray[Any]]] = []
+    kinds = pairs.species()
+    for species in dict.fromkeys(kinds):
+        crops = pairs[kinds.index(species)].crops
+        chosen.append({m: np.asarray(crops[m]) for m in modalities})
+    rng = np.random.default_rng(0)
+    while len(chosen) < GOLDEN_PAIRS:
+        like = chosen[0]
+        chosen.append({
+            m: rng.integers(0, 256, a.shape, dtype=np.uint8) if a.dtype == np.uint8 else rng.uniform(300, 900, a.shape)
+            .astype(np.float32)
+            for m, a in like.items()
+        })  # fmt: skip
+    inputs = {m: np.stack([pair[m] for pair in chosen]) for m in modalities}
+    # One by one: how a batch is split among threads must not be part of what is expected.
+    scores = {
+        name: np.concatenate([scorer({m: a[i : i + 1] for m, a in inputs.items()}) for i in range(len(chosen))])
+        for name, scorer in scorers.items()
+    }
+    return Golden(inputs, scores)
+
+
+def manifest_of(
+    network: ADSN,
+    training: dict[str, Any],
+    version: str,
+    point: OperatingPointEntry,
+    ranges: Ranges,
+    seed: int,
+    comparisons: Sequence[Comparison],
+    keep_float: Sequence[str],
+    plan: DataPlan,
+) -> dict[str, Any]:
+    """The manifest without its file list, which is made from the bytes when they are written."""
+    config = network.config
+    size, maps, grid = config.size, config.maps, 2 * network.grid
+    inputs = [
+        TensorEntry(name=m, dtype="float32" if m == "depth" else "uint8", shape=(size, size, INPUT_CHANNELS[m]))
+        for m in config.modalities
+    ]
+    outputs = [
+        TensorEntry(name="score", dtype="float32", shape=()),
+        TensorEntry(name="stream_scores", dtype="float32", shape=(2,)),
+        TensorEntry(name="attention", dtype="float32", shape=(2, maps, grid, grid)),
+    ]
+    rule = CropRule(size=size)
+    manifest = Manifest(
+        schema_version=2,
+        name=f"adsn-{'-'.join(config.modalities)}",
+        version=version,
+        licence="Apache-2.0",
+        summary=summary_of(training, plan),
+        modalities=config.modalities,
+        inputs=inputs,
+        outputs=outputs,
+        crop=CropEntry(size=rule.size, margin=rule.margin),
+        files=[],
+        operating_points=[point],
+        calibration=Calibration(
+            method=ranges.method,
+            samples=ranges.samples,
+            data=ranges.data,
+            data_sha256=ranges.data_sha256,
+            species=dict(ranges.species),
+            seed=seed,
+            kept_in_float=list(keep_float),
+        ),
+        parity=[comparison.parity() for comparison in comparisons],
+        training=training,
+        tools={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+        },
+    )
+    return manifest.model_dump(mode="json")

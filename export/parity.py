@@ -1,0 +1,114 @@
+"""The gate: an 8-bit artifact beside FP32 on held-out pairs, at the threshold that will be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.evaluate import Scored
+from adsn.metrics import Report
+from calib.threshold import rate_entry
+from export.errors import ParityError
+from runtime.bundle import Artifact, Parity
+
+Execution = Literal["served", "literal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityLimits:
+    """How much INT8 may differ from FP32 on any test set: decision flips, and APCER/BPCER as fractions."""
+
+    flips: float = 0.002
+    rate: float = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One test set scored by FP32 and by an 8-bit artifact at the same threshold. ``execution``: see `Parity`."""
+
+    fp32: Scored
+    int8: Scored
+    threshold: float
+    artifact: Artifact = "int8-cpu"
+    execution: Execution = "served"
+
+    @property
+    def title(self) -> str:
+        """What was compared, in a few words."""
+        return f"{self.fp32.name}, {self.artifact} {'as served' if self.execution == 'served' else 'literally'}"
+
+    @property
+    def differences(self) -> NDArray[np.float32]:
+        difference: NDArray[np.float32] = np.abs(self.fp32.scores[:, 0] - self.int8.scores[:, 0])
+        return difference
+
+    @property
+    def flips(self) -> int:
+        """Pairs on different sides of the threshold."""
+        t = self.threshold
+        return int(((self.fp32.scores[:, 0] >= t) != (self.int8.scores[:, 0] >= t)).sum())
+
+    def parity(self) -> Parity:
+        a, b = self.fp32.report(self.threshold), self.int8.report(self.threshold)
+        return Parity(
+            artifact=self.artifact,
+            execution=self.execution,
+            data=self.fp32.name,
+            data_sha256=self.fp32.digest,
+            pairs=len(self.fp32.scores),
+            max_score_difference=round(float(self.differences.max()), 6),
+            mean_score_difference=round(float(self.differences.mean()), 6),
+            decision_flips=self.flips,
+            fp32=_entries(a),
+            int8=_entries(b),
+            int8_parts={name: _entries(part.report(self.threshold)) for name, part in self.int8.parts().items()},
+        )
+
+    def violations(self, limits: ParityLimits) -> list[str]:
+        """What exceeds the limits, in words."""
+        a, b = self.fp32.report(self.threshold), self.int8.report(self.threshold)
+        pairs = len(self.fp32.scores)
+        found = []
+        if self.flips > limits.flips * pairs:
+            found.append(f"{self.flips} of {pairs} decisions flip ({self.flips / pairs:.2%} > {limits.flips:.2%})")
+        for name, x, y in (("worst-species APCER", a.worst[1], b.worst[1]), ("BPCER", a.bpcer, b.bpcer)):
+            # A difference below one presentation is no difference.
+            if abs(x.value - y.value) > max(limits.rate, 1 / max(x.trials, 1)) + 1e-9:
+                found.append(f"{name} moves from {x.value:.2%} to {y.value:.2%}")
+        return [f"{self.title}: {text}" for text in found]
+
+
+def _entries(report: Report) -> dict[str, Any]:
+    entries = {f"apcer.{kind}": rate_entry(rate) for kind, rate in report.apcer.items()}
+    return {**entries, "bpcer": rate_entry(report.bpcer)}
+
+
+def violations(comparisons: Sequence[Comparison], limits: ParityLimits) -> list[str]:
+    """All of what exceeds the limits, in words."""
+    return [text for comparison in comparisons for text in comparison.violations(limits)]
+
+
+def require_parity(comparisons: Sequence[Comparison], limits: ParityLimits, advice: Sequence[str] = ()) -> None:
+    """Raise unless every comparison is within ``limits``. ``advice``: layers that cost most, to name in the message.
+
+    Raises:
+        ParityError: says which figures moved, and what to do.
+    """
+    found = violations(comparisons, limits)
+    if not found:
+        return
+    keep = (
+        "\nThe layers that cost most; leave them in float with:\n  " + " ".join(f"--keep-float {n}" for n in advice)
+        if advice
+        else "\nSee what each layer costs with --sensitivity, or let --auto-keep choose layers to leave in float."
+    )
+    raise ParityError(
+        "the INT8 model differs too much from FP32; nothing was written:\n  "
+        + "\n  ".join(found)
+        + keep
+        + "\nOr use more calibration pairs, or accept it knowingly with --max-flips and --max-rate-change."
+    )

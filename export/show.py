@@ -1,0 +1,70 @@
+"""What an export measured, as tables a person reads in ten seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from adsn.metrics import Rate
+from export.build import Built
+from export.parity import Comparison, ParityLimits
+from export.sensitivity import LayerCost
+
+SHOWN = 12
+
+
+def brief(rate: Rate) -> str:
+    """A rate with its count, short enough for a table in a narrow terminal."""
+    return f"{rate.value:.2%} ({rate.errors}/{rate.trials})"
+
+
+def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]) -> None:
+    """The dearest layers first."""
+    if not costs:
+        return
+    table = Table("layer", "RMS change of the logit", "", title="What each layer costs in 8 bits", title_justify="left")
+    for cost in costs[:SHOWN]:
+        table.add_row(cost.layer, f"{cost.rms:.4f}", "left in float" if cost.layer.startswith(tuple(kept)) else "")
+    if len(costs) > SHOWN:
+        table.add_row(f"… and {len(costs) - SHOWN} cheaper ones", f"≤ {costs[SHOWN].rms:.4f}", "")
+    console.print(table)
+
+
+def show_parity(console: Console, built: Built, limits: ParityLimits) -> None:
+    """Threshold, then one line a comparison, then the species of what will serve."""
+    point = built.point
+    console.print(
+        f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
+        f"torch and ONNX differ by {built.torch_difference:.1e}"
+    )
+    table = Table("against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "gate", title_justify="left")
+    for comparison in built.comparisons:
+        table.add_row(*_row(comparison, limits))
+    console.print(table)
+    for comparison in built.comparisons:
+        if comparison.execution == "served":
+            console.print(_species(comparison))
+
+
+def _row(comparison: Comparison, limits: ParityLimits) -> list[str]:
+    a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
+    return [
+        comparison.title,
+        f"{comparison.flips}/{len(comparison.fp32.scores)}",
+        f"{comparison.differences.max():.4f}",
+        f"{comparison.differences.mean():.5f}",
+        f"{a.worst[1].value:.2%} → {b.worst[1].value:.2%}",
+        f"{a.bpcer.value:.2%} → {b.bpcer.value:.2%}",
+        "over" if comparison.violations(limits) else "within",
+    ]
+
+
+def _species(comparison: Comparison) -> Table:
+    a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
+    table = Table("", "FP32", "INT8", title=comparison.title, title_justify="left")
+    for kind in a.apcer:
+        table.add_row(f"APCER {kind}", brief(a.apcer[kind]), brief(b.apcer[kind]))
+    table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))
+    return table

@@ -1,0 +1,245 @@
+"""Float graph + ranges → the two artifacts for TensorRT: ``int8-trt`` (8.6 to 10) and ``int8-trt11`` (11 and later).
+
+One placement for both, the one under which TensorRT fuses convolution, addition and ReLU into one 8-bit kernel:
+
+- Q/DQ on the inputs of weighted operators only, never on their outputs; weights by output channel, activations as one.
+- Of a residual addition only the skip input is quantised; the convolution's own branch stays in the accumulator.
+- Symmetric, zero point 0, int8. No quantised bias.
+- Stems, heads, gates, attention and its product stay in float. So does whatever is kept by name.
+
+A tensor with several consumers has one Q/DQ pair. Sources: NVIDIA TensorRT Developer Guide, "Working with Quantized
+Types", and what its parser and fusions were seen to accept (onnx-tensorrt 8.6-GA, ModelOpt 0.47's placement).
+
+The graph inputs become float32 with the same values, 0 to 255: TensorRT 8's parser takes no uint8 tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper, version_converter
+
+from calib.ranges import Ranges
+from export.errors import ExportError
+from export.quantize import BACKBONE, backbone_nodes, kept_nodes
+
+LEVELS = 127
+STRONG_OPSET = 19
+"""The first in which Q/DQ scales may be float16."""
+
+
+def float_inputs(model: onnx.ModelProto) -> None:
+    """Turn uint8 graph inputs into float32 ones and drop the casts behind them."""
+    graph = model.graph
+    for value in graph.input:
+        if value.type.tensor_type.elem_type == TensorProto.UINT8:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    inputs = {value.name for value in graph.input}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in inputs]
+    for cast in casts:
+        _redirect(graph, cast.output[0], cast.input[0], graph.node)
+        graph.node.remove(cast)
+
+
+def _redirect(graph: onnx.GraphProto, old: str, new: str, consumers: Iterable[onnx.NodeProto]) -> None:
+    for node in consumers:
+        for i, name in enumerate(node.input):
+            if name == old:
+                node.input[i] = new
+
+
+def skip_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> int:
+    """Which input of a residual Add is the skip: the one that is no convolution, or the 1×1 one.
+
+    Raises:
+        ExportError: neither input is the output of a 3×3 convolution.
+    """
+    kernels = []
+    for name in node.input:
+        producer = producers.get(name)
+        is_conv = producer is not None and producer.op_type == "Conv"
+        kernels.append(_kernel(producer) if is_conv and producer is not None else 0)
+    if sorted(kernels)[1] < 3 or kernels[0] == kernels[1]:
+        raise ExportError(f"{node.name}: not a residual addition as this network has them; it cannot be quantised.")
+    return int(np.argmin(kernels))
+
+
+def _kernel(node: onnx.NodeProto) -> int:
+    return next(int(a.ints[0]) for a in node.attribute if a.name == "kernel_shape")
+
+
+def channel_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [outputs]: symmetric scale of each output channel of weights [outputs, …]; a channel of zeros gets 1,
+    because TensorRT refuses a scale of 0 and zeros are zeros at any scale."""
+    top = np.abs(weights.reshape(len(weights), -1)).max(1)
+    return np.where(top > 0, top / LEVELS, 1.0).astype(np.float32)
+
+
+class _Placer:
+    """Adds Q/DQ nodes to one graph, each tensor's pair once."""
+
+    def __init__(self, graph: onnx.GraphProto, ranges: Ranges) -> None:
+        self.graph, self.ranges = graph, ranges
+        self.weights = {t.name: t for t in graph.initializer}
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self.made: dict[str, str] = {}
+
+    def activation(self, name: str) -> str:
+        """The dequantised counterpart of an activation."""
+        if name not in self.made:
+            low, high = self.ranges.tensors[name]
+            scale = max(abs(low), abs(high)) / LEVELS
+            # A tensor that was zero on every sample: any positive scale represents it.
+            self._pair(name, np.array(scale if scale > 0 else 1.0, np.float32), None)
+        return self.made[name]
+
+    def weight(self, name: str) -> str:
+        """The dequantised counterpart of a convolution's weights."""
+        if name not in self.made:
+            self._pair(name, channel_scales(numpy_helper.to_array(self.weights[name])), 0)
+        return self.made[name]
+
+    def _pair(self, name: str, scale: NDArray[np.float32], axis: int | None) -> None:
+        parameters = [f"{name}/scale", f"{name}/zero"]
+        self.graph.initializer.extend(
+            [
+                numpy_helper.from_array(scale, parameters[0]),
+                numpy_helper.from_array(np.zeros(scale.shape, np.int8), parameters[1]),
+            ]
+        )
+        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
+        q = helper.make_node(
+            "QuantizeLinear", [name, *parameters], [f"{name}/q"], f"{name}/QuantizeLinear", **attributes
+        )
+        dq = helper.make_node(
+            "DequantizeLinear", [f"{name}/q", *parameters], [f"{name}/dq"], f"{name}/DequantizeLinear", **attributes
+        )
+        self.graph.node.extend([q, dq])
+        self.made[name] = dq.output[0]
+
+
+def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
+    """The int8-trt artifact of a float graph: opset 17, float32 with Q/DQ, for TensorRT 8.6 to 10.
+
+    Raises:
+        ExportError: a range is missing, an entry of ``keep_float`` fits no node, or the graph is not this network's.
+    """
+    proto = onnx.load_from_string(model)
+    float_inputs(proto)
+    kept = kept_nodes(proto, keep_float)
+    placer = _Placer(proto.graph, ranges)
+    try:
+        for node in backbone_nodes(proto):
+            if node.name in kept or "/stem/" in node.name:
+                continue
+            if node.op_type == "Conv":
+                node.input[0], node.input[1] = placer.activation(node.input[0]), placer.weight(node.input[1])
+            elif node.op_type == "Add":
+                skip = skip_input(node, placer.producers)
+                node.input[skip] = placer.activation(node.input[skip])
+    except KeyError as error:
+        raise ExportError(f"the ranges lack the tensor {error}; they belong to another graph.") from error
+    return _finished(proto)
+
+
+def strongly_typed(model: bytes) -> bytes:
+    """The int8-trt11 artifact of an int8-trt one: opset 19; backbones in float16 where they are not int8, weights
+    stored as int8; inputs, attention, gates and heads in float32, where a step of float16 would show in a score.
+
+    TensorRT 11 knows strongly typed networks only: what the graph says is what runs.
+    """
+    proto = version_converter.convert_version(onnx.load_from_string(model), STRONG_OPSET)
+    _store_weights_as_int8(proto.graph)
+    _halve(proto.graph, [node for node in proto.graph.node if _in_backbone(node)])
+    return _finished(proto)
+
+
+def _in_backbone(node: onnx.NodeProto) -> bool:
+    """Backbone operators and the Q/DQ of their inputs (named after tensors, so weights' names are told by Q/DQ)."""
+    return bool(BACKBONE.match(node.name)) or node.op_type in ("QuantizeLinear", "DequantizeLinear")
+
+
+def _store_weights_as_int8(graph: onnx.GraphProto) -> None:
+    """Replace weights → Q → DQ by int8 weights → DQ, which TensorRT 10 and later read; a quarter of the bytes."""
+    weights = {t.name: t for t in graph.initializer}
+    for q in [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] in weights]:
+        value, scale = (numpy_helper.to_array(weights[name]) for name in q.input[:2])
+        shape = (-1,) + (1,) * (value.ndim - 1)
+        stored = np.clip(np.rint(value / scale.reshape(shape)), -LEVELS - 1, LEVELS).astype(np.int8)
+        graph.initializer.remove(weights[q.input[0]])
+        graph.initializer.append(numpy_helper.from_array(stored, q.output[0]))
+        graph.node.remove(q)
+
+
+def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
+    """Let the nodes ``inside`` compute in float16, with casts where values come in and go out."""
+    names = {node.name for node in inside}
+    weights = {t.name: t for t in graph.initializer}
+    produced = {name for node in inside for name in node.output}
+    halved: set[str] = set()
+    entering: dict[str, str] = {}
+    for node in inside:
+        for i, name in enumerate(node.input):
+            if name in weights:
+                if weights[name].data_type == TensorProto.FLOAT and name not in halved:
+                    halved.add(name)
+                    weights[name].CopyFrom(
+                        numpy_helper.from_array(numpy_helper.to_array(weights[name]).astype(np.float16), name)
+                    )
+            elif name not in produced:
+                entering.setdefault(name, f"{name}/half")
+                node.input[i] = entering[name]
+    shared = [name for name in halved for n in graph.node if n.name not in names and name in n.input]
+    if shared:
+        raise ExportError(f"{shared[0]}: used inside and outside the backbones; it cannot be made float16.")
+    for name, half in entering.items():
+        graph.node.append(helper.make_node("Cast", [name], [half], f"{name}/ToHalf", to=TensorProto.FLOAT16))
+    outside = [node for node in graph.node if node.name not in names]
+    for name in produced & {i for node in outside for i in node.input}:
+        graph.node.append(
+            helper.make_node("Cast", [name], [f"{name}/single"], f"{name}/ToSingle", to=TensorProto.FLOAT)
+        )
+        _redirect(graph, name, f"{name}/single", outside)
+    del graph.value_info[:]
+
+
+def sorted_nodes(nodes: Collection[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
+    """``nodes`` in an order in which each comes after those it needs; ``known``: tensors there from the start.
+
+    Raises:
+        ExportError: there is none.
+    """
+    rest, ordered, there = list(nodes), [], set(known)
+    while rest:
+        ready = [node for node in rest if all(not name or name in there for name in node.input)]
+        if not ready:
+            raise ExportError(f"{rest[0].name}: needs a tensor that no node gives.")
+        ordered += ready
+        there |= {name for node in ready for name in node.output}
+        rest = [node for node in rest if not any(node is r for r in ready)]
+    return ordered
+
+
+def _finished(proto: onnx.ModelProto) -> bytes:
+    graph = proto.graph
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [t for t in graph.initializer if t.name not in used]:
+        graph.initializer.remove(tensor)
+    known = {t.name for t in graph.initializer} | {value.name for value in graph.input}
+    nodes = sorted_nodes(graph.node, known)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    proto.producer_name, proto.producer_version = "adsn", ""
+    onnx.checker.check_model(proto, full_check=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def as_float_inputs(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What these artifacts take in place of ``batch``: the same values as float32."""
+    return {name: array.astype(np.float32) for name, array in batch.items()}
