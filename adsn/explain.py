@@ -36,12 +36,16 @@ def network_attention(network: ADSN) -> Attend:
 
 
 def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Attention [M, h, w] of one stream → one map [h, w] whose sum is 1; even where the network looked nowhere."""
-    total = np.asarray(maps, np.float64).sum(0)
-    whole = float(total.sum())
-    if whole <= 0:
-        return np.full(total.shape, 1 / total.size, np.float32)
-    return np.asarray(total / whole, np.float32)
+    """Attention [M, h, w] of one stream → one map [h, w] whose sum is 1; even where the network looked nowhere.
+
+    Every map counts alike, however bright, because that is how the network uses them: each is brought to the sum 1
+    before features are pooled with it.
+    """
+    each = np.asarray(maps, np.float64)
+    sums = each.sum((1, 2), keepdims=True)
+    even = 1 / (each.shape[1] * each.shape[2])
+    shares = np.where(sums > 0, each / np.where(sums > 0, sums, 1), even)
+    return np.asarray(shares.mean(0), np.float32)
 
 
 def weight_on(maps: NDArray[np.float32], region: NDArray[Any]) -> float:

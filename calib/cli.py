@@ -16,6 +16,7 @@ from calib.threshold import operating_point
 from runtime.bundle import MANIFEST, RateEntry, open_bundle
 from runtime.command import group, run
 from runtime.errors import ConfigError, InputError
+from runtime.signature import SIGNATURE
 
 app = group("Calibrate a bundle. This version sets the decision threshold.")
 
@@ -98,6 +99,10 @@ def threshold(
     )
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
     manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
+    signature = bundle / SIGNATURE
+    was_signed = signature.exists()
+    # Gone before the manifest changes: a signature that does not fit looks like an attack to whoever loads it.
+    signature.unlink(missing_ok=True)
     beside = bundle / f".{MANIFEST}.writing"
     beside.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
     os.replace(beside, bundle / MANIFEST)
@@ -106,7 +111,8 @@ def threshold(
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
         f"BPCER {brief(point.bpcer)}{got_through} on the development set.\n"
-        "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
+        + ("The manifest's signature was removed, as it no longer fits; sign it again.\n" if was_signed else "")
+        + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
 
 

@@ -24,7 +24,7 @@ def clip_limit(
     method: Literal["minmax", "percentile", "entropy", "mse"],
     *,
     levels: int,
-    percentile: float = 99.999,
+    percentile: float = 99.99,
 ) -> float:
     """The clipping limit as a share, 0 to 1, of the magnitude at the upper end of ``counts``.
 
@@ -57,6 +57,8 @@ def _divergence(counts: NDArray[np.int64], limit: int, levels: int) -> float:
     A level's weight is spread evenly over those of its cells that are not empty, so that empty cells stay empty.
     """
     inside = counts[:limit].astype(np.float64)
+    # The first cell holds the zeros of every ReLU, which any scale represents; counted, they would outweigh all else.
+    inside[0] = inside[1]
     reference = inside.copy()
     reference[-1] += counts[limit:].sum()
     level = np.minimum(np.arange(limit) * levels // limit, levels - 1)

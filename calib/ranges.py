@@ -104,7 +104,7 @@ def measure_ranges(
     data: str,
     *,
     method: Method = "minmax",
-    percentile: float = 99.999,
+    percentile: float = 99.99,
     species: Mapping[str, int] | None = None,
 ) -> Ranges:
     """The range of each tensor in ``names`` over all ``batches``.

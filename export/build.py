@@ -42,7 +42,7 @@ class Options:
     on, drawn evenly from each species with ``seed``; ``min_samples`` below which ranges are not to be trusted."""
 
     artifacts: tuple[Artifact, ...] = ("int8-cpu",)
-    method: Method = "minmax"
+    method: Method = "percentile"
     samples: int = 512
     min_samples: int = 128
     seed: int = 0

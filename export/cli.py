@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +18,7 @@ from runtime.errors import ConfigError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from adsn.data import PairDataset
     from adsn.plan import DataPlan
     from export.build import Options, Step
     from runtime.bundle import Artifact
@@ -81,7 +83,7 @@ def export(
     calib: Calib = None,
     out: Out = Path("runs/bundle"),
     target: Targets = None,
-    method: MethodOption = MethodName.minmax,
+    method: MethodOption = MethodName.percentile,
     samples: Samples = 512,
     min_samples: MinSamples = 128,
     seed: Seed = 0,
@@ -104,7 +106,7 @@ def export(
     from adsn.plan import DEFAULT_PLAN, read_plan
     from export.build import Options, build
     from export.parity import ParityLimits, require_parity
-    from export.show import show_costs, show_parity
+    from export.show import show_comparisons, show_costs, show_parity
     from export.write import require_writable, write_bundle
 
     wanted = {t.value for t in target or []} | {"trt" for _ in range(engine)}
@@ -149,9 +151,13 @@ def export(
         write_repository(out, triton_repo)
         console.print(f"wrote {triton_repo}: serve it with tritonserver --model-repository {triton_repo}")
     if engine:
-        from export.tensorrt import build_for_bundle
+        from export.tensorrt import compare_engine
 
-        console.print(str(build_for_bundle(out, console)))
+        comparisons = compare_engine(out, tests_of(plan, built.manifest, cache), console)
+        show_comparisons(console, comparisons, options.limits)
+        require_parity(
+            comparisons, options.limits, (), "the TensorRT engine", "the bundle stands; do not serve with it"
+        )
 
 
 def steps(progress: Progress) -> Step:
@@ -173,6 +179,20 @@ def finish(progress: Progress) -> None:
     """Show the last step as done: a set that lay in the cache ticks nothing."""
     for task in progress.tasks:
         progress.update(task.id, completed=task.total)
+
+
+def tests_of(plan: DataPlan, manifest: Mapping[str, Any], cache: Path) -> list[PairDataset]:
+    """The plan's test sets, which the export has just opened once."""
+    from adsn.cache import open_cache
+    from adsn.sections import ListedSection
+
+    size = int(manifest["crop"]["size"])
+    return [
+        section.open(manifest["modalities"], size)
+        if isinstance(section, ListedSection)
+        else open_cache(plan.spec(name, section, size), cache)
+        for name, section in plan.test.items()
+    ]
 
 
 def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Options, out: Path) -> None:

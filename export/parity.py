@@ -92,8 +92,15 @@ def violations(comparisons: Sequence[Comparison], limits: ParityLimits) -> list[
     return [text for comparison in comparisons for text in comparison.violations(limits)]
 
 
-def require_parity(comparisons: Sequence[Comparison], limits: ParityLimits, advice: Sequence[str] = ()) -> None:
-    """Raise unless every comparison is within ``limits``. ``advice``: layers that cost most, to name in the message.
+def require_parity(
+    comparisons: Sequence[Comparison],
+    limits: ParityLimits,
+    advice: Sequence[str] = (),
+    what: str = "the INT8 model",
+    so: str = "nothing was written",
+) -> None:
+    """Raise unless every comparison is within ``limits``. ``advice``: layers that cost most, to name in the message;
+    ``what`` was compared, and what follows, likewise.
 
     Raises:
         ParityError: says which figures moved, and what to do.
@@ -107,7 +114,7 @@ def require_parity(comparisons: Sequence[Comparison], limits: ParityLimits, advi
         else "\nSee what each layer costs with --sensitivity, or let --auto-keep choose layers to leave in float."
     )
     raise ParityError(
-        "the INT8 model differs too much from FP32; nothing was written:\n  "
+        f"{what} differs too much from FP32; {so}:\n  "
         + "\n  ".join(found)
         + keep
         + "\nOr use more calibration pairs, or accept it knowingly with --max-flips and --max-rate-change."

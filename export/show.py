@@ -39,13 +39,18 @@ def show_parity(console: Console, built: Built, limits: ParityLimits) -> None:
         f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
         f"torch and ONNX differ by {built.torch_difference:.1e}"
     )
-    table = Table("against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "gate", title_justify="left")
-    for comparison in built.comparisons:
-        table.add_row(*_row(comparison, limits))
-    console.print(table)
+    show_comparisons(console, built.comparisons, limits)
     for comparison in built.comparisons:
         if comparison.execution == "served":
             console.print(_species(comparison))
+
+
+def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits: ParityLimits) -> None:
+    """One line a comparison."""
+    table = Table("against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "gate", title_justify="left")
+    for comparison in comparisons:
+        table.add_row(*_row(comparison, limits))
+    console.print(table)
 
 
 def _row(comparison: Comparison, limits: ParityLimits) -> list[str]:

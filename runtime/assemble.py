@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runtime.bundle import Bundle, Manifest, Role, open_bundle
-from runtime.engines.base import Engine, Precision, ThreadProfile
-from runtime.engines.onnx import OnnxCpuEngine
+from runtime.engines.base import Engine, EngineInfo, Precision, ThreadProfile
+from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, OnnxEngine
+from runtime.engines.select import Backend, Openers, select_engine
+from runtime.engines.trt_versions import artifact_for, generation_of
 from runtime.errors import EngineUnavailable
 from runtime.face import HaarLocator
 from runtime.golden import check_golden, read_golden
@@ -34,8 +37,18 @@ def default_bundle() -> Path:
     return Path(named) if named else Path(__file__).resolve().parent.parent / "models" / DEFAULT_NAME
 
 
-def open_engine(bundle: Bundle, *, precision: Precision = "int8", profile: ThreadProfile = "latency") -> Engine:
-    """Start the engine of a bundle and let it prove itself on the golden vectors.
+def model_role(info: EngineInfo) -> Role:
+    """Which of a bundle's files an engine runs."""
+    if info.backend == "tensorrt":
+        artifact = artifact_for(generation_of(info.versions["tensorrt"]))
+        return "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
+    return MODEL_ROLES[info.precision]
+
+
+def open_onnx(
+    bundle: Bundle, kind: type[OnnxEngine], precision: Precision, profile: ThreadProfile = "latency"
+) -> OnnxEngine:
+    """Start ONNX Runtime on one of a bundle's models and let it prove itself on the golden vectors.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -43,12 +56,43 @@ def open_engine(bundle: Bundle, *, precision: Precision = "int8", profile: Threa
     role = MODEL_ROLES[precision]
     model = bundle.read(role)
     check_model(model, str(bundle.folder / bundle.entry(role).path))
-    engine = OnnxCpuEngine(model, precision, profile=profile)
+    engine = kind(model, precision, profile=profile)
     expected = [(entry.name, entry.dtype, entry.shape) for entry in bundle.manifest.inputs]
     if [(spec.name, spec.dtype, spec.shape) for spec in engine.inputs] != expected:
         raise EngineUnavailable(f"{bundle.folder}: the model's inputs are not those of its manifest; export it again.")
     check_golden(engine, read_golden(bundle.read("golden")))
     return engine
+
+
+def open_engine(
+    bundle: Bundle,
+    *,
+    precision: Precision = "int8",
+    profile: ThreadProfile = "latency",
+    backend: Backend | Literal["auto"] = "onnx-cpu",
+    required: bool = False,
+) -> Engine:
+    """Start an engine of a bundle; it has reproduced the golden vectors when this returns.
+
+    ``backend``: see `runtime.engines.select.select_engine`. On a GPU, INT8 is TensorRT's and FP32 ONNX Runtime's.
+
+    Raises:
+        BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
+    """
+
+    def tensorrt() -> Engine:
+        from runtime.engines.trt_open import open_tensorrt
+
+        return open_tensorrt(bundle)
+
+    if backend == "onnx-cpu":
+        return open_onnx(bundle, OnnxCpuEngine, precision, profile)
+    openers: Openers = {
+        "tensorrt": tensorrt,
+        "onnx-cuda": lambda: open_onnx(bundle, OnnxCudaEngine, "fp32", profile),
+        "onnx-cpu": lambda: open_onnx(bundle, OnnxCpuEngine, precision, profile),
+    }
+    return select_engine(openers, backend, required=required)
 
 
 def open_pipeline(
@@ -57,6 +101,8 @@ def open_pipeline(
     precision: Precision = "int8",
     profile: ThreadProfile = "latency",
     public_key: Path | None = None,
+    backend: Backend | Literal["auto"] = "onnx-cpu",
+    required: bool = False,
 ) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
@@ -70,6 +116,6 @@ def open_pipeline(
             f"{folder}: a model for {' and '.join(manifest.modalities)}; this pipeline feeds rgb and ir. "
             "Name another bundle."
         )
-    engine = open_engine(bundle, precision=precision, profile=profile)
+    engine = open_engine(bundle, precision=precision, profile=profile, backend=backend, required=required)
     pipeline = LivenessPipeline(engine, HaarLocator(), manifest.rule(), manifest.operating_point(), manifest.modalities)
-    return Loaded(pipeline, manifest, bundle.entry(MODEL_ROLES[precision]).sha256)
+    return Loaded(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)

@@ -57,16 +57,19 @@ def read_golden(data: bytes) -> Golden:
     return Golden(inputs, scores)
 
 
-def check_golden(engine: Engine, golden: Golden) -> float:
+def check_golden(engine: Engine, golden: Golden, recorded: str = "") -> float:
     """Run the golden inputs one by one and as a batch; returns the largest difference.
+
+    ``recorded``: which of the recorded scores must be given, e.g. ``int8-trt``; by default the engine's precision's.
 
     Raises:
         GoldenMismatch: a score differs by more than the tolerance of the engine's precision.
     """
     precision: Precision = engine.info.precision
-    if precision not in golden.scores:
-        raise GoldenMismatch(f"the bundle holds no expected scores for {precision}; export it again.")
-    expected = golden.scores[precision]
+    recorded = recorded or precision
+    if recorded not in golden.scores:
+        raise GoldenMismatch(f"the bundle holds no expected scores for {recorded}; export it again.")
+    expected = golden.scores[recorded]
     batches = [golden.inputs] + [{k: v[i : i + 1] for k, v in golden.inputs.items()} for i in range(len(expected))]
     wanted = [expected] + [expected[i : i + 1] for i in range(len(expected))]
     worst = 0.0

@@ -66,7 +66,13 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def load() -> Loaded:
-        return open_pipeline(settings.bundle, precision=settings.precision, public_key=settings.bundle_key)
+        return open_pipeline(
+            settings.bundle,
+            precision=settings.precision,
+            public_key=settings.bundle_key,
+            backend=settings.engine,
+            required=settings.require_engine,
+        )
 
     app = create_app(settings, load, on_failure=lambda: server.stop_failed())
     server = Server(

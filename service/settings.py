@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     bundle_key: Path | None = Field(
         default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
     )
+    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu"] = Field(
+        default="auto", description="What runs the model; auto: the fastest that works here."
+    )
+    require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores and threshold from answers.")

@@ -17,6 +17,7 @@ from runtime.engines.base import (
     check_batch,
     check_scores,
 )
+from runtime.engines.driver import find_gpus
 from runtime.errors import EngineUnavailable, InferenceFailed
 
 if TYPE_CHECKING:
@@ -42,12 +43,19 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-class OnnxCpuEngine:
-    """`Engine` on ONNX Runtime's processor backend.
+class OnnxEngine:
+    """`Engine` on ONNX Runtime, on one of its execution providers.
 
     ``model``: the verified bytes of the model; never a path, because older versions of the library follow
     external-data references out of the folder when given one.
+
+    Raises:
+        EngineUnavailable: the library is missing, lacks the provider, or refuses the model.
     """
+
+    backend = "onnx-cpu"
+    device = "cpu"
+    providers: tuple[Any, ...] = ("CPUExecutionProvider",)
 
     def __init__(
         self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
@@ -60,18 +68,22 @@ class OnnxCpuEngine:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(model, options, providers=list(self.providers))
         except Exception as error:  # the library raises a type of its own for each kind of damage
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the model: {error}") from error
+        first = self.providers[0] if isinstance(self.providers[0], str) else self.providers[0][0]
+        if session.get_providers()[0] != first:
+            # The library falls back to the processor without a word.
+            raise EngineUnavailable(f"ONNX Runtime {ort.__version__} runs the model on {session.get_providers()[0]}.")
         self._session: onnxruntime.InferenceSession | None = session
         self._inputs = tuple(_spec(node) for node in session.get_inputs())
         missing = sorted(set(OUTPUTS) - {node.name for node in session.get_outputs()})
         if missing:
             raise EngineUnavailable(f"the model lacks the outputs {missing}; it is not a model of this project.")
         self._info = EngineInfo(
-            backend="onnx-cpu",
+            backend=self.backend,
             precision=precision,
-            device="cpu",
+            device=self.device,
             versions={"onnxruntime": ort.__version__},
             threads=count,
         )
@@ -100,6 +112,30 @@ class OnnxCpuEngine:
 
     def close(self) -> None:
         self._session = None
+
+
+class OnnxCpuEngine(OnnxEngine):
+    """`Engine` on the processor."""
+
+
+class OnnxCudaEngine(OnnxEngine):
+    """`Engine` on an NVIDIA GPU, for the float model: 8-bit graphs are TensorRT's there."""
+
+    backend = "onnx-cuda"
+    device = "cuda:0"
+    providers = (("CUDAExecutionProvider", {"device_id": 0}), "CPUExecutionProvider")
+
+    def __init__(
+        self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
+    ) -> None:
+        find_gpus()
+        ort = import_onnxruntime()
+        if "CUDAExecutionProvider" not in ort.get_available_providers():
+            raise EngineUnavailable(
+                f"this ONNX Runtime ({ort.__version__}) has no CUDA. Take the other package: pip uninstall "
+                "onnxruntime, then pip install 'adsn[gpu]'."
+            )
+        super().__init__(model, precision, profile=profile, threads=threads)
 
 
 def _spec(node: Any) -> InputSpec:

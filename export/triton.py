@@ -1,0 +1,133 @@
+"""A model repository for NVIDIA Triton from a bundle: one model for ONNX Runtime, one for a TensorRT plan.
+
+``adsn-rgb-ir_onnx/`` serves the float graph on ONNX Runtime, ``adsn-rgb-ir_plan/`` a plan that must be built on the
+machine that serves it (``trtexec`` or ``adsn-export --engine``); its ONNX source lies beside. Field names are those of
+Triton's ``model_config.proto``. Triton serves raw scores: gates, thresholds and decisions stay with whoever asks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from export.errors import ExportError
+from runtime.bundle import Bundle, Manifest, TensorEntry, open_bundle
+
+TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+MAX_BATCH = 32
+PREFERRED = (8, 16, 32)
+QUEUE_DELAY_US = 2000
+"""What a batch may wait to fill: a small part of a frame's 33 ms."""
+
+
+def _tensor(entry: TensorEntry, dtype: str) -> str:
+    # A scalar per sample has no dims of its own; Triton wants one, and reshapes it away.
+    dims = ", ".join(map(str, entry.shape)) or "1"
+    reshape = "" if entry.shape else "\n    reshape: { shape: [ ] }"
+    return f'{{\n    name: "{entry.name}"\n    data_type: {dtype}\n    dims: [ {dims} ]{reshape}\n  }}'
+
+
+def _warm_up(name: str, batch: int, inputs: list[tuple[TensorEntry, str]]) -> str:
+    parts = [
+        f'    inputs {{\n      key: "{entry.name}"\n      value: {{ data_type: {dtype} '
+        f"dims: [ {', '.join(map(str, entry.shape))} ] zero_data: true }}\n    }}"
+        for entry, dtype in inputs
+    ]
+    body = "\n".join(parts)
+    return f'model_warmup [\n  {{\n    name: "{name}"\n    batch_size: {batch}\n{body}\n  }}\n]'
+
+
+def config(manifest: Manifest, name: str, platform: str, *, float_inputs: bool) -> str:
+    """``config.pbtxt`` of one model: dynamic batching, warm-up, one instance a GPU, or on the processor for ONNX."""
+    backend = 'platform: "tensorrt_plan"' if platform == "plan" else 'backend: "onnxruntime"'
+    inputs = [(e, TYPES["float32" if float_inputs else e.dtype]) for e in manifest.inputs]
+    outputs = [(e, TYPES[e.dtype]) for e in manifest.outputs]
+    kind = "KIND_GPU" if platform == "plan" else "KIND_AUTO"
+    return "\n".join(
+        [
+            f'name: "{name}"',
+            backend,
+            f"max_batch_size: {MAX_BATCH}",
+            "input [\n  " + ",\n  ".join(_tensor(*i) for i in inputs) + "\n]",
+            "output [\n  " + ",\n  ".join(_tensor(*o) for o in outputs) + "\n]",
+            f"instance_group [\n  {{\n    count: 1\n    kind: {kind}\n  }}\n]",
+            "dynamic_batching {\n"
+            f"  preferred_batch_size: [ {', '.join(map(str, PREFERRED))} ]\n"
+            f"  max_queue_delay_microseconds: {QUEUE_DELAY_US}\n}}",
+            _warm_up("one", 1, inputs),
+            "",
+        ]
+    )
+
+
+README = """Model repository of {name} {version}, for tritonserver --model-repository.
+
+{name}_onnx/1/model.onnx    the float model; ready to serve.
+{name}_plan/1/model.plan    not here: a TensorRT plan fits one GPU, driver and TensorRT only. Build it on the machine
+                            that serves, inside Triton's own container, from {name}_plan/source.onnx:
+
+  trtexec --onnx={name}_plan/source.onnx --saveEngine={name}_plan/1/model.plan --fp16 --int8 \\
+    --minShapes={least} --optShapes={best} --maxShapes={most}
+
+  (TensorRT 11 takes --stronglyTyped graphs only: export with --target trt11, leave --fp16 --int8 out.)
+
+Its inputs are float32 of the same values as the cameras' uint8, 0 to 255. Scores only: decide with threshold
+{threshold:.6f}, uncertain from {band:.6f}, and no gate for exposure, pose or skew but your own.
+"""
+
+
+def write_repository(bundle_folder: Path, out: Path) -> None:
+    """Write the repository into ``out``, which must not exist or be empty. Appears whole or not at all.
+
+    Raises:
+        ExportError: ``out`` holds something, or cannot be written. BundleError: the bundle cannot be trusted.
+    """
+    bundle = open_bundle(bundle_folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportError(f"{out} is not empty; choose another --triton-repo.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".new", dir=out.parent))
+        try:
+            _fill(bundle, beside)
+            beside.chmod(0o755)
+            if out.exists():
+                out.rmdir()
+            beside.rename(out)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
+
+
+def _fill(bundle: Bundle, folder: Path) -> None:
+    manifest = bundle.manifest
+    onnx_name, plan_name = f"{manifest.name}_onnx", f"{manifest.name}_plan"
+    for name in (onnx_name, plan_name):
+        (folder / name / "1").mkdir(parents=True)
+    (folder / onnx_name / "1" / "model.onnx").write_bytes(bundle.read("model-fp32"))
+    (folder / onnx_name / "config.pbtxt").write_text(config(manifest, onnx_name, "onnx", float_inputs=False))
+    roles = {entry.role for entry in manifest.files}
+    source = "model-int8-trt" if "model-int8-trt" in roles else "model-int8-trt11"
+    if source not in roles:
+        shutil.rmtree(folder / plan_name)
+    else:
+        (folder / plan_name / "source.onnx").write_bytes(bundle.read(source))
+        (folder / plan_name / "config.pbtxt").write_text(config(manifest, plan_name, "plan", float_inputs=True))
+    shapes = {
+        count: ",".join(f"{e.name}:{count}x" + "x".join(map(str, e.shape)) for e in manifest.inputs)
+        for count in (1, MAX_BATCH)
+    }
+    point = manifest.operating_points[0]
+    (folder / "README.txt").write_text(
+        README.format(
+            name=manifest.name,
+            version=manifest.version,
+            least=shapes[1],
+            best=shapes[1],
+            most=shapes[MAX_BATCH],
+            threshold=point.threshold,
+            band=point.band_low,
+        )
+    )

@@ -1,0 +1,71 @@
+"""What the NVIDIA driver says of its devices, asked of the driver itself and of nothing else.
+
+TensorRT 8.6 ends the process with a segmentation fault when a runtime is made without a driver, and others raise what
+nobody can read; so the driver is asked first. ``libcuda.so.1`` comes with the driver, never with a package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import EngineUnavailable
+
+LIBRARY = "libcuda.so.1"
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device. ``capability``: compute capability, e.g. (8, 7). ``driver``: its CUDA version, e.g. 12020."""
+
+    index: int
+    name: str
+    capability: tuple[int, int]
+    driver: int
+
+
+def _load() -> Any:
+    return ctypes.CDLL(LIBRARY)
+
+
+def find_gpus() -> list[Gpu]:
+    """The GPUs the driver knows.
+
+    Raises:
+        EngineUnavailable: no driver, or it cannot be used; says what it answered.
+    """
+    try:
+        cuda = _load()
+    except OSError as error:
+        raise EngineUnavailable(
+            f"no NVIDIA driver on this machine ({LIBRARY} cannot be loaded). TensorRT and CUDA need one; "
+            "engine onnx-cpu does not."
+        ) from error
+
+    def call(function: str, *arguments: Any) -> None:
+        code = getattr(cuda, function)(*arguments)
+        if code:
+            raise EngineUnavailable(
+                f"the NVIDIA driver answers {function} with error {code} (cuda.h, CUresult). Check nvidia-smi, and "
+                "that this process may open /dev/nvidia*."
+            )
+
+    call("cuInit", 0)
+    count, driver = ctypes.c_int(), ctypes.c_int()
+    call("cuDeviceGetCount", ctypes.byref(count))
+    call("cuDriverGetVersion", ctypes.byref(driver))
+    found = []
+    for index in range(count.value):
+        handle, text = ctypes.c_int(), ctypes.create_string_buffer(256)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        call("cuDeviceGet", ctypes.byref(handle), index)
+        call("cuDeviceGetName", text, len(text), handle)
+        call("cuDeviceGetAttribute", ctypes.byref(major), CAPABILITY_MAJOR, handle)
+        call("cuDeviceGetAttribute", ctypes.byref(minor), CAPABILITY_MINOR, handle)
+        found.append(Gpu(index, text.value.decode(errors="replace"), (major.value, minor.value), driver.value))
+    if not found:
+        raise EngineUnavailable("the NVIDIA driver knows no GPU. Check nvidia-smi and CUDA_VISIBLE_DEVICES.")
+    return found

@@ -1,0 +1,53 @@
+"""``--engine`` up to the hardware's edge, on a pretended TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from adsn.cache import open_cache
+from adsn.plan import read_plan
+from export.build import Built
+from export.tensorrt import compare_engine, require_tensorrt
+from export.write import write_bundle
+from runtime.engines import driver
+from runtime.engines.engine_cache import EngineCache
+from runtime.engines.trt_open import open_tensorrt
+from runtime.engines.trt_versions import BuildSettings
+from runtime.errors import EngineUnavailable
+from tests.runtime.test_tensorrt import machine_of
+
+
+def test_without_a_gpu_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "LIBRARY", "libcuda-that-is-not-there.so.1")
+    with pytest.raises(EngineUnavailable, match="no NVIDIA driver"):
+        require_tensorrt()
+
+
+@pytest.mark.parametrize(("version", "artifact"), [("10.3.0", "int8-trt"), ("11.0.0.114", "int8-trt11")])
+def test_the_built_engine_is_measured_as_the_artifacts_were(
+    version: str,
+    artifact: str,
+    built: Built,
+    workshop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine_of(version, monkeypatch)
+    monkeypatch.setattr(
+        "export.tensorrt.open_tensorrt",
+        lambda bundle, **k: open_tensorrt(bundle, cache=EngineCache(tmp_path / "cache"), **k),
+    )
+    write_bundle(tmp_path / "b", built.files, built.manifest)
+    plan = read_plan(workshop / "plan.toml")
+    section = plan.test["held-out"]
+    tests = [open_cache(plan.spec("held-out", section, 64), workshop / "cache")]  # type: ignore[arg-type]
+    console = Console(quiet=True)
+    (found,) = compare_engine(tmp_path / "b", tests, console, BuildSettings(max_batch=4))
+    assert (found.artifact, found.execution) == (artifact, "served")
+    literal = next(c for c in built.comparisons if c.artifact == artifact)
+    # The pretended engine computes literally: the same scores by another way.
+    assert found.int8.scores == pytest.approx(literal.int8.scores, abs=1e-5)
+    assert found.flips == literal.flips
