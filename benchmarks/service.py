@@ -129,7 +129,7 @@ def rate(functions: Sequence[Callable[[], object]]) -> float:
 def run() -> list[Row]:
     """Latency and throughput beside the same work in this process, cold start, memory."""
     made = SyntheticRig(seed=107, subject=9000).next()
-    rgb, ir = jpeg(made.pair.rgb), jpeg(made.pair.ir)
+    rgb, ir = jpeg(made.pair.image("rgb")), jpeg(made.pair.image("ir"))
     box = made.face_box
     meta = json.dumps({"face_box": [box.x, box.y, box.w, box.h]}).encode()
     pipeline = open_pipeline(default_bundle()).pipeline

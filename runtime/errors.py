@@ -10,6 +10,7 @@
     │   ├── ImageTooLarge         more pixels than allowed, known from the header alone
     │   ├── InvalidFaceBox        not a box, or not inside the image
     │   ├── NoFace                no face was found and none was given
+    │   ├── ModalityMissing       the model needs a picture that the pair has not
     │   └── InvalidBatch          wrong names, types or shapes for the engine
     ├── BundleError           a model folder that cannot be trusted
     │   ├── BundleMissing
@@ -28,6 +29,16 @@
     │   ├── EngineUnavailable     a package, device or artifact is missing
     │   ├── GoldenMismatch        this machine does not reproduce the expected scores
     │   └── InferenceFailed       a run failed or gave something that is no score
+    ├── CaptureError          a camera, a recording or a rig gives no pictures
+    │   ├── CameraMissing         no such device, file or serial number
+    │   ├── CameraBusy            another process has it, or the bus has no bandwidth left
+    │   ├── CameraDenied          no permission to open it
+    │   ├── CameraUnsupported     it has no such format, size or control, or a package is missing
+    │   ├── CameraLost            it was there and went away
+    │   ├── CameraData            it sends pictures that cannot be what it says they are
+    │   ├── RecordingInvalid      not a recording, or damaged beyond what can be read around
+    │   ├── CaptureTimeout        no pair in time
+    │   └── CalibrationInvalid    a rig's geometry file is damaged, or of other cameras
     ├── NotReady              still starting, or no engine
     ├── Overloaded            the queue is full
     └── ConfigError           the operator's configuration is wrong
@@ -93,6 +104,12 @@ class NoFace(InputError):
     """The locator found no face and the caller named none."""
 
     code = "no_face"
+
+
+class ModalityMissing(InputError):
+    """The pair lacks a picture of a modality that the model takes."""
+
+    code = "modality_missing"
 
 
 class InvalidBatch(InputError):
@@ -202,6 +219,70 @@ class InferenceFailed(EngineError):
 
     code = "inference_failed"
     retryable = True
+
+
+class CaptureError(AdsnError):
+    """No pictures can be had from a camera, a recording or a rig."""
+
+    code = "capture_error"
+    retryable = True
+
+
+class CameraMissing(CaptureError):
+    """No such device, file or serial number."""
+
+    code = "camera_missing"
+
+
+class CameraBusy(CaptureError):
+    """Another process holds the camera, or its bus has no bandwidth left."""
+
+    code = "camera_busy"
+
+
+class CameraDenied(CaptureError):
+    """This user may not open the camera."""
+
+    code = "camera_denied"
+
+
+class CameraUnsupported(CaptureError):
+    """The camera has no such format, size or control, or the package that reads it is missing."""
+
+    code = "camera_unsupported"
+    retryable = False
+
+
+class CameraLost(CaptureError):
+    """The camera was open and went away."""
+
+    code = "camera_lost"
+
+
+class CameraData(CaptureError):
+    """The camera's pictures cannot be what it says they are: wrong sizes, truncated, not decodable."""
+
+    code = "camera_data"
+
+
+class RecordingInvalid(CaptureError):
+    """Not a recording, or damaged beyond what can be read around."""
+
+    code = "recording_invalid"
+    retryable = False
+
+
+class CaptureTimeout(CaptureError):
+    """No pair came in time."""
+
+    code = "capture_timeout"
+
+
+class CalibrationInvalid(CaptureError):
+    """A rig's geometry is damaged, of another version, or of other cameras."""
+
+    code = "calibration_invalid"
+    retryable = False
 
 
 class NotReady(AdsnError):

@@ -74,8 +74,8 @@ class LivenessPipeline:
         watch = Stopwatch()
         face, ir_box, checks = self._register(pair, rgb_box, ir_box)
         watch.lap("locate")
-        rgb_crop = crop(pair.rgb, face.box, self.rule)
-        ir_crop = crop(pair.ir, ir_box, self.rule)
+        rgb_crop = crop(pair.image("rgb"), face.box, self.rule)
+        ir_crop = crop(pair.image("ir"), ir_box, self.rule)
         checks += box_checks(pair, face.box, ir_box, self.rule, self.limits)
         checks += crop_checks(rgb_crop, ir_crop, self.limits)
         checks += time_checks(pair, self.limits)
@@ -99,11 +99,12 @@ class LivenessPipeline:
 
     def _register(self, pair: Pair, rgb_box: Box | None, ir_box: Box | None) -> tuple[Face, Box, list[Check]]:
         """The face in RGB, its box in IR, and the checks that finding them already settles."""
+        rgb, ir = pair.image("rgb"), pair.image("ir")
         if rgb_box is not None:
-            rgb_box.require_inside(pair.rgb.shape, "rgb face box")
+            rgb_box.require_inside(rgb.shape, "rgb face box")
         if ir_box is not None:
-            ir_box.require_inside(pair.ir.shape, "ir face box")
-        sx, sy = pair.ir.shape[1] / pair.rgb.shape[1], pair.ir.shape[0] / pair.rgb.shape[0]
+            ir_box.require_inside(ir.shape, "ir face box")
+        sx, sy = ir.shape[1] / rgb.shape[1], ir.shape[0] / rgb.shape[0]
         # Without a calibration, the two images are taken as registered when they differ in scale alone.
         registered = abs(sx / sy - 1) <= ASPECT_TOLERANCE
 
@@ -111,10 +112,10 @@ class LivenessPipeline:
         if rgb_box is not None:
             face = Face(rgb_box, None, 1)
         else:
-            found = self.locator.locate(pair.rgb)
+            found = self.locator.locate(rgb)
             if found is None and registered:
                 # In darkness the infrared leads.
-                in_ir = self.locator.locate(pair.ir)
+                in_ir = self.locator.locate(ir)
                 if in_ir is not None:
                     found = Face(in_ir.box.scaled(1 / sx, 1 / sy), in_ir.confidence, in_ir.count)
             if found is None:
@@ -128,7 +129,7 @@ class LivenessPipeline:
             if registered:
                 ir_box = face.box.scaled(sx, sy)
             else:
-                in_ir = self.locator.locate(pair.ir)
+                in_ir = self.locator.locate(ir)
                 checks.append(Check("ir.face_count", in_ir.count if in_ir else 0, 1, 1, "ir_no_face"))
                 # The pair is already uncertain when none was found; a box is still needed to say what was seen.
                 ir_box = in_ir.box if in_ir else face.box.scaled(sx, sy)

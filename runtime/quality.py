@@ -57,7 +57,7 @@ class Check:
 def box_checks(pair: Pair, rgb_box: Box, ir_box: Box, rule: CropRule, limits: Limits) -> list[Check]:
     """Size of the face and how much of both crops the images really hold."""
     size = min(rgb_box.w, rgb_box.h, ir_box.w, ir_box.h)
-    whole = min(coverage(pair.rgb.shape, rgb_box, rule), coverage(pair.ir.shape, ir_box, rule))
+    whole = min(coverage(pair.image("rgb").shape, rgb_box, rule), coverage(pair.image("ir").shape, ir_box, rule))
     return [
         Check("face.size", size, limits.min_face_px, None, "face_too_small"),
         Check("face.coverage", whole, limits.min_coverage, None, "face_cropped"),

@@ -75,8 +75,8 @@ def sample(
             )
             made = rig.next()
             stem = f"{kind}-{number}"
-            write_image(folder / f"{stem}-rgb.jpg", made.pair.rgb, cv2.IMWRITE_JPEG_QUALITY, 92)
-            write_image(folder / f"{stem}-ir.png", made.pair.ir)
+            write_image(folder / f"{stem}-rgb.jpg", made.pair.image("rgb"), cv2.IMWRITE_JPEG_QUALITY, 92)
+            write_image(folder / f"{stem}-ir.png", made.pair.image("ir"))
             facts = {
                 "species": kind,
                 "face_box": [round(v, 1) for v in (made.face_box.x, made.face_box.y, made.face_box.w, made.face_box.h)],

@@ -1,18 +1,26 @@
-"""Values that travel between the parts: images, boxes, pairs. Frozen, slotted, without behaviour."""
+"""Values that travel between the parts: images, boxes, frames, pairs. Frozen, slotted, almost without behaviour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InvalidFaceBox
+from runtime.errors import InvalidFaceBox, ModalityMissing
 
 Modality = Literal["rgb", "ir", "depth"]
+MODALITIES: tuple[Modality, ...] = ("rgb", "ir", "depth")
 Image = NDArray[np.uint8]
 """uint8 [H, W, C]: RGB order with C = 3, infrared with C = 1."""
+DepthMap = NDArray[np.float32]
+"""float32 [H, W, 1]: millimetres along the optical axis, 0 = missing."""
+Lit = Literal["lit", "dark", "unknown"]
+"""Whether the infrared illuminator was on during the exposure. ``unknown`` is never taken for ``dark``."""
+TimestampSource = Literal["kernel_soe", "kernel_eof", "device_mapped", "media", "recorded", "synthetic", "arrival"]
+"""Where a capture time comes from: the driver at start of exposure or end of frame, a device clock mapped to the host,
+a file's own times, a recording, the simulation, or nothing better than the moment of arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +50,68 @@ class Box:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two images of one moment. Times are mid-exposure, integer nanoseconds of one clock, None where unknown."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of one camera.
 
-    rgb: Image
-    ir: Image
+    ``image``: `Image` for colour and infrared, `DepthMap` for depth; not to be written to. Times are integer
+    nanoseconds of CLOCK_MONOTONIC: ``t_capture_ns`` is mid-exposure, ``t_arrival_ns`` when the host had the picture.
+    ``seq``: the driver's sequence number, None where it has none. ``epoch`` grows each time the stream is opened.
+    """
+
+    modality: Modality
+    image: NDArray[Any]
+    t_capture_ns: int
+    t_arrival_ns: int
+    seq: int | None
+    timestamp_source: TimestampSource
+    lit: Lit = "unknown"
+    epoch: int = 0
+    exposure_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Pictures of one moment, one for each modality that there is. Times are mid-exposure, integer nanoseconds of one
+    clock, None where unknown.
+
+    ``ir_dark``: the infrared camera's neighbouring frame with the illuminator off, where it strobes. ``lit`` is that of
+    ``ir``. ``epoch`` is 0 for uploads. ``clock`` names what the times were read from.
+    """
+
+    rgb: Image | None = None
+    ir: Image | None = None
+    depth: DepthMap | None = None
     rgb_time_ns: int | None = None
     ir_time_ns: int | None = None
+    depth_time_ns: int | None = None
+    ir_dark: Image | None = None
+    ir_dark_time_ns: int | None = None
+    lit: Lit = "unknown"
+    epoch: int = 0
+    clock: str = "caller"
+    source: Literal["upload", "camera"] = "upload"
+
+    def image(self, modality: Modality) -> NDArray[Any]:
+        """The picture of ``modality``.
+
+        Raises:
+            ModalityMissing: the pair has none.
+        """
+        found: NDArray[Any] | None = getattr(self, modality)
+        if found is None:
+            raise ModalityMissing(f"the pair has no {modality} image, which this model needs.")
+        return found
+
+    @property
+    def times_ns(self) -> tuple[int | None, ...]:
+        """Times of the modalities that the pair has, in the order of `MODALITIES`."""
+        return tuple(getattr(self, f"{m}_time_ns") for m in MODALITIES if getattr(self, m) is not None)
 
     @property
     def skew_ns(self) -> int | None:
-        """Difference of the two mid-exposure times, or None when one is unknown."""
-        if self.rgb_time_ns is None or self.ir_time_ns is None:
+        """Largest difference of the mid-exposure times, or None when one is unknown."""
+        times = [t for t in self.times_ns if t is not None]
+        if len(times) < len(self.times_ns) or not times:
             return None
-        return abs(self.rgb_time_ns - self.ir_time_ns)
+        return max(times) - min(times)

@@ -1,0 +1,35 @@
+"""The rig as an operator describes it: one section, the same for the service, the kiosk and the tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RigSettings(BaseModel):
+    """Which cameras there are and how their frames become pairs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rgb: str | None = Field(default=None, description="Colour camera, e.g. v4l2:/dev/video0?fourcc=YUYV&size=640x480.")
+    ir: str | None = Field(default=None, description="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")
+    depth: str | None = Field(default=None, description="Depth camera, e.g. realsense:SERIAL.")
+    max_skew_ms: float = Field(default=10, gt=0, le=100, description="Largest difference of mid-exposure in a pair.")
+    max_age_ms: float = Field(default=500, gt=0, description="A pair older than this is stale.")
+    rgb_offset_ms: float = Field(
+        default=0, description="Added to colour's capture times; measured by adsn-calib offset."
+    )
+    ir_offset_ms: float = Field(default=0, description="Added to infrared's capture times.")
+    depth_offset_ms: float = Field(default=0, description="Added to depth's capture times.")
+    strobe: Literal["auto", "steady", "1:1", "2:1", "1:2", "none"] = Field(
+        default="auto",
+        description="Lit to dark infrared frames; none: there is no illuminator and frames are taken as lit.",
+    )
+    geometry: Path | None = Field(default=None, description="Calibration written by adsn-calib rig.")
+
+    @property
+    def configured(self) -> bool:
+        """Whether any camera is named."""
+        return any((self.rgb, self.ir, self.depth))
