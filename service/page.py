@@ -14,6 +14,11 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from service.state import State
+
 
 def _asset(name: str) -> str:
     return resources.files("service").joinpath("static", name).read_text(encoding="utf-8")
@@ -89,3 +94,16 @@ def _type(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_type(option) for option in field["anyOf"])
     return str(field.get("type", "object"))
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``/docs``, and ``/`` that leads there."""
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+        return HTMLResponse(reference_page(app.openapi(), state.guard.keyed), headers=headers)

@@ -70,6 +70,11 @@ def status_of(error: AdsnError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+def code_of(error: AdsnError) -> str:
+    """Stable code of an error."""
+    return error.request_code if isinstance(error, RequestError) else error.code
+
+
 def problem(
     status: int, code: str, detail: str, *, request_id: str, path: str, retryable: bool = False, **extra: Any
 ) -> Response:
@@ -93,7 +98,7 @@ def problem(
 
 def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
     """The problem document of one of this project's errors."""
-    code = error.request_code if isinstance(error, RequestError) else error.code
+    code = code_of(error)
     # A caller that only reads ``decision`` must fail closed too.
     extra = {"decision": "uncertain", "reasons": ["no_face"]} if isinstance(error, errors.NoFace) else {}
     return problem(
