@@ -10,15 +10,12 @@ import cv2
 import typer
 from rich.console import Console
 
-from runtime.cameras.synthetic import FAMILIES, SHAPES, SPECIES, SyntheticRig, contact_sheet
+from runtime.cameras.synthetic import FAMILIES, SHAPES, SPECIES, SUBJECT, WORLD, SyntheticRig, contact_sheet
 from runtime.command import group, run
 from runtime.errors import ConfigError
 from runtime.values import Image
 
 app = group("Find, watch and sample camera rigs. This version has the synthetic rig.")
-
-WORLD = 107
-"""A world whose scenes are lit and whose faces OpenCV's cascade finds; in others it is dark, or the face is missed."""
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write into; made where it is missing.", show_default=False)]
 Count = Annotated[int, typer.Option(help="Pairs of each species.", min=1)]
@@ -69,9 +66,8 @@ def sample(
     folder.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         for number in range(count):
-            # Subjects above every one that the shipped weights were trained or tested on.
             rig = SyntheticRig(
-                seed=seed, subject=9000 + number, species=kind, family=family, presentation=number, shape=shape
+                seed=seed, subject=SUBJECT + number, species=kind, family=family, presentation=number, shape=shape
             )
             made = rig.next()
             stem = f"{kind}-{number}"
