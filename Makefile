@@ -20,7 +20,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit export train bench clean
+.PHONY: help serve test check lint types imports unit test-gpu export train bench bench-gpu clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
 
@@ -59,6 +59,13 @@ imports: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# On a machine with a CUDA GPU; docs/tensorrt.md says what it needs.
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.gpu
 
 # What the shipped weights and bundle were made with.
 train: $(VENV)/.dev

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -59,6 +60,41 @@ class Ranges:
             },
         }
         return (json.dumps(body, indent=1) + "\n").encode()
+
+
+def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
+    """Parse what `Ranges.to_json` wrote, by hand changed or not. ``what`` names it in errors.
+
+    Raises:
+        CalibrationError: not such a file, another schema, or a range that is none; names the tensor.
+    """
+    try:
+        body = json.loads(data)
+        version, tensors = body["schema_version"], body["tensors"]
+        if version != SCHEMA_VERSION:
+            raise CalibrationError(
+                f"{what}: schema {version}, this version reads {SCHEMA_VERSION}; measure the ranges again."
+            )
+        pairs = {}
+        for name, entry in tensors.items():
+            for key in ("range", "seen"):
+                low, high = (float(v) for v in entry[key])
+                if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                    raise CalibrationError(f"{what}: {name}: {key} must be two finite numbers, the lower one first.")
+                pairs[key, name] = (low, high)
+        return Ranges(
+            method=body["method"],
+            samples=int(body["samples"]),
+            data=str(body["data"]),
+            data_sha256=str(body["data_sha256"]),
+            tensors={name: pairs["range", name] for name in tensors},
+            seen={name: pairs["seen", name] for name in tensors},
+            species={str(k): int(v) for k, v in body["species"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CalibrationError(
+            f"{what}: not the ranges that adsn-export writes ({type(error).__name__}: {error})."
+        ) from error
 
 
 def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:

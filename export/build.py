@@ -50,6 +50,8 @@ class Options:
     auto_keep: bool = False
     sensitivity: bool = False
     limits: ParityLimits = field(default_factory=ParityLimits)
+    ranges: Ranges | None = None
+    """Ranges measured before, and perhaps reviewed; None: measured now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def build(
         "model.onnx": fp32,
         **{f"model.{name}.onnx": model for name, model in models.items()},
         "ranges.json": ranges.to_json(),
-        "golden.npz": golden_vectors(tests[0], modalities, scorers).to_bytes(),
+        "golden.npz": golden_vectors(tests[0], modalities, scorers, gate.fp32[0].scores[:, 0]).to_bytes(),
     }
     manifest = manifest_of(network, training, version, point, ranges, options.seed, comparisons, kept, plan)
     return Built(files, manifest, comparisons, point, difference, kept, costs)
@@ -225,7 +227,7 @@ def build(
 def calibrated(
     fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: Options, step: Step
 ) -> tuple[Ranges, Chosen]:
-    """Activation ranges of ``pairs``, and the samples they come from.
+    """Activation ranges of ``pairs``, or those that ``options`` give; and the samples they come from.
 
     Raises:
         ExportError: fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
@@ -238,6 +240,8 @@ def calibrated(
             "change from draw to draw. Name a larger set with --calib, raise --samples, or lower --min-samples "
             "knowingly."
         )
+    if options.ranges is not None:
+        return options.ranges, chosen
     step.start(f"ranges ({options.method})", len(chosen.indices) * (1 if options.method == "minmax" else 2))
     names = tensors_to_measure(fp32)
     counts = Counter(species[i] for i in chosen.indices)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adsn.data import PairDataset
     from adsn.plan import DataPlan
+    from calib.ranges import Ranges
     from export.build import Options, Step
     from runtime.bundle import Artifact
 
@@ -57,6 +58,9 @@ Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 Flips = Annotated[float, typer.Option(help="Largest accepted share of decisions that INT8 flips.", min=0, max=1)]
 RateChange = Annotated[float, typer.Option(help="Largest accepted change of worst APCER and of BPCER.", min=0, max=1)]
 MethodOption = Annotated[MethodName, typer.Option(help="How activation ranges are chosen.")]
+RangesFile = Annotated[
+    Path | None, typer.Option("--ranges", help="Take these ranges (a bundle's ranges.json) instead of measuring them.")
+]
 Samples = Annotated[int, typer.Option(help="Calibration pairs, drawn evenly from each species.", min=1)]
 MinSamples = Annotated[int, typer.Option(help="Fewest calibration pairs to accept.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of that draw.", min=0)]
@@ -84,6 +88,7 @@ def export(
     out: Out = Path("runs/bundle"),
     target: Targets = None,
     method: MethodOption = MethodName.percentile,
+    ranges: RangesFile = None,
     samples: Samples = 512,
     min_samples: MinSamples = 128,
     seed: Seed = 0,
@@ -123,6 +128,7 @@ def export(
         auto_keep=auto_keep,
         sensitivity=sensitivity,
         limits=ParityLimits(max_flips, max_rate_change),
+        ranges=reviewed(ranges) if ranges else None,
     )
     plan = read_plan(calib or DEFAULT_PLAN)
     console = Console()
@@ -158,6 +164,21 @@ def export(
         require_parity(
             comparisons, options.limits, (), "the TensorRT engine", "the bundle stands; do not serve with it"
         )
+
+
+def reviewed(path: Path) -> Ranges:
+    """Ranges from a file.
+
+    Raises:
+        CalibrationError: it cannot be read, or is none.
+    """
+    from calib.ranges import CalibrationError, read_ranges
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CalibrationError(f"{path}: {error.strerror}; name a bundle's ranges.json.") from error
+    return read_ranges(data, str(path))
 
 
 def steps(progress: Progress) -> Step:

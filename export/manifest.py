@@ -23,6 +23,9 @@ from runtime.golden import Golden
 from runtime.preprocess import CropRule
 
 GOLDEN_PAIRS = 12
+NEAR_PAIRS = 8
+"""Pairs whose score lies in the middle, where it moves most when an activation does. Without them, clipped arithmetic
+hides behind scores that lie at 0 or 1 whatever happens."""
 SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
 ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
 
@@ -46,10 +49,12 @@ def golden_vectors(
     pairs: PairDataset,
     modalities: tuple[str, str],
     scorers: Mapping[str, Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]],
+    fp32: NDArray[np.float32],
 ) -> Golden:
-    """A few pairs of every kind, and noise, which drives activations where faces do not.
+    """A pair of every kind, noise, which drives activations where faces do not, and pairs with middling scores.
 
-    ``scorers``: what is recorded, e.g. ``int8`` or ``int8-trt`` → crops to float32 [N, 3].
+    ``fp32``: score of every pair by the float model. ``scorers``: what is recorded, e.g. ``int8`` or ``int8-trt`` →
+    crops to float32 [N, 3].
     """
     chosen: list[dict[str, NDArray[Any]]] = []
     kinds = pairs.species()
@@ -64,6 +69,9 @@ def golden_vectors(
             .astype(np.float32)
             for m, a in like.items()
         })  # fmt: skip
+    for index in np.argsort(np.abs(fp32 - 0.5), kind="stable")[:NEAR_PAIRS]:
+        crops = pairs[int(index)].crops
+        chosen.append({m: np.asarray(crops[m]) for m in modalities})
     inputs = {m: np.stack([pair[m] for pair in chosen]) for m in modalities}
     # One by one: how a batch is split among threads must not be part of what is expected.
     scores = {

@@ -60,9 +60,10 @@ def kept_nodes(model: onnx.ModelProto, keep_float: Iterable[str]) -> list[str]:
     return [name for name in nodes if name.startswith(prefixes)] if prefixes else []
 
 
-def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
+def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (), *, seven_bits: bool = True) -> bytes:
     """The int8-cpu artifact of a float graph. ``keep_float``: beginnings of the names of nodes to leave in float, such
-    as ``/streams.0/stem``.
+    as ``/streams.0/stem``. Without ``seven_bits`` the weights have 8, which no bundle may hold: the tests make such a
+    model to see it caught.
 
     Raises:
         ExportError: a range is missing, or an entry of ``keep_float`` fits no backbone node.
@@ -81,7 +82,7 @@ def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (
     quantiser = QDQQuantizer(
         proto,
         per_channel=True,
-        reduce_range=True,
+        reduce_range=seven_bits,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, table),

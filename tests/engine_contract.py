@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.engines.base import Engine, Scores
+from runtime.engines.base import Batch, Engine, Scores
 from runtime.errors import InferenceFailed, InvalidBatch
 
 
@@ -25,8 +26,19 @@ def same(a: Scores, b: Scores, tolerance: float = 0.0) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What an engine is held against: the float engine of the same bundle, inputs to compare both on, and the largest
+    difference that the bundle states."""
+
+    engine: Engine
+    inputs: Batch
+    stated: float
+
+
 class EngineContract:
-    """Subclasses define a fixture ``engine``; ``batch_tolerance`` is how much a score may depend on its batch."""
+    """Subclasses define the fixtures ``engine`` and ``reference``; ``batch_tolerance``: how much a score may depend on
+    its batch."""
 
     batch_tolerance = 1e-5
 
@@ -80,6 +92,19 @@ class EngineContract:
         for batch in wrong:
             with pytest.raises(InvalidBatch):
                 engine.infer(batch)
+
+    def test_values_that_are_no_numbers_never_become_a_score(self, engine: Engine) -> None:
+        for spec in engine.inputs:
+            for value in (np.nan, np.inf):
+                batch = random_batch(engine, 2)
+                wrong = batch[spec.name].astype(np.float32)
+                wrong[1, 0, 0, 0] = value
+                with pytest.raises(InvalidBatch):
+                    engine.infer({**batch, spec.name: wrong})
+
+    def test_agreement_with_fp32_within_the_stated_parity(self, engine: Engine, reference: Reference) -> None:
+        difference = np.abs(engine.infer(reference.inputs).score - reference.engine.infer(reference.inputs).score)
+        assert difference.max() <= reference.stated
 
     def test_info(self, engine: Engine) -> None:
         info = engine.info

@@ -65,14 +65,16 @@ class Found:
 
 
 class EngineCache:
-    """Engines under ``folder`` (mode 0700, this user's own).
+    """Engines under ``folder`` (mode 0700, this user's own); by default what ``ADSN_ENGINE_CACHE`` names, else a folder
+    in the user's cache.
 
     Raises:
         ConfigError: it cannot be made or written, or others could write it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(user_cache_dir("adsn")) / "engines"
+        named = os.environ.get("ADSN_ENGINE_CACHE")
+        self.folder = folder or (Path(named) if named else Path(user_cache_dir("adsn")) / "engines")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.stat(self.folder, follow_symlinks=False)

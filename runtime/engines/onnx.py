@@ -123,7 +123,8 @@ class OnnxCudaEngine(OnnxEngine):
 
     backend = "onnx-cuda"
     device = "cuda:0"
-    providers = (("CUDAExecutionProvider", {"device_id": 0}), "CPUExecutionProvider")
+    # TF32 would round products to 10 bits, and the golden vectors of a float model would no longer be reproduced.
+    providers = (("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0}), "CPUExecutionProvider")
 
     def __init__(
         self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0

@@ -61,7 +61,7 @@ def open_tensorrt(
     """
     trt = import_tensorrt()
     gpu = find_gpus()[0]
-    settings = settings or BuildSettings()
+    settings = settings or BuildSettings.of_environment()
     cache = cache or EngineCache()
     artifact = artifact_for(generation_of(trt.__version__))
     role: Role = "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"

@@ -7,12 +7,13 @@ calibrator and no implicit INT8 is used anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime.engines.driver import find_gpus
-from runtime.errors import EngineUnavailable
+from runtime.errors import ConfigError, EngineUnavailable
 
 Generation = Literal["8.6", "10", "11"]
 Precision = Literal["int8", "fp16", "fp32"]
@@ -29,6 +30,29 @@ class BuildSettings:
     workspace: int = 1 << 30
     optimisation: int = 3
     precision: Precision = "int8"
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> BuildSettings:
+        """What ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB`` and ``ADSN_TRT_OPTIMISATION`` (0 to 5)
+        say. They belong to a machine, not to a command: what ``adsn-export --engine`` built is what a service finds.
+
+        Raises:
+            ConfigError: names the variable.
+        """
+
+        def number(name: str, default: int, low: int, high: int) -> int:
+            text = environment.get(name)
+            if text is None:
+                return default
+            if not text.isdecimal() or not low <= int(text) <= high:
+                raise ConfigError(f"{name}: a whole number from {low} to {high} is wanted, not {text!r}.")
+            return int(text)
+
+        return cls(
+            max_batch=number("ADSN_TRT_MAX_BATCH", cls().max_batch, 1, 256),
+            workspace=number("ADSN_TRT_WORKSPACE_MIB", cls().workspace >> 20, 16, 1 << 20) << 20,
+            optimisation=number("ADSN_TRT_OPTIMISATION", cls().optimisation, 0, 5),
+        )
 
 
 def generation_of(version: str) -> Generation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from calib.clipping import BINS, clip_limit
-from calib.ranges import METHODS, Batches, CalibrationError, Method, measure_ranges, stratified
+from calib.ranges import METHODS, Batches, CalibrationError, Method, measure_ranges, read_ranges, stratified
 
 
 def model() -> bytes:
@@ -124,3 +124,25 @@ def test_samples_are_drawn_evenly_and_alike_for_a_seed() -> None:
     assert chosen == sorted(set(chosen)) == stratified(species, 45, seed=3)
     assert chosen != stratified(species, 45, seed=4)
     assert stratified(species, 500, seed=0) == list(range(135))
+
+
+def test_a_file_of_ranges_is_read_as_it_was_written() -> None:
+    found = measure_ranges(model(), ["n", "y"], always([[1, -3]], [[7, 0]]), "test", species={"a": 2})
+    assert read_ranges(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda body: body.update(schema_version=1), "schema 1, this version reads 2"),
+        (lambda body: body["tensors"]["n"].update(range=[3, -7]), "mine.json: n: range must be two finite numbers"),
+        (lambda body: body["tensors"]["n"].update(range=[0, float("nan")]), "n: range must be two finite"),
+        (lambda body: body["tensors"]["n"].update(range=[0]), "not the ranges that adsn-export writes"),
+        (lambda body: body.pop("tensors"), "not the ranges that adsn-export writes"),
+    ],
+)
+def test_a_file_that_was_changed_wrongly_is_refused(change: Callable[[dict[str, Any]], Any], match: str) -> None:
+    body = json.loads(measure_ranges(model(), ["n"], always([[1, -3]]), "test").to_json())
+    change(body)
+    with pytest.raises(CalibrationError, match=match):
+        read_ranges(json.dumps(body).encode(), "mine.json")

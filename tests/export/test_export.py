@@ -283,6 +283,10 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
     bundle.verify()
     entry = bundle.entry("model-int8-trt")
     assert (entry.float_inputs, entry.shipped) == (True, False)
+    again = run_export(*arguments[:-1], "--ranges", tmp_path / "b" / "ranges.json", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    for name in ("ranges.json", "model.int8-cpu.onnx"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert {(p.artifact, p.execution) for p in bundle.manifest.parity} == {
         ("int8-cpu", "served"),
         ("int8-cpu", "literal"),
@@ -302,6 +306,7 @@ def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
         ((checkpoint, "--int8", "--calib", tmp_path / "none.toml"), 78, "no such file"),
         ((checkpoint, "--int8", "--calib", workshop / "plan.toml", "--cache", workshop / "cache"), 1, "44 calibration"),
         ((checkpoint, "--int8", "--engine"), 1, "TensorRT"),
+        ((checkpoint, "--int8", "--ranges", tmp_path / "none.json"), 1, "none.json"),
         ((), 2, "checkpoint"),
     ):
         found = run_export(*arguments, "--out", tmp_path / "b") if arguments else run_export()

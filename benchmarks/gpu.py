@@ -1,0 +1,156 @@
+"""What TensorRT makes of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu.md.
+
+INT8 beside FP16 and FP32 engines of the same graph: time to build, difference from FP32 on the processor, latency of
+one pair from host memory to scores in host memory, and pairs a second in batches. TensorRT 11 takes its types from the
+graph, so there FP16 is left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from benchmarks.measure import in_turns, median, p99
+from export.tensorrt_graph import float_inputs
+from runtime.assemble import open_onnx
+from runtime.bundle import Bundle
+from runtime.engines.base import Batch
+from runtime.engines.device import Device, open_device
+from runtime.engines.driver import Gpu, find_gpus
+from runtime.engines.onnx import OnnxCpuEngine
+from runtime.engines.tensorrt import TensorRTEngine
+from runtime.engines.trt_build import build_plan
+from runtime.engines.trt_open import inputs_of
+from runtime.engines.trt_versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
+from runtime.golden import read_golden
+from tests.shipped import complete_bundle
+
+PAGE = Path(__file__).resolve().parent / "gpu.md"
+BATCHES = (1, 8, 32)
+ROUNDS = 300
+PARITY_PAIRS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One precision on one GPU. ``difference``: largest of the fused scores against FP32 on the processor."""
+
+    precision: Precision
+    build_s: float
+    plan_mib: float
+    difference: float
+    mean_difference: float
+    milliseconds: dict[int, list[float]]
+
+    def row(self) -> str:
+        one = self.milliseconds[1]
+        rates = " / ".join(f"{1000 * n / median(times):.0f}" for n, times in self.milliseconds.items())
+        return (
+            f"| {self.precision.upper()} | {self.build_s:.1f} s | {self.plan_mib:.1f} MiB | {self.difference:.4f} "
+            f"(mean {self.mean_difference:.5f}) | {median(one):.3f} / {p99(one):.3f} ms | {rates} |"
+        )
+
+
+def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]:
+    """The graphs to build, by precision."""
+    generation = generation_of(version)
+    yield "int8", bundle.read("model-int8-trt11" if artifact_for(generation) == "int8-trt11" else "model-int8-trt")
+    proto = onnx.load_from_string(bundle.read("model-fp32"))
+    float_inputs(proto)
+    plain = proto.SerializeToString()
+    if generation != "11":
+        yield "fp16", plain
+    yield "fp32", plain
+
+
+def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
+    """The golden vectors, and as many noisy copies of them as make ``count``."""
+    golden = read_golden(bundle.read("golden")).inputs
+    rng = np.random.default_rng(0)
+    order = np.arange(count) % len(next(iter(golden.values())))
+    found = {}
+    for name, values in golden.items():
+        noise = rng.normal(0, 6, (count, *values.shape[1:]))
+        noise[: len(values)] = 0
+        found[name] = np.clip(values[order] + noise, 0, 255).astype(values.dtype)
+    return found
+
+
+def measure(
+    bundle: Bundle, trt: Any, gpu: Gpu, opener: Callable[[], Device], rounds: int = ROUNDS, pairs: int = PARITY_PAIRS
+) -> list[Measured]:
+    """Build, compare and time every precision; all are timed in turns."""
+    given = faces(bundle, pairs)
+    wanted = open_onnx(bundle, OnnxCpuEngine, "fp32").infer(given).score
+    engines: dict[Precision, TensorRTEngine] = {}
+    facts: dict[Precision, tuple[float, float, float, float]] = {}
+    for precision, model in models_of(bundle, trt.__version__):
+        began = time.monotonic()
+        built = build_plan(trt, model, BuildSettings(max_batch=max(BATCHES), precision=precision))
+        seconds = time.monotonic() - began
+        engine = TensorRTEngine(
+            built.plan,
+            trt,
+            opener,
+            inputs_of(bundle),
+            precision="int8" if precision == "int8" else "fp32",
+            device_name=gpu.name,
+        )
+        engines[precision] = engine
+        away = np.abs(engine.infer(given).score - wanted)
+        facts[precision] = (seconds, len(built.plan) / 2**20, float(away.max()), float(away.mean()))
+    times: dict[Precision, dict[int, list[float]]] = {p: {} for p in engines}
+    for size in BATCHES:
+        batch: Batch = {name: values[:size] for name, values in given.items()}
+        found = in_turns({p: partial(e.infer, batch) for p, e in engines.items()}, rounds)
+        for precision in engines:
+            times[precision][size] = found[precision]
+    for engine in engines.values():
+        engine.close()
+    return [Measured(p, *facts[p], times[p]) for p in engines]
+
+
+def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str) -> str:
+    """gpu.md."""
+    lines = [
+        "# On a GPU",
+        "",
+        f"Measured on {date.today().isoformat()} with `make bench-gpu`: {gpu.name}, compute capability "
+        f"{'.'.join(map(str, gpu.capability))}, driver for CUDA {gpu.driver}, TensorRT {version}, {provider}.",
+        "Latency is of one pair, from host memory to scores in host memory. Difference: fused scores against FP32 on "
+        "the processor, golden vectors and noisy copies of them.",
+        "",
+        "| engine | build | plan | difference from FP32 | latency, median / p99 | pairs a second, batch "
+        + " / ".join(map(str, BATCHES))
+        + " |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(m.row() for m in measured),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write the page."""
+    trt = import_tensorrt()
+    gpu = find_gpus()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = complete_bundle(Path(folder) / "bundle")
+        measured = measure(bundle, trt, gpu, lambda: open_device(gpu.index))
+    device = open_device(gpu.index)
+    PAGE.write_text(page(measured, gpu, str(trt.__version__), device.provider))
+    device.close()
+    print(PAGE.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""That ``make bench-gpu`` runs to its end, on a pretended TensorRT, whose speed means nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import measure, page
+from runtime.engines.driver import Gpu
+from tests.fake_tensorrt import FakeDevice, FakeTensorRT
+from tests.shipped import complete_bundle
+
+
+@pytest.mark.parametrize(
+    ("version", "precisions"), [("10.3.0", ["int8", "fp16", "fp32"]), ("11.0.0.114", ["int8", "fp32"])]
+)
+def test_every_precision_is_built_compared_and_timed(version: str, precisions: list[str], tmp_path: Path) -> None:
+    gpu = Gpu(0, "Fake GPU", (8, 7), 12020)
+    found = measure(complete_bundle(tmp_path / "b"), FakeTensorRT(version), gpu, FakeDevice, rounds=2, pairs=32)
+    assert [m.precision for m in found] == precisions
+    # The pretended engine computes literally, so these are the artifacts' own differences.
+    by_name = {m.precision: m for m in found}
+    assert by_name["fp32"].difference < 1e-4
+    assert 0 < by_name["int8"].difference < 0.5
+    assert all(len(times) == 2 for m in found for times in m.milliseconds.values())
+    text = page(found, gpu, version, "fake")
+    assert text.count("\n| ") == len(precisions) + 2
+    assert "Fake GPU" in text

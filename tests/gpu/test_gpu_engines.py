@@ -1,0 +1,89 @@
+"""The engines' contract on a real GPU: ``make test-gpu``. What needs a missing package skips and says so."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.assemble import open_onnx
+from runtime.bundle import Bundle
+from runtime.engines.base import Engine
+from runtime.engines.driver import find_gpus
+from runtime.engines.engine_cache import EngineCache
+from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, import_onnxruntime
+from runtime.engines.tensorrt import TensorRTEngine
+from runtime.engines.trt_open import open_tensorrt
+from runtime.engines.trt_versions import BuildSettings, import_tensorrt
+from runtime.golden import read_golden
+from tests.engine_contract import EngineContract, Reference, random_batch
+from tests.shipped import complete_bundle
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    find_gpus()
+    return complete_bundle(tmp_path_factory.mktemp("gpu") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture
+def reference(bundle: Bundle) -> Reference:
+    stated = max(entry.max_score_difference for entry in bundle.manifest.parity)
+    # What is not in 8 bits an engine may compute in 16.
+    return Reference(open_onnx(bundle, OnnxCpuEngine, "fp32"), read_golden(bundle.read("golden")).inputs, stated + 0.02)
+
+
+class TestOnnxCuda(EngineContract):
+    @pytest.fixture
+    def engine(self, bundle: Bundle) -> Iterator[Engine]:
+        if "CUDAExecutionProvider" not in import_onnxruntime().get_available_providers():
+            pytest.skip("the installed ONNX Runtime has no CUDA: pip install 'adsn[gpu]' instead of 'adsn[cpu]'")
+        engine = open_onnx(bundle, OnnxCudaEngine, "fp32")
+        yield engine
+        engine.close()
+
+
+class TestTensorRT(EngineContract):
+    """Built once for each provider, and with it the golden vectors, which `open_tensorrt` asks for."""
+
+    batch_tolerance = 5e-3
+    """Tactics differ between batch sizes."""
+
+    @pytest.fixture(params=["cuda-bindings", "pycuda"])
+    def engine(self, request: pytest.FixtureRequest, bundle: Bundle, engines: Path) -> Iterator[Engine]:
+        import_tensorrt()
+        module = {"cuda-bindings": "cuda", "pycuda": "pycuda"}[request.param]
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{request.param} is not installed")
+        engine = open_tensorrt(
+            bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8), provider=request.param
+        )
+        yield engine
+        engine.close()
+
+    def test_more_than_one_part(self, engine: Engine) -> None:
+        batch = random_batch(engine, 21)
+        whole = engine.infer(batch).score
+        single = [engine.infer({k: v[i : i + 1] for k, v in batch.items()}).score[0] for i in range(21)]
+        assert np.allclose(whole, single, atol=self.batch_tolerance)
+
+    def test_the_kept_engine_is_used_again(
+        self, engine: Engine, bundle: Bundle, engines: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def build(*arguments: object, **options: object) -> None:
+            pytest.fail("built again")
+
+        monkeypatch.setattr("runtime.engines.trt_open.build_plan", build)
+        again = open_tensorrt(bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8))
+        assert isinstance(again, TensorRTEngine)
+        again.close()
