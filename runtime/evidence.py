@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.decision import STREAM_SPOOF, OperatingPoint, Verdict
+from runtime.decision import STREAM_SPOOF, VETOES, OperatingPoint, Verdict
 from runtime.reasons import PRIORITY
 from runtime.values import Box
 
@@ -176,7 +176,8 @@ class Evidence:
     def add(self, seen: Observation) -> Verdict | None:
         """Take in a pair. None: not decided yet. A verdict stands until `reset`, whatever comes after it.
 
-        A pair that is not newer than the last is ignored. One that failed a gate adds nothing; one without a face,
+        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETOES`: nothing
+        but evidence against the subject); one without a face,
         with several, of another epoch, of another subject, after a gap, or that does not follow the strobe takes away
         all there was.
         """
@@ -193,8 +194,8 @@ class Evidence:
         if not failed and (seen.score is None or seen.box is None):
             failed = ("no_face",)
         self._failures.update(dict.fromkeys(failed, 1))
-        if not failed:
-            self._weigh(seen)
+        if not set(failed) - VETOES:
+            self._weigh(seen, vetoed=bool(failed))
         return self._verdict
 
     def _follow(self, seen: Observation, last: Observation | None) -> None:
@@ -219,8 +220,9 @@ class Evidence:
         # Written so that a box of NaN is a jump.
         return not near
 
-    def _weigh(self, seen: Observation) -> None:
-        """Add a good pair's evidence, and decide when it is enough."""
+    def _weigh(self, seen: Observation, *, vetoed: bool) -> None:
+        """Add a pair's evidence, and decide when it is enough. A vetoed pair counts against the subject or not at
+        all."""
         assert seen.score is not None
         fused = self._strength(seen.score, self._zero)
         streams = [
@@ -228,6 +230,10 @@ class Evidence:
             for score in (*seen.stream_scores, *[None] * len(self._modalities))[: len(self._modalities)]
         ]
         strength = min(fused, *streams)
+        if vetoed:
+            if strength >= 0:
+                return
+            strength = -1.0
         confirm, weight = self.rule.confirm, 1.0
         if self._counted is None:
             self._first = strength
@@ -264,7 +270,7 @@ class Evidence:
         reasons = [STREAM_SPOOF[name] for name, total in zip(self._modalities, self._streams, strict=True) if total < 0]
         if self._fused < 0 or not reasons:
             reasons.append("fused_spoof")
-        return tuple(reasons)
+        return (*sorted(VETOES & self._failures.keys()), *reasons)
 
     def _why_undecided(self) -> tuple[str, ...]:
         """The gates that failed, the most frequent first; where none did, the evidence lay between the limits."""

@@ -64,9 +64,9 @@ class CheckView(Part):
     """One quality gate."""
 
     name: str
-    value: float
+    value: float | None = Field(description="What was measured; null when nothing could be.")
     range: list[float | None] = Field(min_length=2, max_length=2, description="Accepted low and high end; null: open.")
-    status: Literal["pass", "fail"]
+    status: Literal["pass", "fail", "unknown"] = Field(description="unknown: not measured, which is no pass of it.")
 
 
 class PairView(Part):
@@ -171,7 +171,12 @@ def answer(
             "count": found.face.count,
         },
         "quality": [
-            {"name": c.name, "value": round(c.value, 4), "range": [c.low, c.high], "status": c.status}
+            {
+                "name": c.name,
+                "value": None if c.value is None else round(c.value, 4),
+                "range": [c.low, c.high],
+                "status": c.status,
+            }
             for c in found.checks
         ],
         "pair": {

@@ -20,7 +20,16 @@ MODALITIES = ("rgb", "ir")
 FRAME = 33_333_333
 BOX = Box(200, 150, 150, 150)
 RULE = EvidenceRule()
-GATES = ("no_face", "multiple_faces", "face_too_small", "ir_unlit", "pair_stale", "pair_skew", "rgb_blurry")
+GATES = (
+    "no_face",
+    "multiple_faces",
+    "face_too_small",
+    "ir_unlit",
+    "pair_stale",
+    "pair_skew",
+    "rgb_blurry",
+    "ir_no_face",
+)
 
 
 def pair(number: int, score: float | None = 0.99, **changes: object) -> Observation:
@@ -197,6 +206,12 @@ def test_a_score_at_the_threshold_or_in_the_band_is_not_enough() -> None:
 def test_a_stream_alone_can_make_a_spoof() -> None:
     verdict, _ = fed(score=0.99, stream_scores=(0.99, 0.0001))
     assert verdict == Verdict("spoof", ("ir_spoof",))
+
+
+def test_a_veto_counts_against_or_not_at_all() -> None:
+    assert fed(score=0.99, failed=("ir_no_face",))[0] == Verdict("uncertain", ("ir_no_face",))
+    verdict, _ = fed(score=0.4, failed=("ir_no_face",))
+    assert verdict == Verdict("spoof", ("ir_no_face", "fused_spoof"))
 
 
 def test_a_stream_that_could_not_be_seen_says_nothing() -> None:

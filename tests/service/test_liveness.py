@@ -42,7 +42,7 @@ def test_a_complete_answer(service: Running) -> None:
     assert body["request_id"] == response.headers["x-request-id"]
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert set(body["timing_ms"]) == {"queue", "decode", "locate", "preprocess", "inference", "total"}
+    assert set(body["timing_ms"]) == {"queue", "decode", "locate", "crop", "quality", "inference", "total"}
 
 
 def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> None:
