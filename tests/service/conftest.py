@@ -15,7 +15,9 @@ import pytest
 import uvicorn
 
 from runtime.assemble import Loaded
+from runtime.feed import PairFeed
 from service.app import create_app
+from service.events import EventHub
 from service.settings import Settings
 from tests.fakes import FakeEngine, loaded
 
@@ -33,12 +35,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, load: Callable[[], Loaded] | None = None, wait: bool = True) -> Iterator[Running]:
+def running(
+    settings: Settings,
+    load: Callable[[], Loaded] | None = None,
+    wait: bool = True,
+    *,
+    feed: PairFeed | None = None,
+    hub: EventHub | None = None,
+) -> Iterator[Running]:
     """Run the application in a real uvicorn on an ephemeral loopback port."""
     engine = FakeEngine()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    app = create_app(settings, load or (lambda: loaded(engine)))
+    app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
