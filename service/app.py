@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,12 +14,15 @@ from runtime.feed import PairFeed
 from service import openapi
 from service.active import ActiveModel
 from service.auth import Guard
+from service.health import Health
 from service.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from service.pool import Pool
+from service.rates import Rates
 from service.respond import add_error_handlers
 from service.routes import MOUNTS
-from service.scoring import Pool
 from service.settings import Settings
-from service.state import Health, Hub, State
+from service.state import Hub, State
+from service.vitals import watch
 
 DESCRIPTION = (
     "Judges whether the face in a pair of RGB and infrared images belongs to a person who is there. "
@@ -38,24 +42,31 @@ def create_app(
     """The application.
 
     ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig,
-    started and closed by whoever made it. ``hub``: where events go. ``health``: what else must be well to be ready.
+    started and closed by whoever made it. ``hub``: where events go. ``health``: what is wrong, by which it
+    is ready or not; the caller raises its own conditions in it.
     ``app.state.shared`` is the `State` that all routes share.
     """
+    limits = settings.limits
     state = State(
         settings=settings,
         model=ActiveModel(load),
-        pool=Pool(settings.workers, settings.queue),
+        pool=Pool(settings.workers, limits.queue, limits.judge_s),
         guard=Guard(settings),
+        rates=Rates(limits.rate_per_s, limits.burst),
+        health=health or Health(),
         feed=feed,
         hub=hub,
-        health=health,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.model.start(on_failure)
+        # Whoever brings a registry of what is wrong watches the cameras too.
+        watching = asyncio.create_task(watch(state, cameras=health is None))
         yield
-        state.pool.close()
+        watching.cancel()
+        # In a thread: what is being judged is waited for, and tells the loop when it is done.
+        await asyncio.to_thread(state.pool.close)
         state.model.close()
 
     app = FastAPI(
@@ -67,7 +78,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.shared = state
-    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
     for mount in MOUNTS:

@@ -19,6 +19,7 @@ MEANINGS = {
     400: "The request cannot be read",
     401: "A key is needed",
     403: "The key may not do this",
+    408: "The request did not arrive in time",
     409: "Seen before: a nonce, or an Idempotency-Key with another request",
     413: "The body or an image is too large",
     415: "Neither multipart nor JSON, or not an image",
@@ -33,7 +34,15 @@ MEANINGS = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Entries for ``responses=`` of a route, or of a document, for errors of these statuses."""
     content = {MEDIA_TYPE: {"schema": reference(Problem)}}
-    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
+    again = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+    return {
+        status: {
+            "description": MEANINGS[status],
+            "content": content,
+            **({"headers": again} if status in (429, 503, 504) else {}),
+        }
+        for status in statuses
+    }
 
 
 def reference(model: type[BaseModel]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from service.catalogue import PROBLEMS
 from service.state import State
 
 
@@ -47,6 +48,12 @@ def reference_page(schema: dict[str, Any], keyed: bool) -> str:
     key = '<label>API key<input name="key" type="password" autocomplete="off"></label>' if keyed else ""
     notice, _, _ = schema["info"]["description"].partition(". ")
     warning = schema["info"]["description"][len(notice) + 2 :]
+    errors = "".join(
+        f'<tr id="{entry.code}"><th><code>{entry.code}</code></th>'
+        f"<td>{' or '.join(map(str, entry.statuses))}</td><td>{escape(entry.title)}.</td>"
+        f"<td>{escape(entry.remedy.replace('`', ''))}</td></tr>"
+        for entry in PROBLEMS.values()
+    )
     answer = _fields(schema["components"]["schemas"], "LivenessResponse")
     return PAGE.substitute(
         version=escape(schema["info"]["version"]),
@@ -55,6 +62,7 @@ def reference_page(schema: dict[str, Any], keyed: bool) -> str:
         key=key,
         operations=operations,
         answer=answer,
+        errors=errors,
         style=STYLE,
         script=SCRIPT,
     )

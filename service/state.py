@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -11,8 +12,11 @@ from starlette.requests import HTTPConnection
 from runtime.feed import PairFeed
 from service.active import ActiveModel
 from service.auth import Caller, Guard, Role
-from service.parse import Meta
-from service.scoring import Pool
+from service.health import Health
+from service.parse import Context
+from service.pool import Pool
+from service.problems import RequestError
+from service.rates import Rates
 from service.settings import Settings
 
 
@@ -33,7 +37,7 @@ Observer = Callable[[Judged], None]
 """Called on the event loop after each answer; must return at once and raise nothing."""
 Amend = Callable[[dict[str, Any]], None]
 """Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
-Attest = Callable[[Mapping[str, Any], Meta], str | None]
+Attest = Callable[[Mapping[str, Any], Context], str | None]
 """Signs an answer's body; the compact JWS becomes its ``attestation``."""
 
 
@@ -45,14 +49,6 @@ class Hub(Protocol):
         ...
 
 
-class Health(Protocol):
-    """What else must be well for the service to be ready: `service.health`."""
-
-    def reasons(self) -> list[str]:
-        """Why it is not ready, as sentences; empty when it is."""
-        ...
-
-
 @dataclass(slots=True)
 class State:
     """Shared by all routes of one application."""
@@ -61,9 +57,10 @@ class State:
     model: ActiveModel
     pool: Pool
     guard: Guard
+    rates: Rates
+    health: Health
     feed: PairFeed | None = None
     hub: Hub | None = None
-    health: Health | None = None
     attest: Attest | None = None
     observers: list[Observer] = field(default_factory=list)
     amends: list[Amend] = field(default_factory=list)
@@ -71,6 +68,18 @@ class State:
     def authorize(self, request: HTTPConnection, role: Role) -> Caller:
         """See `Guard.authorize`."""
         return self.guard.authorize(request, role)
+
+    def admit(self, request: HTTPConnection, role: Role) -> Caller:
+        """The caller, if it may do what ``role`` stands for and has not done it too often: for what costs a score.
+
+        Raises:
+            RequestError: 401, 403 as `authorize`; 429 with the time to wait.
+        """
+        caller = self.authorize(request, role)
+        wait_s = self.rates.take(caller.name, time.monotonic())
+        if wait_s > 0:
+            raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
+        return caller
 
     def observe(self, judged: Judged) -> None:
         """Tell every observer."""

@@ -18,7 +18,8 @@ from runtime.assemble import Loaded
 from runtime.feed import PairFeed
 from service.app import create_app
 from service.events import EventHub
-from service.settings import Settings
+from service.server import configure
+from service.settings import LimitSettings, Settings
 from tests.fakes import FakeEngine, loaded
 
 
@@ -48,7 +49,7 @@ def running(
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(configure(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -72,5 +73,5 @@ def running(
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running(Settings(max_body_bytes=2_000_000)) as found:
+    with running(Settings(limits=LimitSettings(body_bytes=2_000_000))) as found:
         yield found
