@@ -141,6 +141,10 @@ _ALL = (
         "Configure the section `[rig]`, or upload a pair.",
     ),
     Entry(
+        "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
+        "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
+    ),
+    Entry(
         "engine_error", (503,), "The engine gave no score",
         "Look into the service's log.",
     ),

@@ -58,7 +58,7 @@ class FaceView(Part):
     bbox: list[float] = Field(
         min_length=4,
         max_length=4,
-        description="x, y, width, height in pixels of the leading image: the colour one, where there is one.",
+        description="x, y, width, height in pixels of the colour image (of an IR-depth model: of the infrared one).",
         examples=[[200.0, 120.0, 180.0, 180.0]],
     )
     confidence: float | None = Field(description="The detector's own measure; null when the caller gave the box.")
@@ -204,7 +204,7 @@ def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> dict[
     info = loaded.pipeline.engine.info
     box = found.face.box
     modalities: dict[str, dict[str, Any]] = {}
-    for name, score in zip(loaded.manifest.modalities, found.stream_scores, strict=True):
+    for name, score in zip(found.modalities, found.stream_scores, strict=True):
         gates = {reason for reason in failed if reason.startswith(f"{name}_") and not reason.endswith("_spoof")}
         modalities[name] = {"score": shown(score), "usable": not gates}
         if name == "ir":

@@ -37,7 +37,7 @@ class Liveness:
     def __init__(self, state: State) -> None:
         limits = state.settings.limits
         self._state = state
-        self._camera = Camera(state.feed)
+        self._camera = Camera(state.feed, state.settings.rig.geometry)
         self._nonces = Nonces(limits.replay_s, limits.replays)
         self._answers: Answers[bytes] = Answers(limits.replay_s, limits.replays)
 
@@ -147,10 +147,12 @@ class _Call:
         asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
         if isinstance(context, CameraRequest):
             captured = await self._route._camera.next_pair(context.timeout_ms / 1000)
-            order = Order(asked, Meta(), settings.limits.pixels, self._began, explain)
+            rig = settings.rig
+            order = Order(asked, Meta(), 0, rig.max_age_ms, self._began, explain, rig.max_skew_ms, captured.registrar)
             with state.model.lease() as loaded:
                 return await state.pool.run(partial(judge_captured, loaded, captured.pair, order))
-        order = Order(asked, context, settings.limits.pixels, self._began, explain)
+        limits = settings.limits
+        order = Order(asked, context, limits.pixels, limits.max_age_ms, self._began, explain)
         with state.model.lease() as loaded:
             return await state.pool.run(partial(judge_upload, loaded, parts, order))
 

@@ -13,6 +13,7 @@ import cv2
 from numpy.typing import NDArray
 
 from runtime.assemble import Loaded
+from runtime.geometry import Registrar
 from runtime.imagefile import decode, decode_depth
 from runtime.overlay import overlay
 from runtime.pipeline import Assessment
@@ -25,13 +26,19 @@ from service.pool import Helper
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival."""
+    """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival.
+
+    ``max_skew_ms`` and ``registrar``: the pipeline's own where None.
+    """
 
     asked: Asked
     meta: Meta
     max_pixels: int
+    max_age_ms: float
     began_ns: int
     explain: bool = False
+    max_skew_ms: float | None = None
+    registrar: Registrar | None = None
 
 
 def modalities_of(loaded: Loaded) -> tuple[Modality, ...]:
@@ -78,8 +85,18 @@ def _decoder(modality: Modality, parts: Mapping[str, bytes], order: Order) -> Ca
 
 def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float]) -> dict[str, Any]:
     now_ns, meta = now_of(pair.clock), order.meta
-    boxes = [Box(*box) if box is not None else None for box in (meta.face_box, meta.ir_face_box)]
-    found = loaded.pipeline.assess(pair, *boxes)
+    given = {"rgb": meta.face_box, "ir": meta.ir_face_box, "depth": meta.depth_face_box}
+    if meta.face_box is not None and "rgb" not in loaded.manifest.modalities:
+        given["ir"] = meta.face_box
+    boxes = [Box(*box) if box is not None else None for box in given.values()]
+    pipeline = loaded.pipeline
+    limits = replace(
+        pipeline.limits,
+        max_age_ms=order.max_age_ms,
+        max_skew_ms=pipeline.limits.max_skew_ms if order.max_skew_ms is None else order.max_skew_ms,
+    )
+    pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar)
+    found = pipeline.assess(pair, *boxes, now_ns=now_ns)
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
     body = answer(found, loaded, pair, replace(order.asked, age_ns=age_ns, clock=pair.clock))
@@ -103,9 +120,8 @@ def now_of(clock: str) -> int | None:
 def explain(found: Assessment, loaded: Loaded, pair: Pair) -> dict[str, str]:
     """Modality → attention over the crop that the network saw, as PNG in base64."""
     pictures: dict[str, str] = {}
-    boxes = (found.face.box, found.ir_box)
-    for name, box, maps in zip(modalities_of(loaded), boxes, found.attention, strict=True):
-        painted = overlay(crop(pair.image(name), box, loaded.pipeline.rule), maps)
+    for name, maps in zip(found.modalities, found.attention, strict=True):
+        painted = overlay(crop(pair.image(name), found.boxes[name], loaded.pipeline.rule), maps)
         _, data = cv2.imencode(".png", cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
         pictures[name] = base64.b64encode(data.tobytes()).decode()
     return pictures
