@@ -58,6 +58,9 @@ def create_app(
         hub=hub,
     )
 
+    if hub is not None:
+        state.stopping.append(hub.close)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.model.start(on_failure)

@@ -16,6 +16,7 @@ from runtime.configtext import config_text
 from runtime.errors import ConfigError
 from runtime.feed import PairFeed
 from service.app import create_app
+from service.events import EventHub
 from service.logs import set_up_logging
 from service.memory import keep_freed_memory
 from service.server import Server
@@ -85,7 +86,7 @@ def serve(
         Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/docs", soft_wrap=True)
         sys.stdout.flush()
 
-    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed)
+    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed, hub=EventHub())
     server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
     if feed is not None:
         feed.start()

@@ -79,6 +79,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._announce = announce
         self._reload = reload
+        self._stopping: list[Callable[[], None]] = app.state.shared.stopping
         self._listener = listen(settings)
         self.failed = False
 
@@ -106,6 +107,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("stopping; what is being judged is finished first")
+        for stop in self._stopping:
+            stop()
         await super().shutdown(sockets)
 
     def stop_failed(self) -> None:

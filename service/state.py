@@ -48,6 +48,10 @@ class Hub(Protocol):
         """Hand ``data`` to everyone who watches. Callable from any thread; returns at once."""
         ...
 
+    def close(self) -> None:
+        """End everyone's watching, so that the service can."""
+        ...
+
 
 @dataclass(slots=True)
 class State:
@@ -64,6 +68,8 @@ class State:
     attest: Attest | None = None
     observers: list[Observer] = field(default_factory=list)
     amends: list[Amend] = field(default_factory=list)
+    stopping: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the service begins to stop, before it waits for requests that are being answered."""
 
     def authorize(self, request: HTTPConnection, role: Role) -> Caller:
         """See `Guard.authorize`."""
