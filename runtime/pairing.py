@@ -63,8 +63,10 @@ class Pairing:
         )
 
     def push(self, frame: Frame) -> Sequence[Pair]:
-        """Take in the next frame of either camera; pairs that became certain by it, oldest first."""
-        return [match.pair() for match in self._pairer.push(frame, self.classify(frame))]
+        """Take in the next frame of either camera; pairs that became certain by it or before it, oldest first."""
+        # Whether a wait was over is decided by arrival times, not by when this is called: a replay gives the same.
+        over = self._pairer.advance(frame.t_arrival_ns)
+        return [match.pair() for match in (*over, *self._pairer.push(frame, self.classify(frame)))]
 
     def advance(self, now_ns: int) -> Sequence[Pair]:
         """Pairs that have waited long enough at ``now_ns``."""

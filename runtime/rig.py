@@ -22,6 +22,8 @@ from runtime.values import Frame, Modality, Pair
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+SLOT_NS = 2_000_000
+"""How long a frame may be on its way from its arrival to the supervisor's slot before another is no longer awaited."""
 REPORT_S = 10.0
 """While no pairs are formed, one line in the log says so this often, and why."""
 RATE_WINDOW_NS = 2_000_000_000
@@ -154,7 +156,8 @@ class Rig:
     def _pair(self) -> None:
         while not self._closing.is_set():
             deadline = self._pairing.deadline_ns
-            wait_s = TICK_S if deadline is None else min(TICK_S, max(0.0, (deadline - time.monotonic_ns()) / 1e9))
+            now = time.monotonic_ns() - SLOT_NS
+            wait_s = TICK_S if deadline is None else min(TICK_S, max(0.0, (deadline - now) / 1e9))
             self._awake.wait(wait_s)
             self._awake.clear()
             try:
@@ -167,6 +170,8 @@ class Rig:
                 self._fault = f"pairing failed: {type(error).__name__}: {error}."
 
     def _round(self) -> None:
+        # Taken first: a frame that has arrived by now is among those taken, save what is on its way to the slot.
+        now = time.monotonic_ns() - SLOT_NS
         frames = [frame for camera in self._cameras for frame in camera.take()]
         # Stable, so that each stream keeps its order.
         frames.sort(key=lambda frame: frame.t_arrival_ns)
@@ -175,7 +180,6 @@ class Rig:
                 observer.on_frame(frame)
             for pair in self._pairing.push(frame):
                 self._emit(pair)
-        now = time.monotonic_ns()
         for pair in self._pairing.advance(now):
             self._emit(pair)
         for camera in self._cameras:
