@@ -9,7 +9,7 @@ from typing import Literal
 
 Decision = Literal["live", "spoof", "uncertain"]
 
-VETOES = frozenset({"ir_no_face"})
+VETOES = frozenset({"ir_no_face", "strobe_lost"})
 """Gates whose failure is a sign of an attack, not of a poor picture: they keep a pair from being ``live``, and do not
 keep it from being ``spoof``."""
 STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}

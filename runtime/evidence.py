@@ -89,6 +89,7 @@ class Observation:
     ``number`` grows with each pair, ``t_ns`` is its capture time, ``epoch`` the run of its streams. ``score`` and
     ``stream_scores``: the network's, None where it was not run or a stream could not be seen (colour in darkness).
     ``failed``: codes of failed gates. ``box``: the face in the leading picture, None without one.
+    ``strobe``: whether it follows the illuminator (`runtime.activelight`). ``track``: another number is another face.
     """
 
     number: int
@@ -99,6 +100,7 @@ class Observation:
     failed: tuple[str, ...] = ()
     box: Box | None = None
     strobe: Strobe = "unknown"
+    track: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,8 @@ class Evidence:
 
         A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETOES`: nothing
         but evidence against the subject); one without a face,
-        with several, of another epoch, of another subject, after a gap, or that does not follow the strobe takes away
-        all there was.
+        with several, of another epoch, of another subject or after a gap takes away all there was, and one that does
+        not follow the strobe all that spoke for the subject.
         """
         last = self._last
         if self._verdict is not None or (last is not None and (seen.number <= last.number or seen.t_ns <= last.t_ns)):
@@ -194,7 +196,7 @@ class Evidence:
         if not failed and (seen.score is None or seen.box is None):
             failed = ("no_face",)
         self._failures.update(dict.fromkeys(failed, 1))
-        if not set(failed) - VETOES:
+        if not set(failed) - VETOES and seen.score is not None and seen.box is not None:
             self._weigh(seen, vetoed=bool(failed))
         return self._verdict
 
@@ -206,12 +208,15 @@ class Evidence:
             self._forget(FACE_LOST)
         elif "multiple_faces" in seen.failed:
             self._forget(NOT_ALONE)
-        elif seen.strobe == "mismatch" or "strobe_lost" in seen.failed:
-            self._forget(STROBE)
-        elif last is not None and last.box is not None and self._jumped(last.box, seen.box):
+        elif last is not None and (
+            seen.track != last.track or (last.box is not None and self._jumped(last.box, seen.box))
+        ):
             self._forget(SUBJECT_CHANGED)
         elif self._counted is not None and seen.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
             self._forget(GAP)
+        elif self._level >= 0 and (seen.strobe == "mismatch" or "strobe_lost" in seen.failed):
+            # What speaks against the subject is kept.
+            self._forget(STROBE)
 
     def _jumped(self, old: Box, new: Box) -> bool:
         edge = max(min(old.w, new.w), 1e-6)

@@ -20,6 +20,7 @@ from runtime.quality import (
     Check,
     Limits,
     box_checks,
+    cross_checks,
     depth_checks,
     failures,
     ir_checks,
@@ -155,4 +156,6 @@ class LivenessPipeline:
                 checks += ir_checks(image, dark, pair.lit, limits)  # type: ignore[arg-type]
             else:
                 checks += depth_checks(image, self.rule, limits)  # type: ignore[arg-type]
+        if "rgb" in crops and "ir" in crops:
+            checks += cross_checks(crops["rgb"], crops["ir"], limits)  # type: ignore[arg-type]
         return checks + time_checks(pair, limits, now_ns)

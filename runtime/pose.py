@@ -39,6 +39,6 @@ def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:
     x, y, z = turn[:, 2]
     if z <= 0:
         return 180.0, 180.0
-    roll = math.atan2(turn[1, 0], turn[0, 0])
+    roll = math.atan2(-turn[0, 1], turn[1, 1])
     sideways, upright = x * math.cos(roll) + y * math.sin(roll), -x * math.sin(roll) + y * math.cos(roll)
     return math.degrees(math.atan2(sideways, z)), math.degrees(math.atan2(upright, math.hypot(sideways, z)))

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.crossspectrum import copied
 from runtime.preprocess import CropRule, coverage
 from runtime.values import Box, Lit, Modality, Pair
 
@@ -51,6 +52,8 @@ class Limits:
     """Fraction of the infrared crop at 250 or above."""
     min_ir_deviation: float = 3
     """Standard deviation of the infrared crop: a lens cover, a wall or a disconnected sensor is flat."""
+    max_copied: float = 0.94
+    """See `runtime.crossspectrum.copied`. Set on simulated cameras of family A, tried on B: docs/decisions.md."""
     max_ir_ambient: float = 120
     """Mean of the same crop with the illuminator off. Beyond it, field reports find infrared faces unreliable."""
     min_depth_valid: float = 0.6
@@ -137,6 +140,12 @@ def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit,
         # However bright the room made it: this is a picture of the room's light, not of the illuminator's.
         checks.append(Check("ir.lit", 0, 1, None, "ir_unlit"))
     return checks
+
+
+def cross_checks(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) -> list[Check]:
+    """Whether the infrared crop is a copy of the colour one; not asked where there is hardly any colour."""
+    found = copied(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
+    return [Check("ir.copied", found, None, limits.max_copied, "strobe_lost")]
 
 
 def depth_checks(crop: NDArray[np.float32], rule: CropRule, limits: Limits) -> list[Check]:

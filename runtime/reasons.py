@@ -97,7 +97,7 @@ _ALL = (
         "A camera is not connected or not configured. The model says which pictures it takes.",
     ),
     Reason(
-        "strobe_lost", "pair", "The picture does not follow the infrared illuminator.", "",
+        "strobe_lost", "pair", "The infrared picture is not what the illuminator would give.", "",
         "The illuminator's pattern is declared wrongly, or what the camera sends is not what stands before it: "
         "a screen, or pictures fed in from elsewhere.",
     ),

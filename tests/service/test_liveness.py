@@ -63,7 +63,7 @@ def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> N
     ],
 )
 def test_decisions(service: Running, level: int, decision: str, reasons: list[str]) -> None:
-    files = {"rgb": rgb_file(60), "ir": ir_file(level), "meta": meta()}
+    files = {"rgb": rgb_file(70), "ir": ir_file(level), "meta": meta()}
     body = service.judge(files).json()
     assert (body["decision"], body["reasons"]) == (decision, reasons)
 
