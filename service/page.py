@@ -23,6 +23,7 @@ PAGE, STYLE, SCRIPT = Template(asset("reference.html")), asset("reference.css"),
 
 CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src {source_hash(STYLE)}; script-src {source_hash(SCRIPT)}; connect-src 'self'; "
+    "img-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
