@@ -11,11 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.errors import AdsnError, NoFace, NotReady
+from runtime.errors import AdsnError, NotReady
+from runtime.evidence import Strobe
 from runtime.feed import CapturedPair, FeedStatus, PairFeed
-from runtime.pipeline import Assessment
+from runtime.pipeline import Assessment, LivenessPipeline
 from runtime.quality import NANOSECONDS_PER_MS
-from runtime.values import MODALITIES, Box, Pair
+from runtime.stream import StreamPipeline
+from runtime.values import Box, Pair
 from service.events import EventHub
 from service.state import State
 
@@ -33,21 +35,33 @@ def fractions(box: Box, shape: Sequence[int]) -> list[float]:
 
 
 def pair_event(
-    captured: CapturedPair, found: Assessment | None, reasons: Sequence[str], threshold: float, *, expose_score: bool
+    captured: CapturedPair,
+    found: Assessment | None,
+    reasons: Sequence[str],
+    threshold: float,
+    strobe: Strobe,
+    *,
+    expose_score: bool,
 ) -> dict[str, Any]:
-    """A judged pair as an event: `decision` is ``none`` where there is nobody to judge."""
+    """A judged pair as an event: `decision` is ``none`` where there is nobody to judge. What stands before the cameras
+    and does not follow their illuminator is never shown as live."""
+    decision = found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain")
+    if strobe == "mismatch":
+        reasons = [*reasons, "strobe_lost"]
+        decision = "uncertain" if decision == "live" else decision
     pair: Pair = captured.pair
     shown = found is not None and expose_score
     skew = pair.skew_ns
     return {
         "number": captured.number,
-        "decision": found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain"),
+        "decision": decision,
         "score": round(found.score, 4) if found is not None and shown else None,
         "threshold": round(threshold, 4) if expose_score else None,
         "reasons": list(reasons),
         "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
         "epoch": pair.epoch,
         "lit": pair.lit,
+        "strobe": strobe,
         "boxes": {m: fractions(b, pair.image(m).shape) for m, b in found.boxes.items()} if found is not None else {},
         "timing_ms": {k: round(v, 2) for k, v in found.timing_ms.items()} if found is not None else {},
     }
@@ -77,11 +91,6 @@ def status_event(status: FeedStatus) -> Mapping[str, Any]:
     }
 
 
-def pictures_of(pair: Pair) -> list[str]:
-    """Modalities that ``pair`` has."""
-    return [m for m in MODALITIES if getattr(pair, m) is not None]
-
-
 class RigWatch:
     """Judges pairs of ``feed`` for the watchers of ``hub``, one after another and at most `PAIRS_PER_S` a second."""
 
@@ -90,6 +99,7 @@ class RigWatch:
         self._stop = threading.Event()
         self._after = -1
         self._told_s = 0.0
+        self._stream: StreamPipeline | None = None
         self._thread = threading.Thread(target=self._run, name="adsn-rigwatch", daemon=True)
 
     def start(self) -> None:
@@ -122,17 +132,24 @@ class RigWatch:
             return
         self._after = captured.number
         found: Assessment | None = None
+        strobe: Strobe = "unknown"
         try:
             with self._state.model.lease() as loaded:
                 threshold = loaded.pipeline.point.threshold
                 try:
-                    found = loaded.pipeline.assess(captured.pair, now_ns=time.monotonic_ns())
-                    reasons: Sequence[str] = found.reasons
-                except NoFace:
-                    reasons = ("no_face",)
+                    seen = self._stream_of(loaded.pipeline).observe(captured, time.monotonic_ns())
+                    found, strobe = seen.assessment, seen.observation.strobe
+                    reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
                 except AdsnError as error:
                     reasons = (error.code,)
         except NotReady:
             return
         expose = self._state.settings.expose_score
-        self._hub.publish("pair", pair_event(captured, found, reasons, threshold, expose_score=expose))
+        event = pair_event(captured, found, reasons, threshold, strobe, expose_score=expose)
+        self._hub.publish("pair", event)
+
+    def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:
+        """The face is followed from pair to pair for as long as the same model judges."""
+        if self._stream is None or self._stream.pipeline is not pipeline:
+            self._stream = StreamPipeline(pipeline)
+        return self._stream

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -31,6 +33,14 @@ def rig() -> Iterator[tuple[Running, FakeFeed]]:
     feed.camera("ir", "lost", last_error="unplugged", drops={"overrun": 3})
     with running(Settings(), feed=feed) as found:
         yield found, feed
+
+
+def fresh_pair() -> Pair:
+    """A pair of this moment, bright enough in infrared for the fake engine to call it live."""
+    now = time.monotonic_ns()
+    pair = face_pair()
+    ir = np.clip(pair.image("ir").astype(int) + 90, 0, 255).astype(np.uint8)
+    return replace(pair, ir=ir, rgb_time_ns=now, ir_time_ns=now)
 
 
 def events_of(service: Running, wanted: set[str]) -> Iterator[tuple[str, Any]]:
@@ -87,7 +97,7 @@ def test_without_a_rig_there_are_no_frames(service: Running) -> None:
 def test_a_watched_rig_is_judged_and_its_cameras_are_told(rig: tuple[Running, FakeFeed]) -> None:
     service, feed = rig
     assert service.client.get("/console/frame/rgb").status_code == 504
-    feed.put(face_pair())
+    feed.put(fresh_pair())
     found = dict(events_of(service, {"pair", "cameras"}))
     pair, cameras = found["pair"], found["cameras"]
     assert pair["decision"] in ("live", "spoof", "uncertain")
@@ -112,17 +122,29 @@ def test_nobody_there_is_no_decision(rig: tuple[Running, FakeFeed]) -> None:
 def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple[Running, FakeFeed]) -> None:
     service, feed = rig
     service.engine.nan = True
-    feed.put(face_pair())
+    feed.put(fresh_pair())
     found = dict(events_of(service, {"pair"}))
     assert (found["pair"]["decision"], found["pair"]["reasons"]) == ("uncertain", ["inference_failed"])
     service.engine.nan = False
-    feed.put(face_pair())
+    feed.put(fresh_pair())
     assert dict(events_of(service, {"pair"}))["pair"]["score"] is not None
+
+
+def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[Running, FakeFeed]) -> None:
+    service, feed = rig
+    pair = fresh_pair()
+    # As bright with the illuminator off as with it on: it shines by itself, or is fed in.
+    shining = replace(pair, ir_dark=pair.ir, ir_dark_time_ns=pair.ir_time_ns)
+    feed.put(shining)
+    found = dict(events_of(service, {"pair"}))["pair"]
+    assert found["strobe"] == "mismatch"
+    assert "strobe_lost" in found["reasons"]
+    assert found["decision"] in ("uncertain", "spoof")
 
 
 def test_a_frame_is_the_newest_pair_s(rig: tuple[Running, FakeFeed]) -> None:
     service, feed = rig
-    pair = face_pair()
+    pair = fresh_pair()
     feed.put(pair, number=7)
     response = service.client.get("/console/frame/ir")
     assert response.headers["content-type"] == "image/jpeg"
@@ -144,7 +166,7 @@ def test_pictures_are_brought_to_a_size_a_person_looks_at() -> None:
 
 def test_hidden_scores_are_hidden_from_watchers_too() -> None:
     feed = FakeFeed()
-    feed.put(face_pair())
+    feed.put(fresh_pair())
     with running(Settings(expose_score=False), feed=feed) as service:
         pair = dict(events_of(service, {"pair"}))["pair"]
         assert (pair["score"], pair["threshold"]) == (None, None)
@@ -153,7 +175,7 @@ def test_hidden_scores_are_hidden_from_watchers_too() -> None:
 
 def test_a_key_is_needed_where_keys_are_configured() -> None:
     feed = FakeFeed()
-    feed.put(face_pair())
+    feed.put(fresh_pair())
     with running(Settings.model_validate({"api_key": KEY}), feed=feed) as service:
         for path in ("/events", "/console/frame/rgb", "/console/sample"):
             assert service.client.get(path).status_code == 401
