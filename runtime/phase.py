@@ -16,8 +16,8 @@ _STABLE = 0.7
 """Length of the mean unit vector from which the phase is believed. Jitter of a tenth of a period leaves 0.82; streams
 whose rates do not divide leave less than half. From nothing it takes ten pairs to get there."""
 _SIDE = 0.55
-"""Part of a period at which the other neighbour is taken for the partner. Above one half, so that jitter at half a
-period does not throw the choice to and fro, which would cost a pair each time."""
+"""Part of a period at which the phase is counted to the other side. Above one half, so that jitter does not throw it
+to and fro."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,14 @@ class Period:
 
 
 class PhaseTracker:
-    """The phase as a running mean on the circle of one period, and on which side of its partner a frame lies.
+    """The phase as a running mean on the circle of one period, and what follows from it for comparing neighbours.
 
-    ``lean``: what to take off a difference of times before neighbours are compared, integer nanoseconds; 0 as long as
-    no phase can be relied on, so that then the nearest is simply the nearest.
+    ``lean``: the phase, integer nanoseconds; 0 as long as none can be relied on. ``between``: it is nearly half a
+    period, so that neither neighbour is much nearer than the other. ``shift``: what to take off a difference of times
+    before neighbours are compared: the phase, but nothing where it leans to no side.
     """
 
-    __slots__ = ("_x", "_y", "lean", "period")
+    __slots__ = ("_x", "_y", "between", "lean", "period", "shift")
 
     def __init__(self) -> None:
         self.reset()
@@ -91,7 +92,8 @@ class PhaseTracker:
     def reset(self) -> None:
         """Forget everything: a stream has been opened anew."""
         self._x = self._y = 0.0
-        self.lean = 0
+        self.lean = self.shift = 0
+        self.between = False
         self.period = 0
 
     def add(self, difference: int, period: int) -> None:
@@ -101,7 +103,8 @@ class PhaseTracker:
         self._y += (math.sin(angle) - self._y) * _MEMORY
         self.period = period
         if self._x * self._x + self._y * self._y < _STABLE * _STABLE:
-            self.lean = 0
+            self.lean = self.shift = 0
+            self.between = False
             return
         measured = int(math.atan2(self._y, self._x) * period / _TURN)
         # The circle has no beginning: go on from where the phase was, and change sides late.
@@ -113,6 +116,8 @@ class PhaseTracker:
         elif measured < -limit:
             measured += period
         self.lean = measured
+        self.between = 8 * abs(measured) >= 3 * period
+        self.shift = 0 if self.between else measured
 
     @property
     def phase(self) -> Phase:

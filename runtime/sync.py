@@ -2,9 +2,12 @@
 
 Two frames are a pair when each is the other's nearest in time, mid-exposure to mid-exposure, and they lie no further
 apart than the limit. A frame waits only as long as something nearer may still come: a stream has a period, so after a
-frame nothing comes for 0.6 of it. Streams that stay at a phase of nearly half a period would, with jitter, change
-partners all the time and lose a frame with each change; neighbours are therefore compared after the running phase has
-been taken off (`runtime.phase`). The limit always holds for the real difference.
+frame nothing comes for 0.6 of it.
+
+Where the limit is above half a period there is a choice, and with jitter the nearest changes sides all the time and
+leaves a frame without a partner with each change. Neighbours are therefore compared after the running phase has been
+taken off (`runtime.phase`), and at nearly half a period, where neither side is worth a pair, the oldest goes first.
+The limit always holds for the real difference.
 
 Each decision depends on the two oldest undecided frames and, at most, on the one behind; what arrives when matters
 only for how early it is taken. As long as the rate bound holds, every interleaving of the streams gives the same pairs.
@@ -50,7 +53,7 @@ MAX_AGE_NS = 2_000 * MS
 MAX_AHEAD_NS = 100 * MS
 """A capture time this long before or after its arrival is not of the host's clock. The kernel's virtual camera stamps
 frames 29 ms ahead. Were more let in, one corrupt time would shut out all that come after it."""
-_UNKNOWN_WAIT_NS = 20 * MS
+_UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
 
@@ -247,14 +250,14 @@ class Pairer:
     def deadline_ns(self) -> int | None:
         """When `advance` should be called at the latest, on the clock of the arrival times; None: nothing waits.
 
-        A wait ends here after 0.6 of a period, even if the stream that is waited for has stopped.
+        A wait ends here after 0.55 of a period, even if the stream that is waited for has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:
             return None
-        earlier = self._first if second[0][0] - first[0][0] >= self._tracker.lean else self._second
+        earlier = self._first if second[0][0] - first[0][0] >= self._tracker.shift else self._second
         period = earlier.period.value
-        wait = 3 * period // 5 if period else _UNKNOWN_WAIT_NS
+        wait = 11 * period // 20 if period else _UNKNOWN_WAIT_NS
         return max(first[0][1].t_arrival_ns, second[0][1].t_arrival_ns) + wait
 
     # -- what is known -----------------------------------------------------------------------------------------------
@@ -304,22 +307,24 @@ class Pairer:
             if difference < -limit:
                 self._pass_over(second, first, difference)
                 continue
-            # ``early`` and ``late``: by times with the phase taken off. Of the late one's stream everything else lies
+            # ``early`` and ``late`` by times with the phase taken off. Of the late one's stream everything else lies
             # further away from the early one; so the question is whether the late one has something nearer.
-            gap = difference - tracker.lean
-            if gap >= 0:
-                early = first
-            else:
-                early, gap = second, -gap
-            queue = early.queue
-            if len(queue) > 1:
-                step = queue[1][0] - queue[0][0]
-                beyond = abs(difference - step if early is first else difference + step) > limit
-                if abs(step - gap) < gap and not beyond:
-                    self._reject(early.pop()[1], "nearer")
-                    continue
-            elif 10 * gap > 3 * early.period.value and not forced and gap:
-                break  # the next of its stream may come from 0.6 of a period on, and be nearer
+            gap = difference - tracker.shift
+            early, late = first, second
+            if gap < 0:
+                early, late, gap = second, first, -gap
+            if not tracker.between or 3 * late.period.value // 5 - gap > limit:
+                queue = early.queue
+                if len(queue) > 1:
+                    step = queue[1][0] - queue[0][0]
+                    beyond = abs(difference - step if early is first else difference + step) > limit
+                    if abs(step - gap) < gap and not beyond:
+                        self._reject(early.pop()[1], "nearer")
+                        continue
+                elif 10 * gap > 3 * early.period.value and not forced and gap:
+                    break  # the next of its stream may come from 0.6 of a period on, and be nearer
+            # Else the streams lie half a period apart and to take the nearer one would leave the early one without a
+            # partner and gain next to nothing.
             forced = False
             self._learn(difference)
             made.append(self._match(difference))

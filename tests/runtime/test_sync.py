@@ -261,7 +261,23 @@ def test_drift_changes_the_partner_once_for_each_slip() -> None:
     frames = by_arrival(regular("rgb", 300), regular("ir", 297, period=PERIOD * 100 // 99))
     matches = run(Pairer(("rgb", "ir"), max_skew_ns=25 * MS), frames)
     assert len(matches) >= 294
-    assert max(m.skew_ns for m in matches) <= 0.62 * PERIOD
+
+
+def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
+    """At 90 a second a limit of 10 ms lets nearly a whole period pass: 10 ms behind one is 1.1 ms before the next."""
+    period = 11_111_111
+    frames = by_arrival(regular("rgb", 200, period=period), regular("ir", 200, period=period, start=10 * MS))
+    matches = run(Pairer(("rgb", "ir")), frames)
+    assert len(matches) >= 198
+    assert max(m.skew_ns for m in matches[2:]) < 2 * MS
+
+
+def test_infrared_at_half_rate_takes_the_nearer_colour_frame() -> None:
+    """Every second colour frame has nobody to go with, so that to take the nearer one costs nothing."""
+    frames = by_arrival(regular("rgb", 100), regular("ir", 50, period=2 * PERIOD, start=19 * MS))
+    matches = run(Pairer(("rgb", "ir"), max_skew_ns=20 * MS), frames)
+    assert len(matches) >= 48
+    assert max(m.skew_ns for m in matches[1:]) < 15 * MS
 
 
 def test_a_wait_has_a_deadline() -> None:
@@ -271,7 +287,7 @@ def test_a_wait_has_a_deadline() -> None:
     # 16 ms behind: a colour frame nearer than that may still come.
     assert not pairer.push(frame("ir", 16 * MS))
     deadline = pairer.deadline_ns
-    assert deadline == 24 * MS + 3 * PERIOD // 5
+    assert deadline == 24 * MS + 11 * PERIOD // 20
     assert not pairer.advance(deadline - 1)
     (match,) = pairer.advance(deadline)
     assert match.skew_ns == 16 * MS
