@@ -85,7 +85,8 @@ class ClockMap:
         if not self._points:
             self._start(device, t_arrival_ns - device)
         self._arrival = t_arrival_ns
-        self._learn(device - self._zero, t_arrival_ns - device - self._base)
+        if not self._late:  # what is late says nothing of the edge
+            self._learn(device - self._zero, t_arrival_ns - device - self._base)
         host = device + self._base + round(self._edge(device - self._zero))
         return Mapped(host, max(t_arrival_ns - host, 0), self.epoch)
 

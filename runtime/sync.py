@@ -325,7 +325,6 @@ class Pairer:
                     break  # the next of its stream may come from 0.6 of a period on, and be nearer
             # Else the streams lie half a period apart and to take the nearer one would leave the early one without a
             # partner and gain next to nothing.
-            forced = False
             self._learn(difference)
             made.append(self._match(difference))
         return made

@@ -91,6 +91,15 @@ def test_a_pause_longer_than_the_counter() -> None:
     assert max(abs(e) for e in off[200:]) <= 0.3
 
 
+def test_a_clock_that_stood_still_in_a_pause_begins_an_epoch() -> None:
+    device, clock = Device(), ClockMap()
+    errors(clock, device, every(600))
+    device.offset_ns -= 50_000 * MS
+    off = errors(clock, device, every(600, start=80_000 * MS))
+    assert clock.epoch == 1
+    assert max(abs(e) for e in off[400:]) <= 0.3
+
+
 def test_a_tick_that_is_no_whole_number() -> None:
     tick = Fraction(10**9, 48_000_000)
     clock, times = ClockMap(tick_ns=tick, bits=32), every(400)

@@ -195,6 +195,15 @@ def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None
     assert pairer.rejected.get("surplus", 0) > pairer.rejected.get("skew", 0)
 
 
+def test_only_the_frame_directly_before_is_a_neighbour() -> None:
+    """Two lit, one dark: the second lit frame's dark neighbour comes after it, and is not waited for."""
+    states: list[Lit] = ["dark", "lit", "lit"] * 10
+    infrared = [frame("ir", k * PERIOD, lit=state, seq=k) for k, state in enumerate(states)]
+    matches = run(Pairer(("rgb", "ir")), by_arrival(infrared, regular("rgb", 30)))
+    assert len(matches) == 20
+    assert [m.dark.seq if m.dark else None for m in matches[:4]] == [0, None, 3, None]
+
+
 def test_a_dark_frame_from_long_ago_is_no_neighbour() -> None:
     pairer = Pairer(("rgb", "ir"))
     pairer.push(frame("ir", 0, lit="dark"))
@@ -294,6 +303,29 @@ def test_a_wait_has_a_deadline() -> None:
     assert pairer.deadline_ns is None
 
 
+def test_a_third_of_a_period_apart_nothing_waits_once_the_phase_is_known() -> None:
+    period = 16_666_667
+    pairer = Pairer(("rgb", "ir"))
+    frames = by_arrival(regular("rgb", 60, period=period), regular("ir", 60, period=period, start=5_500_000))
+    for number, one in enumerate(frames):
+        made = pairer.push(one)
+        if number > 30:
+            assert [m.second for m in made] == [one] * (one.modality == "ir")
+
+
+def test_a_nearer_frame_beyond_the_limit_costs_no_pair() -> None:
+    """Nearer by the phase, further by the clock: the limit is on the clock's side."""
+    pairer = Pairer(("rgb", "ir"))
+    period = 20 * MS
+    run(pairer, by_arrival(regular("rgb", 40, period=period), regular("ir", 40, period=period, start=7 * MS)))
+    assert pairer.phase.stable
+    base = 40 * period + 100 * MS
+    for time in (base, base + 13 * MS):
+        assert not pairer.push(frame("ir", time))
+    (match,) = pairer.push(frame("rgb", base))
+    assert match.second_ns == base
+
+
 def test_waiting_finds_the_nearer_frame() -> None:
     pairer = Pairer(("rgb", "ir"), max_skew_ns=20 * MS)
     pairer.push(frame("rgb", 0))
@@ -329,6 +361,15 @@ def test_the_phase_is_reported_with_and_without_pairs() -> None:
         assert pairer.phase.phase_ns == pytest.approx(start, abs=MS // 10)
         assert pairer.phase.period_ns == pytest.approx(PERIOD, abs=MS // 10)
         assert pairer.phase.of_period == pytest.approx(abs(start) / PERIOD, abs=0.01)
+
+
+def test_a_new_epoch_has_a_phase_of_its_own() -> None:
+    pairer = Pairer(("rgb", "ir"))
+    run(pairer, by_arrival(regular("rgb", 60), regular("ir", 60, start=4 * MS)))
+    assert pairer.phase.stable
+    pairer.push(frame("ir", 61 * PERIOD, epoch=1))
+    assert not pairer.phase.stable
+    assert pairer.phase.phase_ns == 0
 
 
 def test_rates_that_do_not_divide_have_no_phase() -> None:
