@@ -32,7 +32,7 @@ def config_text(model: type[BaseModel], title: str) -> str:
 
 
 def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - 2)]
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - 2, break_on_hyphens=False)]
 
 
 def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iterator[str]:

@@ -20,7 +20,6 @@ from starlette.responses import Response, StreamingResponse
 
 from runtime.errors import Overloaded
 from service.openapi import problems
-from service.problems import RequestError
 from service.state import State
 
 KEPT = 64
@@ -153,7 +152,7 @@ def mount(app: FastAPI, state: State) -> None:
         state.authorize(request, "camera")
         hub = state.hub
         if not isinstance(hub, EventHub):
-            raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
+            raise Overloaded("this service has no events to watch.")
         watcher = hub.subscribe()
 
         async def body() -> AsyncIterator[bytes]:

@@ -92,6 +92,14 @@ class Health:
             found = list(self._conditions.values())
         return tuple(sorted(found, key=lambda c: (c.severity != "critical", c.since_ns, c.name, c.subject)))
 
+    def reasons(self) -> list[str]:
+        """Why pairs cannot be judged, as sentences; empty when they can."""
+        return [
+            f"{condition.name}{f' ({condition.subject})' if condition.subject else ''}: {condition.detail}"
+            for condition in self.conditions
+            if condition.severity == "critical"
+        ]
+
     @property
     def ready(self) -> bool:
         """Whether pairs can be judged: no condition is critical."""

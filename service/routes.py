@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from service import console, events, liveness, page, status
+from service import events, liveness, page, status
 from service.state import State
 
 MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (
     liveness.mount,
     status.mount,
-    console.mount,
     events.mount,
     page.mount,
 )

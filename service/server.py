@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -92,12 +93,14 @@ class Server(uvicorn.Server):
         return f"{scheme}://{shown}:{self._listener.getsockname()[1]}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal, or `stop_failed`."""
-        previous = signal.signal(signal.SIGHUP, self._hangup)
+        """Serve until a signal, or `stop_failed`. In another thread than the main one, until ``should_exit`` is set."""
+        signals = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGHUP, self._hangup) if signals else None
         try:
             super().run(sockets=[self._listener] if sockets is None else sockets)
         finally:
-            signal.signal(signal.SIGHUP, previous)
+            if signals:
+                signal.signal(signal.SIGHUP, previous)
             self._listener.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

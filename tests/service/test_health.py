@@ -20,6 +20,7 @@ def test_only_critical_conditions_end_readiness() -> None:
         ("camera_lost", "ir", 9),
         ("broker_down", "", 5),
     ]
+    assert health.reasons() == ["camera_lost (ir): the device went away"]
     view = health.conditions[0].view()
     assert (view["name"], view["subject"], view["severity"], view["detail"]) == (
         "camera_lost",
