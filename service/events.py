@@ -20,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from runtime.errors import Overloaded
 from service.openapi import problems
+from service.problems import RequestError
 from service.state import State
 
 KEPT = 64
@@ -152,7 +153,7 @@ def mount(app: FastAPI, state: State) -> None:
         state.authorize(request, "camera")
         hub = state.hub
         if not isinstance(hub, EventHub):
-            raise Overloaded("this service has no events to watch.")
+            raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
         watcher = hub.subscribe()
 
         async def body() -> AsyncIterator[bytes]:

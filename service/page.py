@@ -6,34 +6,24 @@ load scripts from a content network stay blank there, and tell that network who 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from html import escape
-from importlib import resources
 from string import Template
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from service.assets import asset, source_hash
 from service.catalogue import PROBLEMS
 from service.state import State
 
-
-def _asset(name: str) -> str:
-    return resources.files("service").joinpath("static", name).read_text(encoding="utf-8")
-
-
-PAGE, STYLE, SCRIPT = Template(_asset("reference.html")), _asset("reference.css"), _asset("reference.js")
-
-
-def _hash(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+PAGE, STYLE, SCRIPT = Template(asset("reference.html")), asset("reference.css"), asset("reference.js")
 
 
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; connect-src 'self'; "
+    f"default-src 'none'; style-src {source_hash(STYLE)}; script-src {source_hash(SCRIPT)}; connect-src 'self'; "
+    "img-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 

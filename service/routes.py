@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from service import events, liveness, page, status
+from service import console, events, liveness, page, status
 from service.state import State
 
 MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (
     liveness.mount,
     status.mount,
+    console.mount,
     events.mount,
     page.mount,
 )

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from runtime.assemble import Loaded
 from runtime.bundle import CropEntry, FileEntry, Manifest, OperatingPointEntry, RateEntry, TensorEntry
+from runtime.cameras.synthetic import SyntheticRig
 from runtime.engines.base import Batch, EngineInfo, InputSpec, Scores, check_batch, check_scores
 from runtime.face import FaceLocator, HaarLocator
 from runtime.feed import CameraState, CameraStatus, CapturedPair, FeedStatus
@@ -98,6 +100,13 @@ def loaded(engine: FakeEngine, locator: FaceLocator | None = None) -> Loaded:
     m = manifest()
     pipeline = LivenessPipeline(engine, locator or HaarLocator(), m.rule(), m.operating_point())
     return Loaded(pipeline, m, "0" * 64)
+
+
+@lru_cache(maxsize=1)
+def face_pair() -> Pair:
+    """A simulated person in full frames, as a rig would deliver them."""
+    pair = SyntheticRig(seed=107, subject=9000).next().pair
+    return replace(pair, source="camera", lit="lit", epoch=1)
 
 
 class FakeFeed:

@@ -50,6 +50,7 @@ def running(
     port = listener.getsockname()[1]
     app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
     server = uvicorn.Server(configure(app, settings))
+    stopping = app.state.shared.stopping
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -65,6 +66,8 @@ def running(
     finally:
         if engine.gate is not None:
             engine.gate.set()
+        for stop in stopping:
+            stop()
         server.should_exit = True
         thread.join(20)
         listener.close()

@@ -133,4 +133,4 @@ def test_the_service_ends_though_somebody_watches() -> None:
 
 def test_without_a_hub_there_are_none(service: Running) -> None:
     found = service.client.get("/events")
-    assert (found.status_code, found.json()["code"]) == (503, "overloaded")
+    assert (found.status_code, found.json()["code"]) == (503, "no_rig")
