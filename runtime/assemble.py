@@ -38,7 +38,11 @@ class Loaded:
 def default_bundle() -> Path:
     """The bundle to use when none is named: ``ADSN_BUNDLE``, else the one beside the installed code."""
     named = os.environ.get("ADSN_BUNDLE")
-    return Path(named) if named else Path(__file__).resolve().parent.parent / "models" / DEFAULT_NAME
+    if named:
+        return Path(named)
+    here = Path(__file__).resolve().parent
+    installed = here / "bundled" / DEFAULT_NAME
+    return installed if installed.exists() else here.parent / "models" / DEFAULT_NAME
 
 
 def model_role(info: EngineInfo) -> Role:
