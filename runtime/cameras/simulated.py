@@ -21,6 +21,7 @@ BUFFERS = 4
 FORGET_NS = 120_000_000_000
 """A scene whose cameras have all been closed for this long begins anew."""
 CHECK_S = 0.05
+FIRST_S = 5.0
 PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 
@@ -43,6 +44,8 @@ class Scene:
         with self._lock:
             self._open -= 1
             self.touched_ns = time.monotonic_ns()
+            if not self._open:
+                self.stage.rest()
 
     def forgotten(self, now_ns: int) -> bool:
         """Whether nobody has looked at it for long."""
@@ -87,7 +90,15 @@ class SimulatedCamera:
         if modality == "ir" and (self._strobe.dark or self._script.has("emitter_off")):
             scene.stage.want_dark()
         self._modality, self._epoch = modality, epoch
-        self._first = self._next = self._clockwork.first_after(now)
+        # The first pictures are made while it opens, as a camera's first frame takes a while: then frames come at once.
+        scene.entered()
+        try:
+            for lit in (True, False) if self._strobe.dark else (True,):
+                scene.stage.picture(modality, now, lit, 0, FIRST_S)
+        except BaseException:
+            scene.left()
+            raise
+        self._first = self._next = self._clockwork.first_after(time.monotonic_ns() - scene.began_ns)
         self._closed, self._closing = threading.Event(), threading.Lock()
         width, height = scene.size
         self._info = SourceInfo(
@@ -101,7 +112,6 @@ class SimulatedCamera:
             fps=self._clockwork.fps,
             timestamp_source="synthetic",
         )
-        scene.entered()
 
     @property
     def info(self) -> SourceInfo:

@@ -69,6 +69,7 @@ class Stage:
         self._dark_wanted = False
         self._worker: threading.Thread | None = None
         self._error: Exception | None = None
+        self._resting = False
         self._seed = seed
         width, height = size
         rng = np.random.default_rng(seed)
@@ -78,6 +79,11 @@ class Stage:
         """Have pictures with the illuminator off made too."""
         with self._changed:
             self._dark_wanted = True
+
+    def rest(self) -> None:
+        """Stop rendering after the present picture, until a picture is asked for again."""
+        with self._changed:
+            self._resting = True
 
     def complete(self, at_ns: int) -> bool:
         """Whether all pictures of the visitor of that moment are made."""
@@ -137,13 +143,16 @@ class Stage:
 
     def _ask(self, visitor: int) -> None:
         """Have a visitor made, and the next; forget who has gone longest. The lock is held."""
+        self._resting = False
         self._wanted = (visitor, (visitor + 1) % self._visits.distinct) if self._visits.stay_ns else (visitor,)
         for wanted in reversed(self._wanted):
             self._cycles[wanted] = self._cycles.pop(wanted) if wanted in self._cycles else Cycle()
         while len(self._cycles) > KEPT:
             del self._cycles[next(iter(self._cycles))]
         if self._worker is None and self._error is None and any(self._missing(v) for v in self._wanted):
-            self._worker = threading.Thread(target=self._work, name="synthetic-render", daemon=True)
+            # Not a daemon, though the thread that asks may be one: killed inside OpenCV when the interpreter ends, it
+            # would take the process down.
+            self._worker = threading.Thread(target=self._work, name="synthetic-render", daemon=False)
             self._worker.start()
 
     def _missing(self, visitor: int) -> tuple[Light, bool] | None:
@@ -161,7 +170,7 @@ class Stage:
         while True:
             with self._changed:
                 job = next(((v, *m) for v in self._wanted if (m := self._missing(v))), None)
-                if job is None:
+                if job is None or self._resting:
                     self._worker = None
                     return
                 visitor, light, present = job
