@@ -13,10 +13,14 @@ from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, OnnxEngine
 from runtime.engines.select import Backend, Openers, select_engine
 from runtime.engines.trt_versions import artifact_for, generation_of
 from runtime.errors import EngineUnavailable
-from runtime.face import HaarLocator
+from runtime.face import FaceLocator, HaarLocator
+from runtime.finding import leads
+from runtime.geometry import Registrar, SameView
 from runtime.golden import check_golden, read_golden
 from runtime.onnxfile import check_model
 from runtime.pipeline import LivenessPipeline
+from runtime.quality import Limits
+from runtime.values import MODALITIES
 
 DEFAULT_NAME = "adsn-rgb-ir"
 MODEL_ROLES: dict[Precision, Role] = {"int8": "model-int8-cpu", "fp32": "model-fp32"}
@@ -34,7 +38,11 @@ class Loaded:
 def default_bundle() -> Path:
     """The bundle to use when none is named: ``ADSN_BUNDLE``, else the one beside the installed code."""
     named = os.environ.get("ADSN_BUNDLE")
-    return Path(named) if named else Path(__file__).resolve().parent.parent / "models" / DEFAULT_NAME
+    if named:
+        return Path(named)
+    here = Path(__file__).resolve().parent
+    installed = here / "bundled" / DEFAULT_NAME
+    return installed if installed.exists() else here.parent / "models" / DEFAULT_NAME
 
 
 def model_role(info: EngineInfo) -> Role:
@@ -103,19 +111,34 @@ def open_pipeline(
     public_key: Path | None = None,
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
+    locator: FaceLocator | None = None,
+    registrar: Registrar | None = None,
+    limits: Limits | None = None,
 ) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
+
+    ``locator``, ``registrar``, ``limits``: the cascade, pictures that differ in scale alone, and the shipped ranges
+    where None.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
     """
     bundle = open_bundle(folder, public_key)
     manifest = bundle.manifest
-    if manifest.modalities != ("rgb", "ir"):
+    modalities = tuple(m for name in manifest.modalities for m in MODALITIES if m == name)
+    if len(modalities) != len(manifest.modalities) or not leads(modalities):
         raise EngineUnavailable(
-            f"{folder}: a model for {' and '.join(manifest.modalities)}; this pipeline feeds rgb and ir. "
-            "Name another bundle."
+            f"{folder}: a model for {' and '.join(manifest.modalities)}; this version knows pairs of "
+            f"{', '.join(MODALITIES)} with colour or infrared in them. Name another bundle."
         )
     engine = open_engine(bundle, precision=precision, profile=profile, backend=backend, required=required)
-    pipeline = LivenessPipeline(engine, HaarLocator(), manifest.rule(), manifest.operating_point(), manifest.modalities)
+    pipeline = LivenessPipeline(
+        engine,
+        locator or HaarLocator(),
+        manifest.rule(),
+        manifest.operating_point(),
+        modalities,
+        limits or Limits(),
+        registrar or SameView(),
+    )
     return Loaded(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)

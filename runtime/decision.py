@@ -9,6 +9,9 @@ from typing import Literal
 
 Decision = Literal["live", "spoof", "uncertain"]
 
+VETOES = frozenset({"ir_no_face", "strobe_lost"})
+"""Gates whose failure is a sign of an attack, not of a poor picture: they keep a pair from being ``live``, and do not
+keep it from being ``spoof``."""
 STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}
 
 
@@ -52,18 +55,20 @@ def decide(
 ) -> Verdict:
     """Decide one still pair.
 
-    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof.
+    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof. Of `VETOES` alone
+    a low score is still a spoof.
     A score that is no number is ``uncertain`` too, though engines refuse to return one.
     """
-    if failed_gates:
+    if set(failed_gates) - VETOES:
         return Verdict("uncertain", tuple(dict.fromkeys(failed_gates)))
     if not (math.isfinite(score) and 0 <= score <= 1):
         return Verdict("uncertain", ("score_in_band",))
+    vetoes = tuple(dict.fromkeys(failed_gates))
     if score >= point.threshold:
-        return Verdict("live", ())
+        return Verdict("uncertain", vetoes) if vetoes else Verdict("live", ())
     if score >= point.band_low:
-        return Verdict("uncertain", ("score_in_band",))
+        return Verdict("uncertain", (*vetoes, "score_in_band"))
     reasons = [
         STREAM_SPOOF[name] for name, value in zip(modalities, stream_scores, strict=True) if value < point.threshold
     ]
-    return Verdict("spoof", (*reasons, "fused_spoof"))
+    return Verdict("spoof", (*vetoes, *reasons, "fused_spoof"))

@@ -2,127 +2,68 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import platform
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from runtime.assemble import default_bundle, open_engine
-from runtime.bundle import Bundle, open_bundle
+from runtime.assemble import default_bundle
 from runtime.command import FAILURE, Version, command, run
-from runtime.engines.onnx import import_onnxruntime
-from runtime.errors import AdsnError
-from runtime.face import HaarLocator
+from runtime.doctor_cameras import camera_findings, clock_findings
+from runtime.doctor_engines import engine_findings
+from runtime.doctor_report import MARKS, Finding
+from runtime.doctor_rig import rig_findings
+from runtime.errors import ConfigError
+from runtime.rig_options import Bundle, Config, Depth, Ir, Rgb, Skew, Strobe, Synthetic, rig_settings
+from runtime.rigconfig import RigSettings
 
-Level = Literal["ok", "warn", "fail"]
-MARKS = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+WATCH_S = 3.0
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    level: Level
-    subject: str
-    detail: str
+Seconds = Annotated[float, typer.Option(help="How long to run the rig, where one is named.", min=0.5, max=600)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def interpreter() -> Finding:
-    version = platform.python_version()
-    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        return Finding("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
-    return Finding("ok", "interpreter", f"Python {version} on {platform.machine()}")
-
-
-def eight_bit_arithmetic() -> Finding:
-    """Whether this processor adds 8-bit products without clipping."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return Finding("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return Finding("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
-    if "avx512_vnni" in flags or "avx_vnni" in flags:
-        return Finding("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
-    return Finding("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
-
-
-def onnx_runtime() -> Finding:
-    try:
-        version = import_onnxruntime().__version__
-    except AdsnError as error:
-        return Finding("fail", "ONNX Runtime", str(error))
-    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
-        return Finding("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
-    return Finding("ok", "ONNX Runtime", f"{version}, telemetry off")
-
-
-def optional_packages() -> list[Finding]:
-    found = []
-    for module, extra in (("tensorrt", "tensorrt"), ("torch", "train")):
-        present = importlib.util.find_spec(module) is not None
-        detail = (
-            "installed" if present else f"not installed; serving needs none. To get it: pip install 'adsn[{extra}]'"
-        )
-        found.append(Finding("ok", module, detail))
-    return found
-
-
-def face_locator() -> Finding:
-    try:
-        HaarLocator()
-    except AdsnError as error:
-        return Finding("fail", "face locator", str(error))
-    return Finding("ok", "face locator", "Haar cascade of OpenCV")
-
-
-def bundle_files(folder: Path) -> tuple[Finding, Bundle | None]:
-    try:
-        bundle = open_bundle(folder)
-        bundle.verify()
-    except AdsnError as error:
-        return Finding("fail", "bundle", str(error)), None
-    manifest = bundle.manifest
-    return Finding("ok", "bundle", f"{manifest.name} {manifest.version} in {folder}, digests verified"), bundle
-
-
-def golden_vectors(bundle: Bundle) -> Finding:
-    try:
-        engine = open_engine(bundle)
-    except AdsnError as error:
-        return Finding("fail", "INT8 engine", str(error))
-    engine.close()
-    return Finding("ok", "INT8 engine", f"{engine.info.backend} reproduces the golden vectors")
-
-
-def examine(folder: Path) -> list[Finding]:
-    """All findings, in the order in which one would fix them."""
-    single: list[Callable[[], Finding]] = [interpreter, eight_bit_arithmetic, onnx_runtime, face_locator]
-    findings = [check() for check in single] + optional_packages()
-    finding, bundle = bundle_files(folder)
-    findings.append(finding)
-    if bundle is not None:
-        findings.append(golden_vectors(bundle))
+def examine(folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S) -> list[Finding]:
+    """All findings, in the order in which one would mend them. ``rig``: is run for ``seconds`` if it names cameras."""
+    findings = [*engine_findings(folder), *camera_findings(), *clock_findings()]
+    if rig is not None and rig.configured:
+        findings += rig_findings(rig, seconds)
     return findings
 
 
-BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
-
-
-def doctor(bundle: BundleFolder = None, version: Version = False) -> None:
-    """Check interpreter, packages, engine and bundle; exit code 1 when something fails."""
-    findings = examine(bundle or default_bundle())
-    console = Console(soft_wrap=True, highlight=False)
-    for finding in findings:
-        console.print(f"{MARKS[finding.level]} {finding.subject}: ", end="")
-        console.print(finding.detail, markup=False)
+def doctor(
+    bundle: Bundle = None,
+    config: Config = None,
+    rgb: Rgb = None,
+    ir: Ir = None,
+    depth: Depth = None,
+    max_skew_ms: Skew = None,
+    strobe: Strobe = None,
+    synthetic: Synthetic = False,
+    seconds: Seconds = WATCH_S,
+    as_json: Json = False,
+    version: Version = False,
+) -> None:
+    """Check interpreter, packages, engine, bundle, cameras and clocks, and a rig where one is named; exit code 1 when
+    something fails."""
+    rig, extra = None, []
+    try:
+        rig = rig_settings(
+            config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic
+        )
+    except ConfigError as error:
+        extra.append(Finding("fail", "settings", str(error)))
+    findings = examine(bundle or default_bundle(), rig, seconds) + extra
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for finding in findings:
+            console.print(f"{MARKS[finding.level]} {finding.subject}: ", end="")
+            console.print(finding.detail, markup=False)
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(FAILURE)
 

@@ -35,6 +35,7 @@
     │   ├── CameraDenied          no permission to open it
     │   ├── CameraUnsupported     it has no such format, size or control, or a package is missing
     │   ├── CameraLost            it was there and went away
+    │   │   └── StreamEnded           a recording has been read to its end
     │   ├── CameraData            it sends pictures that cannot be what it says they are
     │   ├── RecordingInvalid      not a recording, or damaged beyond what can be read around
     │   ├── CaptureTimeout        no pair in time
@@ -257,6 +258,13 @@ class CameraLost(CaptureError):
     """The camera was open and went away."""
 
     code = "camera_lost"
+
+
+class StreamEnded(CameraLost):
+    """A file or recording has been read to its end; opening it again would only begin it anew."""
+
+    code = "stream_ended"
+    retryable = False
 
 
 class CameraData(CaptureError):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import EngineUnavailable
 from runtime.values import Box, Image
@@ -18,18 +20,42 @@ WORKING_WIDTH = 480
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face: its box in pixels of the searched image, the detector's confidence, and how many were seen."""
+    """A face: its box in pixels of the searched image, the detector's confidence, and how many were seen.
+
+    ``landmarks`` float32 [5, 2], pixels: the eye and, below, the corner of the mouth that are on the left of the
+    picture, those on its right, and the nose, in the order left eye, right eye, nose, left corner, right corner. None
+    from detectors that give none.
+    """
 
     box: Box
     confidence: float | None
     count: int
+    landmarks: NDArray[np.float32] | None = None
+
+    def moved(self, dx: float, dy: float) -> Face:
+        """The same face in an image whose origin lies at −``dx``, −``dy`` of this one's."""
+        box = Box(self.box.x + dx, self.box.y + dy, self.box.w, self.box.h)
+        marks = None if self.landmarks is None else self.landmarks + np.array([dx, dy], np.float32)
+        return Face(box, self.confidence, self.count, marks)
+
+    def onto(self, box: Box) -> Face:
+        """The same face in another picture, where its box is ``box``."""
+        marks = None
+        if self.landmarks is not None:
+            old = np.array([self.box.x, self.box.y, self.box.w, self.box.h], np.float32)
+            new = np.array([box.x, box.y, box.w, box.h], np.float32)
+            marks = (self.landmarks - old[:2]) * (new[2:] / old[2:]) + new[:2]
+        return Face(box, self.confidence, self.count, marks)
 
 
 class FaceLocator(Protocol):
     """Finds the face to be judged. Safe to call from several threads."""
 
-    def locate(self, image: Image) -> Face | None:
-        """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None."""
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+        """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
+
+        ``smallest``: edge in pixels below which a face need not be looked for; most detectors are faster for it.
+        """
         ...
 
 
@@ -65,19 +91,19 @@ class HaarLocator:
             self._local.equaliser = cv2.createCLAHE(3.0, (8, 8))
         return classifier
 
-    def locate(self, image: Image) -> Face | None:
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
         grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
         scale = min(1.0, WORKING_WIDTH / width)
         if scale < 1:
             grey = cv2.resize(grey, (WORKING_WIDTH, max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
-        smallest = max(24, round(min(grey.shape) * 0.1))
+        least = max(24, round(min(grey.shape) * 0.1), round(smallest * scale))
         classifier = self._classifier()
         boxes, _, weights = classifier.detectMultiScale3(
             self._local.equaliser.apply(grey),
             scaleFactor=1.1,
             minNeighbors=3,
-            minSize=(smallest, smallest),
+            minSize=(least, least),
             outputRejectLevels=True,
         )
         if len(boxes) == 0:

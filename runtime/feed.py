@@ -40,7 +40,8 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """How a feed is. ``rejected``: reason → candidates that became no pair. ``advice``: why no pairs are formed."""
+    """How a feed is. ``rejected``: reason → candidates that became no pair. ``strobe``: the illuminator in one word.
+    ``advice``: why no pairs are formed. ``recording``: the file that frames are written to, empty when none are."""
 
     cameras: tuple[CameraStatus, ...]
     pairs: int
@@ -50,6 +51,7 @@ class FeedStatus:
     rejected: Mapping[str, int] = field(default_factory=dict)
     strobe: str = "unknown"
     advice: str = ""
+    recording: str = ""
 
 
 class PairFeed(Protocol):

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import ImageTooLarge, NotAnImage, TruncatedImage, WrongChannels
-from runtime.values import Image
+from runtime.values import DepthMap, Image, Modality
 
 Format = Literal["jpeg", "png", "webp", "bmp"]
 
@@ -154,7 +156,15 @@ def _bmp(data: bytes) -> ImageInfo:
     return ImageInfo("bmp", width, abs(height), {8: 1, 24: 3, 32: 4}[bits], 8)
 
 
-def check(info: ImageInfo, modality: Literal["rgb", "ir"], max_pixels: int) -> None:
+ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
+    "rgb": ((3,), 8, "8-bit colour with 3 channels, without transparency"),
+    "ir": ((1, 3), 8, "8-bit grey (or grey stored as colour), without transparency"),
+    "depth": ((1,), 16, "16-bit grey, in millimetres, 0 where nothing was measured"),
+}
+"""Modality → channels, bits, and both in words."""
+
+
+def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
     """Refuse, from the header alone, what must not be decoded.
 
     Raises:
@@ -165,13 +175,27 @@ def check(info: ImageInfo, modality: Literal["rgb", "ir"], max_pixels: int) -> N
             f"{modality}: the file declares {info.width}×{info.height} pixels, more than the "
             f"{max_pixels / 1e6:g} million accepted. Send a smaller picture."
         )
-    accepted = (3,) if modality == "rgb" else (1, 3)
-    if info.channels not in accepted or info.bit_depth != 8:
-        wanted = "8-bit colour with 3 channels" if modality == "rgb" else "8-bit grey (or grey stored as colour)"
+    channels, bits, wanted = ACCEPTED[modality]
+    if info.channels not in channels or info.bit_depth != bits:
         raise WrongChannels(
             f"{modality}: the {info.format.upper()} file has {info.channels} channel(s) of {info.bit_depth} bits; "
-            f"this part takes {wanted}, without transparency."
+            f"this part takes {wanted}."
         )
+
+
+def decode_depth(data: bytes, *, max_pixels: int) -> DepthMap:
+    """A 16-bit PNG of millimetres: float32 [H, W, 1], 0 = missing.
+
+    Raises:
+        NotAnImage, TruncatedImage, ImageTooLarge, WrongChannels: see `inspect` and `check`. JPEG, WebP and BMP have no
+            16 bits, so they are wrong here.
+    """
+    info = inspect(data)
+    check(info, "depth", max_pixels)
+    pixels = _pixels(data, info, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise _truncated(info.format.upper())
+    return pixels.astype(np.float32)[:, :, None]
 
 
 def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> Image:
@@ -182,19 +206,22 @@ def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> I
     """
     info = inspect(data)
     check(info, modality, max_pixels)
-    buffer = np.frombuffer(data, np.uint8)
-    flags = cv2.IMREAD_COLOR if info.channels == 3 else cv2.IMREAD_GRAYSCALE
-    try:
-        pixels = cv2.imdecode(buffer, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise _truncated(info.format.upper()) from error
-    if pixels is None or pixels.shape[:2] != (info.height, info.width):
-        raise _truncated(info.format.upper())
+    pixels = _pixels(data, info, cv2.IMREAD_COLOR if info.channels == 3 else cv2.IMREAD_GRAYSCALE)
     if modality == "rgb":
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if info.channels == 3:
         return _grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
     return pixels.astype(np.uint8, copy=False)[:, :, None]
+
+
+def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise _truncated(info.format.upper()) from error
+    if pixels is None or pixels.shape[:2] != (info.height, info.width):
+        raise _truncated(info.format.upper())
+    return pixels
 
 
 def _grey_of(pixels: Image) -> Image:

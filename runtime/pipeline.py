@@ -1,4 +1,4 @@
-"""One pair from images to a decision: locate → register → quality → crop → engine → decision."""
+"""One pair from images to a decision: locate → register → crop → quality → engine → decision."""
 
 from __future__ import annotations
 
@@ -11,29 +11,45 @@ from numpy.typing import NDArray
 
 from runtime.decision import Decision, OperatingPoint, decide
 from runtime.engines.base import Engine
-from runtime.errors import NoFace
 from runtime.face import Face, FaceLocator
+from runtime.finding import Found, find_face
+from runtime.geometry import Registrar, SameView
+from runtime.pose import head_angles
 from runtime.preprocess import CropRule, crop
-from runtime.quality import Check, Limits, box_checks, crop_checks, failures, time_checks
-from runtime.values import Box, Pair
-
-ASPECT_TOLERANCE = 0.02
+from runtime.quality import (
+    Check,
+    Limits,
+    box_checks,
+    cross_checks,
+    depth_checks,
+    failures,
+    ir_checks,
+    pose_checks,
+    rgb_checks,
+    time_checks,
+)
+from runtime.values import Box, Modality, Pair
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """All that is known of one pair after it was judged.
 
-    ``score`` and ``stream_scores`` are the network's, even where a failed gate made the decision ``uncertain``.
-    ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w].
+    ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
+    the decision ``uncertain``. ``face``: in pixels of the picture of ``lead``, the first of the model's modalities that
+    a face can be seen in; ``seen_in``: where it was found, None when the caller named its box. ``boxes``: modality →
+    box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w].
     """
 
     decision: Decision
     reasons: tuple[str, ...]
     score: float
     stream_scores: tuple[float, float]
+    modalities: tuple[Modality, ...]
     face: Face
-    ir_box: Box
+    lead: Modality
+    seen_in: Modality | None
+    boxes: Mapping[Modality, Box]
     checks: tuple[Check, ...]
     timing_ms: Mapping[str, float]
     attention: NDArray[np.float32]
@@ -54,33 +70,58 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class LivenessPipeline:
-    """Judges single RGB-IR pairs. Safe to call from several threads when its engine and locator are."""
+    """Judges pairs of any two modalities. Safe to call from several threads when its engine and locator are.
+
+    ``registrar``: says where a face of one picture is in another; the default takes pictures that differ in scale alone
+    as registered.
+    """
 
     engine: Engine
     locator: FaceLocator
     rule: CropRule
     point: OperatingPoint
-    modalities: Sequence[str] = ("rgb", "ir")
+    modalities: Sequence[Modality] = ("rgb", "ir")
     limits: Limits = field(default_factory=Limits)
+    registrar: Registrar = field(default_factory=SameView)
 
-    def assess(self, pair: Pair, rgb_box: Box | None = None, ir_box: Box | None = None) -> Assessment:
-        """Judge a pair. Boxes that are given are used as they are; missing ones are found.
+    def assess(
+        self,
+        pair: Pair,
+        rgb_box: Box | None = None,
+        ir_box: Box | None = None,
+        depth_box: Box | None = None,
+        *,
+        now_ns: int | None = None,
+    ) -> Assessment:
+        """Judge a single pair. Boxes that are given are used as they are; missing ones are found.
+
+        ``now_ns``: the time on the clock of the pair's times, when its age matters.
 
         Raises:
-            NoFace: no box was given and none was found in either image.
+            ModalityMissing: the pair lacks a picture that the model takes.
+            NoFace: no box was given and no face was found.
             InvalidFaceBox: a given box is malformed or outside its image.
+            CalibrationInvalid: the pictures are not those that the rig's geometry holds for.
             InferenceFailed: the engine gave no score.
         """
         watch = Stopwatch()
-        face, ir_box, checks = self._register(pair, rgb_box, ir_box)
+        named: dict[Modality, Box | None] = {"rgb": rgb_box, "ir": ir_box, "depth": depth_box}
+        given = {modality: box for modality, box in named.items() if box is not None}
+        found = find_face(pair, self.modalities, self.locator, self.registrar, given)
         watch.lap("locate")
-        rgb_crop = crop(pair.image("rgb"), face.box, self.rule)
-        ir_crop = crop(pair.image("ir"), ir_box, self.rule)
-        checks += box_checks(pair, face.box, ir_box, self.rule, self.limits)
-        checks += crop_checks(rgb_crop, ir_crop, self.limits)
-        checks += time_checks(pair, self.limits)
-        watch.lap("preprocess")
-        scores = self.engine.infer({"rgb": rgb_crop[None], "ir": ir_crop[None]})
+        return self.judge(pair, found, watch, now_ns)
+
+    def judge(self, pair: Pair, found: Found, watch: Stopwatch, now_ns: int | None = None) -> Assessment:
+        """Judge a pair whose face is found. ``watch`` has timed what came before.
+
+        Raises:
+            InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
+        """
+        crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
+        watch.lap("crop")
+        checks = [*found.checks, *self._checks(pair, found, crops, now_ns)]
+        watch.lap("quality")
+        scores = self.engine.infer({modality: image[None] for modality, image in crops.items()})
         watch.lap("inference")
         score = float(scores.score[0])
         streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
@@ -90,47 +131,31 @@ class LivenessPipeline:
             reasons=verdict.reasons,
             score=score,
             stream_scores=streams,
-            face=face,
-            ir_box=ir_box,
+            modalities=tuple(self.modalities),
+            face=found.face,
+            lead=found.lead,
+            seen_in=found.seen_in,
+            boxes=found.boxes,
             checks=tuple(checks),
             timing_ms=watch.laps,
             attention=scores.attention[0],
         )
 
-    def _register(self, pair: Pair, rgb_box: Box | None, ir_box: Box | None) -> tuple[Face, Box, list[Check]]:
-        """The face in RGB, its box in IR, and the checks that finding them already settles."""
-        rgb, ir = pair.image("rgb"), pair.image("ir")
-        if rgb_box is not None:
-            rgb_box.require_inside(rgb.shape, "rgb face box")
-        if ir_box is not None:
-            ir_box.require_inside(ir.shape, "ir face box")
-        sx, sy = ir.shape[1] / rgb.shape[1], ir.shape[0] / rgb.shape[0]
-        # Without a calibration, the two images are taken as registered when they differ in scale alone.
-        registered = abs(sx / sy - 1) <= ASPECT_TOLERANCE
-
-        checks: list[Check] = []
-        if rgb_box is not None:
-            face = Face(rgb_box, None, 1)
-        else:
-            found = self.locator.locate(rgb)
-            if found is None and registered:
-                # In darkness the infrared leads.
-                in_ir = self.locator.locate(ir)
-                if in_ir is not None:
-                    found = Face(in_ir.box.scaled(1 / sx, 1 / sy), in_ir.confidence, in_ir.count)
-            if found is None:
-                raise NoFace(
-                    "no face was found in the RGB image, nor in the infrared one. Send a frontal, upright face of at "
-                    "least 64 pixels, or name its box."
-                )
-            face = found
-            checks.append(Check("face.count", face.count, 1, 1, "multiple_faces"))
-        if ir_box is None:
-            if registered:
-                ir_box = face.box.scaled(sx, sy)
+    def _checks(
+        self, pair: Pair, found: Found, crops: Mapping[Modality, NDArray[np.generic]], now_ns: int | None
+    ) -> list[Check]:
+        limits = self.limits
+        checks = box_checks(pair, found.boxes, self.rule, limits)
+        angles = None if found.face.landmarks is None else head_angles(found.face.landmarks)
+        checks += pose_checks(angles, limits)
+        for modality, image in crops.items():
+            if modality == "rgb":
+                checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)  # type: ignore[arg-type]
+            elif modality == "ir":
+                dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], self.rule)
+                checks += ir_checks(image, dark, pair.lit, limits)  # type: ignore[arg-type]
             else:
-                in_ir = self.locator.locate(ir)
-                checks.append(Check("ir.face_count", in_ir.count if in_ir else 0, 1, 1, "ir_no_face"))
-                # The pair is already uncertain when none was found; a box is still needed to say what was seen.
-                ir_box = in_ir.box if in_ir else face.box.scaled(sx, sy)
-        return face, ir_box, checks
+                checks += depth_checks(image, self.rule, limits)  # type: ignore[arg-type]
+        if "rgb" in crops and "ir" in crops:
+            checks += cross_checks(crops["rgb"], crops["ir"], limits)  # type: ignore[arg-type]
+        return checks + time_checks(pair, limits, now_ns)

@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from runtime import __version__
 from runtime.assemble import Loaded, open_pipeline
 from runtime.command import FAILURE, Version, command, run
+from runtime.configtext import config_text
+from runtime.errors import ConfigError
+from runtime.feed import PairFeed
 from service.app import create_app
+from service.events import EventHub
+from service.logs import set_up_logging
+from service.memory import keep_freed_memory
+from service.server import Server
 from service.settings import Settings, read_settings
 
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: ADSN_CONFIG.")]
+Secrets = Annotated[Path | None, typer.Option(help="Folder with a file for each secret; default: systemd's.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs ADSN_API_KEY.")]
 Port = Annotated[int | None, typer.Option(help="Port; 0 lets the system choose.")]
 BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 Precision = Annotated[str | None, typer.Option(help="int8 or fp32.")]
-CheckConfig = Annotated[bool, typer.Option("--check-config", help="Check the settings, say what they are, and exit.")]
-GRACE_S = 5
-
-
-class Server(uvicorn.Server):
-    """Announces the real address once it listens, which matters with port 0."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self.failed = False
-
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own annotation is narrower than its use
-        if self.started:
-            port = self.servers[0].sockets[0].getsockname()[1]
-            host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-            model = f"{self._settings.bundle.name} {self._settings.precision}"
-            Console(highlight=False).print(f"adsn {__version__} · {model} · http://{host}:{port}/docs", soft_wrap=True)
-            sys.stdout.flush()
-
-    def stop_failed(self) -> None:
-        """The engine cannot start: end the process, from any thread."""
-        # Not by a signal: uvicorn raises those again at its end, and a service manager takes SIGTERM for a clean stop.
-        self.failed = True
-        self.should_exit = True
+Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras, to try things without any.")]
+Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/video0.")]
+Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
+Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
+CheckConfig = Annotated[bool, typer.Option("--check-config", help="Check the settings and exit: 0 good, 78 bad.")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
 
 
 def serve(
+    config: Config = None,
+    secrets: Secrets = None,
     host: Host = None,
     port: Port = None,
     bundle: BundleFolder = None,
     precision: Precision = None,
+    rig: Rig = None,
+    rgb: Rgb = None,
+    ir: Ir = None,
+    depth: Depth = None,
     check_config: CheckConfig = False,
+    print_config: PrintConfig = False,
     version: Version = False,
 ) -> None:
-    """Serve POST /liveness. Settings: options here, then ADSN_ environment variables."""
-    settings = read_settings(host=host, port=port, bundle=bundle, precision=precision)
-    if check_config:
-        for name in Settings.model_fields:
-            typer.echo(f"{name} = {getattr(settings, name)}")
+    """Serve POST /liveness. What is said later wins: the settings file, secrets, ADSN_ variables, options.
+
+    SIGHUP loads the model again without losing a request; SIGTERM finishes what is being judged and ends.
+    """
+    if print_config:
+        typer.echo(config_text(Settings, "Settings of adsn-serve."), nl=False)
         return
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if rig not in (None, "synthetic"):
+        raise ConfigError("--rig knows synthetic only. Name cameras with --rgb, --ir and --depth, or in [rig].")
+    if rig:
+        rgb, ir = rgb or "synthetic:", ir or "synthetic:"
+    cameras = {"rig.rgb": rgb, "rig.ir": ir, "rig.depth": depth}
+    options: dict[str, Any] = {"host": host, "port": port, "bundle": bundle, "precision": precision, **cameras}
+    settings = read_settings(config, secrets=secrets, options=options)
+    if check_config:
+        typer.echo("the settings are good.")
+        return
+    set_up_logging(settings.log)
+    keep_freed_memory()
+    feed = open_rig(settings)
 
     def load() -> Loaded:
         return open_pipeline(
@@ -74,24 +81,32 @@ def serve(
             required=settings.require_engine,
         )
 
-    app = create_app(settings, load, on_failure=lambda: server.stop_failed())
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            # What a body may hold is limited; how long its sender may keep the connection idle is, too.
-            timeout_keep_alive=20,
-        ),
-        settings,
-    )
-    server.run()
+    def announce(url: str) -> None:
+        model = f"{settings.bundle.name} {settings.precision}"
+        Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/docs", soft_wrap=True)
+        sys.stdout.flush()
+
+    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed, hub=EventHub())
+    server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
+    if feed is not None:
+        feed.start()
+    try:
+        server.run()
+    finally:
+        if feed is not None:
+            feed.close()
     if server.failed or not server.started:
         raise typer.Exit(FAILURE)
+
+
+def open_rig(settings: Settings) -> PairFeed | None:
+    """The rig of the settings, not started yet; None without cameras."""
+    if not settings.rig.configured:
+        return None
+    from runtime.rig import Rig
+
+    feed: PairFeed = Rig(settings.rig)
+    return feed
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any, Literal
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,9 +12,9 @@ from runtime.assemble import Loaded
 from runtime.pipeline import Assessment
 from runtime.quality import NANOSECONDS_PER_MS
 from runtime.values import Pair
-from service.parse import Meta
 
 CONTRACT_VERSION: Literal["1.0"] = "1.0"
+Score = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
@@ -25,37 +26,41 @@ class Part(BaseModel):
 class OperatingPointView(Part):
     """Which threshold decided, and how it was set."""
 
-    name: str
-    target: str
-    measured_on: str
+    name: str = Field(examples=["default"])
+    target: str = Field(description="What it was set for.", examples=["APCER of the worst species <= 1 %"])
+    measured_on: str = Field(description="The data it was set on.", examples=["3,000 rendered presentations"])
 
 
-class RgbView(Part):
-    """The colour image's share."""
+class ModalityView(Part):
+    """One image's share."""
 
-    score: float | None = Field(
-        ge=0, le=1, description="Probability of bona fide from this modality alone; null when hidden."
-    )
+    score: Score | None = Field(description="Probability of bona fide from this modality alone; null when hidden.")
     usable: bool = Field(description="Whether its quality gates passed.")
 
 
-class IrView(RgbView):
+class IrView(ModalityView):
     """The infrared image's share."""
 
     illuminated: bool = Field(description="Whether the infrared illuminator lit the face.")
 
 
 class ModalitiesView(Part):
-    """Each modality by itself."""
+    """Each modality by itself; those that the model does not take are absent."""
 
-    rgb: RgbView
-    ir: IrView
+    rgb: ModalityView | None = None
+    ir: IrView | None = None
+    depth: ModalityView | None = None
 
 
 class FaceView(Part):
     """The judged face."""
 
-    bbox: list[float] = Field(min_length=4, max_length=4, description="x, y, width, height in pixels of the RGB image.")
+    bbox: list[float] = Field(
+        min_length=4,
+        max_length=4,
+        description="x, y, width, height in pixels of the colour image (of an IR-depth model: of the infrared one).",
+        examples=[[200.0, 120.0, 180.0, 180.0]],
+    )
     confidence: float | None = Field(description="The detector's own measure; null when the caller gave the box.")
     count: int = Field(ge=1, description="Faces seen.")
 
@@ -63,29 +68,36 @@ class FaceView(Part):
 class CheckView(Part):
     """One quality gate."""
 
-    name: str
-    value: float
-    range: list[float | None] = Field(min_length=2, max_length=2, description="Accepted low and high end; null: open.")
-    status: Literal["pass", "fail"]
+    name: str = Field(examples=["ir.illumination"])
+    value: float | None = Field(description="Null where nothing could be measured.", examples=[92.1])
+    range: list[float | None] = Field(
+        min_length=2, max_length=2, description="Accepted low and high end; null: open.", examples=[[12, None]]
+    )
+    status: Literal["pass", "fail", "unknown"]
 
 
 class PairView(Part):
     """Where the two images came from and how far apart they were taken."""
 
-    skew_ms: float | None = Field(description="Difference of the two timestamps; null when the caller gave none.")
-    clock: str
-    epoch: int
+    skew_ms: float | None = Field(description="Difference of the two timestamps; null when one is unknown.")
+    age_ms: float | None = Field(description="Age of the older one when judged; null when its clock is unknown.")
+    clock: str = Field(
+        description="What the timestamps count from: `caller`, `unix` or `monotonic` of an upload, or how the rig's "
+        "are made; `none` without any.",
+        examples=["kernel_soe"],
+    )
+    epoch: int = Field(description="How often the cameras' streams were opened again; 0 for uploads.")
     source: Literal["upload", "camera"]
 
 
 class ModelView(Part):
     """What judged."""
 
-    name: str
-    version: str
-    sha256: str
+    name: str = Field(examples=["adsn-rgb-ir"])
+    version: str = Field(examples=["0.1.0"])
+    sha256: str = Field(description="Of the model file that ran.")
     precision: Literal["fp32", "int8"]
-    backend: str
+    backend: str = Field(examples=["onnx-cpu"])
     degraded: bool = Field(description="Less than what was configured is running.")
 
 
@@ -93,92 +105,140 @@ class LivenessResponse(Part):
     """An answer. A spoof is an answer, and so is ``uncertain``; only ``live`` may open anything."""
 
     contract_version: Literal["1.0"]
-    request_id: str
-    session_id: str | None
+    request_id: str = Field(description="Also in the X-Request-ID header and in the log.")
+    session_id: str | None = Field(description="The caller's own.")
     decision: Literal["live", "spoof", "uncertain"]
-    score: float | None = Field(ge=0, le=1, description="Probability of bona fide; higher is live; null when hidden.")
+    score: Score | None = Field(description="Probability of bona fide; higher is live; null when hidden.")
     threshold: float | None = Field(description="Live at or above it; null when hidden.")
     operating_point: OperatingPointView
-    reasons: list[str] = Field(description="Stable codes; empty when live.")
+    reasons: list[str] = Field(
+        description="Stable codes, see docs/reasons.md; empty when live.", examples=[["ir_unlit"]]
+    )
     modalities: ModalitiesView
     face: FaceView
     quality: list[CheckView]
     pair: PairView
     model: ModelView
-    timing_ms: dict[str, float]
-    captured_at: str = Field(description="When the answer was made, UTC.")
+    timing_ms: dict[str, float] = Field(
+        description="Stage → milliseconds.", examples=[{"inference": 3.8, "total": 8.4}]
+    )
+    captured_at: str = Field(description="When the pair was taken, UTC, where known; else when it arrived.")
+    attestation: str | None = Field(
+        default=None, description="Signed summary of this answer (compact JWS, EdDSA), where a key is configured."
+    )
+    explain: dict[str, str] | None = Field(
+        default=None, description="With ?explain=true: modality → PNG, base64, of where the network looked."
+    )
+
+
+class CameraView(BaseModel):
+    """How a camera is, in a problem."""
+
+    modality: Literal["rgb", "ir", "depth"]
+    state: Literal["opening", "running", "stalled", "lost", "closed"]
+    error: str = Field(default="", description="Code of its last error.")
 
 
 class Problem(BaseModel):
     """RFC 9457 problem document."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:adsn:problem:missing_part",
+                    "title": "A part is missing",
+                    "status": 422,
+                    "detail": "the part 'ir' is missing or empty; send both rgb and ir.",
+                    "instance": "/liveness",
+                    "code": "missing_part",
+                    "retryable": False,
+                    "help": "/docs#missing_part",
+                    "request_id": "0f3c9b1e5a7d2c4b6e8f0a1b",
+                }
+            ]
+        },
+    )
     type: str
     title: str
     status: int
-    detail: str
+    detail: str = Field(description="What happened and what to do next, for people.")
     instance: str
-    code: str = Field(description="Stable, for programs.")
+    code: str = Field(description="Stable, for programs; see docs/errors.md.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
+    help: str = Field(description="Where in the service's own pages it is explained.")
     request_id: str
+    decision: Literal["uncertain"] | None = Field(default=None, description="For callers that read nothing else.")
+    reasons: list[str] | None = None
+    cameras: list[CameraView] | None = Field(default=None, description="Of a problem with cameras.")
+    advice: str | None = Field(default=None, description="Why cameras give no pairs.")
 
 
-UNLIT = {"ir_unlit", "ir_flat"}
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an answer repeats of its request. ``received_ns``: time.time_ns at its arrival; ``age_ns``: of the pair."""
+
+    request_id: str
+    session_id: str | None
+    expose_score: bool
+    received_ns: int
+    age_ns: int | None = None
+    clock: str = "none"
 
 
-def answer(
-    found: Assessment,
-    loaded: Loaded,
-    pair: Pair,
-    meta: Meta,
-    *,
-    request_id: str,
-    expose_score: bool,
-    timing_ms: dict[str, float],
-) -> dict[str, Any]:
-    """The JSON body of a 200, as `LivenessResponse` describes it; a test holds every answer against that model."""
+UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
+
+
+def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> dict[str, Any]:
+    """The JSON body of a 200, as `LivenessResponse` describes it, but for ``timing_ms``, which whoever judged adds.
+
+    A test holds every answer against that model.
+    """
 
     def shown(value: float) -> float | None:
-        return round(value, 6) if expose_score else None
+        return round(value, 6) if asked.expose_score else None
 
-    failed = {check.reason for check in found.checks if check.status == "fail"}
+    failed = {check.reason for check in found.checks if check.status == "fail"} | set(found.reasons)
     point = loaded.pipeline.point
     info = loaded.pipeline.engine.info
     box = found.face.box
+    modalities: dict[str, dict[str, Any]] = {}
+    for name, score in zip(found.modalities, found.stream_scores, strict=True):
+        gates = {reason for reason in failed if reason.startswith(f"{name}_") and not reason.endswith("_spoof")}
+        modalities[name] = {"score": shown(score), "usable": not gates}
+        if name == "ir":
+            modalities[name]["illuminated"] = not failed & UNLIT
     return {
         "contract_version": CONTRACT_VERSION,
-        "request_id": request_id,
-        "session_id": meta.session_id,
+        "request_id": asked.request_id,
+        "session_id": asked.session_id,
         "decision": found.decision,
         "score": shown(found.score),
         "threshold": shown(point.threshold),
         "operating_point": {"name": point.name, "target": point.target, "measured_on": point.measured_on},
         "reasons": list(found.reasons),
-        "modalities": {
-            "rgb": {
-                "score": shown(found.stream_scores[0]),
-                "usable": not any(reason.startswith("rgb_") for reason in failed),
-            },
-            "ir": {
-                "score": shown(found.stream_scores[1]),
-                "usable": not any(reason.startswith("ir_") for reason in failed),
-                "illuminated": not failed & UNLIT,
-            },
-        },
+        "modalities": modalities,
         "face": {
             "bbox": [round(v, 2) for v in (box.x, box.y, box.w, box.h)],
             "confidence": found.face.confidence,
             "count": found.face.count,
         },
         "quality": [
-            {"name": c.name, "value": round(c.value, 4), "range": [c.low, c.high], "status": c.status}
+            {
+                "name": c.name,
+                "value": None if c.value is None else round(c.value, 4),
+                "range": [c.low, c.high],
+                "status": c.status,
+            }
             for c in found.checks
         ],
         "pair": {
             "skew_ms": None if pair.skew_ns is None else pair.skew_ns / NANOSECONDS_PER_MS,
-            "clock": "caller" if pair.skew_ns is not None else "none",
-            "epoch": 0,
-            "source": "upload",
+            "age_ms": None if asked.age_ns is None else round(asked.age_ns / NANOSECONDS_PER_MS, 3),
+            "clock": asked.clock,
+            "epoch": pair.epoch,
+            "source": pair.source,
         },
         "model": {
             "name": loaded.manifest.name,
@@ -188,6 +248,12 @@ def answer(
             "backend": info.backend,
             "degraded": info.degraded,
         },
-        "timing_ms": {name: round(value, 3) for name, value in timing_ms.items()},
-        "captured_at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "timing_ms": {},
+        "captured_at": _utc(asked.received_ns - (asked.age_ns or 0)),
     }
+
+
+def _utc(unix_ns: int) -> str:
+    seconds, rest = divmod(unix_ns, 1_000_000_000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}.{rest // NANOSECONDS_PER_MS:03}Z"

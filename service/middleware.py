@@ -6,18 +6,24 @@ import logging
 import re
 import secrets
 
+import anyio
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import problem
 
 log = logging.getLogger("adsn.service")
-ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
+ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}\Z")
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 ]
+LINGER_S = 1.0
+LINGER_FACTOR = 4
+"""A body up to so many times the limit is read to its end, and forgotten, before it is refused: a sender that is cut
+off while it sends sees a broken connection instead of the reason."""
 
 
 class RequestIdMiddleware:
@@ -49,6 +55,8 @@ class RequestIdMiddleware:
 
         try:
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            log.info("%s the caller left", request_id.decode())
         except Exception as error:
             # Neither the answer nor the log repeats the exception's text: it may quote what was uploaded.
             frame = error.__traceback__
@@ -75,12 +83,12 @@ class BodyLimitMiddleware:
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if declared.isdigit() and int(declared) > self.limit:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, int(declared))
             return
         received, started = 0, False
 
@@ -102,9 +110,19 @@ class BodyLimitMiddleware:
         except BodyTooLarge:
             if started:
                 raise
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, received)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
+        if size <= LINGER_FACTOR * self.limit:
+            left = LINGER_FACTOR * self.limit
+            with anyio.move_on_after(LINGER_S):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if message["type"] == "http.disconnect":
+                        return
+                    if not message.get("more_body", False):
+                        break
         response = problem(
             413,
             "body_too_large",

@@ -6,28 +6,24 @@ load scripts from a content network stay blank there, and tell that network who 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from html import escape
-from importlib import resources
 from string import Template
 from typing import Any
 
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-def _asset(name: str) -> str:
-    return resources.files("service").joinpath("static", name).read_text(encoding="utf-8")
+from service.assets import asset, source_hash
+from service.catalogue import PROBLEMS
+from service.state import State
 
-
-PAGE, STYLE, SCRIPT = Template(_asset("reference.html")), _asset("reference.css"), _asset("reference.js")
-
-
-def _hash(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+PAGE, STYLE, SCRIPT = Template(asset("reference.html")), asset("reference.css"), asset("reference.js")
 
 
 CONTENT_SECURITY_POLICY = (
-    f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; connect-src 'self'; "
+    f"default-src 'none'; style-src {source_hash(STYLE)}; script-src {source_hash(SCRIPT)}; connect-src 'self'; "
+    "img-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -42,6 +38,12 @@ def reference_page(schema: dict[str, Any], keyed: bool) -> str:
     key = '<label>API key<input name="key" type="password" autocomplete="off"></label>' if keyed else ""
     notice, _, _ = schema["info"]["description"].partition(". ")
     warning = schema["info"]["description"][len(notice) + 2 :]
+    errors = "".join(
+        f'<tr id="{entry.code}"><th><code>{entry.code}</code></th>'
+        f"<td>{' or '.join(map(str, entry.statuses))}</td><td>{escape(entry.title)}.</td>"
+        f"<td>{escape(entry.remedy.replace('`', ''))}</td></tr>"
+        for entry in PROBLEMS.values()
+    )
     answer = _fields(schema["components"]["schemas"], "LivenessResponse")
     return PAGE.substitute(
         version=escape(schema["info"]["version"]),
@@ -50,6 +52,7 @@ def reference_page(schema: dict[str, Any], keyed: bool) -> str:
         key=key,
         operations=operations,
         answer=answer,
+        errors=errors,
         style=STYLE,
         script=SCRIPT,
     )
@@ -89,3 +92,16 @@ def _type(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_type(option) for option in field["anyOf"])
     return str(field.get("type", "object"))
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``/docs``, and ``/`` that leads there."""
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+        return HTMLResponse(reference_page(app.openapi(), state.guard.keyed), headers=headers)

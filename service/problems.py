@@ -1,27 +1,43 @@
-"""RFC 9457 problem documents: the one table from errors to HTTP."""
+"""RFC 9457 problem documents: the one table from errors to HTTP.
+
+What each code means stands in `service.catalogue`.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
 
 from runtime import errors
 from runtime.errors import AdsnError
+from service.catalogue import PROBLEMS
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class RequestError(AdsnError):
-    """Something is wrong with a request itself. ``status`` and ``code`` say what."""
+RETRY_AFTER = {"not_ready": 2, "overloaded": 1, "rate_limited": 1, "inference_failed": 1, "capture_timeout": 1}
+"""Seconds to wait before the next try, where the error itself does not know better."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+
+class RequestError(AdsnError):
+    """Something is wrong with a request itself. ``status`` and ``code`` (one of `PROBLEMS`) say what.
+
+    ``retry_after_s``: when it may succeed. ``extra``: further members of the problem document.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after_s: float | None = None, **extra: Any
+    ) -> None:
         super().__init__(message)
+        assert status in PROBLEMS[code].statuses, f"{code} does not come with {status}"
         self.status = status
         self.request_code = code
+        self.retry_after_s = retry_after_s
+        self.extra = extra
 
 
 STATUS: Mapping[type[AdsnError], int] = {
@@ -35,32 +51,11 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.NotReady: 503,
     errors.Overloaded: 503,
     errors.EngineError: 503,
+    errors.CaptureTimeout: 504,
+    errors.CaptureError: 503,
     errors.AdsnError: 500,
 }
 """Error → status. An error that is not listed takes the status of its nearest listed ancestor."""
-
-RETRY_AFTER = {errors.NotReady.code: "2", errors.Overloaded.code: "1"}
-
-TITLES = {
-    "missing_part": "A part is missing",
-    "unknown_part": "A part is not known",
-    "malformed_request": "The request cannot be read",
-    "body_too_large": "The request is too large",
-    "unsupported_media": "The request's media type is not accepted",
-    "unauthorized": "A key is needed",
-    "not_found": "No such resource",
-    "method_not_allowed": "The method is not allowed here",
-    "not_an_image": "Not an image",
-    "truncated_image": "The image is not whole",
-    "wrong_channels": "The image has the wrong channels",
-    "image_too_large": "The image is too large",
-    "invalid_face_box": "The face box is invalid",
-    "no_face": "No face was found",
-    "not_ready": "The service is starting",
-    "overloaded": "The service is busy",
-    "inference_failed": "The engine gave no score",
-    "internal_error": "Something went wrong in the service",
-}
 
 
 def status_of(error: AdsnError) -> int:
@@ -70,22 +65,40 @@ def status_of(error: AdsnError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+def code_of(error: AdsnError) -> str:
+    """Stable code of an error."""
+    return error.request_code if isinstance(error, RequestError) else error.code
+
+
 def problem(
-    status: int, code: str, detail: str, *, request_id: str, path: str, retryable: bool = False, **extra: Any
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str,
+    path: str,
+    retry_after_s: float | None = None,
+    **extra: Any,
 ) -> Response:
     """A problem document as a response."""
+    entry = PROBLEMS.get(code, PROBLEMS["error"])
     body = {
         "type": f"urn:adsn:problem:{code}",
-        "title": TITLES.get(code, HTTPStatus(status).phrase),
+        "title": entry.title,
         "status": status,
         "detail": detail,
         "instance": path,
         "code": code,
-        "retryable": retryable,
+        "retryable": entry.retryable,
+        "help": f"/docs#{code}",
         "request_id": request_id,
         **extra,
     }
-    headers = {"Retry-After": RETRY_AFTER[code]} if code in RETRY_AFTER else {}
+    headers = {}
+    wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
+    if wait is not None:
+        # Rounded up: who comes back a moment early is refused again.
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(json.dumps(body).encode(), status, headers, MEDIA_TYPE)
@@ -93,9 +106,19 @@ def problem(
 
 def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
     """The problem document of one of this project's errors."""
-    code = error.request_code if isinstance(error, RequestError) else error.code
-    # A caller that only reads ``decision`` must fail closed too.
-    extra = {"decision": "uncertain", "reasons": ["no_face"]} if isinstance(error, errors.NoFace) else {}
+    extra: dict[str, Any] = {}
+    wait = None
+    if isinstance(error, RequestError):
+        extra, wait = dict(error.extra), error.retry_after_s
+    elif isinstance(error, errors.NoFace):
+        # A caller that only reads ``decision`` must fail closed too.
+        extra = {"decision": "uncertain", "reasons": ["no_face"]}
     return problem(
-        status_of(error), code, error.message, request_id=request_id, path=path, retryable=error.retryable, **extra
+        status_of(error),
+        code_of(error),
+        error.message,
+        request_id=request_id,
+        path=path,
+        retry_after_s=wait,
+        **extra,
     )

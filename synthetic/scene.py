@@ -86,6 +86,7 @@ class Scene:
     place: np.random.Generator
     sensor: np.random.Generator
     lit: bool = True
+    vacant: bool = False
 
 
 def compose(
@@ -202,6 +203,8 @@ def surroundings(scene: Scene, view: View) -> Layer:
     away = scene.distance + float(rng.uniform(300, 2500))
     ones = np.ones(shape, np.float32)
     layer = flat_layer(ones, wall, np.clip(pattern, 0.05, 3).astype(np.float32), scene.lights, away)
+    if scene.vacant:
+        return layer
 
     def add(cover: NDArray[Any], albedo: Array, shade: NDArray[Any] | float, behind: float) -> None:
         # Most of these cover a few rows at the bottom; nothing is computed for the others.
@@ -291,6 +294,8 @@ def scenery(scene: Scene, view: View) -> tuple[Layer, NDArray[np.uint8]]:
     layer = surroundings(scene, view)
     pivot = 0.0 if scene.held else PIVOT_MM
     region = np.zeros((view.height, view.width), np.uint8)
+    if scene.vacant:
+        return layer, region
     for thing in (scene.shown.surface, *scene.shown.before):
         seen = render_surface(thing, scene.turn, view, scene.lights, scene.distance, pivot)
         layer = over(layer, seen)
@@ -391,11 +396,13 @@ def render_frame(
     frame: int = 0,
     shape: str = "analytic",
     lit: bool = True,
+    vacant: bool = False,
 ) -> Rendered:
     """Full pictures of both cameras, ``size`` width and height; consecutive ``frame`` numbers move the subject.
 
     ``lit``: whether the strobed illuminator was on while the infrared picture was taken. Exposure stays that of a lit
-    picture, as it does in a camera whose illuminator alternates.
+    picture, as it does in a camera whose illuminator alternates. ``vacant``: the room before or after, with nobody in
+    it; the boxes then say where the subject would be.
 
     Raises:
         ValueError: an unknown species or family, a negative number, or a size outside `FRAME_SIZES`.
@@ -404,7 +411,7 @@ def render_frame(
         raise ValueError(f"size must be {FRAME_SIZES[0]} to {FRAME_SIZES[1]} pixels each way, not {size}")
     width, height = size
     scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640, shape)
-    scene.lit = lit
+    scene.lit, scene.vacant = lit, vacant
     # A point of the subject at this distance: focal length in pixels over millimetres.
     scale = scene.camera.focal_px * (width / 640) / scene.distance
     cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])

@@ -1,16 +1,25 @@
-"""Stand-ins for tests: an engine whose score follows from its input, and what an application needs around it."""
+"""Stand-ins for tests: an engine whose score follows from its input, a scripted feed of pairs, and what an application
+needs around them."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from runtime.assemble import Loaded
 from runtime.bundle import CropEntry, FileEntry, Manifest, OperatingPointEntry, RateEntry, TensorEntry
+from runtime.cameras.synthetic import SyntheticRig
 from runtime.engines.base import Batch, EngineInfo, InputSpec, Scores, check_batch, check_scores
 from runtime.face import FaceLocator, HaarLocator
+from runtime.feed import CameraState, CameraStatus, CapturedPair, FeedStatus
 from runtime.pipeline import LivenessPipeline
+from runtime.values import Modality, Pair
 
 SIZE = 112
 
@@ -91,3 +100,94 @@ def loaded(engine: FakeEngine, locator: FaceLocator | None = None) -> Loaded:
     m = manifest()
     pipeline = LivenessPipeline(engine, locator or HaarLocator(), m.rule(), m.operating_point())
     return Loaded(pipeline, m, "0" * 64)
+
+
+@lru_cache(maxsize=1)
+def face_pair() -> Pair:
+    """A simulated person in full frames, as a rig would deliver them."""
+    pair = SyntheticRig(seed=107, subject=9000).next().pair
+    return replace(pair, source="camera", lit="lit", epoch=1)
+
+
+class FakeFeed:
+    """A scripted `PairFeed`: the test decides which pair comes when, and how the cameras are.
+
+    ``put`` delivers a pair at once. ``every``: pairs to deliver by itself, ``(seconds, pair)`` after the last, once it
+    is started; ``repeat`` starts over at the end. ``set`` changes parts of the status.
+    """
+
+    def __init__(self, every: Sequence[tuple[float, Pair]] = (), *, repeat: bool = False) -> None:
+        self._every, self._repeat = tuple(every), repeat
+        self._newest: CapturedPair | None = None
+        self._changed = threading.Condition()
+        self._status = FeedStatus(cameras=(), pairs=0, pairs_per_s=0.0, last_pair_ns=None, skew_ms=None)
+        self._thread = threading.Thread(target=self._play, name="fake-feed", daemon=True)
+        self.started = self.closed = False
+
+    def start(self) -> None:
+        self.started = True
+        if self._every:
+            self._thread.start()
+
+    def put(self, pair: Pair, *, number: int | None = None, emitted_ns: int | None = None) -> CapturedPair:
+        """Deliver ``pair`` now; ``emitted_ns``: as if it had been complete then."""
+        with self._changed:
+            newest = self._newest
+            made = CapturedPair(
+                number if number is not None else (newest.number + 1 if newest is not None else 0),
+                pair,
+                time.monotonic_ns() if emitted_ns is None else emitted_ns,
+            )
+            self._newest = made
+            skew = pair.skew_ns
+            self._status = replace(
+                self._status,
+                pairs=self._status.pairs + 1,
+                last_pair_ns=made.t_emitted_ns,
+                skew_ms=None if skew is None else skew / 1e6,
+            )
+            self._changed.notify_all()
+        return made
+
+    def set(self, **parts: Any) -> None:
+        """Change parts of the status: ``cameras``, ``advice``, ``strobe``, ``rejected``, …"""
+        with self._changed:
+            self._status = replace(self._status, **parts)
+
+    def camera(self, modality: Modality, state: CameraState, **parts: Any) -> None:
+        """Change the state of one camera, which is made where it is missing."""
+        with self._changed:
+            known = {c.modality: c for c in self._status.cameras}
+            fresh = CameraStatus(modality, state, None, 0, 0.0, 0, {}, 0, None)
+            known[modality] = replace(known.get(modality, fresh), state=state, **parts)
+            self._status = replace(self._status, cameras=tuple(known.values()))
+
+    def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._fresh(after) is not None or self.closed, timeout_s)
+            return self._fresh(after)
+
+    def _fresh(self, after: int) -> CapturedPair | None:
+        newest = self._newest
+        return newest if newest is not None and newest.number > after else None
+
+    def status(self) -> FeedStatus:
+        with self._changed:
+            return self._status
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(2)
+
+    def _play(self) -> None:
+        while True:
+            for wait_s, pair in self._every:
+                with self._changed:
+                    if self._changed.wait_for(lambda: self.closed, wait_s):
+                        return
+                self.put(pair)
+            if not self._repeat:
+                return

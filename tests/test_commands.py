@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,12 +66,16 @@ def test_wrong_use_is_one_line_and_an_exit_code(words: tuple[str, ...], code: in
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_kiosk_prints_one_event_a_pair() -> None:
-    done = call("adsn-kiosk", "--demo", "--pairs", "3", "--species", "replay_screen")
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["pair"] for event in events] == [0, 1, 2]
-    assert all(event["decision"] != "live" for event in events)
+def test_the_kiosk_prints_a_settings_file_that_it_accepts(tmp_path: Path) -> None:
+    printed = call("adsn-kiosk", "--print-config")
+    assert printed.returncode == 0, printed.stderr
+    path = tmp_path / "kiosk.toml"
+    path.write_text(printed.stdout.replace('#rgb = ""', 'rgb = "synthetic:"').replace('#ir = ""', 'ir = "synthetic:"'))
+    assert call("adsn-kiosk", "--check-config", path).returncode == 0
+    path.write_text("[gpio]\nlyne = 1\n")
+    refused = call("adsn-kiosk", "--check-config", path)
+    assert refused.returncode == 78
+    assert f"{path}:2: gpio.lyne: there is no such setting; did you mean line?" in refused.stderr
 
 
 def test_the_doctor_finds_nothing_wrong_with_an_environment_that_serves() -> None:

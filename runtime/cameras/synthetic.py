@@ -1,19 +1,42 @@
-"""The synthetic rig: a simulated person or attack instrument in front of a simulated RGB and infrared camera."""
+"""The synthetic rig: a simulated person or attack instrument in front of simulated cameras.
+
+`SyntheticRig` renders pairs one by one; `open_synthetic` gives cameras that run in real time::
+
+    synthetic:?species=replay_screen&seed=107&fps=30
+
+Cameras whose addresses agree in all options of `SCENE` stand before the same scene and are registered to each other;
+the options of `STREAM` are a camera's own. docs/rig.md lists them all.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import synthetic
+from runtime.cameras.scenario import Visits
+from runtime.cameras.simulated import Scene, Scenes, SimulatedCamera
+from runtime.cameras.stage import Light, Shot, Stage
+from runtime.cameras.uri import CameraUri
 from runtime.errors import ConfigError
-from runtime.values import Box, Image, Pair
+from runtime.values import Box, Image, Modality, Pair
 
 SPECIES: tuple[str, ...] = synthetic.SPECIES
 FAMILIES: tuple[str, ...] = synthetic.FAMILIES
 SHAPES: tuple[str, ...] = synthetic.SHAPES
 FRAME_NS = 33_333_333
 """Both simulated cameras run at 30 frames a second."""
+WORLD, SUBJECT = 107, 9000
+"""A world whose scenes are lit and whose faces OpenCV's cascade finds; in others it is dark, or the face is missed. And
+a subject above every one that the shipped weights were trained or tested on."""
+SCENE = (
+    "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "size", "moments", "run",
+)  # fmt: skip
+STREAM = (
+    "fps", "phase_ms", "jitter_ms", "drift_ppm", "drop", "exposure_ms", "latency_ms", "strobe", "metadata", "script",
+    "wait",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +117,61 @@ def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic")
     """All species in rows, ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
     require_shape(shape)
     return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)
+
+
+def _make_scene(uri: CameraUri) -> Scene:
+    seed = uri.integer("seed", WORLD, 0, 2**31)
+    family = uri.choice("family", FAMILIES, FAMILIES[0])
+    shape = uri.choice("shape", SHAPES, SHAPES[0])
+    require_shape(shape)
+    visits = Visits.parse(uri, SPECIES, SUBJECT)
+    presentation = uri.integer("presentation", 0, 0, 10**6)
+    size = uri.size() or (640, 480)
+    low, high = synthetic.FRAME_SIZES
+    if not all(low <= side <= high for side in size):
+        raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
+    render = functools.partial(_shoot, visits, seed, family, presentation, shape, size)
+    stage = Stage(visits, uri.integer("moments", 16, 1, 256), size, seed, render)
+    return Scene(stage, f"{family}-{seed}", seed, size)
+
+
+def _shoot(
+    visits: Visits,
+    seed: int,
+    family: str,
+    presentation: int,
+    shape: str,
+    size: tuple[int, int],
+    visitor: int,
+    moment: int,
+    light: Light,
+    present: bool,
+) -> Shot:
+    species, subject = visits.who(visitor)
+    made = synthetic.render_frame(
+        seed=seed,
+        subject=subject,
+        species=species,
+        family=family,
+        presentation=presentation,
+        size=size,
+        frame=moment,
+        shape=shape,
+        lit=light == "lit",
+        vacant=not present,
+    )
+    return Shot(made.rgb, made.ir, made.depth)
+
+
+SCENES = Scenes(_make_scene, SCENE)
+
+
+def open_synthetic(uri: CameraUri, modality: Modality, epoch: int) -> SimulatedCamera:
+    """A simulated camera.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+        CameraMissing: its script has it unplugged.
+    """
+    uri.allow(*SCENE, *STREAM)
+    return SimulatedCamera(uri, modality, epoch, SCENES.of(uri))

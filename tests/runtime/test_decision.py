@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.decision import OperatingPoint, decide
+from runtime.decision import VETOES, OperatingPoint, Verdict, decide
 
 POINT = OperatingPoint("default", threshold=0.8, band_low=0.6, target="", measured_on="")
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -27,8 +27,19 @@ def test_a_spoof_names_what_betrayed_it() -> None:
     assert decide(0.1, (0.9, 0.9), ("rgb", "depth"), POINT).reasons == ("fused_spoof",)
 
 
+def test_a_veto_keeps_from_live_and_not_from_spoof() -> None:
+    veto = ("ir_no_face",)
+    assert decide(0.9, (0.9, 0.9), ("rgb", "ir"), POINT, veto) == Verdict("uncertain", veto)
+    assert decide(0.7, (0.9, 0.9), ("rgb", "ir"), POINT, veto) == Verdict("uncertain", (*veto, "score_in_band"))
+    assert decide(0.1, (0.9, 0.2), ("rgb", "ir"), POINT, veto) == Verdict("spoof", (*veto, "ir_spoof", "fused_spoof"))
+    both = ("ir_no_face", "ir_unlit")
+    assert decide(0.1, (0.9, 0.2), ("rgb", "ir"), POINT, both) == Verdict("uncertain", both)
+
+
 @given(
-    score=ANY_FLOAT, streams=st.tuples(ANY_FLOAT, ANY_FLOAT), gates=st.lists(st.sampled_from(["ir_flat", "no_face"]))
+    score=ANY_FLOAT,
+    streams=st.tuples(ANY_FLOAT, ANY_FLOAT),
+    gates=st.lists(st.sampled_from(["ir_flat", "no_face", "ir_no_face", "strobe_lost"])),
 )
 def test_live_needs_a_score_at_the_threshold_and_no_failed_gate(
     score: float, streams: tuple[float, float], gates: list[str]
@@ -40,7 +51,7 @@ def test_live_needs_a_score_at_the_threshold_and_no_failed_gate(
         assert verdict.reasons == ()
     else:
         assert verdict.reasons
-    if gates or math.isnan(score):
+    if set(gates) - VETOES or math.isnan(score):
         assert verdict.decision == "uncertain"
 
 

@@ -15,8 +15,11 @@ import pytest
 import uvicorn
 
 from runtime.assemble import Loaded
+from runtime.feed import PairFeed
 from service.app import create_app
-from service.settings import Settings
+from service.events import EventHub
+from service.server import configure
+from service.settings import LimitSettings, Settings
 from tests.fakes import FakeEngine, loaded
 
 
@@ -33,13 +36,21 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(settings: Settings, load: Callable[[], Loaded] | None = None, wait: bool = True) -> Iterator[Running]:
+def running(
+    settings: Settings,
+    load: Callable[[], Loaded] | None = None,
+    wait: bool = True,
+    *,
+    feed: PairFeed | None = None,
+    hub: EventHub | None = None,
+) -> Iterator[Running]:
     """Run the application in a real uvicorn on an ephemeral loopback port."""
     engine = FakeEngine()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    app = create_app(settings, load or (lambda: loaded(engine)))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
+    server = uvicorn.Server(configure(app, settings))
+    stopping = app.state.shared.stopping
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -55,6 +66,8 @@ def running(settings: Settings, load: Callable[[], Loaded] | None = None, wait: 
     finally:
         if engine.gate is not None:
             engine.gate.set()
+        for stop in stopping:
+            stop()
         server.should_exit = True
         thread.join(20)
         listener.close()
@@ -63,5 +76,5 @@ def running(settings: Settings, load: Callable[[], Loaded] | None = None, wait: 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with running(Settings(max_body_bytes=2_000_000)) as found:
+    with running(Settings(limits=LimitSettings(body_bytes=2_000_000))) as found:
         yield found

@@ -15,7 +15,7 @@ import pytest
 
 from runtime.assemble import Loaded
 from runtime.errors import InferenceFailed
-from service.settings import Settings
+from service.settings import LimitSettings, Settings
 from tests.images import bomb, encode, ir_file, rgb_file, textured
 from tests.service.conftest import Running, running
 from tests.service.test_liveness import meta, pair
@@ -180,7 +180,7 @@ def test_bad_meta(service: Running, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content_type", "body", "status", "code"),
     [
-        ("application/json", b"{}", 415, "unsupported_media"),
+        ("application/x-www-form-urlencoded", b"rgb=1", 415, "unsupported_media"),
         ("multipart/form-data", b"x", 415, "unsupported_media"),
         ("", b"x", 415, "unsupported_media"),
         ("multipart/form-data; boundary=b", b"no boundary here", 400, "malformed_request"),
@@ -265,7 +265,7 @@ def test_not_ready() -> None:
 
 
 def test_a_full_queue_refuses_and_recovers() -> None:
-    with running(Settings(workers=1, queue=1)) as busy:
+    with running(Settings(workers=1, limits=LimitSettings(queue=1))) as busy:
         busy.engine.gate = threading.Event()
         answers: list[httpx.Response] = []
         threads = [threading.Thread(target=lambda: answers.append(busy.judge(pair()))) for _ in range(4)]

@@ -14,7 +14,7 @@ from skimage import data
 from runtime.preprocess import CropRule, crop
 from runtime.values import Box
 from service.contract import LivenessResponse
-from service.settings import Settings
+from service.settings import LimitSettings, Settings
 from tests.images import encode, ir_file, rgb_file, textured
 from tests.service.conftest import Running, running
 
@@ -42,7 +42,7 @@ def test_a_complete_answer(service: Running) -> None:
     assert body["request_id"] == response.headers["x-request-id"]
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert set(body["timing_ms"]) == {"queue", "decode", "locate", "preprocess", "inference", "total"}
+    assert set(body["timing_ms"]) == {"queue", "decode", "locate", "crop", "quality", "inference", "total"}
 
 
 def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> None:
@@ -63,7 +63,7 @@ def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> N
     ],
 )
 def test_decisions(service: Running, level: int, decision: str, reasons: list[str]) -> None:
-    files = {"rgb": rgb_file(60), "ir": ir_file(level), "meta": meta()}
+    files = {"rgb": rgb_file(70), "ir": ir_file(level), "meta": meta()}
     body = service.judge(files).json()
     assert (body["decision"], body["reasons"]) == (decision, reasons)
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_judged_is_uncertain(service: Running, change: dict[str, 
 def test_a_small_skew_is_reported(service: Running) -> None:
     body = service.judge(pair(rgb_timestamp_ns=10**9, ir_timestamp_ns=10**9 + 4_000_000)).json()
     assert body["decision"] == "live"
-    assert body["pair"] == {"skew_ms": 4.0, "clock": "caller", "epoch": 0, "source": "upload"}
+    assert body["pair"] == {"skew_ms": 4.0, "age_ms": None, "clock": "caller", "epoch": 0, "source": "upload"}
 
 
 def test_an_infrared_image_of_another_size_is_registered_by_scale(service: Running) -> None:
@@ -139,7 +139,7 @@ def test_scores_can_be_hidden() -> None:
 
 def test_parallel_requests_get_their_own_answers() -> None:
     levels = [40 + 10 * i for i in range(16)]
-    with running(Settings(queue=32)) as found, ThreadPoolExecutor(8) as threads:
+    with running(Settings(limits=LimitSettings(queue=32))) as found, ThreadPoolExecutor(8) as threads:
         bodies = list(threads.map(lambda level: found.judge(pair(level)).json(), levels))
     scores = [body["score"] for body in bodies]
     assert scores == sorted(scores)

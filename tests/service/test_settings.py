@@ -18,17 +18,17 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_public_address_needs_a_key(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(ConfigError, match="ADSN_API_KEY"):
-        read_settings(host=host)
+        read_settings(options={"host": host})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
-    assert read_settings(host=host).host == host
+    assert read_settings(options={"host": host}).host == host
 
 
 def test_a_key_from_the_environment_opens_a_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADSN_API_KEY", "k" * 24)
-    settings = read_settings(host="0.0.0.0")
+    settings = read_settings(options={"host": "0.0.0.0"})
     assert settings.api_key is not None
     assert "kkkk" not in repr(settings)
 
@@ -49,5 +49,5 @@ def test_every_wrong_entry_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADSN_PORT", "9001")
-    assert read_settings(port=9002).port == 9002
-    assert read_settings(port=None).port == 9001
+    assert read_settings(options={"port": 9002}).port == 9002
+    assert read_settings(options={"port": None}).port == 9001

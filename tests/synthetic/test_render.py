@@ -251,3 +251,17 @@ def test_the_contact_sheet_holds_every_species() -> None:
     sheet = contact_sheet(2, seed=0)
     assert sheet.dtype == np.uint8
     assert sheet.shape == (len(SPECIES) * (144 + 22), 2 * 3 * 144, 3)
+
+
+@pytest.mark.parametrize("species", ["bona_fide", "print_matte"])
+def test_a_vacant_room_is_the_same_room_without_anyone(species: str) -> None:
+    there, gone = (
+        render_frame(seed=7, subject=3, species=species, size=(320, 240), vacant=vacant) for vacant in (False, True)
+    )
+    x, y, w, h = (round(v) for v in gone.ir_box)
+    face = slice(max(y, 0), y + h), slice(max(x, 0), x + w)
+    assert np.median(gone.depth[face]) > np.median(there.depth[face]) + 250 or np.median(gone.depth[face]) == 0
+    # The wall beside the person stays where it is.
+    corner = there.depth[:40, :40], gone.depth[:40, :40]
+    known = (corner[0] > 0) & (corner[1] > 0)
+    assert known.sum() == 0 or abs(float(np.median(corner[0][known]) - np.median(corner[1][known]))) < 60

@@ -1,0 +1,107 @@
+"""Other projects' rules for pairing two streams, written anew from their descriptions, behind one small interface.
+
+Only the rules: what else these projects do (threads, transport, stamps of their own) is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from runtime.sync import Pairer
+from runtime.values import Frame
+from tests.runtime.approximate_time import ApproximateTime
+
+Times = tuple[int, int]
+
+
+class Rule(Protocol):
+    """``feed``: one frame of stream 0 or 1 goes in, pairs of capture times come out. ``due_ns``: when the rule wants to
+    be asked without a frame; ``ask`` then does so."""
+
+    def feed(self, number: int, frame: Frame) -> Sequence[Times]: ...
+
+    def due_ns(self) -> int | None: ...
+
+    def ask(self, now_ns: int) -> Sequence[Times]: ...
+
+
+class _OnFrames:
+    """A rule that acts on frames alone."""
+
+    def due_ns(self) -> int | None:
+        return None
+
+    def ask(self, now_ns: int) -> Sequence[Times]:
+        return ()
+
+
+class Ours:
+    """`Pairer` as a rig drives it: with frames, and at its deadlines."""
+
+    def __init__(self, limit_ns: int) -> None:
+        self._pairer = Pairer(("rgb", "ir"), max_skew_ns=limit_ns)
+
+    def feed(self, number: int, frame: Frame) -> Sequence[Times]:
+        return [(m.first_ns, m.second_ns) for m in self._pairer.push(frame)]
+
+    def due_ns(self) -> int | None:
+        return self._pairer.deadline_ns
+
+    def ask(self, now_ns: int) -> Sequence[Times]:
+        return [(m.first_ns, m.second_ns) for m in self._pairer.advance(now_ns)]
+
+
+class Approximate(_OnFrames):
+    """ApproximateTime of ROS message_filters (C++), queues of ten, with the limit as its largest interval."""
+
+    def __init__(self, limit_ns: int, bounds_ns: tuple[int, int] = (0, 0)) -> None:
+        self._rule = ApproximateTime(10, bounds=bounds_ns, longest=limit_ns)
+
+    def feed(self, number: int, frame: Frame) -> Sequence[Times]:
+        return [(a, b) for a, b in self._rule.add(number, frame.t_capture_ns)]
+
+
+class MessageFiltersPython(_OnFrames):
+    """ApproximateTimeSynchronizer of ROS message_filters (Python): whatever is nearest within the limit, at once."""
+
+    def __init__(self, limit_ns: int) -> None:
+        self._limit = limit_ns
+        self._queues: tuple[deque[int], deque[int]] = deque(maxlen=10), deque(maxlen=10)
+
+    def feed(self, number: int, frame: Frame) -> Sequence[Times]:
+        time = frame.t_capture_ns
+        other = self._queues[1 - number]
+        near = min(other, key=lambda t: abs(t - time), default=None)
+        if near is None or abs(near - time) >= self._limit:
+            self._queues[number].append(time)
+            return ()
+        other.remove(near)
+        return [(time, near) if number == 0 else (near, time)]
+
+
+class OldestReplaced(_OnFrames):
+    """Sync node of DepthAI: one of each; while they are further apart than the limit, the older gives way."""
+
+    def __init__(self, limit_ns: int) -> None:
+        self._limit = limit_ns
+        self._queues: tuple[deque[int], deque[int]] = deque(), deque()
+
+    def feed(self, number: int, frame: Frame) -> Sequence[Times]:
+        self._queues[number].append(frame.t_capture_ns)
+        first, second = self._queues
+        out = []
+        while first and second:
+            if abs(second[0] - first[0]) < self._limit:
+                out.append((first.popleft(), second.popleft()))
+            else:
+                (first if first[0] < second[0] else second).popleft()
+        return out
+
+
+class HalfGap(OldestReplaced):
+    """Syncer of librealsense: what lies within half a period of the slower stream is one moment; no other limit."""
+
+    def __init__(self, slower_period_ns: int) -> None:
+        super().__init__(slower_period_ns // 2)

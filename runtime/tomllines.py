@@ -1,0 +1,99 @@
+"""On which line of a TOML text each key stands: TOML readers keep no positions, and people fix files by line."""
+
+from __future__ import annotations
+
+import re
+
+Path = tuple[str | int, ...]
+"""Keys from the top of the document, and positions in arrays of tables."""
+
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+STRING = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'', re.DOTALL)
+BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+SPACES = re.compile(r"[ \t]*")
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """Key path → line, from 1, for every key and table header of a TOML text that is known to be valid.
+
+    Keys inside inline tables are not listed: their line is that of the key that holds the table.
+    """
+    lines: dict[Path, int] = {}
+    table: Path = ()
+    counts: dict[Path, int] = {}
+    at = _skip(BLANK, text, 0)
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        if text[at] == "[":
+            double = text.startswith("[[", at)
+            names, at = _key(text, at + 1 + double)
+            table = _resolve(names[:-1], counts) + names[-1:]
+            if double:
+                counts[table] = counts.get(table, -1) + 1
+                lines.setdefault(table, line)
+                table += (counts[table],)
+            elif table in counts:
+                table += (counts[table],)
+            at = text.index("]", at) + 1 + double
+            _note(lines, table, line)
+        else:
+            names, at = _key(text, at)
+            _note(lines, table + names, line)
+            at = _value_end(text, text.index("=", at) + 1)
+        at = _skip(BLANK, text, at)
+    return lines
+
+
+def _note(lines: dict[Path, int], path: Path, line: int) -> None:
+    for length in range(1, len(path) + 1):
+        lines.setdefault(path[:length], line)
+
+
+def _resolve(names: Path, counts: dict[Path, int]) -> Path:
+    """A header's names with the position of the array element that they speak of: the last one so far."""
+    path: Path = ()
+    for name in names:
+        path += (name,)
+        if path in counts:
+            path += (counts[path],)
+    return path
+
+
+def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
+def _key(text: str, at: int) -> tuple[Path, int]:
+    """The dotted key at ``at``, and where it ends."""
+    names: list[str] = []
+    while True:
+        at = _skip(SPACES, text, at)
+        found = STRING.match(text, at) or BARE.match(text, at)
+        if found is None:
+            return tuple(names), at
+        names.append(found.group().strip("\"'") if found.group()[0] in "\"'" else found.group())
+        at = _skip(SPACES, text, found.end())
+        if not text.startswith(".", at):
+            return tuple(names), at
+        at += 1
+
+
+def _value_end(text: str, at: int) -> int:
+    """Where the value that begins at ``at`` ends: the first line end outside strings, comments and brackets."""
+    depth = 0
+    while at < len(text):
+        sign = text[at]
+        if sign in "\"'":
+            found = STRING.match(text, at)
+            at = found.end() if found else at + 1
+            continue
+        if sign == "#":
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+            continue
+        if sign == "\n" and depth == 0:
+            return at
+        depth += (sign in "[{") - (sign in "]}")
+        at += 1
+    return at

@@ -1,0 +1,8 @@
+"""The kiosk daemon: one process that owns a rig, decides on who stands before it, and tells the door."""
+
+
+def main() -> None:
+    """Console script."""
+    from service.kiosk import cli
+
+    cli.main()

@@ -1,0 +1,174 @@
+"""``adsn-kiosk``: the daemon between a rig and a door."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runtime.assemble import Loaded, open_pipeline
+from runtime.cameras.open import check_uri
+from runtime.cameras.synthetic import SPECIES
+from runtime.command import FAILURE, Version, command, run
+from runtime.configtext import config_text
+from runtime.errors import ConfigError
+from service.kiosk.config import KioskSettings, read_kiosk_settings
+from service.kiosk.daemon import Daemon
+from service.kiosk.wiring import check_outputs, open_line
+from service.logs import set_up_logging
+from service.memory import keep_freed_memory
+from service.outputs.base import Event, boottime_ns
+from service.settings import LogSettings
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+CheckConfig = Annotated[Path | None, typer.Option("--check-config", help="Check a settings file: 0 good, 78 bad.")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
+LockDoor = Annotated[bool, typer.Option("--lock-door", help="Drive the relay's line to locked, and exit.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Simulated cameras with visitors; prints events, opens nothing.")]
+Kind = Annotated[str, typer.Option("--species", help="Who comes in the demo, joined by commas, in turn.")]
+Seed = Annotated[int, typer.Option(help="Which simulated world the demo is.", min=0)]
+Port = Annotated[int | None, typer.Option(help="Port of the console; 0 lets the system choose.")]
+BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
+
+END_S = 4.5
+"""A second signal's patience: whatever still hangs so long after the first is left to the kernel."""
+
+
+class Printed:
+    """Events on standard output, for the demo."""
+
+    name = "print"
+
+    def offer(self, event: Event) -> None:
+        sys.stdout.write(json.dumps(event.body(boottime_ns())) + "\n")
+        sys.stdout.flush()
+
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self, timeout_s: float) -> None: ...
+
+
+def kiosk(
+    config: Config = None,
+    check_config: CheckConfig = None,
+    print_config: PrintConfig = False,
+    lock_door: LockDoor = False,
+    demo: Demo = False,
+    species: Kind = "bona_fide,replay_screen",
+    seed: Seed = 107,
+    port: Port = None,
+    bundle: BundleFolder = None,
+    version: Version = False,
+) -> None:
+    """Watch a rig, decide who is live, and tell the door. SIGTERM and Ctrl-C end it within five seconds.
+
+    What is said later wins: the settings file, secrets, ADSN_KIOSK_ variables, options.
+    """
+    if print_config:
+        typer.echo(config_text(KioskSettings, "Settings of adsn-kiosk."), nl=False)
+        return
+    options: dict[str, Any] = {"http.port": port, "bundle": bundle}
+    if demo:
+        options |= demo_rig(species, seed)
+    settings = read_kiosk_settings(check_config or config, environ=os.environ, options=options)
+    if lock_door:
+        return lock(settings)
+    if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
+        raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
+    require_rig(settings)
+    if check_config is not None:
+        check_outputs(settings)
+        typer.echo(f"{check_config}: the settings are good.")
+        return
+    # No face lands in a core dump, however this was started.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    set_up_logging(LogSettings())
+    keep_freed_memory()
+    code = serve(settings, demo)
+    logging.shutdown()
+    sys.stdout.flush()
+    # Everything was ended in order. What a driver or an engine still does in a thread of its own would run into an
+    # interpreter that is being taken apart, and abort.
+    os._exit(code)
+
+
+def serve(settings: KioskSettings, demo: bool) -> int:
+    """Run the daemon until a signal; returns its exit code."""
+    from runtime.rig import Rig
+
+    def load() -> Loaded:
+        return open_pipeline(
+            settings.bundle,
+            precision=settings.precision,
+            public_key=settings.bundle_key,
+            backend=settings.engine,
+            required=settings.require_engine,
+        )
+
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        if not stop.is_set():
+            # Never cancelled: what hangs must not outlive the time that systemd allows.
+            guard = threading.Timer(END_S, os._exit, (FAILURE,))
+            guard.daemon = True
+            guard.start()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    daemon = Daemon(settings, Rig(settings.rig), load, channels=[Printed()] if demo else [])
+    return daemon.run(stop)
+
+
+def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
+    """Settings of simulated cameras before which people and attacks come and go.
+
+    Raises:
+        ConfigError: an unknown species.
+    """
+    unknown = [name for name in species.split(",") if name not in SPECIES]
+    if unknown:
+        raise ConfigError(f"unknown species {', '.join(unknown)}; there are {', '.join(SPECIES)}.")
+    uri = f"synthetic:?species={species}&seed={seed}&presence=2s:6s"
+    return {"rig.rgb": uri, "rig.ir": uri}
+
+
+def require_rig(settings: KioskSettings) -> None:
+    """Raise `ConfigError` unless two cameras are named by addresses that can be read."""
+    from runtime.pairing import modalities_of
+
+    if not settings.rig.configured:
+        raise ConfigError(
+            "no cameras are configured. Name them in the section [rig] of a file (adsn-kiosk --print-config), or try "
+            "adsn-kiosk --demo."
+        )
+    for modality in modalities_of(settings.rig):
+        check_uri(getattr(settings.rig, modality))
+
+
+def lock(settings: KioskSettings) -> None:
+    """For a service manager, after the daemon has ended in whatever way: the kernel may have kept the line's level."""
+    if settings.gpio is not None:
+        try:
+            line = open_line(settings.gpio)
+        except OSError as error:
+            raise ConfigError(f"the relay's line cannot be locked: {error.strerror}.") from error
+        with contextlib.suppress(OSError):
+            line.close()
+
+
+def main() -> None:
+    """Console script."""
+    run(command(kiosk))

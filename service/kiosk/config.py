@@ -1,0 +1,247 @@
+"""What an operator may set for the kiosk: a TOML file, secrets, ``ADSN_KIOSK_`` variables, command-line options."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from runtime.assemble import default_bundle
+from runtime.configfile import Prefix, load_config
+from runtime.evidence import EvidenceRule
+from runtime.rigconfig import RigSettings
+from service.kiosk.state import KioskRule
+
+PREFIX = Prefix("ADSN_KIOSK_")
+SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
+"""Variables that mean the same to all programs of this project."""
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""Names become a part of MQTT topics, so they hold none of their signs."""
+NS = 1_000_000_000
+
+
+class Section(BaseModel):
+    """Base: unknown keys are refused by name, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DecisionSettings(Section):
+    """When there is a decision, and what follows from it."""
+
+    deadline_s: float = Field(default=3, gt=0, le=60, description="A session is undecided after so many seconds.")
+    min_pairs: int = Field(default=5, ge=2, description="Good pairs that a decision needs at least.")
+    min_follows: int = Field(
+        default=0, ge=0, description="Pairs on which the face must have followed a strobing illuminator before live."
+    )
+    confirm: float = Field(default=1.5, ge=1, le=100, description="How many independent pairs must agree.")
+    max_age_s: float = Field(default=0.5, gt=0, lt=2, description="A pair older than this is not looked at.")
+    expiry_s: float = Field(default=2, gt=0, le=2, description="How long after its last pair a decision holds.")
+    absent_s: float = Field(default=0.7, gt=0, le=30, description="A face not seen for so long has left.")
+    hold_s: float = Field(default=2, gt=0, le=60, description="How long a decision is shown.")
+    cool_down_s: float = Field(default=1, gt=0, le=600, description="Rest after that.")
+    again_s: float = Field(
+        default=15, gt=0, le=3600, description="Further rest after live, for a face that does not leave."
+    )
+    attempts: int = Field(default=5, ge=0, le=1000, description="So many attacks lock the kiosk; 0: it never locks,")
+    window_s: float = Field(default=180, gt=0, le=86400, description="if they come within so many seconds,")
+    lock_s: float = Field(default=60, gt=0, le=86400, description="for so many seconds.")
+    count_uncertain: bool = Field(default=False, description="Undecided sessions count as attacks too.")
+    expose_score: bool = Field(default=True, description="Scores in events; never show them to whoever is judged.")
+
+    def rule(self) -> KioskRule:
+        """The state machine's rule. Raises ValueError for values that contradict each other."""
+        return KioskRule(
+            max_age_ns=int(self.max_age_s * NS),
+            absent_ns=int(self.absent_s * NS),
+            hold_ns=int(self.hold_s * NS),
+            cool_down_ns=int(self.cool_down_s * NS),
+            again_ns=int(self.again_s * NS),
+            attempts=self.attempts,
+            window_ns=int(self.window_s * NS),
+            lock_ns=int(self.lock_s * NS),
+            count_uncertain=self.count_uncertain,
+            expiry_ns=int(self.expiry_s * NS),
+        )
+
+    def evidence(self) -> EvidenceRule:
+        """The evidence's rule. Raises ValueError for impossible values."""
+        return EvidenceRule(
+            min_pairs=self.min_pairs,
+            deadline_ns=int(self.deadline_s * NS),
+            confirm=self.confirm,
+            min_follows=self.min_follows,
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DecisionSettings:
+        self.rule()
+        self.evidence()
+        return self
+
+
+class HttpSettings(Section):
+    """The page and its sources: /console, /events, /metrics, /readyz."""
+
+    enabled: bool = Field(default=True, description="Serve them.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
+    port: int = Field(default=8001, ge=0, le=65535, description="Port; 0 lets the system choose.")
+    api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
+
+
+class LogSettings(Section):
+    """The event log."""
+
+    path: Path | None = Field(
+        default=None, description="File of JSON lines.", examples=[Path("/var/log/adsn-kiosk/events.jsonl")]
+    )
+    max_bytes: int = Field(default=16 << 20, ge=4096, description="The file is rotated at this size.")
+    keep: int = Field(default=5, ge=0, le=1000, description="Older files that are kept.")
+    sync: Literal["always", "decisions", "never"] = Field(
+        default="decisions", description="What is flushed to the disk at once: survives a power cut."
+    )
+
+
+class MqttSettings(Section):
+    """An MQTT 5 broker. Needs the extra ``kiosk``."""
+
+    host: str = Field(min_length=1, description="Its name or address.", examples=["broker.example"])
+    port: int = Field(default=8883, ge=1, le=65535, description="Its port.")
+    tls: bool = Field(default=True, description="Speak TLS. Without, anybody on the way can say live.")
+    authorities: Path | None = Field(default=None, description="PEM file of who vouches for it; default: the system's.")
+    certificate: Path | None = Field(default=None, description="This kiosk's certificate, PEM.")
+    key: Path | None = Field(default=None, description="The certificate's private key, PEM.")
+    username: str | None = Field(default=None, description="Name to log in with.")
+    password: SecretStr | None = Field(default=None, description="Password; better from a secret, mqtt.password.")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> MqttSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("name both certificate and key, or neither.")
+        if self.password is not None and self.username is None:
+            raise ValueError("a password needs a username.")
+        return self
+
+
+class WebhookSettings(Section):
+    """A web address that events are posted to, signed."""
+
+    url: str = Field(description="Where to.", examples=["https://controller.example/liveness"])
+    secret: SecretStr = Field(
+        description="Shared with the receiver, 16 characters or more; better from a secret, webhook.secret.",
+        examples=[""],
+    )
+    events: list[Literal["decision", "state", "health"]] = Field(
+        default=["decision"], min_length=1, description="Which events: decision, state, health."
+    )
+    timeout_s: float = Field(default=2, gt=0, le=30, description="For one try.")
+    authorities: Path | None = Field(default=None, description="PEM file of who vouches for it; default: the system's.")
+
+    @field_validator("url")
+    @classmethod
+    def _safe(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("give an address that begins with https://.")
+        if parts.username or parts.password:
+            raise ValueError("no name or password in the address: events are signed instead.")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError("use https://; http:// is for receivers on this machine only.")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < 16:
+            raise ValueError("shorter than 16 characters. Use a long random one: openssl rand -hex 24")
+        return secret
+
+
+class GpioSettings(Section):
+    """A relay on a GPIO line: pulsed on live, locked otherwise. Needs the extra ``kiosk``."""
+
+    chip: str = Field(default="/dev/gpiochip0", description="The chip.")
+    line: int | str = Field(description="The line's number, or its name.", examples=[17])
+    active_low: bool = Field(default=False, description="The relay board opens on a low level.")
+    pulse_s: float = Field(default=3, ge=1, le=5, description="How long the door is open.")
+    longest_s: float = Field(default=10, ge=1, le=60, description="Further people extend that, but never beyond this.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GpioSettings:
+        if self.longest_s < self.pulse_s:
+            raise ValueError("longest_s is shorter than pulse_s.")
+        return self
+
+
+class CommandSettings(Section):
+    """A program that is run on live, without a shell."""
+
+    argv: list[str] = Field(
+        min_length=1, description="Program and arguments.", examples=[["/usr/local/bin/open-door", "front"]]
+    )
+    timeout_s: float = Field(default=2, gt=0, le=60, description="It and its children are killed after so long.")
+
+    @field_validator("argv")
+    @classmethod
+    def _absolute(cls, argv: list[str]) -> list[str]:
+        if not argv[0].startswith("/"):
+            raise ValueError("give the program by its full path.")
+        return argv
+
+
+class KioskSettings(Section):
+    """Settings of the kiosk."""
+
+    site: str = Field(default="site", pattern=NAME, description="Name of the place, in topics and events.")
+    door: str = Field(default="door", pattern=NAME, description="Name of the door, in topics and events.")
+    bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
+    bundle_key: Path | None = Field(
+        default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
+    )
+    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu"] = Field(
+        default="auto", description="What runs the model; auto: the fastest that works here."
+    )
+    require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
+    precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
+    rig: RigSettings = Field(default_factory=RigSettings, description="The cameras.")
+    decision: DecisionSettings = Field(
+        default_factory=DecisionSettings, description="When there is a decision, and what follows from it."
+    )
+    http: HttpSettings = Field(
+        default_factory=HttpSettings, description="The page and its sources: /console, /events, /metrics, /readyz."
+    )
+    log: LogSettings = Field(default_factory=LogSettings, description="The event log.")
+    mqtt: MqttSettings | None = Field(default=None, description=MqttSettings.__doc__)
+    webhook: WebhookSettings | None = Field(default=None, description=WebhookSettings.__doc__)
+    gpio: GpioSettings | None = Field(default=None, description=GpioSettings.__doc__)
+    command: CommandSettings | None = Field(default=None, description=CommandSettings.__doc__)
+
+    @property
+    def topic(self) -> str:
+        return f"site/{self.site}/door/{self.door}/liveness"
+
+
+def read_kiosk_settings(
+    path: Path | None, *, environ: Mapping[str, str], options: Mapping[str, Any] | None = None
+) -> KioskSettings:
+    """Settings from the file at ``path``, systemd's credentials, the environment, and ``options`` (dotted keys).
+
+    Raises:
+        ConfigError: names every wrong entry.
+    """
+    own = {name: value for name, value in environ.items() if name.startswith(PREFIX.text)}
+    own |= {name.replace("ADSN_", PREFIX.text): environ[name] for name in SHARED if name in environ} | own
+    if "CREDENTIALS_DIRECTORY" in environ:
+        own["CREDENTIALS_DIRECTORY"] = environ["CREDENTIALS_DIRECTORY"]
+    return load_config(KioskSettings, path, prefixes=(PREFIX,), environ=own, options=options)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,224 @@
+"""The kiosk's life: everything is started, watched over, and ended in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from runtime.assemble import Loaded
+from runtime.errors import AdsnError
+from runtime.evidence import Evidence
+from runtime.feed import FeedStatus, PairFeed
+from service.app import create_app
+from service.events import EventHub
+from service.health import Condition, Health
+from service.kiosk.config import KioskSettings
+from service.kiosk.loop import Counters, Loop
+from service.kiosk.meters import KioskCollector, Latencies
+from service.kiosk.monitor import Monitor, log_condition
+from service.kiosk.sight import RigSight
+from service.kiosk.state import Kiosk
+from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
+from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
+from service.sdnotify import Notifier
+
+log = logging.getLogger("adsn.kiosk")
+
+STOP_S = 2.0
+"""What outputs, cameras and the page each have to end, at the same time."""
+EXTEND_S = 30.0
+EXTEND_EVERY_S = 5.0
+BUILD_LIMIT_S = 1800.0
+"""An engine may take minutes to build, once; longer than this it has hung."""
+
+
+class Daemon:
+    """One kiosk. ``feed`` is not started yet; ``load`` opens the pipeline and may take long.
+
+    Raises:
+        ConfigError: an output or the page cannot be set up.
+    """
+
+    def __init__(
+        self,
+        settings: KioskSettings,
+        feed: PairFeed,
+        load: Callable[[], Loaded],
+        *,
+        notifier: Notifier | None = None,
+        channels: Sequence[Channel] = (),
+    ) -> None:
+        self._settings, self._feed, self._load = settings, feed, load
+        self._notifier = notifier or Notifier()
+        self._loaded: Future[Loaded] = Future()
+        self._kiosk: Kiosk | None = None
+        self._crashed = False
+        self.health = Health()
+        self.counters = Counters()
+        self.health.listen(log_condition)
+        self.health.raise_("starting", "critical", "no pair has been judged yet.")
+        self._hub = EventHub()
+        self.outputs = Outputs([*open_outputs(settings, self.health), HubChannel(self._hub, boottime_ns), *channels])
+        self.health.listen(self._tell_health)
+        self._latencies = Latencies()
+        self.monitor = Monitor(feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras)
+        self.page = self._make_page() if settings.http.enabled else None
+
+    def run(self, stop: threading.Event) -> int:
+        """Until ``stop`` is set; returns the exit code: 0 stopped, 1 failed. What was loaded is closed."""
+        try:
+            if self.page is not None:
+                self.page.start()
+                log.info("console: %s/console", self.page.url)
+            self._feed.start()
+            self.monitor.start()
+            if self._wait_for_engine(stop):
+                self._decide(stop)
+        finally:
+            clean = self._end()
+        return 1 if self._crashed or not clean else 0
+
+    def _state(self) -> str:
+        return self._kiosk.state if self._kiosk is not None else "starting"
+
+    def _make_page(self) -> Page:
+        settings = page_settings(self._settings)
+        app = create_app(
+            settings,
+            lambda: borrow(self._loaded.result()),
+            feed=self._feed,
+            hub=self._hub,
+            health=self.health,
+        )
+        collector = KioskCollector(self.health, self.counters, self._state, self.outputs, self._latencies)
+        metrics = getattr(app.state.shared, "metrics", None)
+        if metrics is not None:
+            metrics.registry.register(collector)
+        return Page(app, settings)
+
+    def _wait_for_engine(self, stop: threading.Event) -> bool:
+        """Whether there is one. The signal to stop is heeded meanwhile, and systemd told that it takes a while."""
+
+        def load() -> None:
+            try:
+                self._loaded.set_result(self._load())
+            except BaseException as error:
+                self._loaded.set_exception(error)
+
+        threading.Thread(target=load, name="adsn-load", daemon=True).start()
+        began = told = time.monotonic()
+        while not stop.is_set() and not self._loaded.done():
+            stop.wait(0.05)
+            now = time.monotonic()
+            if now - told >= EXTEND_EVERY_S and now - began < BUILD_LIMIT_S:
+                told = now
+                self._notifier.send(
+                    f"EXTEND_TIMEOUT_USEC={int(EXTEND_S * 1e6)}", f"STATUS=starting the engine for {now - began:.0f} s"
+                )
+        if not self._loaded.done():
+            return False
+        error = self._loaded.exception()
+        if error is not None:
+            self._crashed = True
+            log.error("the engine cannot start: %s", error if isinstance(error, AdsnError) else type(error).__name__)
+            return False
+        return True
+
+    def _decide(self, stop: threading.Event) -> None:
+        """Run the loop in a thread: the main thread has to be free for signals, whatever an engine does."""
+        loaded, own = self._loaded.result(), self._settings.decision
+        sight = RigSight(loaded, self._settings.rig, self._feed)
+        evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())
+        self._kiosk = Kiosk(evidence, own.rule(), lambda: str(uuid.uuid4()))
+        loop = Loop(
+            self._feed,
+            sight,
+            self._kiosk,
+            self.outputs,
+            self.health,
+            self._notifier,
+            place={"site": self._settings.site, "door": self._settings.door},
+            prove=sight.prove,
+            fault=self.monitor.fault,
+            trace=self._trace,
+            latency=self._latencies.add,
+            expose_score=own.expose_score,
+            threshold=loaded.pipeline.point.threshold,
+            counters=self.counters,
+        )
+
+        def run() -> None:
+            try:
+                loop.run(stop)
+            except BaseException:
+                self._crashed = True
+                log.exception("the loop has ended; the process does too, to be started again")
+                stop.set()
+
+        thread = threading.Thread(target=run, name="adsn-loop", daemon=True)
+        thread.start()
+        while not stop.wait(1):
+            pass
+        thread.join(1)
+        if thread.is_alive():
+            log.error("a pair is still being judged; it is not waited for")
+            self._crashed = True
+
+    def _end(self) -> bool:
+        """Everything at once, within `STOP_S`; whether it all ended."""
+        self._notifier.send("STOPPING=1", "STATUS=stopping")
+        self.monitor.close()
+        ends: list[Callable[[], None]] = [self._feed.close, lambda: self.outputs.close(STOP_S)]
+        page = self.page
+        if page is not None:
+            ends.append(lambda: page.close(STOP_S))
+        threads = [threading.Thread(target=end, daemon=True) for end in ends]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + STOP_S + 0.5
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        clean = not any(thread.is_alive() for thread in threads)
+        busy = self.counters.busy_since is not None
+        if self._loaded.done() and self._loaded.exception() is None and clean and not busy:
+            self._loaded.result().pipeline.engine.close()
+        return clean
+
+    def _tell_health(self, condition: Condition, raised: bool) -> None:
+        place = {"site": self._settings.site, "door": self._settings.door}
+        data = {**place, **condition.view(), "raised": raised, "ready": self.health.ready}
+        self.outputs.publish(Event("health", str(uuid.uuid4()), time.monotonic_ns(), utc_now(), data))
+
+    def _trace(self, trace: Mapping[str, Any]) -> None:
+        if self._hub.watched:
+            self._hub.publish("pair", trace)
+
+    def _show_cameras(self, status: FeedStatus) -> None:
+        if self._hub.watched:
+            self._hub.publish("cameras", cameras_view(status))
+
+
+def cameras_view(status: FeedStatus) -> dict[str, Any]:
+    """A rig's status for those who watch ``/events``."""
+    return {
+        "cameras": [
+            {
+                "modality": camera.modality,
+                "state": camera.state,
+                "fps": round(camera.fps, 2),
+                "drops": dict(camera.drops),
+                "reconnects": camera.reconnects,
+                "last_error": camera.last_error,
+            }
+            for camera in status.cameras
+        ],
+        "pairs_per_s": round(status.pairs_per_s, 2),
+        "skew_ms": status.skew_ms,
+        "strobe": status.strobe,
+        "advice": status.advice,
+    }

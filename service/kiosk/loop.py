@@ -1,0 +1,239 @@
+"""The kiosk's loop: newest pair, judge, decide, tell. One thread runs it; nothing in it waits for the outside."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runtime.errors import AdsnError, EngineError
+from runtime.evidence import Observation
+from runtime.feed import CapturedPair, PairFeed
+from runtime.pipeline import Assessment
+from runtime.values import Pair
+from service.health import Health
+from service.kiosk.state import SECOND, Change, Kiosk, Outcome, Step
+from service.outputs.base import Event, Outputs, boottime_ns, utc_now
+from service.sdnotify import Notifier
+
+log = logging.getLogger("adsn.kiosk")
+WAIT_S = 0.1
+GUIDANCE_NS = SECOND // 2
+"""What to do differently (come closer, more light) is told at most so often."""
+
+
+class Seen(Protocol):
+    """What judging a pair gave: `runtime.stream.Observed`."""
+
+    @property
+    def observation(self) -> Observation: ...
+    @property
+    def assessment(self) -> Assessment | None: ...
+    @property
+    def timing_ms(self) -> Mapping[str, float]: ...
+
+
+class Sight(Protocol):
+    """What judges pairs: `runtime.stream.StreamPipeline`."""
+
+    def observe(self, captured: CapturedPair, now_ns: int) -> Seen: ...
+    def reset(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the loop has done. Written by its thread, read by any.
+
+    ``busy_since``: since when a pair is being judged, None between pairs. ``missed``: pairs that newer ones replaced.
+    ``last_latency_ns``: from the last pair's completion to the end of its judgement.
+    """
+
+    pairs: int = 0
+    missed: int = 0
+    errors: int = 0
+    decisions: dict[str, int] = field(default_factory=lambda: {"live": 0, "spoof": 0, "uncertain": 0})
+    busy_since: int | None = None
+    last_latency_ns: int | None = None
+
+
+class Loop:
+    """Drives a `Kiosk` with the pairs of ``feed``.
+
+    ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
+    a pair went all the way. ``fault``: what is wrong with the rig, empty when nothing is. ``trace``: called with what
+    each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's completion to
+    the end of its judgement.
+    """
+
+    def __init__(
+        self,
+        feed: PairFeed,
+        sight: Sight,
+        kiosk: Kiosk,
+        outputs: Outputs,
+        health: Health,
+        notifier: Notifier,
+        *,
+        place: Mapping[str, str],
+        prove: Callable[[Pair], None],
+        fault: Callable[[], str] = lambda: "",
+        trace: Callable[[Mapping[str, Any]], None] | None = None,
+        latency: Callable[[int], None] = lambda ns: None,
+        expose_score: bool = True,
+        threshold: float | None = None,
+        counters: Counters | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.counters = counters or Counters()
+        self.ready = False
+        self._feed, self._sight, self._kiosk, self._outputs = feed, sight, kiosk, outputs
+        self._health, self._notifier, self._clock = health, notifier, clock
+        self._place, self._prove, self._fault = dict(place), prove, fault
+        self._trace, self._latency = trace, latency
+        self._expose, self._threshold = expose_score, threshold
+        self._guidance: tuple[str, ...] = ()
+        self._guided = 0
+        health.raise_("starting", "critical", "no pair has been judged yet.")
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop`` is set. The feed is started by whoever made it."""
+        after = -1
+        while not stop.is_set():
+            captured = self._feed.wait(after, WAIT_S)
+            now = self._clock()
+            fault = self._fault()
+            if fault:
+                self._tell(self._kiosk.interrupt(now, fault))
+            if captured is None:
+                self._tell(self._kiosk.tick(now))
+                continue
+            if after >= 0:
+                self.counters.missed += max(0, captured.number - after - 1)
+            after = captured.number
+            # A pair that was complete before the rig failed says nothing about now.
+            if not fault:
+                self.take(captured)
+        self._tell(self._kiosk.interrupt(self._clock(), "stopping"))
+
+    def take(self, captured: CapturedPair) -> None:
+        """Judge one pair and act on it."""
+        self.counters.busy_since = self._clock()
+        try:
+            seen = self._sight.observe(captured, self.counters.busy_since)
+            if not self.ready and seen.assessment is None:
+                self._prove(captured.pair)
+        except Exception as error:
+            self._failed(error)
+            return
+        finally:
+            self.counters.busy_since = None
+        now = self._clock()
+        self.counters.pairs += 1
+        self._health.clear("engine_failing")
+        self._health.clear("judging_failing")
+        steps = self._kiosk.see(now, seen.observation)
+        self._tell(steps)
+        self._progress(captured)
+        self._guide(now)
+        if self._trace is not None:
+            self._trace(self._trace_of(captured, seen))
+
+    def _failed(self, error: Exception) -> None:
+        """A pair that could not be judged at all: the session ends without a decision, the next pair is tried."""
+        self.counters.errors += 1
+        name = "engine_failing" if isinstance(error, EngineError) else "judging_failing"
+        if isinstance(error, AdsnError):
+            detail, cause = error.message, error.code
+        else:
+            # A mistake of ours: its place goes to the log, seldom; its text may hold anything, so it goes nowhere.
+            detail, cause = f"{type(error).__name__} while judging a pair.", "internal_error"
+            if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
+                log.exception("a pair could not be judged (%d so far)", self.counters.errors)
+        self._health.raise_(name, "critical", detail)
+        self._tell(self._kiosk.interrupt(self._clock(), cause))
+        self._sight.reset()
+
+    def _progress(self, captured: CapturedPair) -> None:
+        if not self.ready:
+            self.ready = True
+            self._health.clear("starting")
+            self._notifier.send("READY=1")
+            log.info("ready: the first pair has been judged")
+        # Here and nowhere else: a pair went all the way.
+        self._notifier.send("WATCHDOG=1")
+        latency = self._clock() - captured.t_emitted_ns
+        self.counters.last_latency_ns = latency
+        self._latency(latency)
+
+    def _tell(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Outcome):
+                self.counters.decisions[step.decision] += 1
+                log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
+                self._outputs.publish(self._decided(step))
+            else:
+                self._outputs.publish(self._changed(step))
+                if step.after == "idle":
+                    self._sight.reset()
+
+    def _decided(self, outcome: Outcome) -> Event:
+        left = outcome.expires_ns - self._clock()
+        data: dict[str, Any] = {
+            **self._place,
+            "pairs": outcome.pairs,
+            "attempts": outcome.attempts,
+            "duration_ms": (outcome.t_ns - outcome.started_ns) // 1_000_000,
+        }
+        if self._expose and outcome.score is not None:
+            data["score"] = round(outcome.score, 4)
+        return Event(
+            "decision",
+            outcome.session,
+            outcome.t_ns,
+            utc_now(),
+            data,
+            outcome.decision,
+            outcome.reasons,
+            # The pictures' clock stands still while the machine sleeps; the outputs' does not.
+            boottime_ns() + left,
+        )
+
+    def _changed(self, change: Change) -> Event:
+        return self._state_event(
+            change.t_ns, {"state": change.after, "before": change.before, "cause": change.cause}, change.session
+        )
+
+    def _state_event(self, t_ns: int, data: Mapping[str, Any], session: str | None) -> Event:
+        own = {**self._place, **data, "session": session}
+        return Event("state", str(uuid.uuid4()), t_ns, utc_now(), own)
+
+    def _guide(self, now: int) -> None:
+        if self._kiosk.guidance != self._guidance and now - self._guided >= GUIDANCE_NS:
+            self._guidance, self._guided = self._kiosk.guidance, now
+            data = {"state": self._kiosk.state, "guidance": list(self._guidance)}
+            self._outputs.publish(self._state_event(now, data, self._kiosk.session))
+
+    def _trace_of(self, captured: CapturedPair, seen: Seen) -> Mapping[str, Any]:
+        observation, found, pair = seen.observation, seen.assessment, captured.pair
+        boxes: dict[str, list[float]] = {}
+        for modality, box in (found.boxes if found is not None else {}).items():
+            height, width = pair.image(modality).shape[:2]
+            boxes[modality] = [round(v, 4) for v in (box.x / width, box.y / height, box.w / width, box.h / height)]
+        return {
+            "number": captured.number,
+            "state": self._kiosk.state,
+            "session": self._kiosk.session,
+            "decision": found.decision if found is not None else "none",
+            "reasons": list(found.reasons if found is not None else observation.failed),
+            "score": observation.score if self._expose else None,
+            "threshold": self._threshold if self._expose else None,
+            # Left, top, width and height as fractions of the picture.
+            "boxes": boxes,
+            "skew_ms": None if pair.skew_ns is None else round(pair.skew_ns / 1e6, 3),
+            "latency_ms": round((self.counters.last_latency_ns or 0) / 1e6, 2),
+            "timing_ms": {stage: round(ms, 2) for stage, ms in seen.timing_ms.items()},
+        }

@@ -1,0 +1,104 @@
+"""Looks after the kiosk from a thread of its own, so that what hangs elsewhere is seen from here.
+
+It turns the rig's status into conditions, notices a pair that takes too long to judge, and tells systemd in words how
+things are. It never feeds systemd's watchdog: only a judged pair does, in `service.kiosk.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from runtime.feed import FeedStatus, PairFeed
+from service.health import Condition, Health
+from service.kiosk.loop import Counters
+from service.kiosk.rigwatch import SECOND, rig_findings
+from service.sdnotify import Notifier
+
+log = logging.getLogger("adsn.kiosk")
+PERIOD_S = 0.25
+STUCK_NS = SECOND
+STATUS_NS = 2 * SECOND
+
+
+class Monitor:
+    """Watches ``feed`` and the loop's ``counters``. ``show``: called each second with the rig's status."""
+
+    def __init__(
+        self, feed: PairFeed, counters: Counters, state: Callable[[], str], health: Health, notifier: Notifier,
+        *, show: Callable[[FeedStatus], None] = lambda status: None, clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:  # fmt: skip
+        self._feed, self._counters, self._state = feed, counters, state
+        self._show = show
+        self._health, self._notifier, self._clock = health, notifier, clock
+        self._started = clock()
+        self._raised: set[tuple[str, str]] = set()
+        self._told = self._shown = 0
+        self._fault = ""
+        self._thread = threading.Thread(target=self._run, name="adsn-monitor", daemon=True)
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        self._started = self._clock()
+        self._thread.start()
+
+    def fault(self) -> str:
+        """The name of what is wrong with the rig, empty when nothing is."""
+        return self._fault
+
+    def look(self) -> None:
+        """One round."""
+        now = self._clock()
+        status = self._feed.status()
+        found = rig_findings(status, now, self._started)
+        self._fault = next((name for name, _ in found), "")
+        for (name, subject), (severity, detail) in found.items():
+            self._health.raise_(name, severity, detail, subject)
+        for name, subject in self._raised - found.keys():
+            self._health.clear(name, subject)
+        self._raised = set(found)
+        busy = self._counters.busy_since
+        stuck = busy is not None and now - busy > STUCK_NS
+        self._health.set("judging_stuck", "critical", "a pair has been judged for too long." if stuck else None)
+        if now - self._shown >= SECOND:
+            self._shown = now
+            self._show(status)
+        if now - self._told >= STATUS_NS:
+            self._told = now
+            self._notifier.send(f"STATUS={self.words(status)}")
+
+    def words(self, status: FeedStatus) -> str:
+        """How things are, in one line."""
+        skew = "unknown" if status.skew_ms is None else f"{status.skew_ms:.1f} ms"
+        worst = self._health.conditions[:1]
+        trouble = f"; {worst[0].name}: {worst[0].detail}" if worst else ""
+        return f"{status.pairs_per_s:.1f} pairs/s, skew {skew}, {self._state()}{trouble}".replace("\n", " ")
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(1)
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            try:
+                self.look()
+            except Exception as error:
+                log.exception("the rig's status cannot be read")
+                self._health.raise_("monitor_failing", "critical", f"{type(error).__name__} in the monitor.")
+                self._fault = "monitor_failing"
+            else:
+                self._health.clear("monitor_failing")
+
+
+def log_condition(condition: Condition, raised: bool) -> None:
+    """A listener of `Health` that writes to the program's log."""
+    name = f"{condition.name} ({condition.subject})" if condition.subject else condition.name
+    if not raised:
+        log.info("%s has passed", name)
+    elif condition.severity == "critical":
+        log.error("%s: %s", name, condition.detail)
+    else:
+        log.warning("%s: %s", name, condition.detail)

@@ -1,0 +1,184 @@
+"""From settings to the kiosk's outputs and its page."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from fastapi import FastAPI
+
+from runtime.assemble import Loaded
+from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+from runtime.errors import ConfigError
+from service.health import Health
+from service.kiosk.config import GpioSettings, KioskSettings, MqttSettings
+from service.outputs.base import Channel, Event, Worker
+from service.outputs.journal import Journal
+from service.outputs.mqtt import Broker, Mqtt
+from service.outputs.program import Program
+from service.outputs.relay import GpiodLine, Line, Relay
+from service.outputs.webhook import Webhook
+from service.server import Server
+from service.settings import Settings
+from service.state import Hub
+
+log = logging.getLogger("adsn.kiosk")
+
+
+class HubChannel:
+    """Events for whoever watches the page: the hub never blocks, so this needs no thread."""
+
+    name = "page"
+
+    def __init__(self, hub: Hub, clock: Callable[[], int]) -> None:
+        self._hub, self._clock, self._sent = hub, clock, 0
+
+    def offer(self, event: Event) -> None:
+        self._hub.publish(event.kind, event.body(self._clock()))
+        self._sent += 1
+
+    def counts(self) -> Mapping[str, int]:
+        return {"sent": self._sent}
+
+    def close(self, timeout_s: float) -> None: ...
+
+
+def open_line(settings: GpioSettings) -> Line:
+    """The relay's line, locked."""
+    return GpiodLine(settings.chip, settings.line, settings.active_low)
+
+
+def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
+    """One channel for each output that is configured.
+
+    Raises:
+        ConfigError: a package or a file that it needs is missing.
+    """
+    channels: list[Channel] = []
+    if settings.gpio is not None:
+        gpio = settings.gpio
+        channels.append(Relay(lambda: open_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
+    if settings.command is not None:
+        command = Program(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
+        channels.append(Worker(command, health, capacity=4))
+    if settings.webhook is not None:
+        hook = settings.webhook
+        secret = hook.secret.get_secret_value().encode()
+        try:
+            webhook = Webhook(
+                hook.url, secret, kinds=frozenset(hook.events), timeout_s=hook.timeout_s, authorities=hook.authorities
+            )
+        except OSError as error:
+            raise ConfigError(f"webhook.authorities: {hook.authorities} cannot be used: {error}.") from error
+        channels.append(Worker(webhook, health))
+    if settings.mqtt is not None:
+        channels.append(Mqtt(broker_of(settings.mqtt), settings.topic, health))
+    if settings.log.path is not None:
+        own = settings.log
+        assert own.path is not None
+        journal = Journal(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
+        # A log wants everything; a late line is still a line.
+        channels.append(Worker(journal, health, keep_expired=True, capacity=1024))
+    return channels
+
+
+def check_outputs(settings: KioskSettings) -> None:
+    """What can be told of the outputs without touching the world.
+
+    Raises:
+        ConfigError: a file that they need is missing or unusable, or the page would be open to others.
+    """
+    page_settings(settings)
+    if settings.mqtt is not None:
+        broker_of(settings.mqtt).context()
+    if settings.command is not None and not os.access(settings.command.argv[0], os.X_OK):
+        raise ConfigError(f"command.argv: {settings.command.argv[0]} is no program that can be run.")
+    for path in (settings.bundle, settings.rig.geometry, settings.bundle_key):
+        if path is not None and not path.exists():
+            raise ConfigError(f"{path}: no such file or folder.")
+
+
+def broker_of(settings: MqttSettings) -> Broker:
+    password = settings.password.get_secret_value() if settings.password is not None else None
+    return Broker(
+        settings.host, settings.port, settings.tls, settings.authorities, settings.certificate, settings.key,
+        settings.username, password,
+    )  # fmt: skip
+
+
+class Borrowed:
+    """An engine that somebody else closes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        return tuple(self._engine.inputs)
+
+    def infer(self, batch: Batch) -> Scores:
+        return self._engine.infer(batch)
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def borrow(loaded: Loaded) -> Loaded:
+    """The same pipeline for the page: its end is not the engine's."""
+    return replace(loaded, pipeline=replace(loaded.pipeline, engine=Borrowed(loaded.pipeline.engine)))
+
+
+def page_settings(settings: KioskSettings) -> Settings:
+    """The page's settings as the service has them.
+
+    Raises:
+        ConfigError: the page would be open to others without a key.
+    """
+    own = settings.http
+    made = Settings(
+        host=own.host,
+        port=own.port,
+        api_key=own.api_key,
+        bundle=settings.bundle,
+        rig=settings.rig,
+        expose_score=settings.decision.expose_score,
+    )
+    made.require_safe()
+    return made
+
+
+class Page:
+    """The HTTP application in a thread. Whatever happens to it, deciding goes on.
+
+    Raises:
+        ConfigError: its address cannot be listened on.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._server = Server(app, settings)
+        self._thread = threading.Thread(target=self._run, name="adsn-http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._server.run()
+        except (Exception, SystemExit):
+            log.exception("the page has ended; the kiosk goes on without it")
+
+    def close(self, timeout_s: float) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout_s)

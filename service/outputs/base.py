@@ -1,0 +1,284 @@
+"""What every output shares: events, a bounded mailbox that knows when an event has expired, and a thread to send from.
+
+A decision may be acted on until it expires, two seconds at most after the picture that it rests on. The mailbox hands
+out nothing older, and an output that takes time before it sends asks again right before it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal, Protocol
+
+from runtime.decision import Decision
+from runtime.errors import AdsnError
+from service.health import Health
+
+log = logging.getLogger("adsn.outputs")
+
+Kind = Literal["decision", "state", "health"]
+Clock = Callable[[], int]
+CAPACITY = 16
+PROBE_S = 1.0
+
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME in nanoseconds: it also counts while the machine sleeps, so nothing outlives a nap."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class OutputError(AdsnError):
+    """An output could not pass an event on."""
+
+    code = "output_failed"
+    retryable = True
+
+
+class Expired(OutputError):
+    """The event is no longer to be acted on; it was not sent."""
+
+    code = "output_expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at the kiosk.
+
+    ``id``: unique; a decision's is its session's. ``data``: what ``kind`` brings along, ready for JSON.
+    ``expires_ns``: CLOCK_BOOTTIME, for decisions only. ``wall``: UTC, for people; nothing is reckoned with it.
+    """
+
+    kind: Kind
+    id: str
+    t_ns: int
+    wall: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+    decision: Decision | None = None
+    reasons: tuple[str, ...] = ()
+    expires_ns: int | None = None
+
+    @property
+    def permits(self) -> bool:
+        """Whether a door may open on it, as far as it has not expired."""
+        return self.kind == "decision" and self.decision == "live" and self.expires_ns is not None
+
+    def fresh(self, now_ns: int) -> bool:
+        return self.expires_ns is None or now_ns < self.expires_ns
+
+    def require_fresh(self, now_ns: int) -> None:
+        """Raise `Expired` unless it may still be acted on."""
+        if not self.fresh(now_ns):
+            raise Expired(f"the decision {self.id} expired before it could be sent.")
+
+    def body(self, now_ns: int) -> dict[str, Any]:
+        """As all outputs write it. ``expires_in_ms`` counts from now, so a receiver needs no clock in step with ours.
+
+        An expired ``live`` is written as what it has become: ``uncertain``.
+        """
+        body: dict[str, Any] = {
+            "kind": self.kind,
+            "id": self.id,
+            "time": self.wall.isoformat(timespec="milliseconds"),
+            "monotonic_ns": self.t_ns,
+        }
+        if self.decision is not None:
+            late = self.decision == "live" and not self.fresh(now_ns)
+            body["decision"] = "uncertain" if late else self.decision
+            body["reasons"] = ["expired"] if late else list(self.reasons)
+            body["expires_in_ms"] = max(0, (self.expires_ns or now_ns) - now_ns) // 1_000_000
+        return {**body, **self.data}
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Channel(Protocol):
+    """An output as the kiosk sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def offer(self, event: Event) -> None:
+        """Take an event; returns at once, whatever state the other side is in."""
+        ...
+
+    def close(self, timeout_s: float) -> None: ...
+
+    def counts(self) -> Mapping[str, int]:
+        """``sent``, ``failed``, ``expired``, ``overflow`` → events."""
+        ...
+
+
+class Mailbox:
+    """Events that wait. Full, it forgets the oldest: newest wins. For any threads."""
+
+    def __init__(self, capacity: int = CAPACITY, clock: Clock = boottime_ns) -> None:
+        self.counts: Counter[str] = Counter()
+        self._capacity, self._clock = capacity, clock
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, event: Event) -> None:
+        with self._changed:
+            if len(self._events) >= self._capacity:
+                self._events.popleft()
+                self.counts["overflow"] += 1
+            self._events.append(event)
+            self._changed.notify()
+
+    def take(self, timeout_s: float, keep_expired: bool = False) -> Event | None:
+        """The oldest event that has not expired, or None when there is none in time or the mailbox was closed."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                while self._events:
+                    event = self._events.popleft()
+                    if keep_expired or event.fresh(self._clock()):
+                        return event
+                    self.counts["expired"] += 1
+                left = deadline - time.monotonic()
+                if self._closed or left <= 0:
+                    return None
+                self._changed.wait(left)
+
+    def count(self, what: str) -> None:
+        with self._changed:
+            self.counts[what] += 1
+
+    def close(self) -> None:
+        """What waits can still be taken; nobody waits for more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed and not self._events
+
+
+class Output(Protocol):
+    """One way out, used by one thread."""
+
+    @property
+    def name(self) -> str: ...
+
+    def wants(self, event: Event) -> bool: ...
+
+    def send(self, event: Event) -> None:
+        """Pass the event on.
+
+        Raises:
+            Expired: it took too long and was not sent. OutputError, OSError: it could not be sent.
+        """
+        ...
+
+    def probe(self) -> bool:
+        """Called each second after a failure: whether it is known to be well again."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Worker:
+    """Runs an `Output` in a thread of its own."""
+
+    def __init__(
+        self, output: Output, health: Health, *, keep_expired: bool = False, capacity: int = CAPACITY,
+        clock: Clock = boottime_ns,
+    ) -> None:  # fmt: skip
+        self._output, self._health, self._keep = output, health, keep_expired
+        self._mail = Mailbox(capacity, clock)
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name=f"adsn-output-{output.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        return self._output.name
+
+    def offer(self, event: Event) -> None:
+        if self._output.wants(event):
+            self._mail.put(event)
+
+    def counts(self) -> Mapping[str, int]:
+        return dict(self._mail.counts)
+
+    def close(self, timeout_s: float) -> None:
+        self._mail.close()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while not self._mail.closed:
+                event = self._mail.take(PROBE_S, self._keep)
+                if event is not None:
+                    self._send(event)
+                elif self._failing:
+                    self._note(None if self._probe() else "")
+        finally:
+            self._output.close()
+
+    def _send(self, event: Event) -> None:
+        try:
+            self._output.send(event)
+        except Expired:
+            self._mail.count("expired")
+        except Exception as error:
+            self._mail.count("failed")
+            self._note(describe(error))
+        else:
+            self._mail.count("sent")
+            self._note(None)
+
+    def _probe(self) -> bool:
+        try:
+            return self._output.probe()
+        except Exception:
+            return False
+
+    def _note(self, failure: str | None) -> None:
+        """Keep the condition in step: None is well, empty is as before."""
+        if failure is None:
+            self._failing = False
+            self._health.clear("output_failing", self.name)
+        elif failure:
+            self._failing = True
+            self._health.raise_("output_failing", "warning", failure, self.name)
+
+
+def describe(error: Exception) -> str:
+    """An error for people: the system's own words, without a traceback."""
+    if isinstance(error, AdsnError):
+        return error.message
+    return str(error) or type(error).__name__
+
+
+class Outputs:
+    """All channels of a kiosk."""
+
+    def __init__(self, channels: list[Channel]) -> None:
+        self.channels = tuple(channels)
+
+    def publish(self, event: Event) -> None:
+        """Offer the event to everyone. One that breaks is logged and costs the others nothing."""
+        for channel in self.channels:
+            try:
+                channel.offer(event)
+            except Exception:
+                log.exception("the output %s did not take an event", channel.name)
+
+    def close(self, timeout_s: float) -> None:
+        """Let everyone send what still waits, all of them within ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        closers = [threading.Thread(target=channel.close, args=(timeout_s,), daemon=True) for channel in self.channels]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join(max(0.0, deadline - time.monotonic()))

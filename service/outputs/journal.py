@@ -1,0 +1,122 @@
+"""The event log: one JSON object a line, rotated by size, flushed to the disk as configured."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from service.outputs.base import Clock, Event, OutputError, boottime_ns
+
+Sync = Literal["always", "decisions", "never"]
+
+
+class Journal:
+    """Appends events to ``path``; at ``max_bytes`` it becomes ``path.1``, that ``path.2``, and so on up to ``keep``.
+
+    When the disk is full, events are lost, counted, and the count is the first line written once there is room. A line
+    that was cut off is ended before the next. The file may be moved away by others (logrotate) at any time.
+    """
+
+    name = "log"
+
+    def __init__(
+        self, path: Path, *, max_bytes: int = 16 << 20, keep: int = 5, sync: Sync = "decisions",
+        clock: Clock = boottime_ns,
+    ) -> None:  # fmt: skip
+        self._path, self._max, self._keep, self._sync, self._clock = path, max_bytes, keep, sync, clock
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+        self._lost = 0
+
+    def wants(self, event: Event) -> bool:
+        return True
+
+    def send(self, event: Event) -> None:
+        """Append the event.
+
+        Raises:
+            OutputError: it is lost, and the message says why.
+        """
+        try:
+            self._report_loss()
+            durable = self._sync == "always" or (self._sync == "decisions" and event.kind == "decision")
+            self._append(event.body(self._clock()), durable)
+        except OSError as error:
+            self._lost += 1
+            self._close_file()
+            raise OutputError(f"{self._path}: {error.strerror}; {self._lost} events are lost so far.") from error
+
+    def probe(self) -> bool:
+        try:
+            self._report_loss()
+        except OSError:
+            self._close_file()
+            return False
+        return True
+
+    def close(self) -> None:
+        self._close_file()
+
+    def _report_loss(self) -> None:
+        if self._lost:
+            self._append({"kind": "lost", "count": self._lost}, self._sync != "never")
+            self._lost = 0
+
+    def _append(self, body: object, durable: bool) -> None:
+        line = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        self._open(len(line))
+        # The newline first: half a line may lie at the end, from a full disk or a power cut.
+        data = b"\n" + line if self._torn else line
+        self._torn = True
+        written = os.write(self._fd, data)
+        self._size += written
+        if written < len(data):
+            raise OSError(28, "no space left on the device")
+        self._torn = False
+        if durable:
+            os.fdatasync(self._fd)
+
+    def _open(self, incoming: int) -> None:
+        """Have the right file open: the one at the path, with room for ``incoming`` bytes."""
+        if self._fd >= 0 and (self._moved() or self._size + incoming > self._max):
+            self._close_file()
+        if self._fd >= 0:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists() and self._path.stat().st_size + incoming > self._max:
+            self._rotate()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._path, flags, 0o640)
+        self._size = os.fstat(self._fd).st_size
+        self._torn = self._torn or (self._size > 0 and not self._ends_with_newline())
+
+    def _ends_with_newline(self) -> bool:
+        with self._path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def _moved(self) -> bool:
+        try:
+            here, open_ = os.stat(self._path), os.fstat(self._fd)
+        except FileNotFoundError:
+            return True
+        return (here.st_ino, here.st_dev) != (open_.st_ino, open_.st_dev)
+
+    def _rotate(self) -> None:
+        for number in range(self._keep - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            if older.exists():
+                os.replace(older, self._path.with_name(f"{self._path.name}.{number + 1}"))
+        if self._keep > 0:
+            os.replace(self._path, self._path.with_name(f"{self._path.name}.1"))
+        else:
+            self._path.unlink()
+        self._torn = False
+
+    def _close_file(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

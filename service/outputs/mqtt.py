@@ -1,0 +1,259 @@
+"""Events to an MQTT broker.
+
+::
+
+    site/SITE/door/DOOR/liveness/health   retained: online or offline (the last will), and what is wrong
+    site/SITE/door/DOOR/liveness/state    QoS 0, not retained
+    site/SITE/door/DOOR/liveness/event    decisions: QoS 1, never retained, expiring within two seconds (MQTT 5)
+
+A retained ``live`` would open the door again for whoever subscribes later, and one that was queued while the broker was
+away would open it after everyone has gone. So every connection is a new session on both sides, nothing waits for a
+broker that is not there, and the kernel drops what a dead connection has not delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import ConfigError
+from service.health import Health
+from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+log = logging.getLogger("adsn.outputs")
+BACK_OFF_S = (0.5, 30.0)
+ACKNOWLEDGE_S = 2.0
+KEEP_ALIVE_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to come in. ``authorities``, ``certificate``, ``key``: PEM files for TLS."""
+
+    host: str
+    port: int = 8883
+    tls: bool = True
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """Raises ConfigError when a file cannot be used."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.authorities)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"mqtt: the TLS files cannot be used: {describe(error)}.") from error
+        return context
+
+
+class Mqtt:
+    """Keeps one connection to ``broker``, in a thread of its own."""
+
+    name = "mqtt"
+
+    def __init__(
+        self, broker: Broker, topic: str, health: Health, *, clock: Clock = boottime_ns,
+        back_off_s: tuple[float, float] = BACK_OFF_S, jitter: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        self._library = _aiomqtt()
+        self._broker, self._topic, self._health, self._clock = broker, topic, health, clock
+        self._tls = broker.context()
+        self._back_off, self._jitter = back_off_s, jitter
+        self._mail = Mailbox(clock=clock)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self.connected = False
+        health.raise_("output_failing", "warning", "not connected to the broker yet.", self.name)
+        self._thread = threading.Thread(target=self._run, name="adsn-output-mqtt", daemon=True)
+        self._thread.start()
+
+    def offer(self, event: Event) -> None:
+        if event.kind == "decision" and not self.connected:
+            # It would have expired by the time there is a connection, or arrive as a surprise.
+            self._mail.count("failed")
+            return
+        self._mail.put(event)
+        self._ring()
+
+    def counts(self) -> Mapping[str, int]:
+        return dict(self._mail.counts)
+
+    def close(self, timeout_s: float) -> None:
+        self._mail.close()
+        self._stopping = True
+        self._ring()
+        self._thread.join(timeout_s)
+
+    def _ring(self) -> None:
+        loop = self._loop
+        # The loop may be gone, or not be there yet; then nobody sleeps who would have to be woken.
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._wake.set)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep_connected())
+
+    async def _keep_connected(self) -> None:
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        wait, longest = self._back_off
+        tries = 0
+        while not self._stopping:
+            try:
+                async with self._client() as client:
+                    await self._greet(client)
+                    wait, tries = self._back_off[0], 0
+                    await self._serve(client)
+            except Exception as error:
+                tries += 1
+                detail = f"{self._broker.host}:{self._broker.port}: {describe(error)}"
+                self._health.raise_("output_failing", "warning", detail, self.name)
+                if tries in (1, 10) or tries % 100 == 0:
+                    log.warning("mqtt: not connected after %d tries: %s", tries, detail)
+            finally:
+                self.connected = False
+                _cancel_others()
+            if not self._stopping:
+                await self._pause(wait * (0.5 + self._jitter()))
+                wait = min(wait * 2, longest)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless asked to stop. What is offered meanwhile does not shorten it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not self._stopping and (left := deadline - loop.time()) > 0:
+            self._wake.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), left)
+
+    def _client(self) -> aiomqtt.Client:
+        library, broker = self._library, self._broker
+        milliseconds = int(ACKNOWLEDGE_S * 1000)
+        return library.Client(  # type: ignore[no-any-return]  # imported where it is used
+            broker.host,
+            broker.port,
+            username=broker.username,
+            password=broker.password,
+            tls_context=self._tls,
+            protocol=library.ProtocolVersion.V5,
+            clean_start=True,
+            keepalive=KEEP_ALIVE_S,
+            timeout=ACKNOWLEDGE_S,
+            will=library.Will(f"{self._topic}/health", _json({"status": "offline"}), qos=1, retain=True),
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)],
+        )
+
+    async def _greet(self, client: aiomqtt.Client) -> None:
+        """Say how we are. Decisions that were made before this connection are not told to it."""
+        while (event := self._mail.take(0)) is not None:
+            self._mail.count("expired" if event.kind == "decision" else "superseded")
+        await self._say_health(client)
+        self.connected = True
+        self._health.clear("output_failing", self.name)
+        log.info("mqtt: connected to %s:%d", self._broker.host, self._broker.port)
+
+    async def _say_health(self, client: aiomqtt.Client, status: str = "online") -> None:
+        body = {
+            "status": status,
+            "ready": self._health.ready and status == "online",
+            "conditions": [condition.view() for condition in self._health.conditions if condition.subject != "mqtt"],
+            "time": utc_now().isoformat(timespec="milliseconds"),
+        }
+        await client.publish(f"{self._topic}/health", _json(body), qos=1, retain=True, timeout=ACKNOWLEDGE_S)
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        # Nothing is subscribed to; the iteration ends, with the reason, when the connection does.
+        listening = asyncio.ensure_future(_listen(client))
+        try:
+            while not (self._stopping and self._mail.closed):
+                self._wake.clear()
+                while (event := self._mail.take(0)) is not None:
+                    await self._send(client, event)
+                if self._stopping:
+                    break
+                waking = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait((waking, listening), return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+                if listening.done():
+                    listening.result()
+                    raise ConnectionError("the connection has ended.")
+            await self._say_health(client, "offline")
+        finally:
+            listening.cancel()
+            with contextlib.suppress(BaseException):
+                await listening
+
+    async def _send(self, client: aiomqtt.Client, event: Event) -> None:
+        if event.kind == "health":
+            return await self._say_health(client)
+        now = self._clock()
+        if not event.fresh(now):
+            return self._mail.count("expired")
+        decision = event.kind == "decision"
+        topic = f"{self._topic}/{'event' if decision else 'state'}"
+        try:
+            await client.publish(
+                topic,
+                _json(event.body(now)),
+                qos=1 if decision else 0,
+                retain=False,
+                properties=self._properties(event, now),
+                timeout=ACKNOWLEDGE_S,
+            )
+        except Exception:
+            self._mail.count("failed")
+            raise
+        self._mail.count("sent")
+
+    def _properties(self, event: Event, now: int) -> Any:
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own gap
+        if event.expires_ns is not None:
+            # MQTT has whole seconds only; the body carries the milliseconds.
+            properties.MessageExpiryInterval = max(1, (event.expires_ns - now) // 1_000_000_000)
+        return properties
+
+
+def _cancel_others() -> None:
+    """A connection that failed half-way leaves tasks of the library's behind; months of retries must not add up."""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+async def _listen(client: aiomqtt.Client) -> None:
+    async for _ in client.messages:
+        pass
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _aiomqtt() -> Any:
+    try:
+        import aiomqtt
+    except ModuleNotFoundError:
+        raise ConfigError("the MQTT output needs the package aiomqtt: pip install 'adsn[kiosk]'") from None
+    return aiomqtt

@@ -1,0 +1,68 @@
+"""A program that is run when somebody is live."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from service.outputs.base import Clock, Event, OutputError, boottime_ns
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Program:
+    """Runs ``argv``, without a shell, once for each ``live``.
+
+    The program gets ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR`` and ``ADSN_EXPIRES_IN_MS``, a ``PATH``, and
+    nothing else of this process: no secrets, no files, no input. After ``timeout_s`` it and its children are killed.
+    """
+
+    name = "command"
+
+    def __init__(
+        self, argv: Sequence[str], *, door: str = "", timeout_s: float = 2.0, clock: Clock = boottime_ns
+    ) -> None:
+        self._argv, self._door, self._timeout, self._clock = list(argv), door, timeout_s, clock
+
+    def wants(self, event: Event) -> bool:
+        return event.permits
+
+    def send(self, event: Event) -> None:
+        now = self._clock()
+        event.require_fresh(now)
+        environment = {
+            "PATH": PATH,
+            "LANG": "C.UTF-8",
+            "ADSN_SESSION": event.id,
+            "ADSN_DECISION": event.decision or "",
+            "ADSN_DOOR": self._door,
+            "ADSN_EXPIRES_IN_MS": str(((event.expires_ns or now) - now) // 1_000_000),
+        }
+        null = subprocess.DEVNULL
+        try:
+            process = subprocess.Popen(
+                self._argv, env=environment, stdin=null, stdout=null, stderr=null, cwd="/", start_new_session=True
+            )
+        except OSError as error:
+            raise OutputError(f"the command {self._argv[0]} cannot be started: {error.strerror}.") from error
+        try:
+            code = process.wait(self._timeout)
+        except subprocess.TimeoutExpired:
+            raise OutputError(
+                f"the command {self._argv[0]} took more than {self._timeout:g} s and was killed."
+            ) from None
+        finally:
+            # Its whole group: children that it left behind go too.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if code:
+            raise OutputError(f"the command {self._argv[0]} failed with exit code {code}.")
+
+    def probe(self) -> bool:
+        return False
+
+    def close(self) -> None: ...

@@ -1,0 +1,203 @@
+"""A door's relay on a GPIO line: fail-secure, momentary, and never held open by repetition.
+
+Wire the relay so that a released line is a locked door (normally open contact, fail-secure strike), and the line has a
+pull towards locked: while this process does not drive it, nothing else may open the door.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runtime.errors import ConfigError
+from service.health import Health
+from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe
+
+SECOND = 1_000_000_000
+CONSUMER = "adsn-kiosk"
+
+
+class Line(Protocol):
+    """One output line, locked when it is opened."""
+
+    def drive(self, open_: bool) -> None:
+        """Open the door, or lock it. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Lock, and let go of the line."""
+        ...
+
+
+class GpiodLine:
+    """A line of a Linux GPIO chip, through libgpiod 2.
+
+    ``chip``: ``/dev/gpiochip0``. ``line``: offset or name. ``active_low``: the relay board opens on a low level.
+
+    Raises:
+        ConfigError: the package is missing. OSError: no such chip or line, or another process has it.
+    """
+
+    def __init__(self, chip: str, line: int | str, active_low: bool = False) -> None:
+        gpiod = _gpiod()
+        self._value = gpiod.line.Value
+        self._line = line
+        settings = gpiod.LineSettings(
+            direction=gpiod.line.Direction.OUTPUT, output_value=self._value.INACTIVE, active_low=active_low
+        )
+        try:
+            self._request: Any = gpiod.request_lines(chip, consumer=CONSUMER, config={line: settings})
+        except OSError as error:
+            # libgpiod's own error does not say which.
+            raise OSError(error.errno, f"{error.strerror} (line {line} of {chip})") from error
+
+    def drive(self, open_: bool) -> None:
+        self._request.set_value(self._line, self._value.ACTIVE if open_ else self._value.INACTIVE)
+
+    def close(self) -> None:
+        if self._request is not None:
+            # Drivers may keep a released line at its last level.
+            try:
+                self.drive(False)
+            finally:
+                self._request.release()
+                self._request = None
+
+
+def _gpiod() -> Any:
+    try:
+        import gpiod
+    except ModuleNotFoundError:
+        raise ConfigError("a GPIO relay needs the package gpiod: pip install 'adsn[kiosk]'") from None
+    if not hasattr(gpiod, "request_lines"):
+        raise ConfigError("a GPIO relay needs gpiod 2.1 or later; an older one is installed: pip install -U gpiod")
+    return gpiod
+
+
+@dataclass(slots=True)
+class Pulse:
+    """When the line is active. Pure; times in nanoseconds of one clock.
+
+    Each ``live`` asks for ``length_ns``. One that comes while the door is open extends that, but never beyond
+    ``longest_ns`` after it opened; then the line rests for ``rest_ns``.
+    """
+
+    length_ns: int
+    longest_ns: int
+    rest_ns: int
+    _opened: int | None = None
+    _until: int = 0
+    _rest_until: int = 0
+
+    def ask(self, now_ns: int) -> bool:
+        """Somebody is live. False where the line has to rest first."""
+        self.level(now_ns)
+        if self._opened is None:
+            if now_ns < self._rest_until:
+                return False
+            self._opened = now_ns
+        self._until = min(now_ns + self.length_ns, self._opened + self.longest_ns)
+        return True
+
+    def level(self, now_ns: int) -> bool:
+        """Whether the line is to be active now."""
+        if self._opened is not None and now_ns >= self._until:
+            self._opened, self._rest_until = None, self._until + self.rest_ns
+        return self._opened is not None
+
+    def due_s(self, now_ns: int, otherwise: float) -> float:
+        """Seconds until the level changes by itself."""
+        return otherwise if self._opened is None else max(0.0, (self._until - now_ns) / 1e9)
+
+
+class Relay:
+    """Pulses a line for each ``live``. Whatever goes wrong in here ends with the line released.
+
+    ``open_line`` opens it; after a failure it is tried again every ``retry_s``.
+    """
+
+    name = "gpio"
+
+    def __init__(
+        self, open_line: Callable[[], Line], health: Health, *, pulse_s: float = 3.0, longest_s: float = 10.0,
+        retry_s: float = 2.0, clock: Clock = boottime_ns,
+    ) -> None:  # fmt: skip
+        self._open_line, self._health, self._clock, self._retry = open_line, health, clock, retry_s
+        self._pulse = Pulse(int(pulse_s * SECOND), int(longest_s * SECOND), SECOND)
+        self._mail = Mailbox(4, clock)
+        self._line: Line | None = None
+        self._stop = threading.Event()
+        self._connect()
+        self._thread = threading.Thread(target=self._run, name="adsn-output-gpio", daemon=True)
+        self._thread.start()
+
+    def offer(self, event: Event) -> None:
+        if event.permits:
+            self._mail.put(event)
+
+    def counts(self) -> Mapping[str, int]:
+        return dict(self._mail.counts)
+
+    def close(self, timeout_s: float) -> None:
+        """Locks at once; a pulse that runs is cut short."""
+        self._stop.set()
+        self._mail.close()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        active = False
+        tried = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                event = self._mail.take(self._pulse.due_s(self._clock(), self._retry))
+                if self._stop.is_set():
+                    break
+                if self._line is None:
+                    if event is not None:
+                        self._mail.count("failed")
+                    if time.monotonic() - tried >= self._retry:
+                        tried = time.monotonic()
+                        self._connect()
+                    continue
+                now = self._clock()
+                if event is not None and event.fresh(now):
+                    self._mail.count("sent" if self._pulse.ask(now) else "refused")
+                wanted = self._pulse.level(now)
+                if wanted != active:
+                    try:
+                        self._line.drive(wanted)
+                        active = wanted
+                    except Exception as error:
+                        self._mail.count("failed")
+                        self._fail(error)
+                        active, self._pulse = False, self._fresh_pulse()
+        finally:
+            self._release()
+
+    def _fresh_pulse(self) -> Pulse:
+        return Pulse(self._pulse.length_ns, self._pulse.longest_ns, self._pulse.rest_ns)
+
+    def _connect(self) -> None:
+        try:
+            self._line = self._open_line()
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._health.clear("output_failing", self.name)
+
+    def _fail(self, error: Exception) -> None:
+        self._health.raise_("output_failing", "warning", f"the relay's line: {describe(error)}", self.name)
+        self._release()
+
+    def _release(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            try:
+                line.close()
+            except Exception as error:
+                self._health.raise_("output_failing", "warning", f"the relay's line: {describe(error)}", self.name)

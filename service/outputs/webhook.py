@@ -1,0 +1,150 @@
+"""Events to a web address, signed, so that the receiver knows who speaks and when it was said.
+
+The body is JSON. The header ``Adsn-Signature: t=SECONDS,v1=HEX`` carries HMAC-SHA256 over ``SECONDS``, a full stop and
+the body as it was sent, with the shared secret. `verify` is the receiver's side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from service.outputs.base import Clock, Event, Expired, Kind, OutputError, boottime_ns
+
+BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
+CONNECT_ERRORS = (OSError, http.client.HTTPException)
+
+
+def sign(secret: bytes, seconds: int, body: bytes) -> str:
+    """The value of the signature header."""
+    digest = hmac.new(secret, str(seconds).encode() + b"." + body, hashlib.sha256).hexdigest()
+    return f"t={seconds},v1={digest}"
+
+
+def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: float = 5.0) -> bool:
+    """Whether ``body`` was signed with ``secret``, and at most ``tolerance_s`` from ``now`` (seconds since 1970)."""
+    parts = dict(part.partition("=")[::2] for part in header.split(","))
+    try:
+        seconds = int(parts.get("t", ""))
+    except ValueError:
+        return False
+    expected = sign(secret, seconds, body)
+    return hmac.compare_digest(header.encode(), expected.encode()) and abs(now - seconds) <= tolerance_s
+
+
+class Webhook:
+    """POSTs events to ``url``. Redirects are not followed; a decision is tried again while it has not expired.
+
+    ``kinds``: which events. ``timeout_s``: for one try, from the look-up of the name to the answer's status line.
+    ``authorities``: PEM file of who may vouch for the receiver, instead of the system's.
+    """
+
+    name = "webhook"
+
+    def __init__(
+        self, url: str, secret: bytes, *, kinds: frozenset[Kind] = frozenset({"decision"}), timeout_s: float = 2.0,
+        authorities: Path | None = None, clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        self._host, self._port = parts.hostname, parts.port
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._tls = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
+        self._secret, self._kinds, self._timeout = secret, kinds, timeout_s
+        self._clock, self._wall = clock, wall
+        self._stop = threading.Event()
+
+    def wants(self, event: Event) -> bool:
+        return event.kind in self._kinds
+
+    def send(self, event: Event) -> None:
+        """Deliver the event; a receiver that answers 2xx has it.
+
+        Raises:
+            Expired: nobody took it in time. OutputError: refused for good, or not reachable.
+        """
+        failure = OutputError("not tried.")
+        for pause in (*BACK_OFF_S, None):
+            try:
+                return self._try(event)
+            except Expired:
+                raise
+            except _Refused as error:
+                raise OutputError(str(error.message)) from error
+            except OutputError as error:
+                failure = error
+            # What never expires is told once: the next event says how things are by then.
+            if pause is None or event.expires_ns is None or self._stop.wait(pause):
+                break
+            if not event.fresh(self._clock()):
+                break
+        raise failure
+
+    def _try(self, event: Event) -> None:
+        connection = self._connection()
+        # A receiver that answers by drips keeps every read within its own timeout; this bounds the whole.
+        guard = threading.Timer(self._timeout, _cut, (connection,))
+        guard.daemon = True
+        guard.start()
+        try:
+            connection.connect()
+            _bound_unacknowledged(connection.sock, self._timeout)
+            now = self._clock()
+            event.require_fresh(now)
+            body = json.dumps(event.body(now), separators=(",", ":"), allow_nan=False).encode()
+            headers = {
+                "Content-Type": "application/json",
+                "Idempotency-Key": event.id,
+                "Adsn-Signature": sign(self._secret, int(self._wall()), body),
+                "User-Agent": "adsn-kiosk",
+                "Connection": "close",
+            }
+            connection.request("POST", self._target, body, headers)
+            status = connection.getresponse().status
+        except CONNECT_ERRORS as error:
+            raise OutputError(f"{self._host}: {error or type(error).__name__}.") from error
+        finally:
+            guard.cancel()
+            connection.close()
+        if 300 <= status < 400:
+            raise _Refused(f"{self._host} answered {status}; redirects are not followed. Configure the final address.")
+        if 400 <= status < 500 and status not in (408, 425, 429):
+            raise _Refused(f"{self._host} refused the event with {status}.")
+        if not 200 <= status < 300:
+            raise OutputError(f"{self._host} answered {status}.")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+    def probe(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._stop.set()
+
+
+class _Refused(OutputError):
+    """Trying again would not help."""
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _bound_unacknowledged(sock: socket.socket, timeout_s: float) -> None:
+    """Have the kernel drop what the other side has not acknowledged in time, rather than deliver it much later."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))

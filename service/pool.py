@@ -1,0 +1,160 @@
+"""Work off the event loop: a bounded queue before a few threads, and one helper beside each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from runtime.errors import InferenceFailed, NotReady, Overloaded
+
+Result = TypeVar("Result")
+
+
+class Helper:
+    """A thread that does something for another one meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def both(self, aside: Callable[[], Result], here: Callable[[], Any]) -> tuple[Result, Any]:
+        """Run ``aside`` in the helper's thread and ``here`` in this one, at the same time; returns both results.
+
+        Raises whatever ``aside`` raised, else whatever ``here`` raised.
+        """
+        self._jobs.put(_Job(aside))
+        own = _Job(here)
+        own.run()
+        other = self._done.get()
+        return other.result(), own.result()
+
+    def close(self) -> None:
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.run()
+            self._done.put(job)
+
+
+class _Job(Generic[Result]):
+    """A call and what became of it."""
+
+    __slots__ = ("_error", "_function", "_value")
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Result:
+        if self._error is not None:
+            raise self._error
+        value: Result = self._value
+        return value
+
+
+class Pool:
+    """Runs functions in ``workers`` threads; at most ``waiting`` more may wait, and none takes longer than ``limit_s``.
+
+    Threads of our own and not an executor's: those are joined when the interpreter ends, and an engine that hangs would
+    keep the process from ending for ever.
+    """
+
+    def __init__(self, workers: int, waiting: int, limit_s: float = 10.0) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[Helper], None] | None] = queue.SimpleQueue()
+        self._admitted = workers + waiting
+        self._limit_s = limit_s
+        self._inside = 0
+        self._closed = False
+        self._began: dict[int, int] = {}
+        self._threads = [
+            threading.Thread(target=self._work, args=(i,), name=f"adsn-score-{i}", daemon=True) for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def inside(self) -> int:
+        """Pairs that are judged or wait."""
+        return self._inside
+
+    def stuck_s(self) -> float:
+        """For how many seconds the oldest pair in work has been; 0 where none is."""
+        began = list(self._began.values())
+        return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
+
+    async def run(self, function: Callable[[Helper], Result]) -> Result:
+        """Run ``function`` in a worker, which hands it its helper. Call from the event loop only.
+
+        Raises:
+            Overloaded: the queue is full. InferenceFailed: it took too long; its thread may still be at it.
+        """
+        if self._closed:
+            raise NotReady("the service is stopping.")
+        if self._inside >= self._admitted:
+            raise Overloaded("more pairs are waiting than the service accepts. Try again in a moment.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def finish(value: Result | None, error: BaseException | None) -> None:
+            # Here and not where it is awaited: what runs on, though nobody waits any more, still takes its place.
+            self._inside -= 1
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)  # type: ignore[arg-type]  # it is the function's own
+
+        def job(helper: Helper) -> None:
+            value, error = None, None
+            try:
+                value = function(helper)
+            except BaseException as raised:
+                error = raised
+            # Where the loop is gone, so is whoever asked.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(finish, value, error)
+
+        self._inside += 1
+        self._jobs.put(job)
+        timer = loop.call_later(self._limit_s, _expire, future, self._limit_s)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _work(self, index: int) -> None:
+        helper = Helper(f"adsn-decode-{index}")
+        while (job := self._jobs.get()) is not None:
+            self._began[index] = time.monotonic_ns()
+            job(helper)
+            self._began.pop(index, None)
+        helper.close()
+
+    def close(self, within_s: float = 2.0) -> None:
+        """Let what runs finish, but not for longer than ``within_s``."""
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        until = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _expire(future: asyncio.Future[Any], limit_s: float) -> None:
+    if not future.done():
+        future.set_exception(InferenceFailed(f"no score within {limit_s:g} seconds."))

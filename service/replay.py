@@ -1,0 +1,91 @@
+"""Requests that were seen before: nonces, and Idempotency-Keys with their answers. Bounded; pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+Key = tuple[str, str]
+"""Caller and what it sent: nobody can use up, or probe for, what belongs to another."""
+Value = TypeVar("Value")
+
+
+class Nonces:
+    """Each nonce of a caller counts once within ``lifetime_s``; a caller has at most ``limit`` that still count.
+
+    Where a caller has used its limit, further ones are turned away instead of old ones forgotten: whoever may make the
+    service forget may replay. Call from one thread.
+    """
+
+    def __init__(self, lifetime_s: float, limit: int, callers: int = 1024) -> None:
+        self._lifetime_s, self._limit, self._callers = lifetime_s, limit, callers
+        self._used: dict[str, OrderedDict[str, float]] = {}
+
+    def use(self, caller: str, nonce: str, now_s: float) -> Literal["new", "used"] | float:
+        """``new``, and from now on used; ``used``; or, where there is no room, the seconds until there is."""
+        used = self._used.get(caller)
+        if used is None:
+            self._sweep(now_s)
+            if len(self._used) >= self._callers:
+                return self._lifetime_s
+            used = self._used[caller] = OrderedDict()
+        while used:
+            oldest, at = next(iter(used.items()))
+            if now_s - at < self._lifetime_s:
+                break
+            del used[oldest]
+        if nonce in used:
+            return "used"
+        if len(used) >= self._limit:
+            return max(0.0, next(iter(used.values())) + self._lifetime_s - now_s)
+        used[nonce] = now_s
+        return "new"
+
+    def release(self, caller: str, nonce: str) -> None:
+        """Forget a nonce whose request got no answer, so that it may be tried again."""
+        self._used.get(caller, OrderedDict()).pop(nonce, None)
+
+    def _sweep(self, now_s: float) -> None:
+        if len(self._used) < self._callers:
+            return
+        for caller in [
+            c for c, used in self._used.items() if not used or now_s - max(used.values()) > self._lifetime_s
+        ]:
+            del self._used[caller]
+
+
+@dataclass(slots=True)
+class _Kept(Generic[Value]):
+    digest: bytes
+    at_s: float
+    value: Value
+
+
+class Answers(Generic[Value]):
+    """Answers by caller and Idempotency-Key, with the digest of the request they belong to; the oldest go first.
+
+    To forget one early is harmless: its request is then judged again. Call from one thread.
+    """
+
+    def __init__(self, lifetime_s: float, limit: int) -> None:
+        self._lifetime_s, self._limit = lifetime_s, limit
+        self._kept: OrderedDict[Key, _Kept[Value]] = OrderedDict()
+
+    def get(self, key: Key, digest: bytes, now_s: float) -> Value | Literal["conflict"] | None:
+        """What was kept; ``conflict`` when it belongs to another request; None when there is nothing."""
+        found = self._kept.get(key)
+        if found is None or now_s - found.at_s >= self._lifetime_s:
+            return None
+        return found.value if found.digest == digest else "conflict"
+
+    def put(self, key: Key, digest: bytes, value: Value, now_s: float) -> None:
+        """Keep ``value``."""
+        self._kept.pop(key, None)
+        self._kept[key] = _Kept(digest, now_s, value)
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+    def drop(self, key: Key) -> None:
+        """Forget what is kept under ``key``."""
+        self._kept.pop(key, None)

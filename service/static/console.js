@@ -1,0 +1,179 @@
+const facts=JSON.parse(document.querySelector('#facts').textContent),$=id=>document.getElementById(id);
+const form=$('pair'),inputs=[...form.querySelectorAll('input[type=file]')];
+const number=(value,digits=3)=>value===null||value===undefined?'–':value.toFixed(digits);
+const cell=(row,text,name)=>{const td=row.insertCell();td.textContent=text;if(name)td.className=name;return td;};
+const words=codes=>codes.map(code=>facts.reasons[code]?facts.reasons[code].meaning:code).join(' ');
+const advice=codes=>{for(const code of facts.order){if(codes.includes(code)&&facts.reasons[code].subject)return facts.reasons[code].subject;}return '';};
+
+// A session that has ended leads to the page where the key is entered.
+async function ask(url,options){
+  const response=await fetch(url,options);
+  if(response.status===401&&facts.keyed){location.href='login?next=console';throw new Error('a key is needed');}
+  return response;
+}
+
+function show(input,file){
+  const place=input.closest('.drop').querySelector('.preview');
+  place.replaceChildren();
+  if(!file)return;
+  const image=new Image();image.alt=`The ${input.dataset.words} image that was chosen`;
+  image.onload=()=>URL.revokeObjectURL(image.src);image.src=URL.createObjectURL(file);
+  place.append(image);
+}
+for(const input of inputs){
+  const drop=input.closest('.drop');
+  input.addEventListener('change',()=>show(input,input.files[0]));
+  drop.addEventListener('dragover',event=>{event.preventDefault();drop.classList.add('over');});
+  drop.addEventListener('dragleave',()=>drop.classList.remove('over'));
+  drop.addEventListener('drop',event=>{
+    event.preventDefault();drop.classList.remove('over');
+    // Two files dropped together go to the two places in the order of their names: ir before rgb, and depth first.
+    const files=[...event.dataTransfer.files];
+    if(files.length>=inputs.length){
+      const named=inputs.map(one=>files.find(file=>file.name.toLowerCase().includes(one.name)));
+      inputs.forEach((one,i)=>put(one,named.every(Boolean)?named[i]:files[i]));
+    }else if(files.length)put(input,files[0]);
+  });
+}
+function put(input,file){
+  const list=new DataTransfer();list.items.add(file);input.files=list.files;show(input,file);
+}
+
+form.addEventListener('submit',async event=>{event.preventDefault();await judge();});
+$('sample').addEventListener('click',async()=>{
+  await busy(async()=>{
+    const response=await ask(`console/sample?species=${encodeURIComponent($('species').value)}&subject=${Math.floor(Math.random()*1000)}`);
+    if(!response.ok){refuse(await response.json());return;}
+    const made=await response.json();
+    for(const input of inputs){
+      const bytes=Uint8Array.from(atob(made.images[input.name].data),c=>c.charCodeAt(0));
+      put(input,new File([bytes],`${input.name}-${made.species}`,{type:made.images[input.name].type}));
+    }
+    await score();
+  });
+});
+async function busy(work){
+  for(const button of form.querySelectorAll('button'))button.disabled=true;
+  try{await work();}catch(error){refuse({title:'No answer',detail:error.message});}
+  finally{for(const button of form.querySelectorAll('button'))button.disabled=false;}
+}
+const judge=()=>busy(score);
+async function score(){
+  const body=new FormData();
+  for(const input of inputs){
+    if(!input.files[0]){refuse({title:'A picture is missing',detail:`choose the ${input.dataset.words} image, or ask for a sample.`});return;}
+    body.append(input.name,input.files[0]);
+  }
+  const response=await ask('liveness?explain=true',{method:'POST',body});
+  const answer=await response.json();
+  if(response.ok)present(answer);else refuse(answer);
+}
+function refuse(problem){
+  $('answer').hidden=false;
+  $('verdict').className='error';$('verdict').textContent=problem.title;
+  $('words').textContent=problem.detail;
+  $('scale').hidden=true;$('crops').replaceChildren();$('gates').replaceChildren();$('times').textContent='';
+  $('raw').textContent=JSON.stringify(problem,null,1);
+}
+function present(answer){
+  $('answer').hidden=false;
+  $('verdict').className=answer.decision;
+  $('verdict').textContent=facts.decisions[answer.decision];
+  $('words').textContent=[words(answer.reasons),answer.decision==='uncertain'?advice(answer.reasons):''].filter(Boolean).join(' ');
+  scale(answer);
+  const pictures=Object.entries(answer.explain||{}).map(([name,data])=>{
+    const figure=document.createElement('figure'),image=new Image(),caption=document.createElement('figcaption');
+    image.src='data:image/png;base64,'+data;image.alt=`Where the network looked in the ${facts.modalities[name]} crop; warm is more`;
+    const part=answer.modalities[name];
+    caption.className='soft';caption.textContent=`${facts.modalities[name]}: ${part.score===null?'':'score '+number(part.score)+' by itself, '}${part.usable?'usable':'not usable'}`;
+    figure.append(image,caption);return figure;
+  });
+  $('crops').replaceChildren(...pictures);
+  $('gates').replaceChildren();
+  for(const gate of answer.quality){
+    const row=$('gates').insertRow();
+    cell(row,gate.name);cell(row,number(gate.value,2));
+    cell(row,`${gate.range[0]===null?'':'from '+gate.range[0]} ${gate.range[1]===null?'':'to '+gate.range[1]}`.trim());
+    cell(row,gate.status,gate.status);
+  }
+  $('times').textContent=Object.entries(answer.timing_ms).map(([name,ms])=>`${name} ${number(ms,1)} ms`).join(' · ');
+  const {explain,...rest}=answer;
+  $('raw').textContent=JSON.stringify(rest,null,1);
+}
+function scale(answer){
+  $('scale').hidden=answer.score===null;
+  if(answer.score===null)return;
+  const low=100*facts.band_low,high=100*answer.threshold;
+  const zone=(id,from,to)=>{$(id).setAttribute('x',from);$(id).setAttribute('width',Math.max(0,to-from));};
+  zone('zone-spoof',0,low);zone('zone-band',low,high);zone('zone-live',high,100);
+  $('mark').setAttribute('x',Math.min(99.2,100*answer.score));
+  $('scale-words').textContent=`Score ${number(answer.score)} on a scale from 0 to 1: spoof below ${number(facts.band_low)}, uncertain up to ${number(answer.threshold)}, live from there.`;
+}
+
+// The rig: events tell what was judged, pictures are asked for one at a time and never kept.
+const trace=[];let shown=-1,asking=false;
+function watch(){
+  if(!facts.rig)return;
+  const source=new EventSource('events');
+  source.onopen=()=>{$('live').hidden=false;$('rig-words').textContent='';};
+  source.onerror=()=>{$('rig-words').textContent='The connection to the rig is down; trying again.';};
+  source.addEventListener('pair',event=>judged(JSON.parse(event.data)));
+  source.addEventListener('decision',event=>{const told=JSON.parse(event.data);$('rig-words').textContent=`Decided: ${facts.decisions[told.decision]||told.decision}`;});
+  source.addEventListener('cameras',event=>cameras(JSON.parse(event.data)));
+}
+function judged(pair){
+  const line=$('live-verdict');
+  line.className=pair.decision;
+  const told=words(pair.reasons),skew=pair.skew_ms===null?'':` · skew ${number(pair.skew_ms,1)} ms`;
+  line.textContent=`${pair.decision==='none'?'Nobody there':facts.decisions[pair.decision]}${pair.score===null?'':' · '+number(pair.score)}${skew}`;
+  line.title=told;
+  if(pair.score!==null)trace.push(pair.score);
+  while(trace.length>120)trace.shift();
+  $('line').setAttribute('points',trace.map((value,i)=>`${(i*300/119).toFixed(1)},${(58-56*value).toFixed(1)}`).join(' '));
+  if(pair.threshold!==null){const y=58-56*pair.threshold;$('limit').setAttribute('y1',y);$('limit').setAttribute('y2',y);}
+  $('trace-words').textContent=`Scores of the last ${trace.length} pairs; the line is the threshold. ${told}`;
+  frames(pair);
+}
+async function frames(pair){
+  if(asking||document.hidden||pair.number===shown)return;
+  asking=true;shown=pair.number;
+  try{
+    for(const name of facts.cameras){
+      const response=await ask(`console/frame/${name}`);
+      if(!response.ok)continue;
+      const figure=frame(name),image=figure.querySelector('img'),old=image.src;
+      image.src=URL.createObjectURL(await response.blob());
+      if(old)URL.revokeObjectURL(old);
+      const box=figure.querySelector('.box'),place=pair.boxes[name];
+      box.hidden=!place;
+      if(place)['left','top','width','height'].forEach((side,i)=>{box.style[side]=100*place[i]+'%';});
+    }
+  }catch(error){$('rig-words').textContent=error.message;}
+  finally{asking=false;}
+}
+function frame(name){
+  let figure=document.getElementById('frame-'+name);
+  if(!figure){
+    figure=document.createElement('figure');figure.id='frame-'+name;
+    const around=document.createElement('div'),image=new Image(),box=document.createElement('div'),caption=document.createElement('figcaption');
+    around.className='frame';box.className='box';box.hidden=true;image.alt=`What the ${facts.modalities[name]} camera sees`;
+    caption.className='soft';caption.textContent=facts.modalities[name];
+    around.append(image,box);figure.append(around,caption);$('frames').append(figure);
+  }
+  return figure;
+}
+function cameras(status){
+  $('cameras').replaceChildren();
+  for(const camera of status.cameras){
+    const row=$('cameras').insertRow();
+    cell(row,facts.modalities[camera.modality]);cell(row,camera.state,camera.state==='running'?'':'fail');cell(row,number(camera.fps,1));
+    cell(row,Object.entries(camera.drops).map(([cause,count])=>`${count} ${cause}`).join(', ')||'none');cell(row,String(camera.reconnects));cell(row,camera.last_error||'none');
+  }
+  const quiet=status.advice||'';
+  if(quiet)$('rig-words').textContent=quiet;
+  else if(!$('rig-words').textContent.startsWith('Decided'))$('rig-words').textContent=`${number(status.pairs_per_s,1)} pairs a second, strobe ${status.strobe}.`;
+}
+ask('info').then(response=>response.ok?response.json():null).then(info=>{
+  if(info)$('model').textContent=`${info.model.name} ${info.model.version} · ${info.engine.precision} on ${info.engine.backend}${info.engine.degraded?' (degraded)':''} · adsn ${info.version}`;
+}).catch(()=>{});
+watch();

@@ -1,0 +1,132 @@
+"""The kiosk's settings: the commented file, what is refused, and where each value may come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.configtext import config_text
+from runtime.errors import ConfigError
+from service.health import Health
+from service.kiosk.cli import demo_rig, require_rig
+from service.kiosk.config import KioskSettings, read_kiosk_settings
+from service.kiosk.wiring import check_outputs, open_outputs, page_settings
+
+RIG = '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\n'
+SECRET = "0123456789abcdef"
+WEBHOOK = f'[webhook]\nurl = "https://host.example/"\nsecret = "{SECRET}"\n'
+
+
+def read(folder: Path, text: str, **environ: str) -> KioskSettings:
+    path = folder / "kiosk.toml"
+    path.write_text(text)
+    return read_kiosk_settings(path, environ=environ)
+
+
+def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
+    text = config_text(KioskSettings, "Settings of adsn-kiosk.")
+    assert read(tmp_path, text) == KioskSettings()
+    for part in ("[decision]", "#[mqtt]", "#[webhook]", "#[gpio]", "#[command]", "#pulse_s = 3", "#expiry_s = 2"):
+        assert part in text
+    assert "(no description)" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[decision]\nexpiry_s = 3\n", "kiosk.toml:2: decision.expiry_s: Input should be less than or equal to 2"),
+        ("[decision]\nmax_age_s = 1.5\nexpiry_s = 1\n", "kiosk.toml:1: decision: max_age must be shorter"),
+        ("[gpio]\nline = 17\npulse_s = 60\n", "kiosk.toml:3: gpio.pulse_s: Input should be less than or equal to 5"),
+        ("[gpio]\nline = 17\npulse_s = 5\nlongest_s = 4\n", "kiosk.toml:1: gpio: longest_s is shorter"),
+        ("[gpoi]\nline = 17\n", "kiosk.toml:1: gpoi: there is no such setting; did you mean gpio?"),
+        ('[command]\nargv = ["open-door"]\n', "kiosk.toml:2: command.argv: give the program by its full path."),
+        ("[command]\nargv = []\n", "kiosk.toml:2: command.argv: List should have at least 1 item"),
+        (f'[webhook]\nurl = "http://host.example/"\nsecret = "{SECRET}"\n', "webhook.url: use https://"),
+        (f'[webhook]\nurl = "https://u:p@h.example/"\nsecret = "{SECRET}"\n', "no name or password in the address"),
+        ('[webhook]\nurl = "https://h.example/"\nsecret = "short"\n', "kiosk.toml:3: webhook.secret: shorter than 16"),
+        ('[mqtt]\nhost = "b"\npassword = "p"\n', "kiosk.toml:1: mqtt: a password needs a username."),
+        ('[mqtt]\nhost = "b"\ncertificate = "/c"\n', "mqtt: name both certificate and key"),
+        ('door = "front/#"\n', "kiosk.toml:1: door: String should match pattern"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert says in str(caught.value)
+    assert "short\n" not in str(caught.value)
+
+
+def test_environment_and_credentials(tmp_path: Path) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    (secrets / "webhook.secret").write_text(SECRET + "\n")
+    settings = read(
+        tmp_path,
+        '[webhook]\nurl = "http://127.0.0.1:9/x"\n',
+        CREDENTIALS_DIRECTORY=str(secrets),
+        ADSN_KIOSK_DOOR="back",
+        ADSN_KIOSK_COMMAND__ARGV='["/bin/true", "x"]',
+        ADSN_BUNDLE=str(tmp_path),
+        ADSN_API_KEY="of adsn-serve",
+    )
+    assert settings.webhook is not None
+    assert settings.webhook.secret.get_secret_value() == SECRET
+    assert settings.topic == "site/site/door/back/liveness"
+    assert settings.command is not None
+    assert settings.command.argv == ["/bin/true", "x"]
+    assert settings.bundle == tmp_path
+    with pytest.raises(ConfigError, match="ADSN_KIOSK_DOR: there is no such setting; did you mean ADSN_KIOSK_DOOR"):
+        read(tmp_path, "", ADSN_KIOSK_DOR="x")
+
+
+def test_the_page_is_open_to_this_machine_only_unless_there_is_a_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="without an API key"):
+        page_settings(read(tmp_path, '[http]\nhost = "0.0.0.0"\n'))
+    made = page_settings(
+        read(tmp_path, f'[http]\nhost = "0.0.0.0"\napi_key = "{SECRET}"\n[decision]\nexpose_score = false\n')
+    )
+    assert (made.port, made.expose_score) == (8001, False)
+
+
+def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None:
+    require_rig(read(tmp_path, RIG))
+    for text, says in (
+        ("", "no cameras are configured"),
+        ('[rig]\nrgb = "synthetic:"\n', "two cameras"),
+        ('[rig]\nrgb = "synthetic:"\nir = "v4l3:/dev/video0"\n', "v4l3"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            require_rig(read(tmp_path, text))
+    with pytest.raises(ConfigError, match="unknown species ghost"):
+        demo_rig("bona_fide,ghost", 1)
+
+
+def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
+    for text, says in (
+        ('[command]\nargv = ["/dev/null/absent"]\n', "/dev/null/absent is no program"),
+        ('[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n', "TLS files cannot be used"),
+        ('bundle = "/dev/null/absent"\n', "/dev/null/absent: no such file"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            check_outputs(read(tmp_path, text))
+    check_outputs(read(tmp_path, RIG))
+
+
+def test_only_what_is_configured_is_opened(tmp_path: Path) -> None:
+    assert open_outputs(read(tmp_path, RIG), Health()) == []
+    text = f"""
+[log]
+path = "{tmp_path}/events.jsonl"
+[command]
+argv = ["/bin/true"]
+[webhook]
+url = "http://127.0.0.1:9/"
+secret = "{SECRET}"
+"""
+    channels = open_outputs(read(tmp_path, text), Health())
+    assert sorted(channel.name for channel in channels) == ["command", "log", "webhook"]
+    for channel in channels:
+        channel.close(20)
+    with pytest.raises(ConfigError, match=r"webhook.authorities: /dev/null/absent cannot be used"):
+        open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())

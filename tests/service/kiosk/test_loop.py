@@ -1,0 +1,155 @@
+"""The loop and its monitor on a scripted rig: what becomes of pairs, and of everything that can go wrong with them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from runtime.errors import InferenceFailed
+from runtime.feed import CameraStatus, FeedStatus
+from service.kiosk.rigwatch import SECOND, rig_findings
+from tests.service.kiosk.scripted import Rigged, a_pair
+from tests.service.outputs.events import until
+
+
+def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
+    with Rigged() as rig:
+        until(lambda: rig.seen.decisions == ["live"])
+        event = next(event for event in rig.seen.events if event.kind == "decision")
+        assert (event.id, event.data["site"], event.data["door"]) == ("s0", "home", "front")
+        assert event.expires_ns is not None
+        assert event.data["score"] == 0.95
+        until(lambda: rig.kiosk.state == "cool_down")
+        time.sleep(0.2)
+        assert rig.seen.decisions == ["live"]
+        rig.sight.score = None
+        until(lambda: rig.kiosk.state == "idle")
+        rig.sight.score = 0.02
+        until(lambda: rig.seen.decisions == ["live", "spoof"])
+        assert rig.seen.states[:5] == ["face", "deciding", "decided", "cool_down", "idle"]
+        assert rig.sight.resets >= 1
+
+
+def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
+    with Rigged() as rig:
+        rig.playing.clear()
+        time.sleep(0.1)
+        rig.notifier.lines.clear()
+        before = rig.loop.counters.pairs
+        time.sleep(0.5)
+        assert "WATCHDOG=1" not in rig.notifier.lines
+        rig.feed.put(a_pair())
+        until(lambda: rig.loop.counters.pairs == before + 1)
+        until(lambda: "WATCHDOG=1" in rig.notifier.lines)
+        assert rig.notifier.lines.count("WATCHDOG=1") == 1
+
+
+def test_the_first_pair_proves_the_network_even_without_a_face() -> None:
+    rig = Rigged()
+    proved: list[object] = []
+    rig.loop._prove = proved.append
+    rig.sight.score = None
+    assert "starting" in rig.conditions()
+    rig.loop.take(rig.feed.put(a_pair()))
+    rig.loop.take(rig.feed.put(a_pair()))
+    assert len(proved) == 1
+    assert rig.notifier.lines == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    assert rig.health.ready
+
+
+def test_a_network_that_cannot_be_run_is_not_ready() -> None:
+    rig = Rigged()
+
+    def fail(pair: object) -> None:
+        raise InferenceFailed("the engine gave no score.")
+
+    rig.loop._prove = fail
+    rig.sight.score = None
+    rig.loop.take(rig.feed.put(a_pair()))
+    assert rig.notifier.lines == []
+    assert rig.conditions() == {"starting", "engine_failing"}
+
+
+@pytest.mark.parametrize(
+    ("error", "condition", "cause"),
+    [
+        (InferenceFailed("the engine gave no score."), "engine_failing", "inference_failed"),
+        (RuntimeError("a mistake of ours"), "judging_failing", "internal_error"),
+    ],
+)
+def test_pairs_that_cannot_be_judged_end_the_session_and_are_seen(error: Exception, condition: str, cause: str) -> None:
+    with Rigged() as rig:
+        rig.sight.score = 0.45
+        until(lambda: rig.kiosk.state == "deciding")
+        rig.sight.error = error
+        began = time.monotonic()
+        until(lambda: condition in rig.conditions())
+        assert not rig.health.ready
+        assert time.monotonic() - began < 15
+        until(lambda: any(event.data.get("cause") == cause for event in rig.seen.events))
+        assert "live" not in rig.seen.decisions
+        assert all("mistake" not in c.detail for c in rig.health.conditions)
+        rig.sight.error, rig.sight.score = None, 0.95
+        until(lambda: rig.health.ready)
+        until(lambda: "live" in rig.seen.decisions)
+
+
+def test_an_engine_that_hangs_is_seen_and_its_late_answer_is_worth_nothing() -> None:
+    with Rigged() as rig:
+        until(lambda: rig.health.ready)
+        until(lambda: rig.kiosk.state == "cool_down")
+        rig.sight.score = None
+        until(lambda: rig.kiosk.state == "idle")
+        decided = len(rig.seen.decisions)
+        rig.sight.gate.clear()
+        rig.sight.score = 0.95
+        until(lambda: "judging_stuck" in rig.conditions())
+        rig.notifier.lines.clear()
+        time.sleep(0.3)
+        assert "WATCHDOG=1" not in rig.notifier.lines
+        rig.playing.clear()
+        rig.sight.gate.set()
+        until(lambda: "judging_stuck" not in rig.conditions())
+        assert len(rig.seen.decisions) == decided
+
+
+def test_pairs_that_newer_ones_replaced_are_counted() -> None:
+    rig = Rigged()
+    rig.sight.gate.clear()
+    with rig:
+        until(lambda: rig.feed.status().pairs >= 5)
+        rig.sight.gate.set()
+        until(lambda: rig.loop.counters.missed >= 3)
+
+
+def camera(modality: str = "ir", state: str = "running", **parts: object) -> CameraStatus:
+    status = CameraStatus("ir", "running", None, 0, 30.0, 10, {}, 0, 100 * SECOND)
+    return replace(status, modality=modality, state=state, **parts)  # type: ignore[arg-type]
+
+
+def feed(*cameras: CameraStatus, **parts: object) -> FeedStatus:
+    status = FeedStatus(cameras, 10, 30.0, 100 * SECOND, 1.0)
+    return replace(status, **parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (feed(camera("rgb"), camera("ir")), {}),
+        (feed(camera("ir", "lost", last_error="unplugged")), {("camera_lost", "ir"): "unplugged"}),
+        (feed(camera("ir", "opening", last_error="no such device")), {("camera_lost", "ir"): "no such device"}),
+        (feed(camera("ir", "opening", frames=0)), {("camera_opening", "ir"): "the ir camera is opening."}),
+        (feed(camera("rgb", "stalled")), {("camera_stalled", "rgb"): "the rgb camera is stalled."}),
+        (feed(camera("rgb", last_frame_ns=98 * SECOND)), {("camera_stalled", "rgb"): "the rgb camera is running."}),
+        (feed(camera(), strobe="strobe_lost"), {("strobe_lost", ""): "the illuminator no longer alternates."}),
+        (feed(camera(), strobe="ir_unlit", advice="is it covered?"), {("ir_unlit", ""): "is it covered?"}),
+        (feed(camera(), last_pair_ns=98 * SECOND, advice="skew"), {("no_pairs", ""): "skew"}),
+        (feed(camera(), last_pair_ns=None), {("no_pairs", ""): "the cameras run, and their frames make no pairs."}),
+    ],
+)
+def test_what_is_wrong_with_a_rig(status: FeedStatus, expected: dict[tuple[str, str], str]) -> None:
+    found = rig_findings(status, 100 * SECOND, 0)
+    assert {key: detail for key, (_, detail) in found.items()} == expected
+    assert all(severity == "critical" for severity, _ in found.values())

@@ -1,0 +1,148 @@
+"""The daemon as systemd runs it: a real process on simulated cameras; its signals, its watchdog, its end, its death."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import resource
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.kiosk_run import KioskProcess
+from service.outputs.webhook import verify
+
+SECRET = "0123456789abcdef"
+CONFIG = """
+[rig]
+rgb = "synthetic:?seed=107"
+ir = "synthetic:?seed=107{script}"
+[http]
+port = 0
+[log]
+path = "@folder@/events.jsonl"
+[decision]
+hold_s = 0.2
+cool_down_s = 0.1
+again_s = {again}
+"""
+OUTPUTS = f"""
+[command]
+argv = ["/bin/sh", "-c", "echo $ADSN_SESSION >> @folder@/opened"]
+timeout_s = 10
+[webhook]
+url = "http://127.0.0.1:@port@/hook"
+secret = "{SECRET}"
+timeout_s = 10
+"""
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[int, list[Any]]]:
+    """A webhook's receiver: its port, and bodies with valid signatures."""
+    got: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if verify(SECRET.encode(), self.headers["Adsn-Signature"], body, time.time(), 60):
+                got.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.server_address[1], got
+    server.shutdown()
+    thread.join(20)
+    server.server_close()
+
+
+def test_one_person_one_opening_and_a_clean_end(tmp_path: Path, receiver: tuple[int, list[Any]]) -> None:
+    port, got = receiver
+    text = CONFIG.format(script="", again=3000) + OUTPUTS.replace("@port@", str(port))
+    with KioskProcess(tmp_path, text) as kiosk:
+        kiosk.wait_for(lambda: kiosk.has_notified("READY=1"))
+        kiosk.wait_for(lambda: len(got) == 1)
+        kiosk.wait_for(lambda: kiosk.has_notified("WATCHDOG=1"))
+        kiosk.wait_for(lambda: any("pairs/s, skew" in line for _, line in kiosk.notified))
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
+        kiosk.wait_for(lambda: bool(kiosk.events("decision")) and (tmp_path / "opened").exists())
+        (decision,) = kiosk.events("decision")
+        assert decision["decision"] == got[0]["decision"] == "live"
+        time.sleep(1)
+        code, seconds = kiosk.stop()
+        assert code == 0
+        assert seconds < 5
+        assert kiosk.has_notified("STOPPING=1")
+        # Exactly once, everywhere, with the session's own identifier.
+        opened = (tmp_path / "opened").read_text().split()
+        assert opened == [body["id"] for body in got] == [event["id"] for event in kiosk.events("decision")]
+        assert not any("Traceback" in line for line in kiosk.said), kiosk.said
+
+
+def test_faults_are_seen_pass_and_never_open(tmp_path: Path) -> None:
+    script = "&script=unplug@4s,replug@6.5s,hang@10s:2.5s"
+    with KioskProcess(tmp_path, CONFIG.format(script=script, again=0.1)) as kiosk:
+        kiosk.wait_for(lambda: any(e["decision"] == "live" for e in kiosk.events("decision")))
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 503)
+        conditions = kiosk.get("/readyz")[1]
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 503)
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
+        before = len(kiosk.events("decision"))
+        kiosk.wait_for(lambda: len(kiosk.events("decision")) > before)
+        # The log cannot be written any more: a file's size is limited as a full disk would.
+        resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (kiosk.log.stat().st_size + 10, -1))
+        kiosk.wait_for(lambda: "output_failing" in kiosk.get("/readyz")[1])
+        assert kiosk.get("/readyz")[0] == 200
+        resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        kiosk.wait_for(lambda: "output_failing" not in kiosk.get("/readyz")[1])
+        kiosk.wait_for(lambda: bool(kiosk.events("lost")))
+        code, _ = kiosk.stop()
+        assert code == 0
+        assert "camera_lost" in conditions
+        down = 0
+        seen = set()
+        for event in kiosk.events():
+            if event["kind"] == "health" and event["severity"] == "critical" and event["subject"] == "ir":
+                down += 1 if event["raised"] else -1
+                seen.add(event["name"])
+            if event["kind"] == "decision":
+                assert not (down and event["decision"] == "live"), event
+        assert seen >= {"camera_lost", "camera_stalled"}
+        assert not any("Traceback" in line for line in kiosk.said), kiosk.said
+
+
+def test_a_kiosk_that_was_killed_starts_again_and_opens_for_nobody_who_left(tmp_path: Path) -> None:
+    text = CONFIG.format(script="", again=3000) + OUTPUTS.replace("@port@", "9")
+    with KioskProcess(tmp_path, text) as kiosk:
+        kiosk.wait_for(lambda: (tmp_path / "opened").exists())
+        assert kiosk.stop(signal.SIGKILL)[0] == -signal.SIGKILL
+    with kiosk.log.open("ab") as log:
+        log.write(b'{"kind":"decision","decision":"li')
+    nobody = text.replace("seed=107", "seed=107&presence=100s:1s")
+    with KioskProcess(tmp_path, nobody) as again:
+        again.wait_for(lambda: again.has_notified("READY=1"))
+        again.wait_for(lambda: again.has_notified("WATCHDOG=1"))
+        # SIGTERM while it is busy starting things or judging must be heeded too.
+        assert again.stop()[0] == 0
+        assert len((tmp_path / "opened").read_text().split()) == 1
+        assert again.events("state")[-1]["state"] == "idle"
+
+
+def test_an_engine_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
+    text = f'bundle = "{tmp_path}/absent"\n' + CONFIG.format(script="", again=1)
+    with KioskProcess(tmp_path, text) as kiosk:
+        assert kiosk.process.wait(60) == 1
+    assert any("the engine cannot start" in line for line in kiosk.said)
+    assert not kiosk.has_notified("READY=1")

@@ -1,0 +1,74 @@
+"""The systemd unit and the code agree on times and on what is allowed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from service.kiosk import cli, daemon, loop, monitor, rigwatch
+from service.kiosk.state import EXPIRY_LIMIT_NS, SECOND
+
+ROOT = Path(__file__).resolve().parents[3]
+UNIT = ROOT / "deploy/systemd/adsn-kiosk.service"
+
+
+def unit() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in UNIT.read_text().splitlines():
+        name, sign, value = line.partition("=")
+        if sign and not line.startswith("#"):
+            found[name].append(value)
+    return found
+
+
+def test_times_fit_the_code() -> None:
+    says = unit()
+    watchdog, stop, start = (float(says[name][0]) for name in ("WatchdogSec", "TimeoutStopSec", "TimeoutStartSec"))
+    # A rig that recovers by itself is seen to be in trouble, and reopened several times, before systemd steps in.
+    assert watchdog * SECOND >= 10 * max(rigwatch.SILENT_NS, monitor.STUCK_NS)
+    assert watchdog > loop.WAIT_S * 10
+    # An orderly end fits into what the guard allows, and that into what systemd allows.
+    assert daemon.STOP_S + 0.5 + 1 < cli.END_S < stop
+    assert daemon.EXTEND_EVERY_S * 2 < daemon.EXTEND_S <= start
+    assert says["Type"] == ["notify"]
+    assert says["Restart"] == ["always"]
+    assert says["StartLimitIntervalSec"] == ["0"]
+    # Whoever was let in before a restart is not let in again by it.
+    assert EXPIRY_LIMIT_NS <= 2 * SECOND <= float(says["RestartSec"][0]) * SECOND
+
+
+def test_trouble_shows_within_two_seconds() -> None:
+    assert rigwatch.SILENT_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
+    assert monitor.STUCK_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
+
+
+def test_it_is_confined() -> None:
+    says = unit()
+    assert says["LimitCORE"] == ["0"]
+    assert says["CapabilityBoundingSet"] == [""]
+    for name in (
+        "NoNewPrivileges",
+        "DynamicUser",
+        "ProtectHome",
+        "PrivateTmp",
+        "RestrictNamespaces",
+        "LockPersonality",
+    ):
+        assert says[name] == ["yes"], name
+    assert says["ProtectSystem"] == ["strict"]
+    assert says["DevicePolicy"] == ["closed"]
+    assert all(device.startswith("char-") for device in says["DeviceAllow"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd")
+def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/adsn/bin/adsn-kiosk", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60)
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if UNIT.name in line]
+    assert done.returncode == 0, done.stderr
+    assert not complaints

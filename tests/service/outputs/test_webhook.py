@@ -1,0 +1,159 @@
+"""The webhook against a real server: signatures that can be checked, no redirects, no late deliveries."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from service.outputs.base import Expired, OutputError
+from service.outputs.webhook import Webhook, sign, verify
+from tests.service.outputs.events import SECOND, Clock, decision, other
+
+SECRET = b"a secret of some length"
+
+
+class Receiver:
+    """What came, and what is answered: statuses in order, the last one for ever."""
+
+    def __init__(self, *statuses: int, act: Callable[[BaseHTTPRequestHandler], None] | None = None) -> None:
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.statuses = list(statuses) or [204]
+        self.act = act
+        self.url = ""
+
+    @contextmanager
+    def serving(self) -> Iterator[Receiver]:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append((self.path, dict(self.headers), body))
+                if receiver.act is not None:
+                    return receiver.act(self)
+                status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", receiver.url + "elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{server.server_address[1]}/hook?door=1"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join(20)
+            server.server_close()
+
+
+def test_a_receiver_can_tell_who_spoke_and_when() -> None:
+    with Receiver().serving() as receiver:
+        Webhook(receiver.url, SECRET, timeout_s=20).send(decision("s3"))
+    ((path, headers, body),) = receiver.got
+    assert path == "/hook?door=1"
+    assert headers["Idempotency-Key"] == "s3"
+    told = json.loads(body)
+    assert (told["decision"], told["id"]) == ("live", "s3")
+    assert 0 < told["expires_in_ms"] <= 2000
+    signature, now = headers["Adsn-Signature"], time.time()
+    assert verify(SECRET, signature, body, now, 60)
+    assert not verify(SECRET, signature, body + b" ", now, 60)
+    assert not verify(b"another secret", signature, body, now, 60)
+    assert not verify(SECRET, signature, body, now + 120, 60)
+    assert not verify(SECRET, signature.replace("t=", "t=1"), body, now, 60)
+    for wrong in ("", "t=,v1=", "v1=00", "t=x,v1=00", "t=é"):
+        assert not verify(SECRET, wrong, body, now)
+
+
+def test_the_signature_is_what_the_documentation_says() -> None:
+    # printf '1700000000.{}' | openssl dgst -sha256 -hmac 'a secret of some length'
+    assert sign(SECRET, 1700000000, b"{}") == (
+        "t=1700000000,v1=9008b8e96ac884fb56cbbbb39d8c4b578c2c6de7951cbcce7f1f18311f3cd9f2"
+    )
+
+
+def test_a_failing_receiver_is_tried_again_with_the_same_key() -> None:
+    with Receiver(503, 500, 200).serving() as receiver:
+        Webhook(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
+    assert len(receiver.got) == 3
+    assert len({headers["Idempotency-Key"] for _, headers, _ in receiver.got}) == 1
+
+
+def test_nothing_is_tried_after_it_expired() -> None:
+    clock = Clock()
+    event = decision(now=clock.now)
+
+    def fail(request: BaseHTTPRequestHandler) -> None:
+        clock.now += 3 * SECOND
+        request.send_response(503)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with Receiver(act=fail).serving() as receiver:
+        hook = Webhook(receiver.url, SECRET, timeout_s=20, clock=clock)
+        with pytest.raises(OutputError, match="answered 503"):
+            hook.send(event)
+        assert len(receiver.got) == 1
+        with pytest.raises(Expired):
+            hook.send(event)
+        assert len(receiver.got) == 1
+
+
+def test_what_does_not_expire_is_told_once() -> None:
+    with Receiver(503).serving() as receiver, pytest.raises(OutputError, match="answered 503"):
+        Webhook(receiver.url, SECRET, timeout_s=20).send(other())
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize(("status", "says"), [(302, "redirects are not followed"), (401, "refused the event with 401")])
+def test_a_refusal_is_final(status: int, says: str) -> None:
+    with Receiver(status).serving() as receiver, pytest.raises(OutputError, match=says):
+        Webhook(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
+    assert len(receiver.got) == 1
+
+
+def test_an_answer_by_drips_is_cut_off() -> None:
+    stop = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        for sign_ in b"HTTP/1.1 200 OK" * 1000:
+            if stop.wait(0.05):
+                break
+            try:
+                request.wfile.write(bytes([sign_]))
+            except OSError:
+                break
+
+    with Receiver(act=drip).serving() as receiver:
+        with pytest.raises(OutputError):
+            Webhook(receiver.url, SECRET, timeout_s=0.5).send(other())
+        stop.set()
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(OutputError, match=r"127.0.0.1: .*refused"):
+        Webhook(f"http://127.0.0.1:{port}/", SECRET).send(other())
+
+
+def test_kinds() -> None:
+    hook = Webhook("https://host.example/x", SECRET, kinds=frozenset({"decision", "health"}))
+    assert hook.wants(decision(made="spoof"))
+    assert hook.wants(other("health"))
+    assert not hook.wants(other())
