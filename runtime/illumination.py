@@ -7,6 +7,7 @@ Findings carry the reason codes of decisions: what is seen here makes a decision
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,6 +71,10 @@ def frame_reasons(lit: FrameStats, dark: FrameStats | None = None) -> tuple[str,
     if lit.std < MIN_DEVIATION:
         found.append("ir_flat")
     return tuple(found)
+
+
+def _calm(levels: list[float]) -> bool:
+    return float(np.std(levels)) < LOCK_GAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,13 @@ class IlluminationClassifier:
             if found.gap >= LOCK_GAP and found.separation >= LOCK_SEPARATION:
                 self._hold(found)
                 return
+        steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
+        if len(levels) == _WINDOW and max(steps) < LOST_GAP:
+            # No rhythm is there to be found, and looking for it in every frame of a steady light would cost more than
+            # all the rest.
+            self._last = Fit(self._rhythm or self._rhythms[0], 0.0, 0.0)
+            self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _calm(levels))
+            return
         for length in (_WINDOW, _WINDOW - 2):
             if len(levels) < length:
                 continue
@@ -184,7 +196,7 @@ class IlluminationClassifier:
                 return
         if len(levels) == _WINDOW:
             self._last = best_fit(indices, levels, self._rhythms)
-            calm = self._last.gap < LOST_GAP and float(np.std(levels)) < LOCK_GAP
+            calm = self._last.gap < LOST_GAP and _calm(levels)
             self._steady = self._strobe == "auto" and self._rhythm is None and (calm or self._steady)
 
     def _hold(self, found: Fit) -> None:
