@@ -21,7 +21,7 @@ def pairing_advice(
     now_ns: int,
     silent_ns: int,
 ) -> str:
-    """One line, empty when pairs are being formed.
+    """One line, empty when pairs are being formed and the phase leaves room for jitter.
 
     ``arrivals``: stream → arrival of its newest frame, None before the first. ``since``: reason → frames rejected since
     the last pair. ``paired``: whether there ever was a pair.
@@ -40,7 +40,7 @@ def pairing_advice(
         return "capture times go backwards or repeat: the source must start a new epoch when its clock is set anew."
     # A pair forgets what was rejected before it; a few rejections between two pairs are how it should be.
     if sum(since.values()) < 16 and (paired or not since):
-        return ""
+        return phase_advice(phase, max_skew_ns)
     infrared = since.get("ir_dark", 0), since.get("ir_unknown", 0)
     usable = sum(since.get(reason, 0) for reason in ("skew", "nearer"))
     if infrared[0] and not infrared[1] and infrared[0] >= usable:

@@ -24,6 +24,7 @@ _MAX_DRIFT = 1e-3
 """Quartz is good to 100 ppm, bad quartz to 300. A steeper line is no clock's."""
 _MAX_POINTS = 1024
 _EARLY_NS = 5 * MS
+_EARLY_AT_FIRST_NS = 100 * MS
 _LATE_NS = 30 * MS
 _LATE_FRAMES = 8
 _LATE_FOR_NS = 400 * MS
@@ -48,7 +49,7 @@ class ClockMap:
     ``tick_ns``: nanoseconds of one count (1000 for microseconds; a Fraction where it is no whole number). ``bits``:
     width of the counter, which wraps; 0 for one that does not. ``window_ns``: how long arrivals are remembered.
 
-    A step of the device's clock begins a new epoch: at once when a frame arrives earlier than possible or stamps go
+    A step of the device's clock, of 15 ms forward or 30 ms back or more, begins a new epoch: at once when a frame arrives earlier than possible or stamps go
     back, and after eight frames and 0.4 s that were all too late when they may have been held up until then.
 
     Raises:
@@ -105,7 +106,9 @@ class ClockMap:
             return False
         x = device - self._zero
         above = arrival - device - self._base - self._edge(x)
-        if x <= self._points[-1][0] or above < -_EARLY_NS:
+        # The first frames may all have been held up, and one that was not is no step.
+        settled = x - self._points[0][0] >= _SETTLED_NS
+        if x <= self._points[-1][0] or above < (-_EARLY_NS if settled else -_EARLY_AT_FIRST_NS):
             return True
         if above <= _LATE_NS:
             self._late = 0

@@ -121,6 +121,13 @@ def test_a_step_begins_an_epoch(step_ms: int) -> None:
         assert max(abs(e) for e in off[400:]) <= 0.3
 
 
+def test_no_step_is_seen_where_there_is_none() -> None:
+    for seed in range(12):
+        clock = ClockMap()
+        errors(clock, Device(seed=seed, ppm=200), every(900))
+        assert clock.epoch == 0
+
+
 def test_stalls_are_no_step() -> None:
     rng = random.Random(1)
     clock, arrived = ClockMap(), 0

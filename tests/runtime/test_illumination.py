@@ -157,7 +157,7 @@ def test_a_lost_strobe_is_reported_and_taken_up_again() -> None:
     assert classifier.state.reason == "strobe_lost"
     assert classifier.state.knowledge == "unknown"
     again = [classifier.observe(FrameStats(means[k], 30, 0), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
-    assert again[14:] == truth(rhythm, range(114, 150))
+    assert again[6:] == truth(rhythm, range(106, 150))
     assert classifier.state.reason == ""
 
 

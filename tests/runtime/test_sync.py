@@ -401,6 +401,8 @@ def test_advice_names_the_cause() -> None:
     repeated = [frame("ir", MS) for _ in range(30)]
     assert "backwards" in advice_after([*colour, *repeated], end)
     assert advice_after(by_arrival(colour, regular("ir", 30)), end) == ""
+    # Pairs are formed, but by a hair.
+    assert "+9.0 ms apart" in advice_after(by_arrival(colour, regular("ir", 30, start=9 * MS)), end)
 
 
 def test_reasons_are_a_fixed_list() -> None:
