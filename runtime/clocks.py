@@ -49,8 +49,9 @@ class ClockMap:
     ``tick_ns``: nanoseconds of one count (1000 for microseconds; a Fraction where it is no whole number). ``bits``:
     width of the counter, which wraps; 0 for one that does not. ``window_ns``: how long arrivals are remembered.
 
-    A step of the device's clock, of 15 ms forward or 30 ms back or more, begins a new epoch: at once when a frame arrives earlier than possible or stamps go
-    back, and after eight frames and 0.4 s that were all too late when they may have been held up until then.
+    A step of the device's clock, if it is 15 ms forward or 30 ms back or more, begins a new epoch: at once when a frame
+    arrives earlier than possible or stamps go back, and after eight frames and 0.4 s that were all too late when they
+    may have been held up until then. Smaller ones are followed as old arrivals leave the window.
 
     Raises:
         ValueError: a tick or a window that is not above 0, or a width below 0.
