@@ -15,6 +15,8 @@ move the phase by 0.08 ms."""
 _STABLE = 0.7
 """Length of the mean unit vector from which the phase is believed. Jitter of a tenth of a period leaves 0.82; streams
 whose rates do not divide leave less than half. From nothing it takes ten pairs to get there."""
+_LOST = 0.5
+"""And below which it is no longer: chance takes a phase with much jitter below the former now and then."""
 _SIDE = 0.55
 """Part of a period at which the phase is counted to the other side. Above one half, so that jitter does not throw it
 to and fro."""
@@ -84,7 +86,7 @@ class PhaseTracker:
     before neighbours are compared: the phase, but nothing where it leans to no side.
     """
 
-    __slots__ = ("_x", "_y", "between", "lean", "period", "shift")
+    __slots__ = ("_x", "_y", "between", "lean", "period", "shift", "stable")
 
     def __init__(self) -> None:
         self.reset()
@@ -93,7 +95,7 @@ class PhaseTracker:
         """Forget everything: a stream has been opened anew."""
         self._x = self._y = 0.0
         self.lean = self.shift = 0
-        self.between = False
+        self.between = self.stable = False
         self.period = 0
 
     def add(self, difference: int, period: int) -> None:
@@ -102,7 +104,9 @@ class PhaseTracker:
         self._x += (math.cos(angle) - self._x) * _MEMORY
         self._y += (math.sin(angle) - self._y) * _MEMORY
         self.period = period
-        if self._x * self._x + self._y * self._y < _STABLE * _STABLE:
+        least = _LOST if self.stable else _STABLE
+        self.stable = self._x * self._x + self._y * self._y >= least * least
+        if not self.stable:
             self.lean = self.shift = 0
             self.between = False
             return
@@ -122,7 +126,4 @@ class PhaseTracker:
     @property
     def phase(self) -> Phase:
         """What is known now."""
-        stability = math.hypot(self._x, self._y)
-        stable = stability >= _STABLE
-        phase = self.lean if stable else 0
-        return Phase(phase, self.period, min(stability, 1.0), stable)
+        return Phase(self.lean, self.period, min(math.hypot(self._x, self._y), 1.0), self.stable)
