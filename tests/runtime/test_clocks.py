@@ -49,7 +49,7 @@ def errors(clock: ClockMap, device: Device, times: list[int]) -> list[float]:
 
 @pytest.mark.parametrize("ppm", [0, 50, -50, 300, -300])
 def test_within_a_tenth_of_a_millisecond(ppm: float) -> None:
-    """The notes' scenario: 30 fps, a window of ten seconds, any drift; over ten runs of one minute, once ten seconds
+    """30 frames a second, a window of ten seconds, any drift; over ten runs of one minute, once ten seconds
     have been seen."""
     off = [e for seed in range(10) for e in errors(ClockMap(), Device(ppm=ppm, seed=seed), every(1800))[300:]]
     assert abs(float(np.mean(off))) <= 0.03

@@ -6,6 +6,8 @@
 //       -lroscpp_serialization -lboost_thread -lboost_system
 //   python -m tests.runtime.approximate_time ./driver    (writes approximate_time.json beside this file)
 //
+// Without -O: built with -O1 by gcc 12 it made no pairs at all (with sanitizers, or without -O, it does).
+//
 // A case is one line: queue size, age penalty, maximal interval in ns (0: none), lower bounds in ns of streams 0 and 1
 // (0: none), number of messages, then stream and stamp in ns of each. The answer is one line: number of pairs, then the
 // stamps of streams 0 and 1 and the number of messages that had been put in when the pair came out.
