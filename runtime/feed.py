@@ -41,7 +41,8 @@ class CameraStatus:
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
     """How a feed is. ``rejected``: reason → candidates that became no pair. ``strobe``: the illuminator in one word.
-    ``advice``: why no pairs are formed. ``recording``: the file that frames are written to, empty when none are."""
+    ``advice``: why no pairs are formed, or soon may not be. ``recording``: the file that frames are written to, empty
+    when none are."""
 
     cameras: tuple[CameraStatus, ...]
     pairs: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from runtime.advice import phase_advice
 from runtime.errors import ConfigError
 from runtime.illumination import Illumination, IlluminationClassifier, frame_stats
 from runtime.rigconfig import RigSettings
@@ -102,9 +103,10 @@ class Pairing:
         return state.reason or state.pattern or "unknown"
 
     def advice(self, now_ns: int) -> str:
-        """One line on why no pairs are formed, empty when there is nothing to say."""
-        state = self.illumination
+        """One line on why no pairs are formed, or soon may not be; empty when there is nothing to say."""
         found = self._pairer.advice(now_ns)
-        if state is not None and state.reason and "no " not in found[:3]:
+        state = self.illumination
+        # Silence of a camera explains more than what was seen of the light before it.
+        if state is not None and state.reason and not found.startswith("no "):
             return ILLUMINATION_ADVICE.get(state.reason, found)
-        return found
+        return found or phase_advice(self._pairer.phase, self._pairer.max_skew_ns)

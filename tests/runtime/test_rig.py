@@ -265,3 +265,10 @@ def test_observers_see_every_frame_and_pair_and_a_fault_does_not_end_the_feed(
     assert [c.number for c in watcher.captured][: found[0].number + 1] == list(range(found[0].number + 1))
     assert {f.modality for f in watcher.frames} == {"rgb", "ir"}
     assert "pairing failed" in caplog.text
+
+
+def test_a_phase_near_the_limit_is_warned_of_while_pairs_are_still_formed() -> None:
+    with running(settings(scene(), "fps=30", "fps=30&phase_ms=9")) as rig:
+        pairs(rig, 1)
+        until(lambda: "9.0 ms apart" in rig.status().advice)
+        assert rig.status().pairs > 0
