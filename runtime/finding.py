@@ -16,6 +16,7 @@ import cv2
 from runtime.errors import NoFace
 from runtime.face import Face, FaceLocator
 from runtime.geometry import Registrar
+from runtime.locators.fixed import FixedRegion
 from runtime.quality import Check
 from runtime.values import Box, Image, Modality, Pair
 
@@ -73,7 +74,7 @@ def find_face(
         face, seen_in = Face(boxes[lead], None, 1), None
     else:
         face, seen_in = _search(pair, searched, locator, registrar, boxes)
-        checks.append(Check("face.count", face.count, 1, 1, "multiple_faces"))
+        checks.append(count_check(face, locator))
     placed, more = place(pair, modalities, lead, face, seen_in, locator, registrar, boxes)
     return Found(face, lead, seen_in, placed, (*checks, *more))
 
@@ -145,6 +146,12 @@ def _unregistered(pair: Pair, lead: Modality, modality: Modality, box: Box, loca
     return box.scaled(shape[1] / leading[1], shape[0] / leading[0]), check
 
 
+def count_check(face: Face, locator: FaceLocator) -> Check:
+    """How many faces there are; ``unknown`` to a locator that looks at nothing."""
+    count = None if isinstance(locator, FixedRegion) else face.count
+    return Check("face.count", count, 1, 1, "multiple_faces")
+
+
 def confirm(pair: Pair, modality: Modality, expected: Box, locator: FaceLocator) -> Check:
     """Whether a face is where it is expected. ``unknown`` where the picture is too dark to tell."""
     image = pair.image(modality)
@@ -153,6 +160,8 @@ def confirm(pair: Pair, modality: Modality, expected: Box, locator: FaceLocator)
     if region is None:
         return Check(name, 0, 1, None, code)
     view, dx, dy = region
+    if isinstance(locator, FixedRegion):
+        return Check(name, None, 1, None, code)
     if modality == "rgb" and sum(cv2.mean(view)[:3]) / 3 < SEARCHABLE_MEAN:
         return Check(name, None, 1, None, code)
     found = locator.locate(view, expected.w * 0.6)

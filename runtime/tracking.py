@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from runtime.errors import NoFace
 from runtime.face import Face, FaceLocator
-from runtime.finding import Found, confirm, find_face, leads, region_of
+from runtime.finding import Found, confirm, count_check, find_face, leads, region_of
 from runtime.geometry import Registrar
+from runtime.locators.fixed import FixedRegion
 from runtime.quality import Check
 from runtime.values import Box, Image, Modality, Pair
 
@@ -133,7 +134,7 @@ class Tracker:
         found = self._everywhere(pair, track.modality, face, ())
         if found is None:
             return None
-        checks = [Check("face.count", face.count, 1, 1, "multiple_faces")]
+        checks = [count_check(face, self._locator)]
         for other in leads(self._modalities):
             if other != track.modality:
                 checks.append(confirm(pair, other, found.boxes[other], self._locator))
@@ -177,7 +178,8 @@ class Tracker:
         ):
             self.number += 1
         # Where several were seen, the next pair is searched again: it is a gate, and must not last longer than they do.
-        if patch is not None and face.count == 1:
+        # A fixed region is no face that could be followed.
+        if patch is not None and face.count == 1 and not isinstance(self._locator, FixedRegion):
             self._track = _Track(modality, face, patch, checks, t_ns, pair.epoch, 0, since_whole)
 
 

@@ -15,6 +15,7 @@ from runtime.command import FAILURE, Version, command, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
 from runtime.feed import PairFeed
+from runtime.locators.open import open_locator
 from service.app import create_app
 from service.events import EventHub
 from service.logs import set_up_logging
@@ -79,6 +80,7 @@ def serve(
             public_key=settings.bundle_key,
             backend=settings.engine,
             required=settings.require_engine,
+            locator=open_locator(settings.face),
         )
 
     def announce(url: str) -> None:

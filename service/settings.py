@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from runtime.assemble import default_bundle
 from runtime.configfile import Prefix, load_config
 from runtime.errors import ConfigError
+from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
 
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
@@ -92,6 +93,7 @@ class Settings(Section):
     log: LogSettings = Field(default_factory=LogSettings, description="What the log looks like.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="HTTPS.")
     rig: RigSettings = Field(default_factory=RigSettings, description="Cameras, for pairs that nobody uploads.")
+    face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
 
     def require_safe(self) -> None:
         """Raise `ConfigError` when the service would be open to others without a key."""
