@@ -19,8 +19,9 @@ from runtime.preprocess import CropRule, crop
 from runtime.quality import (
     Check,
     Limits,
+    blur_check,
     box_checks,
-    cross_checks,
+    copy_check,
     depth_checks,
     failures,
     ir_checks,
@@ -29,6 +30,9 @@ from runtime.quality import (
     time_checks,
 )
 from runtime.values import Box, Modality, Pair
+
+SLOW = frozenset({"rgb.blur", "ir.copied"})
+"""Checks that cost more than the others together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +115,23 @@ class LivenessPipeline:
         watch.lap("locate")
         return self.judge(pair, found, watch, now_ns)
 
-    def judge(self, pair: Pair, found: Found, watch: Stopwatch, now_ns: int | None = None) -> Assessment:
-        """Judge a pair whose face is found. ``watch`` has timed what came before.
+    def judge(
+        self,
+        pair: Pair,
+        found: Found,
+        watch: Stopwatch,
+        now_ns: int | None = None,
+        carried: Mapping[str, Check] | None = None,
+    ) -> Assessment:
+        """Judge a pair whose face is found. ``watch`` has timed what came before. ``carried``: name → what one of the
+        checks of `SLOW` found on a pair just before, to be taken for this one.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
         """
         crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
         watch.lap("crop")
-        checks = [*found.checks, *self._checks(pair, found, crops, now_ns)]
+        checks = [*found.checks, *self._checks(pair, found, crops, now_ns, carried or {})]
         watch.lap("quality")
         scores = self.engine.infer({modality: image[None] for modality, image in crops.items()})
         watch.lap("inference")
@@ -142,7 +154,12 @@ class LivenessPipeline:
         )
 
     def _checks(
-        self, pair: Pair, found: Found, crops: Mapping[Modality, NDArray[np.generic]], now_ns: int | None
+        self,
+        pair: Pair,
+        found: Found,
+        crops: Mapping[Modality, NDArray[np.generic]],
+        now_ns: int | None,
+        carried: Mapping[str, Check],
     ) -> list[Check]:
         limits = self.limits
         checks = box_checks(pair, found.boxes, self.rule, limits)
@@ -151,11 +168,12 @@ class LivenessPipeline:
         for modality, image in crops.items():
             if modality == "rgb":
                 checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)  # type: ignore[arg-type]
+                checks.append(carried.get("rgb.blur") or blur_check(image, limits))  # type: ignore[arg-type]
             elif modality == "ir":
                 dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], self.rule)
                 checks += ir_checks(image, dark, pair.lit, limits)  # type: ignore[arg-type]
             else:
                 checks += depth_checks(image, self.rule, limits)  # type: ignore[arg-type]
         if "rgb" in crops and "ir" in crops:
-            checks += cross_checks(crops["rgb"], crops["ir"], limits)  # type: ignore[arg-type]
+            checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))  # type: ignore[arg-type]
         return checks + time_checks(pair, limits, now_ns)

@@ -107,20 +107,24 @@ def pose_checks(angles: tuple[float, float] | None, limits: Limits) -> list[Chec
 
 
 def rgb_checks(crop: NDArray[np.uint8], limits: Limits, *, alone_in_the_dark: bool) -> list[Check]:
-    """Exposure and focus of a colour crop, uint8 [S, S, 3].
+    """Exposure of a colour crop, uint8 [S, S, 3].
 
     A dark one passes unless it is ``alone_in_the_dark``: otherwise the infrared leads, and the network was trained for
     it.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     mean = _mean_of(crop)
     low = limits.min_rgb_mean if alone_in_the_dark else None
-    found = blur(grey) if mean >= limits.min_sharp_mean else None
     return [
         Check("rgb.brightness", mean, low, None, "rgb_too_dark"),
         Check("rgb.exposure", mean, None, limits.max_rgb_mean, "rgb_too_bright"),
-        Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry"),
     ]
+
+
+def blur_check(crop: NDArray[np.uint8], limits: Limits) -> Check:
+    """Focus of a colour crop, uint8 [S, S, 3]."""
+    bright = _mean_of(crop) >= limits.min_sharp_mean
+    found = blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) if bright else None
+    return Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry")
 
 
 def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit, limits: Limits) -> list[Check]:
@@ -142,10 +146,10 @@ def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit,
     return checks
 
 
-def cross_checks(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) -> list[Check]:
+def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) -> Check:
     """Whether the infrared crop is a copy of the colour one; not asked where there is hardly any colour."""
     found = copied(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
-    return [Check("ir.copied", found, None, limits.max_copied, "strobe_lost")]
+    return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
 
 def depth_checks(crop: NDArray[np.float32], rule: CropRule, limits: Limits) -> list[Check]:
@@ -184,12 +188,16 @@ def blur(grey: NDArray[Any]) -> float:
     """
     values = grey.astype(np.float32)
     worst = 0.0
-    for axis, size in ((0, (1, REBLUR)), (1, (REBLUR, 1))):
-        before = np.abs(np.diff(values, axis=axis))
-        after = np.abs(np.diff(cv2.blur(values, size), axis=axis))
-        total = float(before.sum())
-        lost = float(np.maximum(before - after, 0).sum())
-        worst = max(worst, 1 - lost / total if total > 0 else 1.0)
+    for size, ahead, behind in (
+        ((1, REBLUR), np.s_[1:], np.s_[:-1]),
+        ((REBLUR, 1), np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        softer = cv2.blur(values, size)
+        before, after = cv2.absdiff(values[ahead], values[behind]), cv2.absdiff(softer[ahead], softer[behind])
+        total = cv2.sumElems(before)[0]
+        # What the blur has made larger has not survived it; it is new.
+        kept = cv2.sumElems(cv2.min(before, after))[0]
+        worst = max(worst, kept / total if total > 0 else 1.0)
     return worst
 
 

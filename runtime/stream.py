@@ -9,11 +9,13 @@ from runtime.activelight import ActiveLight
 from runtime.errors import InvalidFaceBox, ModalityMissing, NoFace
 from runtime.evidence import Observation
 from runtime.feed import CapturedPair
-from runtime.pipeline import Assessment, LivenessPipeline, Stopwatch
-from runtime.quality import failures
+from runtime.pipeline import SLOW, Assessment, LivenessPipeline, Stopwatch
+from runtime.quality import Check, failures
 from runtime.tracking import Tracker, TrackRule
 from runtime.values import Pair
 
+CARRIED = 2
+"""So many pairs of a followed face take over what the slow checks found on the one before them."""
 DARK = 10
 """Mean of a colour crop below which its stream has seen nothing. The shipped training counts such pairs as low light,
 and its colour head says anything between 0.2 and 0.7 of people then."""
@@ -38,6 +40,8 @@ class StreamPipeline:
         self.pipeline = pipeline
         self._tracker = Tracker(pipeline.modalities, pipeline.locator, pipeline.registrar, track)
         self._light = light or ActiveLight()
+        self._carried: dict[str, Check] = {}
+        self._carried_of, self._carried_for = -1, 0
 
     def reset(self) -> None:
         """Forget the face that was followed, as before another person."""
@@ -87,7 +91,9 @@ class StreamPipeline:
         try:
             found = self._tracker.find(pair, t_ns)
             watch.lap("locate")
-            return self.pipeline.judge(pair, found, watch, now_ns), ""
+            assessment = self.pipeline.judge(pair, found, watch, now_ns, self._carry())
+            self._keep(assessment)
+            return assessment, ""
         except NoFace:
             reason = "no_face"
         except ModalityMissing:
@@ -97,3 +103,18 @@ class StreamPipeline:
             reason = "face_cropped"
         watch.lap("locate")
         return None, reason
+
+    def _carry(self) -> dict[str, Check]:
+        """What the slow checks found on this very face a pair or two ago, as long as they passed."""
+        if self._tracker.number != self._carried_of or self._carried_for >= CARRIED:
+            return {}
+        self._carried_for += 1
+        return self._carried
+
+    def _keep(self, assessment: Assessment) -> None:
+        slow = {check.name: check for check in assessment.checks if check.name in SLOW}
+        if any(self._carried.get(name) is not check for name, check in slow.items()):
+            self._carried_for = 0
+        # One that failed is asked again on the next pair.
+        self._carried = {name: check for name, check in slow.items() if check.status == "pass"}
+        self._carried_of = self._tracker.number

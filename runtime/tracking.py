@@ -197,8 +197,10 @@ def small_picture(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] |
     part: NDArray[Any] = image[y0:y1, x0:x1]
     if (x1 - x0, y1 - y0) != (right - left, bottom - top):
         part = cv2.copyMakeBorder(part, y0 - top, bottom - y1, x0 - left, right - x1, cv2.BORDER_REPLICATE)
-    # Shrunk before it is made grey: a hundredth of the pixels.
-    small = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+    # A small picture needs no more than a few of the pixels, and takes them before it is made grey.
+    step = max(1, int(scale / 2))
+    part = np.ascontiguousarray(part[::step, ::step])
+    small = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 and small.shape[2] == 3 else small
     flat = float(cv2.meanStdDev(grey)[1][0, 0]) < FLAT
     return None if flat else np.asarray(grey, np.uint8).reshape(side, side)

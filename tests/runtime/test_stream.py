@@ -12,6 +12,7 @@ from runtime.decision import Verdict
 from runtime.errors import InferenceFailed
 from runtime.evidence import Evidence
 from runtime.feed import CapturedPair
+from runtime.quality import Limits
 from runtime.stream import Observed, StreamPipeline
 from runtime.tracking import TrackRule, followed, small_picture
 from runtime.values import Box, Pair
@@ -148,6 +149,27 @@ def test_infrared_that_goes_black_is_noticed_between_searches() -> None:
     stream = Stream()
     stream.see()
     assert "ir_flat" in stream.see(ir=np.zeros_like(ir_image())).observation.failed
+
+
+def test_slow_checks_are_carried_for_two_pairs_of_the_same_face_and_only_when_passed() -> None:
+    stream = Stream()
+
+    def blur_of(**changes: Any) -> Any:
+        seen = stream.see(**changes)
+        assert seen.assessment is not None
+        return next(check for check in seen.assessment.checks if check.name == "rgb.blur")
+
+    found = [blur_of() for _ in range(7)]
+    assert found[1] is found[2] is found[0]
+    assert found[3] is not found[0]
+    assert found[4] is found[5] is found[3]
+    assert found[6] is not found[3]
+    # Another face is asked at once.
+    assert blur_of(seed=2) is not found[6]
+    stream = Stream(limits=Limits(max_blur=0.01))
+    failed = [blur_of() for _ in range(3)]
+    assert [check.status for check in failed] == ["fail"] * 3
+    assert failed[0] is not failed[1]
 
 
 def test_old_pairs_and_pairs_of_no_known_age_fail() -> None:

@@ -1,0 +1,123 @@
+"""What the pipeline costs besides the network: ``python -m benchmarks pipeline``.
+
+A simulated person before the simulated rig, a pair of 640×480 pictures every 33 ms. Timed in turns are the whole way of
+a tracked pair (following the face, placing it, crops, gates, network, decision), and the network's session alone on
+the crops of the same pair.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Row, in_turns, median, spread
+from runtime.assemble import MODEL_ROLES, default_bundle, open_pipeline
+from runtime.bundle import open_bundle
+from runtime.cameras.synthetic import FRAME_NS, SyntheticRig
+from runtime.decision import OperatingPoint
+from runtime.engines.onnx import OUTPUTS, import_onnxruntime
+from runtime.evidence import Evidence, EvidenceRule
+from runtime.feed import CapturedPair
+from runtime.preprocess import crop
+from runtime.stream import StreamPipeline
+from runtime.tracking import TrackRule
+from runtime.values import Pair
+
+FRAMES, ROUNDS = 4, 400
+LIMIT = 1.25
+NEVER = 10**9
+
+
+def frames() -> list[Pair]:
+    """Pairs of one moving person, few enough to stay in the processor's caches as pictures just taken are."""
+    rig = SyntheticRig(seed=107, subject=9000)
+    return [replace(rig.next().pair, lit="lit") for _ in range(FRAMES)]
+
+
+def feeder(stream: StreamPipeline, pairs: list[Pair]) -> Callable[[], Any]:
+    """A call that judges the next pair, for ever: to and fro, so that the face never jumps."""
+    order = [*range(len(pairs)), *range(len(pairs) - 2, 0, -1)]
+    state = {"number": 0}
+
+    def step() -> None:
+        number = state["number"] = state["number"] + 1
+        now = number * FRAME_NS
+        pair = replace(pairs[order[number % len(order)]], rgb_time_ns=now, ir_time_ns=now)
+        seen = stream.observe(CapturedPair(number, pair, now), now)
+        assert seen.assessment is not None
+
+    return step
+
+
+def run() -> list[Row]:
+    """The ratio of the whole to the network, with the face followed; what searching adds; and the stages."""
+    loaded = open_pipeline(default_bundle())
+    pairs = frames()
+    session = bare(loaded)
+    found = loaded.pipeline.assess(pairs[0])
+    crops = {m: crop(pairs[0].image(m), found.boxes[m], loaded.pipeline.rule)[None] for m in loaded.pipeline.modalities}
+    # Followed only: the searches, which come every tenth and sixtieth pair, are counted apart.
+    follow = StreamPipeline(loaded.pipeline, track=TrackRule(near_every=NEVER, whole_every=NEVER))
+    usual = StreamPipeline(loaded.pipeline)
+    times = in_turns(
+        {
+            "network": lambda: session.run(OUTPUTS, crops),
+            "followed": feeder(follow, pairs),
+            "usual": feeder(usual, pairs),
+        },
+        ROUNDS,
+        rest_s=0.002,
+    )
+    ratio = median(times["followed"]) / median(times["network"])
+    mean = statistics.fmean(times["usual"]) / statistics.fmean(times["network"])
+    rows = [
+        Row("session.run alone, batch 1", spread(times["network"])),
+        Row("pipeline, face followed", spread(times["followed"])),
+        Row("pipeline over session.run, face followed", f"{ratio:.2f} ×", f"≤ {LIMIT} ×", ratio <= LIMIT),
+        Row(
+            "pipeline with its searches",
+            spread(times["usual"]),
+            note=f"a search near by every tenth pair, of all every sixtieth; in the mean {mean:.2f} × session.run",
+        ),
+    ]
+    return [*rows, *stages(follow, pairs), evidence_row()]
+
+
+def bare(loaded: Any) -> Any:
+    """ONNX Runtime's session on the served model, as the engine makes it."""
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = loaded.pipeline.engine.info.threads
+    options.inter_op_num_threads = 1
+    model = open_bundle(default_bundle()).read(MODEL_ROLES["int8"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def stages(stream: StreamPipeline, pairs: list[Pair]) -> list[Row]:
+    """Median of every stage of a followed pair."""
+    laps: dict[str, list[float]] = {}
+    for number in range(10**6, 10**6 + 200):
+        now = number * FRAME_NS
+        pair = replace(pairs[number % 2], rgb_time_ns=now, ir_time_ns=now)
+        for name, value in stream.observe(CapturedPair(number, pair, now), now).timing_ms.items():
+            laps.setdefault(name, []).append(value)
+    return [Row(f"stage {name}", f"{median(values):.3f} ms median") for name, values in laps.items()]
+
+
+def evidence_row() -> Row:
+    """What a pair costs the sequential decision."""
+    from runtime.evidence import Observation
+    from runtime.values import Box
+
+    evidence = Evidence(
+        OperatingPoint("x", 0.6, 0.3, "", ""), ("rgb", "ir"), EvidenceRule(deadline_ns=10**15, confirm=1e6)
+    )
+    box = Box(100, 100, 150, 150)
+    seen = [Observation(n, n * FRAME_NS, 1, 0.9, (0.9, 0.9), (), box) for n in range(2000)]
+    at = iter(seen)
+    times = in_turns({"add": lambda: evidence.add(next(at))}, 1900)["add"]
+    return Row("evidence, one pair", f"{1000 * float(np.median(times)):.0f} µs median")

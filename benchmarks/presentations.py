@@ -1,0 +1,150 @@
+"""Short presentations of the synthetic sensor, rendered once and kept: what decisions over several pairs are tried on.
+
+A rig with a strobing illuminator is simulated: 30 frames a second, lit and dark in turns, so that a pair comes every
+66.7 ms and each has the dark frame after it. The box follows the face as a tracker's would: wrong by a constant part
+for a presentation and by a part that wanders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import runtime.preprocess
+import synthetic.scene
+from runtime.preprocess import CropRule, crop
+from runtime.values import Box
+from synthetic import SPECIES
+from synthetic.render import View
+from synthetic.scene import BOX_MM, Scene, compose, face_box, take
+
+FRAME_NS = 33_333_333
+PAIR_NS = 2 * FRAME_NS
+SIZE = 224
+"""Edge of the rendered view: 2.7 face boxes, so that there is a background around the face."""
+PIXELS_PER_MM = 144 / (1.75 * BOX_MM[2])
+"""The scale of the patches that the shipped model was trained on."""
+BOX_CONSTANT, BOX_WANDER, WANDER_NS = 0.03, 0.015, 200_000_000
+SEED = 91
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Presentation:
+    """One person or instrument before one rig."""
+
+    family: str
+    species: str
+    number: int
+
+    @property
+    def subject(self) -> int:
+        return 3000 + self.number % 400
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """``rgb`` uint8 [F, S, S, 3], ``ir`` and ``dark`` uint8 [F, S, S, 1]: crops. ``scene_lit``, ``scene_dark`` uint8
+    [F, 112, 112]: the whole infrared view at half size. ``scene_box`` float [F, 4]: the face in it."""
+
+    what: Presentation
+    rgb: NDArray[np.uint8]
+    ir: NDArray[np.uint8]
+    dark: NDArray[np.uint8]
+    scene_lit: NDArray[np.uint8]
+    scene_dark: NDArray[np.uint8]
+    scene_box: NDArray[np.float32]
+
+
+def code_digest() -> str:
+    """Of the sources that decide what a sequence looks like: a changed renderer is never mixed with old pixels."""
+    files = [*sorted(Path(synthetic.scene.__file__).parent.glob("*.py")), Path(runtime.preprocess.__file__)]
+    parts = [path.read_bytes() for path in [*files, Path(__file__)]]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def view_of(scene: Scene) -> tuple[View, tuple[float, float, float], float]:
+    """The view round the face, what `take` needs of the frame it lies in, and view pixels per camera pixel."""
+    scale = PIXELS_PER_MM / scene.shown.scale
+    view = View(SIZE, SIZE, scale, SIZE / 2 - BOX_MM[0] * PIXELS_PER_MM, SIZE / 2 - BOX_MM[1] * PIXELS_PER_MM)
+    ratio = scale / (scene.camera.focal_px / scene.distance)
+    whole = (SIZE / 2 - scene.centre[0] * 640 * ratio, SIZE / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
+    return view, whole, ratio
+
+
+def render(what: Presentation, pairs: int) -> Sequence:
+    """Render a presentation of ``pairs`` pairs."""
+    rng = np.random.default_rng([SEED, SPECIES.index(what.species), what.number])
+    constant, wander = rng.normal(0, BOX_CONSTANT, 3), rng.normal(0, BOX_WANDER, 3)
+    keep = float(np.exp(-PAIR_NS / WANDER_NS))
+    rule = CropRule()
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Sequence.__slots__[1:]}
+    for pair in range(pairs):
+        pictures = []
+        for lit in (True, False):
+            frame = 2 * pair + (not lit)
+            scene = compose(
+                SEED, what.subject, what.species, what.family, what.number, frame, PIXELS_PER_MM, "analytic"
+            )
+            scene.lit = lit
+            view, whole, ratio = view_of(scene)
+            taken = take(scene, view, whole, ratio)
+            x, y, w, h = face_box(scene, view)
+            pictures.append((taken, (x, y, w, h)))
+        wander = keep * wander + np.sqrt(1 - keep**2) * rng.normal(0, BOX_WANDER, 3)
+        dx, dy, ds = constant + wander
+        (taken, (x, y, w, h)), (off, _) = pictures
+        side = w * float(np.exp(ds))
+        box = Box(x + w / 2 + dx * w - side / 2, y + h / 2 + dy * h - side / 2, side, side)
+        ir_box = Box(box.x - taken.shift, box.y, side, side)
+        columns["rgb"].append(crop(taken.rgb, box, rule))
+        columns["ir"].append(crop(taken.ir, ir_box, rule))
+        columns["dark"].append(crop(off.ir, ir_box, rule))
+        half = (SIZE // 2, SIZE // 2)
+        columns["scene_lit"].append(cv2.resize(taken.ir, half, interpolation=cv2.INTER_AREA))
+        columns["scene_dark"].append(cv2.resize(off.ir, half, interpolation=cv2.INTER_AREA))
+        columns["scene_box"].append(np.array([ir_box.x, ir_box.y, side, side], np.float32) / 2)
+    return Sequence(what, **{name: np.stack(values) for name, values in columns.items()})
+
+
+def _kept(task: tuple[Presentation, int, Path]) -> Path:
+    what, pairs, folder = task
+    path = folder / f"{what.family}-{what.species}-{what.number}-{pairs}.npz"
+    if not path.exists():
+        cv2.setNumThreads(1)
+        found = render(what, pairs)
+        beside = path.with_suffix(".part")
+        with open(beside, "wb") as file:
+            np.savez(file, **{name: getattr(found, name) for name in Sequence.__slots__[1:]})
+        # Whole or not at all, so that a run which was stopped goes on where it was.
+        beside.replace(path)
+    return path
+
+
+def sequences(plan: Iterable[Presentation], pairs: int, cache: Path, workers: int = 2) -> Iterator[Sequence]:
+    """Every presentation of ``plan`` in order, from ``cache`` or rendered into it."""
+    folder = cache / code_digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = list(plan)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        tasks = [(what, pairs, folder) for what in todo]
+        for what, path in zip(todo, pool.imap(_kept, tasks, chunksize=2), strict=True):
+            with np.load(path, allow_pickle=False) as stored:
+                yield Sequence(what, **{name: stored[name] for name in Sequence.__slots__[1:]})
+
+
+def planned(families: Iterable[str], bona_fide: int, per_attack: int) -> list[Presentation]:
+    """``bona_fide`` people and ``per_attack`` instruments of every species before rigs of each family."""
+    return [
+        Presentation(family, species, number)
+        for family in families
+        for species in SPECIES
+        for number in range(bona_fide if species == SPECIES[0] else per_attack)
+    ]
