@@ -16,6 +16,8 @@ from runtime.values import Box, Image
 
 WORKING_WIDTH = 480
 """Images wider than this are searched at this width: the cascade's cost grows with the area, its recall does not."""
+WORKING_FACE = 48
+"""The smallest face that is looked for has this edge at most, in pixels of the searched picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,11 @@ class HaarLocator:
     def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
         grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
-        scale = min(1.0, WORKING_WIDTH / width)
+        # Where no small face is looked for, the picture can be smaller still.
+        scale = min(1.0, WORKING_WIDTH / width, WORKING_FACE / max(smallest, 1.0))
         if scale < 1:
-            grey = cv2.resize(grey, (WORKING_WIDTH, max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = max(24, round(min(grey.shape) * 0.1), round(smallest * scale))
         classifier = self._classifier()
         boxes, _, weights = classifier.detectMultiScale3(
