@@ -10,6 +10,7 @@ driver's), each picture preceded by a message on ``/rgb/frame``, … (JSON: what
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -190,9 +191,11 @@ class Recorder:
 
     def close(self) -> None:
         """Write what waits, finish the file and close it."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        while self._thread.is_alive():
+            # Not without a limit: the thread may end, disk full, with nobody left to make room in the queue.
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=0.1)
+                self._thread.join()
         log.warning(
             "recording ended: %s has %d frames and %d pairs, %d were left out.",
             self.path,

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from runtime.feed import CapturedPair, PairFeed
 from runtime.values import MODALITIES, Frame, Modality
 
-MOST_REQUESTS = 8
 FAR_MM = 1500.0
 HTML = """<!doctype html><meta charset=utf-8><title>rig</title>
 <style nonce=NONCE>body{font:14px system-ui;background:#111;color:#ddd;margin:1em}img{max-width:48%;background:#000}
@@ -92,12 +91,14 @@ class Page:
         name = name.partition("?")[0]
         if name == "":
             nonce = secrets.token_urlsafe(12)
-            text = HTML.replace("NONCE", nonce).replace("MODALITIES", json.dumps(sorted(self._newest) or MODALITIES))
+            text = HTML.replace("NONCE", nonce).replace(
+                "MODALITIES", json.dumps([m for m in MODALITIES if m in self._newest] or MODALITIES)
+            )
             return 200, "text/html; charset=utf-8", text.encode(), nonce
         if name == "status.json" and self._feed is not None:
             status = json.dumps(asdict(self._feed.status()), indent=1)
             return 200, "application/json", json.dumps(status).encode(), ""
-        frame = next((f for m, f in self._newest.items() if f"{m}.jpg" == name), None)
+        frame = next((self._newest.get(m) for m in MODALITIES if f"{m}.jpg" == name), None)
         if frame is None:
             return nothing
         return 200, "image/jpeg", _jpeg(frame), ""
@@ -116,7 +117,6 @@ def _jpeg(frame: Frame) -> bytes:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = MOST_REQUESTS
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away is no error."""

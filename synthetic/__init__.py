@@ -3,13 +3,14 @@
 from synthetic.camera import FAMILIES
 from synthetic.scan import FaceModelError
 from synthetic.scan import load as load_face_model
-from synthetic.scene import FRAME_SIZES, SPECIES, Rendered, render_frame, render_patch
+from synthetic.scene import FRAME_SIZES, LONGEST_BASELINE_MM, SPECIES, Rendered, render_frame, render_patch
 from synthetic.shape import SHAPES
 from synthetic.sheet import contact_sheet
 
 __all__ = [
     "FAMILIES",
     "FRAME_SIZES",
+    "LONGEST_BASELINE_MM",
     "SHAPES",
     "SPECIES",
     "FaceModelError",

@@ -39,6 +39,7 @@ PATCH_EXTENT = 1.75
 """Edge of a patch against the face box."""
 PATCH_SIZES, FRAME_SIZES = (64, 512), (160, 4096)
 DEPTH_LIMIT_MM = 4000.0
+LONGEST_BASELINE_MM = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,21 +398,28 @@ def render_frame(
     shape: str = "analytic",
     lit: bool = True,
     vacant: bool = False,
+    baseline_mm: float | None = None,
 ) -> Rendered:
     """Full pictures of both cameras, ``size`` width and height; consecutive ``frame`` numbers move the subject.
 
     ``lit``: whether the strobed illuminator was on while the infrared picture was taken. Exposure stays that of a lit
     picture, as it does in a camera whose illuminator alternates. ``vacant``: the room before or after, with nobody in
-    it; the boxes then say where the subject would be.
+    it; the boxes then say where the subject would be. ``baseline_mm``: how far to the right of the colour camera the
+    infrared one stands, 0 to 60, instead of what the family has. What is behind the subject then shifts by as much as
+    the subject, where in truth it would shift by less.
 
     Raises:
-        ValueError: an unknown species or family, a negative number, or a size outside `FRAME_SIZES`.
+        ValueError: an unknown species or family, a negative number, or a size or baseline out of range.
     """
     if not all(FRAME_SIZES[0] <= v <= FRAME_SIZES[1] for v in size):
         raise ValueError(f"size must be {FRAME_SIZES[0]} to {FRAME_SIZES[1]} pixels each way, not {size}")
     width, height = size
     scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640, shape)
     scene.lit, scene.vacant = lit, vacant
+    if baseline_mm is not None:
+        if not 0 <= baseline_mm <= LONGEST_BASELINE_MM:
+            raise ValueError(f"baseline_mm must be 0 to {LONGEST_BASELINE_MM:g}, not {baseline_mm}")
+        scene.camera = replace(scene.camera, baseline_mm=baseline_mm)
     # A point of the subject at this distance: focal length in pixels over millimetres.
     scale = scene.camera.focal_px * (width / 640) / scene.distance
     cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])

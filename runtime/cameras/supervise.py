@@ -128,7 +128,8 @@ class Supervisor:
                 if len(self._hung) < HUNG_THREADS:
                     self._begin()
                 return
-            if now - run.progress_ns < HANG_S * 1e9:
+            ended = run.thread is None or not run.thread.is_alive()
+            if ended or now - run.progress_ns < HANG_S * 1e9:
                 return
             run.abandoned = True
             self._hung.append(run)

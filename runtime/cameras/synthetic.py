@@ -31,7 +31,8 @@ WORLD, SUBJECT = 107, 9000
 """A world whose scenes are lit and whose faces OpenCV's cascade finds; in others it is dark, or the face is missed. And
 a subject above every one that the shipped weights were trained or tested on."""
 SCENE = (
-    "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "size", "moments", "run",
+    "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "baseline_mm", "size",
+    "moments", "run",
 )  # fmt: skip
 STREAM = (
     "fps", "phase_ms", "jitter_ms", "drift_ppm", "drop", "exposure_ms", "latency_ms", "strobe", "metadata", "script",
@@ -130,7 +131,10 @@ def _make_scene(uri: CameraUri) -> Scene:
     low, high = synthetic.FRAME_SIZES
     if not all(low <= side <= high for side in size):
         raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
-    render = functools.partial(_shoot, visits, seed, family, presentation, shape, size)
+    baseline = None
+    if "baseline_mm" in uri.options:
+        baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
+    render = functools.partial(_shoot, visits, seed, family, presentation, shape, size, baseline)
     stage = Stage(visits, uri.integer("moments", 16, 1, 256), size, seed, render)
     return Scene(stage, f"{family}-{seed}", seed, size)
 
@@ -142,6 +146,7 @@ def _shoot(
     presentation: int,
     shape: str,
     size: tuple[int, int],
+    baseline_mm: float | None,
     visitor: int,
     moment: int,
     light: Light,
@@ -159,6 +164,7 @@ def _shoot(
         shape=shape,
         lit=light == "lit",
         vacant=not present,
+        baseline_mm=baseline_mm,
     )
     return Shot(made.rgb, made.ir, made.depth)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -140,6 +142,13 @@ def test_view_shows_states_and_pairs() -> None:
     assert "strobe steady" in done.stdout
 
 
+def test_a_process_ends_in_order_while_pictures_are_still_rendered() -> None:
+    program = "import sys; sys.argv = ['adsn-rig', 'view', '--synthetic', '--seconds', '0.2']\n"
+    program += "from runtime.rig_cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 STATUS = FeedStatus(
     cameras=(
         CameraStatus("rgb", "running", None, 1, 29.9, 300, {"overrun": 2}, 1, 5),
@@ -241,7 +250,7 @@ def test_the_page_shows_pictures_to_whoever_has_its_address(page: Page) -> None:
         assert picture.shape[:2] == (24, 32)
     status, body, headers = get(page, base)
     assert status == 200
-    assert b'["depth", "ir", "rgb"]' in body
+    assert b'["rgb", "ir", "depth"]' in body
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     status, body, _ = get(page, f"{base}status.json")
     assert "look here" in json.loads(body)

@@ -203,10 +203,17 @@ def test_a_recording_that_has_ended_is_not_begun_anew(made: list[Supervisor]) ->
         opened.append(epoch)
         return FakeSource(epoch, frame, raising(StreamEnded("the recording has ended.")))
 
-    camera = Supervisor("ir", opening, pause=lambda s: None)
+    clock = Clock()
+    camera = Supervisor("ir", opening, pause=lambda s: None, clock_ns=clock)
     made.append(camera)
     camera.start()
     until(lambda: camera.status().state == "closed")
+    assert camera._run is not None
+    assert camera._run.thread is not None
+    camera._run.thread.join(20)
+    # Nor is its thread, which has ended, taken for one that hangs.
+    clock.ns += round(10 * supervise.HANG_S * 1e9)
+    camera.check()
     assert camera.status().last_error_code == "stream_ended"
     assert [f.seq for f in camera.take()] == [0]
     assert opened == [0]

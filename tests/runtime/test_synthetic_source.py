@@ -173,7 +173,18 @@ def test_closing_ends_a_read_that_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["colour=red", "fps=0", "seed=-1", "family=C", "size=10x10", "species=ghost", "strobe=3:1", "script=x"]
+    "options",
+    [
+        "colour=red",
+        "fps=0",
+        "seed=-1",
+        "family=C",
+        "size=10x10",
+        "species=ghost",
+        "strobe=3:1",
+        "script=x",
+        "baseline_mm=99",
+    ],
 )
 def test_wrong_options_are_refused(options: str) -> None:
     with pytest.raises(ConfigError):

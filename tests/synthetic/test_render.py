@@ -265,3 +265,17 @@ def test_a_vacant_room_is_the_same_room_without_anyone(species: str) -> None:
     corner = there.depth[:40, :40], gone.depth[:40, :40]
     known = (corner[0] > 0) & (corner[1] > 0)
     assert known.sum() == 0 or abs(float(np.median(corner[0][known]) - np.median(corner[1][known]))) < 60
+
+
+def test_a_longer_baseline_moves_the_face_in_infrared() -> None:
+    near, far = (
+        render_frame(seed=7, subject=3, species="bona_fide", size=(320, 240), baseline_mm=mm) for mm in (0.0, 25.0)
+    )
+    assert near.ir_box == near.box
+    focal = (near.box[0] - far.ir_box[0]) * far.conditions["distance_mm"] / 25
+    assert 540 / 2 * 0.95 < focal < 640 / 2 * 1.05
+    # What was at the left of the face is now that much further left.
+    shift = round(near.box[0] - far.ir_box[0])
+    assert np.corrcoef(near.ir[:, shift:, 0].ravel(), far.ir[:, : 320 - shift, 0].ravel())[0, 1] > 0.98
+    with pytest.raises(ValueError, match="baseline_mm"):
+        render_frame(seed=7, subject=3, species="bona_fide", baseline_mm=100)
