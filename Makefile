@@ -20,7 +20,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit test-gpu export train bench bench-gpu clean
+.PHONY: help serve test check lint types imports unit test-gpu export train bench bench-gpu lock audit sbom clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
 
@@ -76,6 +76,25 @@ export: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Supply chain. Each installs its own tool first.
+lock: $(BIN)/python
+	@$(PIP) uv
+	@for set in serve kiosk; do \
+	  extras="--extra cpu --extra sign"; [ $$set = kiosk ] && extras="$$extras --extra kiosk"; \
+	  echo "requirements/$$set.txt"; \
+	  $(BIN)/uv pip compile pyproject.toml $$extras --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/$$set.txt || exit 1; \
+	done
+
+audit: $(BIN)/python
+	@$(PIP) pip-audit
+	@for set in serve kiosk; do $(BIN)/pip-audit -r requirements/$$set.txt --disable-pip --strict || exit 1; done
+
+sbom: $(VENV)/.serve
+	@$(PIP) cyclonedx-bom
+	@$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o sbom.json
+	@echo "sbom.json"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,50 @@
+"""The pinned packages: every one with its hashes, everything that serving needs, and no address of anybody's index."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned(text: str) -> list[tuple[str, str]]:
+    """Name of each requirement and the rest of its entry."""
+    joined = text.replace("\\\n", " ")
+    entries = [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+    return [(plain(entry.partition("==")[0]), entry) for entry in entries]
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_every_package_is_pinned_with_hashes_and_without_an_address(path: Path) -> None:
+    text = path.read_text()
+    entries = pinned(text)
+    assert len(entries) > 20
+    for name, entry in entries:
+        assert re.match(r"[a-z0-9-]+==[^\s;]+", entry), entry
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name
+    assert not re.search(r"https?:|--index|--find-links|@ ", text)
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_everything_that_serving_needs_is_pinned(path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["cpu"] + extras["sign"]
+    if path.stem in extras:
+        wanted += extras[path.stem]
+    names = {plain(re.split(r"[\[<>=;\s]", requirement)[0]) for requirement in wanted}
+    assert names <= {name for name, _ in pinned(path.read_text())}
