@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from runtime.bundle import Bundle, Manifest, Role, open_bundle
 from runtime.engines.base import Engine, EngineInfo, Precision, ThreadProfile
 from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, OnnxEngine
+from runtime.engines.remote import open_remote
+from runtime.engines.remote_http import Link, RemoteSettings
 from runtime.engines.select import Backend, Openers, select_engine
 from runtime.engines.trt_versions import artifact_for, generation_of
-from runtime.errors import EngineUnavailable
+from runtime.errors import ConfigError, EngineUnavailable
 from runtime.face import FaceLocator, HaarLocator
 from runtime.finding import leads
 from runtime.geometry import Registrar, SameView
@@ -47,6 +49,8 @@ def default_bundle() -> Path:
 
 def model_role(info: EngineInfo) -> Role:
     """Which of a bundle's files an engine runs."""
+    if info.backend == "remote":
+        return cast("Role", info.versions["artifact"])
     if info.backend == "tensorrt":
         artifact = artifact_for(generation_of(info.versions["tensorrt"]))
         return "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
@@ -79,13 +83,17 @@ def open_engine(
     profile: ThreadProfile = "latency",
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
+    remote: RemoteSettings | None = None,
+    remote_model: str = "",
 ) -> Engine:
     """Start an engine of a bundle; it has reproduced the golden vectors when this returns.
 
     ``backend``: see `runtime.engines.select.select_engine`. On a GPU, INT8 is TensorRT's and FP32 ONNX Runtime's.
+    ``remote``: the scoring server for the backend ``remote``, and the model's name there where it is another.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
+        ConfigError: ``remote`` is asked for and its settings cannot be used.
     """
 
     def tensorrt() -> Engine:
@@ -100,6 +108,15 @@ def open_engine(
         "onnx-cuda": lambda: open_onnx(bundle, OnnxCudaEngine, "fp32", profile),
         "onnx-cpu": lambda: open_onnx(bundle, OnnxCpuEngine, precision, profile),
     }
+    if backend == "remote":
+        if remote is None:
+            raise ConfigError("the engine is remote, and no scoring server is named.")
+        link = Link(remote)
+
+        def elsewhere() -> Engine:
+            return open_remote(bundle, link, remote_model)
+
+        openers = {"remote": elsewhere, **openers}
     return select_engine(openers, backend, required=required)
 
 
@@ -111,6 +128,8 @@ def open_pipeline(
     public_key: Path | None = None,
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
+    remote: RemoteSettings | None = None,
+    remote_model: str = "",
     locator: FaceLocator | None = None,
     registrar: Registrar | None = None,
     limits: Limits | None = None,
@@ -131,7 +150,15 @@ def open_pipeline(
             f"{folder}: a model for {' and '.join(manifest.modalities)}; this version knows pairs of "
             f"{', '.join(MODALITIES)} with colour or infrared in them. Name another bundle."
         )
-    engine = open_engine(bundle, precision=precision, profile=profile, backend=backend, required=required)
+    engine = open_engine(
+        bundle,
+        precision=precision,
+        profile=profile,
+        backend=backend,
+        required=required,
+        remote=remote,
+        remote_model=remote_model,
+    )
     pipeline = LivenessPipeline(
         engine,
         locator or HaarLocator(),

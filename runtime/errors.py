@@ -42,6 +42,9 @@
     │   └── CalibrationInvalid    a rig's geometry file is damaged, or of other cameras
     ├── NotReady              still starting, or no engine
     ├── Overloaded            the queue is full
+    ├── TokenInvalid          an attestation that proves nothing: changed, another key's, expired, used before
+    ├── AuditUnavailable      a decision cannot be written down where it must be
+    ├── AuditBroken           an audit log is not as it was written
     └── ConfigError           the operator's configuration is wrong
 
 Every error carries a stable ``code`` for programs, a message for people that says what happened
@@ -305,6 +308,26 @@ class Overloaded(AdsnError):
 
     code = "overloaded"
     retryable = True
+
+
+class TokenInvalid(AdsnError):
+    """An attestation that proves nothing: changed, signed by another key, expired, for another nonce, or used
+    before."""
+
+    code = "token_invalid"
+
+
+class AuditUnavailable(AdsnError):
+    """The audit log cannot be written and is required: there is no decision without its line."""
+
+    code = "audit_unavailable"
+    retryable = True
+
+
+class AuditBroken(AdsnError):
+    """An audit log is not as it was written: lines were changed, taken out or put in."""
+
+    code = "audit_broken"
 
 
 class ConfigError(AdsnError):

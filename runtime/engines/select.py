@@ -10,9 +10,10 @@ from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
 from runtime.engines.driver import find_gpus
 from runtime.errors import BundleMissing, ConfigError, EngineError, EngineUnavailable
 
-Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu"]
+Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu", "remote"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""Fastest first."""
+"""Fastest on this machine first. ``remote`` is only ever opened where it is asked for, so ``auto`` has no opener of
+it."""
 Openers = Mapping[Backend, Callable[[], Engine]]
 
 
