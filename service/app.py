@@ -14,7 +14,9 @@ from runtime.feed import PairFeed
 from service import openapi
 from service.active import ActiveModel
 from service.auth import Guard
+from service.gate import GateMiddleware
 from service.health import Health
+from service.metrics import Metrics
 from service.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from service.pool import Pool
 from service.rates import Rates
@@ -22,6 +24,7 @@ from service.respond import add_error_handlers
 from service.routes import MOUNTS
 from service.settings import Settings
 from service.state import Hub, State
+from service.trust import equip, timed
 from service.vitals import watch
 
 DESCRIPTION = (
@@ -38,26 +41,30 @@ def create_app(
     feed: PairFeed | None = None,
     hub: Hub | None = None,
     health: Health | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The application.
 
     ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig,
     started and closed by whoever made it. ``hub``: where events go. ``health``: what is wrong, by which it
-    is ready or not; the caller raises its own conditions in it.
+    is ready or not; the caller raises its own conditions in it. ``metrics``: what the caller counts into too.
     ``app.state.shared`` is the `State` that all routes share.
     """
     limits = settings.limits
+    metrics = metrics or Metrics()
     state = State(
         settings=settings,
-        model=ActiveModel(load),
+        model=ActiveModel(timed(load, metrics)),
         pool=Pool(settings.workers, limits.queue, limits.judge_s),
-        guard=Guard(settings),
+        guard=Guard(settings, metrics.refused),
         rates=Rates(limits.rate_per_s, limits.burst),
         health=health or Health(),
+        metrics=metrics,
         feed=feed,
         hub=hub,
     )
 
+    close_trust = equip(state)
     if hub is not None:
         state.stopping.append(hub.close)
 
@@ -71,6 +78,7 @@ def create_app(
         # In a thread: what is being judged is waited for, and tells the loop when it is done.
         await asyncio.to_thread(state.pool.close)
         state.model.close()
+        close_trust()
 
     app = FastAPI(
         title="adsn",
@@ -82,6 +90,7 @@ def create_app(
     )
     app.state.shared = state
     app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
+    app.add_middleware(GateMiddleware, guard=state.guard, hosts=settings.auth.hosts)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
     for mount in MOUNTS:

@@ -38,6 +38,10 @@ _ALL = (
         "Use a key with the role that `detail` names.",
     ),
     Entry(
+        "cross_site", (403,), "A page of another site may not ask",
+        "Call from a program, or from this service's own pages: browsers say which site a request is for.",
+    ),
+    Entry(
         "not_found", (404,), "No such resource",
         "See /docs for the paths that there are.",
     ),
@@ -100,7 +104,7 @@ _ALL = (
         "See `detail`.",
     ),
     Entry(
-        "invalid_batch", (422,), "The tensors are not the model's",
+        "invalid_batch", (400, 422), "The tensors are not the model's",
         "Send the names, types and shapes that the model's metadata lists.",
     ),
     Entry(
@@ -111,6 +115,10 @@ _ALL = (
         "no_face", (422,), "No face was found",
         "Have a frontal, upright face of at least 64 pixels in the picture, or name its box. Never let this "
         "open anything.",
+    ),
+    Entry(
+        "wrong_host", (421,), "The service is not called so",
+        "Use localhost, name the host in `auth.hosts`, or configure keys.",
     ),
     Entry(
         "request_header_too_large", (431,), "The request's headers are too large",
@@ -143,6 +151,11 @@ _ALL = (
     Entry(
         "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
         "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
+    ),
+    Entry(
+        "audit_unavailable", (503,), "The audit log cannot be written",
+        "Free or repair the service's disk; while `audit.policy` is required, no decision is given without its line.",
+        True,
     ),
     Entry(
         "engine_error", (503,), "The engine gave no score",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from runtime import __version__
 from runtime.assemble import Loaded, open_pipeline
-from runtime.command import FAILURE, Version, command, run
+from runtime.command import FAILURE, Version, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
 from runtime.feed import PairFeed
@@ -22,10 +22,11 @@ from service.logs import set_up_logging
 from service.memory import keep_freed_memory
 from service.server import Server
 from service.settings import Settings, read_settings
+from service.trustcli import add_to
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: ADSN_CONFIG.")]
 Secrets = Annotated[Path | None, typer.Option(help="Folder with a file for each secret; default: systemd's.")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs ADSN_API_KEY.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs keys.")]
 Port = Annotated[int | None, typer.Option(help="Port; 0 lets the system choose.")]
 BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 Precision = Annotated[str | None, typer.Option(help="int8 or fp32.")]
@@ -38,6 +39,7 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a setti
 
 
 def serve(
+    context: typer.Context,
     config: Config = None,
     secrets: Secrets = None,
     host: Host = None,
@@ -56,6 +58,8 @@ def serve(
 
     SIGHUP loads the model again without losing a request; SIGTERM finishes what is being judged and ends.
     """
+    if context.invoked_subcommand is not None:
+        return
     if print_config:
         typer.echo(config_text(Settings, "Settings of adsn-serve."), nl=False)
         return
@@ -81,6 +85,8 @@ def serve(
             backend=settings.engine,
             required=settings.require_engine,
             locator=open_locator(settings.face),
+            remote=settings.remote.engine(),
+            remote_model=settings.remote.model,
         )
 
     def announce(url: str) -> None:
@@ -113,4 +119,8 @@ def open_rig(settings: Settings) -> PairFeed | None:
 
 def main() -> None:
     """Console script."""
-    run(command(serve))
+    # Without a command's name, it serves.
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback(invoke_without_command=True)(serve)
+    add_to(app)
+    run(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -132,6 +133,9 @@ class _Call:
         self._use(context)
         try:
             body = await self._judge(context, parts, explain)
+            if state.record is not None:
+                # What is not written down where it must be is not answered.
+                await asyncio.to_thread(state.record, body, self.caller)
         except BaseException:
             if context.nonce is not None:
                 self._route._nonces.release(self.caller, context.nonce)

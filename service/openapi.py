@@ -19,6 +19,7 @@ MEANINGS = {
     400: "The request cannot be read",
     401: "A key is needed",
     403: "The key may not do this",
+    404: "There is no such thing",
     408: "The request did not arrive in time",
     409: "Seen before: a nonce, or an Idempotency-Key with another request",
     413: "The body or an image is too large",

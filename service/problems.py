@@ -53,6 +53,7 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.EngineError: 503,
     errors.CaptureTimeout: 504,
     errors.CaptureError: 503,
+    errors.AuditUnavailable: 503,
     errors.AdsnError: 500,
 }
 """Error → status. An error that is not listed takes the status of its nearest listed ancestor."""
@@ -94,6 +95,9 @@ def problem(
         "request_id": request_id,
         **extra,
     }
+    if path.startswith("/v2"):
+        # Where clients of the Open Inference Protocol look for what is wrong.
+        body["error"] = detail
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from service import console, events, liveness, page, status
+from service import console, events, liveness, login, page, status, trust, v2
 from service.state import State
 
 MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (
@@ -14,5 +14,8 @@ MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (
     status.mount,
     console.mount,
     events.mount,
+    trust.mount,
+    v2.mount,
+    login.mount,
     page.mount,
 )

@@ -15,6 +15,7 @@ from runtime.configfile import Prefix, load_config
 from runtime.errors import ConfigError
 from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
+from service.trustsettings import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
 
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
 """Variables of other programs of this project, and the one that names the file."""
@@ -63,11 +64,16 @@ class TlsSettings(Section):
 
     certificate: Path | None = Field(default=None, description="Certificate chain, PEM.")
     key: Path | None = Field(default=None, description="Its private key, PEM.")
+    client_ca: Path | None = Field(
+        default=None, description="Authority of clients' certificates, PEM; who has none gets no connection."
+    )
 
     @model_validator(mode="after")
     def _both(self) -> TlsSettings:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("name both certificate and key, or neither.")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("clients' certificates are asked for over TLS only: name certificate and key too.")
         return self
 
 
@@ -80,7 +86,7 @@ class Settings(Section):
     bundle_key: Path | None = Field(
         default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
     )
-    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu"] = Field(
+    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu", "remote"] = Field(
         default="auto", description="What runs the model; auto: the fastest that works here."
     )
     require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
@@ -92,6 +98,10 @@ class Settings(Section):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How much of everything is accepted.")
     log: LogSettings = Field(default_factory=LogSettings, description="What the log looks like.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="HTTPS.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="Who is let in.")
+    attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
+    remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
     rig: RigSettings = Field(default_factory=RigSettings, description="Cameras, for pairs that nobody uploads.")
     face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
 
@@ -99,11 +109,15 @@ class Settings(Section):
         """Raise `ConfigError` when the service would be open to others without a key."""
         if self.api_key is not None and len(self.api_key.get_secret_value()) < 16:
             raise ConfigError("ADSN_API_KEY is shorter than 16 characters. Use a long random one: openssl rand -hex 24")
-        if self.api_key is None and not is_loopback(self.host):
+        keyless = self.api_key is None and self.auth.keys is None and self.tls.client_ca is None
+        if keyless and not is_loopback(self.host):
             raise ConfigError(
                 f"listening on {self.host} without an API key would let anyone on the network ask for scores. Set "
-                "ADSN_API_KEY, or listen on 127.0.0.1."
+                "ADSN_AUTH__KEYS or ADSN_API_KEY, ask clients for certificates (ADSN_TLS__CLIENT_CA), or listen on "
+                "127.0.0.1."
             )
+        if self.engine == "remote" and self.remote.url is None:
+            raise ConfigError("engine is remote, and remote.url names no scoring server.")
 
 
 def is_loopback(host: str) -> bool:

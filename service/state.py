@@ -13,6 +13,7 @@ from runtime.feed import PairFeed
 from service.active import ActiveModel
 from service.auth import Caller, Guard, Role
 from service.health import Health
+from service.metrics import Metrics
 from service.parse import Context
 from service.pool import Pool
 from service.problems import RequestError
@@ -39,6 +40,9 @@ Amend = Callable[[dict[str, Any]], None]
 """Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
 Attest = Callable[[Mapping[str, Any], Context], str | None]
 """Signs an answer's body; the compact JWS becomes its ``attestation``."""
+Record = Callable[[Mapping[str, Any], str], None]
+"""Writes an answer's body and its caller's name down. Blocks, so it is called in a thread; where it raises, the
+answer is not given."""
 
 
 class Hub(Protocol):
@@ -63,9 +67,11 @@ class State:
     guard: Guard
     rates: Rates
     health: Health
+    metrics: Metrics
     feed: PairFeed | None = None
     hub: Hub | None = None
     attest: Attest | None = None
+    record: Record | None = None
     observers: list[Observer] = field(default_factory=list)
     amends: list[Amend] = field(default_factory=list)
     stopping: list[Callable[[], None]] = field(default_factory=list)

@@ -46,7 +46,7 @@ class Latencies:
 
 
 class KioskCollector(Collector):
-    """Conditions, states, decisions, outputs. Everything is read when it is asked for."""
+    """States, decisions, outputs. Everything is read when it is asked for. Conditions are the service's to count."""
 
     def __init__(
         self, health: Health, counters: Counters, state: Callable[[], str], outputs: Outputs, latencies: Latencies
@@ -55,12 +55,6 @@ class KioskCollector(Collector):
         self._outputs, self._latencies = outputs, latencies
 
     def collect(self) -> Iterator[Metric]:
-        conditions = GaugeMetricFamily(
-            "adsn_condition", "1 while something is wrong.", labels=["name", "subject", "severity"]
-        )
-        for condition in self._health.conditions:
-            conditions.add_metric([condition.name, condition.subject, condition.severity], 1)
-        yield conditions
         yield GaugeMetricFamily("adsn_kiosk_ready", "1 while decisions can be made.", value=self._health.ready)
         states = GaugeMetricFamily("adsn_kiosk_state", "1 for the state it is in.", labels=["state"])
         now = self._state()

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from runtime.assemble import Loaded
 from runtime.feed import PairFeed
@@ -30,6 +31,7 @@ class Running:
     engine: FakeEngine
     port: int
     client: httpx.Client
+    app: FastAPI
 
     def judge(self, files: dict[str, Any], **kwargs: Any) -> httpx.Response:
         return self.client.post("/liveness", files=files, **kwargs)
@@ -43,8 +45,9 @@ def running(
     *,
     feed: PairFeed | None = None,
     hub: EventHub | None = None,
+    **client_options: Any,
 ) -> Iterator[Running]:
-    """Run the application in a real uvicorn on an ephemeral loopback port."""
+    """Run the application in a real uvicorn on an ephemeral loopback port. ``client_options``: of its httpx client."""
     engine = FakeEngine()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -54,7 +57,8 @@ def running(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        scheme = "https" if settings.tls.certificate else "http"
+        with httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", timeout=20, **client_options) as client:
             deadline = time.monotonic() + 20
             while wait and client.get("/readyz").status_code != 200:
                 assert time.monotonic() < deadline
@@ -62,7 +66,7 @@ def running(
             while not server.started:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            yield Running(engine, port, client)
+            yield Running(engine, port, client, app)
     finally:
         if engine.gate is not None:
             engine.gate.set()

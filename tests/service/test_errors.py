@@ -96,7 +96,7 @@ def test_oversize_body(service: Running) -> None:
     check_problem(service.judge({**pair(), "rgb": bytes(3_000_000)}), 413, "body_too_large")
 
 
-HEAD = "POST /liveness HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+HEAD = "POST /liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 
 
 def raw_request(port: int, head: str, chunks: list[bytes]) -> bytes:
