@@ -1,0 +1,70 @@
+"""Frames of live cameras for what is measured here: one thread for each camera, as everywhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from runtime.cameras.base import Source, SourceInfo
+from runtime.cameras.open import open_source
+from runtime.errors import AdsnError
+from runtime.values import Frame, Modality
+
+READ_S = 0.5
+
+
+class Reader:
+    """Reads a source and hands every frame to ``take``, which runs in the reader's thread."""
+
+    def __init__(self, source: Source, take: Callable[[Frame], None]) -> None:
+        self.info: SourceInfo = source.info
+        self._source, self._take = source, take
+        self._error: AdsnError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"calib-{source.info.modality}", daemon=True)
+        self._thread.start()
+
+    def require_running(self) -> None:
+        """Raise what ended the reading, if something did."""
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._source.close()
+        self._thread.join(2)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                frame = self._source.read(READ_S)
+                if frame is not None:
+                    self._take(frame)
+        except AdsnError as error:
+            if not self._stop.is_set():
+                self._error = error
+
+
+@contextmanager
+def reading(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iterator[dict[Modality, Reader]]:
+    """Open cameras and read them until the block ends.
+
+    Raises:
+        ConfigError: an address is wrong.
+        CaptureError: a camera cannot be opened.
+    """
+    with ExitStack() as stack:
+        sources = {}
+        for modality, uri in uris.items():
+            sources[modality] = open_source(uri, modality)
+            stack.callback(sources[modality].close)
+        readers = {}
+        for modality, source in sources.items():
+            readers[modality] = Reader(source, take)
+            stack.callback(readers[modality].close)
+        yield readers
