@@ -18,8 +18,9 @@ from runtime.geometry import Vector
 
 LENS = 8
 """Numbers of a lens: focal lengths, centre, k1, k2, p1, p2."""
+SHARED = 2 * LENS + 6
 STEPS = 60
-ENOUGH = 1e-9
+ENOUGH = 1e-6
 """Relative decrease of the error below which there is nothing more to gain."""
 HUBER = 2.5
 """Corners farther off than this many standard deviations count less."""
@@ -104,31 +105,67 @@ def _cost(errors: Sequence[Vector], scale: float) -> float:
     return float(np.where(far <= scale, far**2, 2 * scale * far - scale**2).sum())
 
 
+@dataclass(slots=True, eq=False)
+class Normal:
+    """Normal equations, sorted: ``shared`` [22, 22] of lenses and pose, ``own`` [V, 6, 6] of each board, ``mixed``
+    [V, 22, 6], and the slopes of the cost."""
+
+    shared: Vector
+    own: Vector
+    mixed: Vector
+    shared_slope: Vector
+    own_slope: Vector
+
+    def step(self, damping: float) -> Vector:
+        """The damped step. Boards are eliminated first (Schur's complement): what is left to solve is small."""
+        own = self.own + damping * (self.own * np.eye(6)) + 1e-12 * np.eye(6)
+        inverse = np.linalg.inv(own)
+        through = self.mixed @ inverse
+        shared = self.shared + damping * np.diag(np.diag(self.shared)) + 1e-12 * np.eye(SHARED)
+        left = shared - (through @ self.mixed.transpose(0, 2, 1)).sum(axis=0)
+        right = self.shared_slope - (through @ self.own_slope[:, :, None]).sum(axis=0)[:, 0]
+        first = np.linalg.solve(left, right)
+        rest = self.own_slope - (self.mixed.transpose(0, 2, 1) @ first)
+        boards = (inverse @ rest[:, :, None])[:, :, 0]
+        return -np.concatenate([first, boards.ravel()])
+
+
+def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> Normal:
+    """Gather residuals and derivatives, as `_view` gives them, with the weights of each part."""
+    count = len(seen)
+    found = Normal(
+        np.zeros((SHARED, SHARED)),
+        np.zeros((count, 6, 6)),
+        np.zeros((count, SHARED, 6)),
+        np.zeros(SHARED),
+        np.zeros((count, 6)),
+    )
+    for number, pair in enumerate(seen):
+        for which, (error, by) in enumerate(pair):
+            lens = np.arange(which * LENS, (which + 1) * LENS)
+            where = np.concatenate([lens, np.arange(2 * LENS, SHARED)])
+            weighted = by * weights[2 * number + which][:, None]
+            product, slope = by.T @ weighted, weighted.T @ error.ravel()
+            found.shared[np.ix_(where, where)] += product[:-6, :-6]
+            found.mixed[number][where] += product[:-6, -6:]
+            found.own[number] += product[-6:, -6:]
+            found.shared_slope[where] += slope[:-6]
+            found.own_slope[number] += slope[-6:]
+    return found
+
+
 def adjust(bundle: Bundle, views: Sequence[tuple[Corners, Corners]]) -> Bundle:
     """The bundle that fits the views best, from one that is near it; by Levenberg's and Marquardt's method."""
-    split = 2 * LENS
-    size = split + 6 + 6 * len(views)
     damping = 1e-3
     for _ in range(STEPS):
         seen = [_view(bundle, number, pair) for number, pair in enumerate(views)]
         errors = [part[0] for pair in seen for part in pair]
         # For two coordinates, the median distance is 1.18 standard deviations of one.
         scale = HUBER * float(np.median(np.concatenate([np.linalg.norm(e, axis=1) for e in errors]))) / 1.18 + 1e-6
-        weights = _weights(errors, scale)
-        normal, slope = np.zeros((size, size)), np.zeros(size)
-        for number, pair in enumerate(seen):
-            board = np.arange(split + 6 + 6 * number, split + 12 + 6 * number)
-            for which, (error, by) in enumerate(pair):
-                where = np.concatenate(
-                    [np.arange(which * LENS, (which + 1) * LENS), np.arange(split, split + 6), board]
-                )
-                weighted = by * weights[2 * number + which][:, None]
-                normal[np.ix_(where, where)] += by.T @ weighted
-                slope[where] += weighted.T @ error.ravel()
+        normal = normal_equations(seen, _weights(errors, scale))
         before = _cost(errors, scale)
         while damping < 1e9:
-            step = np.asarray(-np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), slope), np.float64)
-            trial = bundle.moved(step)
+            trial = bundle.moved(normal.step(damping))
             after = _cost([part for pair in residuals(trial, views) for part in pair], scale)
             if after <= before:
                 break

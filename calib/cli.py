@@ -12,13 +12,18 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
+from calib.offset_cli import offset
+from calib.rig_cli import board, rig
 from calib.threshold import operating_point
 from runtime.bundle import MANIFEST, RateEntry, open_bundle
 from runtime.command import group, run
 from runtime.errors import ConfigError, InputError
 from runtime.signature import SIGNATURE
 
-app = group("Calibrate a bundle. This version sets the decision threshold.")
+app = group("Measure once what is trusted afterwards: a rig's geometry and clocks, a bundle's decision threshold.")
+app.command()(board)
+app.command()(rig)
+app.command()(offset)
 
 
 class Presentations(BaseModel):

@@ -19,7 +19,7 @@ Picture = NDArray[Any]
 STILL_PX = 1.0
 """A board that moved less than this, of a picture 640 wide, since the last look is still: cameras that expose a few
 milliseconds apart then see it in the same place."""
-NEW_PX = 40.0
+NEW_PX = 20.0
 """Views whose corners lie nearer than this on average, of a picture 640 wide, teach the same thing twice."""
 MOST_VIEWS = 60
 MIRROR_TESTS = 10

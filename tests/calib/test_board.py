@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from runtime.errors import ConfigError
 MM_PER_INCH = 25.4
 
 
-def require_true_scale(picture: NDArray[np.uint8], dpi: float, board: Board) -> None:
+def require_true_scale(picture: NDArray[Any], dpi: float, board: Board) -> None:
     """All corners are there, and they lie a square apart to a fiftieth of a millimetre on average."""
     seen = BoardFinder(board).find(picture)
     assert seen is not None
@@ -29,7 +30,7 @@ def require_true_scale(picture: NDArray[np.uint8], dpi: float, board: Board) -> 
     assert abs(scale - 1) < 0.0005
 
 
-def ruler_mm(picture: NDArray[np.uint8], dpi: float) -> float:
+def ruler_mm(picture: NDArray[Any], dpi: float) -> float:
     """Length of the longest horizontal black line that is no part of the board."""
     rows = (picture < 100).sum(axis=1)
     below = np.flatnonzero(rows[: int(picture.shape[0] * 0.97)] > 90 * dpi / MM_PER_INCH)
