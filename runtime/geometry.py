@@ -24,13 +24,13 @@ from runtime.values import Box, DepthMap, Modality, Pair
 Vector = NDArray[np.float64]
 
 FACE_BOX_MM = 150.0
-"""Width of a face box on a face: what OpenCV's frontal cascade alt2 draws on average, and the 15 cm that Microsoft's
-requirements on infrared cameras take for a face. Cheekbones are narrower (133.8 and 130.1 mm on average in the men and
-women of doi:10.1186/s40902-019-0191-7, table 9), detectors draw beyond them. Another detector's habit is given to
-`Calibrated`."""
-FACE_BOX_SPREAD = 0.10
-"""How far a face box's width is from that of most people, two standard deviations, as a fraction: faces differ by 3 to
-5 % (one standard deviation; 4.6 and 3.5 mm in the same table), and detectors are not that steady either."""
+"""Width of a face box on a face: the 15 cm that Microsoft's requirements on infrared cameras take for one. OpenCV's
+frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md),
+and those of people measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), so
+about 150 mm too; in other surveys heads are up to a tenth wider. Another detector's habit is given to `Calibrated`."""
+FACE_BOX_SPREAD = 0.20
+"""Two standard deviations of a face box's width, as a fraction: heads differ by 3 to 5 %, and with the cascade's own
+scatter it is 9 % on simulated faces."""
 FACE_RELIEF_MM = 25.0
 """From the plane that a depth map gives for a face to the parts before and behind it that matter."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.cameras.base import SourceInfo
@@ -29,6 +29,7 @@ def error_px(found: Box, true: Box) -> float:
     return float(np.hypot(*(centre(found) - centre(true))))
 
 
+@settings(deadline=None)
 @given(z=Z, across=ACROSS, way=st.sampled_from(WAYS))
 def test_at_a_known_distance_a_box_is_where_the_other_camera_sees_it(
     z: float, across: tuple[float, float], way: tuple[Modality, Modality]
@@ -46,6 +47,7 @@ def test_at_a_known_distance_a_box_is_where_the_other_camera_sees_it(
     assert found.h == pytest.approx(true.h, rel=0.01)
 
 
+@settings(deadline=None)
 @given(z=Z, across=ACROSS)
 def test_by_face_width_a_face_of_150_mm_is_placed_within_2_percent_of_it(z: float, across: tuple[float, float]) -> None:
     geometry = rig()
@@ -75,10 +77,9 @@ def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: 
     true = face(geometry.cameras["ir"], (0, 0, z), width)
     off = error_px(found.box, true)
     assert off / true.w == pytest.approx(25 / 150 * 0.10, rel=0.15)
-    # The tolerance is for such a face.
+    # The tolerance is two standard deviations, and this face is off by one.
     assert found.tolerance_px is not None
-    assert off <= 1.15 * found.tolerance_px
-    assert off >= 0.7 * found.tolerance_px
+    assert 0.35 * found.tolerance_px < off < 0.65 * found.tolerance_px
 
 
 def test_one_fixed_distance_is_worse_than_the_face_width() -> None:
@@ -91,6 +92,7 @@ def test_one_fixed_distance_is_worse_than_the_face_width() -> None:
     assert error_px(fixed, true) / true.w > 0.15
 
 
+@settings(deadline=None, max_examples=25)
 @given(z=Z, across=ACROSS, width=st.floats(0.6, 1.4))
 def test_depth_from_a_third_viewpoint_places_a_face_of_any_width(
     z: float, across: tuple[float, float], width: float
