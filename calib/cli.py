@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
+from calib.check_cli import check
 from calib.offset_cli import offset
 from calib.rig_cli import board, rig
 from calib.threshold import operating_point
@@ -24,6 +25,7 @@ app = group("Measure once what is trusted afterwards: a rig's geometry and clock
 app.command()(board)
 app.command()(rig)
 app.command()(offset)
+app.command()(check)
 
 
 class Presentations(BaseModel):

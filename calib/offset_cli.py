@@ -72,7 +72,7 @@ def offset(
     """Measure how far the capture times of the colour stream are off against those of the infrared stream."""
     if not (rgb and ir):
         raise ConfigError("name both cameras with --rgb and --ir.")
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"looking for {seconds:g} s: switch a light on and off in view of both cameras, at irregular times.")
     levels = Levels()
     origin = time.monotonic_ns()

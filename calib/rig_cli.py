@@ -56,7 +56,7 @@ def board(
         written = attempt(out, lambda: to_png(sheet, out, dpi))
     else:
         raise ConfigError(f"{out}: the board is written as .pdf or .png.")
-    Console(soft_wrap=True).print(
+    Console(soft_wrap=True, highlight=False, markup=False).print(
         f"wrote {written}. Print it at 100 % with black toner and measure the ruler: it is 100 mm long."
     )
 
@@ -98,7 +98,7 @@ def rig(
     ] = None,
 ) -> None:
     """Calibrate a rig's geometry from pictures of the board, and write it for the pipeline to place faces by."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     if (depth_like is None) != (depth_camera is None):
         raise ConfigError("--depth-like and --depth-camera belong together.")
     older = older_name(out)

@@ -1,4 +1,4 @@
-"""Cameras, for the commands, that look at a board or at a blinking light."""
+"""Cameras, for the commands, that look at a board, at a blinking light, or at somebody."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runtime.values import Frame, Modality
 from tests.boards import COLOUR, INFRARED, Photographer, poses
 from tests.calib.test_offset import frames, seen, switched
 from tests.rigs import rig
+from tests.simulated import Shot, shoot
 
 RIG = rig()
 VIEWS = 18
@@ -97,6 +98,35 @@ class BlinkCamera:
         return Frame(self.info.modality, image[:, :, None], t_ns, t_ns, None, "recorded")
 
     def close(self) -> None: ...
+
+
+@functools.cache
+def somebody() -> list[Shot]:
+    """Somebody who sways a little."""
+    return [shoot(1, presentation=1, frame=10 * number) for number in range(4)]
+
+
+class FaceCamera:
+    """Sees somebody, a second after the other, as fast as it is read."""
+
+    def __init__(self, modality: Modality) -> None:
+        self._modality, self._number = modality, 0
+        self.info = SourceInfo(modality, f"face:{modality}", modality, "face", 640, 480, "GREY", 30, "synthetic")
+
+    def read(self, timeout_s: float) -> Frame | None:
+        time.sleep(0.01)
+        # Both cameras go by one clock, and each second of theirs is a hundredth.
+        t_ns = int(time.monotonic() * 100) * 1_000_000_000
+        shot = somebody()[t_ns // 1_000_000_000 % len(somebody())]
+        self._number += 1
+        return Frame(self._modality, shot.pair.image(self._modality), t_ns, t_ns, self._number, "synthetic", "lit")
+
+    def close(self) -> None: ...
+
+
+def open_face(uri: CameraUri, modality: Modality, epoch: int) -> FaceCamera:
+    somebody()
+    return FaceCamera(modality)
 
 
 def open_board(uri: CameraUri, modality: Modality, epoch: int) -> BoardCamera:

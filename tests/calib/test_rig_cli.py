@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from calib.pictures import pairs_in, write
 from calib.session import BoardSession
 from runtime.cameras.open import SCHEMES, Scheme
 from runtime.errors import AdsnError
-from runtime.geometryfile import load_geometry
-from tests.calib.board_cameras import LOOKS, RIG, shown
+from runtime.geometryfile import load_geometry, save_geometry
+from tests.calib.board_cameras import LOOKS, RIG, shown, somebody
 
 
 def call(*words: object) -> Result:
@@ -32,7 +33,7 @@ def refused(result: Result) -> str:
 
 @pytest.fixture
 def cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("board", "blink"):
+    for name in ("board", "blink", "face"):
         monkeypatch.setitem(SCHEMES, name, Scheme("tests.calib.board_cameras", name, f"{name}:"))
 
 
@@ -60,6 +61,7 @@ def test_a_folder_of_pairs_becomes_a_geometry(folder: Path, tmp_path: Path) -> N
     done = call("rig", "--images", folder, "--out", out, *FROM_FOLDER, "--depth-like", "ir", "--depth-camera", "tof-7")
     assert done.exit_code == 0, done.output
     assert "mm apart" in done.output
+    assert f'geometry = "{out}" in the section [rig]' in done.output
     found = load_geometry(out)
     assert {m: c.identity for m, c in found.cameras.items()} == {"rgb": "usb-1-rgb", "ir": "usb-1-ir", "depth": "tof-7"}
     assert np.abs(found.cameras["ir"].translation - RIG.cameras["ir"].translation).max() < 0.5
@@ -150,6 +152,7 @@ def test_the_offset_of_a_recording() -> None:
     value = float(line.split("rgb_offset_ms = ")[1].split(" ")[0])
     assert abs(value + 12) <= 1.0
     assert "by blink" in done.output
+    assert "in the section [rig]" in done.output
 
 
 @pytest.mark.usefixtures("cameras")
@@ -158,6 +161,38 @@ def test_an_offset_that_nothing_determines_is_none() -> None:
     assert done.exit_code == 1
     assert "recording is over" in refused(done)
     assert "--rgb and --ir" in refused(call("offset", "--rgb", "blink:x"))
+
+
+def geometry_of_somebody(path: Path, moved_px: float) -> Path:
+    """The geometry of the camera that sees somebody, whose infrared camera has been moved since."""
+    geometry = somebody()[0].geometry
+    ir = geometry.cameras["ir"]
+    matrix = ir.matrix.copy()
+    matrix[0, 2] -= moved_px
+    moved = dataclasses.replace(geometry, cameras={**geometry.cameras, "ir": dataclasses.replace(ir, matrix=matrix)})
+    save_geometry(moved, path)
+    return path
+
+
+@pytest.mark.usefixtures("cameras")
+@pytest.mark.parametrize("moved_px", [0.0, 12.0])
+def test_cameras_that_moved_are_told_from_those_that_did_not(tmp_path: Path, moved_px: float) -> None:
+    path = geometry_of_somebody(tmp_path / "rig.json", moved_px)
+    done = call("check", path, "--rgb", "face:x", "--ir", "face:x", "--seconds", 60)
+    if moved_px:
+        assert "a camera has moved" in refused(done)
+    else:
+        assert done.exit_code == 0, f"{done.output} {done.exception}"
+        assert "stand as calibrated" in done.output
+
+
+@pytest.mark.usefixtures("cameras")
+def test_check_refuses_other_cameras_and_too_little(folder: Path, tmp_path: Path) -> None:
+    path = geometry_of_somebody(tmp_path / "rig.json", 0)
+    assert "identity" in refused(call("check", path, "--rgb", "board:x", "--ir", "board:x"))
+    assert "do not tell" in refused(call("check", path, "--rgb", "face:x", "--ir", "face:x", "--seconds", 1))
+    assert "--rgb and --ir" in refused(call("check", path))
+    assert "No such file" in refused(call("check", tmp_path / "none.json", "--rgb", "face:x", "--ir", "face:x"))
 
 
 def test_the_board_is_written(tmp_path: Path) -> None:
