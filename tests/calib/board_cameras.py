@@ -27,11 +27,16 @@ LOOKS: list[str] = []
 
 
 @functools.cache
+def photographer(modality: Modality) -> Photographer:
+    """Of the rig's cameras; whoever wants the same pictures every time lets it take them in the same order."""
+    look, seed = (COLOUR, 1) if modality == "rgb" else (INFRARED, 2)
+    return Photographer(Board(), RIG.cameras[modality], look, seed)
+
+
+@functools.cache
 def shown(modality: Modality) -> list[NDArray[Any]]:
     """What a camera sees of each view."""
-    look, seed = (COLOUR, 1) if modality == "rgb" else (INFRARED, 2)
-    photographer = Photographer(Board(), RIG.cameras[modality], look, seed)
-    return [photographer.take(where, 3 if modality == "rgb" else 1) for where in poses(VIEWS)]
+    return [photographer(modality).take(where, 3 if modality == "rgb" else 1) for where in poses(VIEWS)]
 
 
 class BoardCamera:

@@ -18,7 +18,8 @@ from calib.session import BoardSession
 from runtime.errors import CalibrationInvalid, ConfigError
 from runtime.geometry import carry
 from runtime.values import Modality
-from tests.boards import COLOUR, INFRARED, Photographer, pose, poses
+from tests.boards import Photographer, pose
+from tests.calib.board_cameras import photographer, shown
 from tests.rigs import centre, face, rig
 
 BOARD = Board()
@@ -32,13 +33,13 @@ Picture = NDArray[Any]
 
 @functools.cache
 def photographers() -> tuple[Photographer, Photographer]:
-    return Photographer(BOARD, RIG.cameras["rgb"], COLOUR, 1), Photographer(BOARD, RIG.cameras["ir"], INFRARED, 2)
+    pictures()
+    return photographer("rgb"), photographer("ir")
 
 
 @functools.cache
 def pictures() -> list[dict[Modality, Picture]]:
-    colour, infrared = photographers()
-    return [{"rgb": colour.take(where, 3), "ir": infrared.take(where)} for where in poses(18)]
+    return [{"rgb": rgb, "ir": ir} for rgb, ir in zip(shown("rgb"), shown("ir"), strict=True)]
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+import calib.check_cli
 import calib.rig_cli
 from calib.cli import app
 from calib.pictures import pairs_in, write
@@ -176,7 +177,11 @@ def geometry_of_somebody(path: Path, moved_px: float) -> Path:
 
 @pytest.mark.usefixtures("cameras")
 @pytest.mark.parametrize("moved_px", [0.0, 12.0])
-def test_cameras_that_moved_are_told_from_those_that_did_not(tmp_path: Path, moved_px: float) -> None:
+def test_cameras_that_moved_are_told_from_those_that_did_not(
+    tmp_path: Path, moved_px: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calib.check_cli, "ENOUGH", 20)
+    monkeypatch.setattr(calib.check_cli, "LOOK_S", 0.01)
     path = geometry_of_somebody(tmp_path / "rig.json", moved_px)
     done = call("check", path, "--rgb", "face:x", "--ir", "face:x", "--seconds", 60)
     if moved_px:
