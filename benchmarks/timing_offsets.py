@@ -8,7 +8,7 @@ import numpy as np
 
 from calib.offset import Offset, OffsetUnknown, Series, by_blink
 from calib.offset_other import by_motion, by_strobe
-from tests.calib.test_offset import MINUTE_MS, frames, seen, switched, waving
+from tests.lights import MINUTE_MS, frames, seen, switched, waving
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]]
 RUNS = 40

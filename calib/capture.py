@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,13 +10,15 @@ from contextlib import ExitStack, contextmanager
 from runtime.cameras.base import Source, SourceInfo
 from runtime.cameras.open import open_source
 from runtime.errors import AdsnError
+from runtime.illumination import IlluminationClassifier, frame_stats
 from runtime.values import Frame, Modality
 
 READ_S = 0.5
 
 
 class Reader:
-    """Reads a source and hands every frame to ``take``, which runs in the reader's thread."""
+    """Reads a source and hands every frame to ``take``, which runs in the reader's thread. Infrared frames are told lit
+    from dark as the rig does it, so that a strobe needs no metadata."""
 
     def __init__(self, source: Source, take: Callable[[Frame], None]) -> None:
         self.info: SourceInfo = source.info
@@ -40,11 +43,22 @@ class Reader:
         self._thread.join(2)
 
     def _run(self) -> None:
+        strobe = IlluminationClassifier() if self.info.modality == "ir" else None
         try:
             while not self._stop.is_set():
                 frame = self._source.read(READ_S)
-                if frame is not None:
-                    self._take(frame)
+                if frame is None:
+                    continue
+                if strobe is not None:
+                    lit = strobe.observe(
+                        frame_stats(frame.image),
+                        t_ns=frame.t_capture_ns,
+                        seq=frame.seq,
+                        lit=frame.lit,
+                        epoch=frame.epoch,
+                    )
+                    frame = dataclasses.replace(frame, lit=lit)
+                self._take(frame)
         except AdsnError as error:
             if not self._stop.is_set():
                 self._error = error

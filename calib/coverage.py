@@ -83,11 +83,15 @@ def attitude(seen: Seen, board: Board, size: tuple[int, int]) -> tuple[float, fl
     return float(across), float(down), float(np.linalg.norm(middle)) / board.square_mm
 
 
+def more(count: int) -> str:
+    return f"{count} more view{'s' if count > 1 else ''}"
+
+
 def gaps(views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[Gap]:
     """What is still missing, the most important first. ``sizes``: width and height of each camera's pictures."""
     found: list[Gap] = []
     if len(views) < LEAST_VIEWS:
-        found.append(Gap(f"{LEAST_VIEWS - len(views)} more views ({len(views)} of {LEAST_VIEWS})", True))
+        found.append(Gap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))
     first = next(iter(sizes))
     stands = [attitude(view.seen[first], board, sizes[first]) for view in views]
     across = [a for a, _, _ in stands]
@@ -95,8 +99,8 @@ def gaps(views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board
     for angles, way in ((across, "left and right"), (down, "up and down")):
         tilted = sum(abs(a) >= TILT_DEG for a in angles)
         if tilted < TILTED_VIEWS:
-            wanted = TILTED_VIEWS - tilted
-            found.append(Gap(f"{wanted} more views with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
+            wanted = more(TILTED_VIEWS - tilted)
+            found.append(Gap(f"{wanted} with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
         elif not (any(a >= TILT_DEG for a in angles) and any(a <= -TILT_DEG for a in angles)):
             found.append(Gap(f"the board turned {way}: so far to one side only", False))
     distances = [d for _, _, d in stands if np.isfinite(d)]

@@ -17,6 +17,7 @@ from calib.rig_cli import Ir, Rgb
 from runtime.errors import ConfigError
 from runtime.values import Frame, Lit, Modality
 
+GRACE_S = 5.0
 Method = Literal["auto", "blink", "motion", "strobe"]
 
 
@@ -77,9 +78,12 @@ def offset(
     levels = Levels()
     origin = time.monotonic_ns()
     with reading({"rgb": rgb, "ir": ir}, levels.take) as readers:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not any(reader.ended for reader in readers.values()):
+        end, ending = time.monotonic() + seconds, False
+        while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
             time.sleep(0.1)
+            if not ending and any(reader.ended for reader in readers.values()):
+                # Two recordings end one after the other; a camera that is lost does not come back here.
+                ending, end = True, min(end, time.monotonic() + GRACE_S)
         try:
             found = measured(levels, origin, method)
         except OffsetUnknown:

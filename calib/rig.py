@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calib.adjust import Bundle, Corners, adjust, lens_of, matrix_of, residuals, rms
 from calib.board import LEAST_CORNERS, Board
-from calib.coverage import NAMES, View, common, gaps
+from calib.coverage import NAMES, Gap, View, common, gaps
 from runtime.errors import CalibrationInvalid
 from runtime.geometry import Camera, RigGeometry, Vector, move
 from runtime.values import Modality
@@ -74,14 +74,9 @@ def calibrate(
     """
     first, second = sizes
     usable = [view for view in views if common(view, first, second).size >= LEAST_CORNERS]
-    missing = gaps(usable, sizes, board)
-    needed = [gap.says for gap in missing if gap.needed]
-    if needed:
-        raise CalibrationInvalid(
-            f"{len(usable)} of {len(views)} views show the board to both cameras, and that does not determine the "
-            f"rig. Missing: {'; '.join(needed)}."
-        )
+    require_enough(usable, len(views), sizes, board)
     kept, left_out, found = consistent(usable, sizes, board)
+    missing = require_enough(kept, len(views), sizes, board)
     cameras = cameras_of(found, sizes, identities)
     for modality, camera in cameras.items():
         require_rms(camera.rms_px, camera.width, f"the {NAMES[modality]} camera")
@@ -105,8 +100,26 @@ def calibrate(
         used=tuple(view.name for view in kept),
         left_out=tuple(left_out),
         held_out_px=(median, worst),
-        advice=tuple(gap.says for gap in missing if not gap.needed),
+        advice=tuple(gap.says for gap in missing),
     )
+
+
+def require_enough(
+    views: Sequence[View], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
+) -> list[Gap]:
+    """Refuse views that do not determine the rig, and return what would make it better.
+
+    Raises:
+        CalibrationInvalid: naming all that is missing.
+    """
+    missing = gaps(views, sizes, board)
+    needed = [gap.says for gap in missing if gap.needed]
+    if needed:
+        raise CalibrationInvalid(
+            f"{len(views)} of {offered} views are of use, and they do not determine the rig. Missing: "
+            f"{'; '.join(needed)}."
+        )
+    return missing
 
 
 def cameras_of(

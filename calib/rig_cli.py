@@ -80,7 +80,7 @@ def rig(
     rgb: Rgb = None,
     ir: Ir = None,
     rgb_camera: Annotated[
-        str | None, typer.Option(help="With --images: identity of the colour camera, as adsn-rig lists it.")
+        str | None, typer.Option(help="With --images: identity of the colour camera, as adsn-rig probe prints it.")
     ] = None,
     ir_camera: Annotated[str | None, typer.Option(help="With --images: identity of the infrared camera.")] = None,
     depth_like: Annotated[

@@ -15,7 +15,7 @@ from runtime.cameras.uri import CameraUri
 from runtime.errors import CameraLost
 from runtime.values import Frame, Modality
 from tests.boards import COLOUR, INFRARED, Photographer, poses
-from tests.calib.test_offset import frames, seen, switched
+from tests.lights import frames, seen, switched
 from tests.rigs import rig
 from tests.simulated import Shot, shoot
 
