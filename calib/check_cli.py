@@ -16,7 +16,7 @@ from calib.rig_cli import Ir, Rgb
 from runtime.drift import LIMIT_PX, Drift, DriftMonitor
 from runtime.errors import CalibrationInvalid, ConfigError
 from runtime.face import HaarLocator
-from runtime.geometry import Calibrated
+from runtime.geometry import FACE_BOX_SPREAD, Calibrated, parallax
 from runtime.geometryfile import load_geometry
 from runtime.values import Frame, Modality, Pair
 
@@ -80,8 +80,16 @@ def check(
             pair = Pair(rgb=frames[0].image, ir=frames[1].image, source="camera")
             face = locator.locate(frames[0].image)
             placed = registrar.place(face.box, "rgb", "ir", pair) if face is not None else None
-            if face is not None and placed is not None:
-                state = monitor.observe(frames[0].image, frames[1].image, face.box, placed.box, frames[0].t_capture_ns)
+            if face is not None and placed is not None and placed.distance_mm is not None:
+                way = parallax(face.box, found.cameras["rgb"], found.cameras["ir"], placed.distance_mm)
+                state = monitor.observe(
+                    frames[0].image,
+                    frames[1].image,
+                    face.box,
+                    placed.box,
+                    frames[0].t_capture_ns,
+                    (FACE_BOX_SPREAD * way[0], FACE_BOX_SPREAD * way[1]),
+                )
     console.print(verdict(state, seconds))
 
 

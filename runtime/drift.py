@@ -7,6 +7,7 @@ where its edges are, so the shift between the two crops is found by phase correl
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
@@ -79,9 +80,7 @@ class DriftMonitor:
     """Readings of the shift, one a second at most, and their running median. Bounded; owned by one thread.
 
     ``limit_px``: see `LIMIT_PX`; scale it with the width of the infrared picture. ``window``: how many readings count,
-    ``least``: how many it needs. A single reading is off by a pixel, and one by one face whose width is not the assumed
-    one by a few, so the median should be of many people: leave ``every_ns`` well above the time that one of them stays
-    where the distance is taken from the width of the face.
+    ``least``: how many it needs. A single reading is off by a pixel.
     """
 
     limit_px: float = LIMIT_PX
@@ -90,6 +89,7 @@ class DriftMonitor:
     every_ns: int = SECOND_NS
     _xs: deque[float] = field(init=False)
     _ys: deque[float] = field(init=False)
+    _slacks: deque[tuple[float, float]] = field(init=False)
     _rejected: int = field(default=0, init=False)
     _last_ns: int | None = field(default=None, init=False)
 
@@ -97,14 +97,22 @@ class DriftMonitor:
         if not 1 <= self.least <= self.window:
             raise ValueError(f"least must be 1 to window ({self.window}), not {self.least}")
         self._xs, self._ys = deque(maxlen=self.window), deque(maxlen=self.window)
+        self._slacks = deque(maxlen=self.window)
 
     def due(self, t_ns: int) -> bool:
         """Whether `observe` would take a reading now."""
         return self._last_ns is None or t_ns - self._last_ns >= self.every_ns
 
-    def observe(self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int) -> Drift:
+    def observe(
+        self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
+    ) -> Drift:
         """Take a reading of a pair: ``ir_box`` is where the geometry placed ``rgb_box``, ``t_ns`` when the pair was
-        taken."""
+        taken.
+
+        ``slack``: pixels across and down that faces may lie off with no camera moved, and then do not count. Where the
+        distance was taken from the face's width, that is `FACE_BOX_SPREAD` of the `runtime.geometry.parallax`: not
+        only do people differ, a detector may draw all boxes wider than assumed, which no median removes.
+        """
         if self.due(t_ns):
             self._last_ns = t_ns
             try:
@@ -119,6 +127,7 @@ class DriftMonitor:
                 x, y = rounded_away(ir_box, rgb_box)
                 self._xs.append(found.x * k + x)
                 self._ys.append(found.y * k + y)
+                self._slacks.append((abs(slack[0]), abs(slack[1])))
             else:
                 self._rejected += 1
         return self.state()
@@ -130,10 +139,15 @@ class DriftMonitor:
         x, y = statistics.median(self._xs), statistics.median(self._ys)
         if len(self._xs) < self.least:
             return Drift(x, y, len(self._xs), self._rejected, None)
-        drifted = bool(np.hypot(x, y) > self.limit_px)
+        beyond = [
+            max(abs(value) - statistics.median(slack), 0.0)
+            for value, slack in zip((x, y), zip(*self._slacks, strict=True), strict=True)
+        ]
+        drifted = math.hypot(*beyond) > self.limit_px
         advice = (
             f"infrared faces lie {x:+.1f} pixels across and {y:+.1f} down from where the calibration expects them, "
-            f"more than {self.limit_px:g}: a camera has moved. Fasten it and calibrate again with: adsn-calib rig"
+            f"{math.hypot(*beyond):.1f} more than their distances explain (limit {self.limit_px:g}): a "
+            "camera has moved. Fasten it and calibrate again with: adsn-calib rig"
         )
         return Drift(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
 
@@ -141,6 +155,7 @@ class DriftMonitor:
         """Forget all readings: the cameras were opened again, or calibrated."""
         self._xs.clear()
         self._ys.clear()
+        self._slacks.clear()
         self._rejected, self._last_ns = 0, None
 
 

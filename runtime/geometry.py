@@ -235,6 +235,15 @@ def carry(box: Box, source: Camera, target: Camera, distance: float) -> Box | No
     return Box(float(cx) - width / 2, float(cy) - height / 2, width, height)
 
 
+def parallax(box: Box, source: Camera, target: Camera, distance: float) -> tuple[float, float]:
+    """How far, across and down in pixels of ``target``, a face at ``distance`` mm lies from where one infinitely far
+    away would; a distance that is wrong by a tenth misplaces it by a tenth of this."""
+    near, far = (carry(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
+    if near is None or far is None:
+        return 0.0, 0.0
+    return near.x + near.w / 2 - far.x - far.w / 2, near.y + near.h / 2 - far.y - far.h / 2
+
+
 def move(points: Vector, source: Camera, target: Camera, distance: float | Vector) -> Vector | None:
     """Pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) → points [N, 3] in ``target``'s frame, mm.
     None when one of them is not before ``target``."""

@@ -176,7 +176,7 @@ def geometry_of_somebody(path: Path, moved_px: float) -> Path:
 
 
 @pytest.mark.usefixtures("cameras")
-@pytest.mark.parametrize("moved_px", [0.0, 12.0])
+@pytest.mark.parametrize("moved_px", [0.0, 25.0])
 def test_cameras_that_moved_are_told_from_those_that_did_not(
     tmp_path: Path, moved_px: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

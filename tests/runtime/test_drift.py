@@ -69,6 +69,20 @@ def test_a_camera_that_moved_raises_one_that_says_where_to(x: float, y: float) -
     assert "adsn-calib rig" in state.advice
 
 
+def test_wide_faces_are_no_drift_but_what_goes_beyond_them_is() -> None:
+    """Everybody is drawn a tenth too wide before cameras 25 mm apart: four pixels that nobody can tell from a turn."""
+    for x, y, drifted in ((4.0, 0.0, False), (8.0, 0.0, False), (12.0, 0.0, True), (4.0, 7.0, True)):
+        monitor = DriftMonitor()
+        for number, person in enumerate(people() * 2):
+            assert person.pair.rgb is not None
+            assert person.pair.ir is not None
+            placed = moved(person.ir_face_box, -x, -y)
+            monitor.observe(
+                person.pair.rgb, person.pair.ir, person.face_box, placed, number * SECOND_NS, slack=(-5.0, 0.1)
+            )
+        assert monitor.state().drifted is drifted
+
+
 def test_it_is_silent_until_it_has_seen_enough() -> None:
     monitor = DriftMonitor(least=20)
     watch(monitor, 12, 0, rounds=1)

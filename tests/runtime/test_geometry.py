@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runtime.cameras.base import SourceInfo
 from runtime.errors import CalibrationInvalid, ModalityMissing
-from runtime.geometry import Calibrated, RigGeometry, SameView, carry, depth_distance, face_distance
+from runtime.geometry import Calibrated, RigGeometry, SameView, carry, depth_distance, face_distance, parallax
 from runtime.geometryfile import load_geometry, open_registrar, save_geometry
 from runtime.values import Box, Modality, Pair
 from tests.rigs import blank, camera, centre, depth_of_plane, face, rig
@@ -104,6 +104,19 @@ def test_depth_from_a_third_viewpoint_places_a_face_of_any_width(
     assert found is not None
     assert found.by == "depth"
     assert error_px(found.box, face(geometry.cameras["ir"], point, 150 * width)) < 0.5
+
+
+def test_parallax_is_what_a_wrong_distance_costs() -> None:
+    geometry = rig(distortion=False)
+    rgb, ir = geometry.cameras["rgb"], geometry.cameras["ir"]
+    box = face(rgb, (0, 0, 500))
+    across, down = parallax(box, rgb, ir, 500)
+    assert across == pytest.approx(-560 * 25 / 500, rel=0.03)
+    assert abs(down) < 2
+    right, wrong = carry(box, rgb, ir, 500), carry(box, rgb, ir, 500 / 1.1)
+    assert right is not None
+    assert wrong is not None
+    assert centre(wrong)[0] - centre(right)[0] == pytest.approx(0.1 * across, rel=0.01)
 
 
 def test_depth_is_also_a_target_and_a_source() -> None:
