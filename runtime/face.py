@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,7 +57,8 @@ class FaceLocator(Protocol):
     def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
         """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
 
-        ``smallest``: edge in pixels below which a face need not be looked for; most detectors are faster for it.
+        ``smallest``: edge in pixels below which a face need not be looked for, given where one is expected: detectors
+        may be faster for it, and readier to see one.
         """
         ...
 
@@ -103,19 +105,27 @@ class HaarLocator:
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = max(24, round(min(grey.shape) * 0.1), round(smallest * scale))
         classifier = self._classifier()
+        # Where a face is expected, fewer agreeing windows make one: on simulated people that halved what was missed,
+        # and beside them nothing was found in 586 places.
+        step, neighbours = (1.05, 1) if smallest > 0 else (1.1, 3)
         boxes, _, weights = classifier.detectMultiScale3(
             self._local.equaliser.apply(grey),
-            scaleFactor=1.1,
-            minNeighbors=3,
+            scaleFactor=step,
+            minNeighbors=neighbours,
             minSize=(least, least),
             outputRejectLevels=True,
         )
         if len(boxes) == 0:
             return None
         best = max(range(len(boxes)), key=lambda i: int(boxes[i][2]))
-        # A second box counts as a second person only when it could be one at a similar distance:
-        # the cascade's false finds in clutter are small.
-        count = sum(1 for box in boxes if box[2] >= 0.5 * boxes[best][2])
+        # A second box counts as a second person only when it could be one at a similar distance, the cascade's false
+        # finds in clutter being small, and when it is not the same face once more.
+        count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same(box, boxes[best]) for box in boxes)
         x, y, w, h = (float(v) / scale for v in boxes[best])
         box = Box(max(x, 0.0), max(y, 0.0), min(w, width - max(x, 0.0)), min(h, height - max(y, 0.0)))
-        return Face(box, float(weights[best]), count)
+        return Face(box, float(weights[best]), int(count))
+
+
+def _same(box: Sequence[int], best: Sequence[int]) -> bool:
+    """Whether a box has its centre in the middle half of another, or is that one."""
+    return all(abs(box[k] + box[k + 2] / 2 - best[k] - best[k + 2] / 2) <= best[k + 2] / 4 for k in (0, 1))

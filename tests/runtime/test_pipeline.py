@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from runtime.errors import InvalidFaceBox, ModalityMissing, NoFace
-from runtime.geometry import Placed
+from runtime.face import HaarLocator
+from runtime.finding import find_face
+from runtime.geometry import Placed, SameView
 from runtime.quality import Check, Limits, blur
 from runtime.reasons import REASONS
 from runtime.values import Box, Modality, Pair
+from synthetic import render_frame
 from tests.scenes import BOX, HEIGHT, WIDTH, MarkLocator, ScriptedEngine, depth_map, ir_image, pair, pipeline, rgb_image
 
 NOW = 10**12
@@ -231,3 +234,17 @@ def test_the_reasons_provoked_here_are_all_there_are() -> None:
     """`strobe_lost` is of streams; its test is beside the active light's."""
     here = {gate[0] for gate in GATES} | PROVOKED | {"head_pose", "rgb_too_dark", "depth_invalid", "strobe_lost"}
     assert here == set(REASONS)
+
+
+@pytest.mark.parametrize("species", ["bona_fide", "replay_screen"])
+def test_the_cascade_sees_people_in_both_pictures_and_screens_in_one(species: str) -> None:
+    """On simulated frames: the gate costs people nothing here, and a screen is black in infrared."""
+    told = set()
+    for subject in range(3):
+        r = render_frame(seed=2, subject=subject, species=species, presentation=subject)
+        try:
+            found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), HaarLocator(), SameView())
+        except NoFace:
+            continue
+        told |= {c.status for c in found.checks if c.name == "ir.face"}
+    assert told == {"pass" if species == "bona_fide" else "fail"}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runtime.decision import STREAM_SPOOF
 from runtime.reasons import PRIORITY, REASONS, SPOOF_CODES, first_advice
+from runtime.values import Pair
+from tests.scenes import depth_map, ir_image, pair, pipeline
 
 CONTRACT = """
     no_face multiple_faces face_too_small face_cropped head_pose rgb_blurry rgb_too_dark rgb_too_bright ir_unlit
@@ -25,6 +29,21 @@ def test_every_reason_speaks_to_people() -> None:
         assert reason.meaning.endswith(".")
         assert reason.operator
         assert code not in reason.meaning
+
+
+def test_the_page_has_every_reason_and_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "decisions.md").read_text()
+    for code, reason in REASONS.items():
+        assert f"| `{code}` | {reason.meaning} | {reason.subject or '—'} | {reason.operator} |" in page
+    now = 10**12
+    dark = {"ir_dark": ir_image(), "ir_dark_time_ns": now}
+    checks = [
+        *pipeline().assess(pair(now, **dark), now_ns=now).checks,
+        *pipeline(modalities=("ir", "depth")).assess(Pair(ir=ir_image(), depth=depth_map())).checks,
+    ]
+    assert len(checks) > 15
+    for name in {check.name for check in checks}:
+        assert f"`{name}`" in page
 
 
 def test_what_hides_the_rest_is_said_first() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime.cameras.synthetic import SyntheticPair, SyntheticRig
 from runtime.decision import Verdict
 from runtime.errors import InferenceFailed
-from runtime.evidence import Evidence
+from runtime.evidence import Evidence, EvidenceRule
+from runtime.face import HaarLocator
 from runtime.feed import CapturedPair
 from runtime.quality import Limits
 from runtime.stream import Observed, StreamPipeline
@@ -241,3 +243,31 @@ def test_following_is_right_to_a_part_of_a_small_pixel() -> None:
         assert abs(found.box.y - moved.y) < 3
     far = replace(BOX, x=BOX.x + 90)
     assert followed(rgb_image(far), pipeline().assess(pair(START)).face, patch, 0.7) is None
+
+
+def test_a_simulated_person_is_followed_by_the_cascade_and_a_swap_is_noticed() -> None:
+    rig = SyntheticRig(seed=107, subject=9000)
+    stream = StreamPipeline(pipeline(locator=HaarLocator()), track=TrackRule(near_every=4))
+    evidence = Evidence(POINT, ("rgb", "ir"), EvidenceRule(min_pairs=20))
+
+    def see(number: int, made: SyntheticPair) -> Observed:
+        now = START + number * FRAME
+        shown = replace(made.pair, rgb_time_ns=now, ir_time_ns=now, lit="lit")
+        return stream.observe(CapturedPair(number, shown, now), now)
+
+    for number in range(10):
+        made = rig.next()
+        seen = see(number, made)
+        assert seen.observation.failed == ()
+        assert seen.observation.track == 1
+        box = seen.observation.box
+        assert box is not None
+        truth = made.face_box
+        assert abs(box.x + box.w / 2 - truth.x - truth.w / 2) < 0.12 * truth.w
+        assert abs(box.y + box.h / 2 - truth.y - truth.h / 2) < 0.12 * truth.w
+        assert evidence.add(seen.observation) is None
+    assert evidence.state.good == 10
+    other = SyntheticRig(seed=107, subject=9001, presentation=1)
+    evidence.add(see(10, other.next()).observation)
+    assert evidence.state.good <= 1
+    assert evidence.state.forgotten in ("subject_changed", "face_lost", "multiple_faces")

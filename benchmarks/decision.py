@@ -1,0 +1,337 @@
+"""Decisions over several pairs, the illuminator's question and copied infrared, tried on simulated presentations.
+
+``python -m benchmarks.decision [CACHE]`` renders what is not in the folder CACHE yet (default: a folder in the user's
+cache), so it can be stopped and started again, and writes ``benchmarks/decision.md``. About twenty-five minutes on two
+cores the first time, three after that.
+"""
+
+from __future__ import annotations
+
+import collections
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from adsn.metrics import Rate
+from benchmarks.machine import describe
+from benchmarks.presentations import PAIR_NS, Presentation, code_digest, planned, sequences
+from benchmarks.presentations import Sequence as Shown
+from runtime.activelight import LightRule, compare
+from runtime.assemble import Loaded, default_bundle, open_pipeline
+from runtime.crossspectrum import copied
+from runtime.decision import decide
+from runtime.errors import NoFace
+from runtime.evidence import Evidence, EvidenceRule, Observation, Strobe
+from runtime.face import HaarLocator
+from runtime.finding import find_face
+from runtime.geometry import SameView
+from runtime.preprocess import CropRule, crop
+from runtime.quality import blur_check, copy_check, failures, ir_checks, rgb_checks
+from runtime.values import Box, Pair
+from synthetic import SPECIES, render_frame, render_patch
+
+FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20
+COPIES, FRAMES = 1500, 150
+RULE = EvidenceRule(deadline_ns=PAIRS * PAIR_NS)
+OUT = Path(__file__).with_suffix(".md")
+Picture = NDArray[np.uint8]
+
+
+def grey_of(rgb: Picture) -> Picture:
+    """Luminance of [F, S, S, 3], [F, S, S, 1]."""
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None] for image in rgb]).astype(np.uint8)
+
+
+def toned(ir: Picture, seed: int) -> Picture:
+    """The pictures with another tone curve and contrast, moved by a pixel or three, softened, with noise of their own:
+    what somebody does who has heard of the check."""
+    rng = np.random.default_rng(seed)
+    gamma, gain = rng.uniform(0.6, 1.4), rng.uniform(0.6, 1.2)
+    step = tuple(int(v) for v in rng.integers(-3, 4, 2))
+    out = []
+    for image in ir:
+        changed = (image / 255.0) ** gamma * gain * 255
+        changed = cv2.GaussianBlur(np.roll(changed, step, (0, 1)), (0, 0), 0.8)[:, :, None]
+        out.append((changed + rng.normal(0, 2, changed.shape)).clip(0, 255).astype(np.uint8))
+    return np.stack(out)
+
+
+@dataclass(slots=True)
+class Judged:
+    """The pairs of a presentation, judged: per pair the scores [F, 3], failed gates and the strobe's answer."""
+
+    what: Presentation
+    scores: NDArray[np.float32]
+    failed: list[tuple[str, ...]]
+    strobe: list[Strobe]
+    rgb_means: list[float]
+
+
+def judge(
+    loaded: Loaded, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[Strobe], gate: bool
+) -> Judged:
+    """Score a presentation with ``ir`` in the place of its infrared. ``gate``: with the check for copies."""
+    path = cache / f"{shown.what.family}-{shown.what.species}-{shown.what.number}-{name}.npy"
+    if path.exists():
+        scores = np.load(path)
+    else:
+        result = loaded.pipeline.engine.infer({"rgb": shown.rgb, "ir": ir})
+        scores = np.concatenate([result.score[:, None], result.stream_scores], 1)
+        beside = path.with_suffix(".part.npy")
+        np.save(beside, scores)
+        beside.replace(path)
+    limits, failed = loaded.pipeline.limits, []
+    for rgb_crop, ir_crop in zip(shown.rgb, ir, strict=True):
+        checks = [*rgb_checks(rgb_crop, limits, alone_in_the_dark=False), blur_check(rgb_crop, limits)]
+        checks += ir_checks(ir_crop, None, "lit", limits)
+        failed.append(failures([*checks, *([copy_check(rgb_crop, ir_crop, limits)] if gate else [])]))
+    return Judged(shown.what, scores, failed, strobe, [float(image.mean()) for image in shown.rgb])
+
+
+def still(loaded: Loaded, seen: Judged) -> str:
+    """The decision on the first pair alone."""
+    score, *streams = (float(v) for v in seen.scores[0])
+    failed = (*seen.failed[0], *(["strobe_lost"] if seen.strobe[0] == "mismatch" else []))
+    return decide(score, streams, loaded.pipeline.modalities, loaded.pipeline.point, failed).decision
+
+
+def sequential(loaded: Loaded, seen: Judged, rule: EvidenceRule = RULE) -> tuple[str, int]:
+    """The decision over the pairs, and how many it took."""
+    evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, rule)
+    box = Box(100, 100, 150, 150)
+    for number, scores in enumerate(seen.scores):
+        streams = (None if seen.rgb_means[number] < 10 else float(scores[1]), float(scores[2]))
+        verdict = evidence.add(
+            Observation(
+                number, number * PAIR_NS, 1, float(scores[0]), streams, seen.failed[number], box, seen.strobe[number]
+            )
+        )
+        if verdict is not None:
+            return verdict.decision, number + 1
+    verdict = evidence.expire(RULE.deadline_ns * 10)
+    assert verdict is not None
+    return verdict.decision, len(seen.scores)
+
+
+def answers(shown: Shown, lit: Picture, dark: Picture) -> list[Strobe]:
+    """What the illuminator's question gives, pair by pair; views uint8 [F, h, w]."""
+    boxes = [Box(*map(float, box)) for box in shown.scene_box]
+    return [
+        compare(a[:, :, None], b[:, :, None], box, LightRule()).answer
+        for a, b, box in zip(lit, dark, boxes, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Decisions by family and kind, for every way of deciding."""
+
+    counts: dict[tuple[str, str, str], collections.Counter[str]] = field(
+        default_factory=lambda: collections.defaultdict(collections.Counter)
+    )
+    pairs: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: collections.defaultdict(list))
+
+    def add(self, way: str, family: str, kind: str, decision: str, pairs: int = 1) -> None:
+        self.counts[way, family, kind][decision] += 1
+        self.pairs[way, family, kind].append(pairs)
+
+    def row(self, way: str, family: str, kind: str) -> str:
+        count = self.counts[way, family, kind]
+        return f"{count['live']} / {count['spoof']} / {count['uncertain']}"
+
+
+INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
+    # Infrared crops, then lit and dark views. Crops and views are both cut from what is injected.
+    "grey copy": lambda s: (grey_of(s.rgb), s.scene_lit, s.scene_lit),
+    "grey copy, changed": lambda s: (toned(grey_of(s.rgb), s.what.number), s.scene_lit, s.scene_lit),
+    "red channel": lambda s: (np.ascontiguousarray(s.rgb[:, :, :, :1]), s.scene_lit, s.scene_lit),
+    "recorded infrared, steady": lambda s: (s.ir, s.scene_lit, s.scene_lit),
+    "recorded infrared, dimmed in time": lambda s: (s.ir, s.scene_lit, (s.scene_lit * 0.4).astype(np.uint8)),
+    "recorded infrared, lit and dark": lambda s: (s.ir, s.scene_lit, s.scene_dark),
+}
+
+
+def simulate(loaded: Loaded, cache: Path) -> tuple[Tally, list[Judged]]:
+    """Every presentation, decided in every way."""
+    tally, people = Tally(), []
+    scores = cache / f"scores-{loaded.model_sha256[:12]}-{code_digest()}"
+    scores.mkdir(parents=True, exist_ok=True)
+    unknown: list[Strobe] = ["unknown"] * PAIRS
+    for shown in sequences(planned(FAMILIES, BONA_FIDE, PER_ATTACK), PAIRS, cache):
+        family, kind = shown.what.family, shown.what.species
+        strobe = answers(shown, shown.scene_lit, shown.scene_dark)
+        seen = judge(loaded, shown, scores, "own", shown.ir, unknown, gate=True)
+        lit = Judged(seen.what, seen.scores, seen.failed, strobe, seen.rgb_means)
+        tally.add("still", family, kind, still(loaded, seen))
+        tally.add("sequential", family, kind, *sequential(loaded, seen))
+        tally.add("sequential, light", family, kind, *sequential(loaded, lit))
+        for answer, count in collections.Counter(strobe).items():
+            tally.counts["answers", family, kind][answer] += count
+        if kind != SPECIES[0]:
+            continue
+        people.append(lit)
+        for name, make in INJECTED.items():
+            ir, view_lit, view_dark = make(shown)
+            fed = answers(shown, view_lit, view_dark)
+            key = name.replace(" ", "-").replace(",", "")
+            plain = judge(loaded, shown, scores, key, ir, unknown, gate=False)
+            gated = judge(loaded, shown, scores, key, ir, unknown, gate=True)
+            tally.add("still, no check", family, name, still(loaded, plain))
+            tally.add("still", family, name, still(loaded, gated))
+            tally.add("sequential", family, name, *sequential(loaded, gated))
+            gated.strobe = fed
+            tally.add("sequential, light", family, name, *sequential(loaded, gated))
+    return tally, people
+
+
+def correlation(people: Sequence[Judged], lags: int = 6) -> tuple[list[float], float, float]:
+    """Correlation of a person's log-odds about their mean at lags of one pair and more, corrected for the mean being
+    of few pairs, and the variances within a presentation and between presentations."""
+    odds = [np.log(p / (1 - p)) for p in (np.clip(s.scores[:, 0].astype(float), 1e-4, 1 - 1e-4) for s in people)]
+    centred = [v - v.mean() for v in odds]
+    within = float(np.mean([(c**2).mean() for c in centred]))
+    between = float(np.var([v.mean() for v in odds]))
+    raw = [float(np.mean([(c[k:] * c[:-k]).mean() for c in centred])) / within for k in range(1, lags + 1)]
+    # Taking out a mean of n correlated pairs lowers every lag by the variance of that mean, relative to the whole.
+    n = len(odds[0])
+    share = (1 + 2 * sum(max(r, 0) for r in raw)) / n
+    return [r * (1 - share) + share for r in raw], within, between
+
+
+def copy_rates() -> dict[str, list[float]]:
+    """`copied` on single people that the threshold's choice did not see, by family."""
+    found: dict[str, list[float]] = {}
+    rng = np.random.default_rng(7)
+    for family in FAMILIES:
+        found[family] = []
+        for number in range(COPIES):
+            r = render_patch(seed=92, subject=6000 + number, species=SPECIES[0], family=family, presentation=number)
+            shift, scale = rng.normal(0, 0.03, 2), float(np.exp(rng.normal(0, 0.03)))
+            boxes = [Box(x + shift[0] * w, y + shift[1] * h, w * scale, h * scale) for x, y, w, h in (r.box, r.ir_box)]
+            rgb, ir = crop(r.rgb, boxes[0], CropRule()), crop(r.ir, boxes[1], CropRule())
+            if rgb.mean() >= 25:
+                found[family].append(copied(rgb, ir))
+    return found
+
+
+def agreement() -> Iterator[tuple[str, str, str]]:
+    """Whole frames: family, species and whether a face was found, in which picture, and confirmed in the other."""
+    locator = HaarLocator()
+    for family in FAMILIES:
+        for species in (SPECIES[0], "print_matte", "replay_screen"):
+            for number in range(FRAMES if species == SPECIES[0] else 20):
+                r = render_frame(seed=93, subject=7000 + number, species=species, family=family, presentation=number)
+                try:
+                    found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), locator, SameView())
+                except NoFace:
+                    yield family, species, "no face"
+                    continue
+                failed = failures(c for c in found.checks if c.name != "face.count")
+                led = "" if found.seen_in == "rgb" else "infrared leads, "
+                yield family, species, led + (failed[0] if failed else "agreed")
+
+
+def main() -> None:
+    """Measure and write."""
+    cache = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(platformdirs.user_cache_dir("adsn")) / "decision"
+    cv2.setNumThreads(1)
+    loaded = open_pipeline(default_bundle())
+    tally, people = simulate(loaded, cache)
+    lines = report(loaded, tally, people, copy_rates(), collections.Counter(agreement()))
+    OUT.write_text("\n".join(lines) + "\n")
+    print(f"wrote {OUT}")
+
+
+def report(
+    loaded: Loaded, tally: Tally, people: list[Judged], copies: dict[str, list[float]], agreed: dict[Any, int]
+) -> list[str]:
+    """The page."""
+    ways = ("still", "sequential", "sequential, light")
+    lines = [
+        "# Decisions, simulated",
+        "",
+        "Written by `python -m benchmarks.decision`. Synthetic presentations of people and instruments that training",
+        f"never saw: {BONA_FIDE} people and {PER_ATTACK} of every instrument before rigs of each family, {PAIRS} pairs",
+        f"each, one every {PAIR_NS / 1e6:.1f} ms, as from an illuminator that strobes at 30 frames a second. Model",
+        f"{loaded.manifest.name} {loaded.manifest.version}, INT8, threshold {loaded.pipeline.point.threshold:.3f}.",
+        "Counts say how the simulation behaves, and nothing of real people or attacks.",
+        "",
+        *(f"- {name}: {value}" for name, value in describe().items()),
+    ]
+    for family in FAMILIES:
+        lines += [
+            "",
+            f"## Family {family}: live / spoof / uncertain",
+            "",
+            "| presented | first pair alone | over pairs | with the illuminator's question | the question's answers |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for kind in SPECIES:
+            cells = [tally.row(way, family, kind) for way in ways]
+            told = tally.counts["answers", family, kind]
+            total = sum(told.values())
+            shares = ", ".join(f"{name} {told[name] / total:.1%}" for name in ("follows", "mismatch", "unknown"))
+            lines.append(f"| {kind} | {' | '.join(cells)} | {shares} |")
+    lines += [
+        "",
+        "## Time to a decision",
+        "",
+        "| family | of | median | 95th percentile |",
+        "| --- | --- | --- | --- |",
+    ]
+    for family in FAMILIES:
+        for group, kinds in (("people", SPECIES[:1]), ("attacks", SPECIES[1:])):
+            taken = [n for kind in kinds for n in tally.pairs["sequential", family, kind]]
+            seconds = [(n - 1) * PAIR_NS / 1e9 for n in taken]
+            tail = statistics.quantiles(seconds, n=20, method="inclusive")[18]
+            lines.append(f"| {family} | {group} | {statistics.median(seconds):.2f} s | {tail:.2f} s |")
+    lines += [
+        "",
+        f"After the first pair; undecided presentations count with {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
+        "",
+        "## Injected: people's colour pictures with other infrared: live / spoof / uncertain",
+        "",
+        "| family | infrared | first pair, no check for copies | first pair | over pairs | with the question |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for family in FAMILIES:
+        for name in INJECTED:
+            cells = [tally.row(way, family, name) for way in ("still, no check", *ways)]
+            lines.append(f"| {family} | {name} | {' | '.join(cells)} |")
+    limit = loaded.pipeline.limits.max_copied
+    lines += ["", "## People taken for copies", "", "| family | above the limit | largest |", "| --- | --- | --- |"]
+    for family, values in copies.items():
+        rate = Rate(sum(v > limit for v in values), len(values))
+        low, high = rate.interval
+        lines.append(
+            f"| {family} | {rate.errors} of {rate.trials} (95 %: {low:.2%} to {high:.2%}), limit {limit} "
+            f"| {max(values):.3f} |"
+        )
+    lags, within, between = correlation(people)
+    lines += [
+        "",
+        "## How alike consecutive pairs are",
+        "",
+        f"Correlation of people's log-odds about their own mean: {', '.join(f'{v:.2f}' for v in lags)} at lags of one "
+        f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: what "
+        "pairs share is most of it, and no number of pairs takes it away.",
+        "",
+        "## Whole frames: where the cascade finds faces, and whether infrared agrees",
+        "",
+        "| family | presented | found | times |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| {a} | {b} | {c} | {n} |" for (a, b, c), n in sorted(agreed.items())]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
