@@ -20,7 +20,8 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit test-gpu export train bench bench-gpu lock audit sbom clean
+.PHONY: help serve test check lint types imports unit test-gpu test-container export train bench bench-gpu lock audit sbom \
+  clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
 
@@ -63,6 +64,10 @@ unit: $(VENV)/.dev
 # On a machine with a CUDA GPU; docs/tensorrt.md says what it needs.
 test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu tests/gpu
+
+# As root, with debootstrap: the image's RUN lines in a clean Debian root.
+test-container: $(VENV)/.dev
+	$(BIN)/python -m pytest -m container tests/container -s
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu

@@ -1,0 +1,18 @@
+"""Exit code 0 when the service in this container can judge pairs: /readyz answers 200."""
+
+import os
+import ssl
+import sys
+import urllib.error
+import urllib.request
+
+tls = bool(os.environ.get("ADSN_TLS__CERTIFICATE"))
+url = f"{'https' if tls else 'http'}://127.0.0.1:{os.environ.get('ADSN_PORT', '8000')}/readyz"
+# The certificate is made out to a name that this address is not; nothing secret is asked or told.
+context = ssl._create_unverified_context() if tls else None
+try:
+    with urllib.request.urlopen(url, timeout=2, context=context) as answer:
+        sys.exit(0 if answer.status == 200 else 1)
+except (urllib.error.URLError, OSError, ValueError) as error:
+    print(error)
+    sys.exit(1)

@@ -1,0 +1,42 @@
+"""What of a Dockerfile the tests need: its stages and their instructions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(slots=True)
+class Stage:
+    """One ``FROM``: its base, its name, and (instruction, rest) in order, continued lines joined."""
+
+    base: str
+    name: str
+    steps: list[tuple[str, str]] = field(default_factory=list)
+
+    def all(self, instruction: str) -> list[str]:
+        """What follows every such instruction."""
+        return [rest for word, rest in self.steps if word == instruction]
+
+
+def read_stages(path: Path = ROOT / "Dockerfile") -> list[Stage]:
+    """The stages, with global arguments put in."""
+    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+    text = re.sub(r"\\\n", " ", "\n".join(lines))
+    arguments: dict[str, str] = {}
+    stages: list[Stage] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        word, _, rest = line.partition(" ")
+        rest = re.sub(r"\s+", " ", rest.strip())
+        if word == "ARG" and not stages:
+            name, _, value = rest.partition("=")
+            arguments[name] = value
+        elif word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            stages.append(Stage(re.sub(r"\$\{(\w+)\}", lambda m: arguments[m.group(1)], base), name))
+        else:
+            stages[-1].steps.append((word, rest))
+    return stages

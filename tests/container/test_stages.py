@@ -1,0 +1,110 @@
+"""The RUN lines of the image for processors, executed in a clean Debian root: ``make test-container``.
+
+Needs root, debootstrap and a package mirror. Debian's Python stands in for the base image's. What this does not show:
+the base images themselves, other targets, and what a container engine adds (read-only root, capabilities).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container.dockerfile import ROOT, Stage, read_stages
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(1500)]
+BUDGET_MB = 450
+SLIM_MB = 125
+"""python:3.12-slim-bookworm unpacked; the clean root here is larger and other, so it is not what is counted."""
+PORT = 18643
+
+
+def inside(root: Path, command: str, **environment: str) -> None:
+    """Run a shell command in the root, as RUN does."""
+    known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environment}
+    known |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
+    done = subprocess.run(["chroot", str(root), "/bin/sh", "-ec", command], env=known, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def play(root: Path, stage: Stage) -> None:
+    """Do what the stage's COPY, WORKDIR and RUN say."""
+    folder = "/"
+    for word, rest in stage.steps:
+        if word == "WORKDIR":
+            folder = rest
+            (root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        elif word == "COPY" and not rest.startswith("--from"):
+            *sources, target = rest.split()
+            for source in sources:
+                to = Path(target) if target.startswith("/") else Path(folder) / target
+                place = root / str(to).lstrip("/")
+                if target.endswith("/"):
+                    place = place / Path(source).name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__", "model.onnx"))
+                else:
+                    shutil.copyfile(ROOT / source, place)
+        elif word == "RUN":
+            inside(root, f"cd {folder}; {rest}")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        pytest.skip("needs root and debootstrap")
+    made = tmp_path_factory.mktemp("root")
+    packages = "--include=python3,python3-venv,ca-certificates"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", packages, "bookworm", str(made)], check=True, capture_output=True
+    )
+    # How this machine reaches its package index is lent to the root: names, pip's configuration, certificates.
+    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
+        if Path("/", name).exists():
+            shutil.copyfile(Path("/", name), made / name)
+    mounted = []
+    for name in ("proc", "dev", *[m for m in os.environ.get("ADSN_TEST_MOUNTS", "").split(":") if m]):
+        (made / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", f"/{name.lstrip('/')}", str(made / name.lstrip("/"))], check=True)
+        mounted.append(made / name.lstrip("/"))
+    yield made
+    for place in reversed(mounted):
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_the_image_is_built_fits_its_budget_and_serves(root: Path) -> None:
+    stages = {stage.name: stage for stage in read_stages()}
+    play(root, stages["build-cpu"])
+    play(root, stages["cpu"])
+    size = sum(f.lstat().st_size for f in (root / "opt" / "adsn").rglob("*") if not f.is_dir()) / 1e6
+    print(f"/opt/adsn: {size:.0f} MB, with the base image about {size + SLIM_MB:.0f} MB")
+    assert size + SLIM_MB <= BUDGET_MB
+    environment = {"PATH": "/opt/adsn/bin:/usr/bin:/bin", "ADSN_HOST": "127.0.0.1", "ADSN_PORT": str(PORT)}
+    command = ["chroot", "--userspec=10001:10001", str(root), "/opt/adsn/bin/adsn-serve"]
+    server = subprocess.Popen(command, env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=2) as answer:
+                    assert answer.status == 200
+                break
+            except OSError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        inside(root, "/opt/adsn/bin/python3 /opt/adsn/health.py", ADSN_PORT=str(PORT))
+        inside(root, "/opt/adsn/bin/adsn-doctor")
+    finally:
+        server.terminate()
+        assert server.wait(10) == 0
+    # Without a key it does not listen where others could reach it.
+    refused = subprocess.run(command, env={**environment, "ADSN_HOST": "0.0.0.0"}, capture_output=True, text=True)
+    assert refused.returncode == 78
