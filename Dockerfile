@@ -26,11 +26,11 @@ COPY models models
 COPY runtime runtime
 COPY service service
 COPY synthetic synthetic
-# SymPy is wanted by ONNX Runtime's own export tools alone, tests by nobody who serves: 110 MB.
+# What nobody who serves needs: the packages' own tests and stubs, and the installer.
 RUN /opt/adsn/bin/python -m pip install --no-cache-dir --no-deps . \
- && /opt/adsn/bin/python -m pip uninstall --yes sympy mpmath pip \
+ && /opt/adsn/bin/python -m pip uninstall --yes setuptools pip \
  && find /opt/adsn/lib -type d -name tests -prune -exec rm -rf {} + \
- && /opt/adsn/bin/python -m compileall -q -j 0 /opt/adsn/lib
+ && find /opt/adsn/lib -name '*.pyi' -delete
 
 FROM ${PYTHON_IMAGE} AS cpu
 COPY --from=build-cpu /opt/adsn /opt/adsn
