@@ -38,8 +38,11 @@ def _warm_up(name: str, batch: int, inputs: list[tuple[TensorEntry, str]]) -> st
     return f'model_warmup [\n  {{\n    name: "{name}"\n    batch_size: {batch}\n{body}\n  }}\n]'
 
 
-def config(manifest: Manifest, name: str, platform: str, *, float_inputs: bool) -> str:
-    """``config.pbtxt`` of one model: dynamic batching, warm-up, one instance a GPU, or on the processor for ONNX."""
+def config(manifest: Manifest, name: str, platform: str, sha256: str, *, float_inputs: bool) -> str:
+    """``config.pbtxt`` of one model: dynamic batching, warm-up, one instance a GPU, or on the processor for ONNX.
+
+    ``sha256`` is the model's, or its ONNX source's: by it a remote engine knows the model as one of its own manifest.
+    """
     backend = 'platform: "tensorrt_plan"' if platform == "plan" else 'backend: "onnxruntime"'
     inputs = [(e, TYPES["float32" if float_inputs else e.dtype]) for e in manifest.inputs]
     outputs = [(e, TYPES[e.dtype]) for e in manifest.outputs]
@@ -56,6 +59,7 @@ def config(manifest: Manifest, name: str, platform: str, *, float_inputs: bool) 
             f"  preferred_batch_size: [ {', '.join(map(str, PREFERRED))} ]\n"
             f"  max_queue_delay_microseconds: {QUEUE_DELAY_US}\n}}",
             _warm_up("one", 1, inputs),
+            f'parameters {{\n  key: "model_sha256"\n  value: {{ string_value: "{sha256}" }}\n}}',
             "",
         ]
     )
@@ -107,14 +111,18 @@ def _fill(bundle: Bundle, folder: Path) -> None:
     for name in (onnx_name, plan_name):
         (folder / name / "1").mkdir(parents=True)
     (folder / onnx_name / "1" / "model.onnx").write_bytes(bundle.read("model-fp32"))
-    (folder / onnx_name / "config.pbtxt").write_text(config(manifest, onnx_name, "onnx", float_inputs=False))
+    (folder / onnx_name / "config.pbtxt").write_text(
+        config(manifest, onnx_name, "onnx", bundle.entry("model-fp32").sha256, float_inputs=False)
+    )
     roles = {entry.role for entry in manifest.files}
     source = "model-int8-trt" if "model-int8-trt" in roles else "model-int8-trt11"
     if source not in roles:
         shutil.rmtree(folder / plan_name)
     else:
         (folder / plan_name / "source.onnx").write_bytes(bundle.read(source))
-        (folder / plan_name / "config.pbtxt").write_text(config(manifest, plan_name, "plan", float_inputs=True))
+        (folder / plan_name / "config.pbtxt").write_text(
+            config(manifest, plan_name, "plan", bundle.entry(source).sha256, float_inputs=True)
+        )
     shapes = {
         count: ",".join(f"{e.name}:{count}x" + "x".join(map(str, e.shape)) for e in manifest.inputs)
         for count in (1, MAX_BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def test_both_models_are_what_triton_s_schema_says(schema: Any, bundle: Path, tm
         assert list(config.dynamic_batching.preferred_batch_size) == [8, 16, 32]
         assert config.instance_group[0].count == 1
         assert {k: v.zero_data for k, v in config.model_warmup[0].inputs.items()} == {"rgb": True, "ir": True}
+    for config, source in ((onnx, "model.onnx"), (plan, "model.int8-trt.onnx")):
+        digest = hashlib.sha256((bundle / source).read_bytes()).hexdigest()
+        assert config.parameters["model_sha256"].string_value == digest
     assert (repo / "adsn-rgb-ir_onnx" / "1" / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
     assert (repo / "adsn-rgb-ir_plan" / "source.onnx").read_bytes() == (bundle / "model.int8-trt.onnx").read_bytes()
     assert "rgb:32x64x64x3,ir:32x64x64x1" in (repo / "README.txt").read_text()
