@@ -114,6 +114,8 @@ def serve(settings: KioskSettings, demo: bool) -> int:
             public_key=settings.bundle_key,
             backend=settings.engine,
             required=settings.require_engine,
+            remote=settings.remote.engine(),
+            remote_model=settings.remote.model,
         )
 
     stop = threading.Event()

@@ -15,6 +15,7 @@ from runtime.configfile import Prefix, load_config
 from runtime.evidence import EvidenceRule
 from runtime.rigconfig import RigSettings
 from service.kiosk.state import KioskRule
+from service.trustsettings import RemoteSection
 
 PREFIX = Prefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
@@ -202,11 +203,12 @@ class KioskSettings(Section):
     bundle_key: Path | None = Field(
         default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
     )
-    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu"] = Field(
+    engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu", "remote"] = Field(
         default="auto", description="What runs the model; auto: the fastest that works here."
     )
     require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
+    remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
     rig: RigSettings = Field(default_factory=RigSettings, description="The cameras.")
     decision: DecisionSettings = Field(
         default_factory=DecisionSettings, description="When there is a decision, and what follows from it."
@@ -219,6 +221,12 @@ class KioskSettings(Section):
     webhook: WebhookSettings | None = Field(default=None, description=WebhookSettings.__doc__)
     gpio: GpioSettings | None = Field(default=None, description=GpioSettings.__doc__)
     command: CommandSettings | None = Field(default=None, description=CommandSettings.__doc__)
+
+    @model_validator(mode="after")
+    def _elsewhere(self) -> KioskSettings:
+        if self.engine == "remote" and self.remote.url is None:
+            raise ValueError("engine is remote, and remote.url names no scoring server.")
+        return self
 
     @property
     def topic(self) -> str:

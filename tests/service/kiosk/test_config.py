@@ -130,3 +130,12 @@ secret = "{SECRET}"
         channel.close(20)
     with pytest.raises(ConfigError, match=r"webhook.authorities: /dev/null/absent cannot be used"):
         open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())
+
+
+def test_scoring_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"remote\.url"):
+        read(tmp_path, 'engine = "remote"\n')
+    text = 'engine = "remote"\n[remote]\nurl = "https://scores.example:8000"\ntimeout_ms = 300\n'
+    found = read(tmp_path, text, ADSN_KIOSK_REMOTE__KEY=SECRET).remote.engine()
+    assert found is not None
+    assert (found.url, found.timeout_s, found.key) == ("https://scores.example:8000", 0.3, SECRET)
