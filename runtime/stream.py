@@ -115,6 +115,6 @@ class StreamPipeline:
         slow = {check.name: check for check in assessment.checks if check.name in SLOW}
         if any(self._carried.get(name) is not check for name, check in slow.items()):
             self._carried_for = 0
-        # One that failed is asked again on the next pair.
-        self._carried = {name: check for name, check in slow.items() if check.status == "pass"}
+        # Where one failed or could not be told, all are asked again on the next pair.
+        self._carried = slow if all(check.status == "pass" for check in slow.values()) else {}
         self._carried_of = self._tracker.number
