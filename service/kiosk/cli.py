@@ -22,6 +22,7 @@ from runtime.cameras.synthetic import SPECIES
 from runtime.command import FAILURE, Version, command, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
+from runtime.locators.open import open_locator
 from service.kiosk.config import KioskSettings, read_kiosk_settings
 from service.kiosk.daemon import Daemon
 from service.kiosk.wiring import check_outputs, open_line
@@ -116,6 +117,7 @@ def serve(settings: KioskSettings, demo: bool) -> int:
             required=settings.require_engine,
             remote=settings.remote.engine(),
             remote_model=settings.remote.model,
+            locator=open_locator(settings.face),
         )
 
     stop = threading.Event()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from runtime.assemble import default_bundle
 from runtime.configfile import Prefix, load_config
 from runtime.evidence import EvidenceRule
+from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
 from service.kiosk.state import KioskRule
 from service.trustsettings import RemoteSection
@@ -210,6 +211,7 @@ class KioskSettings(Section):
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
     remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
     rig: RigSettings = Field(default_factory=RigSettings, description="The cameras.")
+    face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
     decision: DecisionSettings = Field(
         default_factory=DecisionSettings, description="When there is a decision, and what follows from it."
     )
