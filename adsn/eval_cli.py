@@ -194,8 +194,9 @@ def comparison_notes(result: Section) -> list[str]:
 
 def worst_pictures(subject: Subject, pairs: PairDataset, scored: Scored, plain: int, explained: int) -> list[Picture]:
     """Crops of the highest scored attacks and lowest scored bona fide pairs, and attention over some of them."""
-    from adsn.explain import grey_picture, overlay
+    from adsn.explain import overlay
     from adsn.report import Picture, worst_samples
+    from runtime.overlay import grey_picture
 
     pictures = []
     for count, drawn in ((plain, False), (explained, True)):
