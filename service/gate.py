@@ -53,7 +53,8 @@ class GateMiddleware:
         request = Request(scope)
         try:
             self._check_site(request)
-            if request.url.path not in OPEN:
+            # Of the request line. A request's URL is put together with its Host header, which can say anything.
+            if scope["path"] not in OPEN:
                 await self._check_caller(request)
         except AdsnError as error:
             response = self._refuse(request, error)
@@ -77,7 +78,7 @@ class GateMiddleware:
         else:
             # Browsers say the site to https and localhost only; to others they name the page's origin.
             origin = request.headers.get("origin")
-            foreign = origin is not None and not _same_origin(origin, host, request.url.scheme)
+            foreign = origin is not None and not _same_origin(origin, host, request.scope["scheme"])
         if foreign:
             raise self._cross_site()
 
@@ -102,7 +103,7 @@ class GateMiddleware:
         return is_loopback(name) or name in self._hosts
 
     def _refuse(self, request: Request, error: AdsnError) -> Response:
-        path = request.url.path
+        path = request.scope["path"]
         asked = isinstance(error, RequestError) and error.request_code == "unauthorized"
         if asked and path in PAGES and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse(f"/login?next={quote(path, safe='')}", 303)

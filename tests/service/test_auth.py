@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +105,14 @@ def test_every_route_is_closed_unless_it_is_listed_as_open(keyed: Keyed) -> None
         for method in ("GET", "POST", "DELETE"):
             status = keyed.service.client.request(method, path).status_code
             assert (status == 401) == (path not in OPEN), f"{method} {path}: {status}"
+
+
+@pytest.mark.parametrize("host", ["x/livez?", "localhost/livez?", "x/livez#", "x:80/login?a=", "@/livez?"])
+def test_a_host_header_does_not_change_what_is_asked_for(keyed: Keyed, host: str) -> None:
+    with socket.create_connection(("127.0.0.1", keyed.service.port), 20) as raw:
+        raw.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        status = raw.makefile("rb").readline()
+    assert status.split()[1] in (b"401", b"400")
 
 
 def test_websockets_are_turned_away(keyed: Keyed) -> None:
