@@ -108,6 +108,7 @@ def export(
     """Turn CHECKPOINT into a bundle: ONNX, activation ranges, INT8, threshold, parity, golden vectors, manifest."""
     if not int8:
         raise ConfigError("say --int8: a bundle always holds the INT8 model, with the float one beside it.")
+    from adsn.checkpoint import read_metadata
     from adsn.plan import DEFAULT_PLAN, read_plan
     from export.build import Options, build
     from export.parity import ParityLimits, require_parity
@@ -136,7 +137,8 @@ def export(
         from export.tensorrt import require_tensorrt
 
         require_tensorrt()
-    # Known now rather than after minutes of work.
+    # Known now rather than after minutes of work; what is missing is said before anything is made.
+    read_metadata(checkpoint)
     require_writable(out)
     if dry_run:
         announce(console, checkpoint, plan, options, out)
