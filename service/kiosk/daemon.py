@@ -25,6 +25,7 @@ from service.kiosk.sight import RigSight
 from service.kiosk.state import Kiosk
 from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
+from service.rigwatch import status_event
 from service.sdnotify import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -95,7 +96,7 @@ class Daemon:
             hub=self._hub,
             health=self.health,
         )
-        collector = KioskCollector(self.health, self.counters, self._state, self.outputs, self._latencies)
+        collector = KioskCollector(self.counters, self._state, self.outputs, self._latencies)
         metrics = getattr(app.state.shared, "metrics", None)
         if metrics is not None:
             metrics.registry.register(collector)
@@ -200,25 +201,4 @@ class Daemon:
 
     def _show_cameras(self, status: FeedStatus) -> None:
         if self._hub.watched:
-            self._hub.publish("cameras", cameras_view(status))
-
-
-def cameras_view(status: FeedStatus) -> dict[str, Any]:
-    """A rig's status for those who watch ``/events``."""
-    return {
-        "cameras": [
-            {
-                "modality": camera.modality,
-                "state": camera.state,
-                "fps": round(camera.fps, 2),
-                "drops": dict(camera.drops),
-                "reconnects": camera.reconnects,
-                "last_error": camera.last_error,
-            }
-            for camera in status.cameras
-        ],
-        "pairs_per_s": round(status.pairs_per_s, 2),
-        "skew_ms": status.skew_ms,
-        "strobe": status.strobe,
-        "advice": status.advice,
-    }
+            self._hub.publish("cameras", status_event(status))

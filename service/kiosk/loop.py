@@ -18,6 +18,7 @@ from runtime.values import Pair
 from service.health import Health
 from service.kiosk.state import SECOND, Change, Kiosk, Outcome, Step
 from service.outputs.base import Event, Outputs, boottime_ns, utc_now
+from service.rigwatch import pair_event
 from service.sdnotify import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -64,9 +65,9 @@ class Loop:
     """Drives a `Kiosk` with the pairs of ``feed``.
 
     ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
-    a pair went all the way. ``fault``: what is wrong with the rig, empty when nothing is. ``trace``: called with what
-    each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's completion to
-    the end of its judgement.
+    a pair went all the way. ``fault``: what is wrong with the rig now, empty when nothing is. ``trace``: called with
+    what each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's
+    completion to the end of its judgement.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Loop:
         trace: Callable[[Mapping[str, Any]], None] | None = None,
         latency: Callable[[int], None] = lambda ns: None,
         expose_score: bool = True,
-        threshold: float | None = None,
+        threshold: float = 0.0,
         counters: Counters | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -104,19 +105,14 @@ class Loop:
         after = -1
         while not stop.is_set():
             captured = self._feed.wait(after, WAIT_S)
-            now = self._clock()
-            fault = self._fault()
-            if fault:
-                self._tell(self._kiosk.interrupt(now, fault))
             if captured is None:
-                self._tell(self._kiosk.tick(now))
+                fault, now = self._fault(), self._clock()
+                self._tell(self._kiosk.interrupt(now, fault) if fault else self._kiosk.tick(now))
                 continue
             if after >= 0:
                 self.counters.missed += max(0, captured.number - after - 1)
             after = captured.number
-            # A pair that was complete before the rig failed says nothing about now.
-            if not fault:
-                self.take(captured)
+            self.take(captured)
         self._tell(self._kiosk.interrupt(self._clock(), "stopping"))
 
     def take(self, captured: CapturedPair) -> None:
@@ -131,12 +127,15 @@ class Loop:
             return
         finally:
             self.counters.busy_since = None
-        now = self._clock()
         self.counters.pairs += 1
         self._health.clear("engine_failing")
         self._health.clear("judging_failing")
-        steps = self._kiosk.see(now, seen.observation)
-        self._tell(steps)
+        # Asked after judging: a rig that failed meanwhile makes the pair worthless.
+        fault, now = self._fault(), self._clock()
+        if fault:
+            self._tell(self._kiosk.interrupt(now, fault))
+            return
+        self._tell(self._kiosk.see(now, seen.observation))
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
@@ -218,22 +217,14 @@ class Loop:
             self._outputs.publish(self._state_event(now, data, self._kiosk.session))
 
     def _trace_of(self, captured: CapturedPair, seen: Seen) -> Mapping[str, Any]:
-        observation, found, pair = seen.observation, seen.assessment, captured.pair
-        boxes: dict[str, list[float]] = {}
-        for modality, box in (found.boxes if found is not None else {}).items():
-            height, width = pair.image(modality).shape[:2]
-            boxes[modality] = [round(v, 4) for v in (box.x / width, box.y / height, box.w / width, box.h / height)]
-        return {
-            "number": captured.number,
-            "state": self._kiosk.state,
-            "session": self._kiosk.session,
-            "decision": found.decision if found is not None else "none",
-            "reasons": list(found.reasons if found is not None else observation.failed),
-            "score": observation.score if self._expose else None,
-            "threshold": self._threshold if self._expose else None,
-            # Left, top, width and height as fractions of the picture.
-            "boxes": boxes,
-            "skew_ms": None if pair.skew_ns is None else round(pair.skew_ns / 1e6, 3),
-            "latency_ms": round((self.counters.last_latency_ns or 0) / 1e6, 2),
-            "timing_ms": {stage: round(ms, 2) for stage, ms in seen.timing_ms.items()},
-        }
+        observation, found = seen.observation, seen.assessment
+        event = pair_event(
+            captured,
+            found,
+            found.reasons if found is not None else observation.failed,
+            self._threshold,
+            observation.strobe,
+            expose_score=self._expose,
+        )
+        latency = round((self.counters.last_latency_ns or 0) / 1e6, 2)
+        return {**event, "state": self._kiosk.state, "session": self._kiosk.session, "latency_ms": latency}

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from runtime.feed import FeedStatus, PairFeed
 from service.health import Condition, Health
+from service.kiosk.findings import SECOND, rig_findings
 from service.kiosk.loop import Counters
-from service.kiosk.rigwatch import SECOND, rig_findings
 from service.sdnotify import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -36,7 +36,6 @@ class Monitor:
         self._started = clock()
         self._raised: set[tuple[str, str]] = set()
         self._told = self._shown = 0
-        self._fault = ""
         self._thread = threading.Thread(target=self._run, name="adsn-monitor", daemon=True)
         self._stop = threading.Event()
 
@@ -45,15 +44,14 @@ class Monitor:
         self._thread.start()
 
     def fault(self) -> str:
-        """The name of what is wrong with the rig, empty when nothing is."""
-        return self._fault
+        """The name of what is wrong with the rig at this moment, empty when nothing is; from any thread."""
+        return next((name for name, _ in rig_findings(self._feed.status(), self._clock(), self._started)), "")
 
     def look(self) -> None:
         """One round."""
         now = self._clock()
         status = self._feed.status()
         found = rig_findings(status, now, self._started)
-        self._fault = next((name for name, _ in found), "")
         for (name, subject), (severity, detail) in found.items():
             self._health.raise_(name, severity, detail, subject)
         for name, subject in self._raised - found.keys():
@@ -88,7 +86,6 @@ class Monitor:
             except Exception as error:
                 log.exception("the rig's status cannot be read")
                 self._health.raise_("monitor_failing", "critical", f"{type(error).__name__} in the monitor.")
-                self._fault = "monitor_failing"
             else:
                 self._health.clear("monitor_failing")
 

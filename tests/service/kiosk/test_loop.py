@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import InferenceFailed
 from runtime.feed import CameraStatus, FeedStatus
-from service.kiosk.rigwatch import SECOND, rig_findings
+from service.kiosk.findings import SECOND, rig_findings
 from tests.service.kiosk.scripted import Rigged, a_pair
 from tests.service.outputs.events import until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.kiosk import cli, daemon, loop, monitor, rigwatch
+from service.kiosk import cli, daemon, findings, loop, monitor
 from service.kiosk.state import EXPIRY_LIMIT_NS, SECOND
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,7 +29,7 @@ def test_times_fit_the_code() -> None:
     says = unit()
     watchdog, stop, start = (float(says[name][0]) for name in ("WatchdogSec", "TimeoutStopSec", "TimeoutStartSec"))
     # A rig that recovers by itself is seen to be in trouble, and reopened several times, before systemd steps in.
-    assert watchdog * SECOND >= 10 * max(rigwatch.SILENT_NS, monitor.STUCK_NS)
+    assert watchdog * SECOND >= 10 * max(findings.SILENT_NS, monitor.STUCK_NS)
     assert watchdog > loop.WAIT_S * 10
     # An orderly end fits into what the guard allows, and that into what systemd allows.
     assert daemon.STOP_S + 0.5 + 1 < cli.END_S < stop
@@ -42,7 +42,7 @@ def test_times_fit_the_code() -> None:
 
 
 def test_trouble_shows_within_two_seconds() -> None:
-    assert rigwatch.SILENT_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
+    assert findings.SILENT_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
     assert monitor.STUCK_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
 
 

@@ -1,0 +1,150 @@
+"""What breaks while somebody stands there: seen by readiness, metrics and log within two seconds, and no door opens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from service.kiosk import loop
+from service.kiosk.monitor import log_condition
+from service.outputs.base import Event
+from tests.service.kiosk.scripted import Rigged, a_pair
+from tests.service.outputs.events import until
+
+LIMIT_S = 2.0
+
+
+@pytest.fixture
+def rig() -> Iterator[Rigged]:
+    """A kiosk in the middle of a session that would end with ``live`` if nothing happened."""
+    with Rigged() as running:
+        running.sight.score = None
+        until(lambda: running.health.ready)
+        running.health.listen(log_condition)
+        yield running
+
+
+def begin_session(rig: Rigged) -> None:
+    """Somebody is there, and not yet decided on."""
+    rig.sight.score = 0.45
+    until(lambda: rig.kiosk.state == "deciding")
+    assert rig.seen.decisions == []
+
+
+def hang(rig: Rigged) -> None:
+    """The driver is inside a read and comes back with nothing; nobody has noticed yet."""
+    rig.playing.clear()
+    rig.feed.camera("rgb", "running", last_frame_ns=time.monotonic_ns())
+
+
+def resume(rig: Rigged) -> None:
+    rig.feed.camera("rgb", "running", last_frame_ns=None)
+    rig.playing.set()
+
+
+Break = Callable[[Rigged], Any]
+FAULTS: dict[str, tuple[str, Break, Break]] = {
+    "unplugged": (
+        "camera_lost",
+        lambda rig: rig.feed.camera("ir", "lost", last_error="/dev/video2: no such device."),
+        lambda rig: rig.feed.camera("ir", "running"),
+    ),
+    "reopening": (
+        "camera_lost",
+        lambda rig: rig.feed.camera("ir", "opening", last_error="/dev/video2: no such device."),
+        lambda rig: rig.feed.camera("ir", "running"),
+    ),
+    "stalled": (
+        "camera_stalled",
+        lambda rig: rig.feed.camera("rgb", "stalled"),
+        lambda rig: rig.feed.camera("rgb", "running"),
+    ),
+    "hanging in a read": ("camera_stalled", hang, resume),
+    "infrared covered": (
+        "ir_unlit",
+        lambda rig: rig.feed.set(strobe="ir_unlit"),
+        lambda rig: rig.feed.set(strobe="1:1"),
+    ),
+    "strobe stuck": (
+        "strobe_lost",
+        lambda rig: rig.feed.set(strobe="strobe_lost"),
+        lambda rig: rig.feed.set(strobe="1:1"),
+    ),
+    "flooded": (
+        "ambient_flood",
+        lambda rig: rig.feed.set(strobe="ambient_flood"),
+        lambda rig: rig.feed.set(strobe="1:1"),
+    ),
+    "no pairs": ("no_pairs", lambda rig: rig.playing.clear(), lambda rig: rig.playing.set()),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_rig_fails_and_comes_back(rig: Rigged, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "adsn.kiosk")
+    condition, break_it, mend = FAULTS[name]
+    begin_session(rig)
+    began = time.monotonic()
+    break_it(rig)
+    # From here on every pair says live, as an attacker would like it.
+    rig.sight.score = 0.99
+    until(lambda: condition in rig.conditions())
+    shown = time.monotonic()
+    assert shown - began < LIMIT_S
+    assert not rig.health.ready
+    assert any(condition in record.message for record in caplog.records)
+    until(lambda: rig.kiosk.state == "idle")
+    time.sleep(0.3)
+    assert rig.seen.decisions == []
+    mend(rig)
+    until(lambda: rig.health.ready)
+    until(lambda: rig.seen.decisions == ["live"])
+    assert any(r.message.startswith(condition) and r.message.endswith("has passed") for r in caplog.records)
+
+
+def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig: Rigged) -> None:
+    begin_session(rig)
+    rig.playing.clear()
+    rig.sight.score = 0.99
+    old = time.monotonic_ns() - 3_000_000_000
+    for _ in range(20):
+        pair = a_pair()
+        object.__setattr__(pair, "rgb_time_ns", old)
+        rig.feed.put(pair)
+        time.sleep(0.01)
+    until(lambda: rig.kiosk.state == "idle")
+    assert "live" not in rig.seen.decisions
+
+
+def test_the_wall_clock_may_say_what_it_likes(rig: Rigged, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter([1970, 2100, 1999, 2038] * 1000)
+    monkeypatch.setattr(loop, "utc_now", lambda: datetime(next(steps), 1, 1, tzinfo=timezone.utc))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    for _ in range(3):
+        decided = len(rig.seen.decisions)
+        rig.sight.score = 0.99
+        until(lambda decided=decided: len(rig.seen.decisions) > decided)  # type: ignore[misc]
+        event: Event = next(event for event in reversed(rig.seen.events) if event.kind == "decision")
+        left = event.body(time.clock_gettime_ns(time.CLOCK_BOOTTIME))["expires_in_ms"]
+        assert left <= 2000
+        rig.sight.score = None
+        until(lambda: rig.kiosk.state == "idle")
+    assert rig.health.ready
+
+
+def test_a_stop_in_the_middle_of_a_session_decides_nothing() -> None:
+    with Rigged() as rig:
+        until(lambda: rig.health.ready)
+        rig.sight.score = None
+        until(lambda: rig.kiosk.state == "idle")
+        rig.seen.events.clear()
+        begin_session(rig)
+    assert rig.seen.decisions == []
+    assert rig.seen.states[-1] == "idle"
+    assert threading.active_count() < 50
