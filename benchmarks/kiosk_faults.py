@@ -201,9 +201,9 @@ def table(watch: Callable[[str], Watching]) -> list[str]:
     lines = [
         "## Faults",
         "",
-        f"Each in a process of its own on {datetime.date.today().isoformat()}. *Shown after*: from the last pair that was "
-        "judged, or from the deed, until `/readyz` and the event log said so. *Live*: decisions for live until it had "
-        "passed.",
+        f"Each in a process of its own on {datetime.date.today().isoformat()}. *Shown after*: from the last pair that "
+        "was judged, or from the deed, until `/readyz` and the event log said so. *Live*: decisions for live until it "
+        "had passed.",
         "",
         "| fault | condition | `/readyz` | shown after | live | afterwards |",
         "| --- | --- | --- | --- | --- | --- |",

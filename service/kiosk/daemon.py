@@ -24,6 +24,7 @@ from service.kiosk.monitor import Monitor, log_condition
 from service.kiosk.sight import RigSight
 from service.kiosk.state import Kiosk
 from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
+from service.metrics import Metrics
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
 from service.rigwatch import status_event
 from service.sdnotify import Notifier
@@ -66,7 +67,7 @@ class Daemon:
         self._hub = EventHub()
         self.outputs = Outputs([*open_outputs(settings, self.health), HubChannel(self._hub, boottime_ns), *channels])
         self.health.listen(self._tell_health)
-        self._latencies = Latencies()
+        self._metrics, self._latencies = Metrics(), Latencies()
         self.monitor = Monitor(feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras)
         self.page = self._make_page() if settings.http.enabled else None
 
@@ -89,17 +90,17 @@ class Daemon:
 
     def _make_page(self) -> Page:
         settings = page_settings(self._settings)
+        self._metrics.registry.register(
+            KioskCollector(self.counters, self._state, self.outputs, self._latencies)
+        )
         app = create_app(
             settings,
             lambda: borrow(self._loaded.result()),
             feed=self._feed,
             hub=self._hub,
             health=self.health,
+            metrics=self._metrics,
         )
-        collector = KioskCollector(self.counters, self._state, self.outputs, self._latencies)
-        metrics = getattr(app.state.shared, "metrics", None)
-        if metrics is not None:
-            metrics.registry.register(collector)
         return Page(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
@@ -148,6 +149,7 @@ class Daemon:
             fault=self.monitor.fault,
             trace=self._trace,
             latency=self._latencies.add,
+            decided=self._metrics.kiosk_decided,
             expose_score=own.expose_score,
             threshold=loaded.pipeline.point.threshold,
             counters=self.counters,

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runtime.errors import AdsnError, EngineError
@@ -16,6 +16,7 @@ from runtime.feed import CapturedPair, PairFeed
 from runtime.pipeline import Assessment
 from runtime.values import Pair
 from service.health import Health
+from service.kiosk.pictures import PictureWatch
 from service.kiosk.state import SECOND, Change, Kiosk, Outcome, Step
 from service.outputs.base import Event, Outputs, boottime_ns, utc_now
 from service.rigwatch import pair_event
@@ -56,7 +57,6 @@ class Counters:
     pairs: int = 0
     missed: int = 0
     errors: int = 0
-    decisions: dict[str, int] = field(default_factory=lambda: {"live": 0, "spoof": 0, "uncertain": 0})
     busy_since: int | None = None
     last_latency_ns: int | None = None
 
@@ -67,7 +67,7 @@ class Loop:
     ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
     a pair went all the way. ``fault``: what is wrong with the rig now, empty when nothing is. ``trace``: called with
     what each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's
-    completion to the end of its judgement.
+    completion to the end of its judgement. ``decided``: called with each decision.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Loop:
         fault: Callable[[], str] = lambda: "",
         trace: Callable[[Mapping[str, Any]], None] | None = None,
         latency: Callable[[int], None] = lambda ns: None,
+        decided: Callable[[str], None] = lambda decision: None,
         expose_score: bool = True,
         threshold: float = 0.0,
         counters: Counters | None = None,
@@ -94,8 +95,10 @@ class Loop:
         self._feed, self._sight, self._kiosk, self._outputs = feed, sight, kiosk, outputs
         self._health, self._notifier, self._clock = health, notifier, clock
         self._place, self._prove, self._fault = dict(place), prove, fault
-        self._trace, self._latency = trace, latency
+        self._trace, self._latency, self._count = trace, latency, decided
         self._expose, self._threshold = expose_score, threshold
+        self._pictures = PictureWatch()
+        self._cameras_wrong: set[tuple[str, str]] = set()
         self._guidance: tuple[str, ...] = ()
         self._guided = 0
         health.raise_("starting", "critical", "no pair has been judged yet.")
@@ -130,16 +133,32 @@ class Loop:
         self.counters.pairs += 1
         self._health.clear("engine_failing")
         self._health.clear("judging_failing")
+        repeated = self._look_at_pictures(captured.pair)
         # Asked after judging: a rig that failed meanwhile makes the pair worthless.
         fault, now = self._fault(), self._clock()
         if fault:
             self._tell(self._kiosk.interrupt(now, fault))
+            return
+        if repeated:
+            # The same picture again is no news of anybody, and no progress.
+            self._tell(self._kiosk.tick(now))
             return
         self._tell(self._kiosk.see(now, seen.observation))
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
             self._trace(self._trace_of(captured, seen))
+
+    def _look_at_pictures(self, pair: Pair) -> bool:
+        """Whether a camera gave the same picture as before; what its pictures say of it becomes conditions."""
+        repeated = self._pictures.repeated(pair)
+        found = self._pictures.findings(pair, self._clock())
+        for (name, modality), detail in found.items():
+            self._health.raise_(name, "critical", detail, modality)
+        for name, modality in self._cameras_wrong - found.keys():
+            self._health.clear(name, modality)
+        self._cameras_wrong = set(found)
+        return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
         """A pair that could not be judged at all: the session ends without a decision, the next pair is tried."""
@@ -171,7 +190,7 @@ class Loop:
     def _tell(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if isinstance(step, Outcome):
-                self.counters.decisions[step.decision] += 1
+                self._count(step.decision)
                 log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
                 self._outputs.publish(self._decided(step))
             else:

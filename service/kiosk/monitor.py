@@ -44,8 +44,13 @@ class Monitor:
         self._thread.start()
 
     def fault(self) -> str:
-        """The name of what is wrong with the rig at this moment, empty when nothing is; from any thread."""
-        return next((name for name, _ in rig_findings(self._feed.status(), self._clock(), self._started)), "")
+        """The name of what is wrong with the rig, empty when nothing is; from any thread.
+
+        What has begun since the last round is known, and what has passed since then is still wrong: as long as a
+        condition says that nothing can be decided, nothing is.
+        """
+        now = rig_findings(self._feed.status(), self._clock(), self._started)
+        return next((name for name, _ in (*now, *self._raised)), "")
 
     def look(self) -> None:
         """One round."""

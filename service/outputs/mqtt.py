@@ -21,7 +21,7 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("adsn.outputs")
 BACK_OFF_S = (0.5, 30.0)
-ACKNOWLEDGE_S = 2.0
+CONNECT_S = 5.0
+ACKNOWLEDGE_S = 1.5
+"""What a broker has not acknowledged after so long, it will not in time: the connection is given up."""
 KEEP_ALIVE_S = 5
 
 
@@ -158,7 +160,7 @@ class Mqtt:
             protocol=library.ProtocolVersion.V5,
             clean_start=True,
             keepalive=KEEP_ALIVE_S,
-            timeout=ACKNOWLEDGE_S,
+            timeout=CONNECT_S,
             will=library.Will(f"{self._topic}/health", _json({"status": "offline"}), qos=1, retain=True),
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)],
         )
@@ -188,15 +190,10 @@ class Mqtt:
             while not (self._stopping and self._mail.closed):
                 self._wake.clear()
                 while (event := self._mail.take(0)) is not None:
-                    await self._send(client, event)
+                    await _unless(listening, self._send(client, event))
                 if self._stopping:
                     break
-                waking = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait((waking, listening), return_when=asyncio.FIRST_COMPLETED)
-                waking.cancel()
-                if listening.done():
-                    listening.result()
-                    raise ConnectionError("the connection has ended.")
+                await _unless(listening, self._wake.wait())
             await self._say_health(client, "offline")
         finally:
             listening.cancel()
@@ -240,6 +237,20 @@ def _cancel_others() -> None:
     """A connection that failed half-way leaves tasks of the library's behind; months of retries must not add up."""
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
+
+
+async def _unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> None:
+    """Do ``work``, unless the connection ends meanwhile: a library that waits for an answer would not notice."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        if ended.done():
+            ended.result()
+            raise ConnectionError("the connection has ended.")
+    finally:
+        doing.cancel()
 
 
 async def _listen(client: aiomqtt.Client) -> None:

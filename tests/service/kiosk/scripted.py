@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ FACE = Box(10, 10, 40, 40)
 def a_pair(epoch: int = 0) -> Pair:
     """A pair of this moment."""
     now = time.monotonic_ns()
-    image = np.zeros((60, 80, 3), np.uint8)
+    image = np.random.default_rng(now).integers(0, 256, (60, 80, 3), np.uint8)
     return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, epoch=epoch, clock="monotonic")
 
 
@@ -120,6 +120,7 @@ class Rigged:
             place={"site": "home", "door": "front"}, prove=lambda pair: None, fault=lambda: self.monitor.fault(),
         )  # fmt: skip
         self.monitor = Monitor(self.feed, self.loop.counters, lambda: self.kiosk.state, self.health, self.notifier)
+        self.make: Callable[[], Pair] = a_pair
         self.playing = threading.Event()
         self.playing.set()
         self._stop = threading.Event()
@@ -131,7 +132,7 @@ class Rigged:
     def _play(self) -> None:
         while not self._stop.wait(0.03):
             if self.playing.is_set():
-                self.feed.put(a_pair())
+                self.feed.put(self.make())
 
     def __enter__(self) -> Rigged:
         for modality in ("rgb", "ir"):

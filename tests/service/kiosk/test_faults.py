@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -48,6 +49,16 @@ def resume(rig: Rigged) -> None:
     rig.playing.set()
 
 
+def freeze(rig: Rigged) -> None:
+    """The infrared camera repeats a picture, with new times."""
+    stuck = a_pair().ir
+    rig.make = lambda: replace(a_pair(), ir=stuck)
+
+
+def thaw(rig: Rigged) -> None:
+    rig.make = a_pair
+
+
 Break = Callable[[Rigged], Any]
 FAULTS: dict[str, tuple[str, Break, Break]] = {
     "unplugged": (
@@ -81,6 +92,7 @@ FAULTS: dict[str, tuple[str, Break, Break]] = {
         lambda rig: rig.feed.set(strobe="ambient_flood"),
         lambda rig: rig.feed.set(strobe="1:1"),
     ),
+    "infrared frozen": ("camera_frozen", freeze, thaw),
     "no pairs": ("no_pairs", lambda rig: rig.playing.clear(), lambda rig: rig.playing.set()),
 }
 

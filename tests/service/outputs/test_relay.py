@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +172,24 @@ def test_an_old_or_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "gpiod", types.ModuleType("gpiod"))
     with pytest.raises(ConfigError, match=r"gpiod 2.1 or later"):
         GpiodLine("/dev/gpiochip0", 1)
+
+
+@pytest.mark.gpio
+@pytest.mark.skipif(not os.environ.get("ADSN_TEST_GPIO_CHIP"), reason="set ADSN_TEST_GPIO_CHIP and ADSN_TEST_GPIO_LINE")
+def test_a_kernel_line_follows() -> None:
+    """With gpio-sim, ADSN_TEST_GPIO_VALUE names the file in sysfs that shows the line's level."""
+    chip, line = os.environ["ADSN_TEST_GPIO_CHIP"], int(os.environ.get("ADSN_TEST_GPIO_LINE", "0"))
+    shown = os.environ.get("ADSN_TEST_GPIO_VALUE")
+
+    def level() -> str:
+        return Path(shown).read_text().strip() if shown else ""
+
+    relay = Relay(lambda: GpiodLine(chip, line), Health(), pulse_s=0.2)
+    if shown:
+        assert level() == "0"
+    relay.offer(decision())
+    if shown:
+        until(lambda: level() == "1")
+        until(lambda: level() == "0")
+    relay.close(20)
+    assert relay.counts() == {"sent": 1}
