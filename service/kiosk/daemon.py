@@ -134,6 +134,8 @@ class Daemon:
     def _decide(self, stop: threading.Event) -> None:
         """Run the loop in a thread: the main thread has to be free for signals, whatever an engine does."""
         loaded, own = self._loaded.result(), self._settings.decision
+        # What a model is good for stands in its summary; whoever reads the log of a door is to see it.
+        log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
         sight = RigSight(loaded, self._settings.rig, self._feed)
         evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())
         self._kiosk = Kiosk(evidence, own.rule(), lambda: str(uuid.uuid4()))

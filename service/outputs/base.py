@@ -91,7 +91,8 @@ class Event:
             body["decision"] = "uncertain" if late else self.decision
             body["reasons"] = ["expired"] if late else list(self.reasons)
             body["expires_in_ms"] = max(0, (self.expires_ns or now_ns) - now_ns) // 1_000_000
-        return {**body, **self.data}
+        # What an event brings along never stands in for what it is.
+        return {**body, **{name: value for name, value in self.data.items() if name not in body}}
 
 
 def utc_now() -> datetime:
