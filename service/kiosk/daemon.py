@@ -91,7 +91,7 @@ class Daemon:
     def _make_page(self) -> Page:
         settings = page_settings(self._settings)
         self._metrics.registry.register(
-            KioskCollector(self.counters, self._state, self.outputs, self._latencies)
+            KioskCollector(self.health, self.counters, self._state, self.outputs, self._latencies)
         )
         app = create_app(
             settings,
@@ -151,7 +151,6 @@ class Daemon:
             fault=self.monitor.fault,
             trace=self._trace,
             latency=self._latencies.add,
-            decided=self._metrics.kiosk_decided,
             expose_score=own.expose_score,
             threshold=loaded.pipeline.point.threshold,
             counters=self.counters,

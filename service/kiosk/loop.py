@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.errors import AdsnError, EngineError
@@ -57,6 +57,7 @@ class Counters:
     pairs: int = 0
     missed: int = 0
     errors: int = 0
+    decisions: dict[str, int] = field(default_factory=lambda: {"live": 0, "spoof": 0, "uncertain": 0})
     busy_since: int | None = None
     last_latency_ns: int | None = None
 
@@ -67,7 +68,7 @@ class Loop:
     ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
     a pair went all the way. ``fault``: what is wrong with the rig now, empty when nothing is. ``trace``: called with
     what each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's
-    completion to the end of its judgement. ``decided``: called with each decision.
+    completion to the end of its judgement.
     """
 
     def __init__(
@@ -84,7 +85,6 @@ class Loop:
         fault: Callable[[], str] = lambda: "",
         trace: Callable[[Mapping[str, Any]], None] | None = None,
         latency: Callable[[int], None] = lambda ns: None,
-        decided: Callable[[str], None] = lambda decision: None,
         expose_score: bool = True,
         threshold: float = 0.0,
         counters: Counters | None = None,
@@ -95,7 +95,7 @@ class Loop:
         self._feed, self._sight, self._kiosk, self._outputs = feed, sight, kiosk, outputs
         self._health, self._notifier, self._clock = health, notifier, clock
         self._place, self._prove, self._fault = dict(place), prove, fault
-        self._trace, self._latency, self._count = trace, latency, decided
+        self._trace, self._latency = trace, latency
         self._expose, self._threshold = expose_score, threshold
         self._pictures = PictureWatch()
         self._cameras_wrong: set[tuple[str, str]] = set()
@@ -190,7 +190,7 @@ class Loop:
     def _tell(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if isinstance(step, Outcome):
-                self._count(step.decision)
+                self.counters.decisions[step.decision] += 1
                 log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
                 self._outputs.publish(self._decided(step))
             else:

@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.health import Health
 from service.kiosk.loop import Counters
 from service.outputs.base import Outputs
 
@@ -45,13 +46,16 @@ class Latencies:
 
 
 class KioskCollector(Collector):
-    """State, pairs, outputs, latency. Everything is read when it is asked for."""
+    """States, decisions, outputs. Everything is read when it is asked for. Conditions are the service's to count."""
 
-    def __init__(self, counters: Counters, state: Callable[[], str], outputs: Outputs, latencies: Latencies) -> None:
-        self._counters, self._state = counters, state
+    def __init__(
+        self, health: Health, counters: Counters, state: Callable[[], str], outputs: Outputs, latencies: Latencies
+    ) -> None:
+        self._health, self._counters, self._state = health, counters, state
         self._outputs, self._latencies = outputs, latencies
 
     def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("adsn_kiosk_ready", "1 while decisions can be made.", value=self._health.ready)
         states = GaugeMetricFamily("adsn_kiosk_state", "1 for the state it is in.", labels=["state"])
         now = self._state()
         for state in STATES:
@@ -61,6 +65,10 @@ class KioskCollector(Collector):
         yield CounterMetricFamily("adsn_kiosk_pairs", "Pairs that were judged.", value=counters.pairs)
         yield CounterMetricFamily("adsn_kiosk_pairs_missed", "Pairs replaced by newer ones.", value=counters.missed)
         yield CounterMetricFamily("adsn_kiosk_errors", "Pairs that could not be judged.", value=counters.errors)
+        decisions = CounterMetricFamily("adsn_kiosk_sessions", "Sessions that were decided.", labels=["decision"])
+        for decision, count in counters.decisions.items():
+            decisions.add_metric([decision], count)
+        yield decisions
         events = CounterMetricFamily("adsn_output_events", "What became of events.", labels=["output", "result"])
         for channel in self._outputs.channels:
             for result, count in channel.counts().items():
