@@ -47,7 +47,7 @@ def test_help_and_version(name: str) -> None:
     ("words", "code", "says"),
     [
         (("adsn-serve", "--host", "0.0.0.0"), 78, "ADSN_API_KEY"),
-        (("adsn-serve", "--port", "99999"), 78, "ADSN_PORT"),
+        (("adsn-serve", "--port", "99999"), 78, "--port"),
         (("adsn-serve", "--prot", "1"), 2, "--prot"),
         (("adsn-serve", "--bundle", "/nonexistent", "--port", "0"), 1, "/nonexistent"),
         (("adsn-kiosk",), 78, "--demo"),
