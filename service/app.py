@@ -22,7 +22,7 @@ from service.pool import Pool
 from service.rates import Rates
 from service.respond import add_error_handlers
 from service.routes import MOUNTS
-from service.settings import Settings
+from service.settings import Settings, cores
 from service.state import Hub, State
 from service.trust import equip, timed
 from service.vitals import watch
@@ -55,7 +55,7 @@ def create_app(
     state = State(
         settings=settings,
         model=ActiveModel(timed(load, metrics)),
-        pool=Pool(settings.workers, limits.queue, limits.judge_s),
+        pool=Pool(settings.worker_count, limits.queue, limits.judge_s, cores()),
         guard=Guard(settings, metrics.refused),
         rates=Rates(limits.rate_per_s, limits.burst),
         health=health or Health(),
@@ -89,11 +89,12 @@ def create_app(
         redoc_url=None,
     )
     app.state.shared = state
-    app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
-    app.add_middleware(GateMiddleware, guard=state.guard, hosts=settings.auth.hosts)
-    app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
     for mount in MOUNTS:
         mount(app, state)
+    # What is added last is outermost.
+    app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
+    app.add_middleware(GateMiddleware, guard=state.guard, hosts=settings.auth.hosts)
+    app.add_middleware(RequestIdMiddleware)
     openapi.install(app, state.amends, keyed=state.guard.keyed)
     return app

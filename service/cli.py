@@ -19,7 +19,7 @@ from runtime.locators.open import open_locator
 from service.app import create_app
 from service.events import EventHub
 from service.logs import set_up_logging
-from service.memory import keep_freed_memory
+from service.memory import keep_freed_memory, settle
 from service.server import Server
 from service.settings import Settings, read_settings
 from service.trustcli import add_to
@@ -78,9 +78,10 @@ def serve(
     feed = open_rig(settings)
 
     def load() -> Loaded:
-        return open_pipeline(
+        loaded = open_pipeline(
             settings.bundle,
             precision=settings.precision,
+            profile=settings.profile,
             public_key=settings.bundle_key,
             backend=settings.engine,
             required=settings.require_engine,
@@ -88,6 +89,8 @@ def serve(
             remote=settings.remote.engine(),
             remote_model=settings.remote.model,
         )
+        settle()
+        return loaded
 
     def announce(url: str) -> None:
         model = f"{settings.bundle.name} {settings.precision}"

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from runtime.errors import AdsnError
 from service.capture import Camera
 from service.contract import Asked, LivenessResponse
+from service.middleware import DirectMiddleware
 from service.openapi import add_model, problems, reference
 from service.parse import CameraRequest, Context, Meta, media_type, read_camera_request, read_meta, split_multipart
 from service.problems import RequestError, code_of, problem_of, status_of
@@ -56,13 +57,24 @@ class Liveness:
             status, code = status_of(error), code_of(error)
             response = problem_of(error, request_id=call.request_id, path=scope["path"])
         await response(scope, receive, send)
-        body = call.body
-        if body is not None:
-            log.info("%s %s %s", call.request_id, body["decision"], ",".join(body["reasons"]))
-        else:
-            log.info("%s %s %s", call.request_id, status, code or "repeated")
         seconds = (time.perf_counter_ns() - began) / 1e9
-        self._state.observe(Judged(call.request_id, call.caller, call.source, status, code, body, seconds))
+        judged = Judged(call.request_id, call.caller, call.source, status, code, call.body, seconds)
+        # What was sent leaves the process when the loop goes round, so what nobody waits for comes after that.
+        asyncio.get_running_loop().call_soon(self._tell, judged)
+
+    def _tell(self, judged: Judged) -> None:
+        answer = judged.answer
+        said = judged.code or "repeated" if answer is None else f"{answer['decision']} {','.join(answer['reasons'])}"
+        extra: dict[str, Any] = {
+            "request_id": judged.request_id,
+            "status": judged.status,
+            "source": judged.source,
+            "ms": round(judged.seconds * 1000, 1),
+        }
+        if answer is not None:
+            extra |= {"decision": answer["decision"], "reasons": answer["reasons"]}
+        log.info("%s %s %s", judged.request_id, judged.status, said.rstrip(), extra=extra)
+        self._state.observe(judged)
 
 
 class _Call:
@@ -259,6 +271,8 @@ def describe(document: dict[str, Any], names: tuple[str, ...] = ("rgb", "ir", "d
 
 def mount(app: FastAPI, state: State) -> None:
     """Add ``POST /liveness``."""
-    # A class and not a function: Starlette then calls it as an ASGI application.
-    app.router.routes.insert(0, Route("/liveness", Liveness(state), methods=["POST"]))
+    route = Liveness(state)
+    # The route answers what is no POST. A class and not a function: Starlette calls it as an ASGI application.
+    app.router.routes.append(Route("/liveness", route, methods=["POST"]))
+    app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)
     state.amends.append(describe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -24,3 +25,9 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((M_MMAP_THRESHOLD, LARGEST_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_ARENA_MAX, 4))
     return all([mallopt(name, value) == 1 for name, value in settings])
+
+
+def settle() -> None:
+    """Tell Python's collector that what has been loaded by now stays: it need not be looked through again and again."""
+    gc.collect()
+    gc.freeze()

@@ -16,9 +16,10 @@ Result = TypeVar("Result")
 
 
 class Helper:
-    """A thread that does something for another one meanwhile."""
+    """A thread that does something for another one meanwhile, while ``idle`` says that a core is free for it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, idle: Callable[[], bool] = lambda: True) -> None:
+        self._idle = idle
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -26,8 +27,12 @@ class Helper:
     def both(self, aside: Callable[[], Result], here: Callable[[], Any]) -> tuple[Result, Any]:
         """Run ``aside`` in the helper's thread and ``here`` in this one, at the same time; returns both results.
 
+        Where no core is free they run one after the other, which is then the faster way.
+
         Raises whatever ``aside`` raised, else whatever ``here`` raised.
         """
+        if not self._idle():
+            return aside(), here()
         self._jobs.put(_Job(aside))
         own = _Job(here)
         own.run()
@@ -73,7 +78,8 @@ class Pool:
     keep the process from ending for ever.
     """
 
-    def __init__(self, workers: int, waiting: int, limit_s: float = 10.0) -> None:
+    def __init__(self, workers: int, waiting: int, limit_s: float = 10.0, cores: int = 2) -> None:
+        self._cores = cores
         self._jobs: queue.SimpleQueue[Callable[[Helper], None] | None] = queue.SimpleQueue()
         self._admitted = workers + waiting
         self._limit_s = limit_s
@@ -138,7 +144,7 @@ class Pool:
             timer.cancel()
 
     def _work(self, index: int) -> None:
-        helper = Helper(f"adsn-decode-{index}")
+        helper = Helper(f"adsn-decode-{index}", lambda: 2 * len(self._began) <= self._cores)
         while (job := self._jobs.get()) is not None:
             self._began[index] = time.monotonic_ns()
             job(helper)

@@ -91,7 +91,12 @@ class Settings(Section):
     )
     require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
-    workers: int = Field(default=1, ge=1, le=64, description="Pairs scored at the same time.")
+    profile: Literal["throughput", "latency"] = Field(
+        default="throughput",
+        description="throughput: a worker on each core, one thread for each pair. latency: one worker, and all cores "
+        "for its pair; for larger models, or processors with many cores, that are asked one pair at a time.",
+    )
+    workers: int = Field(default=0, ge=0, le=64, description="Pairs scored at the same time; 0: as the profile says.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores, threshold and explanations.")
     drain_s: float = Field(default=5, gt=0, le=60, description="What is being judged at a stop may take so long.")
@@ -104,6 +109,13 @@ class Settings(Section):
     remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
     rig: RigSettings = Field(default_factory=RigSettings, description="Cameras, for pairs that nobody uploads.")
     face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
+
+    @property
+    def worker_count(self) -> int:
+        """How many pairs are scored at the same time."""
+        if self.workers:
+            return self.workers
+        return cores() if self.profile == "throughput" else 1
 
     def require_safe(self) -> None:
         """Raise `ConfigError` when the service would be open to others without a key."""
@@ -118,6 +130,11 @@ class Settings(Section):
             )
         if self.engine == "remote" and self.remote.url is None:
             raise ConfigError("engine is remote, and remote.url names no scoring server.")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_loopback(host: str) -> bool:
