@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,15 +22,21 @@ from runtime.pipeline import LivenessPipeline
 from runtime.values import Modality, Pair
 
 SIZE = 112
+TENSORS: dict[Modality, tuple[Literal["uint8", "float32"], tuple[int, int, int]]] = {
+    "rgb": ("uint8", (SIZE, SIZE, 3)),
+    "ir": ("uint8", (SIZE, SIZE, 1)),
+    "depth": ("float32", (SIZE, SIZE, 1)),
+}
 
 
 class FakeEngine:
-    """Scores a pair by the brightness of its infrared crop, so that a wrong crop or a swapped part shows.
+    """Scores a pair by the brightness of its second crop (depth: metres), so that a wrong crop or a swapped part shows.
 
     ``gate``: calls wait for it, to keep a worker busy. ``error``: raised instead of scoring.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> None:
+        self.modalities = modalities
         self.gate: threading.Event | None = None
         self.entered = threading.Semaphore(0)
         self.error: Exception | None = None
@@ -43,7 +49,7 @@ class FakeEngine:
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        return InputSpec("rgb", "uint8", (SIZE, SIZE, 3)), InputSpec("ir", "uint8", (SIZE, SIZE, 1))
+        return tuple(InputSpec(m, *TENSORS[m]) for m in self.modalities)
 
     def infer(self, batch: Batch) -> Scores:
         count = check_batch(batch, self.inputs)
@@ -52,10 +58,9 @@ class FakeEngine:
             assert self.gate.wait(20)
         if self.error is not None:
             raise self.error
-        rgb = batch["rgb"].mean((1, 2, 3)) / 255
-        ir = batch["ir"].mean((1, 2, 3)) / 255
-        score = np.full(count, np.nan) if self.nan else ir
-        streams = np.stack([rgb, ir], 1)
+        first, second = (batch[m].mean((1, 2, 3)) / (1000 if m == "depth" else 255) for m in self.modalities)
+        score = np.full(count, np.nan) if self.nan else second
+        streams = np.stack([first, second], 1)
         attention = np.zeros((count, 2, 4, 14, 14), np.float32)
         return check_scores(Scores(score.astype(np.float32), streams.astype(np.float32), attention), count)
 
@@ -65,7 +70,7 @@ class FakeEngine:
         self.closed = True
 
 
-def manifest() -> Manifest:
+def manifest(modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> Manifest:
     """The smallest manifest that is one."""
     rate = RateEntry(errors=0, trials=300, interval=(0.0, 0.0122))
     point = OperatingPointEntry(
@@ -83,11 +88,8 @@ def manifest() -> Manifest:
         version="0",
         licence="Apache-2.0",
         summary="fake",
-        modalities=("rgb", "ir"),
-        inputs=[
-            TensorEntry(name="rgb", dtype="uint8", shape=(SIZE, SIZE, 3)),
-            TensorEntry(name="ir", dtype="uint8", shape=(SIZE, SIZE, 1)),
-        ],
+        modalities=modalities,
+        inputs=[TensorEntry(name=m, dtype=TENSORS[m][0], shape=TENSORS[m][1]) for m in modalities],
         outputs=[TensorEntry(name="score", dtype="float32", shape=())],
         crop=CropEntry(size=SIZE, margin=0.2),
         files=[FileEntry(role="model-int8-cpu", path="model.onnx", size=0, sha256="0" * 64)],
@@ -97,8 +99,10 @@ def manifest() -> Manifest:
 
 def loaded(engine: FakeEngine, locator: FaceLocator | None = None) -> Loaded:
     """A pipeline round ``engine``."""
-    m = manifest()
-    pipeline = LivenessPipeline(engine, locator or HaarLocator(), m.rule(), m.operating_point())
+    m = manifest(engine.modalities)
+    pipeline = LivenessPipeline(
+        engine, locator or HaarLocator(), m.rule(), m.operating_point(), modalities=engine.modalities
+    )
     return Loaded(pipeline, m, "0" * 64)
 
 

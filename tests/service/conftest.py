@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from blockbuster import BlockBuster
 from fastapi import FastAPI
 
 from runtime.assemble import Loaded
 from runtime.feed import PairFeed
+from runtime.values import Modality
 from service.app import create_app
 from service.events import EventHub
 from service.server import configure
@@ -38,6 +40,20 @@ class Running:
 
 
 @contextlib.contextmanager
+def nothing_blocks() -> Iterator[None]:
+    """Whatever would block an event loop raises there instead, and becomes a 500 that no test expects."""
+    buster = BlockBuster()
+    for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
+        # Held for the time of an assignment at most, and by design.
+        del buster.functions[name]
+    buster.activate()
+    try:
+        yield
+    finally:
+        buster.deactivate()
+
+
+@contextlib.contextmanager
 def running(
     settings: Settings,
     load: Callable[[], Loaded] | None = None,
@@ -45,10 +61,11 @@ def running(
     *,
     feed: PairFeed | None = None,
     hub: EventHub | None = None,
+    modalities: tuple[Modality, Modality] = ("rgb", "ir"),
     **client_options: Any,
 ) -> Iterator[Running]:
     """Run the application in a real uvicorn on an ephemeral loopback port. ``client_options``: of its httpx client."""
-    engine = FakeEngine()
+    engine = FakeEngine(modalities)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
@@ -58,7 +75,8 @@ def running(
     thread.start()
     try:
         scheme = "https" if settings.tls.certificate else "http"
-        with httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", timeout=20, **client_options) as client:
+        base = f"{scheme}://127.0.0.1:{port}"
+        with nothing_blocks(), httpx.Client(base_url=base, timeout=20, **client_options) as client:
             deadline = time.monotonic() + 20
             while wait and client.get("/readyz").status_code != 200:
                 assert time.monotonic() < deadline
