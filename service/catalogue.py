@@ -149,6 +149,10 @@ _ALL = (
         "Configure the section `[rig]`, or upload a pair.",
     ),
     Entry(
+        "capture_error", (503,), "The cameras give no picture",
+        "Try again; where it goes on, `/readyz` says how the cameras are.", True,
+    ),
+    Entry(
         "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
         "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
     ),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import AdsnError, ImageTooLarge, NotAnImage, TruncatedImage, WrongChannels
-from runtime.imagefile import ImageInfo, decode, inspect
+from runtime.imagefile import ImageInfo, decode, decode_depth, inspect
 from tests.images import bomb, encode, ir_file, rgb_file, textured
 
 LIMIT = 16_000_000
@@ -131,3 +131,25 @@ def test_noise_never_crashes(start: bytes, rest: bytes) -> None:
 
 def test_infrared_and_colour_of_the_fixtures() -> None:
     assert decode(ir_file(), "ir", max_pixels=LIMIT).shape == (480, 640, 1)
+
+
+def test_depth_is_millimetres_of_a_16_bit_png() -> None:
+    stored = np.array([[0, 1, 600], [65535, 40000, 2]], np.uint16)
+    found = decode_depth(encode(stored, ".png"), max_pixels=100)
+    assert (found.shape, found.dtype) == ((2, 3, 1), np.float32)
+    np.testing.assert_array_equal(found[:, :, 0], stored)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [encode(np.zeros((4, 4), np.uint8), ".png"), encode(np.zeros((4, 4, 3), np.uint16), ".png"), encode(textured(90))],
+    ids=["8 bits", "colour", "jpeg"],
+)
+def test_other_files_are_no_depth(data: bytes) -> None:
+    with pytest.raises(WrongChannels, match="depth"):
+        decode_depth(data, max_pixels=1 << 24)
+
+
+def test_depth_of_too_many_pixels_is_not_decoded() -> None:
+    with pytest.raises(ImageTooLarge):
+        decode_depth(bomb(), max_pixels=1 << 24)

@@ -1,0 +1,128 @@
+"""Nonces, kept answers, rates and the pool by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from runtime.errors import InferenceFailed, Overloaded
+from service.active import ActiveModel
+from service.pool import Helper, Pool
+from service.rates import Rates
+from service.replay import Answers, Nonces
+from tests.fakes import FakeEngine, loaded
+
+
+def test_a_nonce_is_forgotten_when_its_time_is_over() -> None:
+    nonces = Nonces(10, 2)
+    assert nonces.use("a", "n", 0) == "new"
+    assert nonces.use("a", "n", 9.9) == "used"
+    assert nonces.use("b", "n", 9.9) == "new"
+    assert nonces.use("a", "n", 10) == "new"
+
+
+def test_a_full_memory_of_nonces_says_when_there_is_room() -> None:
+    nonces = Nonces(10, 2)
+    nonces.use("a", "1", 0)
+    nonces.use("a", "2", 4)
+    assert nonces.use("a", "3", 5) == 5
+    assert nonces.use("a", "3", 10) == "new"
+    nonces.release("a", "3")
+    assert nonces.use("a", "3", 10) == "new"
+
+
+def test_nonces_of_many_callers_are_bounded() -> None:
+    nonces = Nonces(10, 2, callers=3)
+    for caller in "abc":
+        assert nonces.use(caller, "n", 0) == "new"
+    assert nonces.use("d", "n", 5) == 10
+    assert nonces.use("d", "n", 11) == "new"
+
+
+def test_answers_are_kept_for_their_request_and_time() -> None:
+    answers: Answers[str] = Answers(10, 2)
+    answers.put(("a", "k"), b"1", "one", 0)
+    assert answers.get(("a", "k"), b"1", 9) == "one"
+    assert answers.get(("a", "k"), b"2", 9) == "conflict"
+    assert answers.get(("b", "k"), b"1", 9) is None
+    assert answers.get(("a", "k"), b"1", 10) is None
+    for name in ("x", "y"):
+        answers.put(("a", name), b"1", name, 10)
+    assert answers.get(("a", "k"), b"1", 9) is None
+
+
+def test_a_bucket_fills_again() -> None:
+    rates = Rates(2, 3)
+    assert [rates.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rates.take("b", 0) == 0
+    assert rates.take("a", 0.5) == 0
+    assert rates.take("a", 0.5) > 0
+    assert [rates.take("a", 1000) > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_no_rate_is_no_limit() -> None:
+    rates = Rates(0, 1)
+    assert all(rates.take("a", 0) == 0 for _ in range(100))
+
+
+def test_two_things_at_once() -> None:
+    helper = Helper("test")
+    meet = threading.Barrier(2)
+
+    def wait(name: str) -> str:
+        meet.wait(10)
+        return name
+
+    assert helper.both(lambda: wait("aside"), lambda: wait("here")) == ("aside", "here")
+    with pytest.raises(ZeroDivisionError):
+        helper.both(lambda: 1 // 0, lambda: 1)
+    with pytest.raises(ZeroDivisionError):
+        helper.both(lambda: 1, lambda: 1 // 0)
+    # What one call raised is not the next one's.
+    assert helper.both(lambda: 1, lambda: 2) == (1, 2)
+    helper.close()
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_counted_until_it_ends() -> None:
+    async def run() -> None:
+        pool = Pool(1, 0, limit_s=0.1)
+        gate = threading.Event()
+        with pytest.raises(InferenceFailed):
+            await pool.run(lambda helper: gate.wait(20))
+        with pytest.raises(Overloaded):
+            await pool.run(lambda helper: 1)
+        assert pool.stuck_s() > 0
+        gate.set()
+        while pool.inside:  # noqa: ASYNC110  # what it waits for is a thread
+            await asyncio.sleep(0.01)
+        assert await pool.run(lambda helper: 1) == 1
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_replaced_model_is_closed_after_its_last_pair() -> None:
+    engines = [FakeEngine(), FakeEngine()]
+    waiting = [loaded(engine) for engine in engines]
+    model = ActiveModel(lambda: waiting.pop(0))
+    done = threading.Event()
+    model.start(done.set)
+    while model.loaded is None:
+        assert not done.wait(0.01)
+    with model.lease() as first:
+        model.reload()
+        while model.require() is first:
+            done.wait(0.01)
+        assert not engines[0].closed
+        with model.lease() as second:
+            assert second.pipeline.engine is engines[1]
+    assert engines[0].closed
+    assert not engines[1].closed
+    # There is no third: the second goes on.
+    model.reload()
+    done.wait(0.1)
+    assert model.require() is second
+    model.close()
+    assert engines[1].closed
