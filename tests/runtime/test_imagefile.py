@@ -136,7 +136,8 @@ def test_infrared_and_colour_of_the_fixtures() -> None:
 def test_depth_is_millimetres_of_a_16_bit_png() -> None:
     stored = np.array([[0, 1, 600], [65535, 40000, 2]], np.uint16)
     found = decode_depth(encode(stored, ".png"), max_pixels=100)
-    assert (found.shape, found.dtype) == ((2, 3, 1), np.float32)
+    assert found.shape == (2, 3, 1)
+    assert found.dtype == np.float32
     np.testing.assert_array_equal(found[:, :, 0], stored)
 
 

@@ -12,7 +12,8 @@ def test_it_is_warm_where_the_network_looked() -> None:
     maps[:, 3, 3] = 1
     picture = np.full((112, 112, 3), 100, np.uint8)
     drawn = overlay(picture, maps)
-    assert (drawn.shape, drawn.dtype) == ((112, 112, 3), np.uint8)
+    assert drawn.shape == (112, 112, 3)
+    assert drawn.dtype == np.uint8
     here, elsewhere = drawn[28, 28].astype(int), drawn[90, 90].astype(int)
     assert here[0] > elsewhere[0] + 50  # red
 
