@@ -43,5 +43,5 @@ def set_up_logging(settings: LogSettings) -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # It warns of each damaged form, which whoever sends them could fill a disk with; the request's own line says enough.
+    # It warns of each damaged form, by which a sender of many could fill a disk; the request's own line says enough.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
