@@ -80,7 +80,7 @@ def _count(state: State, log: AuditLog | None) -> None:
 
     state.observers.append(judged)
     metrics.watch("adsn_queue_depth", "Pairs that are judged or wait.", lambda: state.pool.inside)
-    limit = settings.workers + settings.limits.queue
+    limit = settings.worker_count + settings.limits.queue
     metrics.watch("adsn_queue_limit", "Pairs that may be judged or wait.", lambda: limit)
     metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(state.health.ready))
     metrics.watch_conditions(lambda: state.health.conditions)
@@ -94,7 +94,16 @@ def _count(state: State, log: AuditLog | None) -> None:
 def mount(app: FastAPI, state: State) -> None:
     """Add ``/metrics``."""
 
-    @app.get("/metrics", summary="Counters for Prometheus", responses=problems(401, 403))
+    plain: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    }
+
+    @app.get(
+        "/metrics",
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={**plain, **problems(401, 403)},
+    )
     async def metrics(request: Request) -> Response:
         state.authorize(request, "metrics")
         # In a thread: a rig's counters are behind its locks.

@@ -34,6 +34,7 @@ class Running:
     port: int
     client: httpx.Client
     app: FastAPI
+    server: uvicorn.Server
 
     def judge(self, files: dict[str, Any], **kwargs: Any) -> httpx.Response:
         return self.client.post("/liveness", files=files, **kwargs)
@@ -84,7 +85,7 @@ def running(
             while not server.started:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            yield Running(engine, port, client, app)
+            yield Running(engine, port, client, app, server)
     finally:
         if engine.gate is not None:
             engine.gate.set()

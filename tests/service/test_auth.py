@@ -343,7 +343,7 @@ def test_no_secret_and_no_wrong_key_is_ever_logged(caplog: pytest.LogCaptureFixt
     assert len(secrets) == 5
     # Not the test's own client, which logs what it receives.
     logged = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore")))
-    assert " live " in logged
+    assert " live" in logged
     for secret in secrets:
         assert secret not in logged
         assert secret not in metrics

@@ -77,7 +77,7 @@ def test_a_body_that_does_not_come(strict: Running) -> None:
 
 def test_a_second_request_that_does_not_come(strict: Running) -> None:
     with connect(strict) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /livez HTTP")
         problem_in(read_all(connection), 408, "request_timeout")

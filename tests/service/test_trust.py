@@ -172,7 +172,7 @@ def test_decisions_are_counted() -> None:
         assert sample(service, "adsn_inference_seconds_count") == 4
         assert sample(service, "adsn_pair_skew_seconds_bucket", le="0.005") == 4
         assert sample(service, "adsn_queue_depth") == 0
-        assert sample(service, "adsn_queue_limit") == 17
+        assert sample(service, "adsn_queue_limit") == 16 + Settings().worker_count
         assert sample(service, "adsn_ready") == 1
         assert sample(service, "adsn_engine_degraded") == 0
         engine = next(dict(labels) for (name, labels) in samples(service) if name == "adsn_engine_info")
