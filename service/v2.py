@@ -144,11 +144,19 @@ def mount(app: FastAPI, state: State) -> None:
             state.guard.refused("forbidden")
             raise RequestError(403, "forbidden", "scores are hidden here; /v2 needs a key with the role infer.")
 
-    @app.get("/v2/health/live", summary="Open Inference Protocol: whether the process answers")
+    empty: Any = {"response_class": Response}
+    tensors: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+
+    @app.get("/v2/health/live", summary="Open Inference Protocol: whether the process answers", **empty)
     async def live() -> Response:
         return Response()
 
-    @app.get("/v2/health/ready", summary="Open Inference Protocol: whether there is an engine", responses=problems(503))
+    @app.get(
+        "/v2/health/ready",
+        summary="Open Inference Protocol: whether there is an engine",
+        responses=problems(503),
+        **empty,
+    )
     async def ready() -> Response:
         state.model.require()
         return Response()
@@ -198,6 +206,7 @@ def mount(app: FastAPI, state: State) -> None:
                 route,
                 methods=[method],
                 summary=f"Open Inference Protocol: {said}" + (", by version" if versioned else ""),
-                responses=problems(*statuses),
+                responses={**(tensors if route is score else {}), **problems(*statuses)},
+                **(empty if route is able else {}),
                 operation_id=f"v2_{route.__name__}" + ("_version" if versioned else ""),
             )
