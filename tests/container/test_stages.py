@@ -88,11 +88,7 @@ def test_the_image_is_built_fits_its_budget_and_serves(root: Path) -> None:
     size = sum(f.lstat().st_size for f in (root / "opt" / "adsn").rglob("*") if not f.is_dir()) / 1e6
     print(f"/opt/adsn: {size:.0f} MB; with the base image about {size + SLIM_MB:.0f} MB, {WANTED_MB} were wanted")
     assert size + SLIM_MB <= LIMIT_MB
-    environment = {
-        "PATH": "/opt/adsn/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "ADSN_HOST": "127.0.0.1",
-        "ADSN_PORT": str(PORT),
-    }
+    environment = {"PATH": "/opt/adsn/bin:/usr/sbin:/usr/bin:/sbin:/bin", "ADSN_HOST": "127.0.0.1", "ADSN_PORT": str(PORT)}
     command = ["chroot", "--userspec=10001:10001", str(root), "/opt/adsn/bin/adsn-serve"]
     server = subprocess.Popen(command, env=environment)
     try:
