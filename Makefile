@@ -42,7 +42,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.serve
 
 serve: $(VENV)/.serve
-	@$(BIN)/adsn-serve --port $(PORT)
+	@$(BIN)/adsn-serve --port $(PORT) --rig synthetic
 
 test: check unit
 

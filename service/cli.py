@@ -17,7 +17,6 @@ from runtime.errors import ConfigError
 from runtime.feed import PairFeed
 from runtime.locators.open import open_locator
 from service.app import create_app
-from service.events import EventHub
 from service.logs import set_up_logging
 from service.memory import keep_freed_memory, settle
 from service.server import Server
@@ -94,10 +93,10 @@ def serve(
 
     def announce(url: str) -> None:
         model = f"{settings.bundle.name} {settings.precision}"
-        Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/docs", soft_wrap=True)
+        Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/console", soft_wrap=True)
         sys.stdout.flush()
 
-    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed, hub=EventHub())
+    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed)
     server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
     if feed is not None:
         feed.start()

@@ -34,7 +34,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address() -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
     process = subprocess.Popen(
-        [BIN / "adsn-serve", "--port", "0"],
+        [BIN / "adsn-serve", "--port", "0", "--rig", "synthetic"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -88,6 +88,20 @@ def test_no_attack_of_the_readme_is_live(address: str, samples: Path, species: s
     response = post(address, samples, species)
     assert response.status_code == 200, response.text
     assert response.json()["decision"] == "spoof"
+
+
+def test_the_rig_of_the_readme_is_watched(address: str) -> None:
+    with httpx.stream("GET", f"{address}/events", timeout=60) as response:
+        lines = response.iter_lines()
+        for line in lines:
+            if line == "event: pair":
+                pair = json.loads(next(lines).removeprefix("data: "))
+                if pair["decision"] != "none":
+                    break
+    assert pair["decision"] in ("live", "uncertain")
+    assert set(pair["boxes"]) == {"rgb", "ir"}
+    page = httpx.get(f"{address}/console").text
+    assert '"rig": true' in page
 
 
 def test_a_box_in_meta_is_used(address: str, samples: Path) -> None:
