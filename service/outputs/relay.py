@@ -105,7 +105,8 @@ class Pulse:
     def level(self, now_ns: int) -> bool:
         """Whether the line is to be active now."""
         if self._opened is not None and now_ns >= self._until:
-            self._opened, self._rest_until = None, self._until + self.rest_ns
+            # From now, not from when it was due: a thread may be late.
+            self._opened, self._rest_until = None, now_ns + self.rest_ns
         return self._opened is not None
 
     def due_s(self, now_ns: int, otherwise: float) -> float:

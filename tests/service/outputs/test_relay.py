@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import ConfigError
@@ -98,6 +98,7 @@ def test_a_missing_line_is_seen_and_stops_nothing() -> None:
 asks = st.lists(st.tuples(st.integers(0, 3 * SECOND), st.booleans()), max_size=80)
 
 
+@settings(max_examples=100, deadline=None)
 @given(asks, st.integers(1, 5 * SECOND), st.integers(0, 5 * SECOND))
 def test_no_sequence_holds_the_door_open(steps: list[tuple[int, bool]], length: int, more: int) -> None:
     longest = length + more
