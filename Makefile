@@ -20,8 +20,8 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit test-gpu test-container export train bench bench-gpu lock audit sbom \
-  clean
+.PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container export train bench bench-gpu \
+  lock audit sbom clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
 
@@ -71,6 +71,11 @@ test-container: $(VENV)/.dev
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu
+
+# The camera reader against a real kernel with simulated cameras, in an emulated machine: about a minute. It needs
+# apt-get install qemu-system-x86 busybox-static, and fetches Debian's kernel (70 MB) once.
+test-v4l2: $(VENV)/.dev
+	$(BIN)/python -m pytest -m v4l2_vm tests/v4l2_vm
 
 # What the shipped weights and bundle were made with.
 train: $(VENV)/.dev

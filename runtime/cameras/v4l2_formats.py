@@ -5,7 +5,6 @@ The pictures are copies: nothing here returns a view of the driver's memory, whi
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.cameras.pixels import Narrower, millimetres
 from runtime.cameras.v4l2_kernel import Bytes
 from runtime.errors import AdsnError, CameraData
 from runtime.imagefile import inspect
 from runtime.values import Modality
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 
@@ -73,9 +71,6 @@ PREFERRED: dict[Modality, tuple[str, ...]] = {
 """Formats that make a picture of a modality, the first of them that a camera offers being asked for. Colour goes
 compressed because two raw streams seldom fit on one USB 2 bus."""
 
-WATCHED = 30
-"""Frames after which Y16 pictures that never leave the low bits are spoken of."""
-
 
 class Decoder:
     """Makes pictures of one stream's buffers.
@@ -98,9 +93,8 @@ class Decoder:
     ) -> None:
         self._format, self._width, self._height, self._modality = format, width, height, modality
         self._stride = stride or width * format.bytes
-        self._bits, self._unit, self._name = bits or format.bits, unit_mm, name
-        self._watching = WATCHED if format.name == "Y16" and bits is None and modality == "ir" else 0
-        self._peak = 0
+        self._unit, self._name = unit_mm, name
+        self._narrower = Narrower(bits or format.bits, bits is not None, name)
 
     @property
     def needed(self) -> int:
@@ -128,7 +122,7 @@ class Decoder:
             )
         pixels = self._rows(data)
         if self._format.kind == "grey16":
-            return self._grey16(pixels)
+            return millimetres(pixels, self._unit) if self._modality == "depth" else self._narrower.narrow(pixels)
         if self._format.kind == "grey8":
             return pixels.copy()[:, :, None]
         code = self._format.rgb if self._modality == "rgb" else self._format.grey
@@ -147,41 +141,6 @@ class Decoder:
         if kind == "packed":
             return np.ndarray((rows, self._width, size), np.uint8, data, strides=(self._stride, size, 1))
         return np.ndarray((rows, self._width), np.uint8, data, strides=(self._stride, 1))
-
-    def _grey16(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        if self._modality == "depth":
-            depth: NDArray[Any] = pixels.astype(np.float32)
-            if self._unit != 1.0:
-                depth *= np.float32(self._unit)
-            return depth[:, :, None]
-        peak = int(pixels.max())
-        if peak >> self._bits:
-            raise CameraData(
-                f"{self._name}: a grey value of {peak} does not fit the {self._bits} bits of this stream. Declare the "
-                f"real number: bits={peak.bit_length()} or more."
-            )
-        self._watch(peak)
-        grey: NDArray[Any] = np.right_shift(pixels, self._bits - 8).astype(np.uint8)
-        return grey[:, :, None]
-
-    def _watch(self, peak: int) -> None:
-        """Sensors of 10 bits often come as Y16 with the upper bits empty; taken at its word, Y16 makes them black."""
-        if not self._watching:
-            return
-        self._watching -= 1
-        self._peak = max(self._peak, peak)
-        if self._peak >= 1 << 14:
-            self._watching = 0
-        elif not self._watching:
-            bits = max(8, self._peak.bit_length())
-            log.warning(
-                "%s: grey values of this Y16 stream never exceeded %d in %d frames, so its pictures are nearly black. "
-                "If the sensor has fewer bits, declare them: bits=%d or more.",
-                self._name,
-                self._peak,
-                WATCHED,
-                bits,
-            )
 
     def _jpeg(self, data: Bytes) -> NDArray[Any]:
         try:

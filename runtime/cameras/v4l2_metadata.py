@@ -89,7 +89,7 @@ class MetadataStream:
 
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
-    """The metadata node of a camera's picture node, None where there is none. The kernel numbers it next."""
+    """The metadata node of a camera's picture node, None where there is none. It is numbered after it."""
     nodes = kernel.nodes()
     after = nodes[nodes.index(node.path) + 1 :] if node.path in nodes else nodes
     for path in after:
@@ -101,7 +101,8 @@ def metadata_node(kernel: Kernel, node: Node) -> str | None:
                 if other.kind == "metadata":
                     return path
                 # The next picture node of the same device begins another sensor.
-                return None
+                if other.kind == "video":
+                    return None
             finally:
                 other.close()
     return None

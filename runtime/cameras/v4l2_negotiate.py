@@ -61,7 +61,7 @@ def negotiate(node: Node, wanted: Wanted, modality: Modality) -> Agreed:
         if error.errno in GONE:
             raise CameraLost(f"{node.name}: the camera went away while its format was set.") from error
         raise CameraUnsupported(
-            f"{node.name} refused {format.name} {width}x{height} ({error.strerror}). {_offers(offered)}"
+            f"{node.name} refused {format.name} {width}x{height} ({error.strerror}). {_sizes(format, sizes)}"
         ) from error
     pix = answer.fmt.pix
     if abi.fourcc_name(pix.pixelformat) != format.name:
@@ -71,7 +71,7 @@ def negotiate(node: Node, wanted: Wanted, modality: Modality) -> Agreed:
     if wanted.size is not None and (pix.width, pix.height) != wanted.size:
         raise CameraUnsupported(
             f"{node.name} has no {format.name} of {width}x{height}; the nearest is {pix.width}x{pix.height}. "
-            f"{_offers(offered)}"
+            f"{_sizes(format, sizes)}"
         )
     if pix.field not in (abi.FIELD_ANY, abi.FIELD_NONE):
         raise CameraUnsupported(f"{node.name} delivers interlaced fields, whose halves are of two moments.")
@@ -154,4 +154,10 @@ def _rate(node: Node, wanted: float | None, sizes: tuple[OfferedSize, ...]) -> f
 
 
 def _offers(offered: tuple[OfferedFormat, ...]) -> str:
-    return f"It offers {'; '.join(map(str, offered))}." if offered else "It offers no format at all."
+    names = ", ".join(o.name for o in offered)
+    return f"It offers {names}; adsn-rig list shows their sizes." if names else "It offers no format at all."
+
+
+def _sizes(format: PixelFormat, sizes: tuple[OfferedSize, ...]) -> str:
+    listed = ", ".join(map(str, sizes))
+    return f"Its {format.name} comes as {listed} (frames/s)." if listed else "Its driver does not list its sizes."

@@ -122,10 +122,14 @@ class Queue:
                 raise CameraBusy(f"{self._node.name}: {BANDWIDTH}") from error
             if error.errno == errno.ENOMEM:
                 raise CameraBusy(f"{self._node.name}: the kernel has no memory for the camera's buffers.") from error
-            if error.errno in (errno.EINVAL, errno.ENOTTY):
+            if error.errno in (errno.EINVAL, errno.ENOTTY, errno.EPIPE, errno.ENOLINK):
+                advice = (
+                    "Cameras of boards need their pipeline set up first (media-ctl), or gst:."
+                    if request == abi.STREAMON
+                    else "It has no memory-mapped streaming; try opencv: or gst:."
+                )
                 raise CameraUnsupported(
-                    f"{self._node.name}: the driver refused when {doing} ({error.strerror}); it has no memory-mapped "
-                    f"streaming. Try opencv: or gst:."
+                    f"{self._node.name}: the driver refused when {doing} ({error.strerror}). {advice}"
                 ) from error
             raise self._lost(error, doing) from error
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.cameras.v4l2_formats import FORMATS, WATCHED, Decoder
+from runtime.cameras.pixels import WATCHED
+from runtime.cameras.v4l2_formats import FORMATS, Decoder
 from runtime.errors import CameraData
 from runtime.values import Modality
 

@@ -89,6 +89,10 @@ def test_the_metadata_of_another_camera_is_not_taken() -> None:
     kernel, meta = hello([], [], bus="usb-0000:00:14.0-9")
     open_v4l2(parse_uri("v4l2:/dev/video0"), "ir", 0, kernel=kernel)
     assert not meta.streaming
+    apart = FakeKernel({"/dev/video0": FakeNode(formats=GREY), "/dev/video1": FakeNode(caps=0), "/dev/video2": meta})
+    meta.bus = apart.by_path["/dev/video0"].bus
+    open_v4l2(parse_uri("v4l2:/dev/video0"), "ir", 0, kernel=apart)
+    assert meta.streaming, "other nodes of the same device may lie between"
     both = FakeKernel(
         {
             "/dev/video0": FakeNode(card="Colour"),

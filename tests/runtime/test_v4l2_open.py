@@ -74,6 +74,7 @@ def test_no_camera_at_all() -> None:
         ("STREAMON", errno.ENOSPC, CameraBusy, "USB bus has no bandwidth left"),
         ("STREAMON", errno.ENODEV, CameraLost, "unplugged"),
         ("STREAMON", errno.EIO, CameraLost, "when started"),
+        ("STREAMON", errno.EPIPE, CameraUnsupported, "media-ctl"),
     ],
 )
 def test_a_call_that_fails_while_opening(call: str, code: int, error: type[CaptureError], told: str) -> None:
@@ -147,18 +148,22 @@ def test_what_is_agreed(formats: Formats, uri: str, modality: Modality, agreed: 
 def test_a_range_of_sizes() -> None:
     node = FakeNode(formats={"GREY": {(64, 64): (), (1920, 1200): ()}}, stepwise=True)
     kernel = FakeKernel({"/dev/video0": node})
-    with pytest.raises(CameraUnsupported, match=r"GREY 320x240 .*640x480.* 1920x1200"):
-        open_v4l2(parse_uri("v4l2:/dev/video0?fourcc=YUYV"), "ir", 0, kernel=kernel)
+    with pytest.raises(CameraUnsupported, match=r"comes as 320x240, .*640x480,.* 1920x1200"):
+        open_v4l2(parse_uri("v4l2:/dev/video0?size=4000x4000"), "ir", 0, kernel=kernel)
 
 
 @pytest.mark.parametrize(
     ("uri", "modality", "told"),
     [
-        ("?fourcc=GREY", "ir", "has no GREY. It offers YUYV 640x360@30 640x480@30/15; MJPG"),
+        ("?fourcc=GREY", "ir", "has no GREY. It offers YUYV, MJPG; adsn-rig list"),
         ("?fourcc=H264", "rgb", "H264 cannot be read"),
         ("?fourcc=GREY", "rgb", "GREY gives no rgb pictures"),
         ("", "depth", "no format that gives depth"),
-        ("?fourcc=YUYV&size=800x600", "rgb", "no YUYV of 800x600; the nearest is"),
+        (
+            "?fourcc=YUYV&size=800x600",
+            "rgb",
+            "no YUYV of 800x600; the nearest is 640x360. Its YUYV comes as 640x360@30, 640x480@30/15 ",
+        ),
         ("?fourcc=YUYV&fps=60", "rgb", "gives 30 frames/s where fps=60 is asked for. It offers 30, 15"),
     ],
 )
