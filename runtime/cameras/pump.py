@@ -5,90 +5,63 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from runtime.cameras.mailbox import Mailbox
 from runtime.errors import CameraData, CameraLost, CaptureError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-DEPTH = 4
 CLOSE_S = 1.5
 """How long closing waits for the library; then it is left to its thread, which frees the device when it comes back."""
 
 
 class Pump(Generic[T]):
-    """Calls ``step`` again and again in a thread of its own; `take` hands over what it returned, newest wins.
+    """Calls ``step`` again and again in a thread of its own; `take` hands over what it returned (see `Mailbox`).
 
-    ``step`` returns None when there is nothing yet. What it raises is raised by `take`: after `CameraData` it goes on,
-    after anything else it ends. ``release`` is called in the same thread at the end, so no library is closed while it
-    reads.
+    ``step`` returns None when there is nothing yet. After `CameraData` it is called again, after anything else it
+    raises the pump ends. ``release`` is called in the same thread at the end, so no library is closed while it reads.
     """
 
     def __init__(self, step: Callable[[], T | None], release: Callable[[], None], name: str) -> None:
         self._step, self._release, self._name = step, release, name
-        self._ready = threading.Condition()
-        self._waiting: deque[T | CameraData] = deque(maxlen=DEPTH)
-        self._ended: CaptureError | None = None
-        self._closing = False
+        self._box: Mailbox[T] = Mailbox(name)
         self._thread = threading.Thread(target=self._run, name=f"pump {name}", daemon=True)
         self._thread.start()
 
     def take(self, timeout_s: float) -> T | None:
-        """What the step returned, or None when nothing came in time or the pump was closed meanwhile.
+        """See `Mailbox.take`."""
+        return self._box.take(timeout_s)
 
-        Raises:
-            CameraData: as the step did. CameraLost: the step ended, or the pump was closed before.
-        """
-        with self._ready:
-            if self._closing:
-                raise CameraLost(f"{self._name} was closed.")
-            self._ready.wait_for(lambda: self._waiting or self._ended or self._closing, max(0.0, timeout_s))
-            if self._closing:
-                return None
-            if self._waiting:
-                found = self._waiting.popleft()
-                if isinstance(found, CameraData):
-                    raise found
-                return found
-            if self._ended is not None:
-                raise self._ended
-            return None
-
-    def close(self) -> None:
-        """End; returns within two seconds."""
-        with self._ready:
-            self._closing = True
-            self._ready.notify_all()
-        if threading.current_thread() is self._thread:
-            return
+    def close(self) -> bool:
+        """End; returns within two seconds, and whether the library has been released by then."""
+        self._box.close()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.warning("%s: the library does not return; the device is freed when it does.", self._name)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
-            while not self._closing:
+            while not self._box.closed:
                 try:
-                    found: T | CameraData | None = self._step()
+                    found = self._step()
                 except CameraData as error:
-                    found = error
-                with self._ready:
-                    if found is not None:
-                        self._waiting.append(found)
-                        self._ready.notify_all()
-        except CaptureError as error:
-            self._end(error)
+                    self._box.put(error)
+                    continue
+                if found is not None:
+                    self._box.put(found)
         except Exception as error:
-            # The message of a library's exception may hold anything; its type is enough to look it up by.
-            self._end(CameraLost(f"{self._name}: the library failed with {type(error).__name__}; reopen the camera."))
+            self._box.end(lost(error, self._name))
         finally:
             with contextlib.suppress(Exception):
                 self._release()
 
-    def _end(self, error: CaptureError) -> None:
-        with self._ready:
-            self._ended = error
-            self._ready.notify_all()
+
+def lost(error: Exception, name: str) -> CaptureError:
+    """A library's exception as one of ours. Its text may hold anything; its type is enough to look it up by."""
+    if isinstance(error, CaptureError):
+        return error
+    return CameraLost(f"{name}: the library failed with {type(error).__name__}; reopen the camera.")

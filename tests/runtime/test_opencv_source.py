@@ -267,7 +267,7 @@ def test_close_ends_a_take_that_waits_and_releases_in_the_reading_thread() -> No
     result: list[object] = []
     taker = threading.Thread(target=lambda: result.append(pump.take(60)))
     taker.start()
-    while not pump._ready._waiters:  # type: ignore[attr-defined]  # the one way to know that it waits
+    while not pump._box._ready._waiters:  # type: ignore[attr-defined]  # the one way to know that it waits
         time.sleep(0.001)
     pump.close()
     taker.join(20)
