@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from runtime.cameras.mailbox import Mailbox
 from runtime.errors import CameraData, CameraLost, CaptureError
@@ -30,6 +32,7 @@ class Pump(Generic[T]):
         self._box: Mailbox[T] = Mailbox(name)
         self._thread = threading.Thread(target=self._run, name=f"pump {name}", daemon=True)
         self._thread.start()
+        _running.add(self)
 
     def take(self, timeout_s: float) -> T | None:
         """See `Mailbox.take`."""
@@ -58,6 +61,16 @@ class Pump(Generic[T]):
         finally:
             with contextlib.suppress(Exception):
                 self._release()
+
+
+_running: weakref.WeakSet[Pump[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Libraries in C++ abort the process when it ends while one of their calls runs in a thread."""
+    for pump in list(_running):
+        pump.close()
 
 
 def lost(error: Exception, name: str) -> CaptureError:

@@ -13,7 +13,6 @@ from runtime.cameras.pixels import Pictures
 from runtime.cameras.v4l2_abi import CLOCK_MONOTONIC
 from runtime.cameras.v4l2_stamps import Stamps
 from runtime.clocks import ClockMap
-from runtime.errors import CameraLost
 from runtime.values import Frame, Lit, Modality, TimestampSource
 
 LONGEST_US = 200_000
@@ -35,7 +34,6 @@ class FrameReader:
         self._rs, self._modality, self._epoch, self._name = rs, modality, epoch, name
         self._pictures = Pictures(modality, name, order="rgb", unit_mm=unit_mm)
         self._clock = ClockMap(tick_ns=1000)
-        self._clock_epoch: int | None = None
         self._stamps = Stamps("start", name)
         self._last: int | None = None
 
@@ -44,7 +42,7 @@ class FrameReader:
         where another stream is late.
 
         Raises:
-            CameraLost: the device's clock has jumped. CameraData: the pixels are of an unexpected kind.
+            CameraData: the pixels are of an unexpected kind.
         """
         number = int(frame.get_frame_number())
         if number == self._last:
@@ -78,11 +76,8 @@ class FrameReader:
             capture_ns, source = self._stamps.capture(stamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None)
             return Timed(capture_ns, "arrival" if source == "arrival" else "device_mapped")
         if domain == domains.hardware_clock:
-            mapped = self._clock.update(stamp_us, arrival_ns)
-            if self._clock_epoch not in (None, mapped.epoch):
-                raise CameraLost(f"{self._name}: the camera's clock has jumped; reopen it.")
-            self._clock_epoch = mapped.epoch
-            return Timed(mapped.host_ns, "device_mapped")
+            # A first frame that was held up makes the map begin again with the next, which is no fault of the stream.
+            return Timed(self._clock.update(stamp_us, arrival_ns).host_ns, "device_mapped")
         return Timed(arrival_ns, "arrival")
 
     def _lit(self, frame: Any) -> Lit:

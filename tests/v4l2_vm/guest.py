@@ -282,6 +282,23 @@ def two_cameras() -> dict[str, Any]:
 
 
 @check
+def opencv() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    wanted: tuple[tuple[str, Modality], ...] = (("GREY", "ir"), ("Y16", "ir"), ("YUYV", "ir"), ("YUYV", "rgb"))
+    for name, modality in wanted:
+        with opened(f"opencv:0?fourcc={name}&size=640x360", modality) as source:
+            frame = frames(source, 3)[-1]
+            found[f"{name} {modality}"] = {
+                "shape": list(frame.image.shape),
+                "dtype": str(frame.image.dtype),
+                "max": float(frame.image.max()),
+                "source": frame.timestamp_source,
+                "info": source.info.pixel_format,
+            }
+    return found
+
+
+@check
 def rig() -> dict[str, Any]:
     options = "size=640x360&fps=30"
     settings = RigSettings(

@@ -124,6 +124,15 @@ def test_two_cameras_at_once(results: Results) -> None:
     assert results["two_cameras"]["/dev/video4"][:2] == [30, [360, 640, 1]]
 
 
+@pytest.mark.parametrize("name", ["GREY ir", "Y16 ir", "YUYV ir", "YUYV rgb"])
+def test_opencv_reads_the_same_camera_with_the_kernels_times(results: Results, name: str) -> None:
+    found = results["opencv"][name]
+    assert found["shape"] == [360, 640, 3 if name.endswith("rgb") else 1]
+    assert (found["dtype"], found["source"]) == ("uint8", "kernel_eof")
+    assert found["max"] > 150
+    assert found["info"] == name.split()[0]
+
+
 def test_a_rig_of_two_cameras_forms_pairs(results: Results) -> None:
     assert results["rig"]["pairs"] == 20, results["rig"]
     assert results["rig"]["states"] == ["running", "running"]
