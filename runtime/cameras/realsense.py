@@ -42,11 +42,13 @@ def open_realsense(
         align=options.flag("align") and modality == "depth",
     )
     rs = import_realsense()
-    key = options.path
+    driver = driver or PipelineDriver(rs, options.path, options.text)
+    # The only device and the same one by its number are one.
+    key = driver.serial
     with _hubs_lock:
         hub = _hubs.get(key)
         if hub is None:
-            hub = Hub(rs, driver or PipelineDriver(rs, options.path, options.text), options.text)
+            hub = Hub(rs, driver, options.text)
             _hubs[key] = hub
     try:
         # Starting takes seconds, during which other devices must be opened and closed.
@@ -74,7 +76,7 @@ class RealSenseSource:
         self._info = SourceInfo(
             modality=wanted.modality,
             uri=options.text,
-            identity=f"realsense-{key or 'only'}-{wanted.modality}{wanted.index or ''}",
+            identity=f"realsense-{key}-{wanted.modality}{wanted.index or ''}",
             backend="realsense",
             width=wanted.size[0],
             height=wanted.size[1],

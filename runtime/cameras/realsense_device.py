@@ -41,6 +41,7 @@ class Wanted:
 class Driver(Protocol):
     """What the hub asks of the library; the tests put a simulated device of the library's own behind it."""
 
+    serial: str
     unit_mm: float
 
     def start(self, streams: Mapping[Modality, Wanted]) -> None: ...

@@ -31,7 +31,7 @@ WIDTH, HEIGHT, FOCAL = 64, 48, 60.0
 class SimulatedDevice:
     """A `Driver` whose frames are pushed by the test, through the library's software device and syncer."""
 
-    unit_mm = 0.5
+    serial, unit_mm = "SIM", 0.5
 
     def __init__(self) -> None:
         self.starts: list[set[str]] = []
@@ -141,6 +141,7 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
         device.push("ir", number, 1000 + 33.3 * number, GREY)
         device.push("rgb", number, 1000 + 33.3 * number, COLOUR)
         time.sleep(0.0334)
+    assert infrared.info.identity == "realsense-SIM-ir1"
     grey, coloured = read_all(infrared, 3), read_all(colour, 3)
     assert len({f.seq for f in grey}) == len(grey) >= 3, "frames handed out twice are read once"
     assert len({f.seq for f in coloured}) == len(coloured) >= 3
