@@ -130,6 +130,7 @@ class FakeKernel:
     # The interface.
 
     def open(self, path: str) -> int:
+        path = self.real(path)
         if path in self.open_errors:
             raise OSError(self.open_errors[path], os.strerror(self.open_errors[path]))
         if path not in self.by_path or self.by_path[path].gone:
@@ -192,6 +193,10 @@ class FakeKernel:
 
     def links(self, folder: str) -> dict[str, str]:
         return self.by_id if folder == "/dev/v4l/by-id" else self.by_port
+
+    def real(self, path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return self.links(folder).get(name, path) if folder.startswith("/dev/v4l/") else path
 
     def parameter(self, module: str, name: str) -> str | None:
         return self.parameters.get((module, name))

@@ -63,6 +63,10 @@ class Kernel(Protocol):
         """Names of the links in a folder of /dev/v4l → the node each leads to."""
         ...
 
+    def real(self, path: str) -> str:
+        """The node that a path leads to, through links."""
+        ...
+
     def parameter(self, module: str, name: str) -> str | None:
         """A kernel module's parameter, None where there is none."""
         ...
@@ -137,6 +141,9 @@ class LinuxKernel:
             return {name: os.path.realpath(f"{folder}/{name}") for name in sorted(os.listdir(folder))}
         except OSError:
             return {}
+
+    def real(self, path: str) -> str:
+        return os.path.realpath(path)
 
     def parameter(self, module: str, name: str) -> str | None:
         try:

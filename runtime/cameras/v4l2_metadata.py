@@ -90,8 +90,8 @@ class MetadataStream:
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
     """The metadata node of a camera's picture node, None where there is none. It is numbered after it."""
-    nodes = kernel.nodes()
-    after = nodes[nodes.index(node.path) + 1 :] if node.path in nodes else nodes
+    nodes, real = kernel.nodes(), kernel.real(node.path)
+    after = nodes[nodes.index(real) + 1 :] if real in nodes else []
     for path in after:
         with contextlib.suppress(CaptureError):
             other = Node(kernel, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -164,13 +163,14 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
     socket: cameras of one model often have the same serial number or none, and colour and infrared in one housing have
     one together.
     """
-    real = os.path.realpath(node.path)
+    real = kernel.real(node.path)
     links = {}
     for folder in ("by-id", "by-path"):
         names = [name for name, target in kernel.links(f"/dev/v4l/{folder}").items() if target == real]
         links[folder] = names[0] if names else ""
     twins = 0
-    for path in kernel.nodes():
+    # Opening a camera's node wakes the camera, so it is done only where the answer matters.
+    for path in kernel.nodes() if links["by-id"] else ():
         if path == real:
             continue
         with contextlib.suppress(CaptureError):

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.cameras import v4l2_abi as abi
 from runtime.cameras.uri import parse_uri
+from runtime.cameras.v4l2 import open_v4l2
 from runtime.cameras.v4l2_kernel import LinuxKernel
 from runtime.cameras.v4l2_list import list_devices
 from tests.fake_v4l2 import GREY, HELLO, META, FakeKernel, FakeNode
@@ -52,6 +53,15 @@ def test_cameras_are_listed_with_what_they_offer_and_how_to_open_them() -> None:
     assert denied.problem_code == "camera_denied"
     assert "usermod" in denied.problem
     assert not kernel.by_fd, "listing leaves nothing open"
+
+
+def test_a_camera_opened_by_its_link_has_its_identity_and_its_metadata() -> None:
+    kernel = laptop()
+    infrared = next(d for d in list_devices(kernel) if d.modality == "ir")
+    source = open_v4l2(parse_uri(infrared.uri), "ir", 0, kernel=kernel)
+    assert source.info.identity == infrared.identity
+    assert kernel.by_path["/dev/video3"].streaming
+    source.close()
 
 
 def test_every_node_is_listed_when_asked_for() -> None:
