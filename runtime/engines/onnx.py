@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.cores import usable_cores
 from runtime.engines.base import (
     Batch,
     EngineInfo,
@@ -62,7 +62,7 @@ class OnnxEngine:
     ) -> None:
         ort = import_onnxruntime()
         # "throughput" is one thread per engine and as many engines as cores, made by whoever runs the workers.
-        count = threads or (os.cpu_count() or 1 if profile == "latency" else 1)
+        count = threads or (usable_cores() if profile == "latency" else 1)
         options = ort.SessionOptions()
         options.intra_op_num_threads = count
         options.inter_op_num_threads = 1

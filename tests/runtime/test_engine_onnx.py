@@ -14,6 +14,7 @@ from adsn.checkpoint import load_checkpoint
 from export.graph import to_onnx
 from runtime.assemble import default_bundle
 from runtime.bundle import open_bundle
+from runtime.cores import usable_cores
 from runtime.engines.base import Engine, Scores, check_scores
 from runtime.engines.onnx import OnnxCpuEngine
 from runtime.errors import EngineUnavailable, InferenceFailed
@@ -56,7 +57,7 @@ class TestInt8(EngineContract):
     def test_thread_profiles(self) -> None:
         model = open_bundle(default_bundle()).read("model-int8-cpu")
         assert OnnxCpuEngine(model, "int8", profile="throughput").info.threads == 1
-        assert OnnxCpuEngine(model, "int8", profile="latency").info.threads == os.cpu_count()
+        assert OnnxCpuEngine(model, "int8", profile="latency").info.threads == usable_cores()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.01, 1.01])
