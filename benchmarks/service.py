@@ -97,7 +97,7 @@ def serving() -> Iterator[tuple[int, int, float]]:
     )
     try:
         assert process.stdout is not None
-        found = re.search(r":(\d+)/docs", process.stdout.readline())
+        found = re.search(r":(\d+)/console", process.stdout.readline())
         if found is None:
             raise RuntimeError("adsn-serve did not start; run it by hand to see why.")
         port = int(found[1])
