@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ class Loop:
             # A mistake of ours: its place goes to the log, seldom; its text may hold anything, so it goes nowhere.
             detail, cause = f"{type(error).__name__} while judging a pair.", "internal_error"
             if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
-                log.exception("a pair could not be judged (%d so far)", self.counters.errors)
+                log.error("%d pairs could not be judged: %s", self.counters.errors, _place_of(error))
         self._health.raise_(name, "critical", detail)
         self._tell(self._kiosk.interrupt(self._clock(), cause))
         self._sight.reset()
@@ -247,3 +248,9 @@ class Loop:
         )
         latency = round((self.counters.last_latency_ns or 0) / 1e6, 2)
         return {**event, "state": self._kiosk.state, "session": self._kiosk.session, "latency_ms": latency}
+
+
+def _place_of(error: Exception) -> str:
+    """An error's kind, and the files and lines that it came by."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return f"{type(error).__name__} at {' < '.join(reversed(places))}"

@@ -28,6 +28,7 @@ def test_an_expired_live_is_never_written_as_live() -> None:
     assert decision(made="spoof", now=0).body(9 * SECOND)["decision"] == "spoof"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["put", "take"]), st.integers(0, SECOND)), max_size=40), st.integers(1, 4))
 def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[str, int]], capacity: int) -> None:
     clock = Clock()
