@@ -1,0 +1,23 @@
+"""Behind BentoML: ``bentoml serve benchmarks.peers.bentoml_app:Liveness --port PORT``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from benchmarks.peers.pairs import judge, load
+
+
+@bentoml.service(workers=int(os.environ.get("PEER_WORKERS", "2")), logging={"access": {"enabled": False}})
+class Liveness:
+    """A worker process with a pipeline of its own. BentoML hands uploads over as files."""
+
+    def __init__(self) -> None:
+        self.pipeline = load()
+
+    @bentoml.api(route="/liveness")  # type: ignore[untyped-decorator]
+    def liveness(self, rgb: Path, ir: Path, meta: dict[str, Any]) -> dict[str, Any]:
+        return judge(self.pipeline, rgb.read_bytes(), ir.read_bytes(), meta)

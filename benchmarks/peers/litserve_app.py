@@ -1,0 +1,41 @@
+"""Behind LitServe: ``python -m benchmarks.peers.litserve_app PORT WORKERS``."""
+
+import json
+import sys
+from typing import Any
+
+import litserve
+from fastapi import Request
+
+from benchmarks.peers.pairs import judge, load
+from runtime.pipeline import LivenessPipeline
+
+
+class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not installed where types are checked
+    """A worker process with a pipeline of its own."""
+
+    pipeline: LivenessPipeline
+
+    def setup(self, device: str) -> None:
+        self.pipeline = load()
+
+    def decode_request(self, request: Request) -> tuple[bytes, bytes, dict[str, Any]]:
+        # The annotation makes LitServe hand over the parsed form here, in the worker.
+        form: Any = request
+        return form["rgb"].file.read(), form["ir"].file.read(), json.loads(_text(form["meta"]))
+
+    def predict(self, pair: tuple[bytes, bytes, dict[str, Any]]) -> dict[str, Any]:
+        return judge(self.pipeline, *pair)
+
+    def encode_response(self, found: dict[str, Any]) -> dict[str, Any]:
+        return found
+
+
+def _text(part: Any) -> str:
+    """A part of a form as text, whether it was sent as a field or as a file."""
+    return part if isinstance(part, str) else part.file.read().decode()
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Liveness(api_path="/liveness"), accelerator="cpu", workers_per_device=int(sys.argv[2]))
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

@@ -1,0 +1,22 @@
+"""What both peers do with a pair: exactly what the service does, with the same code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.assemble import default_bundle, open_pipeline
+from runtime.imagefile import decode
+from runtime.pipeline import LivenessPipeline
+from runtime.values import Box, Pair
+
+
+def load() -> LivenessPipeline:
+    """One thread for each pair, as the service has it."""
+    return open_pipeline(default_bundle(), profile="throughput").pipeline
+
+
+def judge(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
+    """Decode, score, decide."""
+    pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
+    found = pipeline.assess(pair, Box(*meta["face_box"]))
+    return {"decision": found.decision, "score": found.score, "reasons": list(found.reasons)}

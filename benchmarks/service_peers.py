@@ -1,0 +1,212 @@
+"""The service beside the same model behind LitServe and BentoML: ``python -m benchmarks.service_peers``.
+
+All three decode and score with the same code, have a worker for each core and one thread for each pair, and get the
+same requests on kept connections from the same machine. The peers are installed from the package index into
+environments of their own (``--venvs``), never into this project's. Rounds are taken in turns. Writes service_peers.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import describe
+from benchmarks.measure import median, p99
+from benchmarks.service import Client, body, jpeg, serving
+from runtime.cameras.synthetic import SyntheticRig
+from service.settings import cores
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
+CALLERS = (1, 4, 16)
+NEEDED = ("numpy", "opencv-python-headless>=4.10,<5", "onnxruntime", "pydantic", "platformdirs", "python-multipart")
+PEERS = ("litserve", "bentoml")
+
+
+@dataclass(slots=True)
+class Round:
+    """What one server did with one number of callers, over all rounds."""
+
+    per_s: list[float] = field(default_factory=list)
+    ms: list[float] = field(default_factory=list)
+    failed: int = 0
+
+
+def install(peer: str, folder: Path) -> Path:
+    """The interpreter of an environment with ``peer`` and what the pipeline needs."""
+    python = folder / peer / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder / peer], check=True)
+    if subprocess.run([python, "-c", f"import {peer}, onnxruntime"], capture_output=True).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", peer, *NEEDED], check=True)
+    return python
+
+
+def version_of(python: Path, peer: str) -> str:
+    ask = f"import importlib.metadata as m; print(m.version({peer!r}))"
+    return subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextmanager
+def peer_serving(peer: str, python: Path, payload: bytes) -> Iterator[tuple[int, int]]:
+    """A peer's port and process id, once it has answered."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    workers = str(cores())
+    command: list[str | Path] = (
+        [python, "-m", "benchmarks.peers.litserve_app", str(port), workers]
+        if peer == "litserve"
+        else [python, "-m", "bentoml", "serve", "benchmarks.peers.bentoml_app:Liveness", "--port", str(port)]
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PEER_WORKERS": workers,
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+    }
+    said = Path(tempfile.gettempdir()) / f"adsn-peer-{peer}.log"
+    with said.open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.perf_counter() + 120
+        while True:
+            try:
+                Client(port, payload).post()
+                break
+            except (OSError, RuntimeError) as error:
+                if time.perf_counter() > until or process.poll() is not None:
+                    raise RuntimeError(f"{peer} does not serve; see {said}.") from error
+                time.sleep(0.2)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def held(pid: int) -> float:
+    """MiB of a server and its workers; pages that they share count once (PSS)."""
+    total = 0
+    for each in family(pid):
+        text = Path(f"/proc/{each}/smaps_rollup").read_text()
+        total += int(text.split("\nPss:")[1].split()[0])
+    return total / 1024
+
+
+def work(port: int, payload: bytes, callers: int, seconds: float, into: Round) -> None:
+    """Keep ``callers`` connections busy."""
+    until = time.perf_counter() + seconds
+    counts, lock = [0] * callers, threading.Lock()
+
+    def call(index: int) -> None:
+        client = Client(port, payload)
+        while time.perf_counter() < until:
+            began = time.perf_counter_ns()
+            try:
+                client.post()
+            except (OSError, RuntimeError):
+                with lock:
+                    into.failed += 1
+                client = Client(port, payload)
+                continue
+            counts[index] += 1
+            with lock:
+                into.ms.append((time.perf_counter_ns() - began) / 1e6)
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    into.per_s.append(sum(counts) / seconds)
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Of all measurements, in turns.")] = 3,
+    venvs: Annotated[Path, typer.Option(help="Where the peers are installed.")] = Path("~/.cache/adsn-peers"),
+    write: Annotated[bool, typer.Option(help="Write service_peers.md.")] = True,
+) -> None:
+    """Measure all three."""
+    made = SyntheticRig(seed=107, subject=9000).next()
+    box = made.face_box
+    meta = json.dumps({"face_box": [box.x, box.y, box.w, box.h]}).encode()
+    payload = body({"rgb": jpeg(made.pair.image("rgb")), "ir": jpeg(made.pair.image("ir")), "meta": meta})
+    pythons = {peer: install(peer, venvs.expanduser()) for peer in PEERS}
+
+    def open_peer(peer: str, stack: ExitStack) -> tuple[int, int]:
+        return stack.enter_context(peer_serving(peer, pythons[peer], payload))
+
+    servers: dict[str, Callable[[ExitStack], tuple[int, int]]] = {
+        "adsn-serve": lambda stack: stack.enter_context(serving())[:2]
+    }
+    for peer in PEERS:
+        servers[f"{peer} {version_of(pythons[peer], peer)}"] = partial(open_peer, peer)
+    results = {name: {n: Round() for n in CALLERS} for name in servers}
+    memory: dict[str, float] = {}
+    for number in range(rounds):
+        # One server at a time: idle ones would still hold memory, and some of them wake up.
+        for name in [*servers][number % len(servers) :] + [*servers][: number % len(servers)]:
+            with ExitStack() as stack:
+                port, pid = servers[name](stack)
+                work(port, payload, 2, 2, Round())
+                for callers in CALLERS:
+                    work(port, payload, callers, seconds, results[name][callers])
+                memory[name] = max(memory.get(name, 0), held(pid))
+    lines = [
+        "# The service beside others",
+        "",
+        f"Measured on {datetime.date.today().isoformat()} with",
+        f"`python -m benchmarks.service_peers --seconds {seconds:g} --rounds {rounds}`. The same model, decoder and",
+        f"scoring code behind each, a worker for each of {cores()} cores, one thread for each pair, kept connections,",
+        "callers on the same machine. Throughput is the median of the rounds.",
+        "Memory counts pages that a server's processes share once. What adsn-serve alone does in this time: quality",
+        "answers, limits, problem documents, a log line for each answer.",
+        "",
+        *(f"- {name}: {value}" for name, value in describe().items()),
+        "",
+        "| server | callers | pairs/s | p50 | p99 | failed | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in results.items():
+        for callers, one in found.items():
+            lines.append(
+                f"| {name} | {callers} | {median(one.per_s):.0f} | {median(one.ms):.1f} ms | {p99(one.ms):.1f} ms | "
+                f"{one.failed} | {memory[name]:.0f} MiB |"
+            )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if write:
+        (FOLDER / "service_peers.md").write_text(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
