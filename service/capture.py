@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import Overloaded
+from runtime.errors import NotReady, Overloaded
 from runtime.feed import FeedStatus, PairFeed
 from runtime.geometry import Registrar
 from runtime.geometryfile import open_registrar
 from runtime.values import Pair
 from service.problems import RequestError
 
+SLICE_S = 0.5
+"""How often who waits looks whether the service stops."""
 WAITERS = 16
 """Requests that may wait for the rig at once; each waits in a thread, because a feed's `wait` blocks."""
 
@@ -36,6 +39,7 @@ class Camera:
         self._geometry = geometry
         self._registrar: tuple[tuple[str, ...], Registrar] | None = None
         self._waiting = 0
+        self._stopping = False
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
 
     async def next_pair(self, timeout_s: float) -> Captured:
@@ -60,7 +64,12 @@ class Camera:
     def _next(self, feed: PairFeed, timeout_s: float) -> Captured:
         # A pair from before the request may show somebody who has left.
         newest = feed.wait(-1, 0)
-        found = feed.wait(-1 if newest is None else newest.number, timeout_s)
+        after, found = -1 if newest is None else newest.number, None
+        until = time.monotonic() + timeout_s
+        while found is None and (left := until - time.monotonic()) > 0:
+            if self._stopping:
+                raise NotReady("the service is stopping.")
+            found = feed.wait(after, min(left, SLICE_S))
         status = feed.status()
         if found is None:
             raise timed_out(status, timeout_s)
@@ -74,10 +83,9 @@ class Camera:
             self._registrar = identities, open_registrar(self._geometry, infos)
         return self._registrar[1]
 
-    def close(self) -> None:
-        """Wait for nobody."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+    def stop(self) -> None:
+        """Who waits is sent away: a service that stops has no time for cameras."""
+        self._stopping = True
 
 
 def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:

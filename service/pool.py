@@ -151,7 +151,7 @@ class Pool:
             self._began.pop(index, None)
         helper.close()
 
-    def close(self, within_s: float = 2.0) -> None:
+    def close(self, within_s: float = 1.0) -> None:
         """Let what runs finish, but not for longer than ``within_s``."""
         self._closed = True
         for _ in self._threads:

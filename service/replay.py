@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 Key = tuple[str, str]
 """Caller and what it sent: nobody can use up, or probe for, what belongs to another."""
-Value = TypeVar("Value")
 
 
 class Nonces:
@@ -56,36 +55,41 @@ class Nonces:
 
 
 @dataclass(slots=True)
-class _Kept(Generic[Value]):
+class _Kept:
     digest: bytes
     at_s: float
-    value: Value
+    value: bytes
 
 
-class Answers(Generic[Value]):
-    """Answers by caller and Idempotency-Key, with the digest of the request they belong to; the oldest go first.
+class Answers:
+    """Answers by caller and Idempotency-Key, with the digest of the request they belong to; the oldest go first, where
+    there are more than ``limit`` or they hold more than ``size`` bytes.
 
     To forget one early is harmless: its request is then judged again. Call from one thread.
     """
 
-    def __init__(self, lifetime_s: float, limit: int) -> None:
-        self._lifetime_s, self._limit = lifetime_s, limit
-        self._kept: OrderedDict[Key, _Kept[Value]] = OrderedDict()
+    def __init__(self, lifetime_s: float, limit: int, size: int = 32 << 20) -> None:
+        self._lifetime_s, self._limit, self._size = lifetime_s, limit, size
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._held = 0
 
-    def get(self, key: Key, digest: bytes, now_s: float) -> Value | Literal["conflict"] | None:
+    def get(self, key: Key, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
         """What was kept; ``conflict`` when it belongs to another request; None when there is nothing."""
         found = self._kept.get(key)
         if found is None or now_s - found.at_s >= self._lifetime_s:
             return None
         return found.value if found.digest == digest else "conflict"
 
-    def put(self, key: Key, digest: bytes, value: Value, now_s: float) -> None:
+    def put(self, key: Key, digest: bytes, value: bytes, now_s: float) -> None:
         """Keep ``value``."""
-        self._kept.pop(key, None)
+        self.drop(key)
         self._kept[key] = _Kept(digest, now_s, value)
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        self._held += len(value)
+        while len(self._kept) > self._limit or (self._held > self._size and len(self._kept) > 1):
+            _, oldest = self._kept.popitem(last=False)
+            self._held -= len(oldest.value)
 
     def drop(self, key: Key) -> None:
         """Forget what is kept under ``key``."""
-        self._kept.pop(key, None)
+        found = self._kept.pop(key, None)
+        self._held -= len(found.value) if found is not None else 0

@@ -12,6 +12,7 @@ from typing import Any, cast
 import cv2
 from numpy.typing import NDArray
 
+from runtime.activelight import ActiveLight
 from runtime.assemble import Loaded
 from runtime.geometry import Registrar
 from runtime.imagefile import decode, decode_depth
@@ -97,6 +98,8 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float]) -
     )
     pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar)
     found = pipeline.assess(pair, *boxes, now_ns=now_ns)
+    if pair.source == "camera":
+        found = _answering_the_light(found, pair)
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
     body = answer(found, loaded, pair, replace(order.asked, age_ns=age_ns, clock=pair.clock))
@@ -107,6 +110,15 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float]) -
     timing = {**timing, **found.timing_ms, "total": (time.perf_counter_ns() - order.began_ns) / 1e6}
     body["timing_ms"] = {name: round(value, 3) for name, value in timing.items()}
     return body
+
+
+def _answering_the_light(found: Assessment, pair: Pair) -> Assessment:
+    """``found``, not live where the face does not follow the rig's strobing illuminator: it shines by itself, or is fed
+    in."""
+    if "ir" not in found.boxes or ActiveLight().judge(pair, found.boxes["ir"]) != "mismatch":
+        return found
+    decision = "uncertain" if found.decision == "live" else found.decision
+    return replace(found, decision=decision, reasons=tuple(dict.fromkeys((*found.reasons, "strobe_lost"))))
 
 
 def now_of(clock: str) -> int | None:

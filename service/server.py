@@ -60,7 +60,8 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=settings.limits.idle_s,
-        timeout_graceful_shutdown=max(1, int(settings.drain_s) - 1),
+        # What is left of the time is for the pool and the cameras.
+        timeout_graceful_shutdown=max(1, int(settings.drain_s) - 2),
         ssl_certfile=tls.certificate,
         ssl_keyfile=tls.key,
         ssl_ca_certs=str(tls.client_ca) if tls.client_ca is not None else None,

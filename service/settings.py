@@ -41,7 +41,9 @@ class LimitSettings(Section):
     )
     judge_s: float = Field(default=10, gt=0, description="Longest time for judging one pair; then 503.")
     replay_s: float = Field(default=600, gt=0, description="How long nonces and Idempotency-Keys are remembered.")
-    replays: int = Field(default=10_000, ge=1, description="How many of each are remembered for one key.")
+    replays: int = Field(
+        default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
+    )
     connections: int = Field(default=256, ge=1, description="Open connections; more are turned away.")
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
     header_s: float = Field(default=5, gt=0, description="A request's headers must arrive within so many seconds,")

@@ -218,3 +218,42 @@ def test_an_orientation_in_the_file_is_ignored(service: Running) -> None:
     turned = whole[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + whole[2:]
     plain, same = (service.judge({**pair(), "rgb": data}).json() for data in (whole, turned))
     assert plain["modalities"]["rgb"]["score"] == same["modalities"]["rgb"]["score"]
+
+
+def test_a_face_that_does_not_follow_the_illuminator_is_not_live() -> None:
+    lit = face_pair()
+    assert lit.ir is not None
+    feed = FakeFeed()
+    with running(Settings(), feed=feed) as service:
+
+        def judged(dark: Any) -> dict[str, Any]:
+            answers: list[httpx.Response] = []
+            asking = threading.Thread(target=lambda: answers.append(camera(service, timeout_ms=15_000)))
+            asking.start()
+            while asking.is_alive():
+                now = time.monotonic_ns()
+                fresh = replace(lit, rgb_time_ns=now, ir_time_ns=now, clock="synthetic", lit="lit")
+                feed.put(replace(fresh, ir_dark=dark, ir_dark_time_ns=now))
+                asking.join(0.1)
+            found: dict[str, Any] = answers[0].json()
+            return found
+
+        plain, shining = judged(None), judged(lit.ir)
+    assert "strobe_lost" not in plain["reasons"]
+    # As bright with the illuminator off as with it on.
+    assert "strobe_lost" in shining["reasons"]
+    assert shining["decision"] != "live"
+
+
+def test_who_waits_for_cameras_does_not_hold_up_a_stop() -> None:
+    feed = FakeFeed()
+    with running(Settings(), feed=feed) as service:
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(camera(service, timeout_ms=30_000)))
+        asking.start()
+        time.sleep(0.2)
+        for stop in service.app.state.shared.stopping:
+            stop()
+        asking.join(10)
+        assert not asking.is_alive()
+    check_problem(answers[0], 503, "not_ready")

@@ -42,15 +42,22 @@ def test_nonces_of_many_callers_are_bounded() -> None:
 
 
 def test_answers_are_kept_for_their_request_and_time() -> None:
-    answers: Answers[str] = Answers(10, 2)
-    answers.put(("a", "k"), b"1", "one", 0)
-    assert answers.get(("a", "k"), b"1", 9) == "one"
+    answers = Answers(10, 2)
+    answers.put(("a", "k"), b"1", b"one", 0)
+    assert answers.get(("a", "k"), b"1", 9) == b"one"
     assert answers.get(("a", "k"), b"2", 9) == "conflict"
     assert answers.get(("b", "k"), b"1", 9) is None
     assert answers.get(("a", "k"), b"1", 10) is None
     for name in ("x", "y"):
-        answers.put(("a", name), b"1", name, 10)
+        answers.put(("a", name), b"1", b"", 10)
     assert answers.get(("a", "k"), b"1", 9) is None
+
+
+def test_kept_answers_hold_bounded_memory() -> None:
+    answers = Answers(10, 100, size=1000)
+    for number in range(20):
+        answers.put(("a", str(number % 10)), b"1", bytes(300), 0)
+    assert [n for n in range(10) if answers.get(("a", str(n)), b"1", 0) is not None] == [7, 8, 9]
 
 
 def test_a_bucket_fills_again() -> None:
