@@ -20,7 +20,7 @@ from runtime.errors import GoldenMismatch, ManifestInvalid
 TOLERANCE = {"fp32": 1e-3, "int8": 0.01, "int8-trt": 0.05, "int8-trt11": 0.05}
 """What was recorded → largest accepted difference of a score. FP32 differs by the order of additions. The ``int8``
 model adds whole numbers, which processors agree on: with and without VNNI it gave the same scores to the last bit,
-while 8-bit weights, which clip without it, were off by 0.05. TensorRT computes what is not in 8 bits in 16."""
+while 8-bit weights, which clip without it, were off by 0.2. TensorRT computes what is not in 8 bits in 16."""
 
 
 @dataclass(frozen=True, slots=True)
