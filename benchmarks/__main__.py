@@ -1,4 +1,4 @@
-"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [engine] [service] [rendering]``."""
+"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [engine] [pipeline] [service] [rig] [rendering]``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from rich.table import Table
 from benchmarks.machine import describe
 from benchmarks.measure import Row
 
-TITLES = {"engine": "The network", "service": "The service", "rendering": "The synthetic sensor"}
+TITLES = {
+    "engine": "The network",
+    "pipeline": "The pipeline",
+    "service": "The service",
+    "rig": "The simulated rig",
+    "rendering": "The synthetic sensor",
+}
 FOLDER = Path(__file__).resolve().parent
 VERDICT = {True: "met", False: "**not met**", None: ""}
 
