@@ -61,6 +61,15 @@ class ActiveModel:
 
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 
+    def replace(self, load: Callable[[], Loaded]) -> None:
+        """Load with ``load``, in the caller's thread, and judge with that from then on; a later `reload` uses it too.
+
+        Raises whatever ``load`` raises; the old model then goes on.
+        """
+        with self._loading:
+            self._put(load())
+            self._load = load
+
     def require(self) -> Loaded:
         """The pipeline, to read about; to judge with it, take a `lease`.
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from runtime import __version__
 from runtime.assemble import Loaded
+from runtime.cores import usable_cores
 from runtime.feed import PairFeed
 from service import openapi
 from service.active import ActiveModel
@@ -22,7 +23,7 @@ from service.pool import Pool
 from service.rates import Rates
 from service.respond import add_error_handlers
 from service.routes import MOUNTS
-from service.settings import Settings, cores
+from service.settings import Settings
 from service.state import Hub, State
 from service.trust import equip, timed
 from service.vitals import watch
@@ -55,7 +56,7 @@ def create_app(
     state = State(
         settings=settings,
         model=ActiveModel(timed(load, metrics)),
-        pool=Pool(settings.worker_count, limits.queue, limits.judge_s, cores()),
+        pool=Pool(settings.worker_count, limits.queue, limits.judge_s, usable_cores()),
         guard=Guard(settings, metrics.refused),
         rates=Rates(limits.rate_per_s, limits.burst),
         health=health or Health(),

@@ -10,15 +10,14 @@ import typer
 from rich.console import Console
 
 from runtime import __version__
-from runtime.assemble import Loaded, open_pipeline
 from runtime.command import FAILURE, Version, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
 from runtime.feed import PairFeed
-from runtime.locators.open import open_locator
 from service.app import create_app
+from service.loading import open_model
 from service.logs import set_up_logging
-from service.memory import keep_freed_memory, settle
+from service.memory import keep_freed_memory
 from service.server import Server
 from service.settings import Settings, read_settings
 from service.trustcli import add_to
@@ -76,27 +75,12 @@ def serve(
     keep_freed_memory()
     feed = open_rig(settings)
 
-    def load() -> Loaded:
-        loaded = open_pipeline(
-            settings.bundle,
-            precision=settings.precision,
-            profile=settings.profile,
-            public_key=settings.bundle_key,
-            backend=settings.engine,
-            required=settings.require_engine,
-            locator=open_locator(settings.face),
-            remote=settings.remote.engine(),
-            remote_model=settings.remote.model,
-        )
-        settle()
-        return loaded
-
     def announce(url: str) -> None:
         model = f"{settings.bundle.name} {settings.precision}"
         Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/console", soft_wrap=True)
         sys.stdout.flush()
 
-    app = create_app(settings, load, on_failure=lambda: server.stop_failed(), feed=feed)
+    app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
     server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
     if feed is not None:
         feed.start()

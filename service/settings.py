@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from runtime.assemble import default_bundle
 from runtime.configfile import Prefix, load_config
+from runtime.cores import usable_cores
 from runtime.errors import ConfigError
 from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
@@ -117,7 +118,7 @@ class Settings(Section):
         """How many pairs are scored at the same time."""
         if self.workers:
             return self.workers
-        return cores() if self.profile == "throughput" else 1
+        return usable_cores() if self.profile == "throughput" else 1
 
     def require_safe(self) -> None:
         """Raise `ConfigError` when the service would be open to others without a key."""
@@ -132,11 +133,6 @@ class Settings(Section):
             )
         if self.engine == "remote" and self.remote.url is None:
             raise ConfigError("engine is remote, and remote.url names no scoring server.")
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_loopback(host: str) -> bool:

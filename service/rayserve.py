@@ -1,0 +1,185 @@
+"""The HTTP application as a deployment of Ray Serve: one process, one model and one worker to a replica.
+
+``deploy/ray/serve.yaml`` names `build`. What is here needs the extra ``ray`` only where Ray calls it; the replica itself
+is an ordinary class. Settings are read where a replica runs, from its file and environment, so that no secret passes
+through Ray's control store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.assemble import Loaded
+from runtime.errors import ConfigError
+from service.app import create_app
+from service.loading import open_model
+from service.logs import set_up_logging
+from service.memory import keep_freed_memory
+from service.settings import Settings, read_settings
+from service.state import State
+from service.vitals import refresh
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application, Deployment
+
+POLL_S = 0.02
+FATAL = ("engine_failed", "engine_stuck")
+"""Conditions that only a new process mends. A full disk or a missing server would meet the next replica too."""
+ONGOING = 4
+"""Requests in one replica: one is judged, the others are parsed and decoded meanwhile or wait."""
+
+
+class Arguments(BaseModel):
+    """``args`` of the application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: Path | None = Field(default=None, description="Settings file on each node; default: ADSN_CONFIG there.")
+
+
+class UserConfig(BaseModel):
+    """``user_config`` of the deployment: what changes while replicas run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: Path | None = Field(default=None, description="Model folder on each node; default: the settings'.")
+
+
+class Choice:
+    """Which bundle a replica shall load. The first load waits until it is known."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known = threading.Event()
+        self._bundle: Path | None = None
+
+    def first(self) -> Loaded:
+        """The model to begin with."""
+        self._known.wait()
+        return open_model(self._settings, self._bundle)
+
+    def settle(self, bundle: Path | None) -> Callable[[], Loaded] | None:
+        """It shall be ``bundle``. Returns what loads it where another was settled before, else None."""
+        if not self._known.is_set():
+            self._bundle = bundle
+            self._known.set()
+            return None
+        if bundle == self._bundle:
+            return None
+
+        def load() -> Loaded:
+            loaded = open_model(self._settings, bundle)
+            self._bundle = bundle
+            return loaded
+
+        return load
+
+    def settle_if_open(self) -> None:
+        """Nobody named a bundle: it shall be the settings'."""
+        if not self._known.is_set():
+            self.settle(None)
+
+
+class Replica:
+    """What Ray calls of a replica, besides the application's own routes. Ray's ingress sets ``_asgi_app``."""
+
+    _asgi_app: FastAPI
+
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Judge with the bundle that is named, from when it has reproduced its golden vectors; requests go on
+        meanwhile. Raises where it cannot be loaded: Ray then takes the roll-out for failed."""
+        wanted = UserConfig.model_validate(user_config)
+        load = self._choice.settle(wanted.bundle)
+        if load is not None:
+            await asyncio.to_thread(self._state.model.replace, load)
+
+    async def check_health(self) -> None:
+        """Raise where only a new process helps; a replica that is just starting is waited for."""
+        self._choice.settle_if_open()
+        state = self._state
+        while state.model.loaded is None and state.model.failure is None:
+            await asyncio.sleep(POLL_S)
+        refresh(state, cameras=False)
+        for condition in state.health.conditions:
+            if condition.name in FATAL:
+                raise RuntimeError(f"{condition.detail} {state.model.failure or ''}".rstrip())
+
+    @property
+    def _choice(self) -> Choice:
+        choice: Choice = self._asgi_app.state.choice
+        return choice
+
+    @property
+    def _state(self) -> State:
+        state: State = self._asgi_app.state.shared
+        return state
+
+
+def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings for one replica on this node. ``replica``: its name, which its audit log bears.
+
+    Raises:
+        ConfigError: they are wrong, or ask for what a replica behind Ray's proxy cannot give.
+    """
+    settings = read_settings(
+        arguments.config, environ=environ, options={"host": "127.0.0.1", "workers": 1, "profile": "throughput"}
+    )
+    if settings.api_key is None and settings.auth.keys is None:
+        # Which address Ray's proxies listen on is not to be seen from here.
+        raise ConfigError("a Ray Serve deployment takes keys in any case: set ADSN_AUTH__KEYS or ADSN_API_KEY.")
+    if settings.tls.certificate is not None:
+        raise ConfigError("Ray's proxies accept the connections, without TLS. Take [tls] out; end TLS before them.")
+    if settings.rig.configured:
+        raise ConfigError("a rig belongs to one process on its own machine. Take [rig] out; adsn-kiosk runs cameras.")
+    if settings.audit.path is not None:
+        path = settings.audit.path
+        own = settings.audit.model_copy(update={"path": path.with_name(f"{path.stem}-{replica}{path.suffix}")})
+        settings = settings.model_copy(update={"audit": own})
+    return settings
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application of one replica."""
+    set_up_logging(settings.log)
+    keep_freed_memory()
+    choice = Choice(settings)
+    app = create_app(settings, choice.first)
+    app.state.choice = choice
+    return app
+
+
+def deployment(arguments: Arguments) -> Deployment:
+    """The deployment, not bound yet, so that its options can still be set.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+    try:
+        from ray import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError("Ray Serve is not installed: pip install 'adsn[cpu,ray]'") from error
+
+    # A function, which Ray evaluates in each replica; an application itself could not be sent there.
+    def application() -> FastAPI:
+        return make_app(replica_settings(arguments, serve.get_replica_context().replica_id.unique_id))
+
+    made: Deployment = serve.deployment(
+        name="adsn",
+        ray_actor_options={"num_cpus": 1},
+        max_ongoing_requests=ONGOING,
+        graceful_shutdown_timeout_s=15,
+    )(serve.ingress(application)(Replica))
+    return made
+
+
+def build(args: dict[str, Any]) -> Application:
+    """What ``import_path`` in Ray Serve's configuration names. ``args``: see `Arguments`. Raises as `deployment`."""
+    bound: Application = deployment(Arguments.model_validate(args)).bind()
+    return bound
