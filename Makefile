@@ -20,7 +20,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container export train bench bench-gpu \
+.PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container test-ray export train bench bench-gpu \
   lock audit sbom clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
@@ -68,6 +68,12 @@ test-gpu: $(VENV)/.dev
 # As root, with debootstrap: the image's RUN lines in a clean Debian root.
 test-container: $(VENV)/.dev
 	$(BIN)/python -m pytest -m container tests/container -s
+
+# A Ray cluster of two nodes on loopback, in an environment of its own: Ray brings many packages.
+test-ray:
+	@test -x $(VENV)-ray/bin/python || $(PYTHON) -m venv $(VENV)-ray
+	@$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[cpu,ray,sign]' pytest pytest-timeout httpx PyYAML
+	$(VENV)-ray/bin/python -m pytest -m ray tests/deploy/test_ray.py -s
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu

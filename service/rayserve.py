@@ -1,7 +1,7 @@
 """The HTTP application as a deployment of Ray Serve: one process, one model and one worker to a replica.
 
-``deploy/ray/serve.yaml`` names `build`. What is here needs the extra ``ray`` only where Ray calls it; the replica itself
-is an ordinary class. Settings are read where a replica runs, from its file and environment, so that no secret passes
+``deploy/ray/serve.yaml`` names `build`. What is here needs the extra ``ray`` only where Ray calls it; the replica
+itself is a plain class. Settings are read where a replica runs, from its file and environment, so that no secret passes
 through Ray's control store.
 """
 
@@ -104,7 +104,8 @@ class Replica:
         """Raise where only a new process helps; a replica that is just starting is waited for."""
         self._choice.settle_if_open()
         state = self._state
-        while state.model.loaded is None and state.model.failure is None:
+        # Set by the thread that loads, which knows of no event loop.
+        while state.model.loaded is None and state.model.failure is None:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         refresh(state, cameras=False)
         for condition in state.health.conditions:

@@ -172,7 +172,9 @@ def test_one_replica_becomes_two_under_load(cluster: str) -> None:
         time.sleep(12)
         end = time.monotonic()
     rates = load.rate(began + 1, began + UPSCALE_S), load.rate(two + 2, end)
-    print(f"two replicas after {two - began:.1f} s of load; {rates[0]:.0f} then {rates[1]:.0f} pairs/s, {CLIENTS} clients")
+    print(
+        f"two replicas after {two - began:.1f} s of load; {rates[0]:.0f} then {rates[1]:.0f} pairs/s, {CLIENTS} clients"
+    )
     assert load.failed() == []
     # No more than this: both replicas, the proxy and the clients share the processors of one machine.
     assert min(rates) > 0
@@ -192,7 +194,10 @@ def test_a_replica_that_is_killed_costs_only_what_it_had(cluster: str) -> None:
         back = time.monotonic()
         time.sleep(5)
     failed = load.failed()
-    print(f"{len(load.answers)} asked, {len(failed)} failed {Counter(status for _, status, _ in failed)}; whole {took:.1f} s later")
+    print(
+        f"{len(load.answers)} asked, {len(failed)} failed {Counter(status for _, status, _ in failed)}; "
+        f"whole again {took:.1f} s later"
+    )
     assert len(failed) <= ONGOING
     # Whoever was in flight when it died, nobody later.
     assert all(began <= at + 1 for began, _, _ in failed)

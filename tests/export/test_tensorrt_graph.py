@@ -15,6 +15,7 @@ from export.build import Built
 from export.errors import ExportError
 from export.graph import OUTPUTS, session
 from export.lint import lint
+from export.manifest import GOLDEN_PAIRS, NEAR_PAIRS
 from export.tensorrt_graph import as_float_inputs, channel_scales, quantize_for_tensorrt, sorted_nodes, strongly_typed
 from runtime.golden import read_golden
 from runtime.onnxfile import check_model
@@ -106,7 +107,7 @@ def test_they_compute_what_fp32_computes(built: Built, artifact: str) -> None:
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         assert np.abs(a - b).max() < 0.1
-    assert golden.scores[artifact].shape == (12, 3)
+    assert golden.scores[artifact].shape == (GOLDEN_PAIRS + NEAR_PAIRS, 3)
 
 
 def test_the_weights_of_both_are_the_same_integers(built: Built) -> None:
