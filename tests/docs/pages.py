@@ -10,7 +10,6 @@ A comment directly before a block says how it is tested; several may follow each
     <!-- exits: 1 -->                                    its exit code, where it is not 0
     <!-- prints: WORDS -->                               must be in what it prints
     <!-- given: STATEMENTS -->                           go before a block of Python, or of sh
-    <!-- settings: serve -->                             TOML: of which program it is (serve, kiosk, recipe, plan)
 
 Blocks of one page run in its order in one folder. What is not run is still parsed, and the options of every ``adsn-``
 command in it must exist.
@@ -29,7 +28,7 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^( *)(`{3,})(\S*)(.*)$")
 COMMENT = re.compile(r"^ *<!--\s*(.*?)\s*-->$")
-MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given", "settings")
+MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given")
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ def blocks_of(page: str, text: str | None = None) -> list[Block]:
             body = "\n".join(line[indent:] for line in lines[start:number]) + "\n"
             found.append(Block(page, start, fence[3], body, markers))
             markers, number = {}, number + 1
-        elif lines[number - 1].strip():
-            if markers:
-                raise ValueError(f"{page}:{number}: a marker stands before no block")
+        elif lines[number - 1].strip() and markers:
+            raise ValueError(f"{page}:{number}: a marker stands before no block")
     return found
 
 

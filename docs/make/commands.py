@@ -1,0 +1,138 @@
+"""``docs/commands.md`` from what ``--help`` says of every command. Run: ``python -m docs.make.commands``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from unittest.mock import patch
+
+import typer
+from typer.testing import CliRunner
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "commands.md"
+HEAD = """# Commands
+
+Made from `--help` by `python -m docs.make.commands`; a test holds it against the programs.
+
+All of them: `--help` and `--version`; exit code 0 for success, 1 for failure, 2 for wrong use,
+78 for bad configuration. Errors are one line that says what to do; see [troubleshooting](troubleshooting.md).
+"""
+WIDE = 10_000
+
+
+@dataclass
+class Said:
+    """What the help of one command says. ``entries``: heading → name and text of each entry."""
+
+    words: tuple[str, ...]
+    usage: str = ""
+    text: list[str] = field(default_factory=list)
+    entries: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    @property
+    def options(self) -> set[str]:
+        """``--name`` of every option, in all spellings."""
+        return {o for n, _ in self.entries.get("Options", []) for o in re.findall(r"(?<![\w-])--?[a-z][\w-]*", n)}
+
+    @property
+    def commands(self) -> list[str]:
+        return [name for name, _ in self.entries.get("Commands", [])]
+
+
+class _Found(BaseException):
+    """Carries an application out of its own start."""
+
+    def __init__(self, app: typer.Typer) -> None:
+        super().__init__()
+        self.app = app
+
+
+def application(entry: str) -> typer.Typer:
+    """The application that a console script, ``module:function``, runs."""
+    module, _, function = entry.partition(":")
+
+    def stop(app: typer.Typer, *args: object, **named: object) -> None:
+        raise _Found(app)
+
+    with patch.object(typer.Typer, "__call__", stop):
+        try:
+            getattr(import_module(module), function)()
+        except _Found as found:
+            return found.app
+    raise LookupError(f"{entry} runs no application")
+
+
+def helped(app: typer.Typer, words: tuple[str, ...]) -> Said:
+    """The help of the command that ``words`` name; the first one is the program."""
+    done = CliRunner().invoke(
+        app, [*words[1:], "--help"], prog_name=words[0], terminal_width=WIDE, max_content_width=WIDE
+    )
+    if done.exit_code:
+        raise LookupError(f"{' '.join(words)} --help: {done.output}")
+    said, heading = Said(words), ""
+    for line in done.stdout.replace(str(Path.home()), "~").splitlines():
+        entry = re.match(r"^  (\S.*?)(?: {2,}(.*))?$", line)
+        if line.startswith("Usage: "):
+            said.usage = line.removeprefix("Usage: ")
+        elif re.fullmatch(r"\w+:", line):
+            heading = line[:-1]
+        elif heading and entry:
+            said.entries.setdefault(heading, []).append((entry[1], entry[2] or ""))
+        elif heading and line.strip():
+            name, text = said.entries[heading][-1]
+            said.entries[heading][-1] = name, f"{text} {line.strip()}".strip()
+        elif not heading:
+            said.text.append(line.strip())
+    return said
+
+
+def programs() -> dict[str, str]:
+    """Console script → ``module:function``, as pyproject.toml lists them."""
+    scripts: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return scripts
+
+
+def everything() -> Iterator[Said]:
+    """Every program and every command of it, depth first."""
+    for name, entry in sorted(programs().items()):
+        app = application(entry)
+        waiting: list[tuple[str, ...]] = [(name,)]
+        while waiting:
+            said = helped(app, waiting.pop(0))
+            yield said
+            waiting = [(*said.words, command) for command in said.commands] + waiting
+
+
+def cell(text: str) -> str:
+    """``text`` for a table, with nothing taken for a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def page(commands: list[Said]) -> str:
+    """The whole page."""
+    out = [HEAD, f"<!-- typer {version('typer')} -->"]
+    for said in commands:
+        name = " ".join(said.words)
+        text = " ".join(" ".join(said.text).split())
+        out += ["", f"{'#' * (1 + min(len(said.words), 3))} `{name}`", "", cell(text), "", f"`{said.usage}`"]
+        for heading, entries in said.entries.items():
+            rows = [(n, t) for n, t in entries if n not in ("--help", "--version")]
+            if rows:
+                out += ["", f"| {heading.lower()} | |", "| --- | --- |"]
+                out += [f"| `{n.replace('|', chr(92) + '|')}` | {cell(t)} |" for n, t in rows]
+    return "\n".join(out).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(list(everything())), encoding="utf-8")
