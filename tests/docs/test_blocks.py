@@ -87,11 +87,12 @@ def test_json_and_toml_can_be_read(block: Block) -> None:
 
 
 def mistakes(model: type[BaseModel], values: dict[str, object]) -> list[str]:
-    """What is wrong with a part of a file; that the rest is missing is not."""
+    """What is wrong with a part of a file; that the rest is missing is not, nor that … stands for a value."""
     try:
         model.model_validate(values)
     except ValidationError as error:
-        return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors() if e["type"] != "missing"]
+        wrong = [e for e in error.errors() if e["type"] != "missing" and "…" not in str(e["input"])]
+        return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong]
     return []
 
 
