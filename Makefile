@@ -93,6 +93,18 @@ export: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
+# The site, into site/; what in docs/ is made from code, made again.
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@$(PIP) -e '.[cpu,docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+docs-made: $(VENV)/.dev
+	@for page in commands rates architecture; do $(BIN)/python -m docs.make.$$page || exit 1; done
+
 # Supply chain. Each installs its own tool first.
 lock: $(BIN)/python
 	@$(PIP) uv

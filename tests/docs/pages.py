@@ -10,6 +10,7 @@ A comment directly before a block says how it is tested; several may follow each
     <!-- exits: 1 -->                                    its exit code, where it is not 0
     <!-- prints: WORDS -->                               must be in what it prints
     <!-- given: STATEMENTS -->                           go before a block of Python, or of sh
+    <!-- save: NAME -->                                  the block becomes this file, for those after it
 
 Blocks of one page run in its order in one folder. What is not run is still parsed, and the options of every ``adsn-``
 command in it must exist.
@@ -28,7 +29,7 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^( *)(`{3,})(\S*)(.*)$")
 COMMENT = re.compile(r"^ *<!--\s*(.*?)\s*-->$")
-MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given")
+MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given", "save")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def run_page(page: str, folder: Path, slow: bool) -> int:
     ran = 0
     with Page(folder) as beside:
         for block in blocks_of(page):
+            if (name := block.marker("save")) is not None:
+                (folder / name).write_text(block.text, encoding="utf-8")
             if block.language in RUN and block.runs and (slow or "slow" not in block.markers):
                 beside.run(block, SLOW_S if slow else FAST_S)
                 ran += 1
