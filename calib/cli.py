@@ -19,7 +19,7 @@ from calib.threshold import operating_point
 from runtime.bundle import MANIFEST, RateEntry, open_bundle
 from runtime.command import group, run
 from runtime.errors import ConfigError, InputError
-from runtime.signature import SIGNATURE
+from runtime.signature import SIGNATURE, sign_manifest
 
 app = group("Measure once what is trusted afterwards: a rig's geometry and clocks, a bundle's decision threshold.")
 app.command()(board)
@@ -66,6 +66,7 @@ MaxApcer = Annotated[
     float | None,
     typer.Option(help="Instead: share of each species' presentations that may get through.", min=1e-6, max=0.5),
 ]
+Sign = Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign the changed manifest with.")]
 BandBpcer = Annotated[float, typer.Option(help="Share that may score below the uncertain band.", min=0, max=0.5)]
 
 
@@ -76,6 +77,7 @@ def threshold(
     max_bpcer: MaxBpcer = None,
     max_apcer: MaxApcer = None,
     band_bpcer: BandBpcer = 0.002,
+    sign: Sign = None,
 ) -> None:
     """Set BUNDLE's operating point from development scores: the strictest threshold within --max-bpcer, or the lowest
     within --max-apcer."""
@@ -106,19 +108,29 @@ def threshold(
     )
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
     manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
+    text = (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
+    # A key that cannot be used is known before anything changes.
+    signed = sign_manifest(text, sign) if sign is not None else None
     signature = bundle / SIGNATURE
     was_signed = signature.exists()
     # Gone before the manifest changes: a signature that does not fit looks like an attack to whoever loads it.
     signature.unlink(missing_ok=True)
     beside = bundle / f".{MANIFEST}.writing"
-    beside.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
+    beside.write_bytes(text)
     os.replace(beside, bundle / MANIFEST)
+    if signed is not None:
+        signature.write_bytes(signed)
     worst = max(point.apcer, key=lambda kind: point.apcer[kind].errors / max(point.apcer[kind].trials, 1), default="")
     got_through = f", worst species {worst} {brief(point.apcer[worst])}" if worst else ""
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
         f"BPCER {brief(point.bpcer)}{got_through} on the development set.\n"
-        + ("The manifest's signature was removed, as it no longer fits; sign it again.\n" if was_signed else "")
+        + ("The manifest is signed again.\n" if signed is not None else "")
+        + (
+            "The manifest's signature was removed, as it no longer fits; sign it again with --sign KEY.\n"
+            if was_signed and signed is None
+            else ""
+        )
         + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
 

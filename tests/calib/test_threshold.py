@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from calib.threshold import SampleTooSmall, operating_point, presentations_needed
 from runtime.assemble import default_bundle
 from runtime.bundle import open_bundle
+from runtime.errors import SignatureMissing
+from runtime.signature import write_key_pair
 
 
 def scores(bona_fide: int = 400, attacks: int = 100) -> tuple[NDArray[np.float64], list[str]]:
@@ -115,3 +117,22 @@ def test_the_command_refuses(tmp_path: Path, model: str, bona_fide: int, code: i
     assert found.returncode == code
     assert message in found.stderr
     assert (bundle / "manifest.json").read_bytes() == before
+
+
+def test_a_changed_manifest_is_signed_again_or_not_at_all(tmp_path: Path) -> None:
+    bundle, key = tmp_path / "bundle", tmp_path / "key.pem"
+    public = write_key_pair(key)
+    shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
+    file = evaluation(tmp_path / "dev.json", "adsn-rgb-ir 0.1.0 int8")
+    found = run_calib("threshold", file, bundle, "--max-bpcer", "0.05", "--sign", key)
+    assert "signed again" in found.stdout, found.stderr
+    open_bundle(bundle, public).verify()
+    before = (bundle / "manifest.json").read_bytes()
+    wrong = run_calib("threshold", file, bundle, "--max-bpcer", "0.02", "--sign", tmp_path / "none.pem")
+    assert wrong.returncode == 78
+    assert (bundle / "manifest.json").read_bytes() == before
+    open_bundle(bundle, public).verify()
+    again = run_calib("threshold", file, bundle, "--max-bpcer", "0.05")
+    assert "was removed" in " ".join(again.stdout.split())
+    with pytest.raises(SignatureMissing):
+        open_bundle(bundle, public)
