@@ -29,7 +29,7 @@ from benchmarks.machine import describe
 from benchmarks.measure import median, p99
 from benchmarks.service import Client, body, jpeg, serving
 from runtime.cameras.synthetic import SyntheticRig
-from service.settings import cores
+from runtime.cores import usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -67,7 +67,7 @@ def peer_serving(peer: str, python: Path, payload: bytes) -> Iterator[tuple[int,
     """A peer's port and process id, once it has answered."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    workers = str(cores())
+    workers = str(usable_cores())
     command: list[str | Path] = (
         [python, "-m", "benchmarks.peers.litserve_app", str(port), workers]
         if peer == "litserve"
@@ -186,7 +186,7 @@ def main(
         "",
         f"Measured on {datetime.date.today().isoformat()} with",
         f"`python -m benchmarks.service_peers --seconds {seconds:g} --rounds {rounds}`. The same model, decoder and",
-        f"scoring code behind each, a worker for each of {cores()} cores, one thread for each pair, kept connections,",
+        f"scoring code behind each, a worker for each of {usable_cores()} cores, one thread for each pair, kept connections,",
         "callers on the same machine. Throughput is the median of the rounds.",
         "Memory counts pages that a server's processes share once. What adsn-serve alone does in this time: quality",
         "answers, limits, problem documents, a log line for each answer.",
