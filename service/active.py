@@ -23,6 +23,8 @@ class ActiveModel:
         self._retired: dict[int, Loaded] = {}
         self._loading = threading.Lock()
         self._closed = False
+        self.told: Callable[[Loaded], None] = lambda loaded: None
+        """Called in the thread that loaded, each time from when on a model judges."""
         self.loaded: Loaded | None = None
         self.failure: BaseException | None = None
 
@@ -32,11 +34,14 @@ class ActiveModel:
         def run() -> None:
             try:
                 with self._loading:
-                    self._put(self._load())
+                    loaded = self._load()
+                    self._put(loaded)
             except BaseException as error:
                 self.failure = error
                 log.error("the engine cannot start: %s", error)
                 failed()
+            else:
+                self.told(loaded)
 
         threading.Thread(target=run, name="adsn-load", daemon=True).start()
 
@@ -51,13 +56,17 @@ class ActiveModel:
             if not self._loading.acquire(blocking=False):
                 log.warning("a model is being loaded already; this request to load another is dropped.")
                 return
+            loaded = None
             try:
-                self._put(self._load())
+                loaded = self._load()
+                self._put(loaded)
             except Exception as error:
                 reason = error.message if isinstance(error, AdsnError) else type(error).__name__
                 log.error("the model was not replaced and the old one goes on: %s", reason)
             finally:
                 self._loading.release()
+            if loaded is not None:
+                self.told(loaded)
 
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 
 from runtime import __version__
+from runtime.assemble import Loaded
 from runtime.command import FAILURE, Version, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
@@ -18,6 +20,7 @@ from service.app import create_app
 from service.loading import open_model
 from service.logs import set_up_logging
 from service.memory import keep_freed_memory
+from service.sdnotify import Notifier
 from service.server import Server
 from service.settings import Settings, read_settings
 from service.trustcli import add_to
@@ -75,12 +78,21 @@ def serve(
     keep_freed_memory()
     feed = open_rig(settings)
 
+    notifier, listening = Notifier(), threading.Event()
+
+    def tell(loaded: Loaded) -> None:
+        # A service manager is told when both are so: it listens, and pairs can be judged.
+        listening.wait()
+        notifier.send("READY=1", f"STATUS=judging with {loaded.manifest.name} {loaded.manifest.version}")
+
     def announce(url: str) -> None:
+        listening.set()
         model = f"{settings.bundle.name} {settings.precision}"
         Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/console", soft_wrap=True)
         sys.stdout.flush()
 
     app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
+    app.state.shared.model.told = tell
     server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
     if feed is not None:
         feed.start()

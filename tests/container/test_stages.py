@@ -6,7 +6,6 @@ the base images themselves, other targets, and what a container engine adds (rea
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.container.debian import debian, inside
 from tests.container.dockerfile import ROOT, Stage, read_stages
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1500)]
@@ -26,14 +26,6 @@ WANTED_MB, LIMIT_MB = 450, 540
 SLIM_MB = 125
 """python:3.12-slim-bookworm unpacked; the clean root here is larger and other, so it is not what is counted."""
 PORT = 18643
-
-
-def inside(root: Path, command: str, **environment: str) -> None:
-    """Run a shell command in the root, as RUN does."""
-    known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environment}
-    known |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
-    done = subprocess.run(["chroot", str(root), "/bin/sh", "-ec", command], env=known, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 def play(root: Path, stage: Stage) -> None:
@@ -61,27 +53,8 @@ def play(root: Path, stage: Stage) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        pytest.skip("needs root and debootstrap")
-    made = tmp_path_factory.mktemp("root")
-    # It becomes "/" for an account that is not this one's.
-    made.chmod(0o755)
-    packages = "--include=python3,python3-venv,ca-certificates"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", packages, "bookworm", str(made)], check=True, capture_output=True
-    )
-    # How this machine reaches its package index is lent to the root: names, pip's configuration, certificates.
-    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
-        if Path("/", name).exists():
-            shutil.copyfile(Path("/", name), made / name)
-    mounted = []
-    for name in ("proc", "dev", *[m for m in os.environ.get("ADSN_TEST_MOUNTS", "").split(":") if m]):
-        (made / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", f"/{name.lstrip('/')}", str(made / name.lstrip("/"))], check=True)
-        mounted.append(made / name.lstrip("/"))
-    yield made
-    for place in reversed(mounted):
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    with debian(tmp_path_factory.mktemp("root")) as made:
+        yield made
 
 
 def test_the_image_is_built_fits_its_budget_and_serves(root: Path) -> None:

@@ -1,0 +1,114 @@
+"""``deploy/install.sh`` in a clean Debian root: installed, run, upgraded, refused, removed. ``make test-container``.
+
+What this does not show: the units under a systemd that runs, which a build root has not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container.debian import debian, inside
+from tests.container.dockerfile import ROOT
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
+PORT = 18644
+INSTALL = "sh /src/deploy/install.sh"
+SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with debian(tmp_path_factory.mktemp("root")) as made:
+        source = made / "src"
+        source.mkdir()
+        for name in SHIPPED.split():
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")
+                shutil.copytree(ROOT / name, source / name, ignore=ignored)
+            else:
+                shutil.copyfile(ROOT / name, source / name)
+        yield made
+
+
+def state(root: Path) -> dict[str, str]:
+    """What the installer leaves, by path, without what is inside a release."""
+    listed = inside(
+        root, "find /opt /etc/adsn /etc/systemd/system/adsn* /etc/udev/rules.d -maxdepth 2 -printf '%p %M %u:%g\\n'"
+    )
+    return dict(line.split(" ", 1) for line in listed.splitlines())
+
+
+def serve(root: Path) -> None:
+    """Run what the unit runs, as the account that it names, and ask it."""
+    environment = {"PATH": "/usr/bin:/bin", "ADSN_PORT": str(PORT), "ADSN_ENGINE_CACHE": "/tmp/engines"}
+    who = inside(root, "id -u adsn; id -g adsn").split()
+    command = ["chroot", f"--userspec={who[0]}:{who[1]}", str(root), "/opt/adsn/bin/adsn-serve"]
+    server = subprocess.Popen([*command, "--config", "/etc/adsn/serve.toml"], env=environment)
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/info", timeout=2) as answer:
+                    assert json.load(answer)["model"]["name"] == "adsn-rgb-ir"
+                break
+            except OSError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
+    before = inside(root, "find /opt /etc /var/lib -newermt @0 -printf '%p\\n' | sort")
+    inside(root, f"{INSTALL} --dry-run")
+    assert inside(root, "find /opt /etc /var/lib -newermt @0 -printf '%p\\n' | sort") == before
+
+    said = inside(root, INSTALL)
+    assert "adsn is installed in /opt/adsn" in said
+    first = state(root)
+    assert "adsn video" in inside(root, "id -nG adsn")
+    assert inside(root, "/opt/adsn/bin/adsn-serve --version").startswith("adsn ")
+    inside(root, "/opt/adsn/bin/adsn-doctor")
+    serve(root)
+    # No build was left in the checkout.
+    assert not (root / "src" / "build").exists()
+
+    complaints = inside(
+        root, "systemd-analyze verify /etc/systemd/system/adsn-serve.service /etc/systemd/system/adsn-kiosk.service"
+    )
+    assert not [line for line in complaints.splitlines() if "adsn-" in line], complaints
+
+    # Again, with settings of one's own: kept, and the release before is there to go back to.
+    inside(root, f"echo 'port = {PORT}' > /etc/adsn/serve.toml; sleep 1")
+    said = inside(root, INSTALL)
+    assert "kept: /etc/adsn/serve.toml" in said
+    assert "to go back" in said
+    second = state(root)
+    assert {path for path in first if "releases/" not in path} == {path for path in second if "releases/" not in path}
+    assert inside(root, "cat /etc/adsn/serve.toml") == f"port = {PORT}\n"
+    assert len(inside(root, "ls /opt/adsn-releases").split()) == 2
+    serve(root)
+
+    # Settings that the new release refuses: what runs stays.
+    runs = inside(root, "readlink /opt/adsn")
+    inside(root, "echo 'prot = 1' > /etc/adsn/serve.toml; sleep 1")
+    assert "as it was" in inside(root, INSTALL, code=78)
+    assert inside(root, "readlink /opt/adsn") == runs
+    assert len(inside(root, "ls /opt/adsn-releases").split()) == 2
+
+    inside(root, f"{INSTALL} --uninstall")
+    assert inside(root, "ls /opt").split() == []
+    assert "prot" in inside(root, "cat /etc/adsn/serve.toml")
+    inside(root, f"{INSTALL} --uninstall --purge")
+    inside(root, f"{INSTALL} --uninstall --purge")
+    assert "adsn" not in inside(root, "cat /etc/passwd /etc/group; ls /etc /etc/systemd/system /etc/udev/rules.d")
