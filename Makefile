@@ -16,12 +16,13 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 PORT ?= 8000
+PREFIX ?= /opt/adsn
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container test-ray export train bench bench-gpu \
-  lock audit sbom clean
+  coverage release-check release-rehearsal install lock audit sbom clean
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
 
@@ -54,6 +55,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/release_check.py
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
@@ -104,6 +106,19 @@ docs: $(VENV)/.docs
 
 docs-made: $(VENV)/.dev
 	@for page in commands rates architecture; do $(BIN)/python -m docs.make.$$page || exit 1; done
+
+# Lines that the default tests run, subprocesses included; pyproject.toml says what is left out and why.
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# What must be so before a version is released; the rehearsal needs no tag and no date in the changelog.
+release-check release-rehearsal: $(BIN)/python
+	@$(PIP) build
+	@$(BIN)/python deploy/release_check.py $(if $(findstring rehearsal,$@),--rehearse)
+
+# As root on Debian: deploy/install.sh says what it does.
+install:
+	sh deploy/install.sh --prefix $(PREFIX)
 
 # Supply chain. Each installs its own tool first.
 lock: $(BIN)/python

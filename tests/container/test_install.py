@@ -48,7 +48,7 @@ def state(root: Path) -> dict[str, str]:
 
 def serve(root: Path) -> None:
     """Run what the unit runs, as the account that it names, and ask it."""
-    environment = {"PATH": "/usr/bin:/bin", "ADSN_PORT": str(PORT), "ADSN_ENGINE_CACHE": "/tmp/engines"}
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ADSN_PORT": str(PORT), "ADSN_ENGINE_CACHE": "/tmp/engines"}
     who = inside(root, "id -u adsn; id -g adsn").split()
     command = ["chroot", f"--userspec={who[0]}:{who[1]}", str(root), "/opt/adsn/bin/adsn-serve"]
     server = subprocess.Popen([*command, "--config", "/etc/adsn/serve.toml"], env=environment)
