@@ -115,7 +115,7 @@ def test_the_services_times_and_codes_fit_the_code() -> None:
     assert float(says["TimeoutStopSec"][0]) > Settings().drain_s
     assert says["RestartPreventExitStatus"] == ["78"]
     assert says["Type"] == ["notify"]
-    assert says["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert says["ExecReload"] == ["/bin/sh -c 'kill -HUP ${MAINPID}'"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd")
