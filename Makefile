@@ -10,6 +10,7 @@
 #                              CUDA, name a CPU build (TORCH=torch==2.13.0+cpu) and its index in PIP_ARGS.
 #   PIP_ARGS="--index-url URL" arguments for every pip install; pip's own variables (PIP_INDEX_URL, PIP_FIND_LINKS) work too
 #   PORT=8000                  the port of `make serve`
+#   PREFIX=/opt/adsn           where `make install` puts it, as root on Debian
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,9 +23,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container test-ray export train bench bench-gpu \
-  coverage release-check release-rehearsal install lock audit sbom clean
+  docs docs-made coverage release-check release-rehearsal install lock audit sbom clean
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 15
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed; name one with PYTHON=..."; exit 1; }
