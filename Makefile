@@ -108,8 +108,9 @@ docs: $(VENV)/.docs
 docs-made: $(VENV)/.dev
 	@for page in commands rates architecture; do $(BIN)/python -m docs.make.$$page || exit 1; done
 
-# Lines that the default tests run, subprocesses included; pyproject.toml says what is left out and why.
+# Lines that the default tests run, subprocesses included; fewer than pyproject.toml asks for is a failure.
 coverage: $(VENV)/.dev
+	@mkdir -p build
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 # What must be so before a version is released; the rehearsal needs no tag and no date in the changelog.
