@@ -33,6 +33,13 @@ class TargetName(str, Enum):
     trt11 = "trt11"
 
 
+ARTIFACTS: dict[TargetName, Artifact] = {
+    TargetName.cpu: "int8-cpu",
+    TargetName.trt: "int8-trt",
+    TargetName.trt11: "int8-trt11",
+}
+
+
 class MethodName(str, Enum):
     """How activations are clipped, see `calib.ranges`."""
 
@@ -111,14 +118,19 @@ def export(
     from adsn.checkpoint import read_metadata
     from adsn.plan import DEFAULT_PLAN, read_plan
     from export.build import Options, build
+    from export.graph import require_half_precision
     from export.parity import ParityLimits, require_parity
     from export.show import show_comparisons, show_costs, show_parity
     from export.write import require_writable, write_bundle
 
-    wanted = {t.value for t in target or []} | {"trt" for _ in range(engine)}
-    artifacts: list[Artifact] = ["int8-cpu"]
-    artifacts += ["int8-trt"] if "trt" in wanted else []
-    artifacts += ["int8-trt11"] if "trt11" in wanted else []
+    wanted: set[Artifact] = {ARTIFACTS[t] for t in target or []}
+    if engine:
+        from export.tensorrt import require_tensorrt
+
+        wanted.add(require_tensorrt())
+    if "int8-trt11" in wanted:
+        require_half_precision()
+    artifacts: list[Artifact] = ["int8-cpu", *sorted(wanted - {"int8-cpu"})]
     options = Options(
         artifacts=tuple(artifacts),
         method=method.value,
@@ -133,10 +145,6 @@ def export(
     )
     plan = read_plan(calib or DEFAULT_PLAN)
     console = Console()
-    if engine:
-        from export.tensorrt import require_tensorrt
-
-        require_tensorrt()
     # Known now rather than after minutes of work; what is missing is said before anything is made.
     read_metadata(checkpoint)
     require_writable(out)

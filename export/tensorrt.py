@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -26,15 +27,17 @@ from runtime.engines.trt_open import open_tensorrt
 from runtime.engines.trt_versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
 
 
-def require_tensorrt() -> None:
-    """Raise now, rather than after minutes of work, when ``--engine`` cannot end well.
+def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:
+    """Raise now, rather than after minutes of work, when ``--engine`` cannot end well; returns the artifact that the
+    installed TensorRT takes.
 
     Raises:
         EngineUnavailable: no driver, no GPU, no TensorRT or one that is not served.
         ConfigError: the engine cache cannot be used.
     """
-    import_tensorrt()
+    trt = import_tensorrt()
     EngineCache()
+    return artifact_for(generation_of(trt.__version__))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +158,7 @@ class LivenessPipeline:
         self,
         pair: Pair,
         found: Found,
-        crops: Mapping[Modality, NDArray[np.generic]],
+        crops: Mapping[Modality, NDArray[Any]],
         now_ns: int | None,
         carried: Mapping[str, Check],
     ) -> list[Check]:
@@ -167,13 +168,13 @@ class LivenessPipeline:
         checks += pose_checks(angles, limits)
         for modality, image in crops.items():
             if modality == "rgb":
-                checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)  # type: ignore[arg-type]
-                checks.append(carried.get("rgb.blur") or blur_check(image, limits))  # type: ignore[arg-type]
+                checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)
+                checks.append(carried.get("rgb.blur") or blur_check(image, limits))
             elif modality == "ir":
                 dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], self.rule)
-                checks += ir_checks(image, dark, pair.lit, limits)  # type: ignore[arg-type]
+                checks += ir_checks(image, dark, pair.lit, limits)
             else:
-                checks += depth_checks(image, self.rule, limits)  # type: ignore[arg-type]
+                checks += depth_checks(image, self.rule, limits)
         if "rgb" in crops and "ir" in crops:
-            checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))  # type: ignore[arg-type]
+            checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))
         return checks + time_checks(pair, limits, now_ns)

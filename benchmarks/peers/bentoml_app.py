@@ -18,6 +18,6 @@ class Liveness:
     def __init__(self) -> None:
         self.pipeline = load()
 
-    @bentoml.api(route="/liveness")  # type: ignore[untyped-decorator]
+    @bentoml.api(route="/liveness")  # type: ignore[untyped-decorator]  # not installed where types are checked
     def liveness(self, rgb: Path, ir: Path, meta: dict[str, Any]) -> dict[str, Any]:
         return judge(self.pipeline, rgb.read_bytes(), ir.read_bytes(), meta)

@@ -44,7 +44,7 @@ def filled(text: str) -> str:
     for header, rows in (("| presentations |", upper_limits()), ("| claim |", needed())):
         text = re.sub(
             rf"^({re.escape(header)}[^\n]*\n\|[ :|-]+\|\n)(?:(?:\||<!-- table)[^\n]*\n)*",
-            lambda m, rows=rows: m[1] + "".join(f"{row}\n" for row in rows),  # type: ignore[misc]
+            lambda m, rows=rows: m[1] + "".join(f"{row}\n" for row in rows),  # type: ignore[misc]  # mypy does not infer a lambda's default
             text,
             flags=re.MULTILINE,
         )

@@ -17,6 +17,7 @@ from runtime.engines.engine_cache import EngineCache
 from runtime.engines.trt_open import open_tensorrt
 from runtime.engines.trt_versions import BuildSettings
 from runtime.errors import EngineUnavailable
+from tests.fake_tensorrt import FakeTensorRT
 from tests.runtime.test_tensorrt import machine_of
 
 
@@ -24,6 +25,15 @@ def test_without_a_gpu_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(driver, "LIBRARY", "libcuda-that-is-not-there.so.1")
     with pytest.raises(EngineUnavailable, match="no NVIDIA driver"):
         require_tensorrt()
+
+
+@pytest.mark.parametrize(("version", "artifact"), [("8.6.0", "int8-trt"), ("11.4.0.106", "int8-trt11")])
+def test_the_artifact_that_the_installed_version_takes_is_known_before_the_work(
+    version: str, artifact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.tensorrt.import_tensorrt", lambda: FakeTensorRT(version))
+    monkeypatch.setenv("ADSN_ENGINE_CACHE", str(tmp_path / "cache"))
+    assert require_tensorrt() == artifact
 
 
 @pytest.mark.parametrize(("version", "artifact"), [("10.3.0", "int8-trt"), ("11.0.0.114", "int8-trt11")])

@@ -23,7 +23,14 @@ from adsn.plan import DataPlan
 from calib.ranges import Ranges
 from export.build import Built
 from export.errors import ExportError, ParityError
-from export.graph import FORBIDDEN_OPERATORS, OUTPUTS, check_against_torch, session, to_onnx
+from export.graph import (
+    FORBIDDEN_OPERATORS,
+    OUTPUTS,
+    check_against_torch,
+    require_half_precision,
+    session,
+    to_onnx,
+)
 from export.parity import ParityLimits, require_parity
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.write import only_writer, write_bundle
@@ -316,3 +323,12 @@ def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
 def test_errors_are_of_the_one_tree() -> None:
     assert issubclass(ExportError, AdsnError)
     assert DataPlan.model_config["extra"] == "forbid"
+
+
+@pytest.mark.parametrize(("version", "good"), [("1.23.2", False), ("1.29.1", False), ("1.30.0", True), ("2.0.0", True)])
+def test_what_rounds_half_precision_wrongly_measures_nothing(version: str, good: bool) -> None:
+    if good:
+        require_half_precision(version)
+    else:
+        with pytest.raises(ExportError, match=r"onnxruntime>=1\.30"):
+            require_half_precision(version)
