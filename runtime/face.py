@@ -17,6 +17,9 @@ from runtime.values import Box, Image
 
 WORKING_WIDTH = 480
 """Images wider than this are searched at this width: the cascade's cost grows with the area, its recall does not."""
+WORKING_HEIGHT = 960
+"""Nor are they taller: a strip of 480 × 33,000 pixels would be searched for seconds, and the cascade keeps what it
+needed for it."""
 WORKING_FACE = 48
 """The smallest face that is looked for has this edge at most, in pixels of the searched picture."""
 
@@ -99,7 +102,7 @@ class HaarLocator:
         grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
         # Where no small face is looked for, the picture can be smaller still.
-        scale = min(1.0, WORKING_WIDTH / width, WORKING_FACE / max(smallest, 1.0))
+        scale = min(1.0, WORKING_WIDTH / width, WORKING_HEIGHT / height, WORKING_FACE / max(smallest, 1.0))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)

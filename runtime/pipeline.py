@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.decision import Decision, OperatingPoint, decide
-from runtime.engines.base import Engine
+from runtime.engines.base import Batch, Engine
 from runtime.face import Face, FaceLocator
 from runtime.finding import Found, find_face
 from runtime.geometry import Registrar, SameView
@@ -32,6 +33,8 @@ from runtime.quality import (
 )
 from runtime.values import Box, Modality, Pair
 
+Aside = TypeVar("Aside")
+Here = TypeVar("Here")
 SLOW = frozenset({"rgb.blur", "ir.copied"})
 """Checks that cost more than the others together."""
 
@@ -60,6 +63,17 @@ class Assessment:
     attention: NDArray[np.float32]
 
 
+class Both(Protocol):
+    """Runs two calls that do not need each other, and returns both results; raises what either raised."""
+
+    def __call__(self, aside: Callable[[], Aside], here: Callable[[], Here], /) -> tuple[Aside, Here]: ...
+
+
+def one_by_one(aside: Callable[[], Aside], here: Callable[[], Here]) -> tuple[Aside, Here]:
+    """`Both` in one thread."""
+    return aside(), here()
+
+
 class Stopwatch:
     """Milliseconds between named points, on the monotonic clock."""
 
@@ -72,13 +86,21 @@ class Stopwatch:
         self.laps[name] = (now - self._last) / 1e6
         self._last = now
 
+    def time(self, name: str, function: Callable[[], Here]) -> Here:
+        """Call it, and note how long it took; in any thread. The next lap begins where the last such call ends."""
+        began = time.perf_counter_ns()
+        value = function()
+        self._last = time.perf_counter_ns()
+        self.laps[name] = (self._last - began) / 1e6
+        return value
+
 
 @dataclass(frozen=True, slots=True)
 class LivenessPipeline:
     """Judges pairs of any two modalities. Safe to call from several threads when its engine and locator are.
 
     ``registrar``: says where a face of one picture is in another; the default takes pictures that differ in scale alone
-    as registered.
+    as registered. ``both``: runs the gates beside the network where whoever calls has a second core for it.
     """
 
     engine: Engine
@@ -88,6 +110,7 @@ class LivenessPipeline:
     modalities: Sequence[Modality] = ("rgb", "ir")
     limits: Limits = field(default_factory=Limits)
     registrar: Registrar = field(default_factory=SameView)
+    both: Both = one_by_one
 
     def assess(
         self,
@@ -132,10 +155,15 @@ class LivenessPipeline:
         """
         crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
         watch.lap("crop")
-        checks = [*found.checks, *self._checks(pair, found, crops, now_ns, carried or {})]
-        watch.lap("quality")
-        scores = self.engine.infer({modality: image[None] for modality, image in crops.items()})
-        watch.lap("inference")
+        batch: Batch = {modality: image[None] for modality, image in crops.items()}
+        checking = partial(self._checks, pair, found, crops, now_ns, carried or {})
+        # In this order, whichever is done first.
+        watch.laps |= {"quality": 0.0, "inference": 0.0}
+        measured, scores = self.both(
+            partial(watch.time, "quality", checking),
+            partial(watch.time, "inference", partial(self.engine.infer, batch)),
+        )
+        checks = (*found.checks, *measured)
         score = float(scores.score[0])
         streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
         verdict = decide(score, streams, self.modalities, self.point, failures(checks))
@@ -149,7 +177,7 @@ class LivenessPipeline:
             lead=found.lead,
             seen_in=found.seen_in,
             boxes=found.boxes,
-            checks=tuple(checks),
+            checks=checks,
             timing_ms=watch.laps,
             attention=scores.attention[0],
         )

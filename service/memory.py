@@ -7,8 +7,10 @@ import gc
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-KEPT_BYTES = 64 << 20
-LARGEST_BYTES = 32 << 20
+KEPT_BYTES = 16 << 20
+LARGEST_BYTES = 8 << 20
+"""A picture of 1920×1080 fits. What is larger goes back to the system at once: kept as well, one caller's few pictures
+of 16 million pixels would stay for ever, in each of the arenas."""
 
 
 def keep_freed_memory() -> bool:

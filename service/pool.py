@@ -8,11 +8,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from runtime.errors import InferenceFailed, NotReady, Overloaded
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 class Helper:
@@ -24,7 +26,7 @@ class Helper:
         self._done: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def both(self, aside: Callable[[], Result], here: Callable[[], Any]) -> tuple[Result, Any]:
+    def both(self, aside: Callable[[], Result], here: Callable[[], Other]) -> tuple[Result, Other]:
         """Run ``aside`` in the helper's thread and ``here`` in this one, at the same time; returns both results.
 
         Where no core is free they run one after the other, which is then the faster way.
@@ -36,8 +38,10 @@ class Helper:
         self._jobs.put(_Job(aside))
         own = _Job(here)
         own.run()
-        other = self._done.get()
-        return other.result(), own.result()
+        try:
+            return self._done.get().result(), own.result()
+        finally:
+            own.forget()
 
     def close(self) -> None:
         self._jobs.put(None)
@@ -46,6 +50,7 @@ class Helper:
         while (job := self._jobs.get()) is not None:
             job.run()
             self._done.put(job)
+            del job
 
 
 class _Job(Generic[Result]):
@@ -65,10 +70,31 @@ class _Job(Generic[Result]):
             self._error = error
 
     def result(self) -> Result:
-        if self._error is not None:
-            raise self._error
+        """What came out, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # An error holds the frames it passed, and with them a caller's pictures. Held by one of them in turn it
+                # would stay until the collector comes by, which looks at counts and not at megabytes.
+                del error
         value: Result = self._value
         return value
+
+    def settle(self, future: asyncio.Future[Result]) -> None:
+        """Tell whoever still waits."""
+        error, self._error = self._error, None
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(self._value)
+
+    def forget(self) -> None:
+        """Let go of what nobody asked for."""
+        self._value = self._error = None
 
 
 class Pool:
@@ -114,40 +140,44 @@ class Pool:
             raise Overloaded("more pairs are waiting than the service accepts. Try again in a moment.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-
-        def finish(value: Result | None, error: BaseException | None) -> None:
-            # Here and not where it is awaited: what runs on, though nobody waits any more, still takes its place.
-            self._inside -= 1
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)  # type: ignore[arg-type]  # it is the function's own
-
-        def job(helper: Helper) -> None:
-            value, error = None, None
-            try:
-                value = function(helper)
-            except BaseException as raised:
-                error = raised
-            # Where the loop is gone, so is whoever asked.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(finish, value, error)
-
         self._inside += 1
-        self._jobs.put(job)
+        self._jobs.put(partial(self._perform, function, loop, future))
         timer = loop.call_later(self._limit_s, _expire, future, self._limit_s)
         try:
             return await future
         finally:
             timer.cancel()
+            # See `_Job.result`: the future holds the error, the error this frame.
+            del future
+
+    def _perform(
+        self,
+        function: Callable[[Helper], Result],
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Result],
+        helper: Helper,
+    ) -> None:
+        """In a worker: run ``function`` and tell the loop what became of it."""
+        job = _Job(partial(function, helper))
+        job.run()
+        # Where the loop is gone, so is whoever asked.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._finish, future, job)
+        # An error's traceback holds this frame too, as the caller of one that it passed.
+        del future, job
+
+    def _finish(self, future: asyncio.Future[Result], job: _Job[Result]) -> None:
+        # Here and not where it is awaited: what runs on, though nobody waits any more, still takes its place.
+        self._inside -= 1
+        job.settle(future)
 
     def _work(self, index: int) -> None:
         helper = Helper(f"adsn-decode-{index}", lambda: 2 * len(self._began) <= self._cores)
         while (job := self._jobs.get()) is not None:
             self._began[index] = time.monotonic_ns()
             job(helper)
+            # Not the last pair's pictures until the next one comes.
+            del job
             self._began.pop(index, None)
         helper.close()
 

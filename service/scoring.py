@@ -65,7 +65,7 @@ def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helpe
     pair = Pair(**images, **times, clock=clock)
     decoded = time.perf_counter_ns()
     timing = {"queue": (began - order.began_ns) / 1e6, "decode": (decoded - began) / 1e6}
-    return _judge(loaded, pair, order, timing)
+    return _judge(loaded, pair, order, timing, helper)
 
 
 def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> 
         InputError: no face. EngineError: there is no score.
     """
     timing = {"wait": (time.perf_counter_ns() - order.began_ns) / 1e6}
-    return _judge(loaded, pair, order, timing)
+    return _judge(loaded, pair, order, timing, helper)
 
 
 def _decoder(modality: Modality, parts: Mapping[str, bytes], order: Order) -> Callable[[], NDArray[Any]]:
@@ -84,7 +84,7 @@ def _decoder(modality: Modality, parts: Mapping[str, bytes], order: Order) -> Ca
     return partial(decode, parts[modality], modality, max_pixels=order.max_pixels)
 
 
-def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float]) -> dict[str, Any]:
+def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> dict[str, Any]:
     now_ns, meta = now_of(pair.clock), order.meta
     given = {"rgb": meta.face_box, "ir": meta.ir_face_box, "depth": meta.depth_face_box}
     if meta.face_box is not None and "rgb" not in loaded.manifest.modalities:
@@ -96,7 +96,7 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float]) -
         max_age_ms=order.max_age_ms,
         max_skew_ms=pipeline.limits.max_skew_ms if order.max_skew_ms is None else order.max_skew_ms,
     )
-    pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar)
+    pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar, both=helper.both)
     found = pipeline.assess(pair, *boxes, now_ns=now_ns)
     if pair.source == "camera":
         found = _answering_the_light(found, pair)
