@@ -24,7 +24,8 @@ from runtime.preprocess import CropRule, crop
 from runtime.values import Box
 from synthetic import SPECIES
 from synthetic.render import View
-from synthetic.scene import BOX_MM, Scene, compose, face_box, take
+from synthetic.scene import Scene, compose
+from synthetic.take import BOX_MM, face_box, take
 
 FRAME_NS = 33_333_333
 PAIR_NS = 2 * FRAME_NS

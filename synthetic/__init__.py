@@ -3,9 +3,10 @@
 from synthetic.camera import FAMILIES
 from synthetic.scan import FaceModelError
 from synthetic.scan import load as load_face_model
-from synthetic.scene import FRAME_SIZES, LONGEST_BASELINE_MM, SPECIES, Rendered, render_frame, render_patch
+from synthetic.scene import SPECIES
 from synthetic.shape import SHAPES
 from synthetic.sheet import contact_sheet
+from synthetic.take import FRAME_SIZES, LONGEST_BASELINE_MM, Rendered, render_frame, render_patch
 
 __all__ = [
     "FAMILIES",

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.scene import SPECIES, Rendered, render_patch
+from synthetic.scene import SPECIES
+from synthetic.take import Rendered, render_patch
 
 
 def depth_picture(depth: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ import numpy as np
 from runtime.geometry import Camera, RigGeometry
 from runtime.values import Box, Modality, Pair
 from synthetic.render import View
-from synthetic.scene import compose, face_box, take
+from synthetic.scene import compose
+from synthetic.take import face_box, take
 
 
 @dataclass(frozen=True, slots=True)

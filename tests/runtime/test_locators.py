@@ -169,7 +169,7 @@ def test_other_files_are_refused_with_what_to_do() -> None:
 
 
 def test_a_box_from_landmarks_is_the_one_that_crops_are_cut_by() -> None:
-    """On the average head, the box of `synthetic.scene.BOX_MM`: 150 mm, its centre 16 mm below the eyes."""
+    """On the average head, the box of `synthetic.take.BOX_MM`: 150 mm, its centre 16 mm below the eyes."""
     front = HEAD_MM[:, :2].astype(np.float32)
     box = box_of(front)
     assert box.w == box.h == pytest.approx(150, rel=0.03)
