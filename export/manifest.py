@@ -81,6 +81,12 @@ def golden_vectors(
     return Golden(inputs, scores)
 
 
+def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:
+    """What a bundle is called: as the recipe that trained it, so that two models of one kind are told apart in answers,
+    logs and model repositories; by its modalities where no recipe is known."""
+    return str(training["recipe"].get("name") or f"adsn-{'-'.join(modalities)}")
+
+
 def manifest_of(
     network: ADSN,
     training: dict[str, Any],
@@ -107,7 +113,7 @@ def manifest_of(
     rule = CropRule(size=size)
     manifest = Manifest(
         schema_version=2,
-        name=f"adsn-{'-'.join(config.modalities)}",
+        name=name_of(training, config.modalities),
         version=version,
         licence="Apache-2.0",
         summary=summary_of(training, plan),

@@ -152,7 +152,7 @@ def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_p
     assert manifest.calibration is not None
     assert manifest.calibration.samples == 44
     assert manifest.operating_points[0].bpcer.trials == 300
-    assert manifest.training["recipe"]["name"] == "tiny"
+    assert manifest.name == manifest.training["recipe"]["name"] == "tiny"
     rng = np.random.default_rng(2)
     batch = {m: rng.integers(0, 256, (3, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}
     a, b = (open_engine(bundle, precision=p).infer(batch).score for p in ("fp32", "int8"))

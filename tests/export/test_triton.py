@@ -34,11 +34,11 @@ def bundle(built: Built, tmp_path: Path) -> Path:
 def test_both_models_are_what_triton_s_schema_says(schema: Any, bundle: Path, tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     write_repository(bundle, repo)
-    onnx, plan = (read(schema, repo / f"adsn-rgb-ir_{kind}" / "config.pbtxt") for kind in ("onnx", "plan"))
+    onnx, plan = (read(schema, repo / f"tiny_{kind}" / "config.pbtxt") for kind in ("onnx", "plan"))
     assert (onnx.backend, plan.platform) == ("onnxruntime", "tensorrt_plan")
     for config, name, dtype in (
-        (onnx, "adsn-rgb-ir_onnx", schema.TYPE_UINT8),
-        (plan, "adsn-rgb-ir_plan", schema.TYPE_FP32),
+        (onnx, "tiny_onnx", schema.TYPE_UINT8),
+        (plan, "tiny_plan", schema.TYPE_FP32),
     ):
         assert (config.name, config.max_batch_size) == (name, MAX_BATCH)
         assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [
@@ -57,8 +57,8 @@ def test_both_models_are_what_triton_s_schema_says(schema: Any, bundle: Path, tm
     for config, source in ((onnx, "model.onnx"), (plan, "model.int8-trt.onnx")):
         digest = hashlib.sha256((bundle / source).read_bytes()).hexdigest()
         assert config.parameters["model_sha256"].string_value == digest
-    assert (repo / "adsn-rgb-ir_onnx" / "1" / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
-    assert (repo / "adsn-rgb-ir_plan" / "source.onnx").read_bytes() == (bundle / "model.int8-trt.onnx").read_bytes()
+    assert (repo / "tiny_onnx" / "1" / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    assert (repo / "tiny_plan" / "source.onnx").read_bytes() == (bundle / "model.int8-trt.onnx").read_bytes()
     assert "rgb:32x64x64x3,ir:32x64x64x1" in (repo / "README.txt").read_text()
 
 
@@ -67,7 +67,7 @@ def test_without_an_artifact_for_tensorrt_there_is_no_plan(built: Built, tmp_pat
     write_bundle(tmp_path / "b", files, built.manifest)
     (tmp_path / "repo").mkdir()
     write_repository(tmp_path / "b", tmp_path / "repo")
-    assert sorted(p.name for p in (tmp_path / "repo").iterdir()) == ["README.txt", "adsn-rgb-ir_onnx"]
+    assert sorted(p.name for p in (tmp_path / "repo").iterdir()) == ["README.txt", "tiny_onnx"]
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(bundle: Path, tmp_path: Path) -> None:
