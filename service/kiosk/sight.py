@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,20 +13,28 @@ from runtime.feed import CapturedPair, PairFeed
 from runtime.geometryfile import open_registrar
 from runtime.preprocess import crop
 from runtime.rigconfig import RigSettings
+from runtime.standing import Standing
 from runtime.stream import Observed, StreamPipeline
 from runtime.values import Box, Pair
 
 
 class RigSight:
-    """A `service.kiosk.loop.Sight`. Not for several threads."""
+    """A `service.kiosk.loop.Sight`. Not for several threads.
 
-    def __init__(self, loaded: Loaded, rig: RigSettings, feed: PairFeed) -> None:
+    ``moved``: told once a second in which a face is judged what is wrong with how the cameras stand, None when nothing
+    is.
+    """
+
+    def __init__(
+        self, loaded: Loaded, rig: RigSettings, feed: PairFeed, moved: Callable[[str | None], None] = lambda told: None
+    ) -> None:
         limits = replace(loaded.pipeline.limits, max_skew_ms=rig.max_skew_ms, max_age_ms=rig.max_age_ms)
         self._pipeline = replace(loaded.pipeline, limits=limits)
-        self._geometry, self._feed = rig.geometry, feed
+        self._geometry, self._feed, self._moved = rig.geometry, feed, moved
         self._cameras: tuple[str, ...] | None = None
         self._epoch = -1
         self._stream = StreamPipeline(self._pipeline)
+        self._standing = Standing(self._pipeline.registrar)
 
     def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
         """Judge a pair.
@@ -36,7 +45,10 @@ class RigSight:
         if captured.pair.epoch != self._epoch:
             self._follow_cameras()
             self._epoch = captured.pair.epoch
-        return self._stream.observe(captured, now_ns)
+        seen = self._stream.observe(captured, now_ns)
+        if seen.assessment is not None and self._standing.look(captured.pair, seen.assessment):
+            self._moved(self._standing.advice or None)
+        return seen
 
     def reset(self) -> None:
         self._stream.reset()
@@ -63,4 +75,6 @@ class RigSight:
         if cameras != self._cameras:
             registrar = open_registrar(self._geometry, infos)
             self._stream = StreamPipeline(replace(self._pipeline, registrar=registrar))
+            self._standing = Standing(registrar)
+            self._moved(None)
             self._cameras = cameras
