@@ -66,8 +66,11 @@ class Attester:
                 f"ADSN_DEVICE_ID: {self.device!r} is not a plain name of letters, digits and . _ : - (64 at most)."
             )
 
-    def attest(self, answer: Mapping[str, Any], nonce: str | None, now_s: int) -> str:
-        """The token of ``answer``, the body of a 200 of ``POST /liveness``. ``now_s``: seconds since 1970.
+    def attest(self, answer: Mapping[str, Any], nonce: str | None, now_s: int, until_s: int | None = None) -> str:
+        """The token of ``answer``, the body of a 200 of ``POST /liveness``, or a kiosk's decision of the same form.
+
+        ``now_s``: seconds since 1970. ``until_s``: when it expires at the latest, where that is before its lifetime's
+        end.
 
         Raises:
             pydantic.ValidationError: the body is not such an answer; nothing is signed then.
@@ -76,7 +79,7 @@ class Attester:
             iss=self.device,
             jti=answer["request_id"],
             iat=now_s,
-            exp=now_s + self.lifetime_s,
+            exp=now_s + self.lifetime_s if until_s is None else min(until_s, now_s + self.lifetime_s),
             contract_version=answer["contract_version"],
             decision=answer["decision"],
             reasons=list(answer["reasons"]),

@@ -112,7 +112,7 @@ class LivenessResponse(Part):
     threshold: float | None = Field(description="Live at or above it; null when hidden.")
     operating_point: OperatingPointView
     reasons: list[str] = Field(
-        description="Stable codes, see docs/reasons.md; empty when live.", examples=[["ir_unlit"]]
+        description="Stable codes, see docs/decisions.md; empty when live.", examples=[["ir_unlit"]]
     )
     modalities: ModalitiesView
     face: FaceView
@@ -120,7 +120,8 @@ class LivenessResponse(Part):
     pair: PairView
     model: ModelView
     timing_ms: dict[str, float] = Field(
-        description="Stage → milliseconds.", examples=[{"inference": 3.8, "total": 8.4}]
+        description="Stage → milliseconds. Stages may run side by side; total is the whole.",
+        examples=[{"inference": 3.8, "total": 8.4}],
     )
     captured_at: str = Field(description="When the pair was taken, UTC, where known; else when it arrived.")
     attestation: str | None = Field(

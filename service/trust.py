@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime.assemble import Loaded
+from service.attestation import Attester
 from service.audit import AuditLog
 from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import problems
@@ -52,24 +53,32 @@ def equip(state: State) -> Callable[[], None]:
     """
     settings = state.settings
     attester = settings.attestation.attester()
+    log = settings.audit.open(attester.signer if attester is not None else None)
+    witness(state, attester, log, settings.attestation.device)
+    _count(state)
+    return log.close if log is not None else lambda: None
+
+
+def witness(state: State, attester: Attester | None, log: AuditLog | None, device: str) -> None:
+    """Have answers signed by ``attester`` and written to ``log``, where there is one. ``device``: this machine's name
+    there."""
     if attester is not None:
 
         def attest(answer: Mapping[str, Any], context: Context) -> str:
             return attester.attest(answer, context.nonce, int(time.time()))
 
         state.attest = attest
-    log = settings.audit.open(attester.signer if attester is not None else None)
     if log is not None:
 
         def record(answer: Mapping[str, Any], caller: str) -> None:
-            log.decision(answer, caller=caller, device=settings.attestation.device)
+            log.decision(answer, caller=caller, device=device)
 
         state.record = record
-    _count(state, log)
-    return log.close if log is not None else lambda: None
+        state.metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
+        state.metrics.watch_counter("adsn_audit_failures", "Lines that could not be written.", lambda: log.failures)
 
 
-def _count(state: State, log: AuditLog | None) -> None:
+def _count(state: State) -> None:
     metrics, settings = state.metrics, state.settings
 
     def judged(one: Judged) -> None:
@@ -84,9 +93,6 @@ def _count(state: State, log: AuditLog | None) -> None:
     metrics.watch("adsn_queue_limit", "Pairs that may be judged or wait.", lambda: limit)
     metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(state.health.ready))
     metrics.watch_conditions(lambda: state.health.conditions)
-    if log is not None:
-        metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
-        metrics.watch_counter("adsn_audit_failures", "Lines that could not be written.", lambda: log.failures)
     if state.feed is not None:
         metrics.watch_feed(state.feed.status, time.monotonic_ns)
 

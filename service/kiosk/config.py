@@ -16,7 +16,7 @@ from runtime.evidence import EvidenceRule
 from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
 from service.kiosk.state import KioskRule
-from service.trustsettings import RemoteSection
+from service.trustsettings import AttestationSettings, AuditSettings, RemoteSection
 
 PREFIX = Prefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
@@ -219,6 +219,12 @@ class KioskSettings(Section):
         default_factory=HttpSettings, description="The page and its sources: /console, /events, /metrics, /readyz."
     )
     log: LogSettings = Field(default_factory=LogSettings, description="The event log.")
+    audit: AuditSettings = Field(
+        default_factory=AuditSettings, description="The log of decisions, chained; before any output hears of them."
+    )
+    attestation: AttestationSettings = Field(
+        default_factory=AttestationSettings, description="Signed decisions. They expire when the decision does."
+    )
     mqtt: MqttSettings | None = Field(default=None, description=MqttSettings.__doc__)
     webhook: WebhookSettings | None = Field(default=None, description=WebhookSettings.__doc__)
     gpio: GpioSettings | None = Field(default=None, description=GpioSettings.__doc__)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from runtime.assemble import Loaded
@@ -24,10 +25,12 @@ from service.kiosk.monitor import Monitor, log_condition
 from service.kiosk.sight import RigSight
 from service.kiosk.state import Kiosk
 from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
+from service.kiosk.witness import Witness, answer_of
 from service.metrics import Metrics
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
 from service.rigwatch import status_event
 from service.sdnotify import Notifier
+from service.trust import witness
 
 log = logging.getLogger("adsn.kiosk")
 
@@ -65,10 +68,16 @@ class Daemon:
         self.health.listen(log_condition)
         self.health.raise_("starting", "critical", "no pair has been judged yet.")
         self._hub = EventHub()
-        self.outputs = Outputs([*open_outputs(settings, self.health), HubChannel(self._hub, boottime_ns), *channels])
+        # Before the outputs: a log that another process writes, or a key that cannot be read, ends it here.
+        self._attester = settings.attestation.attester()
+        self._written = settings.audit.open(self._attester.signer if self._attester is not None else None)
+        self.outputs = self._open_outputs(channels)
         self.health.listen(self._tell_health)
         self._metrics, self._latencies = Metrics(), Latencies()
-        self.monitor = Monitor(feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras)
+        self.monitor = Monitor(
+            feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras,
+            writing_s=self.outputs.stuck_s if isinstance(self.outputs, Witness) else lambda: 0.0,
+        )  # fmt: skip
         self.page = self._make_page() if settings.http.enabled else None
 
     def run(self, stop: threading.Event) -> int:
@@ -88,6 +97,16 @@ class Daemon:
     def _state(self) -> str:
         return self._kiosk.state if self._kiosk is not None else "starting"
 
+    def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
+        settings, health = self._settings, self.health
+        every = [*open_outputs(settings, health), HubChannel(self._hub, boottime_ns), *channels]
+        if self._written is None and self._attester is None:
+            return Outputs(every)
+        return Witness(
+            every, health, written=self._written, attester=self._attester, place=f"{settings.site}/{settings.door}",
+            device=settings.attestation.device,
+        )  # fmt: skip
+
     def _make_page(self) -> Page:
         settings = page_settings(self._settings)
         self._metrics.registry.register(
@@ -101,6 +120,8 @@ class Daemon:
             health=self.health,
             metrics=self._metrics,
         )
+        # Who asks the page is answered under the same conditions as the door.
+        witness(app.state.shared, self._attester, self._written, self._settings.attestation.device)
         return Page(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
@@ -136,7 +157,8 @@ class Daemon:
         loaded, own = self._loaded.result(), self._settings.decision
         # What a model is good for stands in its summary; whoever reads the log of a door is to see it.
         log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
-        sight = RigSight(loaded, self._settings.rig, self._feed)
+        moved = partial(self.health.set, "camera_moved", "warning")
+        sight = RigSight(loaded, self._settings.rig, self._feed, moved)
         evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())
         self._kiosk = Kiosk(evidence, own.rule(), lambda: str(uuid.uuid4()))
         loop = Loop(
@@ -151,6 +173,7 @@ class Daemon:
             fault=self.monitor.fault,
             trace=self._trace,
             latency=self._latencies.add,
+            answer=partial(answer_of, loaded=loaded, expose_score=own.expose_score),
             expose_score=own.expose_score,
             threshold=loaded.pipeline.point.threshold,
             counters=self.counters,

@@ -69,7 +69,7 @@ class Loop:
     ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
     a pair went all the way. ``fault``: what is wrong with the rig now, empty when nothing is. ``trace``: called with
     what each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's
-    completion to the end of its judgement.
+    completion to the end of its judgement. ``answer``: a decision in the form that is written down and signed.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Loop:
         fault: Callable[[], str] = lambda: "",
         trace: Callable[[Mapping[str, Any]], None] | None = None,
         latency: Callable[[int], None] = lambda ns: None,
+        answer: Callable[[Outcome], Mapping[str, Any] | None] = lambda outcome: None,
         expose_score: bool = True,
         threshold: float = 0.0,
         counters: Counters | None = None,
@@ -96,7 +97,7 @@ class Loop:
         self._feed, self._sight, self._kiosk, self._outputs = feed, sight, kiosk, outputs
         self._health, self._notifier, self._clock = health, notifier, clock
         self._place, self._prove, self._fault = dict(place), prove, fault
-        self._trace, self._latency = trace, latency
+        self._trace, self._latency, self._answer = trace, latency, answer
         self._expose, self._threshold = expose_score, threshold
         self._pictures = PictureWatch()
         self._cameras_wrong: set[tuple[str, str]] = set()
@@ -219,6 +220,7 @@ class Loop:
             outcome.reasons,
             # The pictures' clock stands still while the machine sleeps; the outputs' does not.
             boottime_ns() + left,
+            self._answer(outcome),
         )
 
     def _changed(self, change: Change) -> Event:

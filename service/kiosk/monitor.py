@@ -20,18 +20,21 @@ from service.sdnotify import Notifier
 log = logging.getLogger("adsn.kiosk")
 PERIOD_S = 0.25
 STUCK_NS = SECOND
+STUCK_S = 1.0
 STATUS_NS = 2 * SECOND
 
 
 class Monitor:
-    """Watches ``feed`` and the loop's ``counters``. ``show``: called each second with the rig's status."""
+    """Watches ``feed`` and the loop's ``counters``. ``show``: called each second with the rig's status. ``writing_s``:
+    for how long a decision has been waiting for the audit log's disk."""
 
     def __init__(
         self, feed: PairFeed, counters: Counters, state: Callable[[], str], health: Health, notifier: Notifier,
-        *, show: Callable[[FeedStatus], None] = lambda status: None, clock: Callable[[], int] = time.monotonic_ns,
+        *, show: Callable[[FeedStatus], None] = lambda status: None, writing_s: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._feed, self._counters, self._state = feed, counters, state
-        self._show = show
+        self._show, self._writing_s = show, writing_s
         self._health, self._notifier, self._clock = health, notifier, clock
         self._started = clock()
         self._raised: set[tuple[str, str]] = set()
@@ -65,6 +68,9 @@ class Monitor:
         busy = self._counters.busy_since
         stuck = busy is not None and now - busy > STUCK_NS
         self._health.set("judging_stuck", "critical", "a pair has been judged for too long." if stuck else None)
+        late = self._writing_s() > STUCK_S
+        detail = "the audit log's disk does not answer; no decision is given before its line is on it."
+        self._health.set("audit_stuck", "critical", detail if late else None)
         if now - self._shown >= SECOND:
             self._shown = now
             self._show(status)

@@ -51,6 +51,8 @@ class Event:
 
     ``id``: unique; a decision's is its session's. ``data``: what ``kind`` brings along, ready for JSON.
     ``expires_ns``: CLOCK_BOOTTIME, for decisions only. ``wall``: UTC, for people; nothing is reckoned with it.
+    ``answer``: a decision in the form of an answer of ``POST /liveness``, for the audit log; never sent.
+    ``attestation``: its signature.
     """
 
     kind: Kind
@@ -61,6 +63,8 @@ class Event:
     decision: Decision | None = None
     reasons: tuple[str, ...] = ()
     expires_ns: int | None = None
+    answer: Mapping[str, Any] | None = None
+    attestation: str | None = None
 
     @property
     def permits(self) -> bool:
@@ -78,7 +82,7 @@ class Event:
     def body(self, now_ns: int) -> dict[str, Any]:
         """As all outputs write it. ``expires_in_ms`` counts from now, so a receiver needs no clock in step with ours.
 
-        An expired ``live`` is written as what it has become: ``uncertain``.
+        An expired ``live`` is written as what it has become: ``uncertain``, without what once attested it.
         """
         body: dict[str, Any] = {
             "kind": self.kind,
@@ -91,6 +95,8 @@ class Event:
             body["decision"] = "uncertain" if late else self.decision
             body["reasons"] = ["expired"] if late else list(self.reasons)
             body["expires_in_ms"] = max(0, (self.expires_ns or now_ns) - now_ns) // 1_000_000
+            if self.attestation is not None and not late:
+                body["attestation"] = self.attestation
         # What an event brings along never stands in for what it is.
         return {**body, **{name: value for name, value in self.data.items() if name not in body}}
 

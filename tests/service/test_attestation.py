@@ -184,6 +184,16 @@ def test_expired_and_from_the_future(keys: Keys) -> None:
         verify_attestation(token, keys.verifier, NOW - CLOCK_SKEW_S - 1)
 
 
+def test_a_token_may_end_before_its_lifetime_does_and_never_after(keys: Keys) -> None:
+    short = keys.attester.attest(answer(), None, NOW, NOW + 2)
+    verify_attestation(short, keys.verifier, NOW + 1)
+    with pytest.raises(TokenInvalid, match="expired"):
+        verify_attestation(short, keys.verifier, NOW + 2)
+    long = keys.attester.attest(answer(), None, NOW, NOW + 10_000)
+    with pytest.raises(TokenInvalid, match="expired"):
+        verify_attestation(long, keys.verifier, NOW + 60)
+
+
 def test_replayed_for_another_question_or_from_another_device(keys: Keys) -> None:
     token = keys.attester.attest(answer(), "question-1", NOW)
     verify_attestation(token, keys.verifier, NOW, nonce="question-1")

@@ -18,6 +18,7 @@ from service.audit import AuditLog, AuditSettings
 from service.auditcheck import check_audit
 from service.auditlines import closed_files
 from service.jws import Signer, Verifier
+from tests.service.fulldisk import FullDisk
 
 
 def answer(number: int = 0, score: float | None = 0.5) -> dict[str, Any]:
@@ -238,21 +239,6 @@ def test_checkpoints_of_another_key(path: Path, keys: tuple[Signer, Verifier], t
     other = Verifier(write_key_pair(tmp_path / "other.pem"))
     with pytest.raises(AuditBroken, match="not signed by this key"):
         check_audit(path, other)
-
-
-class FullDisk:
-    """`os.write` of a disk that takes so many more bytes."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self._write = os.write
-
-    def __call__(self, file: int, data: bytes) -> int:
-        if self.room <= 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        taken = self._write(file, data[: self.room])
-        self.room -= taken
-        return taken
 
 
 def test_a_full_disk_gives_no_decision_where_the_log_is_required(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,8 @@ def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
         ('[command]\nargv = ["/dev/null/absent"]\n', "/dev/null/absent is no program"),
         ('[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n', "TLS files cannot be used"),
         ('bundle = "/dev/null/absent"\n', "/dev/null/absent: no such file"),
+        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', "audit.path: there is no folder /dev/null/absent"),
+        ('[attestation]\nkey = "/dev/null/absent.pem"\n', "/dev/null/absent.pem"),
     ):
         with pytest.raises(ConfigError, match=says):
             check_outputs(read(tmp_path, text))

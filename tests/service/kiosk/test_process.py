@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 import pytest
 
 from benchmarks.kiosk_run import KioskProcess
+from runtime.signature import write_key_pair
+from service.attestation import verify_attestation
+from service.auditcheck import check_audit
+from service.jws import Verifier
 from service.outputs.webhook import verify
 
 SECRET = "0123456789abcdef"
@@ -30,6 +35,13 @@ path = "@folder@/events.jsonl"
 hold_s = 0.2
 cool_down_s = 0.1
 again_s = {again}
+"""
+TRUST = """
+[audit]
+path = "@folder@/audit.jsonl"
+[attestation]
+key = "@folder@/device.pem"
+device = "front-door"
 """
 OUTPUTS = f"""
 [command]
@@ -88,6 +100,52 @@ def test_one_person_one_opening_and_a_clean_end(tmp_path: Path, receiver: tuple[
         opened = (tmp_path / "opened").read_text().split()
         assert opened == [body["id"] for body in got] == [event["id"] for event in kiosk.events("decision")]
         assert not any("Traceback" in line for line in kiosk.said), kiosk.said
+
+
+def test_no_line_in_the_audit_log_no_door(tmp_path: Path, receiver: tuple[int, list[Any]]) -> None:
+    port, got = receiver
+    verifier = Verifier(write_key_pair(tmp_path / "device.pem"))
+    text = CONFIG.format(script="", again=0.1) + TRUST + OUTPUTS.replace("@port@", str(port))
+    with KioskProcess(tmp_path, text) as kiosk:
+        kiosk.wait_for(lambda: len(got) == 1)
+        body = got[0]
+        claims = verify_attestation(body["attestation"], verifier, int(time.time()) - 5, device="front-door")
+        assert (claims.jti, claims.decision, claims.source) == (body["id"], "live", "camera")
+        assert claims.exp - claims.iat <= 2
+        # Who asks the page is answered, signed and written down alike.
+        asked = urllib.request.Request(
+            kiosk.url + "/liveness", b'{"source": "camera", "timeout_ms": 5000}', {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            page = json.load(answer)
+        assert verify_attestation(page["attestation"], verifier, int(time.time())).jti == page["request_id"]
+        # The audit log's file cannot grow any more, as on a full disk.
+        size = (tmp_path / "audit.jsonl").stat().st_size
+        resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (size, -1))
+        kiosk.wait_for(lambda: any("audit_unavailable" in body["reasons"] for body in got))
+        withheld = next(body for body in got if "audit_unavailable" in body["reasons"])
+        assert (withheld["decision"], withheld.get("attestation")) == ("uncertain", None)
+        kiosk.wait_for(lambda: "audit_failing" in kiosk.get("/readyz")[1])
+        assert kiosk.get("/readyz")[0] == 503
+        resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+        kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
+        before = len(got)
+        kiosk.wait_for(lambda: any(body["decision"] == "live" for body in got[before:]))
+        assert "adsn_audit_seq" in kiosk.get("/metrics")[1]
+        assert kiosk.stop()[0] == 0
+        assert not any("Traceback" in line for line in kiosk.said), kiosk.said
+    report = check_audit(tmp_path / "audit.jsonl", verifier)
+    assert report.checkpoints >= 1
+    assert report.lost >= 1
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    written = {line["request_id"]: line for line in lines if line["kind"] == "decision"}
+    assert written[page["request_id"]]["caller"] != "site/door"
+    opened = (tmp_path / "opened").read_text().split()
+    assert len(opened) >= 2
+    for session in opened:
+        line = written[session]
+        assert (line["decision"], line["caller"], line["device"]) == ("live", "site/door", "front-door")
+    assert withheld["id"] not in (*written, *opened)
 
 
 def test_faults_are_seen_pass_and_never_open(tmp_path: Path) -> None:

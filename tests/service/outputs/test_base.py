@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,16 @@ def test_an_expired_live_is_never_written_as_live() -> None:
     assert not decision(made="uncertain").permits
     assert not other().permits
     assert decision(made="spoof", now=0).body(9 * SECOND)["decision"] == "spoof"
+
+
+def test_an_attestation_goes_with_what_it_attests_and_the_audit_logs_part_stays_here() -> None:
+    event = replace(decision(now=0), attestation="a.b.c", answer={"score": 0.9})
+    body = event.body(SECOND)
+    assert body["attestation"] == "a.b.c"
+    assert "answer" not in body
+    # Late, the body says uncertain; beside it a signed live would be an invitation.
+    assert "attestation" not in event.body(2 * SECOND)
+    assert "attestation" not in decision(now=0).body(SECOND)
 
 
 @settings(deadline=None)
