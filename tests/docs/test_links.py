@@ -10,6 +10,7 @@ import pytest
 from docs.make.site import beside, rewritten
 from tests.docs.pages import PAGES, ROOT, anchors_of, links_of
 
+NAMING = (".py", ".js", ".html", ".toml", ".yaml", ".sh", ".service", ".rules")
 ALL = sorted({*PAGES, *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("models/*/*.md"))})
 
 
@@ -25,6 +26,18 @@ def test_links_lead_somewhere(page: str) -> None:
         if anchor:
             assert wanted.endswith(".md"), f"{page}: {target} names a part of what is no page"
             assert anchor in anchors_of(wanted), f"{page}: {wanted} has no part {anchor}; it has {anchors_of(wanted)}"
+
+
+def test_pages_that_messages_and_comments_name_exist() -> None:
+    folders = ("adsn", "calib", "deploy", "export", "runtime", "service", "synthetic")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in NAMING]
+    named = {
+        (path.relative_to(ROOT).as_posix(), page)
+        for path in [*files, ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "compose.yaml"]
+        for page in re.findall(r"docs/[a-z0-9-]+\.md", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 10
+    assert sorted((path, page) for path, page in named if not (ROOT / page).exists()) == []
 
 
 def test_anchors_are_those_that_readers_see() -> None:
