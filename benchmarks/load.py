@@ -1,8 +1,9 @@
 """An hour of load: ``python -m benchmarks.load --minutes 60``, at 80 % of what the service can, with callers that
 misbehave.
 
-What it shows: that nothing an honest caller sends fails, that the slowest answers do not get slower, and that memory
-does not grow. Writes load.md beside this file.
+What it shows: that nothing an honest caller sends fails, that the slowest answers do not get slower, and what becomes
+of memory: over the hour, and while a service that is new gets damaged pictures alone, as fast as it takes them. Writes
+load.md beside this file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import typer
 
 from benchmarks.machine import describe
 from benchmarks.measure import p99
-from benchmarks.service import Client, body, jpeg, memory, rate, serving
+from benchmarks.service import BOUNDARY, Client, body, jpeg, memory, rate, serving
 from runtime.cameras.synthetic import SyntheticRig
 
 FOLDER = Path(__file__).resolve().parent
@@ -30,6 +31,9 @@ CALLERS = 4
 SHARE = 0.8
 FAULTS_PER_S = 5.0
 SAMPLE_S = 5.0
+DAMAGED, STEPS = 30_000, 10
+BROKEN_BYTES = 500
+"""Of a request: enough that headers, sizes and boxes are hit too, and pictures of all sizes are asked for."""
 
 
 @dataclass(slots=True)
@@ -66,11 +70,36 @@ def honest(port: int, payload: bytes, per_s: float, began: float, until: float, 
         record.answers.append((due - began, (time.perf_counter() - due) * 1000))
 
 
+def head_of(payload: bytes) -> bytes:
+    """The head of a request with ``payload``."""
+    head = b"POST /liveness HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=%s\r\n"
+    return head % BOUNDARY.encode() + b"Content-Length: %d\r\n\r\n" % len(payload)
+
+
+def damaged(payload: bytes, places: int, rng: random.Random) -> bytes:
+    """``payload`` with other bytes in so many places."""
+    broken = bytearray(payload)
+    for _ in range(places):
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
+    return bytes(broken)
+
+
+def wear(port: int, pid: int, payload: bytes) -> list[float]:
+    """MiB that the service holds before, and after each tenth of `DAMAGED` damaged requests, one after another."""
+    rng, held = random.Random(1), [memory(pid, "VmRSS")]
+    for _ in range(STEPS):
+        for _ in range(DAMAGED // STEPS):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(head_of(payload) + damaged(payload, BROKEN_BYTES, rng))
+                connection.recv(65536)
+        held.append(memory(pid, "VmRSS"))
+    return held
+
+
 def misbehave(port: int, payload: bytes, until: float, record: Record) -> None:
     """Break off, send damaged pictures, stop in the middle, speak no HTTP. Seeded."""
     rng = random.Random(0)
-    head = b"POST /liveness HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=%s\r\n"
-    head = head % b"adsn-benchmark" + b"Content-Length: %d\r\n\r\n" % len(payload)
+    head = head_of(payload)
     slow: list[tuple[float, socket.socket]] = []
     while time.perf_counter() < until:
         kind = rng.choice(("abort", "abort after sending", "damaged", "slow", "no HTTP", "cut picture"))
@@ -88,10 +117,7 @@ def misbehave(port: int, payload: bytes, until: float, record: Record) -> None:
             elif kind == "no HTTP":
                 connection.sendall(rng.randbytes(2000))
             else:
-                broken = bytearray(payload)
-                for _ in range(1 if kind == "damaged" else 500):
-                    broken[rng.randrange(len(broken))] = rng.randrange(256)
-                connection.sendall(head + broken)
+                connection.sendall(head + damaged(payload, 1 if kind == "damaged" else BROKEN_BYTES, rng))
                 connection.recv(65536)
             if connection is not None:
                 connection.close()
@@ -113,7 +139,7 @@ def watch(pid: int, began: float, until: float, record: Record) -> None:
         time.sleep(SAMPLE_S)
 
 
-def report(record: Record, minutes: float, capacity: float, per_s: float) -> str:
+def report(record: Record, minutes: float, capacity: float, per_s: float, worn: list[float]) -> str:
     """load.md."""
     whole = minutes * 60
     tenth = [ms for at, ms in record.answers if at < whole / 10], [ms for at, ms in record.answers if at > whole * 0.9]
@@ -142,6 +168,9 @@ def report(record: Record, minutes: float, capacity: float, per_s: float) -> str
         f"| p99 in the first and the last tenth | {p99(tenth[0]):.1f} ms, {p99(tenth[1]):.1f} ms |",
         f"| resident memory, first and last | {record.held[0][1]:.1f} MiB, {record.held[-1][1]:.1f} MiB |",
         f"| its slope after the first tenth | {slope:+.1f} MiB an hour |",
+        f"| a new service, after each {DAMAGED // STEPS} damaged requests | "
+        + ", ".join(f"{value:.0f}" for value in worn)
+        + " MiB |",
     ]
     return "\n".join([*lines, *(f"\nAn error: {error}" for error in record.errors[:5])]) + "\n"
 
@@ -173,7 +202,10 @@ def main(
             thread.start()
         for thread in threads:
             thread.join()
-    text = report(record, minutes, capacity, per_s)
+    with serving() as (port, pid, _):
+        rate([Client(port, payload).post for _ in range(CALLERS)])
+        worn = wear(port, pid, payload)
+    text = report(record, minutes, capacity, per_s, worn)
     print(text)
     if write:
         (FOLDER / "load.md").write_text(text)
