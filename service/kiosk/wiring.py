@@ -96,7 +96,7 @@ def check_outputs(settings: KioskSettings) -> None:
         broker_of(settings.mqtt).context()
     if settings.command is not None and not os.access(settings.command.argv[0], os.X_OK):
         raise ConfigError(f"command.argv: {settings.command.argv[0]} is no program that can be run.")
-    settings.attestation.signer()
+    settings.attestation.attester()
     if settings.audit.path is not None and not settings.audit.path.parent.is_dir():
         raise ConfigError(f"audit.path: there is no folder {settings.audit.path.parent}.")
     for path in (settings.bundle, settings.rig.geometry, settings.bundle_key):

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from runtime.assemble import Loaded
+from runtime.decision import Decision
 from runtime.errors import AdsnError
 from service.attestation import Attester
 from service.audit import AuditLog
@@ -26,6 +27,7 @@ from service.outputs.base import PROBE_S, Channel, Clock, Event, Mailbox, Output
 log = logging.getLogger("adsn.kiosk")
 CAPACITY = 1024
 WITHHELD = "audit_unavailable"
+DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
 def answer_of(outcome: Outcome, loaded: Loaded, *, expose_score: bool) -> Mapping[str, Any]:
@@ -62,6 +64,7 @@ class Witness(Outputs):
         self._mail = Mailbox(CAPACITY, clock)
         self._busy_since: int | None = None
         self._failing = False
+        self._withheld = ""
         self._thread = threading.Thread(target=self._run, name="adsn-witness", daemon=True)
         self._thread.start()
 
@@ -97,7 +100,7 @@ class Witness(Outputs):
     def _witnessed(self, event: Event) -> Event:
         """The event as the outputs may have it."""
         if event.answer is None:
-            return event
+            return self._corrected(event)
         self._busy_since = time.monotonic_ns()
         try:
             self._write(event.answer)
@@ -110,7 +113,15 @@ class Witness(Outputs):
             self._failed("critical", f"{type(error).__name__} while a decision was written down.")
         finally:
             self._busy_since = None
+        self._withheld = event.id
         return replace(event, decision="uncertain", reasons=(WITHHELD,))
+
+    def _corrected(self, event: Event) -> Event:
+        """A change of state that names a decision names the one that was given."""
+        data = event.data
+        if event.kind == "state" and data.get("session") == self._withheld and data.get("cause") in DECISIONS:
+            return replace(event, data={**data, "cause": "uncertain"})
+        return event
 
     def _write(self, answer: Mapping[str, Any]) -> None:
         written = self._written

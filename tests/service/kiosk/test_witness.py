@@ -115,10 +115,15 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
 ) -> None:
     disk = FullDisk(100)
     monkeypatch.setattr("service.audit.os.write", disk)
+    change = {"state": "decided", "before": "deciding", "cause": "live", "session": "s1"}
     made.witness.publish(decided("s1"))
+    made.witness.publish(replace(other(), data=change))
+    made.witness.publish(replace(other(), data={**change, "state": "cool_down", "cause": "shown"}))
     made.witness.publish(decided("s2", "spoof"))
-    until(lambda: len(made.seen.events) == 2)
-    for event in made.seen.events:
+    until(lambda: len(made.seen.events) == 4)
+    # The change of state says what the decision has become.
+    assert [event.data["cause"] for event in made.seen.events[1:3]] == ["uncertain", "shown"]
+    for event in (made.seen.events[0], made.seen.events[3]):
         assert not event.permits
         body = event.body(boottime_ns())
         assert (body["decision"], body["reasons"]) == ("uncertain", ["audit_unavailable"])
