@@ -5,18 +5,54 @@
 #   docker build -t adsn:jetson --target jetson . JetPack 6: the system's TensorRT and Python 3.10
 #
 # Base images are arguments, so that a builder can pin them by digest: --build-arg PYTHON_IMAGE=python@sha256:…
+# The target cpu compiles OpenCV without the video libraries that its package brings: 130 MB less, and no FFmpeg within
+# reach of what callers send. --build-arg OPENCV=wheel takes the package, for network streams and video files.
 # No weights but the shipped bundle are inside, and no key: without ADSN_API_KEY, or another way to know its callers, the
 # service refuses to listen on anything but loopback.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 ARG CUDA_IMAGE=nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04
 ARG JETPACK_IMAGE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
+ARG OPENCV=source
+
+# ------------------------------------------------------------------------------------------------------------- OpenCV
+FROM ${PYTHON_IMAGE} AS opencv-source
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends build-essential cmake nasm ninja-build \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /opencv
+COPY requirements/kiosk.txt requirements/opencv-build.txt requirements/
+# The same release as the lock's, from its source by its hash. IPP, ITT, ADE and KleidiCV would be fetched while it builds.
+RUN python3 -m venv build \
+ && build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/opencv-build.txt \
+ && sed -n '/^opencv-python-headless==/,/[^\\]$/p' requirements/kiosk.txt > requirements/opencv.txt \
+ && CMAKE_ARGS="-DBUILD_LIST=core,imgproc,imgcodecs,videoio,calib3d,features2d,flann,objdetect,dnn,python3 \
+    -DWITH_FFMPEG=OFF -DWITH_GSTREAMER=OFF -DWITH_1394=OFF -DWITH_LAPACK=OFF -DWITH_EIGEN=OFF -DWITH_OPENCL=OFF \
+    -DWITH_VTK=OFF -DWITH_IPP=OFF -DWITH_ITT=OFF -DWITH_ADE=OFF -DWITH_KLEIDICV=OFF -DWITH_OPENEXR=OFF \
+    -DWITH_AVIF=OFF -DWITH_JASPER=OFF -DWITH_OPENJPEG=OFF \
+    -DBUILD_JPEG=ON -DBUILD_PNG=ON -DBUILD_TIFF=ON -DBUILD_WEBP=ON -DBUILD_ZLIB=ON" \
+    build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+    --no-binary opencv-python-headless -r requirements/opencv.txt -w wheels
+
+FROM ${PYTHON_IMAGE} AS opencv-wheel
+WORKDIR /opencv
+COPY requirements/kiosk.txt requirements/kiosk.txt
+RUN python3 -m venv build \
+ && sed -n '/^opencv-python-headless==/,/[^\\]$/p' requirements/kiosk.txt > requirements/opencv.txt \
+ && build/bin/python -m pip download --no-cache-dir --no-deps --require-hashes --only-binary opencv-python-headless \
+    -r requirements/opencv.txt -d wheels
+
+# hadolint ignore=DL3006
+FROM opencv-${OPENCV} AS opencv
 
 # ---------------------------------------------------------------------------------------------------------- processor
 FROM ${PYTHON_IMAGE} AS build-cpu
 WORKDIR /src
 COPY requirements/kiosk.txt requirements/kiosk.txt
-# Dependencies first, from the lock, so that a changed source installs none of them again.
+COPY --from=opencv /opencv/wheels /opencv/wheels
+# Dependencies first, from the lock, so that a changed source installs none of them again; OpenCV is there by then.
 RUN python3 -m venv /opt/adsn \
+ && /opt/adsn/bin/python -m pip install --no-cache-dir --no-deps /opencv/wheels/*.whl \
  && /opt/adsn/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/kiosk.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY adsn adsn

@@ -131,10 +131,14 @@ lock: $(BIN)/python
 	  $(BIN)/uv pip compile pyproject.toml $$extras --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/$$set.txt || exit 1; \
 	done
+	@echo "requirements/opencv-build.txt"
+	@printf '%s\n' numpy packaging scikit-build 'setuptools<70' wheel | $(BIN)/uv pip compile - --universal \
+	  --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
+	  -o requirements/opencv-build.txt
 
 audit: $(BIN)/python
 	@$(PIP) pip-audit
-	@for set in serve kiosk; do $(BIN)/pip-audit -r requirements/$$set.txt --disable-pip --strict || exit 1; done
+	@for set in serve kiosk opencv-build; do $(BIN)/pip-audit -r requirements/$$set.txt --disable-pip --strict || exit 1; done
 
 sbom: $(VENV)/.serve
 	@$(PIP) cyclonedx-bom

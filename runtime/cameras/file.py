@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.cameras.base import SourceInfo
+from runtime.cameras.ffmpeg import require_ffmpeg
 from runtime.cameras.pixels import Pictures
 from runtime.cameras.uri import CameraUri
 from runtime.errors import CameraData, CameraLost, CameraMissing, CameraUnsupported, RecordingInvalid, StreamEnded
@@ -53,6 +54,7 @@ class VideoClip:
         capture.release()
 
     def _open(self) -> cv2.VideoCapture:
+        require_ffmpeg(self.name)
         # Other backends count the first frame as one period after the beginning.
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         if not capture.isOpened():

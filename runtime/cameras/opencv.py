@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.cameras.base import SourceInfo
+from runtime.cameras.ffmpeg import require_ffmpeg
 from runtime.cameras.pixels import Pictures
 from runtime.cameras.pump import Pump
 from runtime.cameras.uri import CameraUri
@@ -68,6 +69,7 @@ def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSou
     if local:
         opened = capture.open(int(device), cv2.CAP_V4L2)
     elif "://" in options.path:
+        require_ffmpeg(options.text)
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         opened = capture.open(options.path, cv2.CAP_FFMPEG, timeouts)
     else:

@@ -24,13 +24,14 @@ def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
 
 
 @contextmanager
-def debian(made: Path) -> Iterator[Path]:
-    """A clean root in the empty folder ``made``, with Python, systemd and what reaches the package index."""
+def debian(made: Path, *more: str) -> Iterator[Path]:
+    """A clean root in the folder ``made``, empty or new: Python, systemd, ``more`` packages, what reaches the index."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("needs root and debootstrap")
     # It becomes "/" for an account that is not this one's.
+    made.mkdir(exist_ok=True)
     made.chmod(0o755)
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(made)]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join([PACKAGES, *more])}", "bookworm", str(made)]
     subprocess.run(command, check=True, capture_output=True)
     # How this machine reaches its package index is lent to the root: names, pip's configuration, certificates.
     for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):

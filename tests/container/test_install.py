@@ -107,7 +107,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     assert len(inside(root, "ls /opt/adsn-releases").split()) == 2
 
     inside(root, f"{INSTALL} --uninstall")
-    assert inside(root, "ls /opt").split() == []
+    assert not [name for name in inside(root, "ls /opt").split() if name.startswith("adsn")]
     assert "prot" in inside(root, "cat /etc/adsn/serve.toml")
     inside(root, f"{INSTALL} --uninstall --purge")
     inside(root, f"{INSTALL} --uninstall --purge")

@@ -61,6 +61,16 @@ def frames(source: Source, count: int) -> list[Frame]:
     raise AssertionError("no frame came")
 
 
+def test_a_video_needs_ffmpeg_and_pictures_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, folder = video(tmp_path / "clip.avi"), pictures(tmp_path / "pictures")
+    monkeypatch.setattr("cv2.videoio_registry.hasBackend", lambda backend: backend != cv2.CAP_FFMPEG)
+    with pytest.raises(CameraUnsupported, match="has no FFmpeg"):
+        open_source(f"file:{clip}", "rgb", 0)
+    source = open_source(f"file:{folder}", "ir", 0)
+    assert frames(source, 1)[0].image[0, 0] == 50
+    source.close()
+
+
 def test_a_video_is_played_by_its_own_times_and_ends(tmp_path: Path) -> None:
     source = open_source(f"file:{video(tmp_path / 'clip.mkv')}", "rgb", 3)
     read = frames(source, 5)

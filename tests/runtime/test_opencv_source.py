@@ -73,6 +73,12 @@ def test_a_network_camera_is_timed_by_arrival_and_lost_when_it_hangs_up(address:
     assert (info.width, info.height, info.timestamp_source) == (64, 48, "arrival")
 
 
+def test_an_opencv_without_ffmpeg_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.videoio_registry.hasBackend", lambda backend: backend != cv2.CAP_FFMPEG)
+    with pytest.raises(CameraUnsupported, match=r"^opencv:http://\*\*\*@host/s: this build of OpenCV has no FFmpeg"):
+        open_source("opencv:http://admin:geheim@host/s", "rgb", 0)
+
+
 def test_passwords_stay_out_of_what_is_shown(address: str) -> None:
     with_password = address.replace("http://", "http://admin:geheim@")
     source = open_source(f"opencv:{with_password}", "ir", 0)
