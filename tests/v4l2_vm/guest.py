@@ -23,7 +23,7 @@ from runtime.errors import CaptureError
 from runtime.rig import Rig
 from runtime.rigconfig import RigSettings
 from runtime.values import Frame, Modality
-from tests.v4l2_vm.machine import MARK
+from tests.vm.kernel import MARK
 
 FIRST, METADATA, SECOND = "/dev/video0", "/dev/video2", "/dev/video4"
 NEXT_CONTROL = 0x80000000

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.v4l2_vm import machine
+from tests.vm.kernel import cache_folder, missing_programs
 
 pytestmark = [pytest.mark.v4l2_vm, pytest.mark.timeout(600)]
 Results = dict[str, dict[str, Any]]
@@ -20,10 +21,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def results() -> Results:
-    missing = machine.missing()
+    missing = missing_programs()
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    found = {r["check"]: r for r in machine.run(REPOSITORY, machine.cache_folder(), 500)}
+    found = {r["check"]: r for r in machine.run(REPOSITORY, cache_folder(), 500)}
     for name, result in found.items():
         assert "failed" not in result, f"{name}: {result['failed']}"
     return found
