@@ -15,35 +15,33 @@ ARG JETPACK_IMAGE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
 ARG OPENCV=source
 
 # ------------------------------------------------------------------------------------------------------------- OpenCV
-FROM ${PYTHON_IMAGE} AS opencv-source
-# hadolint ignore=DL3008
-RUN apt-get update \
- && apt-get install -y --no-install-recommends build-essential cmake nasm ninja-build \
- && rm -rf /var/lib/apt/lists/*
+FROM ${PYTHON_IMAGE} AS opencv
+ARG OPENCV
 WORKDIR /opencv
 COPY requirements/kiosk.txt requirements/opencv-build.txt requirements/
-# The same release as the lock's, from its source by its hash. IPP, ITT, ADE and KleidiCV would be fetched while it builds.
 RUN python3 -m venv build \
- && build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/opencv-build.txt \
- && sed -n '/^opencv-python-headless==/,/[^\\]$/p' requirements/kiosk.txt > requirements/opencv.txt \
- && CMAKE_ARGS="-DBUILD_LIST=core,imgproc,imgcodecs,videoio,calib3d,features2d,flann,objdetect,dnn,python3 \
-    -DWITH_FFMPEG=OFF -DWITH_GSTREAMER=OFF -DWITH_1394=OFF -DWITH_LAPACK=OFF -DWITH_EIGEN=OFF -DWITH_OPENCL=OFF \
-    -DWITH_VTK=OFF -DWITH_IPP=OFF -DWITH_ITT=OFF -DWITH_ADE=OFF -DWITH_KLEIDICV=OFF -DWITH_OPENEXR=OFF \
-    -DWITH_AVIF=OFF -DWITH_JASPER=OFF -DWITH_OPENJPEG=OFF \
-    -DBUILD_JPEG=ON -DBUILD_PNG=ON -DBUILD_TIFF=ON -DBUILD_WEBP=ON -DBUILD_ZLIB=ON" \
-    build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
-    --no-binary opencv-python-headless -r requirements/opencv.txt -w wheels
-
-FROM ${PYTHON_IMAGE} AS opencv-wheel
-WORKDIR /opencv
-COPY requirements/kiosk.txt requirements/kiosk.txt
-RUN python3 -m venv build \
- && sed -n '/^opencv-python-headless==/,/[^\\]$/p' requirements/kiosk.txt > requirements/opencv.txt \
- && build/bin/python -m pip download --no-cache-dir --no-deps --require-hashes --only-binary opencv-python-headless \
-    -r requirements/opencv.txt -d wheels
-
-# hadolint ignore=DL3006
-FROM opencv-${OPENCV} AS opencv
+ && sed -n '/^opencv-python-headless==/,/[^\\]$/p' requirements/kiosk.txt > requirements/opencv.txt
+# The same release as the lock's either way, by its hash. IPP, ITT, ADE and KleidiCV would be fetched while it compiles.
+# hadolint ignore=DL3008
+RUN case "${OPENCV}" in \
+    source) \
+      apt-get update \
+      && apt-get install -y --no-install-recommends build-essential cmake nasm ninja-build \
+      && rm -rf /var/lib/apt/lists/* \
+      && build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/opencv-build.txt \
+      && CMAKE_ARGS="-DBUILD_LIST=core,imgproc,imgcodecs,videoio,calib3d,features2d,flann,objdetect,dnn,python3 \
+         -DWITH_FFMPEG=OFF -DWITH_GSTREAMER=OFF -DWITH_1394=OFF -DWITH_LAPACK=OFF -DWITH_EIGEN=OFF -DWITH_OPENCL=OFF \
+         -DWITH_VTK=OFF -DWITH_IPP=OFF -DWITH_ITT=OFF -DWITH_ADE=OFF -DWITH_KLEIDICV=OFF -DWITH_OPENEXR=OFF \
+         -DWITH_AVIF=OFF -DWITH_JASPER=OFF -DWITH_OPENJPEG=OFF \
+         -DBUILD_JPEG=ON -DBUILD_PNG=ON -DBUILD_TIFF=ON -DBUILD_WEBP=ON -DBUILD_ZLIB=ON" \
+         build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+         --no-binary opencv-python-headless -r requirements/opencv.txt -w wheels ;; \
+    wheel) \
+      build/bin/python -m pip download --no-cache-dir --no-deps --require-hashes \
+      --only-binary opencv-python-headless -r requirements/opencv.txt -d wheels ;; \
+    *) \
+      echo "OPENCV=${OPENCV}: it can be source or wheel." >&2; exit 1 ;; \
+    esac
 
 # ---------------------------------------------------------------------------------------------------------- processor
 FROM ${PYTHON_IMAGE} AS build-cpu

@@ -22,7 +22,7 @@ PREFIX ?= /opt/adsn
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: help serve test check lint types imports unit test-v4l2 test-gpu test-container test-ray export train bench bench-gpu \
+.PHONY: help serve test check lint types imports unit test-v4l2 test-systemd test-gpu test-container test-ray export train bench bench-gpu \
   docs docs-made coverage release-check release-rehearsal install lock audit sbom clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -85,6 +85,10 @@ bench-gpu: $(VENV)/.dev
 # apt-get install qemu-system-x86 busybox-static, and fetches Debian's kernel (70 MB) once.
 test-v4l2: $(VENV)/.dev
 	$(BIN)/python -m pytest -m v4l2_vm tests/v4l2_vm
+
+# As root, with debootstrap and QEMU: the units under a systemd that runs, in an emulated machine.
+test-systemd: $(VENV)/.dev
+	$(BIN)/python -m pytest -m systemd_vm tests/systemd_vm
 
 # What the shipped weights and bundle were made with.
 train: $(VENV)/.dev

@@ -16,20 +16,14 @@ from typing import Annotated, Any
 
 import typer
 
-from runtime.assemble import Loaded, open_pipeline
-from runtime.cameras.open import check_uri
-from runtime.cameras.synthetic import SPECIES
 from runtime.command import FAILURE, Version, command, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
-from runtime.locators.open import open_locator
 from service.kiosk.config import KioskSettings, read_kiosk_settings
-from service.kiosk.daemon import Daemon
-from service.kiosk.wiring import check_outputs, open_line
-from service.logs import set_up_logging
-from service.memory import keep_freed_memory
 from service.outputs.base import Event, boottime_ns
-from service.settings import LogSettings
+from service.outputs.relay import GpiodLine
+
+# What judges, serves and simulates is imported where it is used: --lock-door is waited for by a door.
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 CheckConfig = Annotated[Path | None, typer.Option("--check-config", help="Check a settings file: 0 good, 78 bad.")]
@@ -87,6 +81,11 @@ def kiosk(
         return lock(settings)
     if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
         raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
+    from service.kiosk.wiring import check_outputs
+    from service.logs import set_up_logging
+    from service.memory import keep_freed_memory
+    from service.settings import LogSettings
+
     require_rig(settings)
     if check_config is not None:
         check_outputs(settings)
@@ -106,7 +105,10 @@ def kiosk(
 
 def serve(settings: KioskSettings, demo: bool) -> int:
     """Run the daemon until a signal; returns its exit code."""
+    from runtime.assemble import Loaded, open_pipeline
+    from runtime.locators.open import open_locator
     from runtime.rig import Rig
+    from service.kiosk.daemon import Daemon
 
     def load() -> Loaded:
         return open_pipeline(
@@ -142,6 +144,8 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
     Raises:
         ConfigError: an unknown species.
     """
+    from runtime.cameras.synthetic import SPECIES
+
     unknown = [name for name in species.split(",") if name not in SPECIES]
     if unknown:
         raise ConfigError(f"unknown species {', '.join(unknown)}; there are {', '.join(SPECIES)}.")
@@ -151,6 +155,7 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
 
 def require_rig(settings: KioskSettings) -> None:
     """Raise `ConfigError` unless two cameras are named by addresses that can be read."""
+    from runtime.cameras.open import check_uri
     from runtime.pairing import modalities_of
 
     if not settings.rig.configured:
@@ -166,7 +171,7 @@ def lock(settings: KioskSettings) -> None:
     """For a service manager, after the daemon has ended in whatever way: the kernel may have kept the line's level."""
     if settings.gpio is not None:
         try:
-            line = open_line(settings.gpio)
+            line = GpiodLine(settings.gpio.chip, settings.gpio.line, settings.gpio.active_low)
         except OSError as error:
             raise ConfigError(f"the relay's line cannot be locked: {error.strerror}.") from error
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from runtime.assemble import Loaded
 from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
 from runtime.errors import ConfigError
 from service.health import Health
-from service.kiosk.config import GpioSettings, KioskSettings, MqttSettings
+from service.kiosk.config import KioskSettings, MqttSettings
 from service.outputs.base import Channel, Event, Worker
 from service.outputs.journal import Journal
 from service.outputs.mqtt import Broker, Mqtt
@@ -46,11 +46,6 @@ class HubChannel:
     def close(self, timeout_s: float) -> None: ...
 
 
-def open_line(settings: GpioSettings) -> Line:
-    """The relay's line, locked."""
-    return GpiodLine(settings.chip, settings.line, settings.active_low)
-
-
 def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     """One channel for each output that is configured.
 
@@ -60,7 +55,11 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     channels: list[Channel] = []
     if settings.gpio is not None:
         gpio = settings.gpio
-        channels.append(Relay(lambda: open_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
+
+        def line() -> Line:
+            return GpiodLine(gpio.chip, gpio.line, gpio.active_low)
+
+        channels.append(Relay(line, health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
     if settings.command is not None:
         command = Program(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
         channels.append(Worker(command, health, capacity=4))

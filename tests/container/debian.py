@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
 PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"
 
 
@@ -48,3 +50,15 @@ def debian(made: Path, *more: str) -> Iterator[Path]:
     finally:
         for place in reversed(mounted):
             subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def checkout(root: Path) -> None:
+    """Put into ``/src`` of the root what ``deploy/install.sh`` installs from."""
+    source = root / "src"
+    source.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")
+    for name in SHIPPED.split():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        else:
+            shutil.copyfile(ROOT / name, source / name)

@@ -11,11 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(slots=True)
 class Stage:
-    """One ``FROM``: its base, its name, and (instruction, rest) in order, continued lines joined."""
+    """One ``FROM``: its base, its name, (instruction, rest) in order with continued lines joined, and the global
+    arguments that it takes in, with their defaults."""
 
     base: str
     name: str
     steps: list[tuple[str, str]] = field(default_factory=list)
+    arguments: dict[str, str] = field(default_factory=dict)
 
     def all(self, instruction: str) -> list[str]:
         """What follows every such instruction."""
@@ -37,6 +39,8 @@ def read_stages(path: Path = ROOT / "Dockerfile") -> list[Stage]:
         elif word == "FROM":
             base, _, name = rest.partition(" AS ")
             stages.append(Stage(re.sub(r"\$\{(\w+)\}", lambda m: arguments[m.group(1)], base), name))
+        elif word == "ARG":
+            stages[-1].arguments[rest] = arguments[rest]
         else:
             stages[-1].steps.append((word, rest))
     return stages

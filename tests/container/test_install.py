@@ -6,7 +6,6 @@ What this does not show: the units under a systemd that runs, which a build root
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -15,26 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.debian import debian, inside
-from tests.container.dockerfile import ROOT
+from tests.container.debian import checkout, debian, inside
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 PORT = 18644
 INSTALL = "sh /src/deploy/install.sh"
-SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with debian(tmp_path_factory.mktemp("root")) as made:
-        source = made / "src"
-        source.mkdir()
-        for name in SHIPPED.split():
-            if (ROOT / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")
-                shutil.copytree(ROOT / name, source / name, ignore=ignored)
-            else:
-                shutil.copyfile(ROOT / name, source / name)
+        checkout(made)
         yield made
 
 

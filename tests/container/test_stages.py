@@ -48,8 +48,8 @@ print(json.dumps([cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG), found]))
 """
 
 
-def play(root: Path, stage: Stage) -> None:
-    """Do what the stage's COPY, WORKDIR and RUN say."""
+def play(root: Path, stage: Stage, **arguments: str) -> None:
+    """Do what the stage's COPY, WORKDIR and RUN say, with arguments other than the defaults."""
     folder = "/"
     for word, rest in stage.steps:
         if word == "WORKDIR":
@@ -72,7 +72,7 @@ def play(root: Path, stage: Stage) -> None:
                 else:
                     shutil.copyfile(ROOT / source, place)
         elif word == "RUN":
-            inside(root, f"cd {folder}; {rest}")
+            inside(root, f"cd {folder}; {rest}", 0, **{**stage.arguments, **arguments})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stages = {stage.name: stage for stage in read_stages()}
     # The base image has its Python's headers and pip, Debian's Python has not.
     with debian(tmp_path_factory.mktemp("build"), "python3-dev") as built:
-        for name in (stages["opencv"].base, "build-cpu"):
+        for name in ("opencv", "build-cpu"):
             play(built, stages[name])
         with debian(tmp_path_factory.mktemp("root")) as made:
             shutil.copytree(built / "opt" / "adsn", made / "opt" / "adsn", symlinks=True)
@@ -147,12 +147,15 @@ def test_it_serves_as_nobody_in_particular(root: Path) -> None:
 
 def test_the_package_can_be_had_instead(tmp_path: Path) -> None:
     """``--build-arg OPENCV=wheel``."""
-    (stage,) = [stage for stage in read_stages() if stage.name == "opencv-wheel"]
+    (stage,) = [stage for stage in read_stages() if stage.name == "opencv"]
     with debian(tmp_path / "root") as made:
-        play(made, stage)
+        play(made, stage, OPENCV="wheel")
         said = inside(
             made,
             "cd /opencv; build/bin/python -m pip install --quiet wheels/*.whl; build/bin/python -c "
             "'import cv2; print(\"ffmpeg\", cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))'",
         )
-    assert "ffmpeg True" in said
+        assert "ffmpeg True" in said
+        shutil.rmtree(made / "opencv")
+        with pytest.raises(AssertionError, match="OPENCV=whale: it can be source or wheel"):
+            play(made, stage, OPENCV="whale")

@@ -1,0 +1,1 @@
+"""Emulated machines for tests that need a kernel of their own."""

@@ -83,12 +83,14 @@ def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float
         *("-accel", "tcg", "-cpu", "max", "-m", "1536", "-smp", "2", "-nographic", "-no-reboot"),
         *("-kernel", str(next(kernel.glob("boot/vmlinuz-*"))), "-initrd", str(image), *more),
     ]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
-        output = done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired as error:
-        output = (error.stdout or b"").decode("utf-8", "replace") + f"\nstopped after {timeout_s:g} s"
-    log.write_text(output)
+    note = ""
+    # Straight to the file, so that one can look on.
+    with log.open("wb") as console:
+        try:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            note = f"\nstopped after {timeout_s:g} s"
+    output = log.read_text("utf-8", "replace") + note
     lines = [line.partition(MARK)[2].strip() for line in output.splitlines() if MARK in line]
     results = [json.loads(line) for line in lines if line.startswith("{")]
     if "exit 0" not in lines:
