@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -12,16 +11,18 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from runtime.command import FAILURE, Version, command, run
 from runtime.configtext import config_text
 from runtime.errors import ConfigError
-from service.kiosk.config import KioskSettings, read_kiosk_settings
+from service.kiosk.doorline import lock, read_line
 from service.outputs.base import Event, boottime_ns
-from service.outputs.relay import GpiodLine
+
+if TYPE_CHECKING:
+    from service.kiosk.config import KioskSettings
 
 # What judges, serves and simulates is imported where it is used: --lock-door is waited for by a door.
 
@@ -70,6 +71,10 @@ def kiosk(
 
     What is said later wins: the settings file, secrets, ADSN_KIOSK_ variables, options.
     """
+    if lock_door:
+        return lock(read_line(config, os.environ))
+    from service.kiosk.config import KioskSettings, read_kiosk_settings
+
     if print_config:
         typer.echo(config_text(KioskSettings, "Settings of adsn-kiosk."), nl=False)
         return
@@ -77,8 +82,6 @@ def kiosk(
     if demo:
         options |= demo_rig(species, seed)
     settings = read_kiosk_settings(check_config or config, environ=os.environ, options=options)
-    if lock_door:
-        return lock(settings)
     if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
         raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
     from service.kiosk.wiring import check_outputs
@@ -165,17 +168,6 @@ def require_rig(settings: KioskSettings) -> None:
         )
     for modality in modalities_of(settings.rig):
         check_uri(getattr(settings.rig, modality))
-
-
-def lock(settings: KioskSettings) -> None:
-    """For a service manager, after the daemon has ended in whatever way: the kernel may have kept the line's level."""
-    if settings.gpio is not None:
-        try:
-            line = GpiodLine(settings.gpio.chip, settings.gpio.line, settings.gpio.active_low)
-        except OSError as error:
-            raise ConfigError(f"the relay's line cannot be locked: {error.strerror}.") from error
-        with contextlib.suppress(OSError):
-            line.close()
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from runtime.configfile import Prefix, load_config
 from runtime.evidence import EvidenceRule
 from runtime.locators.open import FaceSettings
 from runtime.rigconfig import RigSettings
+from service.kiosk.doorline import LineSettings
 from service.kiosk.state import KioskRule
 from service.trustsettings import AttestationSettings, AuditSettings, RemoteSection
 
@@ -163,12 +164,11 @@ class WebhookSettings(Section):
         return secret
 
 
-class GpioSettings(Section):
+class GpioSettings(LineSettings):
     """A relay on a GPIO line: pulsed on live, locked otherwise. Needs the extra ``kiosk``."""
 
-    chip: str = Field(default="/dev/gpiochip0", description="The chip.")
-    line: int | str = Field(description="The line's number, or its name.", examples=[17])
-    active_low: bool = Field(default=False, description="The relay board opens on a low level.")
+    model_config = Section.model_config
+
     pulse_s: float = Field(default=3, ge=1, le=5, description="How long the door is open.")
     longest_s: float = Field(default=10, ge=1, le=60, description="Further people extend that, but never beyond this.")
 

@@ -2,7 +2,7 @@
 
 Needs root, debootstrap and a package mirror; compiling OpenCV takes ten minutes on two cores. Debian's Python stands in
 for the base image's. What this does not show: the base images themselves, other targets, and what a container engine
-adds (read-only root, capabilities).
+adds (read-only root, capabilities), for which there is test_engine.
 """
 
 from __future__ import annotations
