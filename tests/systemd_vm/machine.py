@@ -10,7 +10,7 @@ from typing import Any
 from tests.container.debian import checkout, debian, inside
 from tests.vm.kernel import MARK, boot, debian_kernel, initrd
 
-MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "vivid")
+MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "vivid", "uhid", "hid_mcp2221")
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys
@@ -24,7 +24,8 @@ CHECKS = """[Unit]
 Description=what the host asked for
 [Service]
 Type=exec
-ExecStart=/usr/bin/python3 -u /checks/guest.py "{mark}"
+Environment=PYTHONPATH=/checks
+ExecStart=/usr/bin/python3 -u -m tests.systemd_vm.guest "{mark}"
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS0
@@ -44,7 +45,10 @@ def make_disk(folder: Path) -> Path:
         inside(made, "/opt/adsn/bin/adsn-rig sample /checks/pairs --species bona_fide --species replay_screen")
         inside(made, "/opt/adsn/bin/adsn-serve keygen --out /etc/adsn/device.pem")
         (made / "etc" / "adsn" / "device.pem").chmod(0o600)
-        shutil.copyfile(Path(__file__).with_name("guest.py"), made / "checks" / "guest.py")
+        code = made / "checks" / "tests" / "systemd_vm"
+        code.mkdir(parents=True)
+        for name in ("guest.py", "gpioboard.py"):
+            shutil.copyfile(Path(__file__).with_name(name), code / name)
         (made / "etc" / "systemd" / "system" / "checks.service").write_text(CHECKS.format(mark=MARK))
         inside(made, f"systemctl enable checks.service; systemctl mask {MASKED}; rm -rf /var/cache/apt /root/.cache")
     # Only now, when nothing of this machine is mounted into it any more.

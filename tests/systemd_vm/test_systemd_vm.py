@@ -135,6 +135,19 @@ def test_the_door_is_locked_after_every_end(results: Results) -> None:
     assert "Failed with result" not in found["journal"]
 
 
+def test_a_door_opens_for_the_live_and_no_end_of_the_daemon_keeps_it_open(results: Results) -> None:
+    """A decision drives a line of the kernel's; the board behind it keeps its level when the daemon is killed."""
+    found = results["a_door"]
+    assert found["started"]["code"] == 0
+    assert found["opened"]
+    assert found["decisions"]
+    assert set(found["decisions"]) == {"live"}
+    assert found["kept_by_the_board"], "nothing was left to lock"
+    assert found["locked"]
+    assert found["locked_after_s"] < 30
+    assert (found["opened_again"], found["stopped"]["code"], found["locked_by_stop"]) == (True, 0, True)
+
+
 def test_uninstalling_ends_what_runs_and_leaves_nothing(results: Results) -> None:
     found = results["uninstalled_while_it_runs"]
     assert (found["code"], found["ended"], found["answers"], found["wanted"]) == (0, True, 0, 0), found["said"]
