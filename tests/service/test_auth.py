@@ -327,7 +327,7 @@ def test_no_secret_and_no_wrong_key_is_ever_logged(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.DEBUG)
     key, entry = new_key(["score"], "gate 3")
     write(tmp_path / "keys.toml", toml_of(entry))
-    secrets = [key, key.rpartition("_")[2], SINGLE, "wrong-secret-of-a-person"]
+    secrets = [key, key.split("_", 2)[2], SINGLE, "wrong-secret-of-a-person"]
     settings = Settings(auth=AuthSettings(keys=tmp_path / "keys.toml"), api_key=SecretStr(SINGLE))
     with running(settings) as service:
         client = service.client
