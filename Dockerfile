@@ -5,7 +5,7 @@
 #   docker build -t adsn:jetson --target jetson . JetPack 6: the system's TensorRT and Python 3.10
 #
 # Base images are arguments, so that a builder can pin them by digest: --build-arg PYTHON_IMAGE=python@sha256:…
-# The target cpu compiles OpenCV without the video libraries that its package brings: 130 MB less, and no FFmpeg within
+# The target cpu compiles OpenCV without the video libraries that its package brings: 120 MB less, and no FFmpeg within
 # reach of what callers send. --build-arg OPENCV=wheel takes the package, for network streams and video files.
 # No weights but the shipped bundle are inside, and no key: without ADSN_API_KEY, or another way to know its callers, the
 # service refuses to listen on anything but loopback.

@@ -15,6 +15,8 @@ else:
 
 ROOT = Path(__file__).parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+FEWEST = {"serve": 20, "kiosk": 20, "opencv-build": 5}
+"""More packages than these are in each."""
 
 
 def plain(name: str) -> str:
@@ -32,7 +34,7 @@ def pinned(text: str) -> list[tuple[str, str]]:
 def test_every_package_is_pinned_with_hashes_and_without_an_address(path: Path) -> None:
     text = path.read_text()
     entries = pinned(text)
-    assert entries
+    assert len(entries) > FEWEST[path.stem]
     for name, entry in entries:
         assert re.match(r"[a-z0-9-]+==[^\s;]+", entry), entry
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name

@@ -15,11 +15,12 @@ from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
 from runtime.errors import ConfigError
 from service.health import Health
 from service.kiosk.config import KioskSettings, MqttSettings
+from service.kiosk.doorline import take_line
 from service.outputs.base import Channel, Event, Worker
 from service.outputs.journal import Journal
 from service.outputs.mqtt import Broker, Mqtt
 from service.outputs.program import Program
-from service.outputs.relay import GpiodLine, Line, Relay
+from service.outputs.relay import Relay
 from service.outputs.webhook import Webhook
 from service.server import Server
 from service.settings import Settings
@@ -55,11 +56,7 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     channels: list[Channel] = []
     if settings.gpio is not None:
         gpio = settings.gpio
-
-        def line() -> Line:
-            return GpiodLine(gpio.chip, gpio.line, gpio.active_low)
-
-        channels.append(Relay(line, health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
+        channels.append(Relay(lambda: take_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
     if settings.command is not None:
         command = Program(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
         channels.append(Worker(command, health, capacity=4))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.container.dockerfile import ROOT
+
 SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
 PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"
 

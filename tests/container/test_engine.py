@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 ENGINE = shlex.split(os.environ.get("ADSN_TEST_ENGINE", "podman"))
 RUN = shlex.split(os.environ.get("ADSN_TEST_ENGINE_RUN", ""))
 BASE, IMAGE, NAME = "localhost/adsn-test-base:latest", "localhost/adsn-test:latest", "adsn-test"
-# As compose.yaml has it.
+# As compose.yaml has it, on the host's network: a test needs no bridge.
 CONFINED = "--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --ulimit core=0 --network host"
 
 
@@ -44,6 +44,8 @@ def engine(*arguments: str, code: int | None = 0) -> str:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    # Asked for by its marker like the rest of this folder, most of which runs without an engine: test_stages then shows
+    # that the image builds, and this says what it could not.
     if shutil.which(ENGINE[0]) is None:
         pytest.skip("needs podman")
     folder = tmp_path_factory.mktemp("base")

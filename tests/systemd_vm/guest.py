@@ -341,12 +341,15 @@ def a_door() -> dict[str, Any]:
     opened = wait(lambda: board.levels[0] == 1, 120)
     if not opened:
         return {"failed": f"the door never opened: {journal('adsn-kiosk')[-2500:]} {get(f'{KIOSK}/readyz')}"}
-    pid = show("adsn-kiosk")["MainPID"]
+    pid, settings = show("adsn-kiosk")["MainPID"], Path("/etc/adsn/kiosk.toml").read_text()
+    # No TOML any more: only what the daemon noted says which line is to be locked.
+    Path("/etc/adsn/kiosk.toml").write_text("[[" + settings)
     os.kill(int(pid), signal.SIGKILL)
     killed = time.monotonic()
     kept = wait(lambda: not Path(f"/proc/{pid}").exists(), 5) and board.levels[0] == 1
     locked = wait(lambda: board.levels[0] == 0, 60)
     down = next((at for at, line, level in board.changes if at > killed and (line, level) == (0, 0)), killed)
+    Path("/etc/adsn/kiosk.toml").write_text(settings)
     again = wait(lambda: board.levels[0] == 1, 180)
     before = time.monotonic()
     stopped = systemctl("stop", "adsn-kiosk")

@@ -12,7 +12,7 @@ import pytest
 from runtime.errors import ConfigError
 from service.kiosk import doorline
 from service.kiosk.config import GpioSettings, KioskSettings
-from service.kiosk.doorline import LineSettings, lock, read_line
+from service.kiosk.doorline import LineSettings, lock, read_line, take_line
 
 SETTINGS = """
 prot = 1
@@ -63,6 +63,34 @@ def test_the_environment_wins_as_it_does_for_the_daemon(tmp_path: Path) -> None:
     assert read_line(None, {"ADSN_KIOSK_GPIO__LINE": "4"}) == LineSettings(line="4")
 
 
+def test_the_line_that_was_taken_is_locked_whatever_the_settings_say_since(tmp_path: Path, line: type[Line]) -> None:
+    file, environ = tmp_path / "kiosk.toml", {"RUNTIME_DIRECTORY": str(tmp_path)}
+    take_line(GpioSettings(line=17, active_low=True, pulse_s=2), environ)
+    for text in ("[gpio]\nline = 18", "no TOML", ""):
+        file.write_text(text)
+        assert read_line(file, environ) == LineSettings(line=17, active_low=True)
+    assert read_line(tmp_path / "gone.toml", environ) == LineSettings(line=17, active_low=True)
+    assert [path.name for path in tmp_path.iterdir() if path != file] == ["line.json"]
+    assert line.done == [("/dev/gpiochip0", 17, True)]
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{", b'{"chip": 5}', b"\xff"])
+def test_without_a_good_note_the_settings_say_which_line(tmp_path: Path, note: bytes | None) -> None:
+    file = tmp_path / "kiosk.toml"
+    file.write_text("[gpio]\nline = 18")
+    if note is not None:
+        (tmp_path / "line.json").write_bytes(note)
+    assert read_line(file, {"RUNTIME_DIRECTORY": str(tmp_path)}) == LineSettings(line=18)
+
+
+def test_a_note_that_cannot_be_written_is_said_and_the_line_taken(
+    tmp_path: Path, line: type[Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    take_line(LineSettings(line=17), {"RUNTIME_DIRECTORY": str(tmp_path / "gone")})
+    assert "could not be noted" in caplog.text
+    assert line.done == [("/dev/gpiochip0", 17, False)]
+
+
 def test_without_a_line_there_is_nothing_to_lock(tmp_path: Path, line: type[Line]) -> None:
     file = tmp_path / "kiosk.toml"
     file.write_text("site = 'berlin'")
@@ -88,6 +116,8 @@ def test_it_reads_what_the_daemon_reads() -> None:
     """Same names, same defaults, same meaning."""
     gpio = KioskSettings.model_validate({"gpio": {"line": "17"}}).gpio
     assert isinstance(gpio, GpioSettings)
+    with pytest.raises(ValueError, match="Extra inputs"):
+        KioskSettings.model_validate({"gpio": {"line": 17, "pulses": 1}})
     assert gpio.model_dump(include=set(LineSettings.model_fields)) == LineSettings(line="17").model_dump()
 
 

@@ -35,6 +35,9 @@ def test_times_fit_the_code() -> None:
     assert daemon.STOP_S + 0.5 + 1 < cli.END_S < 5
     # It is ExecStopPost's limit too: a program that starts must come as far as the relay's line, on a slow board.
     assert stop >= 20
+    # A daemon that hangs, perhaps with the door open, is not waited for that long.
+    assert float(says["TimeoutAbortSec"][0]) == 5
+    assert says["RuntimeDirectory"] == ["adsn-kiosk"]
     assert daemon.EXTEND_EVERY_S * 2 < daemon.EXTEND_S <= start
     assert says["Type"] == ["notify"]
     assert says["Restart"] == ["always"]
