@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adsn.cache import CachedPairs, open_cache
-from adsn.data import BONA_FIDE, Sample
-from adsn.evaluate import Scored, network_scorer, score_set
+from adsn.cli.train import DEFAULT_CACHE
+from adsn.datasets.cache import CachedPairs, open_cache
+from adsn.datasets.pairs import BONA_FIDE, Sample
+from adsn.evaluation.evaluate import Scored, network_scorer, score_set
+from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
 from adsn.metrics import threshold_for_bpcer
-from adsn.plan import DEFAULT_PLAN, read_plan
-from adsn.recipe import Recipe, read_recipe
-from adsn.train import Trainer
-from adsn.train_cli import DEFAULT_CACHE
+from adsn.training.recipe import Recipe, read_recipe
+from adsn.training.train import Trainer
 from synthetic import SPECIES
 
 ROOT = Path(__file__).resolve().parent.parent

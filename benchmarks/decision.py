@@ -24,18 +24,18 @@ from adsn.metrics import Rate
 from benchmarks.machine import describe
 from benchmarks.presentations import PAIR_NS, Presentation, code_digest, planned, sequences
 from benchmarks.presentations import Sequence as Shown
-from runtime.activelight import LightRule, compare
-from runtime.assemble import Loaded, default_bundle, open_pipeline
-from runtime.crossspectrum import copied
-from runtime.decision import decide
-from runtime.errors import NoFace
-from runtime.evidence import Evidence, EvidenceRule, Observation, Strobe
-from runtime.face import HaarLocator
-from runtime.finding import find_face
-from runtime.geometry import SameView
-from runtime.preprocess import CropRule, crop
-from runtime.quality import blur_check, copy_check, failures, ir_checks, rgb_checks
-from runtime.values import Box, Pair
+from runtime.core.errors import NoFace
+from runtime.core.values import Box, Pair
+from runtime.face.detector import HaarLocator
+from runtime.face.pair_detection import find_face
+from runtime.geometry.box_mapping import SameView
+from runtime.imaging.crop import CropRule, crop
+from runtime.liveness.active_light import LightRule, compare
+from runtime.liveness.decision import decide
+from runtime.liveness.evidence import Evidence, EvidenceRule, Observation, Strobe
+from runtime.liveness.grey_copy import copied
+from runtime.liveness.open import Loaded, default_bundle, open_pipeline
+from runtime.liveness.quality import blur_check, copy_check, failures, ir_checks, rgb_checks
 from synthetic import SPECIES, render_frame, render_patch
 
 FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20

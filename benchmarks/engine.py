@@ -10,12 +10,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from adsn.checkpoint import load_checkpoint
+from adsn.network.checkpoint import load_checkpoint
 from benchmarks.machine import has_vnni
 from benchmarks.measure import Row, in_turns, median, spread
 from export.graph import session, to_onnx
-from runtime.assemble import default_bundle
-from runtime.bundle import open_bundle
+from runtime.bundle.manifest import open_bundle
+from runtime.liveness.open import default_bundle
 
 ROUNDS = 300
 LIMITS = {1: 1.9, 2: 1.7}

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from benchmarks.timing_offsets import offset_rows
-from calib.board import Board, BoardFinder
-from calib.coverage import View
-from calib.rig import as_floats, calibrate
-from runtime.drift import CROP, LEAST_RESPONSE, shift_between
-from runtime.face import HaarLocator
-from runtime.geometry import FACE_BOX_MM, Calibrated, Camera, SameView, carry
-from runtime.preprocess import crop
-from runtime.values import Box, Modality
-from tests.boards import COLOUR, INFRARED, Photographer, poses
-from tests.rigs import blank, centre, face, rig
-from tests.simulated import Shot, shoot
+from calib.geometry.board import Board, BoardFinder
+from calib.geometry.coverage import View
+from calib.geometry.stereo import as_floats, calibrate
+from runtime.core.values import Box, Modality
+from runtime.face.detector import HaarLocator
+from runtime.geometry.box_mapping import FACE_BOX_MM, Calibrated, Camera, SameView, carry
+from runtime.geometry.drift import CROP, LEAST_RESPONSE, shift_between
+from runtime.imaging.crop import crop
+from tests.support.boards import COLOUR, INFRARED, Photographer, poses
+from tests.support.rigs import blank, centre, face, rig
+from tests.support.simulated import Shot, shoot
 
 PAGE = Path(__file__).resolve().parent / "geometry.md"
 BOARD, RIG = Board(), rig()

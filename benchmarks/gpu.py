@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import in_turns, median, p99
 from export.tensorrt_graph import float_inputs
-from runtime.assemble import open_onnx
-from runtime.bundle import Bundle
+from runtime.bundle.manifest import Bundle
 from runtime.engines.base import Batch
-from runtime.engines.device import Device, open_device
 from runtime.engines.driver import Gpu, find_gpus
+from runtime.engines.golden import read_golden
 from runtime.engines.onnx import OnnxCpuEngine
-from runtime.engines.tensorrt import TensorRTEngine
-from runtime.engines.trt_build import build_plan
-from runtime.engines.trt_open import inputs_of
-from runtime.engines.trt_versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
-from runtime.golden import read_golden
-from tests.shipped import complete_bundle
+from runtime.engines.tensorrt.build import build_plan
+from runtime.engines.tensorrt.device import Device, open_device
+from runtime.engines.tensorrt.engine import TensorRTEngine
+from runtime.engines.tensorrt.open import inputs_of
+from runtime.engines.tensorrt.versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
+from runtime.liveness.open import open_onnx
+from tests.support.shipped import complete_bundle
 
 PAGE = Path(__file__).resolve().parent / "gpu.md"
 BATCHES = (1, 8, 32)

@@ -24,7 +24,7 @@ import typer
 from benchmarks.machine import describe
 from benchmarks.measure import p99
 from benchmarks.service import BOUNDARY, Client, body, jpeg, memory, rate, serving
-from runtime.cameras.synthetic import SyntheticRig
+from runtime.capture.simulated.rig import SyntheticRig
 
 FOLDER = Path(__file__).resolve().parent
 CALLERS = 4

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.machine import describe
 from benchmarks.rules import Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Ours, Rule, Times
-from runtime.sync import Pairer
-from runtime.values import Frame, Modality
+from runtime.core.values import Frame, Modality
+from runtime.pairing.pairer import Pairer
 
 MS = 1_000_000
 PAGE = Path(__file__).resolve().parent / "pairing.md"

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, in_turns, median, spread
-from runtime.assemble import MODEL_ROLES, default_bundle, open_pipeline
-from runtime.bundle import open_bundle
-from runtime.cameras.synthetic import FRAME_NS, SyntheticRig
-from runtime.decision import OperatingPoint
+from runtime.bundle.manifest import open_bundle
+from runtime.capture.simulated.rig import FRAME_NS, SyntheticRig
+from runtime.core.operating_point import OperatingPoint
+from runtime.core.values import Pair
 from runtime.engines.onnx import OUTPUTS, import_onnxruntime
-from runtime.evidence import Evidence, EvidenceRule
-from runtime.feed import CapturedPair
-from runtime.preprocess import crop
-from runtime.stream import StreamPipeline
-from runtime.tracking import TrackRule
-from runtime.values import Pair
+from runtime.face.tracker import TrackRule
+from runtime.imaging.crop import crop
+from runtime.liveness.evidence import Evidence, EvidenceRule
+from runtime.liveness.open import MODEL_ROLES, default_bundle, open_pipeline
+from runtime.liveness.stream_pipeline import StreamPipeline
+from runtime.pairing.feed import CapturedPair
 
 FRAMES, ROUNDS = 4, 400
 LIMIT = 1.25
@@ -110,8 +110,8 @@ def stages(stream: StreamPipeline, pairs: list[Pair]) -> list[Row]:
 
 def evidence_row() -> Row:
     """What a pair costs the sequential decision."""
-    from runtime.evidence import Observation
-    from runtime.values import Box
+    from runtime.core.values import Box
+    from runtime.liveness.evidence import Observation
 
     evidence = Evidence(
         OperatingPoint("x", 0.6, 0.3, "", ""), ("rgb", "ir"), EvidenceRule(deadline_ns=10**15, confirm=1e6)

@@ -18,14 +18,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-import runtime.preprocess
+import runtime.imaging.crop
 import synthetic.scene
-from runtime.preprocess import CropRule, crop
-from runtime.values import Box
+from runtime.core.values import Box
+from runtime.imaging.crop import CropRule, crop
 from synthetic import SPECIES
-from synthetic.render import View
+from synthetic.raster.render import View
+from synthetic.raster.take import BOX_MM, face_box, take
 from synthetic.scene import Scene, compose
-from synthetic.take import BOX_MM, face_box, take
 
 FRAME_NS = 33_333_333
 PAIR_NS = 2 * FRAME_NS
@@ -66,7 +66,7 @@ class Sequence:
 
 def code_digest() -> str:
     """Of the sources that decide what a sequence looks like: a changed renderer is never mixed with old pixels."""
-    files = [*sorted(Path(synthetic.scene.__file__).parent.glob("*.py")), Path(runtime.preprocess.__file__)]
+    files = [*sorted(Path(synthetic.scene.__file__).parent.rglob("*.py")), Path(runtime.imaging.crop.__file__)]
     parts = [path.read_bytes() for path in [*files, Path(__file__)]]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 

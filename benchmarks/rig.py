@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from benchmarks.measure import Row
-from runtime.cameras.base import Source, SourceInfo
-from runtime.cameras.open import open_source
-from runtime.cameras.supervise import Supervisor
-from runtime.errors import CameraLost
-from runtime.rig import Rig
-from runtime.rigconfig import RigSettings
-from runtime.values import Frame
+from runtime.capture.open import open_source
+from runtime.capture.source import Source, SourceInfo
+from runtime.capture.supervisor import Supervisor
+from runtime.config.rig import RigSettings
+from runtime.core.errors import CameraLost
+from runtime.core.values import Frame
+from runtime.pairing.rig import Rig
 
 SECONDS = 10.0
 CPU_LIMIT = 0.10

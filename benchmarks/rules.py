@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from runtime.sync import Pairer
-from runtime.values import Frame
-from tests.runtime.approximate_time import ApproximateTime
+from runtime.core.values import Frame
+from runtime.pairing.pairer import Pairer
+from tests.support.approximate_time import ApproximateTime
 
 Times = tuple[int, int]
 

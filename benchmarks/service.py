@@ -19,12 +19,12 @@ from pathlib import Path
 import cv2
 
 from benchmarks.measure import Row, in_turns, median, spread
-from runtime.assemble import default_bundle, open_pipeline
-from runtime.cameras.synthetic import SyntheticRig
+from runtime.capture.simulated.rig import SyntheticRig
+from runtime.core.values import Image, Pair
 from runtime.engines.base import ThreadProfile
-from runtime.imagefile import decode
-from runtime.pipeline import LivenessPipeline
-from runtime.values import Image, Pair
+from runtime.imaging.decode import decode
+from runtime.liveness.open import default_bundle, open_pipeline
+from runtime.liveness.pair_pipeline import LivenessPipeline
 
 ROUNDS, STARTS, LOAD_S = 400, 5, 10.0
 PROFILES: tuple[ThreadProfile, ...] = ("throughput", "latency")

@@ -28,8 +28,8 @@ import typer
 from benchmarks.machine import describe
 from benchmarks.measure import median, p99
 from benchmarks.service import Client, body, jpeg, serving
-from runtime.cameras.synthetic import SyntheticRig
-from runtime.cores import usable_cores
+from runtime.capture.simulated.rig import SyntheticRig
+from runtime.core.processors import usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent

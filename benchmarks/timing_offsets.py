@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from calib.offset import Offset, OffsetUnknown, Series, by_blink
-from calib.offset_other import by_motion, by_strobe
-from tests.lights import MINUTE_MS, frames, seen, switched, waving
+from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
+from calib.timing.offset_other import by_motion, by_strobe
+from tests.support.lights import MINUTE_MS, frames, seen, switched, waving
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]]
 RUNS = 40

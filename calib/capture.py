@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from runtime.cameras.base import Source, SourceInfo
-from runtime.cameras.open import open_source
-from runtime.errors import AdsnError
-from runtime.illumination import IlluminationClassifier, frame_stats
-from runtime.values import Frame, Modality
+from runtime.capture.open import open_source
+from runtime.capture.source import Source, SourceInfo
+from runtime.core.errors import AdsnError
+from runtime.core.values import Frame, Modality
+from runtime.pairing.illumination import IlluminationClassifier, frame_stats
 
 READ_S = 0.5
 

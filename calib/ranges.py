@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.clipping import BINS, clip_limit
-from runtime.errors import InputError
+from runtime.core.errors import InputError
 
 SCHEMA_VERSION = 2
 Method = Literal["minmax", "percentile", "entropy", "mse"]

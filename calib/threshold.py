@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adsn.metrics import BONA_FIDE, Rate, rates, threshold_for_apcer, threshold_for_bpcer
-from runtime.bundle import OperatingPointEntry, RateEntry
-from runtime.errors import InputError
+from runtime.bundle.manifest import OperatingPointEntry, RateEntry
+from runtime.core.errors import InputError
 
 
 class SampleTooSmall(InputError):

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adsn.cache import open_cache
-from adsn.checkpoint import load_checkpoint
-from adsn.data import PairDataset
-from adsn.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
-from adsn.plan import DataPlan
-from adsn.sections import DataSection, ListedSection
+from adsn.datasets.cache import open_cache
+from adsn.datasets.pairs import PairDataset
+from adsn.datasets.sections import DataSection, ListedSection
+from adsn.evaluation.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
+from adsn.evaluation.plan import DataPlan
+from adsn.network.checkpoint import load_checkpoint
 from calib.ranges import Method, Ranges, measure_ranges, stratified
 from calib.threshold import operating_point
 from export.errors import ExportError
@@ -27,7 +27,7 @@ from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
-from runtime.bundle import Artifact, OperatingPointEntry
+from runtime.bundle.manifest import Artifact, OperatingPointEntry
 from runtime.engines.onnx import OnnxCpuEngine
 
 CALIBRATION_BATCH = 16

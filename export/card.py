@@ -6,7 +6,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from runtime.bundle import Manifest, Parity, RateEntry
+from runtime.bundle.manifest import Manifest, Parity, RateEntry
 
 ORIGIN = {
     True: "No real face was used in training, so nothing here says how the model does on real people, real prints or "

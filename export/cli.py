@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from adsn.train_cli import DEFAULT_CACHE, bars
-from runtime.command import Version, command, run
-from runtime.errors import ConfigError
+from adsn.cli.train import DEFAULT_CACHE, bars
+from runtime.cli.command import Version, command, run
+from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adsn.data import PairDataset
-    from adsn.plan import DataPlan
+    from adsn.datasets.pairs import PairDataset
+    from adsn.evaluation.plan import DataPlan
     from calib.ranges import Ranges
     from export.build import Options, Step
-    from runtime.bundle import Artifact
+    from runtime.bundle.manifest import Artifact
 
 
 class TargetName(str, Enum):
@@ -115,8 +115,8 @@ def export(
     """Turn CHECKPOINT into a bundle: ONNX, activation ranges, INT8, threshold, parity, golden vectors, manifest."""
     if not int8:
         raise ConfigError("say --int8: a bundle always holds the INT8 model, with the float one beside it.")
-    from adsn.checkpoint import read_metadata
-    from adsn.plan import DEFAULT_PLAN, read_plan
+    from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
+    from adsn.network.checkpoint import read_metadata
     from export.build import Options, build
     from export.graph import require_half_precision
     from export.parity import ParityLimits, require_parity
@@ -214,8 +214,8 @@ def finish(progress: Progress) -> None:
 
 def tests_of(plan: DataPlan, manifest: Mapping[str, Any], cache: Path) -> list[PairDataset]:
     """The plan's test sets, which the export has just opened once."""
-    from adsn.cache import open_cache
-    from adsn.sections import ListedSection
+    from adsn.datasets.cache import open_cache
+    from adsn.datasets.sections import ListedSection
 
     size = int(manifest["crop"]["size"])
     return [
@@ -228,7 +228,7 @@ def tests_of(plan: DataPlan, manifest: Mapping[str, Any], cache: Path) -> list[P
 
 def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Options, out: Path) -> None:
     """What an export would do, without doing it."""
-    from adsn.checkpoint import read_metadata
+    from adsn.network.checkpoint import read_metadata
 
     network = read_metadata(checkpoint)["network"]
     console.print(f"{checkpoint}: {' + '.join(network['modalities'])}, width {network['width']}, {network['size']} px")
@@ -246,6 +246,6 @@ def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Option
 
 def main() -> None:
     """Console script."""
-    from adsn.checkpoint import CheckpointError
+    from adsn.network.checkpoint import CheckpointError
 
     run(command(export), CheckpointError)

@@ -1,6 +1,6 @@
 """Errors of the export tool."""
 
-from runtime.errors import AdsnError
+from runtime.core.errors import AdsnError
 
 
 class ExportError(AdsnError):

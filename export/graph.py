@@ -18,7 +18,7 @@ import onnxslim
 import torch
 from numpy.typing import NDArray
 
-from adsn.network import ADSN, INPUT_CHANNELS
+from adsn.network.model import ADSN, INPUT_CHANNELS
 from export.errors import ExportError
 
 OPSET = 17

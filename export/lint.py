@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from runtime.onnxfile import OPERATORS
+from runtime.bundle.onnx_check import OPERATORS
 
 Target = Literal["8.6", "10", "11"]
 TARGETS: tuple[Target, ...] = get_args(Target)

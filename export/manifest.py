@@ -12,15 +12,15 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from adsn.data import PairDataset
-from adsn.network import ADSN, INPUT_CHANNELS
-from adsn.plan import DataPlan
-from adsn.sections import DataSection, ListedSection
+from adsn.datasets.pairs import PairDataset
+from adsn.datasets.sections import DataSection, ListedSection
+from adsn.evaluation.plan import DataPlan
+from adsn.network.model import ADSN, INPUT_CHANNELS
 from calib.ranges import Ranges
 from export.parity import Comparison
-from runtime.bundle import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
-from runtime.golden import Golden
-from runtime.preprocess import CropRule
+from runtime.bundle.manifest import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
+from runtime.engines.golden import Golden
+from runtime.imaging.crop import CropRule
 
 GOLDEN_PAIRS = 12
 NEAR_PAIRS = 8

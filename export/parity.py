@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adsn.evaluate import Scored
+from adsn.evaluation.evaluate import Scored
 from adsn.metrics import Report
 from calib.threshold import rate_entry
 from export.errors import ParityError
-from runtime.bundle import Artifact, Parity
+from runtime.bundle.manifest import Artifact, Parity
 
 Execution = Literal["served", "literal"]
 

@@ -1,7 +1,7 @@
 """``adsn-export --engine``: TensorRT's engine for this machine, built with progress and measured once more.
 
-The building itself is `runtime.engines.trt_build`, because a kiosk whose engine has become stale must be able to build
-one without this tool. DLA is left out: before TensorRT 11.4 it wants implicit INT8 with a calibrator, which this
+The building itself is `runtime.engines.tensorrt.build`, because a kiosk whose engine has become stale must be able to
+build one without this tool. DLA is left out: before TensorRT 11.4 it wants implicit INT8 with a calibrator, which this
 project does not use, because nothing about such an engine can be read in its graph.
 """
 
@@ -15,16 +15,16 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from adsn.data import PairDataset
-from adsn.evaluate import engine_scorer, score_set
-from adsn.train_cli import bars
+from adsn.cli.train import bars
+from adsn.datasets.pairs import PairDataset
+from adsn.evaluation.evaluate import engine_scorer, score_set
 from export.parity import Comparison
-from runtime.assemble import open_engine
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.engines.base import Engine
-from runtime.engines.engine_cache import EngineCache
-from runtime.engines.trt_open import open_tensorrt
-from runtime.engines.trt_versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
+from runtime.engines.tensorrt.cache import EngineCache
+from runtime.engines.tensorrt.open import open_tensorrt
+from runtime.engines.tensorrt.versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
+from runtime.liveness.open import open_engine
 
 
 def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:

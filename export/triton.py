@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from export.errors import ExportError
-from runtime.bundle import Bundle, Manifest, TensorEntry, open_bundle
+from runtime.bundle.manifest import Bundle, Manifest, TensorEntry, open_bundle
 
 TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 MAX_BATCH = 32

@@ -16,9 +16,9 @@ from typing import Any
 
 from export.card import model_card
 from export.errors import ExportError
-from runtime.assemble import open_engine
-from runtime.bundle import MANIFEST, open_bundle
-from runtime.signature import SIGNATURE, sign_manifest
+from runtime.bundle.manifest import MANIFEST, open_bundle
+from runtime.bundle.signature import SIGNATURE, sign_manifest
+from runtime.liveness.open import open_engine
 
 CARD = "MODEL_CARD.md"
 ROLES = {

@@ -9,24 +9,24 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from runtime import __version__
-from runtime.assemble import Loaded
-from runtime.cores import usable_cores
-from runtime.feed import PairFeed
-from service import openapi
-from service.active import ActiveModel
-from service.auth import Guard
-from service.gate import GateMiddleware
-from service.health import Health
-from service.metrics import Metrics
-from service.middleware import BodyLimitMiddleware, RequestIdMiddleware
-from service.pool import Pool
-from service.rates import Rates
-from service.respond import add_error_handlers
+from runtime.core.processors import usable_cores
+from runtime.liveness.open import Loaded
+from runtime.pairing.feed import PairFeed
+from service.auth.guard import Guard
+from service.auth.middleware import GateMiddleware
+from service.config.settings import Settings
+from service.http import openapi
+from service.http.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from service.http.rate_limit import Rates
+from service.http.responses import add_error_handlers
+from service.liveness.active_model import ActiveModel
+from service.liveness.pool import Pool
+from service.monitoring.health import Health
+from service.monitoring.metrics import Metrics
+from service.monitoring.vitals import watch
 from service.routes import MOUNTS
-from service.settings import Settings
 from service.state import Hub, State
 from service.trust import equip, timed
-from service.vitals import watch
 
 DESCRIPTION = (
     "Judges whether the face in a pair of RGB and infrared images belongs to a person who is there. "

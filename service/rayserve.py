@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.assemble import Loaded
-from runtime.errors import ConfigError
+from runtime.core.errors import ConfigError
+from runtime.liveness.open import Loaded
 from service.app import create_app
-from service.loading import open_model
-from service.logs import set_up_logging
-from service.memory import keep_freed_memory
-from service.settings import Settings, read_settings
+from service.config.settings import Settings, read_settings
+from service.liveness.loading import open_model
+from service.monitoring.vitals import refresh
+from service.process.logs import set_up_logging
+from service.process.memory import keep_freed_memory
 from service.state import State
-from service.vitals import refresh
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

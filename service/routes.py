@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from service import console, events, liveness, login, page, status, trust, v2
+from service import trust
+from service.console import login
+from service.console import page as console
+from service.console import reference as page
+from service.liveness import route as liveness
+from service.monitoring import events, status
+from service.oip import route as v2
 from service.state import State
 
 MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (

@@ -9,16 +9,17 @@ from typing import Any, Literal, Protocol
 
 from starlette.requests import HTTPConnection
 
-from runtime.feed import PairFeed
-from service.active import ActiveModel
-from service.auth import Caller, Guard, Role
-from service.health import Health
-from service.metrics import Metrics
-from service.parse import Context
-from service.pool import Pool
-from service.problems import RequestError
-from service.rates import Rates
-from service.settings import Settings
+from runtime.pairing.feed import PairFeed
+from service.auth.guard import Caller, Guard, Role
+from service.config.settings import Settings
+from service.http.openapi import Amend
+from service.http.parsing import Context
+from service.http.problems import RequestError
+from service.http.rate_limit import Rates
+from service.liveness.active_model import ActiveModel
+from service.liveness.pool import Pool
+from service.monitoring.health import Health
+from service.monitoring.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,6 @@ class Judged:
 
 Observer = Callable[[Judged], None]
 """Called on the event loop after each answer; must return at once and raise nothing."""
-Amend = Callable[[dict[str, Any]], None]
-"""Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
 Attest = Callable[[Mapping[str, Any], Context], str | None]
 """Signs an answer's body; the compact JWS becomes its ``attestation``."""
 Record = Callable[[Mapping[str, Any], str], None]
@@ -46,7 +45,7 @@ answer is not given."""
 
 
 class Hub(Protocol):
-    """Where events for watchers go: `service.events`."""
+    """Where events for watchers go: `service.monitoring.events`."""
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
         """Hand ``data`` to everyone who watches. Callable from any thread; returns at once."""

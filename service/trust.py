@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.assemble import Loaded
-from service.attestation import Attester
-from service.audit import AuditLog
-from service.metrics import CONTENT_TYPE, Metrics
-from service.openapi import problems
-from service.parse import Context
+from runtime.liveness.open import Loaded
+from service.audit.attestation import Attester
+from service.audit.log import AuditLog
+from service.http.openapi import problems
+from service.http.parsing import Context
+from service.monitoring.metrics import CONTENT_TYPE, Metrics
 from service.state import Judged, State
 
 

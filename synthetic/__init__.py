@@ -1,12 +1,12 @@
 """The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors."""
 
-from synthetic.camera import FAMILIES
-from synthetic.scan import FaceModelError
-from synthetic.scan import load as load_face_model
+from synthetic.contact_sheet import contact_sheet
+from synthetic.people.scan import FaceModelError
+from synthetic.people.scan import load as load_face_model
+from synthetic.people.shape import SHAPES
+from synthetic.raster.take import FRAME_SIZES, LONGEST_BASELINE_MM, Rendered, render_frame, render_patch
 from synthetic.scene import SPECIES
-from synthetic.shape import SHAPES
-from synthetic.sheet import contact_sheet
-from synthetic.take import FRAME_SIZES, LONGEST_BASELINE_MM, Rendered, render_frame, render_patch
+from synthetic.sensor.camera import FAMILIES
 
 __all__ = [
     "FAMILIES",

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.camera import FAMILIES, Camera, draw_camera
-from synthetic.head import Expression, Glasses, Hat
-from synthetic.identity import Identity, identity_of
-from synthetic.instruments import HELD, INSTRUMENTS
-from synthetic.presented import Presented
-from synthetic.render import Lights, rotation
-from synthetic.shape import HeadShape, head_shape, head_surface
-from synthetic.surface import Array
-from synthetic.worn import eyewear
+from synthetic.arrays import Array
+from synthetic.instruments.presented import Presented
+from synthetic.instruments.species import HELD, INSTRUMENTS
+from synthetic.instruments.worn import eyewear
+from synthetic.people.head import Expression, Glasses, Hat
+from synthetic.people.identity import Identity, identity_of
+from synthetic.people.shape import HeadShape, head_shape, head_surface
+from synthetic.raster.render import Lights, rotation
+from synthetic.sensor.camera import FAMILIES, Camera, draw_camera
 
 BONA_FIDE = "bona_fide"
 SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)

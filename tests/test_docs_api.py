@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.contract import LivenessResponse
+from service.liveness.contract import LivenessResponse
 from tests.service.test_process import serving
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     sample = next(command for command in COMMANDS if command.startswith("adsn-rig"))
     words = sample.split()
-    made = [sys.executable, "-c", "from runtime.rig_cli import main; main()", *words[1:]]
+    made = [sys.executable, "-c", "from runtime.cli.rig.main import main; main()", *words[1:]]
     subprocess.run(made, check=True, cwd=folder, capture_output=True, timeout=120)
     return folder
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.assemble import default_bundle
-from runtime.bundle import open_bundle
-from service.contract import LivenessResponse
+from runtime.bundle.manifest import open_bundle
+from runtime.liveness.open import default_bundle
+from service.liveness.contract import LivenessResponse
 
 BIN = Path(sys.executable).parent
 ATTACKS = ("print_matte", "print_toner", "replay_screen", "mask_rigid")

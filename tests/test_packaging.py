@@ -17,13 +17,13 @@ BUILD = "import setuptools.build_meta as b, sys; out = sys.argv[1]; b.build_whee
 SERVE = """
 from pathlib import Path
 import runtime
-from runtime.assemble import default_bundle, open_pipeline
+from runtime.liveness.open import default_bundle, open_pipeline
 assert Path(runtime.__file__).is_relative_to(TARGET), runtime.__file__
 assert default_bundle().is_relative_to(TARGET), default_bundle()
 pipeline = open_pipeline(default_bundle()).pipeline
 pipeline.engine.warm_up()
-import service.console
-print(pipeline.engine.info.backend, len(service.console.PAGE.template))
+import service.console.page
+print(pipeline.engine.info.backend, len(service.console.page.PAGE.template))
 """
 
 

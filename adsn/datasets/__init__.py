@@ -1,4 +1,4 @@
-"""Readers for public data sets and for recordings of one's own, all behind `adsn.data.PairDataset`.
+"""Readers for public data sets and for recordings of one's own, all behind `adsn.datasets.pairs.PairDataset`.
 
 None of the sets is part of this project; each has terms of its own.
 """

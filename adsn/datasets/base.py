@@ -1,7 +1,7 @@
 """What all readers share: entries listed without opening a picture, and a data set that opens them when asked.
 
 The published sets hold faces that are cut out already, each modality in a size of its own. Every picture is therefore
-brought to the network's size by itself, whole, by the same `runtime.preprocess.crop` that serves.
+brought to the network's size by itself, whole, by the same `runtime.imaging.crop.crop` that serves.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adsn.data import Sample
+from adsn.datasets.pairs import Sample
 from adsn.metrics import BONA_FIDE
-from runtime.errors import InputError
-from runtime.preprocess import CropRule, crop
-from runtime.values import Box
+from runtime.core.errors import InputError
+from runtime.core.values import Box
+from runtime.imaging.crop import CropRule, crop
 
 PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
 """A subject's folder of CeFA with an identity number behind it, which encodes birth year and sex."""
@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pair (or triplet), not opened. ``frames``: modality → where. The rest as in `adsn.data.Sample`."""
+    """One pair (or triplet), not opened. ``frames``: modality → where. The rest as in `adsn.datasets.pairs.Sample`."""
 
     frames: Mapping[str, Frame]
     species: str
@@ -158,7 +158,7 @@ def _read_array(frame: Frame) -> NDArray[Any]:
 
 
 class ListedPairs:
-    """`adsn.data.PairDataset` over listed entries; pictures are opened when asked for.
+    """`adsn.datasets.pairs.PairDataset` over listed entries; pictures are opened when asked for.
 
     ``skipped``: cause → how many listed entries were left out. ``max_skipped``: the share of entries that may be; more
     is an error, because a model trained on a third of a set is not trained on that set.

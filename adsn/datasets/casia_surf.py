@@ -29,7 +29,7 @@ from adsn.datasets.base import (
     require_folder,
 )
 from adsn.metrics import BONA_FIDE
-from runtime.preprocess import CropRule
+from runtime.imaging.crop import CropRule
 
 Form = Literal["challenge", "full", "release"]
 Split = Literal["train", "dev", "test"]

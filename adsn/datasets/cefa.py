@@ -31,7 +31,7 @@ from adsn.datasets.base import (
     without_identity,
 )
 from adsn.metrics import BONA_FIDE
-from runtime.preprocess import CropRule
+from runtime.imaging.crop import CropRule
 
 Split = Literal["train", "dev", "test"]
 ETHNICITIES = ("AF", "CA", "EA")

@@ -22,9 +22,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from adsn.datasets.base import DatasetError, DepthWindow, Frame, ListedPairs, complete, require_folder
-from runtime.errors import InvalidFaceBox
-from runtime.preprocess import CropRule, crop
-from runtime.values import Box
+from runtime.core.errors import InvalidFaceBox
+from runtime.core.values import Box
+from runtime.imaging.crop import CropRule, crop
 
 Split = Literal["train", "dev", "test"]
 COLUMNS = ("presentation", "subject", "species", "sensor", "split")

@@ -11,7 +11,7 @@ from adsn.datasets.casia_surf import open_casia_surf
 from adsn.datasets.cefa import open_cefa
 from adsn.datasets.recordings import open_recordings
 from adsn.datasets.wmca import open_wmca
-from runtime.preprocess import CropRule
+from runtime.imaging.crop import CropRule
 
 Name = Literal["casia-surf", "cefa", "wmca", "recordings"]
 READERS: dict[str, Any] = {

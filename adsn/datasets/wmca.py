@@ -21,7 +21,7 @@ from typing import Literal
 
 from adsn.datasets.base import DatasetError, DepthWindow, Entry, Frame, ListedPairs, complete, require_folder
 from adsn.metrics import BONA_FIDE
-from runtime.preprocess import CropRule
+from runtime.imaging.crop import CropRule
 
 Split = Literal["train", "dev", "test"]
 GROUPS = {"train": "train", "dev": "dev", "test": "eval"}

@@ -8,7 +8,7 @@ import litserve
 from fastapi import Request
 
 from benchmarks.peers.pairs import judge, load
-from runtime.pipeline import LivenessPipeline
+from runtime.liveness.pair_pipeline import LivenessPipeline
 
 
 class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not installed where types are checked

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.assemble import default_bundle, open_pipeline
-from runtime.imagefile import decode
-from runtime.pipeline import LivenessPipeline
-from runtime.values import Box, Pair
+from runtime.core.values import Box, Pair
+from runtime.imaging.decode import decode
+from runtime.liveness.open import default_bundle, open_pipeline
+from runtime.liveness.pair_pipeline import LivenessPipeline
 
 
 def load() -> LivenessPipeline:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InferenceFailed, InvalidBatch
+from runtime.core.errors import InferenceFailed, InvalidBatch
 
 Batch = Mapping[str, NDArray[Any]]
 """Input name → array [N, S, S, C]: uint8 colour or infrared, float32 millimetres of depth."""

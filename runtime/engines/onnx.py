@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.cores import usable_cores
+from runtime.core.errors import EngineUnavailable, InferenceFailed
+from runtime.core.processors import usable_cores
 from runtime.engines.base import (
     Batch,
     EngineInfo,
@@ -18,7 +19,6 @@ from runtime.engines.base import (
     check_scores,
 )
 from runtime.engines.driver import find_gpus
-from runtime.errors import EngineUnavailable, InferenceFailed
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runtime.command import FAILURE, Version, command, run
-from runtime.configtext import config_text
-from runtime.errors import ConfigError
-from service.kiosk.doorline import lock, read_line
+from runtime.cli.command import FAILURE, Version, command, run
+from runtime.config.template import config_text
+from runtime.core.errors import ConfigError
+from service.kiosk.door_line import lock, read_line
 from service.outputs.base import Event, boottime_ns
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def kiosk(
     settings = read_kiosk_settings(check_config or config, environ=os.environ, options=options)
     if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
         raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
+    from service.config.settings import LogSettings
     from service.kiosk.wiring import check_outputs
-    from service.logs import set_up_logging
-    from service.memory import keep_freed_memory
-    from service.settings import LogSettings
+    from service.process.logs import set_up_logging
+    from service.process.memory import keep_freed_memory
 
     require_rig(settings)
     if check_config is not None:
@@ -108,9 +108,9 @@ def kiosk(
 
 def serve(settings: KioskSettings, demo: bool) -> int:
     """Run the daemon until a signal; returns its exit code."""
-    from runtime.assemble import Loaded, open_pipeline
-    from runtime.locators.open import open_locator
-    from runtime.rig import Rig
+    from runtime.face.open import open_locator
+    from runtime.liveness.open import Loaded, open_pipeline
+    from runtime.pairing.rig import Rig
     from service.kiosk.daemon import Daemon
 
     def load() -> Loaded:
@@ -147,7 +147,7 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
     Raises:
         ConfigError: an unknown species.
     """
-    from runtime.cameras.synthetic import SPECIES
+    from runtime.capture.simulated.rig import SPECIES
 
     unknown = [name for name in species.split(",") if name not in SPECIES]
     if unknown:
@@ -158,8 +158,8 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
 
 def require_rig(settings: KioskSettings) -> None:
     """Raise `ConfigError` unless two cameras are named by addresses that can be read."""
-    from runtime.cameras.open import check_uri
-    from runtime.pairing import modalities_of
+    from runtime.capture.open import check_uri
+    from runtime.pairing.rig_pairing import modalities_of
 
     if not settings.rig.configured:
         raise ConfigError(

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from runtime.assemble import default_bundle
-from runtime.configfile import Prefix, load_config
-from runtime.evidence import EvidenceRule
-from runtime.locators.open import FaceSettings
-from runtime.rigconfig import RigSettings
-from service.kiosk.doorline import LineSettings
-from service.kiosk.state import KioskRule
-from service.trustsettings import AttestationSettings, AuditSettings, RemoteSection
+from runtime.config.loader import Prefix, load_config
+from runtime.config.rig import RigSettings
+from runtime.face.open import FaceSettings
+from runtime.liveness.evidence import EvidenceRule
+from runtime.liveness.open import default_bundle
+from service.config.trust import AttestationSettings, AuditSettings, RemoteSection
+from service.kiosk.door_line import LineSettings
+from service.kiosk.state_machine import KioskRule
 
 PREFIX = Prefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")

@@ -11,25 +11,25 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from runtime.assemble import Loaded
-from runtime.errors import AdsnError
-from runtime.evidence import Evidence
-from runtime.feed import FeedStatus, PairFeed
+from runtime.core.errors import AdsnError
+from runtime.liveness.evidence import Evidence
+from runtime.liveness.open import Loaded
+from runtime.pairing.feed import FeedStatus, PairFeed
 from service.app import create_app
-from service.events import EventHub
-from service.health import Condition, Health
+from service.kiosk.audited_outputs import Witness, answer_of
 from service.kiosk.config import KioskSettings
 from service.kiosk.loop import Counters, Loop
-from service.kiosk.meters import KioskCollector, Latencies
+from service.kiosk.metrics import KioskCollector, Latencies
 from service.kiosk.monitor import Monitor, log_condition
-from service.kiosk.sight import RigSight
-from service.kiosk.state import Kiosk
+from service.kiosk.scoring import RigSight
+from service.kiosk.state_machine import Kiosk
 from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
-from service.kiosk.witness import Witness, answer_of
-from service.metrics import Metrics
+from service.monitoring.events import EventHub
+from service.monitoring.health import Condition, Health
+from service.monitoring.metrics import Metrics
+from service.monitoring.rig_watch import status_event
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
-from service.rigwatch import status_event
-from service.sdnotify import Notifier
+from service.process.systemd import Notifier
 from service.trust import witness
 
 log = logging.getLogger("adsn.kiosk")

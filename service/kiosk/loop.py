@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from runtime.errors import AdsnError, EngineError
-from runtime.evidence import Observation
-from runtime.feed import CapturedPair, PairFeed
-from runtime.pipeline import Assessment
-from runtime.values import Pair
-from service.health import Health
-from service.kiosk.pictures import PictureWatch
-from service.kiosk.state import SECOND, Change, Kiosk, Outcome, Step
+from runtime.core.errors import AdsnError, EngineError
+from runtime.core.values import Pair
+from runtime.liveness.evidence import Observation
+from runtime.liveness.pair_pipeline import Assessment
+from runtime.pairing.feed import CapturedPair, PairFeed
+from service.kiosk.image_checks import PictureWatch
+from service.kiosk.state_machine import SECOND, Change, Kiosk, Outcome, Step
+from service.monitoring.health import Health
+from service.monitoring.rig_watch import pair_event
 from service.outputs.base import Event, Outputs, boottime_ns, utc_now
-from service.rigwatch import pair_event
-from service.sdnotify import Notifier
+from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
 WAIT_S = 0.1
@@ -30,7 +30,7 @@ GUIDANCE_NS = SECOND // 2
 
 
 class Seen(Protocol):
-    """What judging a pair gave: `runtime.stream.Observed`."""
+    """What judging a pair gave: `runtime.liveness.stream_pipeline.Observed`."""
 
     @property
     def observation(self) -> Observation: ...
@@ -41,7 +41,7 @@ class Seen(Protocol):
 
 
 class Sight(Protocol):
-    """What judges pairs: `runtime.stream.StreamPipeline`."""
+    """What judges pairs: `runtime.liveness.stream_pipeline.StreamPipeline`."""
 
     def observe(self, captured: CapturedPair, now_ns: int) -> Seen: ...
     def reset(self) -> None: ...

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from runtime.feed import FeedStatus, PairFeed
-from service.health import Condition, Health
-from service.kiosk.findings import SECOND, rig_findings
+from runtime.pairing.feed import FeedStatus, PairFeed
+from service.kiosk.conditions import SECOND, rig_findings
 from service.kiosk.loop import Counters
-from service.sdnotify import Notifier
+from service.monitoring.health import Condition, Health
+from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
 PERIOD_S = 0.25

@@ -10,20 +10,20 @@ from dataclasses import replace
 
 from fastapi import FastAPI
 
-from runtime.assemble import Loaded
+from runtime.core.errors import ConfigError
 from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.liveness.open import Loaded
+from service.config.settings import Settings
+from service.http.server import Server
 from service.kiosk.config import KioskSettings, MqttSettings
-from service.kiosk.doorline import take_line
+from service.kiosk.door_line import take_line
+from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Worker
+from service.outputs.command import Program
 from service.outputs.journal import Journal
 from service.outputs.mqtt import Broker, Mqtt
-from service.outputs.program import Program
 from service.outputs.relay import Relay
 from service.outputs.webhook import Webhook
-from service.server import Server
-from service.settings import Settings
 from service.state import Hub
 
 log = logging.getLogger("adsn.kiosk")

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
-from runtime.decision import Decision
-from runtime.errors import AdsnError
-from service.health import Health
+from runtime.core.errors import AdsnError
+from runtime.liveness.decision import Decision
+from service.monitoring.health import Health
 
 log = logging.getLogger("adsn.outputs")
 

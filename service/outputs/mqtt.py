@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.core.errors import ConfigError
+from service.monitoring.health import Health
 from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
 
 if TYPE_CHECKING:

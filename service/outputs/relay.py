@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.core.errors import ConfigError
+from service.monitoring.health import Health
 from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe
 
 SECOND = 1_000_000_000

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from calib.threshold import SampleTooSmall, operating_point, presentations_needed
-from runtime.assemble import default_bundle
-from runtime.bundle import open_bundle
-from runtime.errors import SignatureMissing
-from runtime.signature import write_key_pair
+from runtime.bundle.manifest import open_bundle
+from runtime.bundle.signature import write_key_pair
+from runtime.core.errors import SignatureMissing
+from runtime.liveness.open import default_bundle
 
 
 def scores(bona_fide: int = 400, attacks: int = 100) -> tuple[NDArray[np.float64], list[str]]:
@@ -76,7 +76,7 @@ def test_silence_sets_no_threshold() -> None:
 
 
 def run_calib(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from calib.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from calib.cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

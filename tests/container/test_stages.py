@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.debian import debian, inside
-from tests.container.dockerfile import ROOT, Stage, read_stages
+from tests.support.debian import debian, inside
+from tests.support.dockerfile import ROOT, Stage, read_stages
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 LIMIT_MB = 450
@@ -31,9 +31,9 @@ SCORE = """
 import json, sys
 from pathlib import Path
 import cv2
-from runtime.assemble import default_bundle, open_pipeline
-from runtime.errors import NoFace
-from runtime.values import Pair
+from runtime.liveness.open import default_bundle, open_pipeline
+from runtime.core.errors import NoFace
+from runtime.core.values import Pair
 
 pipeline, found = open_pipeline(default_bundle()).pipeline, {}
 for path in sorted(Path(sys.argv[1]).glob("*-rgb.jpg")):

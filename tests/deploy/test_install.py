@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings
+from service.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy" / "install.sh"
@@ -133,7 +133,7 @@ def test_the_service_manager_is_told_when_pairs_can_be_judged(tmp_path: Path) ->
         manager.settimeout(120)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ADSN_")}
         environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", "from service.cli import main; main()", "--port", "0"]
+        command = [sys.executable, "-c", "from service.cli.serve import main; main()", "--port", "0"]
         server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             ready = manager.recv(1000).splitlines()

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from runtime.errors import ConfigError
-from service.gate import OPEN
-from service.settings import LimitSettings, Settings, read_settings
-from tests.container.dockerfile import read_stages
-from tests.deploy.manifests import FOLDER, documents, one, resources
+from runtime.core.errors import ConfigError
+from service.auth.middleware import OPEN
+from service.config.settings import LimitSettings, Settings, read_settings
 from tests.service.conftest import running
+from tests.support.dockerfile import read_stages
+from tests.support.manifests import FOLDER, documents, one, resources
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM = {"ServiceMonitor"}

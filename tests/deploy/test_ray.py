@@ -23,9 +23,9 @@ from typing import Any
 import httpx
 import pytest
 
-from runtime.assemble import default_bundle
+from runtime.liveness.open import default_bundle
 from service.rayserve import ONGOING, Arguments, deployment
-from tests.images import ir_file, rgb_file
+from tests.support.images import ir_file, rgb_file
 
 # Ray then takes the loopback address for this machine's; it has no other switch for that. Read when it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from docs.make.site import beside, rewritten
-from tests.docs.pages import PAGES, ROOT, anchors_of, links_of
+from tests.support.docs_pages import PAGES, ROOT, anchors_of, links_of
 
 NAMING = (".py", ".js", ".html", ".toml", ".yaml", ".sh", ".service", ".rules")
 ALL = sorted({*PAGES, *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("models/*/*.md"))})
@@ -53,7 +53,7 @@ def test_anchors_are_those_that_readers_see() -> None:
         ("benchmarks/x.md", "[a](../docs/rig.md)", "[a](../rig.md)"),
         ("architecture.md", "[a](docs/rig.md)", "[a](rig.md)"),
         ("contributing.md", "[a](ARCHITECTURE.md)", "[a](architecture.md)"),
-        ("rig.md", "[`f`](../runtime/rig.py) and [a](README.md)", "`f` and [a](README.md)"),
+        ("rig.md", "[`f`](../runtime/pairing/rig.py) and [a](README.md)", "`f` and [a](README.md)"),
         ("rig.md", "[home](../README.md), [b](https://x.y), [c](#d)", "[home](index.md), [b](https://x.y), [c](#d)"),
         ("rig.md", "`[a](../x)`\n```sh\n[b](../y)\n```\n", "`[a](../x)`\n```sh\n[b](../y)\n```\n"),
     ],

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from docs.make import architecture, commands, rates
-from runtime.errors import AdsnError
-from tests.docs.pages import ROOT
+from runtime.core.errors import AdsnError
+from tests.support.docs_pages import ROOT
 
 AGAIN = "make it again: python -m docs.make.{}"
 
@@ -43,7 +43,7 @@ def test_the_drawing_is_of_the_contracts() -> None:
     assert architecture.DRAWING.read_text(encoding="utf-8") == architecture.drawing(), AGAIN.format("architecture")
     edges = architecture.allowed()
     assert ("runtime", "service") not in edges
-    assert edges["runtime", "synthetic"] == "only runtime.cameras.synthetic"
+    assert edges["runtime", "synthetic"] == "only runtime.capture.simulated.rig"
     assert architecture.without_heavy() == {"runtime", "service", "synthetic"}
 
 
@@ -66,7 +66,7 @@ def codes(kind: type[AdsnError]) -> set[str]:
 
 
 def test_troubleshooting_names_no_code_that_is_none() -> None:
-    from service.catalogue import PROBLEMS
+    from service.http.problem_catalogue import PROBLEMS
 
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     errors = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from adsn.plan import read_plan
-from adsn.recipe import read_recipe
-from adsn.train import Trainer
-from adsn.train_cli import open_set
+from adsn.cli.train import open_set
+from adsn.evaluation.plan import read_plan
+from adsn.training.recipe import read_recipe
+from adsn.training.train import Trainer
 from export.build import Built, Options, Step, build
-from tests.adsn.test_training import RECIPE
+from tests.adsn.training.test_train import RECIPE
 
 PLAN = """
 [calibration]

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from adsn.cache import open_cache
-from adsn.plan import read_plan
+from adsn.datasets.cache import open_cache
+from adsn.evaluation.plan import read_plan
 from export.build import Built
 from export.tensorrt import compare_engine, require_tensorrt
 from export.write import write_bundle
+from runtime.core.errors import EngineUnavailable
 from runtime.engines import driver
-from runtime.engines.engine_cache import EngineCache
-from runtime.engines.trt_open import open_tensorrt
-from runtime.engines.trt_versions import BuildSettings
-from runtime.errors import EngineUnavailable
-from tests.fake_tensorrt import FakeTensorRT
-from tests.runtime.test_tensorrt import machine_of
+from runtime.engines.tensorrt.cache import EngineCache
+from runtime.engines.tensorrt.open import open_tensorrt
+from runtime.engines.tensorrt.versions import BuildSettings
+from tests.runtime.engines.tensorrt.test_engine import machine_of
+from tests.support.fake_tensorrt import FakeTensorRT
 
 
 def test_without_a_gpu_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ import onnx
 import pytest
 import torch
 
-from adsn.checkpoint import save_checkpoint
-from adsn.network import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
-from adsn.plan import DataPlan
+from adsn.evaluation.plan import DataPlan
+from adsn.network.checkpoint import save_checkpoint
+from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
 from export.build import Built
 from export.errors import ExportError, ParityError
@@ -34,10 +34,10 @@ from export.graph import (
 from export.parity import ParityLimits, require_parity
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.write import only_writer, write_bundle
-from runtime.assemble import open_engine
-from runtime.bundle import open_bundle
-from runtime.errors import AdsnError, GoldenMismatch
-from tests.adsn.test_network import crops
+from runtime.bundle.manifest import open_bundle
+from runtime.core.errors import AdsnError, GoldenMismatch
+from runtime.liveness.open import open_engine
+from tests.adsn.network.test_model import crops
 
 
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)
@@ -195,7 +195,7 @@ def test_a_bundle_that_does_not_run_replaces_nothing(built: Built, tmp_path: Pat
     write_bundle(out, built.files, built.manifest)
     (out / "NOTES.md").write_text("mine")
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    from runtime.golden import read_golden
+    from runtime.engines.golden import read_golden
 
     golden = read_golden(built.files["golden.npz"])
     for scores in golden.scores.values():

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from adsn.checkpoint import load_checkpoint
+from adsn.network.checkpoint import load_checkpoint
 from calib.ranges import read_ranges
 from export.build import literal_scorer
 from export.graph import to_onnx
 from export.quantize import quantize_for_cpu
-from runtime.assemble import default_bundle
-from runtime.bundle import open_bundle
-from runtime.golden import Golden, read_golden
+from runtime.bundle.manifest import open_bundle
+from runtime.engines.golden import Golden, read_golden
+from runtime.liveness.open import default_bundle
 
 EMULATOR = "qemu-x86_64"
 CHECK = """
 import sys
 from runtime.engines.onnx import OnnxCpuEngine
-from runtime.errors import GoldenMismatch
-from runtime.golden import check_golden, read_golden
+from runtime.core.errors import GoldenMismatch
+from runtime.engines.golden import check_golden, read_golden
 model, golden = (open(path, "rb").read() for path in sys.argv[1:3])
 try:
     check_golden(OnnxCpuEngine(model, "int8", threads=1), read_golden(golden))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adsn.plan import read_plan
+from adsn.evaluation.plan import read_plan
 from export.build import Built, Options, Step, build
 from export.errors import ExportError
 from export.parity import Comparison, ParityLimits

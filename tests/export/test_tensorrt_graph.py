@@ -17,8 +17,8 @@ from export.graph import OUTPUTS, session
 from export.lint import lint
 from export.manifest import GOLDEN_PAIRS, NEAR_PAIRS
 from export.tensorrt_graph import as_float_inputs, channel_scales, quantize_for_tensorrt, sorted_nodes, strongly_typed
-from runtime.golden import read_golden
-from runtime.onnxfile import check_model
+from runtime.bundle.onnx_check import check_model
+from runtime.engines.golden import read_golden
 from tests.export.test_export import initialisers, ranges_of
 
 ARTIFACTS = ["int8-trt", "int8-trt11"]

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.assemble import open_onnx
-from runtime.bundle import Bundle
+from runtime.bundle.manifest import Bundle
 from runtime.engines.base import Engine
 from runtime.engines.driver import find_gpus
-from runtime.engines.engine_cache import EngineCache
+from runtime.engines.golden import read_golden
 from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, import_onnxruntime
-from runtime.engines.tensorrt import TensorRTEngine
-from runtime.engines.trt_open import open_tensorrt
-from runtime.engines.trt_versions import BuildSettings, import_tensorrt
-from runtime.golden import read_golden
-from tests.engine_contract import EngineContract, Reference, random_batch
-from tests.shipped import complete_bundle
+from runtime.engines.tensorrt.cache import EngineCache
+from runtime.engines.tensorrt.engine import TensorRTEngine
+from runtime.engines.tensorrt.open import open_tensorrt
+from runtime.engines.tensorrt.versions import BuildSettings, import_tensorrt
+from runtime.liveness.open import open_onnx
+from tests.support.engine_contract import EngineContract, Reference, random_batch
+from tests.support.shipped import complete_bundle
 
 pytestmark = pytest.mark.gpu
 
@@ -83,7 +83,7 @@ class TestTensorRT(EngineContract):
         def build(*arguments: object, **options: object) -> None:
             pytest.fail("built again")
 
-        monkeypatch.setattr("runtime.engines.trt_open.build_plan", build)
+        monkeypatch.setattr("runtime.engines.tensorrt.open.build_plan", build)
         again = open_tensorrt(bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8))
         assert isinstance(again, TensorRTEngine)
         again.close()

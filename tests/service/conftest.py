@@ -16,14 +16,14 @@ import uvicorn
 from blockbuster import BlockBuster
 from fastapi import FastAPI
 
-from runtime.assemble import Loaded
-from runtime.feed import PairFeed
-from runtime.values import Modality
+from runtime.core.values import Modality
+from runtime.liveness.open import Loaded
+from runtime.pairing.feed import PairFeed
 from service.app import create_app
-from service.events import EventHub
-from service.server import configure
-from service.settings import LimitSettings, Settings
-from tests.fakes import FakeEngine, loaded
+from service.config.settings import LimitSettings, Settings
+from service.http.server import configure
+from service.monitoring.events import EventHub
+from tests.support.fakes import FakeEngine, loaded
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ def nothing_blocks() -> Iterator[None]:
         # Held for the time of an assignment at most, and by design.
         del buster.functions[name]
     # A small local file, looked at every two seconds: whether the keys have changed.
-    buster.functions["os.stat"].can_block_in("service/auth.py", "_stamp_of")
-    buster.functions["io.BufferedReader.read"].can_block_in("service/keys.py", "read_keys")
+    buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_stamp_of")
+    buster.functions["io.BufferedReader.read"].can_block_in("service/auth/keys.py", "read_keys")
     buster.activate()
     try:
         yield

@@ -18,16 +18,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.assemble import default_bundle
-from runtime.cameras.synthetic import SyntheticRig
-from service.settings import Settings
-from tests.images import encode
+from runtime.capture.simulated.rig import SyntheticRig
+from runtime.liveness.open import default_bundle
+from service.config.settings import Settings
 from tests.service.conftest import running
-from tests.service.test_errors import check_problem
-from tests.service.test_liveness import pair
+from tests.service.http.test_errors import check_problem
+from tests.service.liveness.test_route import pair
+from tests.support.images import encode
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
-COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from service.cli.serve import main; main()"]
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -10,12 +10,12 @@ from functools import partial
 
 import pytest
 
-from runtime.errors import InferenceFailed, Overloaded
-from service.active import ActiveModel
-from service.pool import Helper, Pool
-from service.rates import Rates
-from service.replay import Answers, Nonces
-from tests.fakes import FakeEngine, loaded
+from runtime.core.errors import InferenceFailed, Overloaded
+from service.http.rate_limit import Rates
+from service.liveness.active_model import ActiveModel
+from service.liveness.pool import Helper, Pool
+from service.liveness.replay import Answers, Nonces
+from tests.support.fakes import FakeEngine, loaded
 
 
 def test_a_nonce_is_forgotten_when_its_time_is_over() -> None:

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from runtime.assemble import default_bundle
-from runtime.errors import AdsnError, ConfigError
+from runtime.core.errors import AdsnError, ConfigError
+from runtime.liveness.open import default_bundle
 from service.rayserve import ONGOING, Arguments, Replica, UserConfig, build, make_app, replica_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime.errors import ConfigError, InferenceFailed
-from runtime.signature import write_key_pair
+from runtime.bundle.signature import write_key_pair
+from runtime.core.errors import ConfigError, InferenceFailed
 from service.app import create_app
-from service.attestation import verify_attestation
-from service.auditcheck import check_audit
-from service.contract import LivenessResponse
-from service.jws import Verifier
-from service.settings import Settings
-from service.trustsettings import AttestationSettings, AuditSettings
-from tests.fakes import FakeEngine, FakeFeed, loaded
-from tests.images import ir_file, rgb_file
+from service.audit.attestation import verify_attestation
+from service.audit.jws import Verifier
+from service.audit.verify import check_audit
+from service.config.settings import Settings
+from service.config.trust import AttestationSettings, AuditSettings
+from service.liveness.contract import LivenessResponse
 from tests.service.conftest import Running, running
+from tests.support.fakes import FakeEngine, FakeFeed, loaded
+from tests.support.images import ir_file, rgb_file
 
 BOX = [200.0, 120.0, 200.0, 200.0]
 
@@ -104,7 +104,7 @@ def full(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, data)
 
-    monkeypatch.setattr("service.audit.os.write", refuse)
+    monkeypatch.setattr("service.audit.log.os.write", refuse)
 
 
 def test_a_full_disk_gives_no_decision(signed: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.vm_kernel import cache_folder, missing_programs
 from tests.systemd_vm import machine
-from tests.vm.kernel import cache_folder, missing_programs
 
 pytestmark = [pytest.mark.systemd_vm, pytest.mark.timeout(1800)]
 Results = dict[str, dict[str, Any]]

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from runtime.cameras import v4l2_abi as abi
-from runtime.cameras.base import Source
-from runtime.cameras.open import open_source
-from runtime.cameras.v4l2_list import list_devices
-from runtime.errors import CaptureError
-from runtime.rig import Rig
-from runtime.rigconfig import RigSettings
-from runtime.values import Frame, Modality
-from tests.vm.kernel import MARK
+from runtime.capture.open import open_source
+from runtime.capture.source import Source
+from runtime.capture.v4l2 import abi
+from runtime.capture.v4l2.devices import list_devices
+from runtime.config.rig import RigSettings
+from runtime.core.errors import CaptureError
+from runtime.core.values import Frame, Modality
+from runtime.pairing.rig import Rig
+from tests.support.vm_kernel import MARK
 
 FIRST, METADATA, SECOND = "/dev/video0", "/dev/video2", "/dev/video4"
 NEXT_CONTROL = 0x80000000

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.vm_kernel import cache_folder, missing_programs
 from tests.v4l2_vm import machine
-from tests.vm.kernel import cache_folder, missing_programs
 
 pytestmark = [pytest.mark.v4l2_vm, pytest.mark.timeout(600)]
 Results = dict[str, dict[str, Any]]

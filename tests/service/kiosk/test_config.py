@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.configtext import config_text
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.config.template import config_text
+from runtime.core.errors import ConfigError
 from service.kiosk.cli import demo_rig, require_rig
 from service.kiosk.config import KioskSettings, read_kiosk_settings
 from service.kiosk.wiring import check_outputs, open_outputs, page_settings
+from service.monitoring.health import Health
 
 RIG = '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\n'
 SECRET = "0123456789abcdef"

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.errors import InferenceFailed
-from runtime.feed import CameraStatus, FeedStatus
-from service.kiosk.findings import SECOND, rig_findings
-from tests.service.kiosk.scripted import Rigged, a_pair
-from tests.service.outputs.events import until
+from runtime.capture.status import CameraStatus
+from runtime.core.errors import InferenceFailed
+from runtime.pairing.feed import FeedStatus
+from service.kiosk.conditions import SECOND, rig_findings
+from tests.support.output_events import until
+from tests.support.scripted_kiosk import Rigged, a_pair
 
 
 def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:

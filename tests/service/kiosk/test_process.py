@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from benchmarks.kiosk_run import KioskProcess
-from runtime.signature import write_key_pair
-from service.attestation import verify_attestation
-from service.auditcheck import check_audit
-from service.jws import Verifier
+from runtime.bundle.signature import write_key_pair
+from service.audit.attestation import verify_attestation
+from service.audit.jws import Verifier
+from service.audit.verify import check_audit
 from service.outputs.webhook import verify
 
 SECRET = "0123456789abcdef"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.kiosk import cli, daemon, findings, loop, monitor
-from service.kiosk.state import EXPIRY_LIMIT_NS, SECOND
+from service.kiosk import cli, daemon, loop, monitor
+from service.kiosk import conditions as findings
+from service.kiosk.state_machine import EXPIRY_LIMIT_NS, SECOND
 
 ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "deploy/systemd/adsn-kiosk.service"

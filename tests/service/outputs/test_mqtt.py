@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.core.errors import ConfigError
+from service.monitoring.health import Health
 from service.outputs.mqtt import Broker, Mqtt
-from tests.service.outputs.events import decision, other, until
+from tests.support.output_events import decision, other, until
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'adsn[kiosk]'")
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
@@ -208,7 +208,8 @@ def test_a_broker_that_goes_and_comes_back_gets_nothing_old(tmp_path: Path) -> N
 def test_a_kiosk_that_dies_is_declared_offline(tmp_path: Path) -> None:
     with brokered(tmp_path) as broker, watching(broker) as watcher:
         script = (
-            "import os, time\nfrom service.health import Health\nfrom service.outputs.mqtt import Broker, Mqtt\n"
+            "import os, time\nfrom service.monitoring.health import Health\n"
+            "from service.outputs.mqtt import Broker, Mqtt\n"
             f"broker = Broker('localhost', {broker.port}, False, username='door', password='hush')\n"
             f"output = Mqtt(broker, {TOPIC!r}, Health())\n"
             "while not output.connected: time.sleep(0.01)\nos.kill(os.getpid(), 9)\n"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import ConfigError
-from service.health import Health
+from runtime.core.errors import ConfigError
+from service.monitoring.health import Health
 from service.outputs.relay import GpiodLine, Pulse, Relay
-from tests.service.outputs.events import SECOND, decision, other, until
+from tests.support.output_events import SECOND, decision, other, until
 
 
 class FakeLine:

@@ -1,0 +1,1 @@
+"""``adsn-train`` and ``adsn-eval``."""

@@ -1,0 +1,230 @@
+"""``adsn-eval``: score a bundle or a checkpoint on data sets and report ISO/IEC 30107-3 figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import TaskID
+from rich.table import Table
+
+from adsn.cli.train import DEFAULT_CACHE, Threads, bars, open_section
+from adsn.metrics import Report
+from runtime.cli.command import Version, command, run
+from runtime.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adsn.datasets.pairs import PairDataset
+    from adsn.evaluation.attention import Attend
+    from adsn.evaluation.evaluate import Scored, Scorer
+    from adsn.evaluation.report import Picture, Section
+
+Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
+Data = Annotated[Path | None, typer.Option(help="Plan (TOML) with the test sets; default: the shipped one.")]
+Precisions = Annotated[str, typer.Option(help="int8, fp32 or both, for a bundle.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Threshold; default: the bundle's operating point.", min=0, max=1)
+]
+Out = Annotated[Path | None, typer.Option(help="Write the figures and every presentation's score here (JSON).")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a page with curves and tables here (HTML).")]
+Thumbnails = Annotated[
+    bool, typer.Option("--thumbnails", help="Show the worst samples in the page. These are pictures of faces.")
+]
+Explain = Annotated[
+    int, typer.Option(help="Draw attention over the crops of this many worst samples of each kind.", min=0, max=50)
+]
+Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
+WithDev = Annotated[
+    bool, typer.Option("--dev", help="Score the plan's dev set, to set a threshold on it, not the tests.")
+]
+WORST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is evaluated: a scorer for each precision, and how to ask for attention."""
+
+    what: str
+    scorers: dict[str, Scorer]
+    attend: Attend
+    modalities: tuple[str, ...]
+    size: int
+    threshold: float
+
+
+def open_subject(model: Path, precision: str, threshold: float | None) -> Subject:
+    """Open a bundle or a checkpoint.
+
+    Raises:
+        ConfigError: wrong options. BundleError, CheckpointError: it cannot be used; says why.
+    """
+    from adsn.evaluation.attention import engine_attention, network_attention
+    from adsn.evaluation.evaluate import engine_scorer, network_scorer
+
+    if not model.exists():
+        raise ConfigError(f"{model}: there is neither a bundle's folder nor a checkpoint.")
+    if not model.is_dir():
+        from adsn.network.checkpoint import load_checkpoint
+
+        if threshold is None:
+            raise ConfigError("a checkpoint has no operating point: give --threshold, or evaluate a bundle.")
+        network, _ = load_checkpoint(model)
+        config = network.config
+        scorers = {"torch": network_scorer(network)}
+        return Subject(f"{model} torch", scorers, network_attention(network), config.modalities, config.size, threshold)
+    from runtime.bundle.manifest import open_bundle
+    from runtime.liveness.open import open_engine
+
+    wanted: dict[str, tuple[Literal["int8", "fp32"], ...]] = {
+        "int8": ("int8",),
+        "fp32": ("fp32",),
+        "both": ("int8", "fp32"),
+    }
+    if precision not in wanted:
+        raise ConfigError(f"--precision is int8, fp32 or both, not {precision!r}.")
+    bundle = open_bundle(model)
+    engines = {name: open_engine(bundle, precision=name) for name in wanted[precision]}
+    manifest = bundle.manifest
+    return Subject(
+        what=f"{manifest.name} {manifest.version} {' and '.join(engines)}",
+        scorers={str(name): engine_scorer(engine) for name, engine in engines.items()},
+        attend=engine_attention(next(iter(engines.values()))),
+        modalities=manifest.modalities,
+        size=manifest.crop.size,
+        threshold=manifest.operating_point().threshold if threshold is None else threshold,
+    )
+
+
+def evaluate(
+    model: Model,
+    data: Data = None,
+    precision: Precisions = "int8",
+    threshold: Threshold = None,
+    out: Out = None,
+    report: ReportFile = None,
+    thumbnails: Thumbnails = False,
+    explain: Explain = 0,
+    dev: WithDev = False,
+    cache: Cache = DEFAULT_CACHE,
+    threads: Threads = 0,
+    version: Version = False,
+) -> None:
+    """Score MODEL on the plan's test sets: APCER per species, BPCER, AUC, with counts and 95 % intervals."""
+    from adsn.evaluation.evaluate import report_json, score_set
+    from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
+    from adsn.evaluation.report import Section, html_report
+    from runtime.core.files import write_atomically
+
+    if (thumbnails or explain) and not report:
+        raise ConfigError("--thumbnails and --explain draw into the page: give --report FILE as well.")
+    plan = read_plan(data or DEFAULT_PLAN)
+    subject = open_subject(model, precision, threshold)
+    sections = {"dev": plan.dev} if dev else plan.test
+    console = Console()
+    results: list[Section] = []
+    with bars(console) as progress:
+        for name, section in sections.items():
+            workers = threads or os.cpu_count() or 1
+            pairs = open_section(plan, name, section, subject.modalities, subject.size, cache, progress, workers)
+            scored = {}
+            for kind, scorer in subject.scorers.items():
+                task = progress.add_task(f"score {name}, {kind}", total=len(pairs), note="")
+                began = time.monotonic()
+
+                def tick(n: int, task: TaskID = task, began: float = began) -> None:
+                    progress.advance(task, n)
+                    rate = progress.tasks[task].completed / max(time.monotonic() - began, 1e-9)
+                    progress.update(task, note=f"{rate:.0f} pairs/s")
+
+                scored[kind] = score_set(scorer, pairs, subject.modalities, tick=tick)
+            figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
+            first = next(iter(scored.values()))
+            pictures = worst_pictures(subject, pairs, first, WORST if thumbnails else 0, explain)
+            results.append(Section(name, subject.threshold, scored, figures, pictures))
+    for result in results:
+        for kind, found in result.scored.items():
+            title = f"{subject.what} on {found.name}, {kind}, threshold {result.threshold:.4f}"
+            show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found.report(result.threshold))
+    if out:
+        write_atomically(out, (json.dumps(evaluation_json(subject, results), indent=1) + "\n").encode())
+        console.print(f"wrote {out}")
+    if report:
+        notes = [note for result in results for note in comparison_notes(result)]
+        page = html_report(f"{subject.what}, threshold {subject.threshold:.6f}", results, notes)
+        write_atomically(report, page.encode())
+        console.print(f"wrote {report}")
+
+
+def evaluation_json(subject: Subject, results: list[Section]) -> dict[str, Any]:
+    """What ``--out`` holds. The first precision's figures and scores stand at the top of each set."""
+    sets = []
+    for result in results:
+        kinds = list(result.scored)
+        row = dict(result.figures[kinds[0]])
+        values, species = result.scored[kinds[0]].presentations_of()
+        # A non-response has no number in JSON either.
+        scores = [None if math.isnan(v) else round(v, 7) for v in values.tolist()]
+        row["presentations"] = {"species": species, "score": scores}
+        row["precisions"] = {kind: dict(result.figures[kind]) for kind in kinds[1:]}
+        row["comparison"] = comparison_notes(result)
+        sets.append(row)
+    return {"schema_version": 1, "model": subject.what, "sets": sets}
+
+
+def comparison_notes(result: Section) -> list[str]:
+    """How far two precisions differ on one set, in words; nothing when there is one."""
+    if len(result.scored) < 2:
+        return []
+    (a, first), (b, second) = list(result.scored.items())[:2]
+    x, y = first.scores[:, 0], second.scores[:, 0]
+    flips = int(((x >= result.threshold) != (y >= result.threshold)).sum())
+    return [
+        f"{result.title}: {flips} of {len(x)} decisions differ between {a} and {b}; scores by at most "
+        f"{float(np.abs(x - y).max()):.4f}, {float(np.abs(x - y).mean()):.5f} on average."
+    ]
+
+
+def worst_pictures(subject: Subject, pairs: PairDataset, scored: Scored, plain: int, explained: int) -> list[Picture]:
+    """Crops of the highest scored attacks and lowest scored bona fide pairs, and attention over some of them."""
+    from adsn.evaluation.attention import overlay
+    from adsn.evaluation.report import Picture, worst_samples
+    from runtime.imaging.overlay import grey_picture
+
+    pictures = []
+    for count, drawn in ((plain, False), (explained, True)):
+        for index in worst_samples(scored, count):
+            sample = pairs[index]
+            crops = {m: np.asarray(sample.crops[m]) for m in subject.modalities}
+            caption = f"{sample.species}, score {float(scored.scores[index, 0]):.4f}"
+            if drawn:
+                maps = subject.attend({m: crop[None] for m, crop in crops.items()})[0]
+                shown = {m: overlay(crop, maps[k]) for k, (m, crop) in enumerate(crops.items())}
+                pictures.append(Picture(f"{caption}, attention", shown))
+            else:
+                pictures.append(Picture(caption, {m: grey_picture(crop) for m, crop in crops.items()}))
+    return pictures
+
+
+def show(console: Console, title: str, report: Report) -> None:
+    """Error rates as a table; the worst species is the headline."""
+    table = Table("", "rate (errors/presentations, interval)", title=title, title_justify="left")
+    worst = report.worst[0] if report.apcer else ""
+    for kind, rate in report.apcer.items():
+        table.add_row(f"APCER {kind}" + (" (worst)" if kind == worst else ""), str(rate))
+    table.add_row("BPCER", str(report.bpcer))
+    console.print(table)
+
+
+def main() -> None:
+    """Console script."""
+    from adsn.network.checkpoint import CheckpointError
+
+    run(command(evaluate), CheckpointError)

@@ -1,0 +1,164 @@
+"""``adsn-train``: train a network from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from platformdirs import user_cache_dir
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from runtime.cli.command import Version, command, run
+
+if TYPE_CHECKING:
+    from adsn.datasets import ListedPairs
+    from adsn.datasets.cache import CachedPairs
+    from adsn.datasets.pairs import PairDataset, SyntheticSpec
+    from adsn.datasets.sections import DataSection, ListedSection
+    from adsn.evaluation.plan import DataPlan
+    from adsn.training.recipe import Recipe as RecipeModel
+
+DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
+
+Recipe = Annotated[Path, typer.Argument(help="Recipe (TOML), e.g. adsn/recipes/rgb-ir.toml.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Folder for checkpoint, record and resume state.")]
+Cache = Annotated[Path, typer.Option(help="Folder for rendered training sets.")]
+Resume = Annotated[bool, typer.Option(help="Continue the run in --out where it stopped.")]
+Start = Annotated[
+    Path | None, typer.Option(help="Checkpoint whose weights to start from, to adapt a network to your own recordings.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
+Threads = Annotated[int, typer.Option(help="Processor threads; 0: as many as there are cores.", min=0)]
+
+
+def bars(console: Console) -> Progress:
+    """A progress bar that says how far, how fast and how long still."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int) -> CachedPairs:
+    """The rendered set of ``spec``, with a bar while it renders."""
+    from adsn.datasets.cache import open_cache
+    from adsn.datasets.pairs import SyntheticPairs
+
+    task = progress.add_task(f"render {spec.name}", total=len(SyntheticPairs(spec)), note="")
+    pairs = open_cache(spec, cache, workers=workers, tick=lambda n: progress.advance(task, n))
+    progress.update(task, completed=len(pairs))
+    return pairs
+
+
+def open_section(
+    plan: DataPlan,
+    name: str,
+    section: DataSection | ListedSection,
+    modalities: tuple[str, ...],
+    size: int,
+    cache: Path,
+    progress: Progress,
+    workers: int,
+) -> PairDataset:
+    """A plan's set, rendered or read from disk; what a reader left out is said."""
+    from adsn.datasets.sections import ListedSection
+
+    if isinstance(section, ListedSection):
+        return open_listed(name, section, modalities, size, progress)
+    return open_set(plan.spec(name, section, size), cache, progress, workers)
+
+
+def open_listed(
+    name: str, section: ListedSection, modalities: tuple[str, ...], size: int, progress: Progress
+) -> ListedPairs:
+    """A set on disk; what its reader left out is said."""
+    pairs = section.open(modalities, size)
+    for cause, count in pairs.skipped.items():
+        progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
+    return pairs
+
+
+def open_part(
+    recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
+) -> CachedPairs:
+    """A recipe's training or development set as arrays, rendered or decoded where they are missing."""
+    from adsn.datasets.cache import store
+    from adsn.datasets.sections import ListedSection
+
+    section = getattr(recipe.data, part)
+    if not isinstance(section, ListedSection):
+        return open_set(recipe.spec(part), cache, progress, workers)
+    pairs = open_listed(part, section, recipe.network.modalities, recipe.network.size, progress)
+    task = progress.add_task(f"decode {part}", total=len(pairs), note="")
+    stored = store(pairs, cache, tick=lambda n: progress.advance(task, n))
+    progress.update(task, completed=len(stored))
+    return stored
+
+
+def train(
+    recipe: Recipe,
+    out: Out = Path("runs/train"),
+    cache: Cache = DEFAULT_CACHE,
+    resume: Resume = False,
+    start: Start = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    version: Version = False,
+) -> None:
+    """Train a network from RECIPE; writes checkpoint.safetensors and train.json into --out after every epoch."""
+    import os
+
+    import torch
+
+    from adsn.training.parallel import join_world, leave_world
+    from adsn.training.recipe import read_recipe
+    from adsn.training.train import STATE_FILE, Trainer, TrainingError
+
+    plan = read_recipe(recipe)
+    if not resume and (out / STATE_FILE).exists():
+        raise TrainingError(f"{out} already holds a run. Continue it with --resume, or choose another --out.")
+    cores = threads or os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    world, device = join_world(device)
+    console = Console(quiet=world.rank > 0)
+    with bars(console) as progress:
+        train_set = open_part(plan, "train", cache, progress, cores)
+        dev_set = open_part(plan, "dev", cache, progress, cores)
+        trainer = Trainer(plan, train_set, dev_set, out, device, world, start)
+        if resume and not trainer.resume():
+            raise TrainingError(f"{out} holds no run to resume.")
+        first, second = trainer.modalities
+        epoch_bar = progress.add_task("epochs", total=plan.train.epochs, completed=trainer.progress.epoch, note="")
+        step_bar = progress.add_task("batches", total=trainer.steps_per_epoch, note="")
+
+        def report(kind: str, row: dict[str, float]) -> None:
+            if kind == "step":
+                progress.update(step_bar, advance=1, note=f"loss {row['loss']:.4f}")
+                return
+            progress.reset(step_bar)
+            progress.advance(epoch_bar)
+            console.print(
+                f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}  fused {row['fused']:.4f}  "
+                f"stream {row['stream']:.4f}  "
+                f"centre {row['centre']:.3f}  overlap {row['overlap']:.3f}  dev AUC {row['dev_auc']:.5f}  "
+                f"{first} {row[f'dev_auc_{first}']:.4f}  {second} {row[f'dev_auc_{second}']:.4f}  "
+                f"{row['seconds']:.0f} s"
+            )
+
+        trainer.run(report)
+    leave_world()
+    console.print(f"wrote {out}/checkpoint.safetensors and train.json")
+
+
+def main() -> None:
+    """Console script."""
+    from adsn.network.checkpoint import CheckpointError
+    from adsn.training.train import TrainingError
+
+    run(command(train), CheckpointError, TrainingError)

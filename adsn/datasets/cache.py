@@ -1,0 +1,191 @@
+"""A rendered set written once to memory-mapped arrays, so that training is not bound by rendering.
+
+Addressed by content: the folder's name is a digest of the specification and of the renderer's and the
+cropper's source, so a changed renderer can never be trained on stale pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import runtime.imaging.crop
+import synthetic
+from adsn.datasets.pairs import PairDataset, Sample, SyntheticPairs, SyntheticSpec
+
+CHUNK = 64
+CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8), "depth": (1, np.float32)}
+
+
+def code_digest() -> str:
+    """SHA-256 of the source that decides what a rendered crop looks like."""
+    h = hashlib.sha256()
+    files = sorted(Path(str(synthetic.__file__)).parent.rglob("*.py"))
+    for path in [*files, Path(str(runtime.imaging.crop.__file__))]:
+        h.update(path.name.encode() + b"\0" + path.read_bytes())
+    return h.hexdigest()
+
+
+def cache_key(spec: SyntheticSpec) -> str:
+    """Name of the folder that holds ``spec``, 24 hexadecimal digits."""
+    model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
+    text = json.dumps([spec.to_json(), code_digest(), model, np.__version__, cv2.__version__], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _render_chunk(task: tuple[SyntheticSpec, int, int]) -> tuple[int, list[Sample]]:
+    spec, start, stop = task
+    cv2.setNumThreads(1)
+    pairs = SyntheticPairs(spec)
+    return start, [pairs[i] for i in range(start, stop)]
+
+
+class CachedPairs:
+    """`PairDataset` over a folder of arrays. Open with `open_cache` or `store`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        index = json.loads((folder / "index.json").read_text())
+        self._name: str = index["name"]
+        self._digest: str = index["digest"]
+        self._rows: list[dict[str, Any]] = index["rows"]
+        self.arrays: dict[str, NDArray[Any]] = {
+            m: np.load(folder / f"{m}.npy", mmap_mode="r") for m in CHANNELS if (folder / f"{m}.npy").exists()
+        }
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [len]: 1 bona fide, 0 attack."""
+        return np.array([row["label"] for row in self._rows], np.int64)
+
+    def species(self) -> list[str]:
+        """The species of every pair, ``bona_fide`` for faces."""
+        return [str(row["species"]) for row in self._rows]
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self._rows[index]
+        return Sample(crops={m: a[index] for m, a in self.arrays.items()}, **row)
+
+    def digest(self) -> str:
+        return self._digest
+
+
+def open_cache(
+    spec: SyntheticSpec, root: Path, *, workers: int = 2, tick: Callable[[int], None] = lambda n: None
+) -> CachedPairs:
+    """Open the rendered set of ``spec`` under ``root``, rendering it first where it is missing.
+
+    ``tick`` is called with the number of samples finished since the last call. A folder appears whole or not
+    at all: it is written beside and renamed.
+    """
+    return _whole(root / cache_key(spec), lambda beside: _render(spec, beside, workers, tick))
+
+
+def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambda n: None) -> CachedPairs:
+    """Open the crops of a set on disk as arrays under ``root``, decoding every picture once where they are missing.
+
+    Addressed by the set's digest, so changed files are decoded anew.
+
+    Raises:
+        DatasetError: a picture cannot be read; nothing is kept then.
+    """
+    text = json.dumps([pairs.name, pairs.digest(), code_digest(), cv2.__version__])
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return _whole(root / key, lambda beside: _decode(pairs, beside, tick))
+
+
+def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
+    """Open ``folder``, made by ``make`` in a folder beside it where it is missing."""
+    if not (folder / "index.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".rendering-", dir=folder.parent))
+        try:
+            make(beside)
+            os.replace(beside, folder)
+        except OSError:
+            # Another process finished the same set first; its bytes are ours.
+            if not (folder / "index.json").exists():
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return CachedPairs(folder)
+
+
+def _decode(pairs: PairDataset, folder: Path, tick: Callable[[int], None]) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for i in range(len(pairs)):
+        sample = pairs[i]
+        for modality, crop in sample.crops.items():
+            if modality not in arrays:
+                shape = (len(pairs), *crop.shape)
+                arrays[modality] = _new_array(folder, modality, crop.dtype, shape)
+            arrays[modality][i] = crop
+        rows.append(_row(sample))
+        tick(1)
+    _index(folder, pairs.name, arrays, rows, {"digest": pairs.digest()})
+
+
+def _new_array(folder: Path, modality: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.open_memmap(folder / f"{modality}.npy", mode="w+", dtype=dtype, shape=shape)
+    return array
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    """All of a sample but its pictures, for the index."""
+    return {
+        "label": sample.label,
+        "species": sample.species,
+        "subject": sample.subject,
+        "presentation": sample.presentation,
+        "sensor": sample.sensor,
+        "conditions": dict(sample.conditions),
+    }
+
+
+def _index(
+    folder: Path, name: str, arrays: dict[str, NDArray[Any]], rows: list[dict[str, Any]], source: dict[str, Any]
+) -> None:
+    """Write what makes the arrays a set: the digest of their bytes, a row for each sample, and where they come from."""
+    h = hashlib.sha256()
+    for modality in sorted(arrays):
+        cast(np.memmap[Any, Any], arrays[modality]).flush()
+        h.update(np.ascontiguousarray(arrays[modality]).data)
+    (folder / "index.json").write_text(
+        json.dumps({"name": name, "digest": h.hexdigest(), "spec": source, "rows": rows})
+    )
+
+
+def _render(spec: SyntheticSpec, folder: Path, workers: int, tick: Callable[[int], None]) -> None:
+    total, size = len(SyntheticPairs(spec)), spec.rule.size
+    arrays = {
+        m: _new_array(folder, m, dtype, (total, size, size, channels)) for m, (channels, dtype) in CHANNELS.items()
+    }
+    rows: list[dict[str, Any]] = [{} for _ in range(total)]
+    tasks = [(spec, start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+    # Spawned, not forked: the parent may already hold torch's and OpenCV's thread pools.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for start, samples in pool.imap_unordered(_render_chunk, tasks):
+            for i, sample in enumerate(samples, start):
+                for modality, array in arrays.items():
+                    array[i] = sample.crops[modality]
+                rows[i] = _row(sample)
+            tick(len(samples))
+    _index(folder, spec.name, arrays, rows, spec.to_json())

@@ -1,0 +1,1 @@
+"""Scoring data sets, and the report of it."""

@@ -1,0 +1,98 @@
+"""Charts of the report, as SVG text in the page's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from adsn.evaluation.curves import FLOOR, det_curves, histogram, probit
+from adsn.metrics import BONA_FIDE
+
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+TOP = 0.5
+"""DET axes end here: a detector that errs more often is worse than a coin."""
+COLOURS = ("#2f6fed", "#d9480f", "#2b8a3e", "#ae3ec9", "#e8a200", "#0c8599", "#c2255c", "#5f3dc4", "#868e96", "#1098ad")
+
+
+def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
+    """DET curves on probit axes, a colour and a dash pattern for each species. ``key``: unique in the page."""
+    size, left, bottom, top = 380, 56, 44, 12
+    low, high = probit(FLOOR), probit(TOP)
+
+    def place(rate: float) -> float:
+        return (probit(min(rate, TOP)) - low) / (high - low)
+
+    def x(rate: float) -> float:
+        return left + place(rate) * size
+
+    def y(rate: float) -> float:
+        return top + (1 - place(rate)) * size
+
+    parts = [f'<rect x="{left}" y="{top}" width="{size}" height="{size}" class="frame"/>']
+    for tick in TICKS:
+        text = f"{tick * 100:g}"
+        parts.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{top + size}" class="grid"/>')
+        parts.append(f'<line y1="{y(tick):.1f}" y2="{y(tick):.1f}" x1="{left}" x2="{left + size}" class="grid"/>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{top + size + 16}" text-anchor="middle">{text}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{text}</text>')
+    middle = top + size / 2
+    parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">APCER, %</text>')
+    parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">BPCER, %</text>')
+    parts.append(f'<clipPath id="{key}"><rect x="{left}" y="{top}" width="{size}" height="{size}"/></clipPath>')
+    for number, curve in enumerate(det_curves(scores, species)):
+        colour, dash = COLOURS[number % len(COLOURS)], ("", "7 3", "2 3")[number % 3]
+        points: list[str] = []
+        for a, b in zip(curve.apcer.tolist(), curve.bpcer.tolist(), strict=True):
+            point = f"{x(a):.1f},{y(b):.1f}"
+            if not points or points[-1] != point:
+                points.append(point)
+        parts.append(
+            f'<polyline clip-path="url(#{key})" points="{" ".join(points)}" fill="none" stroke="{colour}" '
+            f'stroke-width="2" stroke-dasharray="{dash}"/>'
+        )
+        row = top + 14 + 17 * number
+        start = left + size + 14
+        parts.append(
+            f'<line x1="{start}" x2="{start + 26}" y1="{row - 4}" y2="{row - 4}" stroke="{colour}" stroke-width="3" '
+            f'stroke-dasharray="{dash}"/><text x="{start + 32}" y="{row}">{escape(curve.species)}</text>'
+        )
+    return (
+        f'<svg viewBox="0 0 {left + size + 170} {top + size + bottom}" role="img" '
+        f'aria-label="DET curves by species">{"".join(parts)}</svg>'
+    )
+
+
+def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float) -> str:
+    """A row of bars for each species, bona fide first, with the threshold through all of them."""
+    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (kinds == name).any()]
+    left, width, row, gap = 130, 400, 30, 10
+    height = (row + gap) * len(names)
+    parts = []
+    for number, name in enumerate(names):
+        counts = histogram(values[kinds == name])
+        step, base = width / len(counts), (row + gap) * number + row
+        highest = max(int(counts.max()), 1)
+        kind = "live" if name == BONA_FIDE else "attack"
+        for i, count in enumerate(counts.tolist()):
+            if count:
+                # A single presentation must stay visible beside thousands.
+                tall = max(row * count / highest, 1.5)
+                parts.append(
+                    f'<rect x="{left + i * step:.1f}" y="{base - tall:.1f}" width="{step - 0.6:.1f}" '
+                    f'height="{tall:.1f}" class="{kind}"><title>{count}</title></rect>'
+                )
+        parts.append(f'<line x1="{left}" x2="{left + width}" y1="{base}" y2="{base}" class="grid"/>')
+        parts.append(f'<text x="{left - 8}" y="{base - 8}" text-anchor="end">{escape(name)}</text>')
+    at = left + threshold * width
+    parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{height}" class="threshold"/>')
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(f'<text x="{left + tick * width}" y="{height + 16}" text-anchor="middle">{tick:g}</text>')
+    parts.append(f'<text x="{left + width / 2}" y="{height + 34}" text-anchor="middle">score</text>')
+    return (
+        f'<svg viewBox="0 0 {left + width + 14} {height + 40}" role="img" '
+        f'aria-label="Histograms of scores by species">{"".join(parts)}</svg>'
+    )

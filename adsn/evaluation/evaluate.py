@@ -1,0 +1,203 @@
+"""Scoring whole data sets, with any engine or with torch, and the figures that follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.pairs import PairDataset
+from adsn.metrics import (
+    BONA_FIDE,
+    Rate,
+    Report,
+    apcer_at_bpcer,
+    auc,
+    bpcer_at_apcer,
+    detection_eer,
+    presentation_scores,
+    rates,
+    subject_bootstrap,
+)
+from runtime.engines.base import Engine
+
+if TYPE_CHECKING:
+    from adsn.network.model import ADSN
+
+LOW_LIGHT = 10
+"""Mean of a colour crop, of 255, below which a pair counts as taken in low light."""
+Scorer = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+"""Crops [N, S, S, C] by modality → float32 [N, 3]: the fused score and each stream's."""
+
+
+def engine_scorer(engine: Engine) -> Scorer:
+    """Score with a serving engine."""
+
+    def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        scores = engine.infer(batch)
+        return np.concatenate([scores.score[:, None], scores.stream_scores], 1)
+
+    return score
+
+
+def network_scorer(network: ADSN) -> Scorer:
+    """Score with torch."""
+    import torch
+
+    @torch.no_grad()
+    def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        fused, streams, _ = network(*(torch.from_numpy(batch[m]) for m in network.config.modalities))
+        result: NDArray[np.float32] = torch.cat([fused[:, None], streams], 1).numpy()
+        return result
+
+    return score
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A scored set: ``scores`` float32 [N, 3] (fused, then each stream) and, per pair, what it was."""
+
+    name: str
+    digest: str
+    scores: NDArray[np.float32]
+    species: list[str]
+    presentations: list[str]
+    subjects: list[str]
+    rgb_means: list[float]
+    conditions: list[Mapping[str, float]]
+
+    def presentations_of(self, column: int = 0) -> tuple[NDArray[np.float64], list[str]]:
+        """One score a presentation and its species; ISO/IEC 30107-3 counts these."""
+        return presentation_scores(self.scores[:, column], self.species, self.presentations)
+
+    def part(self, name: str, chosen: NDArray[np.bool_]) -> Scored:
+        """The pairs where ``chosen`` bool [N] holds."""
+        at = np.flatnonzero(chosen).tolist()
+        return Scored(
+            name=name,
+            digest=self.digest,
+            scores=self.scores[at],
+            species=[self.species[i] for i in at],
+            presentations=[self.presentations[i] for i in at],
+            subjects=[self.subjects[i] for i in at],
+            rgb_means=[self.rgb_means[i] for i in at],
+            conditions=[self.conditions[i] for i in at],
+        )
+
+    def parts(self) -> dict[str, Scored]:
+        """What is reported apart: pairs in low light, and each source of face shape."""
+        dark = np.array(self.rgb_means) < LOW_LIGHT
+        parts = {f"RGB mean below {LOW_LIGHT}/255": dark, "the rest": ~dark}
+        if all("scan_derived" in c for c in self.conditions):
+            scan = np.array([c["scan_derived"] > 0 for c in self.conditions])
+            parts |= {"scan-derived shapes": scan, "analytic shapes": ~scan}
+        return {name: self.part(name, chosen) for name, chosen in parts.items() if chosen.any()}
+
+    def report(self, threshold: float) -> Report:
+        """Error rates of the fused score at ``threshold``."""
+        values, species = self.presentations_of()
+        return rates(values, species, threshold)
+
+    def auc(self, column: int = 0) -> float:
+        """Area under the ROC curve, over presentations."""
+        values, species = self.presentations_of(column)
+        return auc(values, [int(kind == "bona_fide") for kind in species])
+
+
+def batch_of(
+    pairs: PairDataset, start: int, stop: int, modalities: tuple[str, ...]
+) -> tuple[dict[str, NDArray[Any]], list[Any]]:
+    """Samples ``start`` to ``stop`` as one batch, and the samples themselves."""
+    samples = [pairs[i] for i in range(start, min(stop, len(pairs)))]
+    return {m: np.stack([sample.crops[m] for sample in samples]) for m in modalities}, samples
+
+
+def score_set(
+    scorer: Scorer,
+    pairs: PairDataset,
+    modalities: tuple[str, ...],
+    *,
+    batch: int = 16,
+    tick: Callable[[int], None] = lambda n: None,
+) -> Scored:
+    """Score every pair of a set in order. ``tick`` is called with the number of pairs finished since the last call."""
+    rows: list[NDArray[np.float32]] = []
+    samples: list[Any] = []
+    for start in range(0, len(pairs), batch):
+        crops, chunk = batch_of(pairs, start, start + batch, modalities)
+        rows.append(scorer(crops))
+        samples += chunk
+        tick(len(chunk))
+    return Scored(
+        name=pairs.name,
+        digest=pairs.digest(),
+        scores=np.concatenate(rows),
+        species=[s.species for s in samples],
+        presentations=[s.presentation for s in samples],
+        subjects=[s.subject for s in samples],
+        rgb_means=[float(s.crops["rgb"].mean()) if "rgb" in s.crops else math.nan for s in samples],
+        conditions=[s.conditions for s in samples],
+    )
+
+
+def rate_json(rate: Rate) -> dict[str, Any]:
+    """A rate as the manifest and the reports write it."""
+    low, high = rate.interval
+    return {"errors": rate.errors, "trials": rate.trials, "interval": [round(low, 6), round(high, 6)]}
+
+
+def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
+    """The figures of one set at ``threshold``, for JSON."""
+    report = scored.report(threshold)
+    species, worst = report.worst
+    values, kinds = scored.presentations_of()
+    return {
+        "set": scored.name,
+        "data_sha256": scored.digest,
+        "pairs": len(scored.scores),
+        "threshold": threshold,
+        "auc": scored.auc(0),
+        "auc_streams": [scored.auc(1), scored.auc(2)],
+        "apcer": {kind: rate_json(rate) for kind, rate in report.apcer.items()},
+        "worst_species": species,
+        "apcer_worst": worst.value,
+        "bpcer": rate_json(report.bpcer),
+        "apnrr": {kind: rate_json(rate) for kind, rate in report.apnrr.items()},
+        "bpnrr": rate_json(report.bpnrr),
+        "bpcer_subject_bootstrap": _bootstrap(scored, threshold),
+        "curve": curve_figures(values, kinds),
+        "parts": {
+            name: {
+                "apcer": {kind: rate_json(rate) for kind, rate in part.report(threshold).apcer.items()},
+                "bpcer": rate_json(part.report(threshold).bpcer),
+            }
+            for name, part in scored.parts().items()
+        },
+    }
+
+
+def curve_figures(values: NDArray[np.float64], kinds: list[str]) -> dict[str, float] | None:
+    """What depends on no threshold of ours; None where a set lacks bona fide or attack presentations."""
+    if len({kind == BONA_FIDE for kind in kinds}) < 2:
+        return None
+    return {
+        "bpcer_at_apcer_5_percent": bpcer_at_apcer(values, kinds, 0.05)[1].value,
+        "bpcer_at_apcer_1_percent": bpcer_at_apcer(values, kinds, 0.01)[1].value,
+        "apcer_worst_at_bpcer_1_percent": apcer_at_bpcer(values, kinds, 0.01)[2].value,
+        "detection_eer_worst_species": detection_eer(values, kinds),
+    }
+
+
+def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
+    """95 % interval of BPCER over resampled subjects; None where there are too few."""
+    live = scored.part("", np.array(scored.species) == BONA_FIDE)
+    values, kinds = live.presentations_of()
+    owner = dict(zip(live.presentations, live.subjects, strict=True))
+    subjects = list(owner.values())
+    if len(set(subjects)) < 2:
+        return None
+    return list(subject_bootstrap(values, kinds, subjects, lambda s, k: rates(s, k, threshold).bpcer.value))

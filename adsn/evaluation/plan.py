@@ -1,0 +1,53 @@
+"""Which data an export or an evaluation uses: a TOML file with one table a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from adsn.datasets.pairs import SyntheticSpec
+from adsn.datasets.sections import AnySection, DataSection, ListedSection, Section
+from adsn.training.recipe import describe, read_toml
+from runtime.core.errors import ConfigError
+from runtime.imaging.crop import CropRule
+
+DEFAULT_PLAN = Path(__file__).parents[1] / "recipes" / "evaluation.toml"
+
+
+class DataPlan(Section):
+    """``[calibration]``: activation ranges. ``[dev]``: the threshold. ``[test.NAME]``: what is reported.
+
+    Each is rendered (`adsn.training.recipe.DataSection`) or, with a key ``dataset``, read from disk (`ListedSection`).
+    """
+
+    calibration: AnySection
+    dev: AnySection
+    test: dict[str, AnySection] = Field(min_length=1)
+
+    def spec(self, name: str, section: DataSection, size: int) -> SyntheticSpec:
+        return SyntheticSpec(name=name, rule=CropRule(size=size), **section.model_dump())
+
+
+def read_plan(path: Path) -> DataPlan:
+    """Read and check a plan.
+
+    Raises:
+        ConfigError: missing, no TOML, wrong entries, or a test set that shares identities with another use.
+    """
+    try:
+        plan = DataPlan.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise ConfigError(describe(path, error)) from error
+    for name, test in plan.test.items():
+        for other, section in (("calibration", plan.calibration), ("dev", plan.dev)):
+            if isinstance(test, ListedSection) or isinstance(section, ListedSection):
+                # Lists of public sets are disjoint by themselves; a rendered person is in none of them.
+                if test == section:
+                    raise ConfigError(f"{path}: test.{name} and {other} are the same data.")
+                continue
+            if max(test.subjects[0], section.subjects[0]) < min(test.subjects[1], section.subjects[1]):
+                raise ConfigError(
+                    f"{path}: test.{name} and {other} share identities; a test must hold new people only."
+                )
+    return plan

@@ -1,0 +1,276 @@
+"""The Attention-Aware Dual-Stream Network.
+
+Published facts it follows (Deng et al., IEEE TIFS 18, 2023, doi 10.1109/TIFS.2023.3293423, abstract): two
+streams; depth enters as a surface-normal map; attention splits each stream into a branch for complementary
+global information between the modalities and a branch for subtle local features within each; the task is
+treated as fine-grained classification; the features are fused. The survey entry names ResNet18 backbones.
+Everything else (number of maps, layers, widths, pooling) is this project's choice.
+
+Written so that every exporter gives the same static graph with a dynamic N only: no Shape, Expand or Gather,
+fixed pooling windows, slices instead of chunk. The graph takes what cameras give, so that normalisation cannot
+differ between training, serving and engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adsn.network.normals import SurfaceNormals
+
+Modalities = tuple[str, str]
+MODALITY_PAIRS: tuple[Modalities, ...] = (("rgb", "ir"), ("ir", "depth"), ("rgb", "depth"))
+INPUT_CHANNELS = {"rgb": 3, "ir": 1, "depth": 1}
+STEM_CHANNELS = {"rgb": 3, "ir": 1, "depth": 3}
+BLOCKS_PER_LAYER = 2  # ResNet18
+STRIDE_AT_LAYER3 = 16
+LOCAL_GAIN = 4.0
+"""Parts are unit vectors over many channels, so each value is small beside the pooled global features; this
+brings both to the same scale before the head, whose learning rate they share."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """What defines a network's shape; stored beside the weights.
+
+    ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
+    that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S, a multiple of 16.
+    ``maps_from``: the layer where a stream splits, layer 3 or 2; `docs/ablation.md` compares them.
+    """
+
+    modalities: Modalities = ("rgb", "ir")
+    width: int = 64
+    maps: int = 4
+    size: int = 112
+    maps_from: int = 3
+
+    def __post_init__(self) -> None:
+        if tuple(self.modalities) not in MODALITY_PAIRS:
+            raise ValueError(f"modalities must be one of {MODALITY_PAIRS}, not {self.modalities}")
+        if self.size % STRIDE_AT_LAYER3 or self.size < 4 * STRIDE_AT_LAYER3:
+            raise ValueError(f"size must be a multiple of {STRIDE_AT_LAYER3} and at least 64, not {self.size}")
+        if self.width < 8 or self.width % 8 or self.maps < 1:
+            raise ValueError(
+                f"width must be a positive multiple of 8 and maps at least 1, not {self.width}, {self.maps}"
+            )
+
+        if self.maps_from not in (2, 3):
+            raise ValueError(f"maps_from must be 2 or 3, not {self.maps_from}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> NetworkConfig:
+        first, second = data["modalities"]
+        shape = {name: data[name] for name in ("width", "maps", "size", "maps_from") if name in data}
+        return cls(modalities=(first, second), **shape)
+
+
+class Outputs(NamedTuple):
+    """What training needs beside the served outputs.
+
+    ``logit`` [N]; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
+    ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map.
+    """
+
+    logit: Tensor
+    stream_logits: Tensor
+    attention: Tensor
+    parts: Tensor
+
+
+class BasicBlock(nn.Module):
+    """ResNet18's block: [N, in, H, W] → [N, out, H/stride, W/stride]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """One ResNet18 stage: [N, in, H, W] → [N, out, H/stride, W/stride]."""
+    blocks = [BasicBlock(inputs, outputs, stride)]
+    blocks += [BasicBlock(outputs, outputs, 1) for _ in range(BLOCKS_PER_LAYER - 1)]
+    return nn.Sequential(*blocks)
+
+
+class Input(nn.Module):
+    """Camera values NHWC → network values NCHW.
+
+    Colour and infrared: uint8 → (v − 128) / 128. Both numbers are powers of two on purpose: the 8-bit
+    quantisation of this value is the camera's value itself, so INT8 loses nothing at the input.
+    Depth: float32 mm → surface normals.
+    """
+
+    def __init__(self, modality: str) -> None:
+        super().__init__()
+        self.normals = SurfaceNormals() if modality == "depth" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """uint8 or float32 [N, S, S, C] → float32 [N, C', S, S]."""
+        x = x.to(torch.float32).permute(0, 3, 1, 2)
+        return (x - 128.0) * (1.0 / 128.0) if self.normals is None else self.normals(x)
+
+
+class Stream(nn.Module):
+    """One modality's backbone: the stem and ResNet18's first three stages."""
+
+    def __init__(self, modality: str, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(STEM_CHANNELS[modality], width, 7, 2, 3, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.layer1 = residual_layer(width, width, 1)
+        self.layer2 = residual_layer(width, 2 * width, 2)
+        self.layer3 = residual_layer(2 * width, 4 * width, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, C', S, S] → fine [N, 2w, S/8, S/8] and deep [N, 4w, S/16, S/16]."""
+        x = F.max_pool2d(F.relu(self.bn(self.stem(x))), 3, 2, 1)
+        fine = self.layer2(self.layer1(x))
+        return fine, self.layer3(fine)
+
+
+class Attention(nn.Module):
+    """Splits a stream: M maps on the fine grid for the local branch, one gate on the deep grid for the global.
+
+    The maps are drawn from deep features, which know what a nose is, but at the fine grid's resolution,
+    where a print's dots still show: a 1×1 convolution gives four values a cell, unfolded to 2×2. With
+    ``maps_from`` 2 they are drawn from the fine features themselves.
+    """
+
+    def __init__(self, channels: int, maps: int, maps_from: int) -> None:
+        super().__init__()
+        self.from_deep = maps_from == 3
+        self.maps = nn.Conv2d(channels, 4 * maps, 1) if self.from_deep else nn.Conv2d(channels // 2, maps, 1)
+        self.gate = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, fine: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
+        """Fine [N, C/2, 2h, 2w], deep [N, C, h, w] → maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
+        maps = F.pixel_shuffle(self.maps(deep), 2) if self.from_deep else self.maps(fine)
+        return torch.sigmoid(maps), torch.sigmoid(self.gate(deep))
+
+
+class BilinearAttentionPooling(nn.Module):
+    """One feature per map: the mean of the features weighted by that map, on a grid of ``cells`` = h·w.
+
+    Then a signed square root (bilinear features are bursty) and L2 normalisation, written with rsqrt so that
+    no exporter turns it into Shape and Expand. The sizes are known beforehand for the same reason.
+    """
+
+    def __init__(self, maps: int, channels: int, cells: int) -> None:
+        super().__init__()
+        self.maps, self.channels, self.cells = maps, channels, cells
+
+    def forward(self, features: Tensor, maps: Tensor) -> Tensor:
+        """Features [N, C, h, w], maps [N, M, h, w] → [N, M, C], each part of L2 norm 1."""
+        flat_maps = maps.reshape(-1, self.maps, self.cells)
+        flat_features = features.reshape(-1, self.channels, self.cells)
+        weights = flat_maps / (flat_maps.sum(2, keepdim=True) + 1e-3)
+        pooled = torch.bmm(weights, flat_features.permute(0, 2, 1))
+        # Features come from a ReLU, so they are non-negative and the signed root is a plain one; the 1e-6
+        # keeps its slope finite at zero, and the root above the smallest half-precision number.
+        rooted = torch.sqrt(pooled + 1e-6)
+        return rooted * torch.rsqrt((rooted * rooted).sum(2, keepdim=True) + 1e-6)
+
+
+class CrossModalFusion(nn.Module):
+    """The global branch's meeting point: each stream's channels are re-weighted by what *both* streams saw.
+
+    Squeeze-and-excitation across modalities: from both means, one gate per channel and stream; then a sum.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(2 * channels, channels // 2)
+        self.excite = nn.Linear(channels // 2, 2 * channels)
+        self.channels = channels
+
+    def forward(self, first: Tensor, second: Tensor, first_mean: Tensor, second_mean: Tensor) -> Tensor:
+        """Two [N, C, h, w] with their means [N, C] → fused [N, C, h, w]."""
+        c = self.channels
+        gates = torch.sigmoid(self.excite(F.relu(self.squeeze(torch.cat([first_mean, second_mean], 1)))))
+        return first * gates[:, :c].reshape(-1, c, 1, 1) + second * gates[:, c:].reshape(-1, c, 1, 1)
+
+
+class ADSN(nn.Module):
+    """Attention-Aware Dual-Stream Network over two of ``rgb``, ``ir`` and ``depth``.
+
+    `forward` takes the two modalities in the configuration's order as cameras give them: uint8
+    [N, S, S, 3] for rgb, uint8 [N, S, S, 1] for ir, float32 millimetres [N, S, S, 1] for depth (0 = missing).
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        w, maps = config.width, config.maps
+        self.grid = config.size // STRIDE_AT_LAYER3
+        self.inputs = nn.ModuleList(Input(m) for m in config.modalities)
+        self.streams = nn.ModuleList(Stream(m, w) for m in config.modalities)
+        self.attention = nn.ModuleList(Attention(4 * w, maps, config.maps_from) for _ in config.modalities)
+        self.pooling = BilinearAttentionPooling(maps, 2 * w, (2 * self.grid) ** 2)
+        self.fusion = CrossModalFusion(4 * w)
+        self.layer4 = residual_layer(4 * w, 8 * w, 2)
+        self.stream_heads = nn.ModuleList(nn.Linear(maps * 2 * w + 4 * w, 1) for _ in config.modalities)
+        self.head = nn.Linear(8 * w + 2 * maps * 2 * w, 1)
+        self.dropout = nn.Dropout(0.2)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for block in (m for m in self.modules() if isinstance(m, BasicBlock)):
+            # Residual branches start at zero, so that a fresh network is shallow and trains at once.
+            nn.init.zeros_(block.bn2.weight)
+
+    def features(self, first: Tensor, second: Tensor) -> Outputs:
+        """Everything the losses look at; see `Outputs`. Inputs as in `forward`."""
+        maps: list[Tensor] = []
+        gated: list[Tensor] = []
+        means: list[Tensor] = []
+        parts: list[Tensor] = []
+        logits: list[Tensor] = []
+        w = self.config.width
+        for index, image in enumerate((first, second)):
+            fine, deep = self.streams[index](self.inputs[index](image))
+            stream_maps, gate = self.attention[index](fine, deep)
+            stream_parts = self.pooling(fine, stream_maps)
+            stream_gated = deep * gate
+            mean = F.avg_pool2d(stream_gated, self.grid).reshape(-1, 4 * w)
+            local = stream_parts.reshape(-1, self.config.maps * 2 * w)
+            logits.append(self.stream_heads[index](self.dropout(torch.cat([local * LOCAL_GAIN, mean], 1))))
+            maps.append(stream_maps)
+            gated.append(stream_gated)
+            means.append(mean)
+            parts.append(stream_parts)
+        deepest = self.layer4(self.fusion(gated[0], gated[1], means[0], means[1]))
+        window = (self.grid + 1) // 2
+        whole = F.avg_pool2d(deepest, window).reshape(-1, 8 * w)
+        local = torch.cat([p.reshape(-1, self.config.maps * 2 * w) for p in parts], 1)
+        logit = self.head(self.dropout(torch.cat([whole, local * LOCAL_GAIN], 1)))
+        return Outputs(
+            logit=logit.reshape(-1),
+            stream_logits=torch.cat(logits, 1),
+            attention=torch.stack(maps, 1),
+            parts=torch.stack(parts, 1),
+        )
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """→ ``score`` [N] and ``stream_scores`` [N, 2], probability of bona fide; ``attention`` [N, 2, M, h, w]."""
+        out = self.features(first, second)
+        return torch.sigmoid(out.logit), torch.sigmoid(out.stream_logits), out.attention

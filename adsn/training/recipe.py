@@ -1,0 +1,146 @@
+"""Training recipes: TOML files checked on reading, with wrong keys refused by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from adsn.datasets.pairs import SyntheticSpec
+from adsn.datasets.sections import AnySection, DataSection, Section
+from adsn.network.model import NetworkConfig
+from adsn.training.augment import AugmentConfig
+from adsn.training.losses import LossWeights
+from runtime.core.errors import ConfigError
+from runtime.imaging.crop import CropRule
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class NetworkSection(Section):
+    """``[network]``"""
+
+    modalities: tuple[Literal["rgb", "ir"], Literal["ir", "depth"]] = ("rgb", "ir")
+    width: int = 64
+    maps: int = 4
+    size: int = 112
+    maps_from: Literal[2, 3] = 3
+
+
+class Data(Section):
+    """``[data]``: each table is rendered, or read from disk when it has a key ``dataset``."""
+
+    train: AnySection
+    dev: AnySection
+
+
+class TrainSection(Section):
+    """``[train]``. ``balance``: how a batch is drawn, each pair once an epoch (``none``), or bona fide faces and
+    attacks (``class``), or bona fide faces and each species (``species``) equally often, which public sets need.
+    ``precision``: ``bfloat16`` computes the network in mixed precision; the loss and the weights stay float32."""
+
+    seed: int = 0
+    epochs: int = Field(ge=1)
+    batch: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warm_up: float = Field(default=0.1, ge=0, lt=1)
+    balance: Literal["none", "class", "species"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class AugmentSection(Section):
+    """``[augment]``: see `adsn.training.augment.AugmentConfig`."""
+
+    drop: float = Field(default=0.1, ge=0, le=0.5)
+    dark: float = Field(default=0.1, ge=0, le=1)
+    gain: float = Field(default=0.4, ge=0, lt=1)
+    noise: float = Field(default=8.0, ge=0)
+    blur: float = Field(default=0.4, ge=0, le=1)
+    tint: float = Field(default=0.2, ge=0, lt=1)
+    erase: float = Field(default=0.2, ge=0, le=1)
+    copy_grey: float = Field(default=0.03, ge=0, le=0.5)
+
+
+class LossSection(Section):
+    """``[loss]``: see `adsn.training.losses.LossWeights`."""
+
+    stream: float = Field(default=0.3, ge=0)
+    centre: float = Field(default=0.05, ge=0)
+    overlap: float = Field(default=0.1, ge=0)
+    label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    network: NetworkSection
+    data: Data
+    train: TrainSection
+    augment: AugmentSection = AugmentSection()
+    loss: LossSection = LossSection()
+
+    def network_config(self) -> NetworkConfig:
+        return NetworkConfig(**self.network.model_dump())
+
+    def augment_config(self) -> AugmentConfig:
+        return AugmentConfig(**self.augment.model_dump())
+
+    def loss_weights(self) -> LossWeights:
+        return LossWeights(**self.loss.model_dump())
+
+    def spec(self, part: Literal["train", "dev"]) -> SyntheticSpec:
+        section = getattr(self.data, part)
+        if not isinstance(section, DataSection):
+            raise TypeError(f"data.{part} is read from disk; it has no specification to render.")
+        rule = CropRule(size=self.network.size)
+        return SyntheticSpec(name=f"{self.name}-{part}", rule=rule, **section.model_dump())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        ConfigError: missing, or no TOML; names the file.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def describe(path: Path, error: ValidationError) -> str:
+    """All wrong entries of a file, one a line, by their dotted key."""
+    lines = [f"  {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()]
+    return f"{path}: these entries are wrong:\n" + "\n".join(lines)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or has wrong or overlapping entries; names file and key.
+    """
+    try:
+        recipe = Recipe.model_validate(read_toml(path))
+        recipe.network_config()
+    except ValidationError as error:
+        raise ConfigError(describe(path, error)) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: [network] {error}") from error
+    train, dev = recipe.data.train, recipe.data.dev
+    if isinstance(train, DataSection) and isinstance(dev, DataSection):
+        a, b = train.subjects, dev.subjects
+        if max(a[0], b[0]) < min(a[1], b[1]):
+            raise ConfigError(f"{path}: data.train.subjects {a} and data.dev.subjects {b} share identities.")
+    elif train == dev:
+        raise ConfigError(f"{path}: data.train and data.dev are the same data.")
+    return recipe

@@ -1,0 +1,311 @@
+"""Training: from a recipe to a checkpoint and a record of how it came about. Resumable after any epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from torch import Tensor
+
+from adsn.datasets.pairs import BONA_FIDE
+from adsn.metrics import auc
+from adsn.network.checkpoint import load_checkpoint, save_checkpoint
+from adsn.network.model import ADSN, Outputs
+from adsn.training.augment import augment
+from adsn.training.losses import JointLoss
+from adsn.training.parallel import ALONE, World
+from adsn.training.recipe import Recipe
+from runtime.core.files import write_atomically
+
+STATE_FILE = "resume.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+RECORD_FILE = "train.json"
+
+
+class TrainingError(Exception):
+    """Training cannot start or go on; says why and what to do."""
+
+
+class ArrayPairs(Protocol):
+    """A data set whose crops lie in arrays, modality → [len, S, S, C]."""
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+    @property
+    def name(self) -> str: ...
+    def labels(self) -> NDArray[np.int64]: ...
+    def species(self) -> list[str]: ...
+    def digest(self) -> str: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has done so far; written to train.json after every epoch."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def chances(pairs: ArrayPairs, balance: str) -> Tensor | None:
+    """How likely each pair is drawn, so that classes or species come equally often; None where each comes once."""
+    if balance == "none":
+        return None
+    kinds = np.array(pairs.species() if balance == "species" else [str(label) for label in pairs.labels()])
+    names, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    weights = 1.0 / counts[which]
+    if balance == "species" and BONA_FIDE in names:
+        # As many faces as attacks of all species together.
+        weights[kinds == BONA_FIDE] *= max(len(names) - 1, 1)
+    return torch.from_numpy(weights)
+
+
+Report = Callable[[str, dict[str, float]], None]
+"""Called as ("step", {...}) after each batch and ("epoch", {...}) after each epoch."""
+
+
+class Trainer:
+    """Trains one network. Deterministic on one machine and thread count: every random draw follows from the
+    recipe's seed and the epoch's number, so a resumed run repeats the uninterrupted one bit for bit."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: ArrayPairs,
+        dev: ArrayPairs,
+        out: Path,
+        device: str = "cpu",
+        world: World = ALONE,
+        start: Path | None = None,
+    ) -> None:
+        self.recipe, self.train_set, self.dev_set, self.out = recipe, train, dev, out
+        self.device, self.world = torch.device(device), world
+        if len(train) < recipe.train.batch:
+            raise TrainingError(f"{train.name} has {len(train)} pairs, fewer than one batch of {recipe.train.batch}.")
+        if recipe.train.batch // world.size < 2:
+            raise TrainingError(
+                f"train.batch is {recipe.train.batch}: fewer than 2 pairs for each of {world.size} processes."
+            )
+        self.chances = chances(train, recipe.train.balance)
+        torch.manual_seed(recipe.train.seed)
+        config = recipe.network_config()
+        self.modalities = config.modalities
+        self.started_from = ""
+        self.network = ADSN(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start is not None:
+            self._start_from(start)
+        self.loss = JointLoss(config.maps, 2 * config.width, recipe.loss_weights()).to(self.device)
+        self.features = world.distribute(self.network, self.device)
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.train.learning_rate)
+        self.steps_per_epoch = len(train) // recipe.train.batch
+        total = self.steps_per_epoch * recipe.train.epochs
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, recipe.train.learning_rate, total_steps=total + 1, pct_start=recipe.train.warm_up
+        )
+        self.progress = Progress()
+
+    def _start_from(self, path: Path) -> None:
+        network, _ = load_checkpoint(path)
+        if network.config != self.network.config:
+            raise TrainingError(
+                f"{path} holds a network of another shape ({network.config}) than the recipe's {self.network.config}. "
+                "Give the recipe's [network] the same values."
+            )
+        self.network.load_state_dict(network.state_dict())
+        self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Weight decay on weights only: decaying norms and biases shrinks what no one asked to be small."""
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        return [
+            {"params": decayed, "weight_decay": self.recipe.train.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
+
+        Every process draws the same order and takes its share of each batch.
+        """
+        generator = torch.Generator().manual_seed(self.recipe.train.seed * 1_000_003 + epoch)
+        if self.chances is None:
+            order = torch.randperm(len(self.train_set), generator=generator).numpy()
+        else:
+            order = torch.multinomial(self.chances, len(self.train_set), True, generator=generator).numpy()
+        if self.world.rank:
+            generator.manual_seed((self.recipe.train.seed * 1_000_003 + epoch) * 1009 + self.world.rank)
+        labels = self.train_set.labels()
+        size = self.recipe.train.batch
+        first, second = (self.train_set.arrays[m] for m in self.modalities)
+        for step in range(self.steps_per_epoch):
+            # Sorted within the batch, so that the memory-mapped file is read forwards.
+            chosen = np.sort(order[step * size : (step + 1) * size][self.world.rank :: self.world.size])
+            a, b, label, weight = augment(
+                torch.from_numpy(np.ascontiguousarray(first[chosen])),
+                torch.from_numpy(np.ascontiguousarray(second[chosen])),
+                torch.from_numpy(labels[chosen]),
+                self.modalities,
+                self.recipe.augment_config(),
+                generator,
+            )
+            yield a, b, label, weight
+
+    def run(self, report: Report = lambda kind, values: None) -> None:
+        """Train to the recipe's last epoch, from wherever the run stands."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        while self.progress.epoch < self.recipe.train.epochs:
+            began = time.monotonic()
+            losses = self._epoch(report)
+            self.world.agree(self.loss)
+            dev = self.evaluate(self.dev_set)
+            self.progress.epoch += 1
+            self.progress.seconds += time.monotonic() - began
+            row = {
+                "epoch": float(self.progress.epoch),
+                **losses,
+                **dev,
+                "seconds": round(self.progress.seconds, 1),
+            }
+            self.progress.curve.append({k: round(v, 6) for k, v in row.items()})
+            if self.world.rank == 0:
+                self.save()
+            report("epoch", row)
+
+    def _epoch(self, report: Report) -> dict[str, float]:
+        # Dropout draws from torch's global generator; tie it to the epoch too.
+        torch.manual_seed(self.recipe.train.seed * 7919 + self.progress.epoch)
+        self.network.train()
+        self.loss.train()
+        sums: dict[str, float] = {}
+        for a, b, label, weight in self._batches(self.progress.epoch):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+                half = self.features(a.to(self.device), b.to(self.device))
+            # The losses sum many small numbers: in full precision, whatever the network computes in.
+            out = Outputs(*(value.float() for value in half))
+            loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss became {float(loss)} in epoch {self.progress.epoch + 1}; the last good checkpoint is in "
+                    f"{self.out}. Lower train.learning_rate and resume."
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimiser.step()
+            self.schedule.step()
+            terms["loss"] = float(loss.detach())
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+            report("step", terms)
+        return {name: value / self.steps_per_epoch for name, value in sums.items()}
+
+    @torch.no_grad()
+    def evaluate(self, pairs: ArrayPairs, batch: int = 128) -> dict[str, float]:
+        """AUC of the fused score and of each stream on a set, and the share decided right at 0.5."""
+        self.network.eval()
+        first, second = (pairs.arrays[m] for m in self.modalities)
+        rows = []
+        for start in range(0, len(pairs), batch):
+            # Copied, because torch wants arrays it may write to and the file is mapped for reading.
+            a, b = (torch.from_numpy(np.array(x[start : start + batch])).to(self.device) for x in (first, second))
+            score, streams, _ = self.network(a, b)
+            rows.append(torch.cat([score[:, None], streams], 1).cpu().numpy())
+        scores, label = np.concatenate(rows), pairs.labels()
+        return {
+            "dev_auc": auc(scores[:, 0], label),
+            f"dev_auc_{self.modalities[0]}": auc(scores[:, 1], label),
+            f"dev_auc_{self.modalities[1]}": auc(scores[:, 2], label),
+            "dev_accuracy": float(((scores[:, 0] >= 0.5) == (label == 1)).mean()),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What this run did: recipe, data, versions, curve."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "data": {s.name: {"pairs": len(s), "sha256": s.digest()} for s in (self.train_set, self.dev_set)},
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "opencv": cv2.__version__,
+            },
+            "machine": {
+                "processor": platform.machine(),
+                "threads": torch.get_num_threads(),
+                "device": str(self.device),
+                "processes": self.world.size,
+            },
+            **({"started_from": self.started_from} if self.started_from else {}),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "epochs_done": self.progress.epoch,
+            "seconds": round(self.progress.seconds, 1),
+            "curve": self.progress.curve,
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint, the record and what a resumed run needs, each atomically."""
+        record = self.record()
+        save_checkpoint(self.out / CHECKPOINT_FILE, self.network, record)
+        tensors = {f"network/{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        tensors |= {f"loss/{k}": v.detach().cpu().contiguous() for k, v in self.loss.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}/{k}": v.detach().cpu().contiguous() for k, v in state.items()}
+        hyper = [{"lr": g["lr"], "betas": g["betas"]} for g in self.optimiser.param_groups]
+        schedule = {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, (int, float, list))}
+        metadata = {
+            "recipe": self.recipe.model_dump_json(),
+            "schedule": json.dumps(schedule),
+            "groups": json.dumps(hyper),
+            "record": json.dumps(record),
+        }
+        write_atomically(self.out / STATE_FILE, save(tensors, metadata))
+        write_atomically(self.out / RECORD_FILE, (json.dumps(record, indent=1) + "\n").encode())
+
+    def resume(self) -> bool:
+        """Continue from the state in ``out``. False when there is none.
+
+        Raises:
+            TrainingError: the state belongs to another recipe or other data.
+        """
+        path = self.out / STATE_FILE
+        if not path.exists():
+            return False
+        data = path.read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        record = json.loads(header["record"])
+        if header["recipe"] != self.recipe.model_dump_json():
+            raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start anew.")
+        if record["data"] != self.record()["data"]:
+            raise TrainingError(f"{path} was made from other pixels (the renderer changed). Use another --out.")
+        tensors = load(data)
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.network.load_state_dict(part("network/"))
+        self.loss.load_state_dict(part("loss/"))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in part("optimiser/").items():
+            index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = value
+        self.schedule.load_state_dict(json.loads(header["schedule"]))
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        # The schedule turns both the rate and the momentum; a fresh optimiser has neither where they stood.
+        for group, saved in zip(self.optimiser.param_groups, json.loads(header["groups"]), strict=True):
+            group["lr"], group["betas"] = saved["lr"], tuple(saved["betas"])
+        self.progress = Progress(record["epochs_done"], record["seconds"], record["curve"])
+        return True

@@ -1,0 +1,1 @@
+"""``adsn-calib``, a module for each group of commands."""

@@ -1,0 +1,126 @@
+"""``adsn-calib offset``: measure what is to be added to the capture times of a stream."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from calib.capture import reading
+from calib.cli.rig import Ir, Rgb
+from calib.timing.offset import Floats, Offset, OffsetUnknown, Series, by_blink
+from calib.timing.offset_other import by_motion, by_strobe
+from runtime.core.errors import ConfigError
+from runtime.core.values import Frame, Lit, Modality
+
+GRACE_S = 5.0
+Method = Literal["auto", "blink", "motion", "strobe"]
+
+
+class Levels:
+    """Mean levels of the frames of several streams, filled by their readers. No picture is kept."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[Modality, list[tuple[int, float, Lit, int | None]]] = {}
+        self._epochs: dict[Modality, int] = {}
+
+    def take(self, frame: Frame) -> None:
+        level = float(frame.image.mean())
+        with self._lock:
+            # Times before and after a reopening have not the same offset.
+            if self._epochs.setdefault(frame.modality, frame.epoch) != frame.epoch:
+                self._epochs[frame.modality] = frame.epoch
+                self._rows[frame.modality] = []
+            self._rows.setdefault(frame.modality, []).append((frame.t_capture_ns, level, frame.lit, frame.exposure_ns))
+
+    def series(self, modality: Modality, origin_ns: int, dark: bool = True) -> Series:
+        """What came so far, in ms from ``origin_ns``. ``dark``: frames without the strobe too."""
+        with self._lock:
+            rows = [row for row in self._rows.get(modality, []) if dark or row[2] != "dark"]
+        exposures = [row[3] for row in rows if row[3]]
+        return Series(
+            np.array([(row[0] - origin_ns) / 1e6 for row in rows]),
+            np.array([row[1] for row in rows]),
+            float(np.median(exposures)) / 1e6 if exposures else None,
+        )
+
+    def lit(self, modality: Modality, origin_ns: int) -> tuple[Floats, bool]:
+        """Times in ms of frames with the strobe on, and whether there are frames with it off."""
+        with self._lock:
+            rows = list(self._rows.get(modality, []))
+        return np.array([(row[0] - origin_ns) / 1e6 for row in rows if row[2] == "lit"]), any(
+            row[2] == "dark" for row in rows
+        )
+
+
+def offset(
+    rgb: Rgb = None,
+    ir: Ir = None,
+    seconds: Annotated[float, typer.Option(help="How long to look.", min=10, max=3600)] = 120,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="blink: a light switched at irregular times in view of both. motion: a hand waved before a lamp. "
+            "strobe: the rig's own, where the colour camera sees it. auto: whichever determines it best."
+        ),
+    ] = "auto",
+) -> None:
+    """Measure how far the capture times of the colour stream are off against those of the infrared stream."""
+    if not (rgb and ir):
+        raise ConfigError("name both cameras with --rgb and --ir.")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"looking for {seconds:g} s: switch a light on and off in view of both cameras, at irregular times.")
+    levels = Levels()
+    origin = time.monotonic_ns()
+    with reading({"rgb": rgb, "ir": ir}, levels.take) as readers:
+        end, ending = time.monotonic() + seconds, False
+        while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
+            time.sleep(0.1)
+            if not ending and any(reader.ended for reader in readers.values()):
+                # Two recordings end one after the other; a camera that is lost does not come back here.
+                ending, end = True, min(end, time.monotonic() + GRACE_S)
+        try:
+            found = measured(levels, origin, method)
+        except OffsetUnknown:
+            # A camera that went away is the reason; a recording that ended with enough in it is none.
+            for reader in readers.values():
+                reader.require_running()
+            raise
+    setting = f"rgb_offset_ms = {found.ms:.1f}"
+    console.print(
+        f"{found.ms:+.1f} ms ± {2 * found.sigma_ms:.1f} ms (95 %), by {found.method}, {found.events} events.\n"
+        f"To use it: {setting} in the section [rig]. It holds for this format, frame rate and exposure; measure "
+        "again when they change."
+    )
+
+
+def measured(levels: Levels, origin_ns: int, method: Method) -> Offset:
+    """The offset by one way, or by whichever determines it best.
+
+    Raises:
+        OffsetUnknown: none does; says why, way by way.
+    """
+    colour = levels.series("rgb", origin_ns)
+    lit, strobes = levels.lit("ir", origin_ns)
+    # Where the strobe alternates, lit frames alone show the light in the room without its pattern.
+    infrared = levels.series("ir", origin_ns, dark=False)
+    ways = {
+        "blink": lambda: by_blink(colour, infrared),
+        "motion": lambda: by_motion(colour, infrared),
+        "strobe": lambda: by_strobe(colour, lit),
+    }
+    wanted = [method] if method != "auto" else ["blink", "motion", *(["strobe"] if strobes else [])]
+    found, reasons = [], []
+    for way in wanted:
+        try:
+            found.append(ways[way]())
+        except OffsetUnknown as error:
+            reasons.append(f"{way}: {error.message}")
+    if not found:
+        raise OffsetUnknown(" ".join(reasons))
+    return min(found, key=lambda offset: offset.sigma_ms)

@@ -1,0 +1,1 @@
+"""Two cameras' lenses and their pose, from views of the calibration board."""

@@ -1,0 +1,116 @@
+"""What a set of board views still lacks: parts of the picture, tilts, distances.
+
+Corners in the middle alone leave the lens's bend open, views that face the camera leave its focal length open (a longer
+lens looks like a nearer board), one distance leaves both. The error that follows is not in the reprojection error,
+which such views make small: it has to be prevented here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.geometry.board import Board, Seen
+from runtime.core.values import Modality
+
+CELLS = (4, 3)
+"""The picture in columns and rows."""
+CORNERS_IN_CELL = 3
+CELLS_MISSABLE = 2
+TILT_DEG = 15.0
+TILTED_VIEWS = 2
+NEAR_TO_FAR = 1.4
+LEAST_VIEWS = 15
+GUESSED_FOCAL = 0.9
+"""Focal length over picture width of a lens of 58°, for directions of tilt before anything is known."""
+
+NAMES: Mapping[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
+COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middle", "bottom")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The board in pictures of the same moment. ``name``: of the pictures, for messages."""
+
+    name: str
+    seen: Mapping[Modality, Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something missing. ``needed``: without it there is no calibration; else it is better with it."""
+
+    says: str
+    needed: bool
+
+
+def common(view: View, first: Modality, second: Modality) -> NDArray[np.int64]:
+    """Numbers of the corners that both cameras see."""
+    return np.intersect1d(view.seen[first].numbers, view.seen[second].numbers)
+
+
+def empty_cells(views: Sequence[View], modality: Modality, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Column and row of parts of one camera's picture where fewer than `CORNERS_IN_CELL` corners were seen."""
+    columns, rows = CELLS
+    count = np.zeros(CELLS, int)
+    for view in views:
+        pixels = view.seen[modality].pixels
+        x = np.clip(pixels[:, 0] * columns / size[0], 0, columns - 1).astype(int)
+        y = np.clip(pixels[:, 1] * rows / size[1], 0, rows - 1).astype(int)
+        np.add.at(count, (x, y), 1)
+    return [(int(x), int(y)) for x, y in np.argwhere(count < CORNERS_IN_CELL)]
+
+
+def attitude(seen: Seen, board: Board, size: tuple[int, int]) -> tuple[float, float, float]:
+    """How a board stands before a camera that is not calibrated yet: which way its face looks, right of the camera and
+    below it, in degrees, and its distance in multiples of its own squares. Rough."""
+    focal = GUESSED_FOCAL * max(size)
+    matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
+    points = board.corners_mm()[seen.numbers]
+    found, turn, move = cv2.solvePnP(points, seen.pixels, matrix, None, flags=cv2.SOLVEPNP_IPPE)
+    if not found:
+        return 0.0, 0.0, float("nan")
+    towards = -cv2.Rodrigues(turn)[0][:, 2]
+    middle = move.ravel() + cv2.Rodrigues(turn)[0] @ points.mean(axis=0)
+    # Against the line of sight, as a board at the side that faces the camera is not tilted.
+    sight = -middle / np.linalg.norm(middle)
+    across = np.degrees(np.arctan2(towards[0], -towards[2]) - np.arctan2(sight[0], -sight[2]))
+    down = np.degrees(np.arctan2(towards[1], -towards[2]) - np.arctan2(sight[1], -sight[2]))
+    return float(across), float(down), float(np.linalg.norm(middle)) / board.square_mm
+
+
+def more(count: int) -> str:
+    return f"{count} more view{'s' if count > 1 else ''}"
+
+
+def gaps(views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[Gap]:
+    """What is still missing, the most important first. ``sizes``: width and height of each camera's pictures."""
+    found: list[Gap] = []
+    if len(views) < LEAST_VIEWS:
+        found.append(Gap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))
+    first = next(iter(sizes))
+    stands = [attitude(view.seen[first], board, sizes[first]) for view in views]
+    across = [a for a, _, _ in stands]
+    down = [d for _, d, _ in stands]
+    for angles, way in ((across, "left and right"), (down, "up and down")):
+        tilted = sum(abs(a) >= TILT_DEG for a in angles)
+        if tilted < TILTED_VIEWS:
+            wanted = more(TILTED_VIEWS - tilted)
+            found.append(Gap(f"{wanted} with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
+        elif not (any(a >= TILT_DEG for a in angles) and any(a <= -TILT_DEG for a in angles)):
+            found.append(Gap(f"the board turned {way}: so far to one side only", False))
+    distances = [d for _, _, d in stands if np.isfinite(d)]
+    if not distances or max(distances) < NEAR_TO_FAR * min(distances):
+        found.append(Gap(f"the board nearer and farther: {NEAR_TO_FAR:g} times as far as at its nearest", True))
+    for modality, size in sizes.items():
+        cells = empty_cells(views, modality, size)
+        where = ", ".join(f"{ROWS[y]} {COLUMNS[x]}".replace("middle middle", "middle") for x, y in cells)
+        if cells:
+            found.append(
+                Gap(f"the board in these parts of the {NAMES[modality]} picture: {where}", len(cells) > CELLS_MISSABLE)
+            )
+    return sorted(found, key=lambda gap: not gap.needed)

@@ -1,0 +1,66 @@
+"""Pairs of pictures in a folder: NAME-rgb.png beside NAME-ir.png, as adsn-rig and adsn-calib write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import InputError
+from runtime.core.values import Modality
+
+KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def pairs_in(folder: Path, modalities: tuple[Modality, Modality]) -> Iterator[tuple[str, dict[Modality, NDArray[Any]]]]:
+    """Name and pictures of each pair, in the order of their names; colour is RGB.
+
+    Raises:
+        InputError: no such folder, no pairs in it, or a file that is no picture.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder.")
+    files: dict[Modality, dict[str, Path]] = {modality: {} for modality in modalities}
+    for path in sorted(folder.iterdir()):
+        for modality in modalities:
+            if path.suffix.lower() in KINDS and path.stem.endswith(f"-{modality}"):
+                files[modality][path.stem[: -len(modality) - 1]] = path
+    first, second = (files[modality] for modality in modalities)
+    names = sorted(first.keys() & second.keys())
+    if not names:
+        raise InputError(
+            f"{folder}: no pairs of pictures. They are named NAME-{modalities[0]}.png and NAME-{modalities[1]}.png."
+        )
+    for name in names:
+        yield name, {modality: read(files[modality][name]) for modality in modalities}
+
+
+def read(path: Path) -> NDArray[Any]:
+    """A picture uint8 or uint16 [H, W, 1 or 3], colour as RGB.
+
+    Raises:
+        InputError: it is none.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: not a picture that can be read. Take it out of the folder.")
+    if picture.ndim == 2:
+        return np.asarray(picture)[:, :, None]
+    return np.ascontiguousarray(picture[:, :, 2::-1])
+
+
+def write(folder: Path, name: str, pictures: Mapping[Modality, NDArray[Any]]) -> None:
+    """Write a pair as `pairs_in` reads it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for modality, picture in pictures.items():
+        path = folder / f"{name}-{modality}.png"
+        colour = picture[:, :, ::-1] if picture.shape[2] == 3 else picture
+        if not cv2.imwrite(str(path), colour):
+            raise OSError(f"{path} cannot be written")

@@ -1,0 +1,163 @@
+"""Collecting views of the board: which pictures to take, what is wrong with the others, what is still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.geometry.board import LEAST_CORNERS, Board, BoardFinder, Seen
+from calib.geometry.coverage import NAMES, Gap, View, common, gaps
+from runtime.core.errors import CalibrationInvalid
+from runtime.core.values import Modality
+
+Picture = NDArray[Any]
+STILL_PX = 1.0
+"""A board that moved less than this, of a picture 640 wide, since the last look is still: cameras that expose a few
+milliseconds apart then see it in the same place."""
+NEW_PX = 20.0
+"""Views whose corners lie nearer than this on average, of a picture 640 wide, teach the same thing twice."""
+MOST_VIEWS = 60
+MIRROR_TESTS = 10
+COLOURED = 3.0
+"""Mean difference of a picture's channels in grey levels above which it is one of colour: even a board of black and
+white has the tint of the light."""
+
+
+@dataclass(slots=True)
+class BoardSession:
+    """Takes pictures of the two cameras, one pair after another, and keeps the views that are of use.
+
+    ``still_only``: take a pair only when the board has not moved since the last one, as live cameras need; pictures
+    from a folder are taken as they are.
+    """
+
+    board: Board
+    modalities: tuple[Modality, Modality]
+    still_only: bool = False
+    views: list[View] = field(default_factory=list)
+    sizes: dict[Modality, tuple[int, int]] = field(default_factory=dict)
+    found: dict[Modality, int] = field(default_factory=dict)
+    offered: int = 0
+    _finder: BoardFinder = field(init=False)
+    _last: Mapping[Modality, Seen | None] = field(default_factory=dict, init=False)
+    _mirror_tests: int = field(default=0, init=False)
+    _colour: dict[Modality, list[float]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._finder = BoardFinder(self.board)
+
+    def offer(self, name: str, pictures: Mapping[Modality, Picture]) -> str:
+        """Look at a pair (uint8 or uint16 [H, W, 1] or RGB [H, W, 3]): empty when it became a view, else why not.
+
+        Raises:
+            CalibrationInvalid: pictures of another size than before, or mirrored.
+        """
+        self.offered += 1
+        for modality in self.modalities:
+            picture = pictures[modality]
+            size = (picture.shape[1], picture.shape[0])
+            if self.sizes.setdefault(modality, size) != size:
+                raise CalibrationInvalid(
+                    f"{name}: the {NAMES[modality]} picture is {size[0]}×{size[1]} pixels, those before were "
+                    f"{self.sizes[modality][0]}×{self.sizes[modality][1]}. One size, and the one that will be used."
+                )
+            self._colour.setdefault(modality, []).append(tint(picture))
+        seen = {modality: self._finder.find(pictures[modality]) for modality in self.modalities}
+        last, self._last = self._last, seen
+        missing = [modality for modality in self.modalities if seen[modality] is None]
+        for modality in self.modalities:
+            self.found[modality] = self.found.get(modality, 0) + (seen[modality] is not None)
+        if missing:
+            self._require_not_mirrored(name, {modality: pictures[modality] for modality in missing})
+            return f"no board in the {' and the '.join(NAMES[m] for m in missing)} picture"
+        view = View(name, {modality: found for modality, found in seen.items() if found is not None})
+        if common(view, *self.modalities).size < LEAST_CORNERS:
+            return "the cameras see too little of the board in common"
+        if self.still_only:
+            moved = [apart(last.get(m), view.seen[m]) * 640 / self.sizes[m][0] for m in self.modalities]
+            if max(moved) > STILL_PX:
+                return "hold the board still"
+            if any(self._alike(view, other) for other in self.views):
+                return "this view is taken: move or tilt the board"
+            if len(self.views) >= MOST_VIEWS:
+                return "enough views"
+        self.views.append(view)
+        return ""
+
+    def gaps(self) -> list[Gap]:
+        """What is still missing."""
+        if not self.sizes:
+            return [Gap("pictures of the board", True)]
+        return gaps(self.views, {m: self.sizes[m] for m in self.modalities}, self.board)
+
+    def require_right_cameras(self) -> None:
+        """Make sure that colour is colour and infrared is not.
+
+        Raises:
+            CalibrationInvalid: they seem to be swapped.
+        """
+        for modality, tints in self._colour.items():
+            usual = float(np.median(tints))
+            if modality == "rgb" and usual == 0:
+                raise CalibrationInvalid(
+                    "the pictures named colour are all grey: an infrared camera was named as the colour camera. "
+                    "Swap the two."
+                )
+            if modality != "rgb" and usual > COLOURED:
+                raise CalibrationInvalid(
+                    f"the pictures named {NAMES[modality]} are coloured: a colour camera was named as the "
+                    f"{NAMES[modality]} camera. Swap the two."
+                )
+
+    def trouble(self) -> str:
+        """What the numbers of pictures with a board say is wrong; empty when nothing is."""
+        rgb, ir = (self.found.get(m, 0) for m in self.modalities)
+        if self.offered and rgb == ir == 0:
+            return (
+                f"no picture shows the board of {self.board.name}. Is it that one (--columns, --rows), all of it sharp?"
+            )
+        if self.modalities[0] == "rgb" and rgb >= 5 and ir < rgb / 2:
+            return (
+                f"the colour camera sees the board in {rgb} pictures, the {NAMES[self.modalities[1]]} camera in {ir}: "
+                "is it printed with dye ink, which is invisible in near infrared? Print with laser toner, light it "
+                "evenly (a halogen lamp), and turn dot projectors off."
+            )
+        return ""
+
+    def _alike(self, view: View, other: View) -> bool:
+        first = self.modalities[0]
+        return apart(other.seen[first], view.seen[first]) * 640 / self.sizes[first][0] < NEW_PX
+
+    def _require_not_mirrored(self, name: str, pictures: Mapping[Modality, Picture]) -> None:
+        if self._mirror_tests >= MIRROR_TESTS:
+            return
+        self._mirror_tests += 1
+        for modality, picture in pictures.items():
+            if self._finder.is_mirrored(picture):
+                raise CalibrationInvalid(
+                    f"{name}: the {NAMES[modality]} picture is mirrored. Turn mirroring off in the camera or its "
+                    "driver; faces would be looked for on the wrong side."
+                )
+
+
+def apart(one: Seen | None, other: Seen) -> float:
+    """Mean distance in pixels of the corners that both have; infinite where those are few."""
+    if one is None:
+        return float("inf")
+    numbers = np.intersect1d(one.numbers, other.numbers)
+    if numbers.size < LEAST_CORNERS:
+        return float("inf")
+    return float(np.linalg.norm(one.of(numbers) - other.of(numbers), axis=1).mean())
+
+
+def tint(picture: Picture) -> float:
+    """Mean difference of the channels of a picture in grey levels, after blurring the noise away; 0 for a grey one."""
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        return 0.0
+    soft = cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return float((soft.max(axis=2) - soft.min(axis=2)).mean())

@@ -1,0 +1,274 @@
+"""Two cameras' lenses and where they stand to each other, from views of the calibration board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.geometry.adjustment import Bundle, Corners, adjust, lens_of, matrix_of, residuals, rms
+from calib.geometry.board import LEAST_CORNERS, Board
+from calib.geometry.coverage import NAMES, Gap, View, common, gaps
+from runtime.core.errors import CalibrationInvalid
+from runtime.core.values import Modality
+from runtime.geometry.box_mapping import Camera, RigGeometry, Vector, move
+
+FOLDS = 5
+"""Each fifth of the views is predicted by a fit on the others."""
+LARGEST_RMS = 1.0
+"""Reprojection error in pixels of a picture 640 wide. Good cameras and a flat board give 0.1 to 0.4."""
+LARGEST_HELD_OUT = 1.5
+"""95th percentile of the transfer error, in pixels of a picture 640 wide: 1 % of a face of 150 pixels."""
+OUTLIER = 4.0
+"""Views whose error is this many times the median one, and above half a pixel, do not belong to the others."""
+LARGEST_OUTLIERS = 0.25
+HOPELESS_PX = 5.0
+"""Above this it is not some views that are wrong."""
+FARTHEST_APART_MM = 300.0
+LARGEST_TURN_DEG = 30.0
+FIT = cv2.CALIB_FIX_K3
+"""The third radial term follows noise where a board seldom reaches the corners; lenses up to 90° do not need it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """Two cameras adjusted to some views: reprojection errors in pixels, of all, of each camera, of each view [N]."""
+
+    bundle: Bundle
+    rms_px: float
+    each_px: tuple[float, float]
+    views_px: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A calibration and what is to be known of it. ``used``: names of the views it is from; ``left_out``: of those that
+    did not belong to the others. ``held_out_px``: median and 95th percentile of how far board corners lay in the second
+    camera from where the first camera and the board's distance put them, each view predicted by a fit on others.
+    ``advice``: what would make it better."""
+
+    geometry: RigGeometry
+    used: tuple[str, ...]
+    left_out: tuple[str, ...]
+    held_out_px: tuple[float, float]
+    advice: tuple[str, ...]
+
+
+def calibrate(
+    views: Sequence[View],
+    sizes: Mapping[Modality, tuple[int, int]],
+    identities: Mapping[Modality, str],
+    board: Board,
+    date: str,
+) -> Result:
+    """Calibrate two cameras.
+
+    ``sizes``: width and height of the pictures of the two; the first is the rig's frame. ``identities``: of the
+    cameras, see `SourceInfo`. ``date``: ISO 8601, UTC.
+
+    Raises:
+        CalibrationInvalid: the views do not determine it, or contradict each other; says what to do.
+    """
+    first, second = sizes
+    usable = [view for view in views if common(view, first, second).size >= LEAST_CORNERS]
+    require_enough(usable, len(views), sizes, board)
+    kept, left_out, found = consistent(usable, sizes, board)
+    missing = require_enough(kept, len(views), sizes, board)
+    cameras = cameras_of(found, sizes, identities)
+    for modality, camera in cameras.items():
+        require_rms(camera.rms_px, camera.width, f"the {NAMES[modality]} camera")
+    require_rms(found.rms_px, sizes[second][0], "the two cameras together")
+    require_plausible(cameras[second])
+    errors = []
+    for fold in range(FOLDS):
+        without = [view for number, view in enumerate(kept) if number % FOLDS != fold]
+        others = cameras_of(together(without, sizes, board, found), sizes, identities)
+        errors += [transfer_errors(v, others, first, second, board) for v in kept[fold::FOLDS]]
+    median, worst = (float(v) for v in np.percentile(np.concatenate(errors), (50, 95)))
+    limit = LARGEST_HELD_OUT * sizes[second][0] / 640
+    if not worst <= limit:
+        raise CalibrationInvalid(
+            f"in views that the fit had not seen, corners lie {worst:.2f} pixels from where they are expected (95th "
+            f"percentile; at most {limit:.2f}), though it fits its own to {found.rms_px:.2f}: the views are too "
+            "alike. Take more, of other tilts and distances and near the edges of the pictures."
+        )
+    return Result(
+        geometry=RigGeometry(cameras, rms_px=found.rms_px, held_out_px=worst, views=len(kept), date=date),
+        used=tuple(view.name for view in kept),
+        left_out=tuple(left_out),
+        held_out_px=(median, worst),
+        advice=tuple(gap.says for gap in missing),
+    )
+
+
+def require_enough(
+    views: Sequence[View], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
+) -> list[Gap]:
+    """Refuse views that do not determine the rig, and return what would make it better.
+
+    Raises:
+        CalibrationInvalid: naming all that is missing.
+    """
+    missing = gaps(views, sizes, board)
+    needed = [gap.says for gap in missing if gap.needed]
+    if needed:
+        raise CalibrationInvalid(
+            f"{len(views)} of {offered} views are of use, and they do not determine the rig. Missing: "
+            f"{'; '.join(needed)}."
+        )
+    return missing
+
+
+def cameras_of(
+    found: Together, sizes: Mapping[Modality, tuple[int, int]], identities: Mapping[Modality, str]
+) -> dict[Modality, Camera]:
+    """The two cameras, the first of which is the rig's frame."""
+    pose = found.bundle.pose
+    turns = (np.eye(3), as_floats(cv2.Rodrigues(pose[:3])[0]))
+    shifts = (np.zeros(3), pose[3:])
+    cameras = {}
+    for number, (modality, (width, height)) in enumerate(sizes.items()):
+        matrix, distortion = matrix_of(found.bundle.lenses[number])
+        cameras[modality] = Camera(
+            identity=identities[modality],
+            width=width,
+            height=height,
+            matrix=matrix,
+            distortion=distortion,
+            rotation=turns[number],
+            translation=shifts[number],
+            rms_px=found.each_px[number],
+        )
+    return cameras
+
+
+def together(
+    views: Sequence[View],
+    sizes: Mapping[Modality, tuple[int, int]],
+    board: Board,
+    start: Together | None = None,
+) -> Together:
+    """Both cameras, adjusted to these views. ``start``: where to start from; else each camera by itself."""
+    corners = board.corners_mm().astype(np.float64)
+    seen = [
+        tuple(Corners(corners[view.seen[m].numbers], view.seen[m].pixels.astype(np.float64)) for m in sizes)
+        for view in views
+    ]
+    if start is None:
+        lenses = np.array([lens_alone([s[n] for s in seen], size) for n, size in enumerate(sizes.values())])
+    else:
+        lenses = start.bundle.lenses
+    stands = [[stand(part, lens) for part, lens in zip(pair, lenses, strict=True)] for pair in seen]
+    # The median, as one view whose pictures are of different moments would spoil the mean.
+    pose = np.median([relative(a, b) for a, b in stands], axis=0)
+    pairs = [(a, b) for a, b in seen]
+    bundle = adjust(Bundle(lenses, pose, np.array([a for a, _ in stands])), pairs)
+    errors = residuals(bundle, pairs)
+    return Together(
+        bundle,
+        rms([part for pair in errors for part in pair]),
+        (rms([a for a, _ in errors]), rms([b for _, b in errors])),
+        np.array([rms(pair) for pair in errors]),
+    )
+
+
+def lens_alone(seen: Sequence[Corners], size: tuple[int, int]) -> Vector:
+    """One camera's lens by itself."""
+    _, matrix, distortion, _, _ = cv2.calibrateCamera(
+        [part.board.astype(np.float32) for part in seen],
+        [part.pixels.astype(np.float32) for part in seen],
+        size,
+        np.eye(3),
+        np.zeros(5),
+        flags=FIT,
+    )
+    return lens_of(as_floats(matrix), as_floats(distortion))
+
+
+def stand(corners: Corners, lens: Vector) -> Vector:
+    """Pose of the board before a camera [6]: rotation vector, translation in mm."""
+    _, turn, shift = cv2.solvePnP(corners.board, corners.pixels, *matrix_of(lens), flags=cv2.SOLVEPNP_ITERATIVE)
+    return np.concatenate([as_floats(turn).ravel(), as_floats(shift).ravel()])
+
+
+def relative(a: Vector, b: Vector) -> Vector:
+    """Pose [6] from one camera to another that see the board at ``a`` and at ``b``."""
+    turn = as_floats(cv2.Rodrigues(b[:3])[0]) @ as_floats(cv2.Rodrigues(a[:3])[0]).T
+    return np.concatenate([as_floats(cv2.Rodrigues(turn)[0]).ravel(), b[3:] - turn @ a[3:]])
+
+
+def as_floats(values: object) -> Vector:
+    return np.array(values, np.float64)
+
+
+def consistent(
+    views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board: Board
+) -> tuple[list[View], list[str], Together]:
+    """Views that agree with each other, the names of those that do not (the board moved between the exposures, or the
+    pictures are not of the same moment), and the cameras by the former.
+
+    Raises:
+        CalibrationInvalid: too many do not.
+    """
+    kept = list(views)
+    limit = max(1, int(LARGEST_OUTLIERS * len(views)))
+    scale = max(size[0] for size in sizes.values()) / 640
+    while True:
+        found = together(kept, sizes, board)
+        errors = found.views_px
+        wrong = errors > max(OUTLIER * float(np.median(errors)), 0.5 * scale)
+        if not wrong.any() or float(np.median(errors)) > HOPELESS_PX * scale:
+            break
+        # The worst first: one view far off bends the fit away from others that are right.
+        kept.pop(int(np.argmax(errors)))
+        if len(views) - len(kept) > limit:
+            names = sorted({view.name for view in views} - {view.name for view in kept})
+            raise CalibrationInvalid(
+                f"more than {limit} of {len(views)} views contradict the others ({', '.join(names[:6])}): hold the "
+                "board still until a view is taken, and make sure that the pictures of a pair are of the same moment."
+            )
+    remaining = {view.name for view in kept}
+    return kept, [view.name for view in views if view.name not in remaining], found
+
+
+def transfer_errors(
+    view: View, cameras: Mapping[Modality, Camera], first: Modality, second: Modality, board: Board
+) -> NDArray[np.float64]:
+    """Pixels [N] between corners in the second camera and where they are expected from their pixels in the first and
+    the distance of the board, which is measured in the first camera alone."""
+    a, b = cameras[first], cameras[second]
+    corners, seen = board.corners_mm().astype(np.float64), view.seen[first]
+    lens = lens_of(a.matrix, a.distortion)
+    pose = stand(Corners(corners[seen.numbers], seen.pixels.astype(np.float64)), lens)
+    numbers = common(view, first, second)
+    distance = (corners[numbers] @ as_floats(cv2.Rodrigues(pose[:3])[0]).T + pose[3:])[:, 2]
+    points = move(seen.of(numbers).astype(np.float64), a, b, distance)
+    if points is None:
+        return np.full(numbers.size, np.inf)
+    off: Vector = np.linalg.norm(b.pixels(points) - view.seen[second].of(numbers), axis=1)
+    return off
+
+
+def require_rms(error: float, width: int, what: str) -> None:
+    """Refuse a fit that does not fit."""
+    limit = LARGEST_RMS * width / 640
+    if not error <= limit:
+        raise CalibrationInvalid(
+            f"{what} fit the board to {error:.2f} pixels only (at most {limit:.2f}). Are the pictures of a "
+            "pair of the same moment, is the board flat, are they sharp, and is it the board that was named?"
+        )
+
+
+def require_plausible(second: Camera) -> None:
+    """Refuse what no face rig is."""
+    angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(second.rotation)[0])))
+    apart = float(np.linalg.norm(second.translation))
+    if angle > LARGEST_TURN_DEG or apart > FARTHEST_APART_MM:
+        raise CalibrationInvalid(
+            f"the cameras would stand {apart:.0f} mm apart and turned by {angle:.0f}° to each other (at most "
+            f"{FARTHEST_APART_MM:.0f} mm and {LARGEST_TURN_DEG:.0f}°). Are pictures of different moments paired, is "
+            "one camera's picture turned, and is the size of a square right?"
+        )

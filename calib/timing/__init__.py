@@ -1,0 +1,1 @@
+"""Offsets between the capture times of two streams."""

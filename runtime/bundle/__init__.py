@@ -1,0 +1,1 @@
+"""Model bundles: manifest, digests, signature, and the check of ONNX files."""

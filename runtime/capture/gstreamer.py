@@ -1,0 +1,273 @@
+"""A GStreamer pipeline as a camera: the way to board cameras (Jetson, i.MX, Raspberry Pi) and all that has a plugin.
+
+Needs PyGObject and GStreamer's introspection data from the system's packages. The pipeline runs on the system's
+monotonic clock, so a buffer's time is one of the clock that everything else here goes by; live sources stamp a buffer
+with its time of capture, some with its start and some with its end, which the stream's offset makes up for.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.capture.pixels import Pictures
+from runtime.capture.pump import Pump
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri, without_secrets
+from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
+from runtime.capture.v4l2.timestamps import Stamps
+from runtime.core.errors import (
+    CameraBusy,
+    CameraData,
+    CameraDenied,
+    CameraLost,
+    CameraMissing,
+    CameraUnsupported,
+    CaptureError,
+    ConfigError,
+    StreamEnded,
+)
+from runtime.core.values import Frame, Modality
+
+OPTIONS = ("bits", "unit_mm", "stamp", "timeout")
+FORMATS: dict[Modality, str] = {"rgb": "{RGB,BGR}", "ir": "{GRAY8,GRAY16_LE}", "depth": "GRAY16_LE"}
+STEP_NS = 100_000_000
+"""How long the library may hold the reading thread before that looks whether it shall end."""
+Taken = tuple[NDArray[Any], int, int | None]
+"""Pixels, arrival in ns, and the buffer's time in ns of CLOCK_MONOTONIC, None where it has none."""
+
+
+def import_gstreamer() -> tuple[Any, Any]:
+    """The modules Gst and GstVideo.
+
+    Raises:
+        CameraUnsupported: they are not installed.
+    """
+    try:
+        import gi
+
+        gi.require_version("Gst", "1.0")
+        gi.require_version("GstApp", "1.0")
+        gi.require_version("GstVideo", "1.0")
+        from gi.repository import Gst, GstVideo
+    except (ImportError, ValueError) as error:
+        raise CameraUnsupported(
+            "GStreamer needs PyGObject and GStreamer's introspection data from the system's packages: apt install "
+            "python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base, and an environment made with "
+            "--system-site-packages."
+        ) from error
+    Gst.init(None)
+    return Gst, GstVideo
+
+
+def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
+    """Open ``gst:PIPELINE``; docs/cameras.md lists the options and has examples.
+
+    Raises:
+        ConfigError: an option, or the pipeline's text, is wrong.
+        CameraUnsupported: GStreamer is missing, or the pipeline cannot give this modality.
+        CameraMissing, CameraBusy, CameraDenied, CameraLost: the pipeline does not start.
+    """
+    options.allow(*OPTIONS)
+    bits, unit_mm = options.integer("bits", 0, 8, 16) or None, options.number("unit_mm", 1.0, 0.001, 1000)
+    stamp = options.choice("stamp", ("auto", "arrival"), "auto")
+    timeout_s = options.number("timeout", 10, 0.1, 120)
+    if not options.path.strip():
+        raise ConfigError(f"{options.text}: gst needs a pipeline, e.g. gst:v4l2src ! videoconvert.")
+    stream = GstStream(options.path, options.text, modality)
+    try:
+        first = stream.pull(round(timeout_s * 1e9))
+        if first is None:
+            raise CameraLost(f"{options.text}: the pipeline gave no picture within {timeout_s:g} s.")
+    except BaseException:
+        stream.stop()
+        raise
+    pictures = Pictures(modality, options.text, order=stream.order, bits=bits, unit_mm=unit_mm)
+    return GstSource(stream, pictures, options, modality, epoch, arrival=stamp == "arrival")
+
+
+class GstStream:
+    """A running pipeline whose last element is an appsink; one is added where there is none."""
+
+    ORDERS: ClassVar[dict[str, str]] = {"RGB": "rgb", "BGR": "bgr"}
+
+    def __init__(self, pipeline: str, name: str, modality: Modality) -> None:
+        self._gst, self._video = import_gstreamer()
+        gst, self._name = self._gst, name
+        text = pipeline if "appsink" in pipeline else f"{pipeline} ! videoconvert ! appsink"
+        try:
+            self._pipeline = gst.parse_launch(text)
+        except Exception as error:
+            # Whatever PyGObject calls its exceptions, the text is GStreamer's.
+            raise ConfigError(f"{name}: {_said(error)}. Try the pipeline with gst-launch-1.0.") from error
+        sinks = [] if not isinstance(self._pipeline, gst.Bin) else self._appsinks()
+        if len(sinks) != 1:
+            raise ConfigError(f"{name}: the pipeline has {len(sinks)} appsinks; one is needed.")
+        (self._sink,) = sinks
+        self._sink.set_property("caps", gst.Caps.from_string(f"video/x-raw,format=(string){FORMATS[modality]}"))
+        for key, value in {"sync": False, "max-buffers": 4, "drop": True}.items():
+            self._sink.set_property(key, value)
+        clock = gst.SystemClock.obtain()
+        self._pipeline.use_clock(clock)
+        self.width = self.height = 0
+        self.format, self.fps = "", None
+        self._pipeline.set_state(gst.State.PLAYING)
+
+    @property
+    def order(self) -> Any:
+        return self.ORDERS.get(self.format, "rgb")
+
+    def _appsinks(self) -> list[Any]:
+        found: list[Any] = []
+        iterator = self._pipeline.iterate_sinks()
+        while True:
+            result, element = iterator.next()
+            if result != self._gst.IteratorResult.OK:
+                return found
+            if element.get_factory().get_name() == "appsink":
+                found.append(element)
+
+    def pull(self, timeout_ns: int = STEP_NS) -> Taken | None:
+        """The next picture, None when none came in time.
+
+        Raises:
+            CaptureError: what the pipeline reports. StreamEnded: it has ended.
+        """
+        sample = self._sink.emit("try-pull-sample", timeout_ns)
+        arrival_ns = time.monotonic_ns()
+        if sample is None:
+            self._complain()
+            return None
+        return self._pixels(sample), arrival_ns, self._time_of(sample)
+
+    def _complain(self) -> None:
+        gst = self._gst
+        ended = self._sink.get_property("eos")
+        # The appsink knows of an end before the bus does, and an error ends it too: let the bus say which it was.
+        patience_ns = STEP_NS if ended else 0
+        message = self._pipeline.get_bus().timed_pop_filtered(patience_ns, gst.MessageType.ERROR | gst.MessageType.EOS)
+        if message is None and not ended:
+            return
+        if message is None or message.type == gst.MessageType.EOS:
+            raise StreamEnded(f"{self._name}: the pipeline has come to its end.")
+        error, _ = message.parse_error()
+        raise self._translated(error)
+
+    def _translated(self, error: Any) -> CaptureError:
+        resource, said = self._gst.ResourceError, f"{self._name}: {_said(error)}"
+        kinds: tuple[tuple[type[CaptureError], tuple[Any, ...]], ...] = (
+            (CameraMissing, (resource.NOT_FOUND,)),
+            (CameraBusy, (resource.BUSY, resource.NO_SPACE_LEFT)),
+            (CameraDenied, (resource.OPEN_READ, resource.OPEN_READ_WRITE, resource.NOT_AUTHORIZED)),
+        )
+        for kind, codes in kinds:
+            if any(error.matches(resource.quark(), code) for code in codes):
+                return kind(f"{said}.")
+        if error.matches(self._gst.StreamError.quark(), self._gst.StreamError.FAILED) or error.matches(
+            self._gst.CoreError.quark(), self._gst.CoreError.NEGOTIATION
+        ):
+            return CameraUnsupported(f"{said}. The pipeline may not give the format that this modality takes.")
+        return CameraLost(f"{said}.")
+
+    def _time_of(self, sample: Any) -> int | None:
+        buffer, none = sample.get_buffer(), self._gst.CLOCK_TIME_NONE
+        if buffer.pts == none:
+            return None
+        running = sample.get_segment().to_running_time(self._gst.Format.TIME, buffer.pts)
+        return None if running == none else int(self._pipeline.get_base_time() + running)
+
+    def _pixels(self, sample: Any) -> NDArray[Any]:
+        caps = sample.get_caps().get_structure(0)
+        self.format = caps.get_value("format")
+        self.width, self.height = caps.get_value("width"), caps.get_value("height")
+        known, numerator, denominator = caps.get_fraction("framerate")
+        self.fps = numerator / denominator if known and numerator and denominator else None
+        each = {"RGB": 3, "BGR": 3, "GRAY8": 1, "GRAY16_LE": 2}[self.format]
+        buffer = sample.get_buffer()
+        meta = self._video.buffer_get_video_meta(buffer)
+        # Without metadata rows begin at multiples of four bytes.
+        stride, offset = (meta.stride[0], meta.offset[0]) if meta else (-(-self.width * each // 4) * 4, 0)
+        mapped, info = buffer.map(self._gst.MapFlags.READ)
+        if not mapped:
+            raise CameraData(f"{self._name}: a buffer of the pipeline cannot be read by the processor.")
+        try:
+            data = np.frombuffer(info.data, np.uint8, offset=offset)
+            if len(data) < stride * (self.height - 1) + self.width * each:
+                raise CameraData(f"{self._name}: a buffer has {len(data)} bytes, too few for {self.format}.")
+            rows = np.ndarray((self.height, self.width * each), np.uint8, data, strides=(stride, 1)).copy()
+            del data
+        finally:
+            buffer.unmap(info)
+        if each == 2:
+            return rows.view("<u2")
+        return rows.reshape(self.height, self.width, each) if each == 3 else rows
+
+    def stop(self) -> None:
+        self._pipeline.set_state(self._gst.State.NULL)
+
+
+class GstSource:
+    """A pipeline's pictures; a `runtime.capture.source.Source`."""
+
+    def __init__(
+        self,
+        stream: GstStream,
+        pictures: Pictures,
+        options: CameraUri,
+        modality: Modality,
+        epoch: int,
+        *,
+        arrival: bool,
+    ) -> None:
+        self._pictures, self._epoch = pictures, epoch
+        self._stamps = Stamps(None if arrival else "start", options.text)
+        self._info = SourceInfo(
+            modality=modality,
+            uri=options.text,
+            identity=options.text.rpartition("?")[0] or options.text,
+            backend="gst",
+            width=stream.width,
+            height=stream.height,
+            pixel_format=stream.format,
+            fps=stream.fps,
+            timestamp_source="arrival" if arrival else "device_mapped",
+        )
+        self._pump: Pump[Taken] = Pump(stream.pull, stream.stop, options.text)
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `Source.read`. A pipeline that ends raises `StreamEnded`."""
+        taken = self._pump.take(timeout_s)
+        if taken is None:
+            return None
+        pixels, arrival_ns, stamp_ns = taken
+        image = self._pictures.make(pixels)
+        capture_ns, judged = self._stamps.capture(stamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
+        source = "arrival" if judged == "arrival" else "device_mapped"
+        if source != self._info.timestamp_source:
+            self._info = replace(self._info, timestamp_source=source)  # type: ignore[arg-type]  # one of two literals
+        return Frame(
+            modality=self._info.modality,
+            image=image,
+            t_capture_ns=capture_ns,
+            t_arrival_ns=arrival_ns,
+            seq=None,
+            timestamp_source=self._info.timestamp_source,
+            epoch=self._epoch,
+        )
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._pump.close()
+
+
+def _said(error: Any) -> str:
+    """GStreamer's own words, without secrets."""
+    return without_secrets(str(getattr(error, "message", error)).strip().rstrip("."))

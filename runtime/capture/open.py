@@ -1,0 +1,99 @@
+"""From a camera's address to an open camera: which module reads which scheme, imported when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from runtime.capture.source import Source
+from runtime.capture.uri import CameraUri, parse_uri
+from runtime.core.errors import CameraUnsupported, ConfigError
+from runtime.core.values import Modality
+
+Opener = Callable[[CameraUri, Modality, int], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A kind of camera. ``module`` has the function ``open_<scheme>``; ``needs``: the package that it imports when it
+    opens, and ``install`` how to get that."""
+
+    module: str
+    what: str
+    example: str
+    needs: str = ""
+    install: str = ""
+
+
+SCHEMES = {
+    "v4l2": Scheme("runtime.capture.v4l2.source", "a camera of this machine", "v4l2:/dev/video0?size=640x480&fps=30"),
+    "opencv": Scheme("runtime.capture.opencv", "whatever OpenCV opens", "opencv:rtsp://host/stream"),
+    "file": Scheme("runtime.capture.file", "a video file", "file:clip.mkv"),
+    "gst": Scheme(
+        "runtime.capture.gstreamer",
+        "a GStreamer pipeline",
+        "gst:nvarguscamerasrc ! nvvidconv ! appsink",
+        "gi",
+        "PyGObject and GStreamer's introspection from the system's packages: "
+        "apt install python3-gi gir1.2-gst-plugins-base-1.0, and an environment made with --system-site-packages",
+    ),
+    "realsense": Scheme(
+        "runtime.capture.realsense.source",
+        "an Intel RealSense",
+        "realsense:SERIAL",
+        "pyrealsense2",
+        "pip install 'adsn[realsense]' (it also needs the system's libusb-1.0)",
+    ),
+    "mcap": Scheme("runtime.recording.source", "a recording", "mcap:recording.mcap", "mcap", "pip install 'adsn[rig]'"),
+    "synthetic": Scheme(
+        "runtime.capture.simulated.rig", "the simulated rig", "synthetic:?species=replay_screen&seed=107&fps=30"
+    ),
+}
+
+
+def check_uri(text: str) -> CameraUri:
+    """Take an address apart and make sure that its scheme is one of `SCHEMES`.
+
+    Raises:
+        ConfigError: it is no address, or of no known scheme.
+    """
+    uri = parse_uri(text)
+    if uri.scheme not in SCHEMES:
+        raise ConfigError(f"{uri.text}: there is no camera scheme {uri.scheme!r}; there are {', '.join(SCHEMES)}.")
+    return uri
+
+
+def missing_package(scheme: Scheme) -> str:
+    """What to install before cameras of a scheme can be opened; empty where nothing is missing."""
+    try:
+        present = not scheme.needs or importlib.util.find_spec(scheme.needs) is not None
+    except (ImportError, ValueError):
+        present = False
+    return "" if present else scheme.install
+
+
+def open_source(uri: str, modality: Modality, epoch: int = 0) -> Source:
+    """Open the camera at an address as the ``modality`` of a rig, with ``epoch`` in each of its frames.
+
+    Raises:
+        ConfigError: the address or one of its options is wrong.
+        CameraUnsupported: the package that reads such cameras is not installed; the message says how to get it.
+        CaptureError: the camera cannot be opened.
+    """
+    parsed = check_uri(uri)
+    scheme = SCHEMES[parsed.scheme]
+    install = missing_package(scheme)
+    if install:
+        raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs a package that is not installed: {install}.")
+    try:
+        module = importlib.import_module(scheme.module)
+    except ModuleNotFoundError as error:
+        # A module of the house that does not exist is a fault of this installation, not of the operator's machine.
+        if (error.name or "").startswith("runtime"):
+            raise CameraUnsupported(f"{parsed.text}: this version cannot read {scheme.what}.") from error
+        raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs {error.name}, which is not installed.") from error
+    opener = cast(Opener, getattr(module, f"open_{parsed.scheme}"))
+    return opener(parsed, modality, epoch)

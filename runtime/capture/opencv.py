@@ -1,0 +1,213 @@
+"""Whatever OpenCV opens: the fallback for cameras that no other scheme reads, and for network cameras.
+
+OpenCV tells neither sequence numbers nor damaged frames, so gaps go unseen. Of the kernel's cameras it gives the
+driver's stamps; of a network stream it gives the stream's own time, which is no time of capture, so those frames are
+timed by their arrival.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.capture.ffmpeg import require_ffmpeg
+from runtime.capture.pixels import Pictures
+from runtime.capture.pump import Pump
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri
+from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
+from runtime.capture.v4l2.formats import ALIASES, FORMATS
+from runtime.capture.v4l2.timestamps import Stamps
+from runtime.core.errors import CameraData, CameraLost, CameraMissing, CameraUnsupported, ConfigError
+from runtime.core.values import Frame, Modality
+
+LOCAL = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp")
+NETWORK = ("timeout",)
+Picture = tuple[NDArray[Any], int, float]
+"""Decoded array, arrival in ns, OpenCV's position in ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an address asks for; empty, 0 or None where it leaves the choice."""
+
+    fourcc: str
+    size: tuple[int, int] | None
+    fps: float
+    bits: int | None
+    unit_mm: float
+    stamp: Literal["start", "end", "arrival"]
+
+
+def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSource:
+    """Open ``opencv:INDEX`` or ``opencv:URL``; docs/cameras.md lists the options.
+
+    Raises:
+        ConfigError: an option is unknown or wrong.
+        CameraMissing, CameraUnsupported, CameraData: it cannot be used.
+    """
+    device = options.path.removeprefix("/dev/video")
+    local = device.isdigit()
+    # A stream's size and rate are its sender's.
+    options.allow(*(LOCAL if local else NETWORK))
+    settings = Settings(
+        fourcc=ALIASES.get(options.string("fourcc").upper(), options.string("fourcc").upper()),
+        size=options.size(),
+        fps=options.number("fps", 0, 0, 1000),
+        bits=options.integer("bits", 0, 8, 16) or None,
+        unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
+        # OpenCV uses the driver's stamp but not its flags; USB cameras stamp near the end of exposure.
+        stamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
+    )
+    timeout_ms = round(options.number("timeout", 5, 0.1, 60) * 1000)
+    capture = cv2.VideoCapture()
+    if local:
+        opened = capture.open(int(device), cv2.CAP_V4L2)
+    elif "://" in options.path:
+        require_ffmpeg(options.text)
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
+        opened = capture.open(options.path, cv2.CAP_FFMPEG, timeouts)
+    else:
+        raise ConfigError(
+            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:."
+        )
+    if not opened:
+        capture.release()
+        raise CameraMissing(
+            f"{options.text}: OpenCV cannot open it and does not say why: it may be absent, in use or forbidden. "
+            f"For a camera of this machine v4l2: gives the reason."
+        )
+    try:
+        raw = _ask(capture, settings, modality) if local else ""
+        _verify(capture, settings, options)
+    except BaseException:
+        capture.release()
+        raise
+    return OpenCvSource(options, modality, epoch, capture, settings, raw)
+
+
+def _ask(capture: cv2.VideoCapture, settings: Settings, modality: Modality) -> str:
+    """Ask a camera of this machine for what the address names. Returns the format of pictures that OpenCV then leaves
+    as they are, empty where it converts them."""
+    if settings.fourcc:
+        padded = settings.fourcc.ljust(4).encode("ascii", "replace")[:4]
+        capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(padded, "little"))
+    if settings.size:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.size[1])
+    if settings.fps:
+        capture.set(cv2.CAP_PROP_FPS, settings.fps)
+    given = format_of(capture)
+    if modality == "rgb" or given not in FORMATS or FORMATS[given].kind not in ("grey8", "grey16", "packed"):
+        return ""
+    # With conversion on, OpenCV keeps only the high byte of 16-bit pictures. Set last: a format would set it back.
+    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+    return given
+
+
+def _verify(capture: cv2.VideoCapture, settings: Settings, options: CameraUri) -> None:
+    """OpenCV takes what it gets without a word."""
+    given = format_of(capture)
+    if settings.fourcc and given != settings.fourcc:
+        raise CameraUnsupported(
+            f"{options.text}: the camera gives {given or 'an unknown format'}, not what was asked for."
+        )
+    width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    if settings.size and (width, height) != settings.size:
+        raise CameraUnsupported(
+            f"{options.text}: the camera gives {width}x{height} instead; adsn-rig list shows its sizes."
+        )
+
+
+def format_of(capture: cv2.VideoCapture) -> str:
+    """A stream's pixel format by its fourcc, empty where OpenCV does not know."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    return code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") if 0 < code < 1 << 32 else ""
+
+
+class OpenCvSource:
+    """An open camera of OpenCV's; a `runtime.capture.source.Source`. ``raw``: format of pictures it does not
+    convert."""
+
+    def __init__(
+        self,
+        options: CameraUri,
+        modality: Modality,
+        epoch: int,
+        capture: cv2.VideoCapture,
+        settings: Settings,
+        raw: str,
+    ) -> None:
+        self._epoch, self._capture, self._raw, self._name = epoch, capture, raw, options.text
+        bits = settings.bits or (FORMATS[raw].bits if raw and raw != "Y16" else None)
+        self._pictures = Pictures(modality, options.text, bits=bits, unit_mm=settings.unit_mm)
+        self._stamps = Stamps(None if settings.stamp == "arrival" else settings.stamp, options.text)
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        self._info = SourceInfo(
+            modality=modality,
+            uri=options.text,
+            identity=options.text.partition("?")[0],
+            backend=f"opencv {cv2.__version__} {capture.getBackendName()}",
+            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            pixel_format=format_of(capture),
+            fps=fps if 0 < fps < 1000 else None,
+            timestamp_source=self._stamps.source(CLOCK_MONOTONIC),
+        )
+        self._pump: Pump[Picture] = Pump(self._step, capture.release, options.text)
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def _step(self) -> Picture:
+        if not self._capture.grab():
+            raise CameraLost(
+                f"{self._name}: OpenCV gets no more frames: the camera or the connection is gone or hangs."
+            )
+        arrival_ns = time.monotonic_ns()
+        position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        whole, pixels = self._capture.retrieve()
+        if not whole or pixels is None:
+            raise CameraData(f"{self._name}: OpenCV could not decode a frame.")
+        return pixels, arrival_ns, position_ms
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `Source.read`."""
+        found = self._pump.take(timeout_s)
+        if found is None:
+            return None
+        pixels, arrival_ns, position_ms = found
+        image = self._pictures.make(self._native(pixels) if self._raw else pixels)
+        capture_ns, source = self._stamps.capture(round(position_ms * 1e6), CLOCK_MONOTONIC, arrival_ns, None)
+        if source != self._info.timestamp_source:
+            self._info = replace(self._info, timestamp_source=source)
+        return Frame(
+            modality=self._info.modality,
+            image=image,
+            t_capture_ns=capture_ns,
+            t_arrival_ns=arrival_ns,
+            seq=None,
+            timestamp_source=source,
+            epoch=self._epoch,
+        )
+
+    def _native(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """A picture that OpenCV was told not to convert, by its format."""
+        if pixels.dtype == np.uint16 or pixels.ndim == 2:
+            if FORMATS[self._raw].kind == "grey16" and pixels.dtype != np.uint16:
+                raise CameraData(f"{self._name}: OpenCV gives 8 bits of {self._raw}, which has lost the low ones.")
+            return pixels
+        if pixels.ndim == 3 and pixels.shape[2] == 2:
+            # YUYV and UYVY: luminance is the first or the second byte of each pixel.
+            return np.ascontiguousarray(pixels[:, :, 0 if self._raw != "UYVY" else 1])
+        return pixels
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._pump.close()

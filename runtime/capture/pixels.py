@@ -1,0 +1,126 @@
+"""What libraries decode, brought to what the rest takes: RGB, 8-bit infrared, depth in millimetres."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import CameraData
+from runtime.core.values import Image, Modality
+
+log = logging.getLogger(__name__)
+
+WATCHED = 30
+"""Frames after which 16-bit pictures that never leave the low bits are spoken of."""
+
+
+class Narrower:
+    """Brings grey pictures of up to 16 bits to 8 by dropping the lowest of the ``bits`` that are significant.
+
+    ``declared``: somebody said how many there are. Sensors of 10 bits often come in 16 with the upper ones empty; taken
+    at their word such pictures are black, so an undeclared stream that looks like one is spoken of once.
+    """
+
+    def __init__(self, bits: int, declared: bool, name: str) -> None:
+        self._bits, self._name = bits, name
+        self._watching = WATCHED if bits == 16 and not declared else 0
+        self._peak = 0
+
+    def narrow(self, pixels: NDArray[np.uint16]) -> Image:
+        """uint16 [H, W] → uint8 [H, W, 1].
+
+        Raises:
+            CameraData: a value that the bits cannot hold.
+        """
+        peak = int(pixels.max())
+        if peak >> self._bits:
+            raise CameraData(
+                f"{self._name}: a grey value of {peak} does not fit the {self._bits} bits of this stream. Declare the "
+                f"real number: bits={peak.bit_length()} or more."
+            )
+        self._watch(peak)
+        grey: Image = np.right_shift(pixels, self._bits - 8).astype(np.uint8)
+        return grey[:, :, None]
+
+    def _watch(self, peak: int) -> None:
+        if not self._watching:
+            return
+        self._watching -= 1
+        self._peak = max(self._peak, peak)
+        if self._peak >= 1 << 14:
+            self._watching = 0
+        elif not self._watching:
+            log.warning(
+                "%s: grey values of this 16-bit stream never exceeded %d in %d frames, so its pictures are nearly "
+                "black. If the sensor has fewer bits, declare them: bits=%d or more.",
+                self._name,
+                self._peak,
+                WATCHED,
+                max(8, self._peak.bit_length()),
+            )
+
+
+class Pictures:
+    """Makes pictures of one modality from decoded arrays.
+
+    ``order``: of the channels of colour arrays. ``bits``: significant bits of 16-bit grey, None where nobody said.
+    ``unit_mm``: millimetres that one step of 16-bit depth stands for.
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        name: str,
+        *,
+        order: Literal["bgr", "rgb"] = "bgr",
+        bits: int | None = None,
+        unit_mm: float = 1.0,
+    ) -> None:
+        self._modality, self._name, self._order, self._unit = modality, name, order, unit_mm
+        self._narrower = Narrower(bits or 16, bits is not None, name)
+
+    def make(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """`Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or uint16 [H, W]. May share its memory.
+
+        Raises:
+            CameraData: the array is of a kind that the modality cannot come from.
+        """
+        if pixels.ndim == 3 and pixels.shape[2] == 1:
+            pixels = pixels[:, :, 0]
+        kind = (pixels.dtype.name, pixels.ndim, pixels.shape[2] if pixels.ndim == 3 else 1)
+        if pixels.size == 0:
+            raise CameraData(f"{self._name}: the picture is empty.")
+        if self._modality == "rgb" and kind == ("uint8", 3, 3):
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if self._order == "bgr" else pixels
+        if self._modality == "ir" and kind == ("uint8", 2, 1):
+            return pixels[:, :, None]
+        if self._modality == "ir" and kind == ("uint8", 3, 3):
+            code = cv2.COLOR_BGR2GRAY if self._order == "bgr" else cv2.COLOR_RGB2GRAY
+            return cv2.cvtColor(pixels, code)[:, :, None]
+        if self._modality == "ir" and kind == ("uint16", 2, 1):
+            return self._narrower.narrow(pixels)
+        if self._modality == "depth" and kind == ("uint16", 2, 1):
+            return millimetres(pixels, self._unit)
+        raise CameraData(
+            f"{self._name}: pictures of {kind[2]} channel(s) of {kind[0]} cannot be {self._modality}; "
+            f"{TAKES[self._modality]}."
+        )
+
+
+TAKES: dict[Modality, str] = {
+    "rgb": "colour is three channels of 8 bits",
+    "ir": "infrared is one channel of 8 or 16 bits, or a grey picture in three of 8",
+    "depth": "depth is one channel of 16 bits",
+}
+
+
+def millimetres(pixels: NDArray[Any], unit_mm: float) -> NDArray[np.float32]:
+    """uint16 [H, W] → float32 [H, W, 1], 0 staying "missing"."""
+    depth: NDArray[np.float32] = pixels.astype(np.float32)
+    if unit_mm != 1.0:
+        depth *= np.float32(unit_mm)
+    return depth[:, :, None]

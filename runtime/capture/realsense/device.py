@@ -1,0 +1,152 @@
+"""One RealSense device as the library drives it: found, started with some streams, asked for framesets, stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from runtime.core.errors import (
+    CameraBusy,
+    CameraDenied,
+    CameraLost,
+    CameraMissing,
+    CameraUnsupported,
+    CaptureError,
+    ConfigError,
+)
+from runtime.core.values import Modality
+
+STEP_MS = 100
+ABSENT_S = 1.0
+"""After this long without a frame the bus is asked whether the camera is still there: the library does not say."""
+Emitter = Literal["leave", "on", "off", "alternate"]
+EMITTERS: tuple[Emitter, ...] = ("leave", "on", "off", "alternate")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one source asks of its stream. ``index``: which infrared imager, 1 left or 2 right, 0 for other streams.
+    ``align``: move depth into the colour camera's picture."""
+
+    modality: Modality
+    size: tuple[int, int]
+    fps: int
+    index: int
+    emitter: Emitter
+    align: bool
+
+
+class Driver(Protocol):
+    """What the hub asks of the library; the tests put a simulated device of the library's own behind it."""
+
+    serial: str
+    unit_mm: float
+
+    def start(self, streams: Mapping[Modality, Wanted]) -> None: ...
+
+    def poll(self) -> Any | None:
+        """The next frameset, None when none came within `STEP_MS`."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+def import_realsense() -> Any:
+    """The module pyrealsense2.
+
+    Raises:
+        CameraUnsupported: it is not installed, or a library that it needs is not.
+    """
+    try:
+        import pyrealsense2
+    except ImportError as error:
+        raise CameraUnsupported(
+            f"RealSense cameras need pyrealsense2 (pip install 'adsn[realsense]') and the system's libusb "
+            f"(apt install libusb-1.0-0): {error}."
+        ) from error
+    return pyrealsense2
+
+
+class PipelineDriver:
+    """A real device, by its serial number; empty for the only one there is.
+
+    Raises:
+        CameraMissing: no such device. ConfigError: there are several and none is named.
+    """
+
+    def __init__(self, rs: Any, serial: str, name: str) -> None:
+        self._rs, self._name, self._context = rs, name, rs.context()
+        serials = self._serials()
+        if serial and serial not in serials:
+            there = f"there are {', '.join(serials)}" if serials else "there is none"
+            raise CameraMissing(f"{name}: no RealSense of this serial number is attached; {there}.")
+        if not serials:
+            raise CameraMissing(f"{name}: no RealSense is attached, or its USB device may not be opened.")
+        if not serial and len(serials) > 1:
+            raise ConfigError(f"{name}: several RealSense are attached; name one of {', '.join(serials)}.")
+        self.serial = serial or serials[0]
+        self.unit_mm = 1.0
+        self._pipeline: Any = None
+        self._heard = 0.0
+
+    def _serials(self) -> list[str]:
+        info = self._rs.camera_info.serial_number
+        return [d.get_info(info) for d in self._context.query_devices() if d.supports(info)]
+
+    def start(self, streams: Mapping[Modality, Wanted]) -> None:
+        rs = self._rs
+        if self.serial not in self._serials():
+            raise CameraMissing(f"{self._name}: the camera {self.serial} is not attached any more.")
+        formats = {"rgb": (rs.stream.color, rs.format.rgb8), "ir": (rs.stream.infrared, rs.format.y8)}
+        config = rs.config()
+        config.enable_device(self.serial)
+        for modality, wanted in streams.items():
+            stream, format = formats.get(modality, (rs.stream.depth, rs.format.z16))
+            config.enable_stream(stream, wanted.index, *wanted.size, format, wanted.fps)
+        self._pipeline = rs.pipeline(self._context)
+        try:
+            profile = self._pipeline.start(config)
+        except RuntimeError as error:
+            raise self._refused(error, streams) from error
+        self._heard = time.monotonic()
+        emitter = next((w.emitter for w in streams.values() if w.emitter != "leave"), "leave")
+        for sensor in profile.get_device().query_sensors():
+            self._set(sensor, rs.option.global_time_enabled, 1)
+            if sensor.is_depth_sensor():
+                self.unit_mm = sensor.as_depth_sensor().get_depth_scale() * 1000
+                if emitter != "leave":
+                    self._set(sensor, rs.option.emitter_enabled, float(emitter != "off"))
+                    self._set(sensor, rs.option.emitter_on_off, float(emitter == "alternate"))
+
+    def _set(self, sensor: Any, option: Any, value: float) -> None:
+        if sensor.supports(option) and not sensor.is_option_read_only(option):
+            sensor.set_option(option, value)
+
+    def _refused(self, error: RuntimeError, streams: Mapping[Modality, Wanted]) -> CaptureError:
+        said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
+        if "resolve" in said:
+            return CameraUnsupported(f"{self._name}: the camera has no {asked} together ({said}).")
+        if "ermission" in said or "ACCESS" in said:
+            return CameraDenied(f"{self._name}: no permission ({said}); install librealsense's udev rules.")
+        if "busy" in said.lower():
+            return CameraBusy(f"{self._name}: another program uses the camera ({said}).")
+        return CameraLost(f"{self._name}: the camera did not start ({said}).")
+
+    def poll(self) -> Any | None:
+        came, frames = self._pipeline.try_wait_for_frames(STEP_MS)
+        now = time.monotonic()
+        if came:
+            self._heard = now
+            return frames
+        if now - self._heard > ABSENT_S:
+            self._heard = now
+            if self.serial not in self._serials():
+                raise CameraLost(f"{self._name}: the camera was unplugged.")
+        return None
+
+    def stop(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None

@@ -1,0 +1,91 @@
+"""What a RealSense frame says: its pixels, its time, its exposure, and whether the emitter was on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.capture.device_clock import ClockMap
+from runtime.capture.pixels import Pictures
+from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
+from runtime.capture.v4l2.timestamps import Stamps
+from runtime.core.values import Frame, Lit, Modality, TimestampSource
+
+LONGEST_US = 200_000
+"""From mid-exposure to a frame's own stamp it is never longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """When a frame was exposed (middle), ns of CLOCK_MONOTONIC."""
+
+    capture_ns: int
+    source: TimestampSource
+
+
+class FrameReader:
+    """Reads the frames of one stream. ``rs``: the module pyrealsense2. ``unit_mm``: one step of depth."""
+
+    def __init__(self, rs: Any, modality: Modality, epoch: int, name: str, unit_mm: float) -> None:
+        self._rs, self._modality, self._epoch, self._name = rs, modality, epoch, name
+        self._pictures = Pictures(modality, name, order="rgb", unit_mm=unit_mm)
+        self._clock = ClockMap(tick_ns=1000)
+        self._stamps = Stamps("start", name)
+        self._last: int | None = None
+
+    def read(self, frame: Any, arrival_ns: int) -> Frame | None:
+        """A frame of the library's as one of ours; None for one that was read before, which the library hands out again
+        where another stream is late.
+
+        Raises:
+            CameraData: the pixels are of an unexpected kind.
+        """
+        number = int(frame.get_frame_number())
+        if number == self._last:
+            return None
+        self._last = number
+        timed = self._timed(frame, arrival_ns)
+        pixels: NDArray[Any] = np.asanyarray(frame.get_data()).copy()
+        exposure_us = self._metadata(frame, "actual_exposure")
+        return Frame(
+            modality=self._modality,
+            image=self._pictures.make(pixels),
+            t_capture_ns=timed.capture_ns,
+            t_arrival_ns=arrival_ns,
+            seq=number,
+            timestamp_source=timed.source,
+            lit=self._lit(frame),
+            epoch=self._epoch,
+            exposure_ns=exposure_us * 1000 if exposure_us and exposure_us > 0 else None,
+        )
+
+    def _timed(self, frame: Any, arrival_ns: int) -> Timed:
+        domain, stamp_us = frame.get_frame_timestamp_domain(), round(frame.get_timestamp() * 1000)
+        sensor_us, frame_us = self._metadata(frame, "sensor_timestamp"), self._metadata(frame, "frame_timestamp")
+        if sensor_us is not None and frame_us is not None and 0 <= frame_us - sensor_us <= LONGEST_US:
+            # The device counts both: the middle of the exposure, and what the frame is stamped with.
+            stamp_us -= frame_us - sensor_us
+        domains = self._rs.timestamp_domain
+        if domain == domains.global_time:
+            # The library gives the device's clock mapped to the host's wall clock.
+            wall_ns = time.time_ns() - time.monotonic_ns()
+            capture_ns, source = self._stamps.capture(stamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None)
+            return Timed(capture_ns, "arrival" if source == "arrival" else "device_mapped")
+        if domain == domains.hardware_clock:
+            # A first frame that was held up makes the map begin again with the next, which is no fault of the stream.
+            return Timed(self._clock.update(stamp_us, arrival_ns).host_ns, "device_mapped")
+        return Timed(arrival_ns, "arrival")
+
+    def _lit(self, frame: Any) -> Lit:
+        mode = self._metadata(frame, "frame_emitter_mode") if self._modality == "ir" else None
+        if mode is None:
+            return "unknown"
+        return "lit" if mode else "dark"
+
+    def _metadata(self, frame: Any, name: str) -> int | None:
+        value = getattr(self._rs.frame_metadata_value, name)
+        return int(frame.get_frame_metadata(value)) if frame.supports_frame_metadata(value) else None

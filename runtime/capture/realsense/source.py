@@ -1,0 +1,110 @@
+"""Intel RealSense cameras by pyrealsense2: colour, infrared and depth of one device, each a source of its own.
+
+The streams of a device run in one pipeline, so sources of the same serial number share a hub. A stream that joins later
+makes the pipeline start anew with it, which the others notice as a short gap.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from runtime.capture.mailbox import Mailbox
+from runtime.capture.pump import CLOSE_S
+from runtime.capture.realsense.device import EMITTERS, Driver, PipelineDriver, Wanted, import_realsense
+from runtime.capture.realsense.frames import FrameReader
+from runtime.capture.realsense.hub import Hub
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri
+from runtime.core.values import Frame, Modality
+
+OPTIONS = ("size", "fps", "ir", "emitter", "align")
+
+_hubs: dict[str, Hub] = {}
+_hubs_lock = threading.Lock()
+
+
+def open_realsense(
+    options: CameraUri, modality: Modality, epoch: int, *, driver: Driver | None = None
+) -> RealSenseSource:
+    """Open ``realsense:SERIAL``; docs/cameras.md lists the options.
+
+    Raises:
+        ConfigError: an option is unknown or wrong, or it does not say which of several cameras.
+        CameraUnsupported, CameraMissing, CameraBusy, CameraDenied, CameraLost: it cannot be used.
+    """
+    options.allow(*OPTIONS)
+    wanted = Wanted(
+        modality=modality,
+        size=options.size() or (640, 480),
+        fps=options.integer("fps", 30, 1, 300),
+        index=options.integer("ir", 1, 1, 2) if modality == "ir" else 0,
+        emitter=options.choice("emitter", EMITTERS, "leave"),
+        align=options.flag("align") and modality == "depth",
+    )
+    rs = import_realsense()
+    driver = driver or PipelineDriver(rs, options.path, options.text)
+    # The only device and the same one by its number are one.
+    key = driver.serial
+    with _hubs_lock:
+        hub = _hubs.get(key)
+        if hub is None:
+            hub = Hub(rs, driver, options.text)
+            _hubs[key] = hub
+    try:
+        # Starting takes seconds, during which other devices must be opened and closed.
+        box = hub.join(wanted, lambda unit: FrameReader(rs, modality, epoch, options.text, unit))
+    except BaseException:
+        _forget(key, hub)
+        raise
+    with _hubs_lock:
+        _hubs.setdefault(key, hub)
+    return RealSenseSource(hub, key, box, wanted, options)
+
+
+def _forget(key: str, hub: Hub) -> None:
+    with _hubs_lock:
+        if hub.empty and _hubs.get(key) is hub:
+            del _hubs[key]
+
+
+class RealSenseSource:
+    """One stream of a device; a `runtime.capture.source.Source`."""
+
+    def __init__(self, hub: Hub, key: str, box: Mailbox[Frame], wanted: Wanted, options: CameraUri) -> None:
+        self._hub, self._key, self._box, self._modality = hub, key, box, wanted.modality
+        self._closing, self._closed = threading.Lock(), False
+        self._info = SourceInfo(
+            modality=wanted.modality,
+            uri=options.text,
+            identity=f"realsense-{key}-{wanted.modality}{wanted.index or ''}",
+            backend="realsense",
+            width=wanted.size[0],
+            height=wanted.size[1],
+            pixel_format={"rgb": "RGB8", "ir": "Y8", "depth": "Z16"}[wanted.modality],
+            fps=float(wanted.fps),
+            timestamp_source="device_mapped",
+        )
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `Source.read`."""
+        return self._box.take(timeout_s)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._box.close()
+        # Another stream of the device may be starting just now, which takes longer than closing may.
+        leaving = threading.Thread(target=self._leave, name=f"leave {self._info.uri}", daemon=True)
+        leaving.start()
+        leaving.join(CLOSE_S)
+
+    def _leave(self) -> None:
+        self._hub.leave(self._modality)
+        _forget(self._key, self._hub)

@@ -1,0 +1,183 @@
+"""The synthetic rig: a simulated person or attack instrument in front of simulated cameras.
+
+`SyntheticRig` renders pairs one by one; `open_synthetic` gives cameras that run in real time::
+
+    synthetic:?species=replay_screen&seed=107&fps=30
+
+Cameras whose addresses agree in all options of `SCENE` stand before the same scene and are registered to each other;
+the options of `STREAM` are a camera's own. docs/rig.md lists them all.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import synthetic
+from runtime.capture.simulated.scenario import Visits
+from runtime.capture.simulated.source import Scene, Scenes, SimulatedCamera
+from runtime.capture.simulated.stage import Light, Shot, Stage
+from runtime.capture.uri import CameraUri
+from runtime.core.errors import ConfigError
+from runtime.core.values import Box, Image, Modality, Pair
+
+SPECIES: tuple[str, ...] = synthetic.SPECIES
+FAMILIES: tuple[str, ...] = synthetic.FAMILIES
+SHAPES: tuple[str, ...] = synthetic.SHAPES
+FRAME_NS = 33_333_333
+"""Both simulated cameras run at 30 frames a second."""
+WORLD, SUBJECT = 107, 9000
+"""A world whose scenes are lit and whose faces OpenCV's cascade finds; in others it is dark, or the face is missed. And
+a subject above every one that the shipped weights were trained or tested on."""
+SCENE = (
+    "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "baseline_mm", "size",
+    "moments", "run",
+)  # fmt: skip
+STREAM = (
+    "fps", "phase_ms", "jitter_ms", "drift_ppm", "drop", "exposure_ms", "latency_ms", "strobe", "metadata", "script",
+    "wait",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticPair:
+    """A simulated pair and what only a simulation knows of it."""
+
+    pair: Pair
+    species: str
+    face_box: Box
+    ir_face_box: Box
+    conditions: Mapping[str, float]
+
+
+class SyntheticRig:
+    """Full frames of one subject, one frame after another. The same arguments give the same frames.
+
+    ``species``: see `SPECIES`. ``family``: one of two disjoint families of camera parameters. ``shape``: see `SHAPES`;
+    scan-derived heads need the ICT Face Model, analytic ones nothing.
+
+    Raises:
+        ConfigError: scan-derived heads without the face model.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        subject: int,
+        species: str = "bona_fide",
+        family: str = "A",
+        presentation: int = 0,
+        shape: str = "analytic",
+    ) -> None:
+        require_shape(shape)
+        self._shape = shape
+        self._seed, self._subject, self._presentation = seed, subject, presentation
+        self._species, self._family = species, family
+        self._frame = 0
+
+    def next(self) -> SyntheticPair:
+        """Render the next pair."""
+        rendered = synthetic.render_frame(
+            seed=self._seed,
+            subject=self._subject,
+            presentation=self._presentation,
+            species=self._species,
+            family=self._family,
+            frame=self._frame,
+            shape=self._shape,
+        )
+        time_ns = self._frame * FRAME_NS
+        self._frame += 1
+        return SyntheticPair(
+            pair=Pair(rgb=rendered.rgb, ir=rendered.ir, rgb_time_ns=time_ns, ir_time_ns=time_ns),
+            species=rendered.species,
+            face_box=Box(*rendered.box),
+            ir_face_box=Box(*rendered.ir_box),
+            conditions=rendered.conditions,
+        )
+
+
+def require_shape(shape: str) -> None:
+    """Make sure that heads of this shape can be rendered.
+
+    Raises:
+        ConfigError: an unknown shape, or one without its model.
+    """
+    if shape not in SHAPES:
+        raise ConfigError(f"unknown head shape {shape!r}; there are {', '.join(SHAPES)}.")
+    if shape == "scan":
+        try:
+            synthetic.load_face_model()
+        except synthetic.FaceModelError as error:
+            raise ConfigError(str(error)) from error
+
+
+def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic") -> Image:
+    """All species in rows, ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
+    require_shape(shape)
+    return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)
+
+
+def _make_scene(uri: CameraUri) -> Scene:
+    seed = uri.integer("seed", WORLD, 0, 2**31)
+    family = uri.choice("family", FAMILIES, FAMILIES[0])
+    shape = uri.choice("shape", SHAPES, SHAPES[0])
+    require_shape(shape)
+    visits = Visits.parse(uri, SPECIES, SUBJECT)
+    presentation = uri.integer("presentation", 0, 0, 10**6)
+    size = uri.size() or (640, 480)
+    low, high = synthetic.FRAME_SIZES
+    if not all(low <= side <= high for side in size):
+        raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
+    baseline = None
+    if "baseline_mm" in uri.options:
+        baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
+    render = functools.partial(_shoot, visits, seed, family, presentation, shape, size, baseline)
+    stage = Stage(visits, uri.integer("moments", 16, 1, 256), size, seed, render)
+    return Scene(stage, f"{family}-{seed}", seed, size)
+
+
+def _shoot(
+    visits: Visits,
+    seed: int,
+    family: str,
+    presentation: int,
+    shape: str,
+    size: tuple[int, int],
+    baseline_mm: float | None,
+    visitor: int,
+    moment: int,
+    light: Light,
+    present: bool,
+) -> Shot:
+    species, subject = visits.who(visitor)
+    made = synthetic.render_frame(
+        seed=seed,
+        subject=subject,
+        species=species,
+        family=family,
+        presentation=presentation,
+        size=size,
+        frame=moment,
+        shape=shape,
+        lit=light == "lit",
+        vacant=not present,
+        baseline_mm=baseline_mm,
+    )
+    return Shot(made.rgb, made.ir, made.depth)
+
+
+SCENES = Scenes(_make_scene, SCENE)
+
+
+def open_synthetic(uri: CameraUri, modality: Modality, epoch: int) -> SimulatedCamera:
+    """A simulated camera.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+        CameraMissing: its script has it unplugged.
+    """
+    uri.allow(*SCENE, *STREAM)
+    return SimulatedCamera(uri, modality, epoch, SCENES.of(uri))

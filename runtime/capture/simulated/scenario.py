@@ -1,0 +1,226 @@
+"""What happens before simulated cameras, and when: frames, faults and visitors as functions of time.
+
+All times are integer nanoseconds since the scenario began.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from runtime.capture.uri import CameraUri
+from runtime.core.errors import ConfigError
+
+EventKind = Literal["unplug", "replug", "stall", "hang", "cover", "freeze", "corrupt", "emitter_off", "strobe_stuck"]
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+EVENT = re.compile(r"([a-z_]+)@(\d+(?:\.\d+)?)s?(?::(\d+(?:\.\d+)?)s?)?")
+SECOND = 1_000_000_000
+FOREVER = 1 << 62
+MASK = (1 << 64) - 1
+
+
+def parse_seconds(uri: CameraUri, text: str) -> int:
+    """``2.5s`` or ``2.5`` in nanoseconds."""
+    if not re.fullmatch(r"\d+(\.\d+)?s?", text):
+        raise ConfigError(f"{uri.text}: a time is seconds, such as 2.5s, not {text!r}.")
+    return round(float(text.rstrip("s")) * SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Faults of one camera: kind → spans [start, end).
+
+    ``unplug`` lasts until ``replug`` unless it names its length; it and ``stall`` are what they say. ``hang``: reading
+    blocks and heeds no timeout, as in a driver that has died. ``cover``: something before the lens. ``freeze``: the
+    same picture again and again. ``corrupt``: pictures that cannot be read. ``emitter_off``: the illuminator stays off
+    though the camera claims otherwise; ``strobe_stuck``: it stays on.
+    """
+
+    spans: tuple[tuple[EventKind, int, int], ...]
+
+    @classmethod
+    def parse(cls, uri: CameraUri) -> Script:
+        """The option ``script``, e.g. ``unplug@5s,replug@8s,stall@12s:3s``.
+
+        Raises:
+            ConfigError: an unknown event, or none at all.
+        """
+        events: list[tuple[EventKind, int, int]] = []
+        for part in filter(None, uri.string("script").split(",")):
+            found = EVENT.fullmatch(part)
+            kind = next((k for k in EVENT_KINDS if found is not None and k == found[1]), None)
+            if found is None or kind is None:
+                raise ConfigError(
+                    f"{uri.text}: a script is event@SECONDSs or event@SECONDSs:LENGTHs, joined by commas; "
+                    f"{part!r} is none. Events: {', '.join(EVENT_KINDS)}."
+                )
+            start = round(float(found[2]) * SECOND)
+            events.append((kind, start, start + round(float(found[3]) * SECOND) if found[3] else FOREVER))
+        replugs = sorted(start for kind, start, _ in events if kind == "replug")
+        spans = []
+        for kind, start, end in events:
+            if kind == "unplug" and end == FOREVER:
+                later = bisect.bisect_right(replugs, start)
+                end = replugs[later] if later < len(replugs) else FOREVER
+            if kind != "replug":
+                spans.append((kind, start, end))
+        return cls(tuple(spans))
+
+    def active(self, kind: EventKind, at_ns: int) -> bool:
+        """Whether a fault of this kind is on at a moment."""
+        return any(k == kind and start <= at_ns < end for k, start, end in self.spans)
+
+    def has(self, kind: EventKind) -> bool:
+        """Whether a fault of this kind ever comes."""
+        return any(k == kind for k, _, _ in self.spans)
+
+    def begin(self, kind: EventKind, at_ns: int) -> int:
+        """When the fault of this kind that is on began; ``at_ns`` where none is."""
+        return min((start for k, start, end in self.spans if k == kind and start <= at_ns < end), default=at_ns)
+
+
+def chance(*key: int) -> float:
+    """A number from 0 to 1 that follows from ``key`` alone (the finaliser of splitmix64, S. Vigna, public domain)."""
+    value = 0
+    for part in key:
+        value = (value ^ (part & MASK)) + 0x9E3779B97F4A7C15 & MASK
+        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+        value = (value ^ (value >> 27)) * 0x94D049BB133111EB & MASK
+        value ^= value >> 31
+    return value / 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Clockwork:
+    """When a camera exposes frame ``n`` and when the host has it. ``drift_ppm``: by how much its clock runs slow."""
+
+    fps: float
+    phase_ns: int
+    jitter_ns: int
+    drift_ppm: float
+    drop: float
+    exposure_ns: int
+    latency_ns: int
+    seed: int
+
+    @classmethod
+    def parse(cls, uri: CameraUri, seed: int, fps: float = 30.0) -> Clockwork:
+        """Options ``fps phase_ms jitter_ms drift_ppm drop exposure_ms latency_ms``."""
+        fps = uri.number("fps", fps, 1, 240)
+        most = 1e3 / fps
+        return cls(
+            fps=fps,
+            phase_ns=round(uri.number("phase_ms", 0, 0, 1000) * 1e6),
+            jitter_ns=round(uri.number("jitter_ms", 0, 0, most / 4) * 1e6),
+            drift_ppm=uri.number("drift_ppm", 0, -10_000, 10_000),
+            drop=uri.number("drop", 0, 0, 0.95),
+            exposure_ns=round(uri.number("exposure_ms", min(8.0, most / 2), 0.01, most) * 1e6),
+            latency_ns=round(uri.number("latency_ms", 4, 0, 1000) * 1e6),
+            seed=seed,
+        )
+
+    @property
+    def period_ns(self) -> float:
+        return SECOND / self.fps * (1 + self.drift_ppm * 1e-6)
+
+    def first_after(self, at_ns: int) -> int:
+        """Number of the first frame whose exposure begins after a moment."""
+        return max(0, math.ceil((at_ns - self.phase_ns) / self.period_ns) + 1)
+
+    def capture_ns(self, n: int) -> int:
+        """Mid-exposure of frame ``n``."""
+        jitter = (chance(self.seed, n, 1) + chance(self.seed, n, 2) - 1) * self.jitter_ns if self.jitter_ns else 0
+        return round(self.phase_ns + n * self.period_ns + jitter) + self.exposure_ns // 2
+
+    def arrival_ns(self, n: int) -> int:
+        """When the host has frame ``n``."""
+        return self.capture_ns(n) + self.exposure_ns // 2 + self.latency_ns
+
+    def dropped(self, n: int) -> bool:
+        """Whether frame ``n`` is lost on its way."""
+        return self.drop > 0 and chance(self.seed, n, 3) < self.drop
+
+
+@dataclass(frozen=True, slots=True)
+class Strobe:
+    """An illuminator's pattern: ``lit`` frames with it on, then ``dark`` frames with it off."""
+
+    lit: int = 1
+    dark: int = 0
+
+    @classmethod
+    def parse(cls, uri: CameraUri) -> Strobe:
+        """Option ``strobe``."""
+        text = uri.choice("strobe", ("steady", "1:1", "2:1", "1:2"), "steady")
+        if text == "steady":
+            return cls()
+        return cls(int(text[0]), int(text[2]))
+
+    def is_lit(self, n: int) -> bool:
+        """Whether the illuminator is on during frame ``n``."""
+        return n % (self.lit + self.dark) < self.lit
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Who stands before the cameras, and when: nobody for ``away_ns``, the next visitor for ``stay_ns``, and so on.
+
+    ``stay_ns`` = 0: the first visitor never goes. Visitor ``k`` is the subject ``subject + k % subjects``, with the
+    species ``species[k % len(species)]``.
+    """
+
+    species: tuple[str, ...]
+    subject: int
+    subjects: int
+    away_ns: int = 0
+    stay_ns: int = 0
+
+    @classmethod
+    def parse(cls, uri: CameraUri, known: tuple[str, ...], subject: int) -> Visits:
+        """Options ``species`` (joined by commas), ``subject``, ``subjects`` and ``presence`` (AWAY:STAY, seconds).
+
+        Raises:
+            ConfigError: an unknown species, or several visitors without ``presence``.
+        """
+        species = tuple(uri.string("species", known[0]).split(","))
+        unknown = [s for s in species if s not in known]
+        if unknown:
+            raise ConfigError(f"{uri.text}: unknown species {unknown[0]!r}; there are {', '.join(known)}.")
+        away = stay = 0
+        presence = uri.string("presence")
+        if presence:
+            first, colon, second = presence.partition(":")
+            away, stay = parse_seconds(uri, first), parse_seconds(uri, second) if colon else 0
+            if stay <= 0:
+                raise ConfigError(f"{uri.text}: presence is AWAY:STAY, e.g. 3s:8s, not {presence!r}.")
+        subjects = uri.integer("subjects", 1, 1, 1000)
+        if not stay and (len(species) > 1 or subjects > 1):
+            raise ConfigError(f"{uri.text}: several visitors come in turn, so say how long each stays: presence=3s:8s.")
+        return cls(species, uri.integer("subject", subject, 0, 10**9), subjects, away, stay)
+
+    @property
+    def distinct(self) -> int:
+        """After how many visitors they are the same again."""
+        return math.lcm(len(self.species), self.subjects)
+
+    def at(self, at_ns: int) -> tuple[int, bool]:
+        """Which of the `distinct` visitors is there or the next to come, and whether they are there."""
+        if not self.stay_ns:
+            return 0, True
+        number, within = divmod(max(at_ns, 0), self.away_ns + self.stay_ns)
+        return number % self.distinct, within >= self.away_ns
+
+    def who(self, number: int) -> tuple[str, int]:
+        """Species and subject of a visitor."""
+        return self.species[number % len(self.species)], self.subject + number % self.subjects
+
+
+def there_and_back(step: int, count: int) -> int:
+    """Position on a way of ``count`` places that is walked to its end, back, and so on."""
+    if count < 2:
+        return 0
+    around = step % (2 * count - 2)
+    return around if around < count else 2 * count - 2 - around

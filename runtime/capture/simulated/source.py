@@ -1,0 +1,191 @@
+"""Simulated cameras in real time: frames when they are due, faults when the script has them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from runtime.capture.simulated.scenario import Clockwork, Script, Strobe
+from runtime.capture.simulated.stage import Stage
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri
+from runtime.core.errors import CameraData, CameraLost, CameraMissing
+from runtime.core.values import MODALITIES, Frame, Lit, Modality
+
+BUFFERS = 4
+"""Frames that wait for a slow reader before older ones are overwritten, as in a driver."""
+FORGET_NS = 120_000_000_000
+"""A scene whose cameras have all been closed for this long begins anew."""
+CHECK_S = 0.05
+FIRST_S = 5.0
+PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
+
+
+class Scene:
+    """What several cameras look at: a stage, and the clock that runs for all of them, through unplugging too."""
+
+    def __init__(self, stage: Stage, name: str, seed: int, size: tuple[int, int]) -> None:
+        self.stage, self.name, self.seed, self.size = stage, name, seed, size
+        self.began_ns = self.touched_ns = time.monotonic_ns()
+        self._open = 0
+        self._lock = threading.Lock()
+
+    def entered(self) -> None:
+        """One more camera looks at it."""
+        with self._lock:
+            self._open += 1
+
+    def left(self) -> None:
+        """One camera less."""
+        with self._lock:
+            self._open -= 1
+            self.touched_ns = time.monotonic_ns()
+            if not self._open:
+                self.stage.rest()
+
+    def forgotten(self, now_ns: int) -> bool:
+        """Whether nobody has looked at it for long."""
+        return not self._open and now_ns - self.touched_ns > FORGET_NS
+
+
+class Scenes:
+    """The scenes of this process, each named by those options of an address that are in ``options``."""
+
+    def __init__(self, make: Callable[[CameraUri], Scene], options: Collection[str]) -> None:
+        self._make, self._options = make, options
+        self._known: dict[tuple[tuple[str, str], ...], Scene] = {}
+        self._lock = threading.Lock()
+
+    def of(self, uri: CameraUri) -> Scene:
+        """The scene that an address names, made where no camera has looked at it lately."""
+        key = tuple(sorted((name, value) for name, value in uri.options.items() if name in self._options))
+        with self._lock:
+            now = time.monotonic_ns()
+            for old in [k for k, scene in self._known.items() if scene.forgotten(now)]:
+                del self._known[old]
+            if key not in self._known:
+                self._known[key] = self._make(uri)
+            self._known[key].touched_ns = now
+            return self._known[key]
+
+
+class SimulatedCamera:
+    """A simulated camera in real time. See `runtime.capture.source.Source`."""
+
+    def __init__(self, uri: CameraUri, modality: Modality, epoch: int, scene: Scene) -> None:
+        self._script = Script.parse(uri)
+        self._strobe = Strobe.parse(uri) if modality == "ir" else Strobe()
+        self._tagged = uri.flag("metadata") and modality == "ir"
+        self._complete = uri.flag("wait")
+        self._scene = scene
+        self._order = MODALITIES.index(modality)
+        self._clockwork = Clockwork.parse(uri, scene.seed * 3 + self._order)
+        now = time.monotonic_ns() - scene.began_ns
+        if self._script.active("unplug", now):
+            raise CameraMissing(f"{uri.text}: the simulated camera is unplugged.")
+        if modality == "ir" and (self._strobe.dark or self._script.has("emitter_off")):
+            scene.stage.want_dark()
+        self._modality, self._epoch = modality, epoch
+        # The first pictures are made while it opens, as a camera's first frame takes a while: then frames come at once.
+        scene.entered()
+        try:
+            for lit in (True, False) if self._strobe.dark else (True,):
+                scene.stage.picture(modality, now, lit, 0, FIRST_S)
+        except BaseException:
+            scene.left()
+            raise
+        self._first = self._next = self._clockwork.first_after(time.monotonic_ns() - scene.began_ns)
+        self._closed, self._closing = threading.Event(), threading.Lock()
+        width, height = scene.size
+        self._info = SourceInfo(
+            modality=modality,
+            uri=uri.text,
+            identity=f"synthetic-{scene.name}-{modality}",
+            backend="synthetic",
+            width=width,
+            height=height,
+            pixel_format=PIXEL_FORMATS[modality],
+            fps=self._clockwork.fps,
+            timestamp_source="synthetic",
+        )
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        deadline = time.monotonic_ns() + round(timeout_s * 1e9)
+        began, script, clockwork = self._scene.began_ns, self._script, self._clockwork
+        while True:
+            now = time.monotonic_ns()
+            while script.active("hang", time.monotonic_ns() - began):
+                time.sleep(CHECK_S)
+            if self._closed.is_set():
+                raise CameraLost(f"{self._info.uri}: closed.")
+            if script.active("unplug", now - began):
+                raise CameraLost(f"{self._info.uri}: the simulated camera was unplugged.")
+            late = int((now - began - clockwork.arrival_ns(self._next)) / clockwork.period_ns)
+            self._next += max(0, late - BUFFERS)
+            due = began + clockwork.arrival_ns(self._next)
+            if now >= due:
+                frame = self._take(self._next, max(0.0, (deadline - now) / 1e9))
+                if frame is not None:
+                    return frame
+            elif now >= deadline:
+                return None
+            else:
+                self._closed.wait(min(due - now, deadline - now, CHECK_S * 1e9) / 1e9)
+
+    def _take(self, n: int, timeout_s: float) -> Frame | None:
+        """Frame ``n``; None where it never arrives, or is not rendered in time."""
+        scene, script, clockwork = self._scene, self._script, self._clockwork
+        at = clockwork.capture_ns(n)
+        if clockwork.dropped(n) or script.active("stall", at):
+            self._next += 1
+            return None
+        claimed = lit = self._strobe.is_lit(n)
+        if self._modality == "ir":
+            lit = (lit or script.active("strobe_stuck", at)) and not script.active("emitter_off", at)
+        shown, grain = script.begin("freeze", at), n * 3 + self._order
+        if shown != at:
+            grain = 0
+        if self._complete and not scene.stage.complete(shown):
+            self._closed.wait(min(timeout_s, CHECK_S))
+            return None
+        image = scene.stage.picture(self._modality, shown, lit, grain, timeout_s)
+        if image is None:
+            return None
+        self._next += 1
+        if script.active("corrupt", at):
+            raise CameraData(f"{self._info.uri}: frame {n - self._first} cannot be decoded (simulated).")
+        if script.active("cover", at):
+            image = self._covered(image, lit, grain)
+        state: Lit = ("lit" if claimed else "dark") if self._tagged else "unknown"
+        return Frame(
+            modality=self._modality,
+            image=image,
+            t_capture_ns=scene.began_ns + at,
+            t_arrival_ns=scene.began_ns + clockwork.arrival_ns(n),
+            seq=n - self._first,
+            timestamp_source="synthetic",
+            lit=state,
+            epoch=self._epoch,
+            exposure_ns=clockwork.exposure_ns,
+        )
+
+    def _covered(self, image: NDArray[Any], lit: bool, grain: int) -> NDArray[Any]:
+        """What a camera sees whose lens is covered: nothing, or the illuminator's own light thrown back."""
+        bright = self._modality == "ir" and lit
+        image.fill(255 if bright else 0)
+        return image if self._modality == "depth" else self._scene.stage.with_grain(image, grain)
+
+    def close(self) -> None:
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+        self._scene.left()

@@ -1,0 +1,29 @@
+"""Status of one camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.capture.source import SourceInfo
+from runtime.core.values import Modality
+
+CameraState = Literal["opening", "running", "stalled", "lost", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """How one camera is. ``drops``: cause → frames. ``last_frame_ns``: CLOCK_MONOTONIC, None before the first."""
+
+    modality: Modality
+    state: CameraState
+    info: SourceInfo | None
+    epoch: int
+    fps: float
+    frames: int
+    drops: Mapping[str, int]
+    reconnects: int
+    last_frame_ns: int | None
+    last_error: str = ""
+    last_error_code: str = ""

@@ -1,0 +1,346 @@
+"""Keeps one camera running: a thread that opens, reads, notices trouble, and opens again.
+
+States: ``opening`` until the first frame, ``running``, ``stalled`` while an open camera sends nothing, ``lost`` between
+attempts, ``closed`` when it was stopped or a recording has ended. Each opening has a new epoch. Only the newest frames
+are kept. A thread that a driver holds fast is left to itself and replaced, so that it blocks nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtime.capture.source import Source, SourceInfo
+from runtime.capture.status import CameraState, CameraStatus
+from runtime.core.errors import AdsnError, CameraData, CameraLost, CaptureError, StreamEnded
+from runtime.core.retry import Backoff, Thinned
+from runtime.core.values import Frame, Modality
+
+log = logging.getLogger(__name__)
+
+READ_S = 0.2
+SLOT = 4
+"""Frames that wait for whoever pairs them; when they are more, the oldest goes."""
+STALL_S = 1.0
+"""Longer than any frame interval that a rig is used at; a camera of one frame a second would count as stalled."""
+REOPEN_S = 5.0
+"""A camera that has sent nothing usable for this long is opened anew. The first frame may take as long, too."""
+HANG_S = 15.0
+"""An open, a read or a close that has not come back by then never will. Opening some depth cameras takes seconds."""
+HUNG_THREADS = 3
+"""No more attempts are made while this many threads are held fast: each holds memory, and perhaps the device."""
+SETTLED_S = 10.0
+"""After running this long a camera's failures are forgotten."""
+FPS_WINDOW = 64
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One thread's life. ``progress_ns``: when the driver last let it go. ``abandoned``: nobody waits for it."""
+
+    progress_ns: int
+    source: Source | None = None
+    thread: threading.Thread | None = None
+    abandoned: bool = False
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of a camera, under the supervisor's lock."""
+
+    state: CameraState = "closed"
+    info: SourceInfo | None = None
+    epoch: int = -1
+    frames: int = 0
+    opened: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    last_frame_ns: int | None = None
+    last_seq: int | None = None
+    error: str = ""
+    error_code: str = ""
+
+
+class Supervisor:
+    """One camera, kept running from `start` to `close`.
+
+    ``open_source``: opens the camera for an epoch. ``wake``: called after each frame and change of state, from the
+    camera's thread. ``pause``: waits between attempts, and no longer once `close` is called; tests give it,
+    ``clock_ns`` and ``rng``. `check` must be called now and then, for a thread that hangs cannot say so itself.
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        open_source: Callable[[int], Source],
+        *,
+        wake: Callable[[], None] = lambda: None,
+        slot: int = SLOT,
+        rng: random.Random | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        pause: Callable[[float], object] | None = None,
+    ) -> None:
+        if not 1 <= slot <= SLOT:
+            raise ValueError(f"a slot keeps 1 to {SLOT} frames, not {slot}.")
+        self.modality = modality
+        self._open, self._wake, self._clock_ns = open_source, wake, clock_ns
+        self._closing = threading.Event()
+        self._pause = pause or self._closing.wait
+        self._lock = threading.Lock()
+        self._slot: deque[Frame] = deque()
+        self._slot_size = slot
+        self._arrivals: deque[int] = deque(maxlen=FPS_WINDOW)
+        self._record = _Record()
+        self._next_epoch = 0
+        self._backoff, self._thinned = Backoff(rng or random.Random()), Thinned()
+        self._run: _Run | None = None
+        self._hung: list[_Run] = []
+
+    # -- for whoever owns the camera ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the camera in a thread of its own; returns at once."""
+        with self._lock:
+            if self._run is None and not self._closing.is_set():
+                self._record.state = "opening"
+                self._begin()
+
+    def take(self) -> list[Frame]:
+        """The frames that came since the last call, oldest first."""
+        with self._lock:
+            frames = list(self._slot)
+            self._slot.clear()
+            return frames
+
+    def check(self) -> None:
+        """Notice a thread that the driver holds fast, leave it to itself and begin another."""
+        now = self._clock_ns()
+        with self._lock:
+            self._hung = [run for run in self._hung if run.thread is not None and run.thread.is_alive()]
+            run = self._run
+            if run is None or self._closing.is_set():
+                return
+            if run.abandoned:
+                if len(self._hung) < HUNG_THREADS:
+                    self._begin()
+                return
+            ended = run.thread is None or not run.thread.is_alive()
+            if ended or now - run.progress_ns < HANG_S * 1e9:
+                return
+            run.abandoned = True
+            self._hung.append(run)
+            if run.source is None:
+                # Should that opening succeed after all, its frames must not be taken for the next one's.
+                self._next_epoch += 1
+            self._fail(CameraLost(f"the driver of the {self.modality} camera has not answered for {HANG_S:g} s."))
+            more = len(self._hung) < HUNG_THREADS
+            if more:
+                self._begin()
+        log.error(
+            "%s camera: the driver has not answered for %g s; its thread is left to itself, %s.",
+            self.modality,
+            HANG_S,
+            "another attempt is made" if more else "and no further attempt is made until one comes back",
+        )
+        self._wake()
+
+    def status(self) -> CameraStatus:
+        """How the camera is."""
+        now = self._clock_ns()
+        with self._lock:
+            record, arrivals = self._record, self._arrivals
+            fps = 0.0
+            if len(arrivals) > 1 and now - arrivals[-1] < STALL_S * 1e9 and record.state == "running":
+                fps = (len(arrivals) - 1) * 1e9 / max(arrivals[-1] - arrivals[0], 1)
+            return CameraStatus(
+                modality=self.modality,
+                state=record.state,
+                info=record.info,
+                epoch=max(record.epoch, 0),
+                fps=fps,
+                frames=record.frames,
+                drops=dict(record.drops),
+                reconnects=max(record.opened - 1, 0),
+                last_frame_ns=record.last_frame_ns,
+                last_error=record.error,
+                last_error_code=record.error_code,
+            )
+
+    def stop(self) -> None:
+        """Ask the thread to end; `join` waits for it."""
+        self._closing.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread, and close the camera from beside where it does not end. Whether it ended."""
+        with self._lock:
+            run = self._run
+        if run is None or run.thread is None:
+            return True
+        run.thread.join(min(timeout_s, 2 * READ_S))
+        if run.thread.is_alive() and run.source is not None:
+            # Closing ends a read that waits; but closing may hang as well, so it has a thread of its own.
+            threading.Thread(target=run.source.close, name=f"{self.modality}-close", daemon=True).start()
+        run.thread.join(max(0.0, timeout_s - 2 * READ_S))
+        ended = not run.thread.is_alive()
+        with self._lock:
+            run.abandoned = True
+            self._record.state = "closed"
+            self._slot.clear()
+        if not ended:
+            log.error("%s camera: its thread does not end; it dies with this process.", self.modality)
+        return ended
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Stop, and wait for at most ``timeout_s``. Whether the thread ended."""
+        self.stop()
+        return self.join(timeout_s)
+
+    # -- the camera's thread -----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Begin a thread. The lock is held."""
+        run = self._run = _Run(self._clock_ns())
+        run.thread = threading.Thread(target=self._live, args=(run,), name=f"{self.modality}-camera", daemon=True)
+        run.thread.start()
+
+    def _live(self, run: _Run) -> None:
+        while not self._over(run):
+            began = self._clock_ns()
+            try:
+                self._session(run)
+            except StreamEnded as error:
+                self._ended(run, error)
+                return
+            except AdsnError as error:
+                caught: AdsnError = error
+            except Exception as error:
+                # A fault in a driver's binding must not end the camera for good; the traceback is logged once.
+                if self._thinned.due(repr(type(error)), self._clock_ns() / 1e9):
+                    log.exception("%s camera: unexpected failure", self.modality)
+                caught = CaptureError(f"{type(error).__name__}: {error}")
+            else:
+                return
+            if self._over(run):
+                return
+            now = self._clock_ns()
+            with self._lock:
+                if run.abandoned:
+                    return
+                if self._record.state in ("running", "stalled") and now - began > SETTLED_S * 1e9:
+                    self._backoff.reset()
+                    self._thinned.reset()
+                self._fail(caught)
+                delay = self._backoff.next(patient=not getattr(caught, "retryable", True))
+            times = self._thinned.due(caught.code, now / 1e9)
+            if times:
+                count = f" ({times} times so far)" if times > 1 else ""
+                # As text: an exception holds its traceback, and that the camera's buffers.
+                log.warning("%s camera: %s Next attempt in %.1f s%s.", self.modality, str(caught), delay, count)
+            self._wake()
+            # Waiting between attempts is progress: the driver holds nothing.
+            run.progress_ns = now + round(delay * 1e9)
+            self._pause(delay)
+            run.progress_ns = self._clock_ns()
+
+    def _session(self, run: _Run) -> None:
+        """From opening to the first failure; returns when told to stop."""
+        with self._lock:
+            if run.abandoned:
+                return
+            epoch = self._next_epoch
+            self._record.state = "opening"
+        self._wake()
+        source = self._open(epoch)
+        run.progress_ns = self._clock_ns()
+        run.source = source
+        try:
+            with self._lock:
+                if run.abandoned:
+                    return
+                self._next_epoch = epoch + 1
+                self._record.info, self._record.epoch = source.info, epoch
+                self._record.opened += 1
+                self._record.last_seq = None
+                self._arrivals.clear()
+            self._read(run, source)
+        finally:
+            # Closed before the next attempt: a device that is still held cannot be opened.
+            run.progress_ns = self._clock_ns()
+            source.close()
+            run.source = None
+            run.progress_ns = self._clock_ns()
+
+    def _read(self, run: _Run, source: Source) -> None:
+        good = self._clock_ns()
+        while not self._over(run):
+            try:
+                frame = source.read(READ_S)
+            except CameraData as error:
+                frame = None
+                self._damaged(error)
+            now = run.progress_ns = self._clock_ns()
+            if self._over(run):
+                return
+            if frame is not None:
+                good = now
+                self._put(run, frame, now)
+            elif now - good > REOPEN_S * 1e9:
+                raise CameraLost(f"no usable frame for {REOPEN_S:g} s; it is opened anew.")
+            elif now - good > STALL_S * 1e9 and self._record.state == "running":
+                with self._lock:
+                    self._record.state = "stalled"
+                if self._thinned.due("stalled", now / 1e9):
+                    log.warning("%s camera: no frame for %g s.", self.modality, STALL_S)
+                self._wake()
+
+    def _put(self, run: _Run, frame: Frame, now: int) -> None:
+        with self._lock:
+            record = self._record
+            if run.abandoned:
+                return
+            if record.state != "running":
+                log.info("%s camera: running, epoch %d.", self.modality, frame.epoch)
+                record.state, record.error, record.error_code = "running", "", ""
+            record.frames += 1
+            record.last_frame_ns = now
+            if frame.seq is not None:
+                if record.last_seq is not None and frame.seq > record.last_seq + 1:
+                    record.drops["sequence_gap"] += frame.seq - record.last_seq - 1
+                record.last_seq = frame.seq
+            self._arrivals.append(now)
+            self._slot.append(frame)
+            if len(self._slot) > self._slot_size:
+                self._slot.popleft()
+                record.drops["overrun"] += 1
+        self._wake()
+
+    def _damaged(self, error: CameraData) -> None:
+        now_s = self._clock_ns() / 1e9
+        with self._lock:
+            self._record.drops["corrupt"] += 1
+            self._record.error, self._record.error_code = str(error), error.code
+        if self._thinned.due(error.code, now_s):
+            log.warning("%s camera: %s", self.modality, str(error))
+        # A driver that fails at once must not keep a core busy.
+        self._closing.wait(0.005)
+
+    def _fail(self, error: AdsnError) -> None:
+        """The lock is held."""
+        self._record.state = "lost"
+        self._record.error, self._record.error_code = str(error), error.code
+
+    def _ended(self, run: _Run, error: StreamEnded) -> None:
+        with self._lock:
+            if run.abandoned:
+                return
+            self._record.state = "closed"
+            self._record.error, self._record.error_code = str(error), error.code
+        log.info("%s camera: %s", self.modality, str(error))
+        self._wake()
+
+    def _over(self, run: _Run) -> bool:
+        return run.abandoned or self._closing.is_set()

@@ -1,0 +1,163 @@
+"""The address of a camera: ``scheme:path?option=value&option=value``.
+
+Options stand after the last question mark. A path with question marks of its own therefore ends in one, options or not:
+``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline a question mark that is followed by a blank or an
+exclamation mark is the pipeline's own. Percent signs are decoded, except in pipelines and in network addresses.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote
+
+from runtime.core.errors import ConfigError
+
+T = TypeVar("T", bound=str)
+
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
+SIZE = re.compile(r"(\d{1,5})[x×](\d{1,5})")
+# Up to the last @: a password may hold an unescaped @ or /, and too much hidden does no harm.
+CREDENTIALS = re.compile(r"//\S*@")
+SECRETS = re.compile(r"(?i)\b([a-z_-]*(?:password|passwd|passphrase|secret|token|api-?key|user-pw|pwd))=[^&\s?!]*")
+MOST_PIXELS = 8192
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with names, passwords and tokens replaced by three stars, fit for logs and pages."""
+    return SECRETS.sub(r"\1=***", CREDENTIALS.sub("//***@", text))
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUri:
+    """An address taken apart. ``text``: the whole without passwords; ``path`` and ``options`` may hold them."""
+
+    scheme: str
+    path: str = field(repr=False)
+    options: Mapping[str, str] = field(repr=False)
+    text: str
+
+    def allow(self, *names: str) -> None:
+        """Refuse options of other names than these.
+
+        Raises:
+            ConfigError: naming the first option that is none of them.
+        """
+        for name in self.options:
+            if name not in names:
+                known = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
+                hint = " An address with a '?' of its own needs another '?' at its end." if "://" in self.path else ""
+                raise ConfigError(f"{self.text}: {self.scheme} cameras have no option {name!r}; {known}.{hint}")
+
+    def string(self, name: str, default: str = "") -> str:
+        """An option as it stands."""
+        return self.options.get(name, default)
+
+    def size(self, name: str = "size") -> tuple[int, int] | None:
+        """Width and height in pixels, None where the option is not there."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        found = SIZE.fullmatch(text)
+        if found is None:
+            raise self._wrong(name, "a width and a height such as 640x480")
+        width, height = int(found[1]), int(found[2])
+        if not (1 <= width <= MOST_PIXELS and 1 <= height <= MOST_PIXELS):
+            raise self._wrong(name, f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
+        return width, height
+
+    def integer(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:
+        """A whole number between ``low`` and ``high``."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        if not re.fullmatch(r"[+-]?\d{1,18}", text):
+            raise self._wrong(name, "a whole number")
+        self._bounds(name, int(text), low, high)
+        return int(text)
+
+    def number(self, name: str, default: float, low: float | None = None, high: float | None = None) -> float:
+        """A finite number between ``low`` and ``high``."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            raise self._wrong(name, "a number") from None
+        if not math.isfinite(value):
+            raise self._wrong(name, "a finite number")
+        self._bounds(name, value, low, high)
+        return value
+
+    def choice(self, name: str, choices: Sequence[T], default: T) -> T:
+        """One of ``choices``."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        for found in choices:
+            if found == text:
+                return found
+        raise self._wrong(name, f"one of {', '.join(choices)}")
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """An option that is on or off."""
+        return self.choice(name, ("0", "1"), "1" if default else "0") == "1"
+
+    @property
+    def file(self) -> Path:
+        """The path as a file's name, ``~`` expanded.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.path:
+            raise ConfigError(f"{self.text}: {self.scheme} needs a file, e.g. {self.scheme}:/path/to/file.")
+        return Path(self.path).expanduser()
+
+    def _wrong(self, name: str, expected: str) -> ConfigError:
+        shown = "***" if without_secrets(f"{name}=x") != f"{name}=x" else self.options[name]
+        return ConfigError(f"{self.text}: the option {name} must be {expected}, not {shown!r}.")
+
+    def _bounds(self, name: str, value: float, low: float | None, high: float | None) -> None:
+        if low is not None and value < low:
+            raise self._wrong(name, f"{low:g} or more")
+        if high is not None and value > high:
+            raise self._wrong(name, f"{high:g} or less")
+
+
+def parse_uri(text: str) -> CameraUri:
+    """Take an address apart.
+
+    Raises:
+        ConfigError: no scheme, or options that are none.
+    """
+    shown = without_secrets(text)
+    found = SCHEME.fullmatch(text.strip())
+    if found is None:
+        hint = f" Did you mean v4l2:{shown}?" if text.startswith("/dev/video") else ""
+        raise ConfigError(f"{shown!r} is no camera address; one is scheme:path?options, e.g. v4l2:/dev/video0.{hint}")
+    scheme, rest = found[1], found[2]
+    path, options = rest, ""
+    head, mark, tail = rest.rpartition("?")
+    if mark and not (scheme == "gst" and re.search(r"[\s!]", tail)):
+        path, options = head, tail
+    if scheme != "gst" and "://" not in path:
+        path = unquote(path)
+    return CameraUri(scheme, path, _options(options, shown), shown)
+
+
+def _options(text: str, shown: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in filter(None, text.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{shown}: options are name=value, joined by '&'; {without_secrets(part)!r} is none.")
+        if name in options:
+            raise ConfigError(f"{shown}: the option {name} is given twice.")
+        options[name] = unquote(value)
+    return options

@@ -1,0 +1,1 @@
+"""Cameras of Video4Linux2."""

@@ -1,0 +1,230 @@
+"""A camera's standard controls: exposure, gain and what else keeps a rig's frames steady.
+
+Only the kernel's documented controls are written. Vendors' extension units, by which some infrared illuminators are
+switched, are never touched: values tried on them have left cameras dead (see docs/cameras.md).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from runtime.capture.uri import CameraUri
+from runtime.capture.v4l2 import abi
+from runtime.capture.v4l2.kernel import Kernel
+from runtime.core.errors import CameraBusy, CameraLost, CameraUnsupported
+
+log = logging.getLogger(__name__)
+
+POWER_LINE = {"off": 0, "50": 1, "60": 2, "auto": 3}
+REFRESH_NS = 1_000_000_000
+"""How often an automatic exposure is asked for. Each question is a transfer on the camera's bus."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """Controls as an address names them; None leaves the camera as it is.
+
+    ``exposure_ms``: manual exposure, ``"auto"`` automatic. ``dynamic_framerate``: let automatic exposure halve the
+    frame rate in the dark, which ends pairing; off unless asked for.
+    """
+
+    exposure_ms: float | str | None = None
+    gain: int | str | None = None
+    backlight: int | None = None
+    brightness: int | None = None
+    power_line: str | None = None
+    dynamic_framerate: bool = False
+
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        "exposure",
+        "gain",
+        "backlight",
+        "brightness",
+        "power_line",
+        "dynamic_framerate",
+    )
+
+    @classmethod
+    def of(cls, uri: CameraUri) -> ControlSettings:
+        """The controls in an address.
+
+        Raises:
+            ConfigError: a value that is none.
+        """
+
+        def number(name: str) -> int | None:
+            return uri.integer(name, 0) if name in uri.options else None
+
+        exposure: float | str | None = None
+        if "exposure" in uri.options:
+            automatic = uri.options["exposure"] == "auto"
+            exposure = "auto" if automatic else uri.number("exposure", 0, 0.1, 10_000)
+        return cls(
+            exposure_ms=exposure,
+            gain="auto" if uri.options.get("gain") == "auto" else number("gain"),
+            backlight=number("backlight"),
+            brightness=number("brightness"),
+            power_line=uri.choice("power_line", tuple(POWER_LINE), "off") if "power_line" in uri.options else None,
+            dynamic_framerate=uri.flag("dynamic_framerate"),
+        )
+
+
+class Controls:
+    """The standard controls of one open node."""
+
+    def __init__(self, kernel: Kernel, fd: int, name: str) -> None:
+        self._kernel, self._fd, self._name = kernel, fd, name
+
+    def query(self, control: int) -> abi.QueryCtrl | None:
+        """A control's range and flags, None where the camera has no such control."""
+        found = abi.QueryCtrl(id=control)
+        try:
+            self._kernel.ioctl(self._fd, abi.QUERYCTRL, found)
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ENXIO):
+                raise CameraLost(f"{self._name}: the camera went away while its controls were read.") from error
+            return None
+        return None if found.flags & abi.CTRL_DISABLED else found
+
+    def get(self, control: int) -> int | None:
+        """A control's value, None where it cannot be read at the moment."""
+        found = abi.Control(id=control)
+        try:
+            self._kernel.ioctl(self._fd, abi.G_CTRL, found)
+        except OSError:
+            return None
+        return int(found.value)
+
+    def set(self, control: int, value: int, option: str) -> None:
+        """Write a control that an address asks for by ``option``.
+
+        Raises:
+            CameraUnsupported: the camera has no such control, or not this value.
+            CameraBusy: another program holds it. CameraLost: the camera went away.
+        """
+        found = self.query(control)
+        if found is None or found.flags & abi.CTRL_READ_ONLY:
+            raise CameraUnsupported(
+                f"{self._name}: the camera lets nobody set what {option} stands for. Leave the option out."
+            )
+        if not found.minimum <= value <= found.maximum:
+            raise CameraUnsupported(
+                f"{self._name}: {option} comes to {value}, and this camera takes {found.minimum} to {found.maximum} "
+                f"(its default is {found.default_value})."
+            )
+        try:
+            self._kernel.ioctl(self._fd, abi.S_CTRL, abi.Control(id=control, value=value))
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ENXIO):
+                raise CameraLost(f"{self._name}: the camera went away while {option} was set.") from error
+            if error.errno == errno.EBUSY:
+                raise CameraBusy(
+                    f"{self._name}: {option} cannot be set while another program uses the camera."
+                ) from error
+            raise CameraUnsupported(f"{self._name}: the camera refused {option} ({error.strerror}).") from error
+
+    def menu(self, control: int) -> frozenset[int]:
+        """Choices of a menu control."""
+        found = self.query(control)
+        if found is None:
+            return frozenset()
+        if found.type not in (abi.CTRL_MENU, abi.CTRL_INTEGER_MENU):
+            return frozenset(range(found.minimum, found.maximum + 1))
+        choices = set()
+        for index in range(found.minimum, min(found.maximum, found.minimum + 64) + 1):
+            try:
+                self._kernel.ioctl(self._fd, abi.QUERYMENU, abi.QueryMenu(id=control, index=index))
+            except OSError:
+                continue
+            choices.add(index)
+        return frozenset(choices)
+
+    def apply(self, wanted: ControlSettings) -> None:
+        """Write what an address asks for, and keep the frame rate steady where the camera would lower it.
+
+        Raises:
+            CameraUnsupported, CameraBusy, CameraLost: see `set`.
+        """
+        self._exposure(wanted)
+        if wanted.gain == "auto":
+            self.set(abi.CID_AUTOGAIN, 1, "gain=auto")
+        elif isinstance(wanted.gain, int):
+            if self.query(abi.CID_AUTOGAIN) is not None:
+                self.set(abi.CID_AUTOGAIN, 0, f"gain={wanted.gain}")
+            self.set(abi.CID_GAIN, wanted.gain, f"gain={wanted.gain}")
+        if wanted.backlight is not None:
+            self.set(abi.CID_BACKLIGHT, wanted.backlight, f"backlight={wanted.backlight}")
+        if wanted.brightness is not None:
+            self.set(abi.CID_BRIGHTNESS, wanted.brightness, f"brightness={wanted.brightness}")
+        if wanted.power_line is not None:
+            self.set(abi.CID_POWER_LINE, POWER_LINE[wanted.power_line], f"power_line={wanted.power_line}")
+        self._steady_rate(wanted.dynamic_framerate)
+        if self.query(abi.CID_PRIVACY) is not None and self.get(abi.CID_PRIVACY) == 1:
+            log.warning("%s: the camera's privacy shutter is closed; its pictures show nothing.", self._name)
+
+    def _exposure(self, wanted: ControlSettings) -> None:
+        if wanted.exposure_ms is None:
+            return
+        option = f"exposure={wanted.exposure_ms}"
+        choices = self.menu(abi.CID_EXPOSURE_AUTO)
+        if wanted.exposure_ms == "auto":
+            # USB cameras know "aperture priority", which adjusts the time alone; others plain automatic.
+            mode = abi.EXPOSURE_AUTO
+            if abi.EXPOSURE_APERTURE_PRIORITY in choices:
+                mode = abi.EXPOSURE_APERTURE_PRIORITY
+            self.set(abi.CID_EXPOSURE_AUTO, mode, option)
+            return
+        if abi.EXPOSURE_MANUAL in choices:
+            self.set(abi.CID_EXPOSURE_AUTO, abi.EXPOSURE_MANUAL, option)
+        self.set(abi.CID_EXPOSURE_ABSOLUTE, round(float(wanted.exposure_ms) * 10), option)
+
+    def _steady_rate(self, dynamic: bool) -> None:
+        found = self.query(abi.CID_EXPOSURE_PRIORITY)
+        if found is None or found.flags & abi.CTRL_READ_ONLY:
+            return
+        try:
+            self.set(abi.CID_EXPOSURE_PRIORITY, int(dynamic), f"dynamic_framerate={int(dynamic)}")
+        except (CameraUnsupported, CameraBusy) as error:
+            # Nobody asked for it by name, so the camera is used as it is.
+            log.warning("%s Its frame rate may halve in the dark, and then few pairs are formed.", error.message)
+
+
+class ExposureReading:
+    """How long the camera exposes, as far as it can be believed.
+
+    A manual exposure is what was agreed. An automatic one is believed when the driver says that the value changes by
+    itself, or when it has been seen to: many cameras go on reporting the last manual value. What cannot be a part of
+    the frame's period is not believed either.
+    """
+
+    def __init__(self, controls: Controls, period_ns: int | None) -> None:
+        self._controls, self._period = controls, period_ns
+        found = controls.query(abi.CID_EXPOSURE_ABSOLUTE)
+        self._readable = found is not None
+        # A sensor without automatic exposure has a manual one.
+        automatic = controls.query(abi.CID_EXPOSURE_AUTO) is not None
+        self._manual = not automatic or controls.get(abi.CID_EXPOSURE_AUTO) == abi.EXPOSURE_MANUAL
+        self._alive = found is not None and bool(found.flags & abi.CTRL_VOLATILE)
+        self._first: int | None = None
+        self._value: int | None = None
+        self._next_ns: int | None = None
+
+    def at(self, now_ns: int) -> int | None:
+        """The exposure in nanoseconds at a moment of CLOCK_MONOTONIC, None where nobody knows."""
+        if not self._readable:
+            return None
+        if self._next_ns is None or (now_ns >= self._next_ns and not self._manual):
+            self._next_ns = now_ns + REFRESH_NS
+            self._value = self._controls.get(abi.CID_EXPOSURE_ABSOLUTE)
+            if self._first is None:
+                self._first = self._value
+            elif self._value is not None and self._value != self._first:
+                self._alive = True
+        if self._value is None or self._value <= 0 or not (self._manual or self._alive):
+            return None
+        exposure_ns = self._value * 100_000
+        # The value comes in steps of 100 microseconds, so a full period may be rounded up.
+        return None if self._period is not None and exposure_ns > self._period + 100_000 else exposure_ns

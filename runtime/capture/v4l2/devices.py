@@ -1,0 +1,94 @@
+"""Which cameras of the kernel there are, for people who have to name one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.capture.v4l2.formats import FORMATS, PREFERRED
+from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
+from runtime.capture.v4l2.metadata import metadata_node
+from runtime.capture.v4l2.node import Node, NodeKind, OfferedFormat, identity_of
+from runtime.core.errors import CaptureError
+from runtime.core.values import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A video node. ``identity`` is what calibrations belong to (`SourceInfo.identity`).
+
+    ``by_id``, ``by_path``: links that stay when nodes are numbered anew; empty where udev made none. ``metadata``: the
+    node of its metadata, if any. ``modality``: what its formats suggest, None where they leave it open. ``problem``:
+    why it cannot be used, empty where nothing is known to be wrong; then ``formats`` may be empty too.
+    """
+
+    path: str
+    card: str = ""
+    driver: str = ""
+    bus: str = ""
+    identity: str = ""
+    by_id: str = ""
+    by_path: str = ""
+    kind: NodeKind = "other"
+    formats: tuple[OfferedFormat, ...] = ()
+    metadata: str | None = None
+    modality: Modality | None = None
+    problem: str = ""
+    problem_code: str = ""
+
+    @property
+    def uri(self) -> str:
+        """An address that opens it and survives renumbering where udev has made a link."""
+        if self.identity and self.identity == self.by_id:
+            return f"v4l2:/dev/v4l/by-id/{self.by_id}"
+        if self.identity and self.identity == self.by_path:
+            return f"v4l2:/dev/v4l/by-path/{self.by_path}"
+        return f"v4l2:{self.path}"
+
+
+def list_devices(kernel: Kernel | None = None, *, cameras_only: bool = True) -> tuple[Device, ...]:
+    """All nodes that give pictures; with ``cameras_only`` off, every video node.
+
+    Nothing is raised for a node that cannot be opened: its `Device.problem` says why.
+    """
+    kernel = kernel or LinuxKernel()
+    found = [_describe(kernel, path) for path in kernel.nodes()]
+    return tuple(d for d in found if not cameras_only or d.kind in ("video", "multiplanar") or d.problem)
+
+
+def _describe(kernel: Kernel, path: str) -> Device:
+    try:
+        node = Node(kernel, path)
+    except CaptureError as error:
+        return Device(path, problem=error.message, problem_code=error.code)
+    try:
+        identity, by_id, by_path = identity_of(kernel, node)
+        formats = node.formats() if node.kind == "video" else ()
+        return Device(
+            path,
+            card=node.card,
+            driver=node.driver,
+            bus=node.bus,
+            identity=identity,
+            by_id=by_id,
+            by_path=by_path,
+            kind=node.kind,
+            formats=formats,
+            metadata=metadata_node(kernel, node) if node.kind == "video" else None,
+            modality=_suggested(formats),
+            problem="its multi-planar interface needs gst:" if node.kind == "multiplanar" else "",
+            problem_code="camera_unsupported" if node.kind == "multiplanar" else "",
+        )
+    except CaptureError as error:
+        return Device(path, node.card, node.driver, node.bus, problem=error.message, problem_code=error.code)
+    finally:
+        node.close()
+
+
+def _suggested(formats: tuple[OfferedFormat, ...]) -> Modality | None:
+    """Colour where there is any; a camera of grey formats alone is an infrared one, of depth formats a depth one."""
+    names = {f.name for f in formats}
+    if any(FORMATS[n].colour for n in names if n in FORMATS):
+        return "rgb"
+    if "Z16" in names:
+        return "depth"
+    return "ir" if names & set(PREFERRED["ir"]) else None

@@ -1,0 +1,165 @@
+"""From a driver's bytes to a picture: the pixel formats this project reads, and what each needs to be whole.
+
+The pictures are copies: nothing here returns a view of the driver's memory, which the next frame overwrites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.capture.pixels import Narrower, millimetres
+from runtime.capture.v4l2.kernel import Bytes
+from runtime.core.errors import AdsnError, CameraData
+from runtime.core.values import Modality
+from runtime.imaging.decode import inspect
+
+Kind = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """A format of the kernel's list. ``bytes``: of one pixel in a row. ``bits``: significant ones of a grey value.
+
+    ``rgb``, ``grey``: OpenCV's conversion, None where there is none.
+    """
+
+    name: str
+    kind: Kind
+    bytes: int = 1
+    bits: int = 8
+    rgb: int | None = None
+    grey: int | None = None
+
+    @property
+    def colour(self) -> bool:
+        return self.kind in ("packed", "planar", "jpeg")
+
+
+FORMATS = {
+    f.name: f
+    for f in (
+        PixelFormat("GREY", "grey8"),
+        PixelFormat("Y10", "grey16", 2, 10),
+        PixelFormat("Y12", "grey16", 2, 12),
+        PixelFormat("Y14", "grey16", 2, 14),
+        PixelFormat("Y16", "grey16", 2, 16),
+        PixelFormat("Z16", "grey16", 2, 16),
+        PixelFormat("YUYV", "packed", 2, rgb=cv2.COLOR_YUV2RGB_YUYV, grey=cv2.COLOR_YUV2GRAY_YUYV),
+        PixelFormat("UYVY", "packed", 2, rgb=cv2.COLOR_YUV2RGB_UYVY, grey=cv2.COLOR_YUV2GRAY_UYVY),
+        PixelFormat("NV12", "planar", 1, rgb=cv2.COLOR_YUV2RGB_NV12, grey=cv2.COLOR_YUV2GRAY_NV12),
+        PixelFormat("RGB3", "packed", 3, grey=cv2.COLOR_RGB2GRAY),
+        PixelFormat("BGR3", "packed", 3, rgb=cv2.COLOR_BGR2RGB, grey=cv2.COLOR_BGR2GRAY),
+        PixelFormat("MJPG", "jpeg", 0),
+        PixelFormat("JPEG", "jpeg", 0),
+    )
+}
+
+ALIASES = {"MJPEG": "MJPG", "YUY2": "YUYV", "Y8": "GREY", "RGB24": "RGB3", "BGR24": "BGR3"}
+"""What other programs call them."""
+
+PREFERRED: dict[Modality, tuple[str, ...]] = {
+    "rgb": ("MJPG", "JPEG", "YUYV", "UYVY", "NV12", "RGB3", "BGR3"),
+    # Compressed infrared comes last: its noise is what compression removes first.
+    "ir": ("GREY", "Y10", "Y12", "Y14", "Y16", "YUYV", "UYVY", "NV12", "RGB3", "BGR3", "MJPG", "JPEG"),
+    "depth": ("Z16", "Y16"),
+}
+"""Formats that make a picture of a modality, the first of them that a camera offers being asked for. Colour goes
+compressed because two raw streams seldom fit on one USB 2 bus."""
+
+
+class Decoder:
+    """Makes pictures of one stream's buffers.
+
+    ``stride``: bytes from one row to the next. ``bits``: significant bits of 10- to 16-bit grey values; infrared is
+    brought to 8 bits by dropping the lowest of them. ``unit_mm``: millimetres that one step of depth stands for.
+    """
+
+    def __init__(
+        self,
+        format: PixelFormat,
+        width: int,
+        height: int,
+        stride: int,
+        modality: Modality,
+        *,
+        bits: int | None = None,
+        unit_mm: float = 1.0,
+        name: str = "",
+    ) -> None:
+        self._format, self._width, self._height, self._modality = format, width, height, modality
+        self._stride = stride or width * format.bytes
+        self._unit, self._name = unit_mm, name
+        self._narrower = Narrower(bits or format.bits, bits is not None, name)
+
+    @property
+    def needed(self) -> int:
+        """Bytes of a whole picture; 0 where it varies."""
+        if self._format.kind == "jpeg":
+            return 0
+        rows = self._height * 3 // 2 if self._format.kind == "planar" else self._height
+        # Drivers may end the last row where its pixels end.
+        return self._stride * (rows - 1) + self._width * self._format.bytes
+
+    def decode(self, data: Bytes) -> NDArray[Any]:
+        """The picture in ``data``, uint8 [bytesused]: `Image`, or `DepthMap` for depth.
+
+        Raises:
+            CameraData: too few bytes, not decodable, or values that the declared bits cannot hold.
+        """
+        if len(data) == 0:
+            raise CameraData(f"{self._name}: the driver gave an empty picture.")
+        if self._format.kind == "jpeg":
+            return self._jpeg(data)
+        if len(data) < self.needed:
+            raise CameraData(
+                f"{self._name}: the picture is cut off, {len(data)} bytes where {self._format.name} of "
+                f"{self._width}×{self._height} has {self.needed}. A USB cable, hub or bus at its limit does that."
+            )
+        pixels = self._rows(data)
+        if self._format.kind == "grey16":
+            return millimetres(pixels, self._unit) if self._modality == "depth" else self._narrower.narrow(pixels)
+        if self._format.kind == "grey8":
+            return pixels.copy()[:, :, None]
+        code = self._format.rgb if self._modality == "rgb" else self._format.grey
+        if code is None:
+            return pixels.copy()
+        converted: NDArray[Any] = cv2.cvtColor(pixels, code)
+        return converted if self._modality == "rgb" else converted[:, :, None]
+
+    def _rows(self, data: Bytes) -> NDArray[Any]:
+        """The buffer as rows of pixels, without whatever fills each row; still the driver's memory."""
+        kind, size = self._format.kind, self._format.bytes
+        rows = self._height * 3 // 2 if kind == "planar" else self._height
+        if kind == "grey16":
+            shape, strides = (rows, self._width), (self._stride, 2)
+            return np.ndarray(shape, "<u2", data, strides=strides)
+        if kind == "packed":
+            return np.ndarray((rows, self._width, size), np.uint8, data, strides=(self._stride, size, 1))
+        return np.ndarray((rows, self._width), np.uint8, data, strides=(self._stride, 1))
+
+    def _jpeg(self, data: Bytes) -> NDArray[Any]:
+        try:
+            info = inspect(data.tobytes())
+        except AdsnError as error:
+            raise CameraData(
+                f"{self._name}: the picture is no whole JPEG ({error.code}). A USB cable, hub or bus at its limit "
+                f"does that."
+            ) from error
+        if info.format != "jpeg" or (info.width, info.height) != (self._width, self._height):
+            raise CameraData(
+                f"{self._name}: the picture is a {info.format.upper()} of {info.width}×{info.height} where the camera "
+                f"agreed to JPEG of {self._width}×{self._height}."
+            )
+        flags = cv2.IMREAD_COLOR if self._modality == "rgb" else cv2.IMREAD_GRAYSCALE
+        try:
+            pixels: NDArray[Any] | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            pixels = None
+        if pixels is None or pixels.shape[:2] != (self._height, self._width):
+            raise CameraData(f"{self._name}: the JPEG picture could not be decoded.")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if self._modality == "rgb" else pixels[:, :, None]

@@ -1,0 +1,128 @@
+"""Whether the illuminator was on, and for how long was exposed, as some infrared cameras tell beside their pictures.
+
+The kernel gives it on a node of its own, as buffers that carry the sequence number and time of their picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from runtime.capture.v4l2 import abi
+from runtime.capture.v4l2.kernel import Kernel
+from runtime.capture.v4l2.node import Node
+from runtime.capture.v4l2.queue import Queue
+from runtime.capture.v4l2.uvc_metadata import UVCM, UvcMetadata, parse_metadata
+from runtime.core.errors import CameraData, CameraUnsupported, CaptureError
+
+log = logging.getLogger(__name__)
+
+BUFFERS = 8
+"""More than the picture has, so that none is lost while pictures wait."""
+KEPT = 16
+
+
+class MetadataStream:
+    """An open metadata node. `start` it before the pictures' queue: cameras send no metadata to a node started later.
+
+    Raises (when opened):
+        CameraUnsupported: the node gives no illumination metadata. CaptureError: see `Node`.
+    """
+
+    def __init__(self, kernel: Kernel, path: str) -> None:
+        self._node = Node(kernel, path)
+        self._queue = Queue(self._node, abi.BUF_META, BUFFERS)
+        self._seen: dict[int, tuple[int, UvcMetadata]] = {}
+        try:
+            self._agree()
+        except BaseException:
+            self._node.close()
+            raise
+
+    def _agree(self) -> None:
+        node = self._node
+        offered = [f.name for f in node.formats(abi.BUF_META, sizes=False)]
+        wanted = abi.fourcc_name(UVCM)
+        if node.kind != "metadata" or wanted not in offered:
+            gives = f"it gives {', '.join(offered)}" if offered else "it gives none"
+            raise CameraUnsupported(
+                f"{node.name} gives no illumination metadata ({wanted}); {gives}. The kernel must be 6.17 or later and "
+                f"know the camera's; leave metadata out to go without."
+            )
+        format = abi.Format(type=abi.BUF_META)
+        format.fmt.meta.dataformat = UVCM
+        try:
+            node.kernel.ioctl(node.fd, abi.S_FMT, format)
+        except OSError as error:
+            raise CameraUnsupported(f"{node.name} refused the metadata format ({error.strerror}).") from error
+        if format.fmt.meta.dataformat != UVCM:
+            raise CameraUnsupported(f"{node.name} answered the metadata format with another one.")
+
+    def start(self) -> None:
+        """Begin. Raises `CaptureError`; see `Queue.start`."""
+        self._queue.start()
+
+    def of(self, sequence: int, stamp_ns: int) -> UvcMetadata:
+        """What came with the picture of this sequence number and stamp; empty where nothing did.
+
+        Raises:
+            CameraLost: the camera went away.
+        """
+        while (buffer := self._queue.take()) is not None:
+            try:
+                if not buffer.flags & abi.FLAG_ERROR:
+                    found = parse_metadata(self._queue.bytes(buffer).tobytes())
+                    self._seen[buffer.sequence] = (buffer.stamp_ns, found)
+            except CameraData as error:
+                log.debug("%s", error.message)
+            finally:
+                self._queue.give(buffer)
+        while len(self._seen) > KEPT:
+            del self._seen[next(iter(self._seen))]
+        found_ns, metadata = self._seen.pop(sequence, (stamp_ns, UvcMetadata()))
+        # One sequence number with two times is two pictures.
+        return metadata if found_ns == stamp_ns else UvcMetadata()
+
+    def close(self) -> None:
+        self._queue.stop()
+        self._node.close()
+
+
+def metadata_node(kernel: Kernel, node: Node) -> str | None:
+    """The metadata node of a camera's picture node, None where there is none. It is numbered after it."""
+    nodes, real = kernel.nodes(), kernel.real(node.path)
+    after = nodes[nodes.index(real) + 1 :] if real in nodes else []
+    for path in after:
+        with contextlib.suppress(CaptureError):
+            other = Node(kernel, path)
+            try:
+                if other.bus != node.bus:
+                    continue
+                if other.kind == "metadata":
+                    return path
+                # The next picture node of the same device begins another sensor.
+                if other.kind == "video":
+                    return None
+            finally:
+                other.close()
+    return None
+
+
+def open_metadata(kernel: Kernel, node: Node, choice: str) -> MetadataStream | None:
+    """The metadata of a camera: ``choice`` is ``off``, ``auto`` (where there is any) or the path of a node.
+
+    Raises:
+        CaptureError: the node named cannot be used. With ``auto`` that is no error.
+    """
+    if choice == "off":
+        return None
+    path = metadata_node(kernel, node) if choice == "auto" else choice
+    if path is None:
+        return None
+    try:
+        return MetadataStream(kernel, path)
+    except CaptureError as error:
+        if choice != "auto":
+            raise
+        log.info("%s: illumination is not told by the camera: %s", node.name, error.message)
+        return None

@@ -1,0 +1,139 @@
+"""A queue of buffers between a driver and this process: mapped, filled by the one, emptied by the other."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+from ctypes import c_int32
+
+from runtime.capture.v4l2 import abi
+from runtime.capture.v4l2.kernel import Bytes, Mapping
+from runtime.capture.v4l2.node import GONE, Node
+from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraUnsupported
+
+BANDWIDTH = (
+    "the USB bus has no bandwidth left for this stream. Lower its size or frame rate, ask for fourcc=MJPG, or put the "
+    "cameras on different USB controllers (lsusb -t shows which port belongs to which); docs/cameras.md has more."
+)
+
+
+class Queue:
+    """Buffers of one node and one type. `start` before anything else; `stop` may follow a start that failed."""
+
+    def __init__(self, node: Node, type: int, count: int) -> None:
+        self._node, self._type, self._count = node, type, count
+        self._maps: list[Mapping] = []
+        self._on = False
+
+    def start(self) -> int:
+        """Map the buffers, give all of them to the driver and begin. Returns the flags of a buffer, which tell the
+        clock of its times.
+
+        Raises:
+            CameraBusy: another program streams, or the bus has no bandwidth left.
+            CameraUnsupported: the node cannot do this. CameraLost: the camera went away.
+        """
+        request = abi.RequestBuffers(count=self._count, type=self._type, memory=abi.MEMORY_MMAP)
+        self._call(abi.REQBUFS, request, "asked for buffers")
+        if request.count < 2:
+            raise CameraUnsupported(f"{self._node.name}: the driver gives {request.count} buffers; two are the least.")
+        flags = 0
+        for index in range(request.count):
+            buffer = self._buffer(index)
+            self._call(abi.QUERYBUF, buffer, "asked for its buffers")
+            flags = buffer.flags
+            try:
+                self._maps.append(self._node.kernel.map(self._node.fd, buffer.length, buffer.m.offset))
+            except OSError as error:
+                raise CameraUnsupported(
+                    f"{self._node.name}: a buffer of {buffer.length} bytes could not be mapped ({error.strerror})."
+                ) from error
+            self._call(abi.QBUF, self._buffer(index), "given its buffers")
+        self._call(abi.STREAMON, c_int32(self._type), "started")
+        self._on = True
+        return flags
+
+    def take(self) -> abi.Buffer | None:
+        """The next filled buffer, or None when there is none yet. `give` it back.
+
+        Raises:
+            CameraLost: the camera went away or stopped. CameraData: the driver names a buffer that does not exist.
+        """
+        buffer = self._buffer(0)
+        try:
+            self._node.kernel.ioctl(self._node.fd, abi.DQBUF, buffer)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return None
+            raise self._lost(error, "read") from error
+        if buffer.index >= len(self._maps):
+            raise CameraData(f"{self._node.name}: the driver names buffer {buffer.index} of {len(self._maps)}.")
+        return buffer
+
+    def bytes(self, buffer: abi.Buffer) -> Bytes:
+        """What the driver wrote, uint8 [bytesused]: its own memory, which changes after `give`.
+
+        Raises:
+            CameraData: it claims to have written more than fits.
+        """
+        view: Bytes = self._maps[buffer.index].view
+        if buffer.bytesused > len(view):
+            raise CameraData(
+                f"{self._node.name}: the driver claims {buffer.bytesused} bytes in a buffer of {len(view)}."
+            )
+        written: Bytes = view[: buffer.bytesused]
+        return written
+
+    def give(self, buffer: abi.Buffer) -> None:
+        """Return a buffer to the driver.
+
+        Raises:
+            CameraLost: the camera went away.
+        """
+        try:
+            self._node.kernel.ioctl(self._node.fd, abi.QBUF, self._buffer(buffer.index))
+        except OSError as error:
+            raise self._lost(error, "given a buffer back") from error
+
+    def stop(self) -> None:
+        """End the stream and free the buffers, whatever state the device is in."""
+        kernel, fd = self._node.kernel, self._node.fd
+        steps: list[Callable[[], None]] = []
+        if self._on:
+            steps.append(lambda: kernel.ioctl(fd, abi.STREAMOFF, c_int32(self._type)))
+        steps += [mapping.close for mapping in self._maps]
+        steps.append(lambda: kernel.ioctl(fd, abi.REQBUFS, abi.RequestBuffers(type=self._type, memory=abi.MEMORY_MMAP)))
+        self._on, self._maps = False, []
+        for step in steps:
+            with contextlib.suppress(OSError):
+                step()
+
+    def _buffer(self, index: int) -> abi.Buffer:
+        return abi.Buffer(index=index, type=self._type, memory=abi.MEMORY_MMAP)
+
+    def _call(self, request: int, argument: abi.RequestBuffers | abi.Buffer | c_int32, doing: str) -> None:
+        try:
+            self._node.kernel.ioctl(self._node.fd, request, argument)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise self._node.busy() from error
+            if error.errno == errno.ENOSPC:
+                raise CameraBusy(f"{self._node.name}: {BANDWIDTH}") from error
+            if error.errno == errno.ENOMEM:
+                raise CameraBusy(f"{self._node.name}: the kernel has no memory for the camera's buffers.") from error
+            if error.errno in (errno.EINVAL, errno.ENOTTY, errno.EPIPE, errno.ENOLINK):
+                advice = (
+                    "Cameras of boards need their pipeline set up first (media-ctl), or gst:."
+                    if request == abi.STREAMON
+                    else "It has no memory-mapped streaming; try opencv: or gst:."
+                )
+                raise CameraUnsupported(
+                    f"{self._node.name}: the driver refused when {doing} ({error.strerror}). {advice}"
+                ) from error
+            raise self._lost(error, doing) from error
+
+    def _lost(self, error: OSError, doing: str) -> CameraLost:
+        if error.errno in GONE:
+            return CameraLost(f"{self._node.name}: the camera was unplugged, or its driver gave it up.")
+        return CameraLost(f"{self._node.name}: the driver failed when {doing} ({error.strerror}); reopen it.")

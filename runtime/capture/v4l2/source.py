@@ -1,0 +1,248 @@
+"""Cameras of the Linux kernel, read directly: exact times, sequence numbers, and errors that say what happened.
+
+General libraries hide what pairing needs: when a frame was exposed, which frames are missing, which are damaged, and
+the low bits of an infrared sensor. This reader needs no package and serves USB cameras and every other driver that has
+the memory-mapped single-planar interface. It writes standard controls only (see `v4l2_controls`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+import threading
+from dataclasses import replace
+
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri
+from runtime.capture.v4l2 import abi
+from runtime.capture.v4l2.controls import Controls, ControlSettings, ExposureReading
+from runtime.capture.v4l2.formats import Decoder
+from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
+from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
+from runtime.capture.v4l2.negotiation import Wanted, negotiate
+from runtime.capture.v4l2.node import Node, identity_of
+from runtime.capture.v4l2.queue import Queue
+from runtime.capture.v4l2.timestamps import STAMPS, Stamps, stamp_edge
+from runtime.capture.v4l2.uvc_metadata import UvcMetadata
+from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
+from runtime.core.values import Frame, Modality
+
+log = logging.getLogger(__name__)
+
+BUFFERS = 4
+CLOSE_S = 1.5
+"""How long closing waits for a reader that sits in a system call; then the reader frees the camera when it returns."""
+OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buffers", *ControlSettings.OPTIONS)
+
+
+def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Kernel | None = None) -> V4l2Source:
+    """Open ``v4l2:PATH?option=value…``; docs/cameras.md lists the options.
+
+    Raises:
+        ConfigError: an option is unknown or wrong.
+        CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: it cannot be used.
+    """
+    options.allow(*OPTIONS)
+    path = f"/dev/video{options.path}" if options.path.isdigit() else options.path
+    if not path.startswith("/"):
+        raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
+    wanted = Wanted(
+        fourcc=options.string("fourcc") or None,
+        size=options.size(),
+        fps=options.number("fps", 0, 0.1, 1000) if "fps" in options.options else None,
+    )
+    bits = options.integer("bits", 0, 8, 16) or None
+    unit_mm = options.number("unit_mm", 1.0, 0.001, 1000)
+    stamp = options.choice("stamp", STAMPS, "auto")
+    buffers = options.integer("buffers", BUFFERS, 2, 32)
+    settings = ControlSettings.of(options)
+    metadata = options.string("metadata", "auto" if modality == "ir" else "off")
+    if metadata not in ("auto", "off") and not metadata.startswith("/"):
+        raise ConfigError(f"{options.text}: metadata is auto, off or a node such as /dev/video3, not {metadata!r}.")
+
+    kernel = kernel or LinuxKernel()
+    if struct.calcsize("P") != 8:
+        raise CameraUnsupported(f"{options.text}: this reader knows 64-bit systems only; use opencv: on this one.")
+    with contextlib.ExitStack() as undo:
+        node = Node(kernel, path)
+        undo.callback(node.close)
+        if node.kind != "video" or not node.streams:
+            raise CameraUnsupported(f"{node.name} {_not_a_camera(node)}")
+        agreed = negotiate(node, wanted, modality)
+        if bits is not None and agreed.format.kind != "grey16":
+            raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; this is {agreed.format.name}.")
+        decoder = Decoder(
+            agreed.format,
+            agreed.width,
+            agreed.height,
+            agreed.stride,
+            modality,
+            bits=bits,
+            unit_mm=unit_mm,
+            name=node.name,
+        )
+        if agreed.image_bytes < decoder.needed:
+            raise CameraData(
+                f"{node.name}: the driver's pictures have {agreed.image_bytes} bytes, and {agreed.format.name} of "
+                f"{agreed.width}×{agreed.height} takes {decoder.needed}."
+            )
+        controls = Controls(kernel, node.fd, node.name)
+        controls.apply(settings)
+        exposure = ExposureReading(controls, round(1e9 / agreed.fps) if agreed.fps else None)
+        identity, _, _ = identity_of(kernel, node)
+        told = open_metadata(kernel, node, metadata)
+        if told is not None:
+            undo.callback(told.close)
+            told.start()
+        queue = Queue(node, abi.BUF_VIDEO, buffers)
+        undo.callback(queue.stop)
+        flags = queue.start()
+        edge = stamp_edge(kernel, node.driver, flags) if stamp == "auto" else stamp
+        stamps = Stamps(None if edge == "arrival" else edge, node.name)
+        info = SourceInfo(
+            modality=modality,
+            uri=options.text,
+            identity=identity,
+            backend="v4l2",
+            width=agreed.width,
+            height=agreed.height,
+            pixel_format=agreed.format.name,
+            fps=agreed.fps,
+            timestamp_source=stamps.source(flags),
+        )
+        source = V4l2Source(info, epoch, node, queue, decoder, stamps, exposure, told)
+        undo.pop_all()
+        return source
+
+
+def _not_a_camera(node: Node) -> str:
+    if node.kind == "metadata":
+        return "gives metadata, not pictures: the camera's pictures come on the node before it."
+    if node.kind == "multiplanar":
+        return "has the multi-planar interface of phone and board cameras, which needs gst: (see docs/cameras.md)."
+    if node.kind == "video":
+        return "does not stream into mapped memory. Use opencv: or gst:."
+    return "is no camera but an encoder, a decoder or an output. adsn-rig list tells which nodes are cameras."
+
+
+class V4l2Source:
+    """An open camera of the kernel; a `runtime.capture.source.Source`. Made by `open_v4l2`."""
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        epoch: int,
+        node: Node,
+        queue: Queue,
+        decoder: Decoder,
+        stamps: Stamps,
+        exposure: ExposureReading,
+        metadata: MetadataStream | None,
+    ) -> None:
+        self._info, self._epoch, self._node, self._queue = info, epoch, node, queue
+        self._decoder, self._stamps, self._exposure, self._metadata = decoder, stamps, exposure, metadata
+        self._kernel = node.kernel
+        self._wake_read, self._wake_write = self._kernel.waker()
+        self._reading = threading.Lock()
+        self._waking = threading.Lock()
+        self._closing = self._closed = False
+        self._sequence: int | None = None
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `Source.read`. A frame that the driver marks as damaged raises `CameraData`."""
+        with self._reading:
+            try:
+                if self._closing:
+                    raise CameraLost(f"{self._node.name} was closed.")
+                return self._next(timeout_s)
+            finally:
+                if self._closing:
+                    self._tear_down()
+
+    def _next(self, timeout_s: float) -> Frame | None:
+        until = self._kernel.now_ns() + round(timeout_s * 1e9)
+        fds = (self._node.fd, self._wake_read)
+        while True:
+            left_s = (until - self._kernel.now_ns()) / 1e9
+            ready = self._kernel.wait(fds, max(0.0, left_s))
+            if self._closing or self._wake_read in ready:
+                return None
+            if ready:
+                buffer = self._queue.take()
+                if buffer is not None:
+                    return self._frame(buffer)
+                # A node that is always ready and never has anything must not take a whole processor.
+                self._kernel.wait((self._wake_read,), 0.005)
+            if self._kernel.now_ns() >= until:
+                return None
+
+    def _frame(self, buffer: abi.Buffer) -> Frame:
+        arrival_ns = self._kernel.now_ns()
+        try:
+            sequence = self._unwrapped(buffer.sequence)
+            told = self._metadata.of(buffer.sequence, buffer.stamp_ns) if self._metadata else UvcMetadata()
+            data = self._queue.bytes(buffer)
+            if buffer.flags & abi.FLAG_ERROR:
+                raise CameraData(
+                    f"{self._node.name}: the driver marks frame {sequence} as damaged. A USB cable, hub or bus at its "
+                    f"limit does that."
+                )
+            image = self._decoder.decode(data)
+            del data
+        finally:
+            self._queue.give(buffer)
+        exposure_ns = told.exposure_ns or self._exposure.at(arrival_ns)
+        capture_ns, source = self._stamps.capture(buffer.stamp_ns, buffer.flags, arrival_ns, exposure_ns)
+        if source != self._info.timestamp_source:
+            self._info = replace(self._info, timestamp_source=source)
+        return Frame(
+            modality=self._info.modality,
+            image=image,
+            t_capture_ns=capture_ns,
+            t_arrival_ns=arrival_ns,
+            seq=sequence,
+            timestamp_source=source,
+            lit=told.lit,
+            epoch=self._epoch,
+            exposure_ns=exposure_ns,
+        )
+
+    def _unwrapped(self, raw: int) -> int:
+        """The driver's 32-bit number, which starts again after 2³², as one that goes on."""
+        if self._sequence is None:
+            self._sequence = raw
+        else:
+            self._sequence += (raw - self._sequence + 0x80000000) % 0x100000000 - 0x80000000
+        return self._sequence
+
+    def close(self) -> None:
+        """See `Source.close`. Returns within two seconds, even when the driver hangs."""
+        self._closing = True
+        with self._waking:
+            if not self._closed:
+                with contextlib.suppress(OSError):
+                    self._kernel.wake(self._wake_write)
+        if self._reading.acquire(timeout=CLOSE_S):
+            try:
+                self._tear_down()
+            finally:
+                self._reading.release()
+        else:
+            log.warning("%s: the driver does not return; the camera is freed when it does.", self._node.name)
+
+    def _tear_down(self) -> None:
+        with self._waking:
+            if self._closed:
+                return
+            self._closed = True
+        self._queue.stop()
+        if self._metadata is not None:
+            self._metadata.close()
+        self._node.close()
+        for fd in (self._wake_read, self._wake_write):
+            self._kernel.close(fd)

@@ -1,0 +1,144 @@
+"""What a USB camera says about each frame beside the picture: buffers of the kernel's metadata nodes, parsed.
+
+Formats ``UVCH`` (payload headers alone) and ``UVCM`` (with Microsoft's records), as the kernel's ``uvcvideo`` fills
+them: blocks of a time and a USB frame number in the host's byte order and a copy of the payload header, little endian.
+Sources: docs.kernel.org, metafmt-uvc and metafmt-uvc-msxu-1-5; "Microsoft extensions to USB Video Class 1.5", section
+2.2.3. The bytes are a device's and are not trusted: nothing here allocates more than they fill.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from runtime.core.errors import CameraData
+from runtime.core.values import Lit
+
+UVCH = int.from_bytes(b"UVCH", "little")
+UVCM = int.from_bytes(b"UVCM", "little")
+"""Values for the format of a metadata node (``v4l2_meta_format.dataformat``)."""
+
+_BLOCK = struct.Struct("=QHBB")  # time in ns, USB frame number, then the payload header: length and flags
+_ITEM = struct.Struct("<II")  # identifier, size of item and its header
+_HAS_PTS, _HAS_SCR, _ERROR = 0x04, 0x08, 0x40
+_CAPTURE_STATS, _FRAME_ILLUMINATION = 3, 6
+_EXPOSURE_GIVEN = 0x1
+_ILLUMINATED = 0x1
+_LONGEST_EXPOSURE_NS = 10_000_000_000
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadHeader:
+    """One block. ``host_ns``: when the kernel received the payload, CLOCK_MONOTONIC. ``sof``: the host's USB frame
+    number then, 0 to 2047. ``pts``, ``stc``: the device's clock at the frame's start and at the sending of this header,
+    32 bits that wrap, in units of its ``dwClockFrequency``; ``device_sof``: its USB frame number at the latter. None
+    where the header has no such field. ``error``: the device marks the frame as damaged.
+    """
+
+    host_ns: int
+    sof: int
+    pts: int | None
+    stc: int | None
+    device_sof: int | None
+    error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UvcMetadata:
+    """All that came with one frame.
+
+    ``lit``: by the FrameIllumination record; ``unknown`` without one (some cameras offer the format and send none, and
+    the first frame after a start has none) or where two records contradict each other. ``exposure_ns``: by the
+    CaptureStats record, None without. ``items``: identifier → payload of Microsoft's records, the last of each.
+    ``complete``: whether the records ended where their bytes did.
+    """
+
+    headers: tuple[PayloadHeader, ...] = ()
+    lit: Lit = "unknown"
+    exposure_ns: int | None = None
+    items: tuple[tuple[int, bytes], ...] = ()
+    complete: bool = True
+
+    @property
+    def error(self) -> bool:
+        """Whether the device marks the frame as damaged."""
+        return any(header.error for header in self.headers)
+
+
+def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
+    """Parse the used bytes of one metadata buffer. An empty one is no metadata.
+
+    Raises:
+        CameraData: the bytes are no sequence of blocks; the frame itself may be well.
+    """
+    data = bytes(data)
+    if len(data) > _LARGEST:
+        raise CameraData(f"{len(data)} bytes of metadata for one frame: no camera sends that much.")
+    headers, tails = [], []
+    position = 0
+    while position < len(data):
+        header, tail, position = _block(data, position)
+        headers.append(header)
+        tails.append(tail)
+    # By the specification the records are what the tails are together. There are cameras that repeat whole records in
+    # each header, padded; where the tails together do not come out even, each is read for itself.
+    items, complete = _items(b"".join(tails))
+    if not complete:
+        apart = [_items(tail) for tail in tails]
+        if all(whole for _, whole in apart) or sum(len(found) for found, _ in apart) > len(items):
+            items = [item for found, _ in apart for item in found]
+            complete = all(whole for _, whole in apart)
+    return UvcMetadata(tuple(headers), _lit(items), _exposure(items), tuple(dict(items).items()), complete)
+
+
+def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
+    """The block at ``position``: its header, what follows the standard fields, and where the next block begins."""
+    if len(data) - position < _BLOCK.size:
+        raise CameraData(f"metadata: {len(data) - position} bytes at {position} are no block; one has 12 or more.")
+    host_ns, sof, length, flags = _BLOCK.unpack_from(data, position)
+    end = position + _BLOCK.size - 2 + length  # the length counts itself and the flags
+    if length < 2 or end > len(data):
+        raise CameraData(f"metadata: a payload header of {length} bytes at {position} in a buffer of {len(data)}.")
+    at = position + _BLOCK.size
+    needed = 4 * bool(flags & _HAS_PTS) + 6 * bool(flags & _HAS_SCR)
+    if at + needed > end:
+        raise CameraData(f"metadata: the payload header at {position} is too short for the fields that it announces.")
+    pts = stc = device_sof = None
+    if flags & _HAS_PTS:
+        (pts,) = struct.unpack_from("<I", data, at)
+        at += 4
+    if flags & _HAS_SCR:
+        stc, device_sof = struct.unpack_from("<IH", data, at)
+        device_sof &= 0x7FF  # eleven bits; the others are reserved
+        at += 6
+    return PayloadHeader(host_ns, sof, pts, stc, device_sof, bool(flags & _ERROR)), data[at:end], end
+
+
+def _items(blob: bytes) -> tuple[list[tuple[int, bytes]], bool]:
+    """Microsoft's records, and whether they came out even: to the last byte, or to padding with zeros."""
+    found = []
+    position = 0
+    while len(blob) - position >= _ITEM.size:
+        identifier, size = _ITEM.unpack_from(blob, position)
+        if identifier == 0 or not _ITEM.size <= size <= len(blob) - position:
+            break
+        found.append((identifier, blob[position + _ITEM.size : position + size]))
+        position += size
+    return found, not blob[position:].strip(b"\0")
+
+
+def _lit(items: list[tuple[int, bytes]]) -> Lit:
+    said = {bool(payload[0] & _ILLUMINATED) for found, payload in items if found == _FRAME_ILLUMINATION and payload[3:]}
+    if len(said) != 1:
+        return "unknown"
+    return "lit" if said.pop() else "dark"
+
+
+def _exposure(items: list[tuple[int, bytes]]) -> int | None:
+    for identifier, payload in items:
+        if identifier == _CAPTURE_STATS and len(payload) >= 16:
+            flags, _, hundreds_of_ns = struct.unpack_from("<IIQ", payload)
+            if flags & _EXPOSURE_GIVEN and 0 < hundreds_of_ns * 100 <= _LONGEST_EXPOSURE_NS:
+                return int(hundreds_of_ns * 100)
+    return None

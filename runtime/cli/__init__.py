@@ -1,0 +1,1 @@
+"""``adsn-rig`` and ``adsn-doctor``, and what all console scripts share."""

@@ -1,0 +1,86 @@
+"""What all console scripts share: ``--version``, errors as one line, and exit codes.
+
+0 success · 1 failure · 2 wrong use · 78 bad configuration (EX_CONFIG of sysexits.h).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from runtime import __version__
+from runtime.core.errors import AdsnError, ConfigError
+
+FAILURE = 1
+BAD_CONFIGURATION = 78
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"adsn {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+]
+
+
+def command(function: Callable[..., None]) -> typer.Typer:
+    """An application of one command."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(function)
+    return app
+
+
+def group(help_text: str) -> typer.Typer:
+    """An application of several commands."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        help=help_text,
+    )
+
+    def version(show: Version = False) -> None: ...
+
+    app.callback(help=help_text)(version)
+    return app
+
+
+def run(app: typer.Typer, *also: type[Exception]) -> NoReturn:
+    """Run ``app``; this project's errors, and those named in ``also``, become one line and an exit code."""
+    failures: tuple[type[Exception], ...] = (AdsnError, *also)
+    try:
+        app()
+    except ConfigError as error:
+        fail(str(error), BAD_CONFIGURATION)
+    except failures as error:
+        fail(str(error), FAILURE)
+    except ModuleNotFoundError as error:
+        extra = {
+            "torch": "train",
+            "safetensors": "train",
+            "onnx": "export",
+            "onnxslim": "export",
+            "onnxruntime": "cpu",
+        }
+        name = (error.name or "").partition(".")[0]
+        if name not in extra:
+            raise
+        fail(f"this command needs {name}, which is not installed: pip install 'adsn[{extra[name]}]'", FAILURE)
+    except KeyboardInterrupt:
+        fail("stopped.", 130)
+    sys.exit(0)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print ``message`` to standard error and exit with ``code``."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {message}", style="bold red")
+    sys.exit(code)

@@ -1,0 +1,104 @@
+"""What ``adsn-doctor`` says of interpreter, packages, bundle and engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.bundle.manifest import Bundle, open_bundle
+from runtime.cli.doctor.report import Finding
+from runtime.core.errors import AdsnError
+from runtime.engines.onnx import import_onnxruntime
+from runtime.face.detector import HaarLocator
+from runtime.liveness.open import open_engine
+
+
+def interpreter() -> Finding:
+    version = platform.python_version()
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        return Finding("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
+    return Finding("ok", "interpreter", f"Python {version} on {platform.machine()}")
+
+
+def eight_bit_arithmetic() -> Finding:
+    """Whether this processor adds 8-bit products without clipping."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return Finding("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return Finding("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
+    if "avx512_vnni" in flags or "avx_vnni" in flags:
+        return Finding("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
+    return Finding("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
+
+
+def onnx_runtime() -> Finding:
+    try:
+        version = import_onnxruntime().__version__
+    except AdsnError as error:
+        return Finding("fail", "ONNX Runtime", str(error))
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        return Finding("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
+    return Finding("ok", "ONNX Runtime", f"{version}, telemetry off")
+
+
+def optional_packages() -> list[Finding]:
+    found = []
+    packages = (
+        ("tensorrt", "tensorrt"),
+        ("torch", "train"),
+        ("mcap", "rig"),
+        ("pyrealsense2", "realsense"),
+        ("aiomqtt", "kiosk"),
+        ("gpiod", "kiosk"),
+    )
+    for module, extra in packages:
+        present = importlib.util.find_spec(module) is not None
+        detail = (
+            "installed" if present else f"not installed; serving needs none. To get it: pip install 'adsn[{extra}]'"
+        )
+        found.append(Finding("ok", module, detail))
+    return found
+
+
+def face_locator() -> Finding:
+    try:
+        HaarLocator()
+    except AdsnError as error:
+        return Finding("fail", "face locator", str(error))
+    return Finding("ok", "face locator", "Haar cascade of OpenCV")
+
+
+def bundle_files(folder: Path) -> tuple[Finding, Bundle | None]:
+    try:
+        bundle = open_bundle(folder)
+        bundle.verify()
+    except AdsnError as error:
+        return Finding("fail", "bundle", str(error)), None
+    manifest = bundle.manifest
+    return Finding("ok", "bundle", f"{manifest.name} {manifest.version} in {folder}, digests verified"), bundle
+
+
+def golden_vectors(bundle: Bundle) -> Finding:
+    try:
+        engine = open_engine(bundle)
+    except AdsnError as error:
+        return Finding("fail", "INT8 engine", str(error))
+    engine.close()
+    return Finding("ok", "INT8 engine", f"{engine.info.backend} reproduces the golden vectors")
+
+
+def engine_findings(folder: Path) -> list[Finding]:
+    """All of these, in the order in which one would mend them."""
+    single: list[Callable[[], Finding]] = [interpreter, eight_bit_arithmetic, onnx_runtime, face_locator]
+    findings = [check() for check in single] + optional_packages()
+    finding, bundle = bundle_files(folder)
+    findings.append(finding)
+    if bundle is not None:
+        findings.append(golden_vectors(bundle))
+    return findings

@@ -1,0 +1,1 @@
+"""``adsn-rig``, a module for each command."""

@@ -1,0 +1,212 @@
+"""``adsn-rig extract``: a recording's pairs as pictures in a list, to train and evaluate on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+
+from runtime.cli.command import FAILURE
+from runtime.core.errors import ConfigError, InputError, RecordingInvalid
+from runtime.core.values import Modality, Pair
+from runtime.face.detector import HaarLocator
+from runtime.face.pair_detection import Found, find_face, leads
+from runtime.geometry.box_mapping import Calibrated, Registrar, SameView
+from runtime.geometry.calibration_file import load_geometry
+from runtime.recording.reader import Recording
+from runtime.recording.writer import create_private, private_folder
+
+COLUMNS = ("presentation", "subject", "species", "sensor", "split")
+"""Of ``recordings.csv``; `adsn.datasets.recordings` reads it."""
+LIST = "recordings.csv"
+
+
+class Split(str, Enum):
+    """What a presentation is for."""
+
+    train = "train"
+    dev = "dev"
+    test = "test"
+
+
+File = Annotated[Path, typer.Argument(help="A recording of one presentation, NAME.mcap.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the set (mode 0700); made where it is missing.")]
+Subject = Annotated[str, typer.Option(help="Who is in it: a number or a pseudonym.")]
+Species = Annotated[str, typer.Option(help="bona_fide, or the kind of attack instrument, e.g. print_matte.")]
+SplitOption = Annotated[Split, typer.Option(help="What it is for; nobody may be in two.")]
+Sensor = Annotated[str, typer.Option(help="Which rig it was.")]
+Presentation = Annotated[str | None, typer.Option(help="Its name in the list; default: the recording's.")]
+EveryMs = Annotated[float, typer.Option("--every-ms", help="Least time between two pairs.", min=0)]
+AtMost = Annotated[int, typer.Option(help="End after so many pairs.", min=1)]
+Geometry = Annotated[Path | None, typer.Option(help="The rig's geometry; default: the one in the recording, if any.")]
+
+
+def extract(
+    file: File,
+    folder: Folder,
+    subject: Subject,
+    species: Species,
+    split: SplitOption,
+    sensor: Sensor = "rig",
+    presentation: Presentation = None,
+    every_ms: EveryMs = 500,
+    at_most: AtMost = 20,
+    geometry: Geometry = None,
+) -> None:
+    """Add a recording to a set: some of its pairs as PNG, with the boxes of faces, and a line in recordings.csv."""
+    name = presentation or file.stem
+    entry = {"presentation": name, "subject": subject, "species": species, "sensor": sensor, "split": split.value}
+    require_entry(entry)
+    recording = Recording(file)
+    searched = leads(recording.modalities)
+    if len(recording.modalities) != 2:
+        raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
+    private_folder(folder)
+    require_new(folder, entry)
+    registrar, locator = registrar_of(recording, geometry), HaarLocator()
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    boxes: dict[str, dict[str, list[float]]] = {}
+    seen = 0
+    try:
+        for pair in spaced(recording, int(every_ms * 1e6)):
+            seen += 1
+            found = located(pair, recording.modalities, locator, registrar)
+            if found is None:
+                continue
+            number = f"{len(boxes):04d}"
+            boxes[number] = {m: [round(v, 2) for v in (b.x, b.y, b.w, b.h)] for m, b in found.boxes.items()}
+            for modality in recording.modalities:
+                write_picture(beside / f"{number}-{modality}.png", pair.image(modality))
+            if len(boxes) == at_most:
+                break
+        if not boxes:
+            console_line(f"{file}: no face was found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
+            raise typer.Exit(FAILURE)
+        with create_private(beside / "boxes.json") as out:
+            out.write(json.dumps(boxes, indent=1).encode() + b"\n")
+        os.rename(beside, folder / name)
+        append(folder / LIST, entry)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    console_line(f"{folder / name}: {len(boxes)} pairs; in {seen - len(boxes)} more no face was found.")
+
+
+def console_line(text: str) -> None:
+    """Print one line as it is."""
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def require_entry(entry: Mapping[str, str]) -> None:
+    """Refuse names that a folder or the list cannot hold.
+
+    Raises:
+        ConfigError: says which.
+    """
+    for key, value in entry.items():
+        if not value.strip() or not value.isprintable() or len(value) > 100:
+            raise ConfigError(f"{key}: {value!r} is no name; 1 to 100 printable characters are.")
+    if Path(entry["presentation"]).name != entry["presentation"] or entry["presentation"].startswith("."):
+        raise ConfigError(f"presentation: {entry['presentation']!r} is not the name of a folder; give --presentation.")
+
+
+def require_new(folder: Path, entry: Mapping[str, str]) -> None:
+    """Refuse a presentation that is there already, and a person who is in another split.
+
+    Raises:
+        ConfigError: either of them. InputError: the list is not one.
+    """
+    if (folder / entry["presentation"]).exists():
+        raise ConfigError(f"{folder / entry['presentation']} is there already; give another --presentation.")
+    path = folder / LIST
+    if not path.exists():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")
+        for row in reader:
+            if row["subject"] == entry["subject"] and row["split"] != entry["split"]:
+                raise ConfigError(
+                    f"{path}: subject {entry['subject']} is in {row['split']} already. Who was trained on cannot be "
+                    "tested on; use the same --split, or another person."
+                )
+
+
+def append(path: Path, entry: Mapping[str, str]) -> None:
+    """Add a line to the list, made with its heading where it is missing."""
+    if not path.exists():
+        create_private(path).close()
+    with path.open("r+", newline="", encoding="utf-8") as file:
+        text = file.read()
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not text:
+            writer.writeheader()
+        elif not text.endswith("\n"):
+            file.write("\n")
+        writer.writerow(entry)
+
+
+def registrar_of(recording: Recording, geometry: Path | None) -> Registrar:
+    """By ``geometry``, else by the recording's own; by scale alone where there is neither.
+
+    Raises:
+        CalibrationInvalid: it cannot be used.
+    """
+    if geometry is not None:
+        return Calibrated(load_geometry(geometry))
+    if recording.calibration is None:
+        return SameView()
+    with tempfile.NamedTemporaryFile(suffix=".json") as copy:
+        copy.write(recording.calibration)
+        copy.flush()
+        return Calibrated(load_geometry(Path(copy.name)))
+
+
+def spaced(recording: Recording, every_ns: int) -> Iterator[Pair]:
+    """The recording's pairs, none sooner than ``every_ns`` after the one before; a new epoch begins anew."""
+    last: tuple[int, int] | None = None
+    for captured in recording.replay():
+        moment = max(t for t in captured.pair.times_ns if t is not None)
+        if last is None or captured.pair.epoch != last[0] or moment - last[1] >= every_ns:
+            last = captured.pair.epoch, moment
+            yield captured.pair
+
+
+def located(pair: Pair, modalities: tuple[Modality, ...], locator: HaarLocator, registrar: Registrar) -> Found | None:
+    """Where the face is in each picture; None where none was found, or where it leaves one of them."""
+    try:
+        found = find_face(pair, modalities, locator, registrar)
+        for modality, box in found.boxes.items():
+            box.require_inside(pair.image(modality).shape, modality)
+    except InputError:
+        return None
+    return found
+
+
+def write_picture(path: Path, image: NDArray[Any]) -> None:
+    """PNG of mode 0600: colour, grey, or 16-bit grey in millimetres for depth.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if image.dtype == np.float32:
+        pixels: NDArray[Any] = np.clip(np.rint(image), 0, 65535).astype(np.uint16)
+    else:
+        pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
+    good, data = cv2.imencode(".png", pixels)
+    if not good:
+        raise OSError(f"{path}: the picture could not be encoded.")
+    with create_private(path) as out:
+        out.write(data.tobytes())

@@ -1,0 +1,200 @@
+"""``adsn-rig list`` and ``adsn-rig probe``: which cameras there are, and what one of them delivers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from runtime.capture.open import SCHEMES, check_uri, missing_package, open_source
+from runtime.capture.source import Source
+from runtime.capture.v4l2.devices import Device, list_devices
+from runtime.cli.command import FAILURE
+from runtime.core.errors import CameraData, CameraLost, ConfigError
+from runtime.core.values import MODALITIES, Modality
+from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
+
+FIRST_S = 10.0
+"""How long the first frame may take."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Address = Annotated[str, typer.Argument(help="Address of the camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
+As = Annotated[str | None, typer.Option("--as", help="rgb, ir or depth; by default what its formats suggest, or rgb.")]
+Seconds = Annotated[float, typer.Option(help="How long to watch.", min=0.2, max=3600)]
+
+
+def list_cameras(as_json: Json = False) -> None:
+    """List the cameras of this machine with an address for each, and the kinds of addresses there are."""
+    devices = list_devices()
+    kinds = {name: missing_package(scheme) for name, scheme in SCHEMES.items()}
+    if as_json:
+        found = [{**dataclasses.asdict(device), "uri": device.uri} for device in devices]
+        typer.echo(json.dumps({"cameras": found, "schemes": {n: not missing for n, missing in kinds.items()}}))
+        return
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for device in devices:
+        console.print(device.uri, style="bold")
+        console.print(f"    {device_line(device)}")
+        for offered in device.formats:
+            console.print(f"    {offered}")
+    if not devices:
+        console.print("No camera of the kernel (/dev/video*). Is one plugged in, and passed on to this container?")
+    console.print("\nKinds of addresses:")
+    for name, scheme in SCHEMES.items():
+        console.print(f"  {name:10} {scheme.what}, e.g. {scheme.example}")
+        if kinds[name]:
+            console.print(f"             needs: {kinds[name]}", style="yellow")
+
+
+def device_line(device: Device) -> str:
+    """A device in one line: what it is, what it is good for, or why it cannot be used."""
+    parts = [device.card or device.path, device.bus, device.modality or ""]
+    if device.metadata:
+        parts.append(f"metadata at {device.metadata}")
+    if device.problem:
+        parts.append(device.problem)
+    return ", ".join(filter(None, parts))
+
+
+@dataclass(slots=True)
+class Observations:
+    """What a camera delivered while it was watched."""
+
+    frames: list[tuple[int, int, int | None]] = field(default_factory=list)
+    stats: list[FrameStats] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+    damaged: int = 0
+    error: str = ""
+    pattern: str = ""
+
+
+def probe(uri: Address, modality: As = None, seconds: Seconds = 3.0, as_json: Json = False) -> None:
+    """Open a camera, watch it for a while, and say what it delivers; exit code 1 when it delivers nothing usable."""
+    check_uri(uri)
+    chosen = modality_of(uri, modality)
+    source = open_source(uri, chosen)
+    try:
+        report = describe(source, observe(source, chosen, seconds), chosen)
+    finally:
+        source.close()
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        console = Console(soft_wrap=True, highlight=False, markup=False)
+        for name, value in report.items():
+            if name != "problems":
+                console.print(f"{name.replace('_', ' '):18} {value}")
+        for problem in report["problems"]:
+            console.print(f"! {problem}", style="yellow")
+    if not report["frames"]:
+        raise typer.Exit(FAILURE)
+
+
+def modality_of(uri: str, named: str | None) -> Modality:
+    """The modality to open a camera as.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if named is not None:
+        found = next((m for m in MODALITIES if m == named), None)
+        if found is None:
+            raise ConfigError(f"--as is one of {', '.join(MODALITIES)}, not {named!r}.")
+        return found
+    path = check_uri(uri).path
+    if uri.startswith("v4l2:"):
+        for device in list_devices():
+            if device.modality and path in (device.path, device.uri.removeprefix("v4l2:")):
+                return device.modality
+    return "rgb"
+
+
+def observe(source: Source, modality: Modality, seconds: float) -> Observations:
+    """Read a camera for a while, counted from its first frame."""
+    seen = Observations()
+    classifier = IlluminationClassifier()
+    end = time.monotonic() + FIRST_S
+    while time.monotonic() < end:
+        try:
+            frame = source.read(0.2)
+        except CameraData as error:
+            seen.damaged, seen.error = seen.damaged + 1, str(error)
+            continue
+        except CameraLost as error:
+            seen.error = str(error)
+            break
+        if frame is None:
+            continue
+        if not seen.frames:
+            end = time.monotonic() + seconds
+        seen.frames.append((frame.t_capture_ns, frame.t_arrival_ns, frame.seq))
+        if modality != "depth":
+            stats = frame_stats(frame.image)
+            seen.stats.append(stats)
+            if modality == "ir":
+                state = classifier.observe(stats, t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit)
+                seen.states[state] = seen.states.get(state, 0) + 1
+    if modality == "ir" and seen.frames:
+        known = classifier.state
+        seen.pattern = known.reason or known.pattern or "unknown"
+    return seen
+
+
+def describe(source: Source, seen: Observations, modality: Modality) -> dict[str, Any]:
+    """What was seen, as the report that is printed."""
+    info = source.info
+    report: dict[str, Any] = {
+        "uri": info.uri,
+        "opened_as": modality,
+        "identity": info.identity,
+        "picture": f"{info.width}×{info.height} {info.pixel_format}",
+        "states_fps": info.fps,
+        "timestamps": info.timestamp_source,
+        "frames": len(seen.frames),
+    }
+    problems = [seen.error] if seen.error else []
+    if len(seen.frames) > 2:
+        times = [capture for capture, _, _ in seen.frames]
+        gaps = [(b - a) / 1e6 for a, b in itertools.pairwise(times)]
+        typical = statistics.median(gaps)
+        rate = 1e3 / typical if typical > 0 else 0.0
+        numbers = [seq for _, _, seq in seen.frames if seq is not None]
+        missing = numbers[-1] - numbers[0] + 1 - len(numbers) if len(numbers) > 1 else None
+        report |= {
+            "measured_fps": round((len(times) - 1) * 1e9 / max(times[-1] - times[0], 1), 2),
+            "interval_ms": f"{typical:.2f}, from {min(gaps):.2f} to {max(gaps):.2f}",
+            "arrival_delay_ms": round(statistics.median((b - a) / 1e6 for a, b, _ in seen.frames), 2),
+            "frames_missing": missing,
+        }
+        if missing:
+            problems.append(
+                f"{missing} frames are missing by the driver's numbers: the bus or this machine is overloaded."
+            )
+        if info.fps and rate and rate < 0.9 * info.fps:
+            problems.append(
+                f"it states {info.fps:g} frames a second and sends {rate:.1f}: automatic exposure may lengthen frames "
+                "in the dark (turn dynamic frame rate off), or the bus is too slow."
+            )
+    if info.timestamp_source == "arrival":
+        problems.append("capture times are arrival times: pairs will be less exact than with kernel or device times.")
+    if seen.stats:
+        means = [s.mean for s in seen.stats]
+        report["brightness"] = f"{statistics.mean(means):.1f} of 255, from {min(means):.1f} to {max(means):.1f}"
+        if max(s.std for s in seen.stats) < 2:
+            problems.append("the picture is flat: a cover, a closed shutter, or a camera that sends nothing.")
+    if modality == "ir" and seen.states:
+        counts = ", ".join(f"{n} {state}" for state, n in sorted(seen.states.items()))
+        report["illumination"] = f"{seen.pattern}: {counts}"
+    if seen.damaged:
+        problems.append(f"{seen.damaged} frames were damaged.")
+    if not seen.frames:
+        problems.append(f"no frame came within {FIRST_S:g} s.")
+    report["problems"] = problems
+    return report

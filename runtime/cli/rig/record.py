@@ -1,0 +1,130 @@
+"""``adsn-rig record`` and ``adsn-rig replay``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from runtime.capture.source import SourceInfo
+from runtime.cli.command import FAILURE
+from runtime.cli.options import (
+    Bundle,
+    Config,
+    Depth,
+    Ir,
+    Judge,
+    Rgb,
+    Skew,
+    Strobe,
+    Synthetic,
+    require_rig,
+    rig_settings,
+)
+from runtime.cli.rig.view import ended_by_signal, show
+from runtime.core.errors import ConfigError, RecordingInvalid
+from runtime.core.values import Modality
+from runtime.pairing.rig import Rig
+from runtime.recording.reader import Recording, Tally
+from runtime.recording.writer import Recorder
+
+Folder = Annotated[Path, typer.Argument(help="Folder of your own (mode 0700); made where it is missing.")]
+File = Annotated[Path, typer.Argument(help="A recording, NAME.mcap.")]
+Consent = Annotated[
+    str,
+    typer.Option(
+        "--i-have-consent", help="Who agreed to be recorded, and how, e.g. 'test staff, form 12'. Kept in the file."
+    ),
+]
+Seconds = Annotated[float | None, typer.Option(help="End after this long; else Ctrl-C ends it.", min=0.1)]
+Jpeg = Annotated[int, typer.Option(help="Colour as JPEG of this quality; 0 keeps every pixel.", min=0, max=100)]
+Speed = Annotated[bool, typer.Option("--at-speed", help="As fast as it was recorded, as a rig would see it.")]
+Decide = Annotated[bool, typer.Option("--decide", help="Judge every pair with the bundle's model, a line each.")]
+
+
+def record(
+    folder: Folder,
+    consent: Consent = "",
+    config: Config = None,
+    rgb: Rgb = None,
+    ir: Ir = None,
+    depth: Depth = None,
+    max_skew_ms: Skew = None,
+    strobe: Strobe = None,
+    synthetic: Synthetic = False,
+    seconds: Seconds = None,
+    jpeg: Jpeg = 0,
+) -> None:
+    """Record a rig: every frame and every pair, as MCAP. Faces are biometric data: nothing is kept without consent."""
+    settings = require_rig(
+        rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    recorder = Recorder(folder, settings, consent=consent, jpeg=jpeg)
+    try:
+        rig = Rig(settings, observers=(recorder,))
+
+        def describe(modality: Modality) -> SourceInfo | None:
+            return next((c.info for c in rig.status().cameras if c.modality == modality), None)
+
+        recorder.describe = describe
+        try:
+            rig.start()
+            with ended_by_signal() as stop:
+                show(rig, Console(highlight=False), stop, seconds)
+        finally:
+            rig.close()
+    finally:
+        recorder.close()
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        f"{recorder.path}: {recorder.frames} frames, {recorder.pairs} pairs, {recorder.left_out} frames left out."
+    )
+    if recorder.error or not recorder.frames:
+        raise typer.Exit(FAILURE)
+
+
+def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: Bundle = None) -> None:
+    """Form a recording's pairs again and compare them with those formed then.
+
+    Exit code 1 where they differ or a part of the file is damaged. A recording that was cut off is read to its end.
+    """
+    recording = Recording(file)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if len(recording.modalities) != 2:
+        raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
+    console.print(f"recorded {recording.created}, consent: {recording.consent}")
+    judge = Judge(bundle) if decide else None
+    if at_speed:
+        if "%" in str(file) or "?" in str(file):
+            raise ConfigError(f"{file}: to play it at speed, give it a name without % and ?.")
+        cameras = {str(m): f"mcap:{file}" for m in recording.modalities}
+        rig = Rig(recording.settings.model_copy(update=cameras))
+        rig.start()
+        try:
+            with ended_by_signal() as stop:
+                show(rig, console, stop, None, judge)
+        finally:
+            rig.close()
+        return
+    tally = Tally()
+    formed: list[dict[str, int]] = []
+    for captured in recording.replay(tally=tally):
+        pair = captured.pair
+        formed.append({m: getattr(pair, f"{m}_time_ns") for m in recording.modalities})
+        if judge is not None:
+            skew = "" if pair.skew_ns is None else f"{pair.skew_ns / 1e6:.2f} ms"
+            console.print(f"{captured.number} {skew} {judge.line(captured, captured.t_emitted_ns)}")
+    then = [dict(pair.times_ns) for pair in recording.pairs()]
+    same = len(_keys(then) & _keys(formed))
+    console.print(f"{tally.frames} frames, {len(formed)} pairs; {same} of the {len(then)} formed then are among them.")
+    if tally.damaged or tally.end:
+        console.print(f"{tally.damaged} parts are damaged. {tally.end}")
+    if same < len(then) or tally.damaged:
+        raise typer.Exit(FAILURE)
+
+
+def _keys(pairs: list[dict[str, int]]) -> set[tuple[tuple[str, int], ...]]:
+    return {tuple(sorted(times.items())) for times in pairs}

@@ -1,0 +1,173 @@
+"""``adsn-rig view``: a running rig in the terminal, and on a page of this machine if asked."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from runtime.cli.options import (
+    Bundle,
+    Config,
+    Depth,
+    Ir,
+    Judge,
+    Rgb,
+    Skew,
+    Strobe,
+    Synthetic,
+    require_rig,
+    rig_settings,
+)
+from runtime.cli.rig.page import Page
+from runtime.pairing.feed import CapturedPair, FeedStatus
+from runtime.pairing.rig import NAMES, Rig
+
+REFRESH_S = 0.25
+LINE_S = 1.0
+COLOURS = {"running": "green", "opening": "yellow", "stalled": "yellow", "lost": "red", "closed": "dim"}
+
+Seconds = Annotated[float | None, typer.Option(help="End after this long.", min=0.1)]
+WithPage = Annotated[bool, typer.Option("--page", help="Also show the pictures on a page of this machine alone.")]
+Decide = Annotated[bool, typer.Option("--decide", help="Judge the pairs with the bundle's model.")]
+
+
+def view(
+    config: Config = None,
+    rgb: Rgb = None,
+    ir: Ir = None,
+    depth: Depth = None,
+    max_skew_ms: Skew = None,
+    strobe: Strobe = None,
+    synthetic: Synthetic = False,
+    seconds: Seconds = None,
+    page: WithPage = False,
+    decide: Decide = False,
+    bundle: Bundle = None,
+) -> None:
+    """Run a rig and show how it is: states, rates, skew, illumination, and why there are no pairs."""
+    settings = require_rig(
+        rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
+    )
+    judge = Judge(bundle) if decide else None
+    served = Page() if page else None
+    rig = Rig(settings, observers=(served,) if served else ())
+    console = Console(highlight=False)
+    try:
+        if served is not None:
+            served.start(rig)
+            console.print(f"pictures, for this machine alone: {served.url}", markup=False, soft_wrap=True)
+        rig.start()
+        with ended_by_signal() as stop:
+            show(rig, console, stop, seconds, judge)
+    finally:
+        rig.close()
+        if served is not None:
+            served.close()
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, so that what is running ends in order."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = [(number, signal.signal(number, ask)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        yield stop
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def show(rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: Judge | None = None) -> None:
+    """Show a running rig until told to stop: a table on a terminal, a line a second elsewhere."""
+    end = None if seconds is None else time.monotonic() + seconds
+    number, decision = -1, ""
+    live = sys.stdout.isatty()
+    printed = time.monotonic()
+    display = Live(console=console, auto_refresh=False, transient=True) if live else None
+    if display is not None:
+        display.start()
+    try:
+        while not stop.is_set() and (end is None or time.monotonic() < end):
+            captured: CapturedPair | None = rig.wait(number, REFRESH_S)
+            now = time.monotonic()
+            if captured is not None:
+                number = captured.number
+                if judge is not None:
+                    decision = judge.line(captured, time.monotonic_ns())
+            if now - printed < (REFRESH_S if live else LINE_S):
+                continue
+            printed = now
+            status = rig.status()
+            if display is not None:
+                display.update(table(status, decision), refresh=True)
+            else:
+                console.print(line(status, decision), markup=False, soft_wrap=True)
+            if all(camera.state == "closed" for camera in status.cameras):
+                break
+    finally:
+        if display is not None:
+            display.stop()
+    console.print(line(rig.status(), decision), markup=False, soft_wrap=True)
+
+
+def line(status: FeedStatus, decision: str = "") -> str:
+    """A rig's state in one line."""
+    cameras = "  ".join(f"{c.modality} {c.state} {c.fps:.1f} fps" for c in status.cameras)
+    parts = [f"{cameras}  pairs {status.pairs} ({status.pairs_per_s:.1f}/s)"]
+    if status.skew_ms is not None:
+        parts.append(f"skew {status.skew_ms:+.2f} ms")
+    parts.append(f"strobe {status.strobe}")
+    if status.recording:
+        parts.append(f"REC {status.recording}")
+    parts += filter(None, (decision, status.advice))
+    return "  ".join(parts)
+
+
+def table(status: FeedStatus, decision: str = "") -> Group:
+    """A rig's state as a terminal shows it."""
+    grid = Table(box=None, pad_edge=False)
+    for name in ("camera", "state", "fps", "epoch", "frames", "dropped", "reconnects", "picture"):
+        grid.add_column(name)
+    for camera in status.cameras:
+        drops = ", ".join(f"{cause} {count}" for cause, count in sorted(camera.drops.items())) or "–"
+        info = camera.info
+        picture = "" if info is None else f"{info.width}×{info.height} {info.pixel_format}, {info.timestamp_source}"
+        grid.add_row(
+            NAMES[camera.modality],
+            Text(camera.state, style=COLOURS[camera.state]),
+            f"{camera.fps:.1f}",
+            str(camera.epoch),
+            str(camera.frames),
+            drops,
+            str(camera.reconnects),
+            picture,
+        )
+    skew = "–" if status.skew_ms is None else f"{status.skew_ms:+.2f} ms"
+    rejected = ", ".join(f"{reason} {count}" for reason, count in sorted(status.rejected.items())) or "–"
+    rows = [
+        Text(f"pairs {status.pairs}, {status.pairs_per_s:.1f} a second, skew {skew}, strobe {status.strobe}"),
+        Text(f"rejected: {rejected}", style="dim"),
+    ]
+    if decision:
+        rows.append(Text(decision, style="bold"))
+    if status.advice:
+        rows.append(Text(status.advice, style="yellow"))
+    if status.recording:
+        rows.append(Text(f"● REC {status.recording}", style="bold red"))
+    return Group(grid, *rows)

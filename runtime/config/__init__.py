@@ -1,0 +1,1 @@
+"""Settings from files, secrets, environment variables and options."""

@@ -1,0 +1,294 @@
+"""Settings of a program from a TOML file, a folder of secrets, environment variables and options, checked by a pydantic
+model; every mistake is named with file, line and key.
+
+What is said later wins: the model's defaults, the file, secrets, the environment, options. Sections are nested models.
+In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQTT__HOST``), in secrets by a dot too
+(``mqtt.password``, as systemd credentials are named).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from runtime.config.toml_lines import Path as KeyPath
+from runtime.config.toml_lines import key_lines
+from runtime.core.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Model = TypeVar("Model", bound=BaseModel)
+MAX_FILE_BYTES = 1 << 20
+MAX_SECRET_BYTES = 64 << 10
+SCALARS = (str, int, float, bool, Path, SecretStr, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Environment variables that begin with ``text`` are settings.
+
+    ``strict``: one that is no setting is a mistake; otherwise it is another program's and left alone.
+    """
+
+    text: str
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong. ``where``: ``kiosk.toml:12``, a variable's name, or a secret's file."""
+
+    where: str
+    key: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+
+
+class InvalidConfig(ConfigError):
+    """Settings with mistakes, all of them at once."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("these settings are wrong:\n" + "\n".join(f"  {mistake}" for mistake in self.mistakes))
+
+
+def load_config(
+    model: type[Model],
+    path: Path | None = None,
+    *,
+    prefixes: Sequence[Prefix] = (),
+    environ: Mapping[str, str] | None = None,
+    secrets: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Model:
+    """Settings as ``model`` checks them.
+
+    ``path``: TOML file. ``environ``: default ``os.environ``; later ``prefixes`` win over earlier ones. ``secrets``:
+    a folder with one file for each secret, default systemd's ``CREDENTIALS_DIRECTORY`` where set. ``options``: dotted
+    keys, for command lines; None means not given.
+
+    Raises:
+        InvalidConfig: every mistake, with its file and line. ConfigError: the file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    if secrets is None and environ.get("CREDENTIALS_DIRECTORY"):
+        secrets = Path(environ["CREDENTIALS_DIRECTORY"])
+    draft = _Draft(model)
+    if path is not None:
+        draft.read_file(path)
+    if secrets is not None:
+        draft.read_secrets(secrets)
+    for prefix in prefixes:
+        draft.read_environment(prefix, environ)
+    for dotted, value in (options or {}).items():
+        if value is not None:
+            draft.set(tuple(dotted.split(".")), value, "--" + dotted.rpartition(".")[2].replace("_", "-"))
+    try:
+        settings = model.model_validate(draft.data)
+    except ValidationError as error:
+        draft.mistakes += (draft.mistake(entry) for entry in error.errors(include_input=False, include_url=False))
+    else:
+        if not draft.mistakes:
+            return settings
+    raise InvalidConfig(sorted(draft.mistakes, key=lambda mistake: (mistake.line is None, mistake.line or 0)))
+
+
+class _Draft:
+    """Settings while they are gathered: nested mappings, and where each value came from."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+        self.data: dict[str, Any] = {}
+        self.origins: dict[KeyPath, str] = {}
+        self.mistakes: list[Mistake] = []
+        self._file = "the settings"
+        self._lines: dict[KeyPath, int] = {}
+
+    def read_file(self, path: Path) -> None:
+        self._file = str(path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}. Name another file.") from error
+        if len(content) > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; this is no settings file.")
+        try:
+            text = content.decode("utf-8").replace("\r\n", "\n")
+            self.data = tomllib.loads(text)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise InvalidConfig([Mistake(f"{path}:{line}", "", "not UTF-8, which TOML is.", line)]) from error
+        except tomllib.TOMLDecodeError as error:
+            message, _, place = str(error).partition(" (at line ")
+            line = int(place.partition(",")[0]) if place else text.count("\n") + 1
+            raise InvalidConfig([Mistake(f"{path}:{line}", "", f"not valid TOML: {message}.", line)]) from error
+        self._lines = key_lines(text)
+
+    def read_secrets(self, folder: Path) -> None:
+        known = list(_leaves(self.model))
+        try:
+            files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+        except OSError as error:
+            raise ConfigError(f"{folder}: the secrets cannot be read: {error.strerror}.") from error
+        for file in files:
+            keys = tuple(file.name.lower().replace("__", ".").split("."))
+            if keys not in known:
+                # Key files and certificates lie in such folders too; only a near miss is a mistake.
+                near = _near(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
+                if near:
+                    self.mistakes.append(Mistake(str(file), file.name, f"there is no such setting; {near}"))
+                continue
+            with file.open("rb") as stream:
+                value = stream.read(MAX_SECRET_BYTES).decode("utf-8", "replace").strip("\r\n")
+            self.set_text(keys, value, str(file))
+
+    def read_environment(self, prefix: Prefix, environ: Mapping[str, str]) -> None:
+        known = list(_leaves(self.model))
+        for name in sorted(environ):
+            if not name.startswith(prefix.text):
+                continue
+            keys = tuple(name[len(prefix.text) :].lower().split("__"))
+            if keys in known:
+                self.set_text(keys, environ[name], name)
+            elif prefix.strict:
+                names = [prefix.text + "__".join(path).upper() for path in known]
+                near = _near(name, names) or "see --print-config."
+                self.mistakes.append(Mistake(name, "", f"there is no such setting; {near}"))
+
+    def set_text(self, keys: tuple[str, ...], text: str, origin: str) -> None:
+        """A value that came as text: numbers and booleans are the model's to read, lists and tables are JSON."""
+        value: Any = text
+        if not _is_scalar(_annotation(self.model, keys)):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                self.mistakes.append(Mistake(origin, "", 'give this as JSON, e.g. ["one", "two"].'))
+                return
+        self.set(keys, value, origin)
+
+    def set(self, keys: tuple[str, ...], value: Any, origin: str) -> None:
+        table = self.data
+        for key in keys[:-1]:
+            inner = table.get(key)
+            if not isinstance(inner, dict):
+                inner = table[key] = {}
+            table = inner
+        table[keys[-1]] = value
+        self.origins[keys] = origin
+
+    def mistake(self, entry: ErrorDetails) -> Mistake:
+        """What pydantic found, as a person reads it."""
+        path, models = self._walk(entry["loc"])
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        message = entry["msg"].removeprefix("Value error, ")
+        if entry["type"] == "extra_forbidden":
+            fields = [name for model in models for name in model.model_fields]
+            message = "there is no such setting; " + (_near(str(path[-1]), fields) or f"there are {', '.join(fields)}.")
+        elif entry["type"] == "missing":
+            message = "is needed and is not given."
+        where, line = self._origin(path)
+        return Mistake(where, key, message, line)
+
+    def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
+        """pydantic's place without the names of union members, and the models of the section it lies in."""
+        path: KeyPath = ()
+        here: Any = self.data
+        inner: list[type[BaseModel]] = [self.model]
+        models = inner
+        for part in loc:
+            if isinstance(part, int):
+                if isinstance(here, list) and part < len(here):
+                    path, here = (*path, part), here[part]
+                continue
+            fields = [model.model_fields[part] for model in inner if part in model.model_fields]
+            if fields or (isinstance(here, dict) and part in here):
+                path, models = (*path, part), inner
+                inner = [model for field in fields for model in _models(field.annotation)]
+                here = here.get(part) if isinstance(here, dict) else None
+        return path, models
+
+    def _origin(self, path: KeyPath) -> tuple[str, int | None]:
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]], None
+            if path[:length] in self._lines:
+                line = self._lines[path[:length]]
+                return f"{self._file}:{line}", line
+        return self._file, None
+
+
+def _near(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
+    found = difflib.get_close_matches(name, names, 1, cutoff)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The members of a union, or the type itself; aliases with metadata are seen through."""
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        for member in typing.get_args(annotation):
+            yield from _members(member)
+    elif origin is typing.Annotated:
+        yield from _members(typing.get_args(annotation)[0])
+    else:
+        yield annotation
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field may hold, in itself or in a list."""
+    found: list[type[BaseModel]] = []
+    for member in _members(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            found.append(member)
+        elif typing.get_origin(member) in (list, tuple):
+            found += [model for argument in typing.get_args(member) for model in _models(argument)]
+    return found
+
+
+def section(annotation: Any) -> type[BaseModel] | None:
+    """The model of a field that is a section of its own, where it is one."""
+    for member in _members(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            return member
+    return None
+
+
+def _is_scalar(annotation: Any) -> bool:
+    return all(
+        typing.get_origin(member) is Literal or (isinstance(member, type) and issubclass(member, SCALARS))
+        for member in _members(annotation)
+    )
+
+
+def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all settings that are not sections."""
+    for name, field in model.model_fields.items():
+        inner = section(field.annotation)
+        if inner is None:
+            yield (*above, name)
+        else:
+            yield from _leaves(inner, (*above, name))
+
+
+def _annotation(model: type[BaseModel], keys: tuple[str, ...]) -> Any:
+    field = model.model_fields[keys[0]]
+    inner = section(field.annotation)
+    return field.annotation if inner is None or len(keys) == 1 else _annotation(inner, keys[1:])

@@ -1,0 +1,1 @@
+"""Values, errors, reason codes and small helpers. Imports nothing else of this project."""

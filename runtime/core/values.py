@@ -1,0 +1,117 @@
+"""Values that travel between the parts: images, boxes, frames, pairs. Frozen, slotted, almost without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import InvalidFaceBox, ModalityMissing
+
+Modality = Literal["rgb", "ir", "depth"]
+MODALITIES: tuple[Modality, ...] = ("rgb", "ir", "depth")
+Image = NDArray[np.uint8]
+"""uint8 [H, W, C]: RGB order with C = 3, infrared with C = 1."""
+DepthMap = NDArray[np.float32]
+"""float32 [H, W, 1]: millimetres along the optical axis, 0 = missing."""
+Lit = Literal["lit", "dark", "unknown"]
+"""Whether the infrared illuminator was on during the exposure. ``unknown`` is never taken for ``dark``."""
+TimestampSource = Literal["kernel_soe", "kernel_eof", "device_mapped", "media", "recorded", "synthetic", "arrival"]
+"""Where a capture time comes from: the driver at start of exposure or end of frame, a device clock mapped to the host,
+a file's own times, a recording, the simulation, or nothing better than the moment of arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face box in pixels: left edge, top edge, width and height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    def scaled(self, sx: float, sy: float) -> Box:
+        """The same box in an image whose axes are ``sx`` and ``sy`` times as long."""
+        return Box(self.x * sx, self.y * sy, self.w * sx, self.h * sy)
+
+    def require_inside(self, shape: tuple[int, ...], what: str) -> None:
+        """Raise `InvalidFaceBox` unless the box has an area and lies inside an image of ``shape`` [H, W, …]."""
+        height, width = shape[:2]
+        values = (self.x, self.y, self.w, self.h)
+        if not all(np.isfinite(v) for v in values) or self.w < 1 or self.h < 1:
+            raise InvalidFaceBox(f"{what}: a face box is four finite numbers x, y, w, h with w and h of 1 or more.")
+        # A detector rounds to whole pixels, so half a pixel beyond the edge is still the edge.
+        if self.x < -0.5 or self.y < -0.5 or self.x + self.w > width + 0.5 or self.y + self.h > height + 0.5:
+            raise InvalidFaceBox(
+                f"{what}: the box x={self.x:g} y={self.y:g} w={self.w:g} h={self.h:g} leaves the image of "
+                f"{width}×{height} pixels. Give it in pixels of that image, or leave it out to have the face found."
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of one camera.
+
+    ``image``: `Image` for colour and infrared, `DepthMap` for depth; not to be written to. Times are integer
+    nanoseconds of CLOCK_MONOTONIC: ``t_capture_ns`` is mid-exposure, ``t_arrival_ns`` when the host had the picture.
+    ``seq``: the driver's sequence number, None where it has none. ``epoch`` grows each time the stream is opened.
+    """
+
+    modality: Modality
+    image: NDArray[Any]
+    t_capture_ns: int
+    t_arrival_ns: int
+    seq: int | None
+    timestamp_source: TimestampSource
+    lit: Lit = "unknown"
+    epoch: int = 0
+    exposure_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Pictures of one moment, one for each modality that there is. Times are mid-exposure, integer nanoseconds of one
+    clock, None where unknown.
+
+    ``ir_dark``: the infrared camera's neighbouring frame with the illuminator off, where it strobes. ``lit`` is that of
+    ``ir``. ``epoch`` is 0 for uploads. ``clock`` names what the times were read from.
+    """
+
+    rgb: Image | None = None
+    ir: Image | None = None
+    depth: DepthMap | None = None
+    rgb_time_ns: int | None = None
+    ir_time_ns: int | None = None
+    depth_time_ns: int | None = None
+    ir_dark: Image | None = None
+    ir_dark_time_ns: int | None = None
+    lit: Lit = "unknown"
+    epoch: int = 0
+    clock: str = "caller"
+    source: Literal["upload", "camera"] = "upload"
+
+    def image(self, modality: Modality) -> NDArray[Any]:
+        """The picture of ``modality``.
+
+        Raises:
+            ModalityMissing: the pair has none.
+        """
+        found: NDArray[Any] | None = getattr(self, modality)
+        if found is None:
+            raise ModalityMissing(f"the pair has no {modality} image, which this model needs.")
+        return found
+
+    @property
+    def times_ns(self) -> tuple[int | None, ...]:
+        """Times of the modalities that the pair has, in the order of `MODALITIES`."""
+        return tuple(getattr(self, f"{m}_time_ns") for m in MODALITIES if getattr(self, m) is not None)
+
+    @property
+    def skew_ns(self) -> int | None:
+        """Largest difference of the mid-exposure times, or None when one is unknown."""
+        times = [t for t in self.times_ns if t is not None]
+        if len(times) < len(self.times_ns) or not times:
+            return None
+        return max(times) - min(times)

@@ -1,0 +1,88 @@
+"""Golden vectors: inputs and the scores they must give, recorded when the model was made.
+
+Every engine reproduces them before it serves. They catch what no digest can: a processor whose 8-bit
+arithmetic saturates, a driver that computes something else, a library that changed its mind.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import GoldenMismatch, ManifestInvalid
+from runtime.engines.base import Engine, Precision
+
+TOLERANCE = {"fp32": 1e-3, "int8": 0.01, "int8-trt": 0.05, "int8-trt11": 0.05}
+"""What was recorded → largest accepted difference of a score. FP32 differs by the order of additions. The ``int8``
+model adds whole numbers, which processors agree on: with and without VNNI it gave the same scores to the last bit,
+while 8-bit weights, which clip without it, were off by 0.2. TensorRT computes what is not in 8 bits in 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """``inputs``: name → array [K, S, S, C]. ``scores``: precision → float32 [K, 3],
+    the fused score and each stream's."""
+
+    inputs: dict[str, NDArray[Any]]
+    scores: dict[str, NDArray[np.float32]]
+
+    def to_bytes(self) -> bytes:
+        """An ``.npz`` archive of plain arrays."""
+        buffer = io.BytesIO()
+        arrays: dict[str, NDArray[Any]] = {f"input.{k}": v for k, v in self.inputs.items()}
+        arrays |= {f"scores.{k}": v for k, v in self.scores.items()}
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
+        return buffer.getvalue()
+
+
+def read_golden(data: bytes) -> Golden:
+    """Parse an ``.npz`` archive; object arrays, which would be unpickled, are refused.
+
+    Raises:
+        ManifestInvalid: not such an archive, or without inputs or scores.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ManifestInvalid(f"the golden vectors cannot be read: {error}") from error
+    inputs = {k[6:]: v for k, v in arrays.items() if k.startswith("input.")}
+    scores = {k[7:]: v for k, v in arrays.items() if k.startswith("scores.")}
+    if not inputs or not scores:
+        raise ManifestInvalid("the golden vectors hold no inputs or no scores.")
+    return Golden(inputs, scores)
+
+
+def check_golden(engine: Engine, golden: Golden, recorded: str = "") -> float:
+    """Run the golden inputs one by one and as a batch; returns the largest difference.
+
+    ``recorded``: which of the recorded scores must be given, e.g. ``int8-trt``; by default the engine's precision's.
+
+    Raises:
+        GoldenMismatch: a score differs by more than the tolerance of what was recorded.
+    """
+    precision: Precision = engine.info.precision
+    recorded = recorded or precision
+    if recorded not in golden.scores:
+        raise GoldenMismatch(f"the bundle holds no expected scores for {recorded}; export it again.")
+    expected = golden.scores[recorded]
+    batches = [golden.inputs] + [{k: v[i : i + 1] for k, v in golden.inputs.items()} for i in range(len(expected))]
+    wanted = [expected] + [expected[i : i + 1] for i in range(len(expected))]
+    worst = 0.0
+    for batch, want in zip(batches, wanted, strict=True):
+        scores = engine.infer(batch)
+        got = np.concatenate([scores.score[:, None], scores.stream_scores], 1)
+        worst = max(worst, float(np.abs(got - want).max()))
+    if worst > TOLERANCE[recorded]:
+        raise GoldenMismatch(
+            f"this machine does not reproduce the model's recorded scores: {engine.info.backend} {precision} "
+            f"differs by {worst:.3f}, at most {TOLERANCE[recorded]:g} is accepted. It will not be used. "
+            "On a processor without 8-bit dot products use the int8-cpu artifact, which has 7-bit weights; "
+            "otherwise try precision fp32."
+        )
+    return worst

@@ -1,0 +1,289 @@
+"""HTTP to a scoring server: kept-alive connections, one deadline for everything, bounded retries. Standard library
+only.
+
+`http.client` has time limits for single reads; a server that sends a byte now and then would hold a kiosk for ever.
+Here every read and write of an exchange counts against one deadline.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from runtime.core.errors import ConfigError
+
+MAX_IDLE_S = 10
+"""Below what servers keep a connection for, so that it is seldom one they have just closed."""
+RETRIED = frozenset({429, 502, 503, 504})
+FIRST_PAUSE_S = 0.05
+
+
+class Unreachable(Exception):
+    """No answer in time, or none that is HTTP. Says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """Where a scoring server is and how to talk to it.
+
+    ``url``: ``https://host:port``, or ``http://`` on this machine; ``plaintext`` allows it elsewhere, where another
+    layer encrypts. ``key``: sent as a bearer token. ``ca``: whom to trust instead of the system's authorities.
+    ``certificate`` and ``certificate_key``: who this device is, for servers that ask (mutual TLS). ``timeout_s``: for
+    one batch with all its ``retries``.
+    """
+
+    url: str
+    key: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    timeout_s: float = 2.0
+    retries: int = 2
+    plaintext: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response: its status, its headers by lower-case name, and its whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Link:
+    """Exchanges with the server of ``settings``. Safe to call from several threads.
+
+    Raises:
+        ConfigError: the address or a certificate cannot be used.
+    """
+
+    def __init__(self, settings: RemoteSettings) -> None:
+        parts = urlsplit(settings.url)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"{settings.url}: the port is no port.") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise ConfigError(f"{settings.url}: a scoring server's address is https://HOST:PORT and nothing more.")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError("the scoring server's address holds a password; give the key by itself (remote_key).")
+        if parts.scheme == "http" and not settings.plaintext and not _is_loopback(parts.hostname):
+            raise ConfigError(
+                f"{settings.url}: faces would cross the network in clear, and anyone on it could answer. Use https, or "
+                "allow plaintext where another layer encrypts."
+            )
+        if settings.key is not None and not (settings.key.isascii() and settings.key.isprintable()):
+            raise ConfigError("the key for the scoring server has characters that no key has.")
+        self.host, self.port = parts.hostname, port or (443 if parts.scheme == "https" else 80)
+        self._context = _context(settings) if parts.scheme == "https" else None
+        self._settings = settings
+        self._headers = {"Authorization": f"Bearer {settings.key}"} if settings.key else {}
+        self._lock = threading.Lock()
+        self._idle: list[tuple[http.client.HTTPConnection, float]] = []
+
+    def exchange(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, limit: int
+    ) -> Reply:
+        """Ask, and ask again where that may help, within ``timeout_s``. ``limit``: bytes of a body that are read.
+
+        Only for requests that change nothing: one whose answer was lost is sent again.
+
+        Raises:
+            Unreachable: no answer in time, or one that is larger than ``limit``.
+        """
+        deadline = time.monotonic() + self._settings.timeout_s
+        pause = FIRST_PAUSE_S
+        for attempt in range(self._settings.retries + 1):
+            last = attempt == self._settings.retries
+            try:
+                reply = self._once(method, path, body, {**self._headers, **(headers or {})}, limit, deadline)
+                if reply.status not in RETRIED or last:
+                    return reply
+                why = f"status {reply.status}"
+            except (OSError, http.client.HTTPException) as error:
+                # An address that has no such name or certificate will not have it a moment later.
+                if last or isinstance(error, (ssl.SSLCertVerificationError, TooLarge)):
+                    raise Unreachable(_reason(error)) from error
+                reply, why = None, _reason(error)
+            wait = pause * (0.5 + random.random())
+            pause *= 2
+            if time.monotonic() + wait >= deadline:
+                if reply is not None:
+                    return reply
+                raise Unreachable(f"{why}; no time is left to try again.")
+            time.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.close()
+
+    def _once(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit: int, deadline: float
+    ) -> Reply:
+        kept = self._take()
+        if kept is not None:
+            try:
+                return self._on(kept, method, path, body, headers, limit, deadline)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                # The server had closed it meanwhile, which says nothing of the server.
+                pass
+        return self._on(self._connect(deadline), method, path, body, headers, limit, deadline)
+
+    def _on(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        limit: int,
+        deadline: float,
+    ) -> Reply:
+        cast(DeadlineSocket, connection.sock).deadline = deadline
+        try:
+            connection.request(method, path, body or None, dict(headers))
+            response = connection.getresponse()
+            data = response.read(limit + 1)
+            if len(data) > limit:
+                raise TooLarge(f"the answer is larger than {limit} bytes")
+            if response.length:
+                raise http.client.IncompleteRead(data)
+        except BaseException:
+            connection.close()
+            raise
+        if response.will_close or not response.isclosed():
+            connection.close()
+        else:
+            with self._lock:
+                self._idle.append((connection, time.monotonic()))
+        return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        with self._lock:
+            while self._idle:
+                connection, since = self._idle.pop()
+                if time.monotonic() - since < MAX_IDLE_S:
+                    return connection
+                connection.close()
+        return None
+
+    def _connect(self, deadline: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self.host, self.port)
+        raw = socket.create_connection((self.host, self.port), max(0.001, deadline - time.monotonic()))
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                raw = self._context.wrap_socket(raw, server_hostname=self.host)
+        except BaseException:
+            raw.close()
+            raise
+        # What http.client uses of a socket; its own would be given a fresh time limit at every read.
+        connection.sock = DeadlineSocket(raw, deadline)
+        return connection
+
+
+class TooLarge(OSError):
+    """More bytes than were asked for."""
+
+
+class DeadlineSocket:
+    """As much of a socket as `http.client` uses, all of it within one deadline (``time.monotonic``)."""
+
+    def __init__(self, inner: socket.socket, deadline: float) -> None:
+        self._inner = inner
+        self.deadline = deadline
+        self._readers = 0
+        self._closing = False
+
+    def _arm(self) -> None:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._inner.settimeout(left)
+
+    def sendall(self, data: Any) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            self._arm()
+            view = view[self._inner.send(view) :]
+
+    def receive(self, buffer: Any) -> int:
+        self._arm()
+        return self._inner.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        self._readers += 1
+        return io.BufferedReader(_Reader(self), 64 << 10)
+
+    def release(self) -> None:
+        """A reader is done."""
+        self._readers -= 1
+        if self._closing and not self._readers:
+            self._inner.close()
+
+    def close(self) -> None:
+        # A response that is still being read outlives its connection.
+        self._closing = True
+        if not self._readers:
+            self._inner.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, owner: DeadlineSocket) -> None:
+        self._owner = owner
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._owner.receive(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._owner.release()
+
+
+def _context(settings: RemoteSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.certificate is not None:
+            context.load_cert_chain(settings.certificate, settings.certificate_key)
+    except (OSError, ValueError) as error:
+        named = settings.certificate or settings.ca
+        raise ConfigError(f"{named}: the certificate cannot be used: {_reason(error)}.") from error
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,240 @@
+"""Scoring on another machine: a client of the Open Inference Protocol v2, behind the same `Engine` as all others.
+
+The server is believed as much as a local engine is: it must run the very model that the local manifest names, by its
+SHA-256, and reproduce the golden vectors before the first pair and again whenever it was gone. Whatever goes wrong is
+an error, and an error is never a score.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle.manifest import Bundle, Role
+from runtime.core.errors import AdsnError, EngineError, EngineUnavailable, GoldenMismatch, InferenceFailed, InvalidBatch
+from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
+from runtime.engines.golden import Golden, check_golden, read_golden
+from runtime.engines.remote.connection import Link, Reply, Unreachable
+from runtime.engines.remote.oip import DTYPES, HEADER_LENGTH, datatype, pack, parse_object, unpack
+
+log = logging.getLogger(__name__)
+OUTPUTS = ("score", "stream_scores", "attention")
+MAX_DESCRIPTION_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 16 << 20
+MODEL_ROLES: tuple[Role, ...] = ("model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11")
+UNPRINTABLE = re.compile(r"[^ -~]")
+
+
+class RemoteEngine:
+    """`Engine` on the scoring server at the other end of ``link``, which it owns. ``model``: its name there;
+    ``digests``: SHA-256 → role of the models that may run.
+
+    Raises:
+        EngineUnavailable: the server cannot be reached, has no such model, runs another one, or computes something
+        else.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        model: str,
+        inputs: tuple[InputSpec, ...],
+        digests: dict[str, Role],
+        golden: Golden,
+    ) -> None:
+        self._link = link
+        self._model = model
+        self._path = f"/v2/models/{quote(model, safe='')}"
+        self._inputs = inputs
+        self._digests = digests
+        self._golden = golden
+        # Entered again by the very thread that proves the server, whose golden vectors are batches too.
+        self._lock = threading.RLock()
+        self._closed = False
+        self._trusted = False
+        self._proving = False
+        self._sent_as: dict[str, np.dtype[Any]] = {}
+        self._sha256 = ""
+        self._version = ""
+        self._info: EngineInfo | None = None
+        try:
+            self._prove()
+        except BaseException:
+            self._link.close()
+            raise
+
+    @property
+    def info(self) -> EngineInfo:
+        assert self._info is not None
+        return self._info
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        return self._inputs
+
+    def infer(self, batch: Batch) -> Scores:
+        count = check_batch(batch, self._inputs)
+        if self._closed:
+            raise InferenceFailed("the engine is closed.")
+        if not self._trusted:
+            with self._lock:
+                if not self._trusted and not self._proving:
+                    self._prove_again()
+        sent: dict[str, NDArray[Any]] = {n: batch[n].astype(t, copy=False) for n, t in self._sent_as.items()}
+        header = {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS]}
+        body, length = pack("inputs", header, sent)
+        headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+        try:
+            reply = self._link.exchange("POST", f"{self._path}/infer", body, headers, limit=MAX_ANSWER_BYTES)
+        except Unreachable as error:
+            # Whatever comes back at that address is a stranger until it has proved itself.
+            self._trusted = False
+            raise InferenceFailed(f"the scoring server {self._where} gave no answer: {error}.") from error
+        if reply.status != 200:
+            raise InferenceFailed(f"the scoring server {self._where} refused: {_said(reply)}.")
+        return check_scores(self._scores(reply), count)
+
+    def warm_up(self) -> None:
+        self.infer({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self._inputs})
+
+    def close(self) -> None:
+        self._closed = True
+        self._link.close()
+
+    @property
+    def _where(self) -> str:
+        return f"{self._link.host}:{self._link.port}"
+
+    def _scores(self, reply: Reply) -> Scores:
+        given = reply.headers.get(HEADER_LENGTH.lower())
+        try:
+            head, found = unpack("outputs", reply.body, int(given) if given and given.isdecimal() else None)
+        except InvalidBatch as error:
+            raise InferenceFailed(f"the answer of {self._where} cannot be read: {error.message}") from error
+        stated = (head.get("parameters") or {}).get("model_sha256", self._sha256)
+        if stated != self._sha256 or head.get("model_version", self._version) != self._version:
+            self._trusted = False
+            raise InferenceFailed(f"the scoring server {self._where} runs another model now; it is checked again.")
+        missing = [name for name in OUTPUTS if name not in found or found[name].dtype != np.float32]
+        if missing:
+            raise InferenceFailed(f"the answer of {self._where} lacks {', '.join(missing)} as FP32.")
+        # Copies: what was read from bytes is not writable, which no other engine's result is.
+        return Scores(*(found[name].astype(np.float32) for name in OUTPUTS))
+
+    def _prove_again(self) -> None:
+        try:
+            self._prove()
+        except EngineError as error:
+            raise InferenceFailed(f"the scoring server is not trusted again yet: {error.message}") from error
+        log.info("the scoring server %s has proved itself again", self._where)
+
+    def _prove(self) -> None:
+        """Ask what the server runs and let it reproduce the golden vectors."""
+        described = self._describe(self._path)
+        parameters = described.get("parameters")
+        if not isinstance(parameters, dict) or "model_sha256" not in parameters:
+            # Triton puts a model's own parameters into its configuration.
+            found = self._describe(f"{self._path}/config").get("parameters") or {}
+            parameters = {k: v.get("string_value") for k, v in found.items() if isinstance(v, dict)}
+        sha256 = parameters.get("model_sha256")
+        role = self._digests.get(sha256) if isinstance(sha256, str) else None
+        if not isinstance(sha256, str) or role is None:
+            known = ", ".join(f"{digest[:12]} ({name})" for digest, name in self._digests.items())
+            said = f"says it is {sha256[:12]!r}" if isinstance(sha256, str) else "does not say which file it is"
+            raise EngineUnavailable(
+                f"{self._where}: the model {self._model} {said}; the local manifest has {known}. Put the same bundle "
+                "on both."
+            )
+        self._sent_as = self._checked_inputs(described)
+        versions = described.get("versions")
+        self._version = str(versions[-1]) if isinstance(versions, list) and versions else "1"
+        self._sha256 = sha256
+        precision: Precision = "fp32" if role == "model-fp32" else "int8"
+        self._info = EngineInfo(
+            backend="remote",
+            precision=precision,
+            device=self._where,
+            versions={
+                "model": self._version,
+                "artifact": role,
+                "backend": _plain(parameters.get("backend", "unknown")),
+            },
+            threads=1,
+            degraded=parameters.get("degraded") is True,
+        )
+        recorded = role.removeprefix("model-") if role in ("model-int8-trt", "model-int8-trt11") else ""
+        self._proving = True
+        try:
+            check_golden(self, self._golden, recorded)
+        except (InferenceFailed, GoldenMismatch) as error:
+            raise EngineUnavailable(f"{self._where}: {error.message}") from error
+        finally:
+            self._proving = False
+        self._trusted = True
+
+    def _describe(self, path: str) -> dict[str, Any]:
+        try:
+            reply = self._link.exchange("GET", path, limit=MAX_DESCRIPTION_BYTES)
+            if reply.status != 200:
+                raise EngineUnavailable(f"{self._where}: {path} is refused: {_said(reply)}.")
+            return parse_object(reply.body)
+        except Unreachable as error:
+            raise EngineUnavailable(f"the scoring server {self._where} cannot be reached: {error}.") from error
+        except InvalidBatch as error:
+            raise EngineUnavailable(f"{self._where}: {path} is no description of a model: {error.message}") from error
+
+    def _checked_inputs(self, described: dict[str, Any]) -> dict[str, np.dtype[Any]]:
+        """What each input is sent as: its own type, or float32 of the same values where the server asks for it."""
+        found: dict[str, np.dtype[Any]] = {}
+        listed = described.get("inputs")
+        for entry in listed if isinstance(listed, list) else []:
+            if isinstance(entry, dict) and entry.get("datatype") in DTYPES:
+                found[str(entry.get("name"))] = DTYPES[entry["datatype"]]
+                shape = entry.get("shape")
+                spec = next((s for s in self._inputs if s.name == entry.get("name")), None)
+                if spec is None or not isinstance(shape, list) or tuple(shape[1:]) != spec.shape:
+                    raise EngineUnavailable(
+                        f"{self._where}: the input {_plain(entry.get('name'))} is not the manifest's."
+                    )
+        outputs = {e.get("name") for e in described.get("outputs") or [] if isinstance(e, dict)}
+        fits = all(found.get(s.name) in (np.dtype(s.dtype), np.dtype("<f4")) for s in self._inputs)
+        if not fits or len(found) != len(self._inputs) or not outputs.issuperset(OUTPUTS):
+            wanted = ", ".join(f"{s.name} {datatype(s.dtype)}" for s in self._inputs)
+            raise EngineUnavailable(
+                f"{self._where}: {self._model} does not take {wanted} and give {', '.join(OUTPUTS)}."
+            )
+        return found
+
+
+def open_remote(bundle: Bundle, link: Link, model: str = "") -> RemoteEngine:
+    """An engine on the server at the other end of ``link``. ``model``: its name there; by default the bundle's.
+
+    Raises:
+        BundleError: the bundle's golden vectors cannot be trusted. Else as `RemoteEngine`.
+    """
+    manifest = bundle.manifest
+    inputs = []
+    for entry in manifest.inputs:
+        height, width, channels = entry.shape
+        inputs.append(InputSpec(entry.name, entry.dtype, (height, width, channels)))
+    digests: dict[str, Role] = {entry.sha256: entry.role for entry in manifest.files if entry.role in MODEL_ROLES}
+    return RemoteEngine(link, model or manifest.name, tuple(inputs), digests, read_golden(bundle.read("golden")))
+
+
+def _said(reply: Reply) -> str:
+    """What a server says of its refusal, fit for a log."""
+    try:
+        found = parse_object(reply.body)
+    except AdsnError:
+        found = {}
+    return f"{reply.status} {_plain(found.get('error') or found.get('detail') or '')}".strip()
+
+
+def _plain(text: object) -> str:
+    return UNPRINTABLE.sub("?", str(text))[:200]

@@ -1,0 +1,87 @@
+"""Which engine runs: the one asked for, or the best that works. Every candidate's verdict is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from runtime.core.errors import BundleMissing, ConfigError, EngineError, EngineUnavailable
+from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+from runtime.engines.driver import find_gpus
+
+Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu", "remote"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""Fastest on this machine first. ``remote`` is only ever opened where it is asked for, so ``auto`` has no opener of
+it."""
+Openers = Mapping[Backend, Callable[[], Engine]]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What became of one backend: ``reason`` is empty only for the one that runs."""
+
+    backend: Backend
+    accepted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """`Engine` that knows how it was chosen."""
+
+    engine: Engine
+    info: EngineInfo
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        return self.engine.inputs
+
+    def infer(self, batch: Batch) -> Scores:
+        return self.engine.infer(batch)
+
+    def warm_up(self) -> None:
+        self.engine.warm_up()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def has_gpu() -> bool:
+    """Whether the NVIDIA driver knows a GPU."""
+    try:
+        return bool(find_gpus())
+    except EngineUnavailable:
+        return False
+
+
+def select_engine(openers: Openers, wanted: Backend | Literal["auto"] = "auto", *, required: bool = False) -> Selected:
+    """Open ``wanted`` or, where that does not work, the next one that does; ``auto``: the first that works.
+
+    ``degraded`` is set when it is less than was asked for: another backend than ``wanted`` or, for ``auto``, the
+    processor on a machine with a GPU. A backend without an opener is passed over. With ``required`` nothing replaces
+    ``wanted``.
+
+    Raises:
+        BundleError: a file of the bundle is not what its manifest says; nothing replaces a bundle that was changed.
+        EngineUnavailable: ``required`` and it does not work, or nothing works; with every candidate's reason.
+    """
+    order = BACKENDS if wanted == "auto" else (wanted, *(b for b in BACKENDS if b != wanted))
+    candidates: list[Candidate] = []
+    for backend in order:
+        if backend not in openers:
+            continue
+        try:
+            engine = openers[backend]()
+        except (BundleMissing, EngineError, ConfigError) as error:
+            candidates.append(Candidate(backend, False, error.message))
+            if required and backend == wanted:
+                raise EngineUnavailable(f"{wanted} is required and does not work: {error.message}") from error
+            continue
+        candidates.append(Candidate(backend, True))
+        degraded = backend != wanted if wanted != "auto" else backend == "onnx-cpu" and has_gpu()
+        refused = "; ".join(f"not {c.backend}: {c.reason}" for c in candidates if not c.accepted)
+        return Selected(engine, replace(engine.info, degraded=degraded, reason=refused), tuple(candidates))
+    reasons = "\n  ".join(f"{c.backend}: {c.reason}" for c in candidates)
+    raise EngineUnavailable(f"no engine works on this machine:\n  {reasons}")

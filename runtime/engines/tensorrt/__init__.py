@@ -1,0 +1,1 @@
+"""TensorRT: building, caching and running an engine."""

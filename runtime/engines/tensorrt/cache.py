@@ -1,0 +1,179 @@
+"""Built engines, kept in a folder the process owns, so that a start takes seconds and not minutes.
+
+An engine fits one model on one GPU with one version of TensorRT and of the driver, and is code that runs: so each has a
+sidecar with everything it depends on and the digest of its bytes, nothing is read that others could have written, and
+whatever does not fit is built again, with the reason in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_dir
+
+from runtime.core.errors import ConfigError
+
+SIDECAR_SCHEMA = 1
+L4T_RELEASE = Path("/etc/nv_tegra_release")
+MAX_SIDECAR_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything a built engine depends on. ``platform``: the driver's CUDA version, on Jetson also the L4T release."""
+
+    model_sha256: str
+    tensorrt: str
+    gpu: str
+    capability: str
+    platform: str
+    precision: str
+    profile: str
+    flags: str
+
+    def digest(self) -> str:
+        """Name of the engine's files: 32 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
+    """The driver's version, and the L4T release where there is one."""
+    try:
+        l4t = release.read_text(errors="replace").splitlines()[0].strip()
+    except (OSError, IndexError):
+        l4t = ""
+    return f"driver {driver}" + (f", {l4t}" if l4t else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``plan``: the engine's bytes, or None; then ``reason`` says why it must be built."""
+
+    plan: bytes | None
+    reason: str = ""
+
+
+class EngineCache:
+    """Engines under ``folder`` (mode 0700, this user's own); by default what ``ADSN_ENGINE_CACHE`` names, else a folder
+    in the user's cache.
+
+    Raises:
+        ConfigError: it cannot be made or written, or others could write it.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        named = os.environ.get("ADSN_ENGINE_CACHE")
+        self.folder = folder or (Path(named) if named else Path(user_cache_dir("adsn")) / "engines")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            facts = os.stat(self.folder, follow_symlinks=False)
+        except OSError as error:
+            raise ConfigError(f"{self.folder}: the engine cache cannot be made: {error.strerror}.") from error
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+            raise ConfigError(
+                f"{self.folder}: not a folder that only this user can write. An engine is code that runs; make it "
+                f"yours: chown {os.getuid()} and chmod 700, or name another (ADSN_ENGINE_CACHE)."
+            )
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"{self.folder}: the engine cache cannot be written; name another (ADSN_ENGINE_CACHE).")
+
+    def plan_path(self, key: EngineKey) -> Path:
+        return self.folder / f"{key.digest()}.plan"
+
+    def find(self, key: EngineKey) -> Found:
+        """The engine for ``key``, if it is there and whole. Never raises: what cannot be used is built again."""
+        plan, sidecar = self.plan_path(key), self.plan_path(key).with_suffix(".json")
+        try:
+            described = json.loads(_read_own(sidecar, MAX_SIDECAR_BYTES))
+            if described["schema"] != SIDECAR_SCHEMA or described["key"] != asdict(key):
+                return Found(None, f"{sidecar.name} describes another engine")
+            data = _read_own(plan, int(described["size"]))
+            if len(data) != described["size"] or hashlib.sha256(data).hexdigest() != described["sha256"]:
+                return Found(None, f"{plan.name} is not what its sidecar says; it was damaged or cut off")
+        except FileNotFoundError as error:
+            return Found(None, f"{Path(str(error.filename)).name} is not there")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return Found(None, f"{plan.name} cannot be read: {error}")
+        return Found(data)
+
+    def store(self, key: EngineKey, plan: bytes, facts: Mapping[str, Any]) -> Path:
+        """Keep an engine; ``facts`` (build time, layers) go into its sidecar.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        path = self.plan_path(key)
+        sidecar = {
+            "schema": SIDECAR_SCHEMA,
+            "key": asdict(key),
+            "size": len(plan),
+            "sha256": hashlib.sha256(plan).hexdigest(),
+            **facts,
+        }
+        # The engine first: a sidecar never describes bytes that are not there.
+        self.write(path, plan)
+        self.write(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
+        return path
+
+    def read_timing(self, key: EngineKey) -> bytes:
+        """The timing cache for the key's device and version; empty where there is none."""
+        try:
+            return _read_own(self._timing_path(key), 256 << 20)
+        except OSError:
+            return b""
+
+    def write_timing(self, key: EngineKey, data: bytes) -> None:
+        """Keep a timing cache, for the next build on this device."""
+        self.write(self._timing_path(key), data)
+
+    def _timing_path(self, key: EngineKey) -> Path:
+        text = json.dumps([key.tensorrt, key.gpu, key.capability, key.platform])
+        return self.folder / f"timing-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cache"
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the cache, whole or not at all."""
+        try:
+            handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=self.folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)
+                raise
+        except OSError as error:
+            raise ConfigError(f"{path}: the engine cannot be kept: {error.strerror or error}.") from error
+
+    @contextlib.contextmanager
+    def only_builder(self, key: EngineKey) -> Iterator[None]:
+        """Wait until no other process builds this engine: two that start together build once."""
+        handle = os.open(self.folder / f"{key.digest()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _read_own(path: Path, limit: int) -> bytes:
+    """Read a plain file that belongs to this user and that no one else can write."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+            raise PermissionError(f"{path.name} is not a plain file that only this user can write")
+        return file.read(limit + 1)

@@ -1,0 +1,224 @@
+"""TensorRT, through named tensors and ``execute_async_v3``, on one thread that owns the GPU's primary context.
+
+A batch larger than the engine's goes through in parts, in turns on two slots, each with a stream, buffers and an
+execution context of its own: while one computes, the other copies. Where the device can record CUDA graphs, a part of a
+size seen before is launched as one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import EngineUnavailable, InferenceFailed
+from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
+from runtime.engines.tensorrt.build import make_logger
+from runtime.engines.tensorrt.device import Device
+from runtime.engines.tensorrt.thread import OwningThread
+from runtime.engines.tensorrt.versions import forbid_host_code
+
+log = logging.getLogger(__name__)
+SLOTS = 2
+OUTPUTS = ("score", "stream_scores", "attention")
+DEADLINE_S = 10.0
+"""Far above any run of this network. A device that has not answered by then does not answer."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What one part of a batch needs while it is under way."""
+
+    context: Any
+    stream: int
+    host: dict[str, NDArray[Any]]
+    device: dict[str, int]
+    graphs: dict[int, Callable[[], None] | None] = field(default_factory=dict)
+    count: int = 0
+
+
+class TensorRTEngine:
+    """`Engine` over a built plan.
+
+    ``inputs``: what callers give, as the bundle's manifest declares it; the plan takes the same values as float32.
+    ``open_device``: called on the engine's own thread, which makes the context its own.
+
+    Raises:
+        EngineUnavailable: the plan does not load, or is not of a model of this project.
+    """
+
+    def __init__(
+        self,
+        plan: bytes,
+        trt: Any,
+        open_device: Callable[[], Device],
+        inputs: tuple[InputSpec, ...],
+        *,
+        precision: Precision,
+        device_name: str,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._inputs, self._trt, self._deadline = inputs, trt, deadline_s
+        self._thread = OwningThread("tensorrt")
+        self._slots: list[_Slot] = []
+        self._broken = ""
+        self._device: Device | None = None
+        try:
+            self._thread.submit(lambda: self._open(plan, open_device)).result()
+        except BaseException:
+            self.close()
+            raise
+        assert self._device is not None
+        self._info: EngineInfo = EngineInfo(
+            backend="tensorrt",
+            precision=precision,
+            device=device_name,
+            versions={"tensorrt": str(trt.__version__), "provider": self._device.provider},
+            threads=1,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        return self._inputs
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch that goes through in one part."""
+        return self._max_batch
+
+    def _open(self, plan: bytes, open_device: Callable[[], Device]) -> None:
+        trt = self._trt
+        self._device = device = open_device()
+        self._logger = make_logger(trt)
+        runtime = trt.Runtime(self._logger)
+        forbid_host_code(runtime)
+        self._engine = engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise EngineUnavailable(
+                "TensorRT refuses the engine: it was built by another version or for another GPU; it is built again."
+            )
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        given = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        if sorted(given) != sorted(s.name for s in self._inputs) or not set(OUTPUTS) <= set(names):
+            raise EngineUnavailable(f"the engine has the tensors {names}; it is no engine of this project.")
+        for name in names:
+            if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
+                raise EngineUnavailable(
+                    f"the engine's tensor {name!r} is not float32; it is no engine of this project."
+                )
+        self._max_batch = int(engine.get_tensor_profile_shape(given[0], 0)[2][0])
+        shapes = {name: tuple(engine.get_tensor_shape(name))[1:] for name in [*given, *OUTPUTS]}
+        for spec in self._inputs:
+            if shapes[spec.name] != spec.shape:
+                raise EngineUnavailable(f"the engine takes {spec.name} of shape {shapes[spec.name]}, not {spec.shape}.")
+        for _ in range(SLOTS):
+            self._slots.append(self._slot(device, engine, shapes))
+
+    def _slot(self, device: Device, engine: Any, shapes: dict[str, tuple[int, ...]]) -> _Slot:
+        context = engine.create_execution_context()
+        if context is None:
+            raise EngineUnavailable(
+                "TensorRT has no memory for an execution context; free GPU memory or lower the batch."
+            )
+        host = {name: device.pinned((self._max_batch, *shape), "float32") for name, shape in shapes.items()}
+        addresses = {name: device.allocate(array.nbytes) for name, array in host.items()}
+        for name, address in addresses.items():
+            context.set_tensor_address(name, address)
+        return _Slot(context, device.stream(), host, addresses)
+
+    def infer(self, batch: Batch) -> Scores:
+        count = check_batch(batch, self._inputs)
+        if self._broken:
+            raise InferenceFailed(self._broken)
+        try:
+            work = self._thread.submit(lambda: self._run(batch, count))
+        except RuntimeError as error:
+            raise InferenceFailed("the engine is closed.") from error
+        try:
+            return check_scores(work.result(self._deadline), count)
+        except FutureTimeout as error:
+            # The thread may never come back; whoever asks next gets an answer all the same.
+            self._broken = (
+                f"the GPU has not answered for {self._deadline:g} s and is taken for lost. Restart this process; if it "
+                "stays so, look at dmesg for Xid errors and reset the device."
+            )
+            raise InferenceFailed(self._broken) from error
+
+    def _run(self, batch: Batch, count: int) -> Scores:
+        if self._broken:
+            raise InferenceFailed(self._broken)
+        if self._device is None:
+            raise InferenceFailed("the engine is closed.")
+        parts: list[dict[str, NDArray[Any]]] = []
+        starts = list(range(0, count, self._max_batch))
+        for index, start in enumerate(starts):
+            slot = self._slots[index % SLOTS]
+            if index >= SLOTS:
+                parts.append(self._collect(slot))
+            self._begin(slot, batch, start, min(start + self._max_batch, count))
+        for index in range(max(0, len(starts) - SLOTS), len(starts)):
+            parts.append(self._collect(self._slots[index % SLOTS]))
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
+        return Scores(joined["score"], joined["stream_scores"], joined["attention"])
+
+    def _begin(self, slot: _Slot, batch: Batch, start: int, stop: int) -> None:
+        device = self._device
+        assert device is not None
+        slot.count = count = stop - start
+        for spec in self._inputs:
+            # uint8 becomes float32 of the same value on the way into the pinned buffer.
+            np.copyto(slot.host[spec.name][:count], batch[spec.name][start:stop], casting="same_kind")
+            slot.context.set_input_shape(spec.name, (count, *spec.shape))
+
+        def enqueue() -> None:
+            for spec in self._inputs:
+                device.copy_in(slot.device[spec.name], slot.host[spec.name][:count], slot.stream)
+            if not slot.context.execute_async_v3(slot.stream):
+                raise InferenceFailed("TensorRT refused to run; its messages are in the log. Restart this process.")
+            for name in OUTPUTS:
+                device.copy_out(slot.host[name][:count], slot.device[name], slot.stream)
+
+        launch = slot.graphs.get(count)
+        if launch is not None:
+            launch()
+            return
+        enqueue()
+        if count not in slot.graphs:
+            # Recorded after one plain run, which lets TensorRT settle its memory. It stays valid as the addresses do.
+            device.wait(slot.stream)
+            slot.graphs[count] = device.capture(slot.stream, enqueue)
+
+    def _collect(self, slot: _Slot) -> dict[str, NDArray[Any]]:
+        assert self._device is not None
+        self._device.wait(slot.stream)
+        # Copied, because the buffers are filled again by the next part.
+        return {name: slot.host[name][: slot.count].copy() for name in OUTPUTS}
+
+    def warm_up(self) -> None:
+        self.infer({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self._inputs})
+
+    def close(self) -> None:
+        done = self._thread.close(self._close)
+        if done is None:
+            return
+        try:
+            done.result(self._deadline)
+        except FutureTimeout:
+            log.error("the GPU did not let go within %g s", self._deadline)
+
+    def _close(self) -> None:
+        # Contexts before the engine, both before the memory they use.
+        self._slots.clear()
+        self._engine = None
+        device, self._device = self._device, None
+        if device is not None:
+            device.close()

@@ -1,0 +1,114 @@
+"""From a bundle to a running TensorRT engine: the cached one if it fits, else one built here and now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from runtime.bundle.manifest import Bundle, Role
+from runtime.bundle.onnx_check import check_model
+from runtime.core.errors import BundleMissing, EngineUnavailable
+from runtime.engines.base import InputSpec
+from runtime.engines.driver import Gpu, find_gpus
+from runtime.engines.golden import check_golden, read_golden
+from runtime.engines.tensorrt.build import build_plan
+from runtime.engines.tensorrt.cache import EngineCache, EngineKey, platform_of
+from runtime.engines.tensorrt.device import open_device
+from runtime.engines.tensorrt.engine import TensorRTEngine
+from runtime.engines.tensorrt.versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
+
+log = logging.getLogger(__name__)
+
+
+def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> EngineKey:
+    """Everything an engine of this model on this machine depends on."""
+    return EngineKey(
+        model_sha256=model_sha256,
+        tensorrt=str(trt.__version__),
+        gpu=gpu.name,
+        capability=".".join(map(str, gpu.capability)),
+        platform=platform_of(gpu.driver),
+        precision=settings.precision,
+        profile=f"1..{settings.max_batch}",
+        flags=f"workspace {settings.workspace}, optimisation {settings.optimisation}",
+    )
+
+
+def inputs_of(bundle: Bundle) -> tuple[InputSpec, ...]:
+    """What callers give, as the manifest declares it."""
+    found = []
+    for entry in bundle.manifest.inputs:
+        height, width, channels = entry.shape
+        found.append(InputSpec(entry.name, entry.dtype, (height, width, channels)))
+    return tuple(found)
+
+
+def open_tensorrt(
+    bundle: Bundle,
+    *,
+    cache: EngineCache | None = None,
+    settings: BuildSettings | None = None,
+    provider: str = "auto",
+    report: Phase = lambda phase, done, steps: None,
+) -> TensorRTEngine:
+    """Start TensorRT on the bundle's artifact for the installed version, and let it prove itself on the golden vectors.
+
+    Raises:
+        EngineUnavailable: no GPU, no TensorRT, the bundle lacks the artifact, or the build failed.
+        BundleError: the artifact cannot be trusted. GoldenMismatch: the engine computes something else.
+        ConfigError: the engine cache cannot be used.
+    """
+    trt = import_tensorrt()
+    gpu = find_gpus()[0]
+    settings = settings or BuildSettings.of_environment()
+    cache = cache or EngineCache()
+    artifact = artifact_for(generation_of(trt.__version__))
+    role: Role = "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
+    try:
+        model = bundle.read(role)
+    except BundleMissing as error:
+        target = artifact.removeprefix("int8-")
+        raise EngineUnavailable(
+            f"{bundle.folder} has no {artifact} model, which TensorRT {trt.__version__} takes. Make it: adsn-export "
+            f"CHECKPOINT --int8 --target {target}."
+        ) from error
+    check_model(model, str(bundle.folder / bundle.entry(role).path))
+    key = key_of(trt, gpu, bundle.entry(role).sha256, settings)
+
+    def start(plan: bytes) -> TensorRTEngine:
+        return TensorRTEngine(
+            plan,
+            trt,
+            lambda: open_device(gpu.index, provider),
+            inputs_of(bundle),
+            precision="int8",
+            device_name=gpu.name,
+        )
+
+    golden = read_golden(bundle.read("golden"))
+    with cache.only_builder(key):
+        found = cache.find(key)
+        if found.plan is not None:
+            try:
+                engine = start(found.plan)
+                return _proved(engine, golden, artifact)
+            except EngineUnavailable as error:
+                found = type(found)(None, error.message)
+        log.warning("building the TensorRT engine (%s); this takes minutes on a small device", found.reason)
+        began = time.monotonic()
+        built = build_plan(trt, model, settings, timing_cache=cache.read_timing(key), report=report)
+        seconds = round(time.monotonic() - began, 1)
+        path = cache.store(key, built.plan, {"seconds": seconds, "layers": built.inspector})
+        cache.write_timing(key, built.timing_cache)
+        log.info("built %s in %s s", path, seconds)
+        return _proved(start(built.plan), golden, artifact)
+
+
+def _proved(engine: TensorRTEngine, golden: Any, artifact: str) -> TensorRTEngine:
+    try:
+        check_golden(engine, golden, artifact)
+    except BaseException:
+        engine.close()
+        raise
+    return engine

@@ -1,0 +1,134 @@
+"""Finding the face: where in an image the crop is taken from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import EngineUnavailable
+from runtime.core.values import Box, Image
+
+WORKING_WIDTH = 480
+"""Images wider than this are searched at this width: the cascade's cost grows with the area, its recall does not."""
+WORKING_HEIGHT = 960
+"""Nor are they taller: a strip of 480 × 33,000 pixels would be searched for seconds, and the cascade keeps what it
+needed for it."""
+WORKING_FACE = 48
+"""The smallest face that is looked for has this edge at most, in pixels of the searched picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face: its box in pixels of the searched image, the detector's confidence, and how many were seen.
+
+    ``landmarks`` float32 [5, 2], pixels: the eye and, below, the corner of the mouth that are on the left of the
+    picture, those on its right, and the nose, in the order left eye, right eye, nose, left corner, right corner. None
+    from detectors that give none.
+    """
+
+    box: Box
+    confidence: float | None
+    count: int
+    landmarks: NDArray[np.float32] | None = None
+
+    def moved(self, dx: float, dy: float) -> Face:
+        """The same face in an image whose origin lies at −``dx``, −``dy`` of this one's."""
+        box = Box(self.box.x + dx, self.box.y + dy, self.box.w, self.box.h)
+        marks = None if self.landmarks is None else self.landmarks + np.array([dx, dy], np.float32)
+        return Face(box, self.confidence, self.count, marks)
+
+    def onto(self, box: Box) -> Face:
+        """The same face in another picture, where its box is ``box``."""
+        marks = None
+        if self.landmarks is not None:
+            old = np.array([self.box.x, self.box.y, self.box.w, self.box.h], np.float32)
+            new = np.array([box.x, box.y, box.w, box.h], np.float32)
+            marks = (self.landmarks - old[:2]) * (new[2:] / old[2:]) + new[:2]
+        return Face(box, self.confidence, self.count, marks)
+
+
+class FaceLocator(Protocol):
+    """Finds the face to be judged. Safe to call from several threads."""
+
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+        """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
+
+        ``smallest``: edge in pixels below which a face need not be looked for, given where one is expected: detectors
+        may be faster for it, and readier to see one.
+        """
+        ...
+
+
+class HaarLocator:
+    """OpenCV's frontal-face cascade (alt2) on a grey image whose contrast is equalised place by place.
+
+    By place (CLAHE), because a bright wall behind a dark face leaves an image that is equalised as a whole too few
+    steps for the face: on simulated frontal faces it missed one in six that are found this way.
+
+    Works in colour and in infrared, in tens of milliseconds, with the model file that OpenCV brings.
+    """
+
+    def __init__(self) -> None:
+        # OpenCV 5 has neither the class nor the file; say so instead of an AttributeError.
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise EngineUnavailable(
+                f"OpenCV {cv2.__version__} has no cascade classifier. Install opencv-python-headless>=4.10,<5."
+            )
+        self._path = str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml")
+        # A classifier keeps state during a search, so each thread owns one.
+        self._local = threading.local()
+        self._classifier()
+
+    def _classifier(self) -> cv2.CascadeClassifier:
+        classifier: cv2.CascadeClassifier | None = getattr(self._local, "classifier", None)
+        if classifier is None:
+            classifier = cv2.CascadeClassifier(self._path)
+            if classifier.empty():
+                raise EngineUnavailable(
+                    f"the cascade file {self._path} cannot be read; reinstall opencv-python-headless."
+                )
+            self._local.classifier = classifier
+            self._local.equaliser = cv2.createCLAHE(3.0, (8, 8))
+        return classifier
+
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+        grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        height, width = grey.shape
+        # Where no small face is looked for, the picture can be smaller still.
+        scale = min(1.0, WORKING_WIDTH / width, WORKING_HEIGHT / height, WORKING_FACE / max(smallest, 1.0))
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        least = max(24, round(min(grey.shape) * 0.1), round(smallest * scale))
+        classifier = self._classifier()
+        # Where a face is expected, fewer agreeing windows make one: on simulated people that halved what was missed,
+        # and beside them nothing was found in 586 places.
+        step, neighbours = (1.05, 1) if smallest > 0 else (1.1, 3)
+        boxes, _, weights = classifier.detectMultiScale3(
+            self._local.equaliser.apply(grey),
+            scaleFactor=step,
+            minNeighbors=neighbours,
+            minSize=(least, least),
+            outputRejectLevels=True,
+        )
+        if len(boxes) == 0:
+            return None
+        best = max(range(len(boxes)), key=lambda i: int(boxes[i][2]))
+        # A second box counts as a second person only when it could be one at a similar distance, the cascade's false
+        # finds in clutter being small, and when it is not the same face once more.
+        count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same(box, boxes[best]) for box in boxes)
+        x, y, w, h = (float(v) / scale for v in boxes[best])
+        box = Box(max(x, 0.0), max(y, 0.0), min(w, width - max(x, 0.0)), min(h, height - max(y, 0.0)))
+        return Face(box, float(weights[best]), int(count))
+
+
+def _same(box: Sequence[int], best: Sequence[int]) -> bool:
+    """Whether a box has its centre in the middle half of another, or is that one."""
+    return all(abs(box[k] + box[k + 2] / 2 - best[k] - best[k + 2] / 2) <= best[k + 2] / 4 for k in (0, 1))

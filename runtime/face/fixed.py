@@ -1,0 +1,40 @@
+"""A place where the face is said to be, for rigs that hold it there: an oval on a screen, a chin rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.core.values import Box, Image
+from runtime.face.detector import Face
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRegion:
+    """`FaceLocator` that always gives the same part of the picture, whether a face is there or not.
+
+    ``x``, ``y``, ``w``, ``h``: fractions of the picture's width and height. Because it looks at nothing, what it gives
+    is never counted as a face that was seen: gates that ask for one are ``unknown``.
+
+    Raises:
+        ValueError: the region does not lie inside the picture.
+    """
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    def __post_init__(self) -> None:
+        if not (self.x >= 0 and self.y >= 0 and 0 < self.w <= 1 - self.x and 0 < self.h <= 1 - self.y):
+            raise ValueError("a region lies inside the picture: fractions x, y, w, h with x + w and y + h up to 1.")
+
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+        height, width = image.shape[:2]
+        return Face(Box(self.x * width, self.y * height, self.w * width, self.h * height), None, 1)
+
+
+class NoLocator:
+    """`FaceLocator` that finds nothing: only pairs with a named box are judged, and a stream never is."""
+
+    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+        return None

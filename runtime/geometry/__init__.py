@@ -1,0 +1,1 @@
+"""Calibrated geometry of a rig, and its drift."""

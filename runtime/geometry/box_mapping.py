@@ -1,0 +1,298 @@
+"""Where a face that one camera sees is in another camera's picture.
+
+Two cameras beside each other see a face displaced by ``f·b/Z`` pixels (``f`` focal length in pixels, ``b`` the way
+between the cameras, ``Z`` the distance), so no single mapping of one picture onto the other is right at every
+distance. A calibrated rig therefore maps by H(Z): the box lies on a plane at distance Z, and Z comes from a depth map,
+or from how wide the face appears, as faces differ less in width than people do in where they stand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.capture.source import SourceInfo
+from runtime.core.errors import CalibrationInvalid
+from runtime.core.values import Box, DepthMap, Modality, Pair
+
+Vector = NDArray[np.float64]
+
+FACE_BOX_MM = 150.0
+"""Width of a face box on a face: the 15 cm that Microsoft's requirements on infrared cameras take for one. OpenCV's
+frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md),
+and those of people measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), so
+about 150 mm too; in other surveys heads are up to a tenth wider. Another detector's habit is given to `Calibrated`."""
+FACE_BOX_SPREAD = 0.20
+"""Two standard deviations of a face box's width, as a fraction: heads differ by 3 to 5 %, and with the cascade's own
+scatter it is 9 % on simulated faces."""
+FACE_RELIEF_MM = 25.0
+"""From the plane that a depth map gives for a face to the parts before and behind it that matter."""
+NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
+"""Distances outside this range are not those of a face before a rig."""
+LEAST_DEPTH = 0.2
+"""Fraction of the middle of a face box that must have depth for the distance to be read from it."""
+ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """One camera of a rig: pinhole with OpenCV's distortion model.
+
+    ``matrix`` float64 [3, 3], pixels. ``distortion`` float64 [5]: k1, k2, p1, p2, k3. ``rotation`` [3, 3] and
+    ``translation`` [3], mm, bring a point from the rig's frame into this camera's, z forward. ``identity`` is that of
+    `SourceInfo`. ``rms_px``: the calibration's reprojection error in this camera.
+    """
+
+    identity: str
+    width: int
+    height: int
+    matrix: Vector
+    distortion: Vector
+    rotation: Vector
+    translation: Vector
+    rms_px: float = 0.0
+
+    def rays(self, points: Vector) -> Vector:
+        """Pixels [N, 2] → directions (x/z, y/z) [N, 2], free of distortion."""
+        ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
+        found = cv2.undistortPointsIter(
+            points.reshape(-1, 1, 2), self.matrix, self.distortion, np.eye(3), np.eye(3), ends
+        )
+        return np.asarray(found, np.float64).reshape(-1, 2)
+
+    def pixels(self, points: Vector) -> Vector:
+        """Points [N, 3] in this camera's frame, mm → pixels [N, 2]."""
+        found, _ = cv2.projectPoints(points.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), self.matrix, self.distortion)
+        return np.asarray(found, np.float64).reshape(-1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RigGeometry:
+    """Two or three cameras in one frame, as calibrated together.
+
+    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of where known board corners were expected
+    in one camera from the other, in views that the fit had not seen; None where none were kept. ``date``: ISO 8601,
+    UTC.
+    """
+
+    cameras: Mapping[Modality, Camera]
+    rms_px: float
+    held_out_px: float | None
+    views: int
+    date: str
+
+    def baseline_mm(self, source: Modality, target: Modality) -> float:
+        """Way between the centres of two cameras."""
+        a, b = self.cameras[source], self.cameras[target]
+        return float(np.linalg.norm(a.rotation.T @ a.translation - b.rotation.T @ b.translation))
+
+    def require_cameras(self, infos: Mapping[Modality, SourceInfo], where: str) -> None:
+        """Make sure that this is the geometry of the cameras that are open. ``where``: the file, for messages.
+
+        Raises:
+            CalibrationInvalid: a camera is another one, gives another size, or is not in the geometry.
+        """
+        for modality, info in infos.items():
+            field, again = f"cameras.{modality}", "Calibrate this rig with: adsn-calib rig"
+            camera = self.cameras.get(modality)
+            if camera is None:
+                # Depth that is not in the geometry is simply not used.
+                if modality == "depth" and len(infos) > 2:
+                    continue
+                raise CalibrationInvalid(f"{where}: {field} is missing, and {info.uri} is open. {again}")
+            if camera.identity != info.identity:
+                raise CalibrationInvalid(
+                    f"{where}: {field}.identity is {camera.identity!r}, but {info.uri} is {info.identity!r}. {again}, "
+                    "or name the file of these cameras."
+                )
+            if (camera.width, camera.height) != (info.width, info.height):
+                raise CalibrationInvalid(
+                    f"{where}: {field} was calibrated at {camera.width}×{camera.height} pixels, but {info.uri} gives "
+                    f"{info.width}×{info.height}. Open the camera at the calibrated size, or calibrate at this one."
+                )
+
+
+PlacedBy = Literal["same", "depth", "face_width", "similarity", "scale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A face's box in another picture.
+
+    ``by``: how it was placed. ``tolerance_px``: how far, in pixels of that picture, its centre may be off, about two
+    standard deviations; None where nobody knows. ``distance_mm``: of the face from the first camera, where it was
+    needed.
+    """
+
+    box: Box
+    by: PlacedBy
+    tolerance_px: float | None
+    distance_mm: float | None = None
+
+
+class Registrar(Protocol):
+    """Says where a face of one picture is in another picture of the same pair. Safe to call from several threads."""
+
+    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+        """Where ``box``, in pixels of the pair's ``source``, is in pixels of its ``target``; it may reach over the
+        edge. None when this registrar cannot say: the face has to be found there.
+
+        Raises:
+            ModalityMissing: the pair lacks one of the two.
+            CalibrationInvalid: the pictures have not the calibrated size.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SameView:
+    """Takes two pictures as registered when they differ in scale alone: aligned uploads, aligned depth, one lens."""
+
+    aspect_tolerance: float = ASPECT_TOLERANCE
+
+    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+        a, b = pair.image(source).shape, pair.image(target).shape
+        sx, sy = b[1] / a[1], b[0] / a[0]
+        if abs(sx / sy - 1) > self.aspect_tolerance:
+            return None
+        return Placed(box.scaled(sx, sy), "same" if sx == sy == 1 else "scale", None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """Places boxes by a rig's geometry.
+
+    ``face_box_mm``: how wide the detector in use draws a box on a face, see `FACE_BOX_MM`. ``use_depth``: read the
+    distance from the pair's depth map where it has one that the geometry knows.
+    """
+
+    geometry: RigGeometry
+    face_box_mm: float = FACE_BOX_MM
+    use_depth: bool = True
+
+    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+        cameras = self.geometry.cameras
+        for modality in (source, target):
+            shape = pair.image(modality).shape
+            camera = cameras.get(modality)
+            if camera is None:
+                return None
+            if shape[:2] != (camera.height, camera.width):
+                raise CalibrationInvalid(
+                    f"the rig's geometry holds for {modality} pictures of {camera.width}×{camera.height} pixels, not "
+                    f"{shape[1]}×{shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
+                )
+        if source == target:
+            return Placed(box, "same", 0.0)
+        by: PlacedBy = "face_width"
+        distance = face_distance(box, cameras[source], self.face_box_mm)
+        if self.use_depth and pair.depth is not None and "depth" in cameras:
+            measured = depth_distance(box, cameras[source], cameras["depth"], pair.depth, distance)
+            if measured is not None:
+                by, distance = "depth", measured
+        if not NEAREST_MM <= distance <= FARTHEST_MM:
+            return None
+        placed = carry(box, cameras[source], cameras[target], distance)
+        if placed is None:
+            return None
+        return Placed(placed, by, self._tolerance(placed, source, target, by, distance), distance)
+
+    def _tolerance(self, box: Box, source: Modality, target: Modality, by: PlacedBy, distance: float) -> float:
+        focal = float(self.geometry.cameras[target].matrix[0, 0])
+        parallax = focal * self.geometry.baseline_mm(source, target) / distance
+        wrong = FACE_BOX_SPREAD if by == "face_width" else FACE_RELIEF_MM / distance
+        known = self.geometry.held_out_px
+        return math.hypot(parallax * wrong, known if known is not None else 2 * self.geometry.rms_px)
+
+
+def face_distance(box: Box, camera: Camera, face_box_mm: float = FACE_BOX_MM) -> float:
+    """Distance of a face in mm from the width of its box, distortion taken out; infinite for a box without width."""
+    middle = box.y + box.h / 2
+    left, right = camera.rays(np.array([[box.x, middle], [box.x + box.w, middle]]))
+    width = float(np.hypot(*(right - left)))
+    return face_box_mm / width if width > 0 else math.inf
+
+
+def carry(box: Box, source: Camera, target: Camera, distance: float) -> Box | None:
+    """The box of ``source`` as ``target`` sees it, taken as a plane ``distance`` mm before ``source`` and facing it.
+
+    Centre and edge lengths are carried, not corners: a camera that is turned about its axis does not widen the box.
+    None when it lies behind ``target``.
+    """
+    x, y, w, h = box.x, box.y, box.w, box.h
+    marks = np.array([[x + w / 2, y + h / 2], [x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]])
+    seen = target.pixels(in_target) if (in_target := move(marks, source, target, distance)) is not None else None
+    if seen is None or not np.isfinite(seen).all():
+        return None
+    (cx, cy), left, right, top, bottom = seen
+    width, height = float(np.hypot(*(right - left))), float(np.hypot(*(bottom - top)))
+    return Box(float(cx) - width / 2, float(cy) - height / 2, width, height)
+
+
+def parallax(box: Box, source: Camera, target: Camera, distance: float) -> tuple[float, float]:
+    """How far, across and down in pixels of ``target``, a face at ``distance`` mm lies from where one infinitely far
+    away would; a distance that is wrong by a tenth misplaces it by a tenth of this."""
+    near, far = (carry(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
+    if near is None or far is None:
+        return 0.0, 0.0
+    return near.x + near.w / 2 - far.x - far.w / 2, near.y + near.h / 2 - far.y - far.h / 2
+
+
+def move(points: Vector, source: Camera, target: Camera, distance: float | Vector) -> Vector | None:
+    """Pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) → points [N, 3] in ``target``'s frame, mm.
+    None when one of them is not before ``target``."""
+    rays = source.rays(np.asarray(points, np.float64))
+    there = np.column_stack([rays, np.ones(len(rays))]) * np.reshape(distance, (-1, 1))
+    in_rig = (there - source.translation) @ source.rotation
+    found = in_rig @ target.rotation.T + target.translation
+    return found if (found[:, 2] > 1).all() else None
+
+
+def depth_distance(
+    box: Box, source: Camera, depth_camera: Camera, depth: DepthMap, guess: float, rounds: int = 4
+) -> float | None:
+    """Distance of a face from ``source`` in mm, read from a depth map that another camera may have taken.
+
+    Where to look in the map depends on the distance, so it is looked up, and looked up again from there. ``guess``: a
+    first distance. None where the middle of the face has too little depth, or the lookups do not settle.
+
+    Raises:
+        CalibrationInvalid: the map has not the calibrated size.
+    """
+    if depth.shape[:2] != (depth_camera.height, depth_camera.width):
+        raise CalibrationInvalid(
+            f"the rig's geometry holds for depth of {depth_camera.width}×{depth_camera.height} pixels, not "
+            f"{depth.shape[1]}×{depth.shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
+        )
+    distance = min(max(guess, NEAREST_MM), FARTHEST_MM)
+    for _ in range(rounds):
+        seen = carry(box, source, depth_camera, distance)
+        if seen is None:
+            return None
+        there = middle_depth(depth, seen)
+        if there is None:
+            return None
+        centre = np.array([[seen.x + seen.w / 2, seen.y + seen.h / 2]])
+        back = move(centre, depth_camera, source, there)
+        if back is None:
+            return None
+        before, distance = distance, float(back[0, 2])
+        if abs(distance - before) <= 0.01 * before:
+            return distance
+    return None
+
+
+def middle_depth(depth: DepthMap, box: Box) -> float | None:
+    """Median depth in mm of the middle half of a box, each way; None where less than `LEAST_DEPTH` of it is known."""
+    x0, x1 = round(box.x + box.w / 4), round(box.x + box.w * 3 / 4)
+    y0, y1 = round(box.y + box.h / 4), round(box.y + box.h * 3 / 4)
+    part: NDArray[Any] = depth[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    known = part[np.isfinite(part) & (part >= NEAREST_MM) & (part <= FARTHEST_MM)]
+    whole = (x1 - x0) * (y1 - y0)
+    return float(np.median(known)) if whole > 0 and known.size >= LEAST_DEPTH * whole else None

@@ -1,0 +1,170 @@
+"""Whether two cameras still stand as they were calibrated: how far their pictures of the same faces lie apart.
+
+A knock on the housing turns a camera by a degree, ten pixels, and from then on every infrared crop shows the wrong part
+of the face. Nothing else in the pipeline would notice. Colour and infrared pictures of a face differ in tone but not in
+where its edges are, so the shift between the two crops is found by phase correlation of their gradients.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.errors import InvalidFaceBox
+from runtime.core.values import Box, Image
+from runtime.imaging.crop import CropRule, crop, crop_window
+
+CROP = CropRule(size=160, margin=0.25)
+"""Large enough for a tenth of a pixel, small enough for less than a millisecond."""
+BLUR = 1.0
+LEAST_RESPONSE = 0.2
+"""Correlation peaks below this are not shifts: pictures of different scale, turned pictures, darkness."""
+LIMIT_PX = 5.0
+"""Of a picture 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How far the second picture's content lies right of and below the first's, in pixels, and how clear that is:
+    ``response`` 0 to 1, see `LEAST_RESPONSE`."""
+
+    x: float
+    y: float
+    response: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Median shift in pixels of the infrared picture over the last readings.
+
+    ``drifted`` is None until there were enough. ``readings`` of them count, ``rejected`` were not clear enough since
+    the start. ``advice`` says what to do, empty when nothing is to be done.
+    """
+
+    x: float
+    y: float
+    readings: int
+    rejected: int
+    drifted: bool | None
+    advice: str = ""
+
+
+def edges(image: Image) -> NDArray[np.float32]:
+    """Logarithm of the gradient's magnitude float32 [H, W] of a blurred picture uint8 [H, W, 1 or 3].
+
+    The logarithm, because the edges of a lit face are ten times as strong in one picture as in the other.
+    """
+    grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR)
+    slope = cv2.magnitude(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1))
+    return np.log1p(slope, dtype=np.float32)
+
+
+def shift_between(first: Image, second: Image) -> Shift:
+    """Shift between two pictures of one size, uint8 [H, W, 1 or 3]."""
+    a, b = edges(first), edges(second)
+    window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
+    (x, y), response = cv2.phaseCorrelate(a, b, window)
+    return Shift(float(x), float(y), float(response))
+
+
+@dataclass(slots=True)
+class DriftMonitor:
+    """Readings of the shift, one a second at most, and their running median. Bounded; owned by one thread.
+
+    ``limit_px``: see `LIMIT_PX`; scale it with the width of the infrared picture. ``window``: how many readings count,
+    ``least``: how many it needs. A single reading is off by a pixel.
+    """
+
+    limit_px: float = LIMIT_PX
+    window: int = 120
+    least: int = 20
+    every_ns: int = SECOND_NS
+    _xs: deque[float] = field(init=False)
+    _ys: deque[float] = field(init=False)
+    _slacks: deque[tuple[float, float]] = field(init=False)
+    _rejected: int = field(default=0, init=False)
+    _last_ns: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.window:
+            raise ValueError(f"least must be 1 to window ({self.window}), not {self.least}")
+        self._xs, self._ys = deque(maxlen=self.window), deque(maxlen=self.window)
+        self._slacks = deque(maxlen=self.window)
+
+    def due(self, t_ns: int) -> bool:
+        """Whether `observe` would take a reading now."""
+        return self._last_ns is None or t_ns - self._last_ns >= self.every_ns
+
+    def observe(
+        self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
+    ) -> Drift:
+        """Take a reading of a pair: ``ir_box`` is where the geometry placed ``rgb_box``, ``t_ns`` when the pair was
+        taken.
+
+        ``slack``: pixels across and down that faces may lie off with no camera moved, and then do not count. Where the
+        distance was taken from the face's width, that is `FACE_BOX_SPREAD` of the
+        `runtime.geometry.box_mapping.parallax`: not only do people differ, a detector may draw all boxes wider than
+        assumed, which no median removes.
+        """
+        if self.due(t_ns):
+            self._last_ns = t_ns
+            try:
+                found = shift_between(crop(rgb, rgb_box, CROP), crop(ir, ir_box, CROP))
+            except InvalidFaceBox:
+                # Placed beside the picture: no reading, and the pipeline says so itself.
+                self._rejected += 1
+                return self.state()
+            if found.response >= LEAST_RESPONSE:
+                # Crops start at whole pixels; what was rounded away is no shift.
+                k = crop_window(ir_box, CROP)[2] / CROP.size
+                x, y = rounded_away(ir_box, rgb_box)
+                self._xs.append(found.x * k + x)
+                self._ys.append(found.y * k + y)
+                self._slacks.append((abs(slack[0]), abs(slack[1])))
+            else:
+                self._rejected += 1
+        return self.state()
+
+    def state(self) -> Drift:
+        """What the readings so far say."""
+        if not self._xs:
+            return Drift(0.0, 0.0, 0, self._rejected, None)
+        x, y = statistics.median(self._xs), statistics.median(self._ys)
+        if len(self._xs) < self.least:
+            return Drift(x, y, len(self._xs), self._rejected, None)
+        beyond = [
+            max(abs(value) - statistics.median(slack), 0.0)
+            for value, slack in zip((x, y), zip(*self._slacks, strict=True), strict=True)
+        ]
+        drifted = math.hypot(*beyond) > self.limit_px
+        advice = (
+            f"infrared faces lie {x:+.1f} pixels across and {y:+.1f} down from where the calibration expects them, "
+            f"{math.hypot(*beyond):.1f} more than their distances explain (limit {self.limit_px:g}): a "
+            "camera has moved. Fasten it and calibrate again with: adsn-calib rig"
+        )
+        return Drift(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
+
+    def reset(self) -> None:
+        """Forget all readings: the cameras were opened again, or calibrated."""
+        self._xs.clear()
+        self._ys.clear()
+        self._slacks.clear()
+        self._rejected, self._last_ns = 0, None
+
+
+def rounded_away(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
+    """What the two crops' whole-pixel windows add to the shift between them, in infrared pixels."""
+    left, top, side = crop_window(ir_box, CROP)
+    off_x, off_y = left + side / 2 - (ir_box.x + ir_box.w / 2), top + side / 2 - (ir_box.y + ir_box.h / 2)
+    left, top, rgb_side = crop_window(rgb_box, CROP)
+    scale = side / rgb_side
+    rgb_x, rgb_y = left + rgb_side / 2 - (rgb_box.x + rgb_box.w / 2), top + rgb_side / 2 - (rgb_box.y + rgb_box.h / 2)
+    return off_x - rgb_x * scale, off_y - rgb_y * scale

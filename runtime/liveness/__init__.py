@@ -1,0 +1,1 @@
+"""From a pair, or a stream of pairs, to a decision."""

@@ -1,0 +1,292 @@
+"""From pairs to one decision: evidence that adds up over an attempt. Pure: no clock, no I/O, bounded memory.
+
+A stream is judged better than a still because errors differ from pair to pair, but pairs that follow closely say nearly
+the same. So each pair adds ``weight × strength``:
+
+- *Strength* is where its score stands against the operating point, in log-odds: 0 at the threshold, 1 one uncertainty
+  band above it or more, −1 one band below it or less. That bounds what any pair can say. A stream's own score pulls
+  the strength down where it stands lower than the fused one, and never up: no stream outvotes another.
+- *Weight* is what the pair tells beyond its neighbours. Errors within an attempt are taken as a process whose
+  correlation falls as exp(−Δt/T) (Ornstein and Uhlenbeck's). The best estimate of its mean from samples at any times,
+  times the number of independent samples it is worth, is then exactly
+
+      ½ first + ½ last + Σ tanh(Δt / 2T) · ½ (previous + this)
+
+  with which one pair counts as one and many within a moment as little more. T is measured (docs/decisions.md). tanh is
+  concave: pairs as strong as their neighbours are never missed by the evidence to its gain.
+
+``live`` needs evidence of ``confirm`` independent pairs, ``min_pairs`` good ones, and a last pair that is good itself;
+``spoof`` the same below zero; the deadline ends everything else as ``uncertain``. What no number of pairs can mend is
+an error that all pairs of an attempt share: a mask that the network takes for a face stays one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.core.operating_point import OperatingPoint
+from runtime.core.reasons import PRIORITY
+from runtime.core.values import Box
+from runtime.liveness.decision import STREAM_SPOOF, VETOES, Verdict
+
+Strobe = Literal["follows", "mismatch", "unknown"]
+CERTAIN = 1e-4
+"""Scores are taken as no closer to 0 and 1 than this: a network's last digits are no evidence."""
+MIN_BAND = 0.5
+"""Log-odds. An operating point without a band still needs a unit of evidence."""
+SUBJECT_CHANGED, EPOCH_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
+    "subject_changed", "epoch_changed", "face_lost", "gap", "multiple_faces", "strobe_lost",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRule:
+    """When an attempt is decided. Times in nanoseconds.
+
+    ``min_pairs``: good pairs that ``live`` needs at least, and bad ones that ``spoof`` needs. ``deadline_ns``: length
+    of an attempt. ``confirm``: independent pairs' worth of full strength. ``correlation_ns``: T above. ``max_gap_ns``:
+    longest time between two counted pairs of one attempt. ``max_jump``: farthest that the face's box may move between
+    two pairs, as a fraction of its edge, and ``max_zoom``: by which factor its size may change. ``stream_floor``: score
+    of a single stream that speaks neither for nor against, since streams alone know less than both. ``min_follows``:
+    pairs on which the strobe must have been followed before ``live``; 0 where the illuminator is steady.
+    """
+
+    min_pairs: int = 5
+    deadline_ns: int = 3_000_000_000
+    confirm: float = 1.5
+    correlation_ns: int = 150_000_000
+    max_gap_ns: int = 500_000_000
+    max_jump: float = 0.5
+    max_zoom: float = 1.4
+    stream_floor: float = 0.05
+    min_follows: int = 0
+
+    def __post_init__(self) -> None:
+        if not (
+            self.min_pairs >= 1
+            and self.deadline_ns > 0
+            and self.confirm >= 1
+            and self.correlation_ns > 0
+            and self.max_gap_ns > 0
+            and self.max_jump > 0
+            and self.max_zoom > 1
+            and 0 < self.stream_floor < 1
+            and self.min_follows >= 0
+        ):
+            raise ValueError(
+                f"impossible evidence rule {self}: counts and times must be positive, confirm >= 1, max_zoom > 1, "
+                "0 < stream_floor < 1."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one pair of a stream gave.
+
+    ``number`` grows with each pair, ``t_ns`` is its capture time, ``epoch`` the run of its streams. ``score`` and
+    ``stream_scores``: the network's, None where it was not run or a stream could not be seen (colour in darkness).
+    ``failed``: codes of failed gates. ``box``: the face in the leading picture, None without one.
+    ``strobe``: whether it follows the illuminator (`runtime.liveness.active_light`). ``track``: another number is
+    another face.
+    """
+
+    number: int
+    t_ns: int
+    epoch: int
+    score: float | None
+    stream_scores: tuple[float | None, ...] = ()
+    failed: tuple[str, ...] = ()
+    box: Box | None = None
+    strobe: Strobe = "unknown"
+    track: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceState:
+    """Where an attempt stands. ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: counted since the evidence
+    was last forgotten; ``good``: those at or above the threshold. ``forgotten``: why it was last, empty if never."""
+
+    level: float
+    pairs: int
+    good: int
+    started_ns: int | None
+    ends_ns: int | None
+    forgotten: str
+    verdict: Verdict | None
+
+
+class Evidence:
+    """The evidence of one attempt after another. Not for several threads.
+
+    ``modalities``: names of the streams in the order of `Observation.stream_scores`.
+    """
+
+    def __init__(self, point: OperatingPoint, modalities: Sequence[str], rule: EvidenceRule | None = None) -> None:
+        self.rule = rule or EvidenceRule()
+        self._modalities = tuple(modalities)
+        self._zero = _log_odds(point.threshold)
+        self._band = max(self._zero - _log_odds(point.band_low), MIN_BAND)
+        self._floor = _log_odds(self.rule.stream_floor)
+        self._last: Observation | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._verdict: Verdict | None = None
+        self._started: int | None = None
+        self._failures: Counter[str] = Counter()
+        self._why = ""
+        self._forget("")
+
+    def _forget(self, why: str) -> None:
+        """Drop what was gathered; the attempt and its deadline go on."""
+        self._level = self._between = self._first = 0.0
+        self._strength_before = self._fused = 0.0
+        self._streams = [0.0] * len(self._modalities)
+        self._good = self._bad = self._follows = 0
+        self._counted: Observation | None = None
+        self._why = why or self._why
+
+    @property
+    def state(self) -> EvidenceState:
+        started = self._started
+        return EvidenceState(
+            level=self._level / self.rule.confirm,
+            pairs=self._good + self._bad,
+            good=self._good,
+            started_ns=started,
+            ends_ns=None if started is None else started + self.rule.deadline_ns,
+            forgotten=self._why,
+            verdict=self._verdict,
+        )
+
+    def reset(self, reason: str) -> None:
+        """Begin a new attempt, with a deadline of its own. Pairs older than those already seen stay refused."""
+        self._begin()
+        self._why = reason
+
+    def expire(self, now_ns: int) -> Verdict | None:
+        """The verdict once the deadline is over: ``uncertain`` if there was none before. None while it is not.
+
+        An attempt begins with its first observation; without one nothing expires.
+        """
+        if self._verdict is None and self._started is not None and now_ns >= self._started + self.rule.deadline_ns:
+            self._verdict = Verdict("uncertain", self._why_undecided())
+        return self._verdict
+
+    def add(self, seen: Observation) -> Verdict | None:
+        """Take in a pair. None: not decided yet. A verdict stands until `reset`, whatever comes after it.
+
+        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETOES`: nothing
+        but evidence against the subject); one without a face,
+        with several, of another epoch, of another subject or after a gap takes away all there was, and one that does
+        not follow the strobe all that spoke for the subject.
+        """
+        last = self._last
+        if self._verdict is not None or (last is not None and (seen.number <= last.number or seen.t_ns <= last.t_ns)):
+            return self._verdict
+        self._last = seen
+        if self._started is None:
+            self._started = seen.t_ns
+        if self.expire(seen.t_ns) is not None:
+            return self._verdict
+        self._follow(seen, last)
+        failed = (*seen.failed, "strobe_lost") if seen.strobe == "mismatch" else seen.failed
+        if not failed and (seen.score is None or seen.box is None):
+            failed = ("no_face",)
+        self._failures.update(dict.fromkeys(failed, 1))
+        if not set(failed) - VETOES and seen.score is not None and seen.box is not None:
+            self._weigh(seen, vetoed=bool(failed))
+        return self._verdict
+
+    def _follow(self, seen: Observation, last: Observation | None) -> None:
+        """Forget what was gathered of somebody or something else."""
+        if last is not None and seen.epoch != last.epoch:
+            self._forget(EPOCH_CHANGED)
+        elif seen.box is None or "no_face" in seen.failed:
+            self._forget(FACE_LOST)
+        elif "multiple_faces" in seen.failed:
+            self._forget(NOT_ALONE)
+        elif last is not None and (
+            seen.track != last.track or (last.box is not None and self._jumped(last.box, seen.box))
+        ):
+            self._forget(SUBJECT_CHANGED)
+        elif self._counted is not None and seen.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
+            self._forget(GAP)
+        elif self._level >= 0 and (seen.strobe == "mismatch" or "strobe_lost" in seen.failed):
+            # What speaks against the subject is kept.
+            self._forget(STROBE)
+
+    def _jumped(self, old: Box, new: Box) -> bool:
+        edge = max(min(old.w, new.w), 1e-6)
+        far = math.hypot(new.x + new.w / 2 - old.x - old.w / 2, new.y + new.h / 2 - old.y - old.h / 2)
+        near = far <= self.rule.max_jump * edge and max(old.w, new.w) <= self.rule.max_zoom * edge
+        # Written so that a box of NaN is a jump.
+        return not near
+
+    def _weigh(self, seen: Observation, *, vetoed: bool) -> None:
+        """Add a pair's evidence, and decide when it is enough. A vetoed pair counts against the subject or not at
+        all."""
+        assert seen.score is not None
+        fused = self._strength(seen.score, self._zero)
+        streams = [
+            self._strength(score, self._floor) if score is not None else 1.0
+            for score in (*seen.stream_scores, *[None] * len(self._modalities))[: len(self._modalities)]
+        ]
+        strength = min(fused, *streams)
+        if vetoed:
+            if strength >= 0:
+                return
+            strength = -1.0
+        confirm, weight = self.rule.confirm, 1.0
+        if self._counted is None:
+            self._first = strength
+        else:
+            weight = math.tanh((seen.t_ns - self._counted.t_ns) / (2 * self.rule.correlation_ns))
+            between = self._between + weight * (self._strength_before + strength) / 2
+            self._between = max(-confirm, min(confirm, between))
+        self._counted, self._strength_before = seen, strength
+        self._level = max(-confirm, min(confirm, self._between + (self._first + strength) / 2))
+        self._fused += weight * fused
+        self._streams = [total + weight * value for total, value in zip(self._streams, streams, strict=True)]
+        if strength >= 0:
+            self._good += 1
+        else:
+            self._bad += 1
+        self._follows += seen.strobe == "follows"
+        if (
+            self._level >= confirm
+            and strength >= 0
+            and self._good >= self.rule.min_pairs
+            and self._follows >= self.rule.min_follows
+        ):
+            self._verdict = Verdict("live", ())
+        elif self._level <= -confirm and strength < 0 and self._bad >= self.rule.min_pairs:
+            self._verdict = Verdict("spoof", self._why_spoof())
+
+    def _strength(self, score: float, zero: float) -> float:
+        # A score that is no probability is never evidence for anybody.
+        if not 0 <= score <= 1:
+            return -1.0
+        return max(-1.0, min(1.0, (_log_odds(score) - zero) / self._band))
+
+    def _why_spoof(self) -> tuple[str, ...]:
+        reasons = [STREAM_SPOOF[name] for name, total in zip(self._modalities, self._streams, strict=True) if total < 0]
+        if self._fused < 0 or not reasons:
+            reasons.append("fused_spoof")
+        return (*sorted(VETOES & self._failures.keys()), *reasons)
+
+    def _why_undecided(self) -> tuple[str, ...]:
+        """The gates that failed, the most frequent first; where none did, the evidence lay between the limits."""
+        order = sorted(
+            self._failures, key=lambda code: (-self._failures[code], PRIORITY.get(code, len(PRIORITY)), code)
+        )
+        return tuple(order[:4]) or ("score_in_band",)
+
+
+def _log_odds(score: float) -> float:
+    p = min(max(score, CERTAIN), 1 - CERTAIN)
+    return math.log(p / (1 - p))

@@ -1,0 +1,209 @@
+"""One pair from images to a decision: locate → register → crop → quality → engine → decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.check import Check
+from runtime.core.operating_point import OperatingPoint
+from runtime.core.values import Box, Modality, Pair
+from runtime.engines.base import Batch, Engine
+from runtime.face.detector import Face, FaceLocator
+from runtime.face.head_pose import head_angles
+from runtime.face.pair_detection import Found, find_face
+from runtime.geometry.box_mapping import Registrar, SameView
+from runtime.imaging.crop import CropRule, crop
+from runtime.liveness.decision import Decision, decide
+from runtime.liveness.quality import (
+    Limits,
+    blur_check,
+    box_checks,
+    copy_check,
+    depth_checks,
+    failures,
+    ir_checks,
+    pose_checks,
+    rgb_checks,
+    time_checks,
+)
+
+Aside = TypeVar("Aside")
+Here = TypeVar("Here")
+SLOW = frozenset({"rgb.blur", "ir.copied"})
+"""Checks that cost more than the others together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All that is known of one pair after it was judged.
+
+    ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
+    the decision ``uncertain``. ``face``: in pixels of the picture of ``lead``, the first of the model's modalities that
+    a face can be seen in; ``seen_in``: where it was found, None when the caller named its box. ``boxes``: modality →
+    box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w].
+    """
+
+    decision: Decision
+    reasons: tuple[str, ...]
+    score: float
+    stream_scores: tuple[float, float]
+    modalities: tuple[Modality, ...]
+    face: Face
+    lead: Modality
+    seen_in: Modality | None
+    boxes: Mapping[Modality, Box]
+    checks: tuple[Check, ...]
+    timing_ms: Mapping[str, float]
+    attention: NDArray[np.float32]
+
+
+class Both(Protocol):
+    """Runs two calls that do not need each other, and returns both results; raises what either raised."""
+
+    def __call__(self, aside: Callable[[], Aside], here: Callable[[], Here], /) -> tuple[Aside, Here]: ...
+
+
+def one_by_one(aside: Callable[[], Aside], here: Callable[[], Here]) -> tuple[Aside, Here]:
+    """`Both` in one thread."""
+    return aside(), here()
+
+
+class Stopwatch:
+    """Milliseconds between named points, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter_ns()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter_ns()
+        self.laps[name] = (now - self._last) / 1e6
+        self._last = now
+
+    def time(self, name: str, function: Callable[[], Here]) -> Here:
+        """Call it, and note how long it took; in any thread. The next lap begins where the last such call ends."""
+        began = time.perf_counter_ns()
+        value = function()
+        self._last = time.perf_counter_ns()
+        self.laps[name] = (self._last - began) / 1e6
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessPipeline:
+    """Judges pairs of any two modalities. Safe to call from several threads when its engine and locator are.
+
+    ``registrar``: says where a face of one picture is in another; the default takes pictures that differ in scale alone
+    as registered. ``both``: runs the gates beside the network where whoever calls has a second core for it.
+    """
+
+    engine: Engine
+    locator: FaceLocator
+    rule: CropRule
+    point: OperatingPoint
+    modalities: Sequence[Modality] = ("rgb", "ir")
+    limits: Limits = field(default_factory=Limits)
+    registrar: Registrar = field(default_factory=SameView)
+    both: Both = one_by_one
+
+    def assess(
+        self,
+        pair: Pair,
+        rgb_box: Box | None = None,
+        ir_box: Box | None = None,
+        depth_box: Box | None = None,
+        *,
+        now_ns: int | None = None,
+    ) -> Assessment:
+        """Judge a single pair. Boxes that are given are used as they are; missing ones are found.
+
+        ``now_ns``: the time on the clock of the pair's times, when its age matters.
+
+        Raises:
+            ModalityMissing: the pair lacks a picture that the model takes.
+            NoFace: no box was given and no face was found.
+            InvalidFaceBox: a given box is malformed or outside its image.
+            CalibrationInvalid: the pictures are not those that the rig's geometry holds for.
+            InferenceFailed: the engine gave no score.
+        """
+        watch = Stopwatch()
+        named: dict[Modality, Box | None] = {"rgb": rgb_box, "ir": ir_box, "depth": depth_box}
+        given = {modality: box for modality, box in named.items() if box is not None}
+        found = find_face(pair, self.modalities, self.locator, self.registrar, given)
+        watch.lap("locate")
+        return self.judge(pair, found, watch, now_ns)
+
+    def judge(
+        self,
+        pair: Pair,
+        found: Found,
+        watch: Stopwatch,
+        now_ns: int | None = None,
+        carried: Mapping[str, Check] | None = None,
+    ) -> Assessment:
+        """Judge a pair whose face is found. ``watch`` has timed what came before. ``carried``: name → what one of the
+        checks of `SLOW` found on a pair just before, to be taken for this one.
+
+        Raises:
+            InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
+        """
+        crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
+        watch.lap("crop")
+        batch: Batch = {modality: image[None] for modality, image in crops.items()}
+        checking = partial(self._checks, pair, found, crops, now_ns, carried or {})
+        # In this order, whichever is done first.
+        watch.laps |= {"quality": 0.0, "inference": 0.0}
+        measured, scores = self.both(
+            partial(watch.time, "quality", checking),
+            partial(watch.time, "inference", partial(self.engine.infer, batch)),
+        )
+        checks = (*found.checks, *measured)
+        score = float(scores.score[0])
+        streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
+        verdict = decide(score, streams, self.modalities, self.point, failures(checks))
+        return Assessment(
+            decision=verdict.decision,
+            reasons=verdict.reasons,
+            score=score,
+            stream_scores=streams,
+            modalities=tuple(self.modalities),
+            face=found.face,
+            lead=found.lead,
+            seen_in=found.seen_in,
+            boxes=found.boxes,
+            checks=checks,
+            timing_ms=watch.laps,
+            attention=scores.attention[0],
+        )
+
+    def _checks(
+        self,
+        pair: Pair,
+        found: Found,
+        crops: Mapping[Modality, NDArray[Any]],
+        now_ns: int | None,
+        carried: Mapping[str, Check],
+    ) -> list[Check]:
+        limits = self.limits
+        checks = box_checks(pair, found.boxes, self.rule, limits)
+        angles = None if found.face.landmarks is None else head_angles(found.face.landmarks)
+        checks += pose_checks(angles, limits)
+        for modality, image in crops.items():
+            if modality == "rgb":
+                checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)
+                checks.append(carried.get("rgb.blur") or blur_check(image, limits))
+            elif modality == "ir":
+                dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], self.rule)
+                checks += ir_checks(image, dark, pair.lit, limits)
+            else:
+                checks += depth_checks(image, self.rule, limits)
+        if "rgb" in crops and "ir" in crops:
+            checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))
+        return checks + time_checks(pair, limits, now_ns)

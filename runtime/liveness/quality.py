@@ -1,0 +1,189 @@
+"""Quality gates: what must hold of a pair before a score of it means anything.
+
+Each gate measures one number, compares it with a range and names the reason code of its failure.
+The ranges come from the field notes cited beside them; they say what can be seen, not who is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.check import Check
+from runtime.core.values import Box, Lit, Modality, Pair
+from runtime.imaging.crop import CropRule, coverage
+from runtime.liveness.grey_copy import copied
+
+NANOSECONDS_PER_MS = 1_000_000
+FUTURE_MS = 10.0
+"""A pair may be this much younger than now: two readings of one clock, never more."""
+CLIPPED = 250
+"""Grey level of 255 at or above which a pixel is taken as clipped."""
+REBLUR = 9
+"""Length of the second blur that `blur` compares with, pixels of the crop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The ranges of the gates, in the units of what they measure."""
+
+    min_face_px: float = 64
+    """Shorter edge of the face box. Below it the crop holds fewer real samples than the network's grid needs."""
+    min_coverage: float = 0.75
+    """Fraction of the crop's area inside the image."""
+    max_yaw_deg: float = 35
+    max_pitch_deg: float = 30
+    """How far a head may be turned and tilted, measured only by detectors that give landmarks."""
+    max_rgb_mean: float = 235
+    min_rgb_mean: float = 10
+    """Where no infrared picture leads in the dark. The shipped training counts pairs below it as low light."""
+    max_blur: float = 0.75
+    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred further
+    with a standard deviation of three crop pixels, nine in ten are above 0.75."""
+    min_sharp_mean: float = 25
+    """Mean of a colour crop below which noise, not focus, decides what `blur` finds, so that it is not asked."""
+    ir_mean: tuple[float, float] = (12, 225)
+    """A strobing illuminator's dark frame has a mean below 10; a flooded one cannot show relief."""
+    max_ir_clipped: float = 0.35
+    """Fraction of the infrared crop at 250 or above."""
+    min_ir_deviation: float = 3
+    """Standard deviation of the infrared crop: a lens cover, a wall or a disconnected sensor is flat."""
+    max_copied: float = 0.94
+    """See `runtime.liveness.grey_copy.copied`. Set on simulated cameras of family A, tried on B: docs/decisions.md."""
+    max_ir_ambient: float = 120
+    """Mean of the same crop with the illuminator off. Beyond it, field reports find infrared faces unreliable."""
+    min_depth_valid: float = 0.6
+    """Fraction of the face box with a depth."""
+    depth_mm: tuple[float, float] = (150, 3000)
+    """Median distance of the face."""
+    max_skew_ms: float = 10
+    max_age_ms: float = 500
+
+
+def box_checks(pair: Pair, boxes: Mapping[Modality, Box], rule: CropRule, limits: Limits) -> list[Check]:
+    """Size of the face and how much of every crop the images really hold."""
+    size = min(min(box.w, box.h) for box in boxes.values())
+    whole = min(coverage(pair.image(modality).shape, box, rule) for modality, box in boxes.items())
+    return [
+        Check("face.size", size, limits.min_face_px, None, "face_too_small"),
+        Check("face.coverage", whole, limits.min_coverage, None, "face_cropped"),
+    ]
+
+
+def pose_checks(angles: tuple[float, float] | None, limits: Limits) -> list[Check]:
+    """Yaw and pitch in degrees, None where nothing gave landmarks."""
+    yaw, pitch = (None, None) if angles is None else (abs(angles[0]), abs(angles[1]))
+    return [
+        Check("face.yaw", yaw, None, limits.max_yaw_deg, "head_pose"),
+        Check("face.pitch", pitch, None, limits.max_pitch_deg, "head_pose"),
+    ]
+
+
+def rgb_checks(crop: NDArray[np.uint8], limits: Limits, *, alone_in_the_dark: bool) -> list[Check]:
+    """Exposure of a colour crop, uint8 [S, S, 3].
+
+    A dark one passes unless it is ``alone_in_the_dark``: otherwise the infrared leads, and the network was trained for
+    it.
+    """
+    mean = _mean_of(crop)
+    low = limits.min_rgb_mean if alone_in_the_dark else None
+    return [
+        Check("rgb.brightness", mean, low, None, "rgb_too_dark"),
+        Check("rgb.exposure", mean, None, limits.max_rgb_mean, "rgb_too_bright"),
+    ]
+
+
+def blur_check(crop: NDArray[np.uint8], limits: Limits) -> Check:
+    """Focus of a colour crop, uint8 [S, S, 3]."""
+    bright = _mean_of(crop) >= limits.min_sharp_mean
+    found = blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) if bright else None
+    return Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry")
+
+
+def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit, limits: Limits) -> list[Check]:
+    """Exposure and illumination of an infrared crop, uint8 [S, S, 1]. ``dark``: the same place with the illuminator
+    off, where there is such a frame; ``lit``: whether the illuminator is known to have been on."""
+    mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(crop))
+    low, high = limits.ir_mean
+    clipped = float(np.count_nonzero(crop >= CLIPPED)) / crop.size
+    checks = [
+        Check("ir.illumination", mean, low, None, "ir_unlit"),
+        Check("ir.exposure", mean, None, high, "ir_saturated"),
+        Check("ir.clipped", clipped, None, limits.max_ir_clipped, "ir_saturated"),
+        Check("ir.deviation", deviation, limits.min_ir_deviation, None, "ir_flat"),
+        Check("ir.ambient", None if dark is None else _mean_of(dark), None, limits.max_ir_ambient, "ambient_flood"),
+    ]
+    if lit == "dark":
+        # However bright the room made it: this is a picture of the room's light, not of the illuminator's.
+        checks.append(Check("ir.lit", 0, 1, None, "ir_unlit"))
+    return checks
+
+
+def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) -> Check:
+    """Whether the infrared crop is a copy of the colour one; not asked where there is hardly any colour."""
+    found = copied(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
+    return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
+
+
+def depth_checks(crop: NDArray[np.float32], rule: CropRule, limits: Limits) -> list[Check]:
+    """How much of the face a depth crop holds, float32 [S, S, 1] mm, and how far away that is."""
+    edge = round(rule.size * rule.margin / (1 + 2 * rule.margin))
+    face = crop[edge : rule.size - edge, edge : rule.size - edge]
+    known = face[np.isfinite(face) & (face > 0)]
+    distance = float(np.median(known)) if known.size else float("nan")
+    # JSON has no NaN; a face without any depth has failed by the first check already.
+    low, high = limits.depth_mm
+    return [
+        Check("depth.valid", known.size / max(face.size, 1), limits.min_depth_valid, None, "depth_invalid"),
+        Check("depth.distance_mm", distance if known.size else None, low, high, "depth_invalid"),
+    ]
+
+
+def time_checks(pair: Pair, limits: Limits, now_ns: int | None = None) -> list[Check]:
+    """Skew of the pair, and its age at ``now_ns`` on the clock of its times, where they are known."""
+    checks = []
+    if pair.skew_ns is not None:
+        skew = pair.skew_ns / NANOSECONDS_PER_MS
+        checks.append(Check("pair.skew_ms", skew, None, limits.max_skew_ms, "pair_skew"))
+    if now_ns is not None:
+        times = [t for t in pair.times_ns if t is not None]
+        age = (now_ns - min(times)) / NANOSECONDS_PER_MS if times else None
+        checks.append(Check("pair.age_ms", age, -FUTURE_MS, limits.max_age_ms, "pair_stale"))
+    return checks
+
+
+def blur(grey: NDArray[Any]) -> float:
+    """How blurred a grey picture [H, W] is, 0 to 1: how little of its detail a further blur takes away.
+
+    After Crété-Roffet et al., "The blur effect: perception and estimation with a new no-reference perceptual blur
+    metric" (2007): of the differences between neighbours, the part that survives blurring along them. It compares a
+    picture with itself, so neither contrast nor brightness matter.
+    """
+    values = grey.astype(np.float32)
+    worst = 0.0
+    for size, ahead, behind in (
+        ((1, REBLUR), np.s_[1:], np.s_[:-1]),
+        ((REBLUR, 1), np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        softer = cv2.blur(values, size)
+        before, after = cv2.absdiff(values[ahead], values[behind]), cv2.absdiff(softer[ahead], softer[behind])
+        total = cv2.sumElems(before)[0]
+        # What the blur has made larger has not survived it; it is new.
+        kept = cv2.sumElems(cv2.min(before, after))[0]
+        worst = max(worst, kept / total if total > 0 else 1.0)
+    return worst
+
+
+def failures(checks: Iterable[Check]) -> tuple[str, ...]:
+    """Reason codes of the failed checks, each once, in order."""
+    return tuple(dict.fromkeys(check.reason for check in checks if check.status == "fail"))
+
+
+def _mean_of(crop: NDArray[np.uint8]) -> float:
+    means = cv2.mean(crop)
+    return float(sum(means[: crop.shape[2]]) / crop.shape[2])

@@ -1,0 +1,121 @@
+"""The pipeline on a stream of pairs: one face is followed, and what goes wrong with a pair is said, not raised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.core.check import Check
+from runtime.core.errors import InvalidFaceBox, ModalityMissing, NoFace
+from runtime.core.values import Pair
+from runtime.face.tracker import Tracker, TrackRule
+from runtime.liveness.active_light import ActiveLight
+from runtime.liveness.evidence import Observation
+from runtime.liveness.pair_pipeline import SLOW, Assessment, LivenessPipeline, Stopwatch
+from runtime.liveness.quality import failures
+from runtime.pairing.feed import CapturedPair
+
+CARRIED = 2
+"""So many pairs of a followed face take over what the slow checks found on the one before them."""
+DARK = 10
+"""Mean of a colour crop below which its stream has seen nothing. The shipped training counts such pairs as low light,
+and its colour head says anything between 0.2 and 0.7 of people then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a pair of a stream gave. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is None
+    where there was no face or no picture to judge. ``timing_ms``: stage → milliseconds."""
+
+    observation: Observation
+    assessment: Assessment | None
+    timing_ms: Mapping[str, float]
+
+
+class StreamPipeline:
+    """Judges the pairs of one feed in their order. Not for several threads."""
+
+    def __init__(
+        self, pipeline: LivenessPipeline, *, track: TrackRule | None = None, light: ActiveLight | None = None
+    ) -> None:
+        self.pipeline = pipeline
+        self._tracker = Tracker(pipeline.modalities, pipeline.locator, pipeline.registrar, track)
+        self._light = light or ActiveLight()
+        self._carried: dict[str, Check] = {}
+        self._carried_of, self._carried_for = -1, 0
+
+    def reset(self) -> None:
+        """Forget the face that was followed, as before another person."""
+        self._tracker.reset()
+
+    def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
+        """Judge a pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
+
+        No face, or a picture missing, is an observation with its reason. An error of the engine or of the rig's
+        geometry is raised: it concerns every pair to come.
+
+        Raises:
+            InferenceFailed: the engine gave no score. CalibrationInvalid: pictures of another size than calibrated.
+        """
+        watch = Stopwatch()
+        pair = captured.pair
+        times = [t for t in pair.times_ns if t is not None]
+        t_ns = min(times) if times else captured.t_emitted_ns
+        assessment, reason = self._assess(pair, t_ns, now_ns, watch)
+        track = self._tracker.number
+        if assessment is None:
+            seen = Observation(captured.number, t_ns, pair.epoch, None, (), (reason,), track=track)
+            return Observed(seen, None, watch.laps)
+        # A camera's pair without a time is of no known age.
+        failed = failures(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
+        dark = any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK for c in assessment.checks)
+        strobe = self._light.judge(pair, assessment.boxes["ir"]) if "ir" in assessment.boxes else "unknown"
+        watch.lap("light")
+        observation = Observation(
+            number=captured.number,
+            t_ns=t_ns,
+            epoch=pair.epoch,
+            score=assessment.score,
+            stream_scores=tuple(
+                None if dark and modality == "rgb" else score
+                for modality, score in zip(assessment.modalities, assessment.stream_scores, strict=True)
+            ),
+            failed=failed,
+            box=assessment.face.box,
+            strobe=strobe,
+            track=track,
+        )
+        return Observed(observation, assessment, watch.laps)
+
+    def _assess(self, pair: Pair, t_ns: int, now_ns: int, watch: Stopwatch) -> tuple[Assessment | None, str]:
+        """The assessment, or why there is none."""
+        try:
+            found = self._tracker.find(pair, t_ns)
+            watch.lap("locate")
+            assessment = self.pipeline.judge(pair, found, watch, now_ns, self._carry())
+            self._keep(assessment)
+            return assessment, ""
+        except NoFace:
+            reason = "no_face"
+        except ModalityMissing:
+            reason = "modality_missing"
+        except InvalidFaceBox:
+            # The registrar has put it outside the other picture.
+            reason = "face_cropped"
+        watch.lap("locate")
+        return None, reason
+
+    def _carry(self) -> dict[str, Check]:
+        """What the slow checks found on this very face a pair or two ago, as long as they passed."""
+        if self._tracker.number != self._carried_of or self._carried_for >= CARRIED:
+            return {}
+        self._carried_for += 1
+        return self._carried
+
+    def _keep(self, assessment: Assessment) -> None:
+        slow = {check.name: check for check in assessment.checks if check.name in SLOW}
+        if any(self._carried.get(name) is not check for name, check in slow.items()):
+            self._carried_for = 0
+        # Where one failed or could not be told, all are asked again on the next pair.
+        self._carried = slow if all(check.status == "pass" for check in slow.values()) else {}
+        self._carried_of = self._tracker.number

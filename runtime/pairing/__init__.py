@@ -1,0 +1,1 @@
+"""Frames of several cameras matched to pairs."""

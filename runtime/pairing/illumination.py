@@ -1,0 +1,300 @@
+"""Whether an infrared frame was lit by the rig's illuminator, and whether the illuminator does its work.
+
+What the camera says itself comes first; else the declared or found rhythm, counted by the driver's sequence numbers so
+that a dropped frame does not turn it round; else it is not known. Not known is never taken for dark, nor for lit.
+Findings carry the reason codes of decisions: what is seen here makes a decision uncertain, never a spoof, never live.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.values import Lit
+from runtime.pairing.phase import Period
+from runtime.pairing.strobe import RHYTHMS, Fit, Rhythm, Strobe, best_fit, fit
+
+LOCK_GAP = 8.0
+"""Grey levels between lit and dark frames. Sunlight compresses the gap to 8 to 10; from 8 on the rhythm is found
+without error in ten frames."""
+LOST_GAP = 4.0
+LOCK_SEPARATION = 3.0
+"""Strobes reach 5.9 and more at a gap of 8, steady light about 1."""
+MIN_LIT_MEAN = 12.0
+MAX_LIT_MEAN = 225.0
+MAX_CLIPPED = 0.35
+MIN_DEVIATION = 3.0
+FLOOD_MEAN = 170.0
+"""A dark frame's mean above which the ambient light leaves nothing to see by: of 129 attempts none succeeded."""
+_WINDOW = 12
+_SHORT = 6
+_LONGEST_GAP = 1000
+_CLIPPED_AT = 250
+
+Knowledge = Literal["metadata", "declared", "found", "steady", "unknown"]
+"""Where the state of frames comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStats:
+    """Brightness of an infrared frame, of 255: mean, standard deviation, fraction of pixels at 250 or above."""
+
+    mean: float
+    std: float
+    clipped: float
+
+
+def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
+    """Statistics of every ``step``-th pixel of every ``step``-th row; ``image``: uint8 [H, W] or [H, W, 1], raw, as
+    nothing that has been subtracted from or stretched shows any more that it was clipped."""
+    view = image[::step, ::step]
+    return FrameStats(float(view.mean()), float(view.std()), float(np.count_nonzero(view >= _CLIPPED_AT) / view.size))
+
+
+def frame_reasons(lit: FrameStats, dark: FrameStats | None = None) -> tuple[str, ...]:
+    """Reason codes of what makes a lit frame unusable, most telling first; ``dark``: its neighbour, if there is one.
+
+    A cover under the illuminator is saturated and flat; a closed shutter flat; a failed illuminator unlit.
+    """
+    found = []
+    if dark is not None and dark.mean > FLOOD_MEAN:
+        found.append("ambient_flood")
+    if lit.mean < MIN_LIT_MEAN:
+        found.append("ir_unlit")
+    if lit.mean > MAX_LIT_MEAN or lit.clipped > MAX_CLIPPED:
+        found.append("ir_saturated")
+    if lit.std < MIN_DEVIATION:
+        found.append("ir_flat")
+    return tuple(found)
+
+
+def _calm(levels: list[float]) -> bool:
+    return float(np.std(levels)) < LOCK_GAP
+
+
+@dataclass(frozen=True, slots=True)
+class Illumination:
+    """What is known of the illuminator.
+
+    ``pattern``: lit to dark, ``steady``, or empty while unknown. ``contrast``: lit minus dark, ``ambient``: mean of the
+    dark frames, both in grey levels and None where there are none. ``separation``: of the rhythm, see `strobe.Fit`.
+    ``reason``: code of what is wrong (``strobe_lost``, ``ir_unlit``, ``ambient_flood``), empty when nothing is.
+    """
+
+    knowledge: Knowledge
+    pattern: str
+    contrast: float | None
+    ambient: float | None
+    separation: float
+    reason: str
+
+
+class IlluminationClassifier:
+    """Tells lit from dark frames of one infrared stream. Pure: frames' statistics in, states out.
+
+    ``strobe``: the rig's declaration, see `RigSettings`. ``auto`` finds a rhythm, or that there is none: a light that
+    stays the same over twelve frames is steady and its frames are lit, unless a rhythm was seen before in this epoch,
+    for then the strobe is lost.
+    """
+
+    def __init__(self, strobe: Strobe = "auto") -> None:
+        self._strobe = strobe
+        self._rhythms = tuple(r for r in RHYTHMS if strobe in ("auto", r.pattern))
+        self._epoch: int | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._levels: deque[tuple[int, float, Lit]] = deque(maxlen=_WINDOW)
+        self._rhythm: Rhythm | None = None
+        self._last: Fit | None = None
+        self._holding = False
+        self._steady = False
+        self._flagged = 0
+        self._faint = 0
+        self._index = 0
+        self._seq: int | None = None
+        self._time: int | None = None
+        self._period = Period()
+
+    def observe(
+        self, stats: FrameStats, *, t_ns: int, seq: int | None = None, lit: Lit = "unknown", epoch: int = 0
+    ) -> Lit:
+        """Take in the stream's next frame and say what it is.
+
+        ``seq``: the driver's number; without one frames are counted by ``t_ns`` and the period. ``lit``: what the
+        camera says of the frame. A new ``epoch`` forgets everything.
+        """
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._restart()
+        index = self._count(seq, t_ns)
+        if lit != "unknown":
+            self._flagged += 1
+        self._levels.append((index, stats.mean, lit))
+        if self._strobe == "none":
+            return "lit"
+        if lit != "unknown":
+            self._judge_flags()
+            return lit
+        if self._flagged:
+            return "unknown"  # a camera that flags its frames and did not flag this one: only it knows
+        if self._strobe == "steady":
+            return "lit" if stats.mean >= MIN_LIT_MEAN else "unknown"
+        return self._by_rhythm(index, stats.mean)
+
+    @property
+    def state(self) -> Illumination:
+        """What is known by now."""
+        knowledge, pattern = self._knowledge()
+        contrast = separation = None
+        if self._last is not None and (knowledge in ("declared", "found", "metadata") or self._rhythm is not None):
+            contrast, separation = self._last.gap, self._last.separation
+        return Illumination(knowledge, pattern, contrast, self._ambient(), separation or 0.0, self._reason())
+
+    # -- rhythm ------------------------------------------------------------------------------------------------------
+
+    def _by_rhythm(self, index: int, mean: float) -> Lit:
+        indices, levels = self._series()
+        if self._rhythm is None or not self._holding:
+            self._search(indices, levels)
+        else:
+            self._check(indices, levels)
+        if self._rhythm is not None:
+            if not self._holding:
+                return "unknown"
+            return self._consistent(index, mean)
+        if self._steady and len(levels) > 1:
+            # A strobe that starts late shows itself as a drop first.
+            return "lit" if mean >= MIN_LIT_MEAN and levels[-2] - mean < LOCK_GAP else "unknown"
+        return "unknown"
+
+    def _search(self, indices: list[int], levels: list[float]) -> None:
+        # A rhythm known from before is taken up again on half the evidence, in the same phase alone.
+        if self._rhythm is not None and len(levels) >= _SHORT:
+            found = fit(indices[-_SHORT:], levels[-_SHORT:], self._rhythm)
+            if found.gap >= LOCK_GAP and found.separation >= LOCK_SEPARATION:
+                self._hold(found)
+                return
+        steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
+        if len(levels) == _WINDOW and max(steps) < LOST_GAP:
+            # No rhythm is there to be found, and looking for it in every frame of a steady light would cost more than
+            # all the rest.
+            self._last = Fit(self._rhythm or self._rhythms[0], 0.0, 0.0)
+            self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _calm(levels))
+            return
+        for length in (_WINDOW, _WINDOW - 2):
+            if len(levels) < length:
+                continue
+            found = best_fit(indices[-length:], levels[-length:], self._rhythms)
+            if found.gap >= LOCK_GAP and found.separation >= LOCK_SEPARATION:
+                self._hold(found)
+                return
+        if len(levels) == _WINDOW:
+            self._last = best_fit(indices, levels, self._rhythms)
+            calm = self._last.gap < LOST_GAP and _calm(levels)
+            self._steady = self._strobe == "auto" and self._rhythm is None and (calm or self._steady)
+
+    def _hold(self, found: Fit) -> None:
+        self._rhythm, self._last, self._holding, self._steady, self._faint = found.rhythm, found, True, False, 0
+
+    def _check(self, indices: list[int], levels: list[float]) -> None:
+        assert self._rhythm is not None
+        self._last = fit(indices, levels, self._rhythm)
+        if self._last.gap <= -LOCK_GAP and self._last.separation >= LOCK_SEPARATION:
+            self._search(indices, levels)  # turned round: the camera dropped a frame without counting it
+            return
+        self._faint = self._faint + 1 if self._last.gap < LOST_GAP else 0
+        if self._faint >= _SHORT:
+            self._holding = False
+
+    def _consistent(self, index: int, mean: float) -> Lit:
+        """What the rhythm says, unless the frame's own brightness speaks against it."""
+        assert self._rhythm is not None
+        lit = self._rhythm.is_lit(index)
+        for other, level, _ in reversed(list(self._levels)[:-1]):
+            if self._rhythm.is_lit(other) != lit:
+                wrong = mean <= level if lit else mean >= level
+                return "unknown" if wrong else "lit" if lit else "dark"
+        return "unknown"
+
+    def _judge_flags(self) -> None:
+        """How far the levels follow what the camera says of its frames; for the findings alone."""
+        lit = [level for _, level, state in self._levels if state == "lit"]
+        dark = [level for _, level, state in self._levels if state == "dark"]
+        if len(lit) < 3 or len(dark) < 3:
+            self._last = None
+            return
+        gap = float(np.mean(lit) - np.mean(dark))
+        deviation = float(np.sqrt((np.var(lit) + np.var(dark)) / 2))
+        cycle = max(2, round((len(lit) + len(dark)) / min(len(lit), len(dark))))
+        rhythm = Rhythm(cycle, cycle - 1 if len(lit) > len(dark) else 1, 0)
+        self._last = Fit(rhythm, gap, abs(gap) / max(deviation, 0.5))
+
+    # -- bookkeeping -------------------------------------------------------------------------------------------------
+
+    def _count(self, seq: int | None, t_ns: int) -> int:
+        interval = 0 if self._time is None else t_ns - self._time
+        if seq is not None and self._seq is not None:
+            step = (seq - self._seq) & 0xFFFFFFFF  # numbers of drivers have 32 bits and wrap
+            if step > _LONGEST_GAP:
+                # Counted anew: which frame is which has to be found again.
+                self._levels.clear()
+                self._holding = False
+                step = 1
+            self._index += step
+        elif interval > 0:
+            period = self._period.value
+            self._index += max(1, round(interval / period)) if period else 1
+        if interval > 0:
+            self._period.add(interval)
+        self._seq, self._time = seq, t_ns
+        return self._index
+
+    def _series(self) -> tuple[list[int], list[float]]:
+        return [i for i, _, _ in self._levels], [level for _, level, _ in self._levels]
+
+    def _knowledge(self) -> tuple[Knowledge, str]:
+        if self._flagged:
+            return "metadata", self._last.rhythm.pattern if self._last else "steady"
+        if self._strobe in ("steady", "none"):
+            return "declared", "steady"
+        if self._rhythm is not None and self._holding:
+            return ("found" if self._strobe == "auto" else "declared"), self._rhythm.pattern
+        if self._steady:
+            return "steady", "steady"
+        return "unknown", ""
+
+    def _dark_levels(self) -> list[float]:
+        if self._flagged:
+            return [level for _, level, state in self._levels if state == "dark"]
+        if self._rhythm is not None and self._holding:
+            return [level for index, level, _ in self._levels if not self._rhythm.is_lit(index)]
+        return []
+
+    def _ambient(self) -> float | None:
+        dark = self._dark_levels()
+        return float(np.mean(dark)) if dark else None
+
+    def _reason(self) -> str:
+        if self._strobe == "none" or len(self._levels) < _WINDOW:
+            return ""
+        levels = self._series()[1]
+        ambient = self._ambient()
+        if ambient is not None and ambient > FLOOD_MEAN:
+            return "ambient_flood"
+        alternates = self._strobe not in ("auto", "steady") or self._rhythm is not None or self._last_flags_alternate()
+        followed = self._last is not None and self._last.gap >= LOST_GAP if self._flagged else self._holding
+        if alternates and not followed:
+            return "ambient_flood" if float(np.mean(levels)) > FLOOD_MEAN else "strobe_lost"
+        if max(levels) < MIN_LIT_MEAN or (self._flagged and not any(state == "lit" for _, _, state in self._levels)):
+            return "ir_unlit"
+        return ""
+
+    def _last_flags_alternate(self) -> bool:
+        states = {state for _, _, state in self._levels}
+        return {"lit", "dark"} <= states

@@ -1,0 +1,378 @@
+"""From frames of two cameras to pairs: a pure function of what is put in. No clock, no thread, no I/O.
+
+Two frames are a pair when each is the other's nearest in time, mid-exposure to mid-exposure, and they lie no further
+apart than the limit. A frame waits only as long as something nearer may still come: a stream has a period, so after a
+frame nothing comes for 0.6 of it.
+
+Where the limit is above half a period there is a choice, and with jitter the nearest changes sides all the time and
+leaves a frame without a partner with each change. Neighbours are therefore compared after the running phase has been
+taken off (`runtime.pairing.phase`), and at nearly half a period, where neither side is worth a pair, the oldest goes
+first.
+The limit always holds for the real difference.
+
+Each decision depends on the two oldest undecided frames and, at most, on the one behind; what arrives when matters
+only for how early it is taken. As long as the rate bound holds, every interleaving of the streams gives the same pairs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+from runtime.core.values import Frame, Lit, Modality, Pair
+from runtime.pairing.advice import pairing_advice
+from runtime.pairing.phase import Period, Phase, PhaseTracker
+from runtime.pairing.strobe import Strobe
+
+Rejection = Literal[
+    "skew",
+    "surplus",
+    "nearer",
+    "no_partner",
+    "ir_dark",
+    "ir_unknown",
+    "epoch",
+    "time_backwards",
+    "clock_mismatch",
+]
+"""Why a frame is in no pair.
+
+``skew``: its nearest is beyond the limit. ``surplus``: the same, of the faster stream of a rig with two rates, where
+it is nothing to worry about. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream
+was silent. ``ir_dark``: infrared with the illuminator off. ``ir_unknown``: it is not known whether it was on.
+``epoch``: left over when its stream was opened anew, or late from before that. ``time_backwards``: not later than the
+frame before it. ``clock_mismatch``: its capture time cannot be of the host's clock."""
+REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
+
+MS = 1_000_000
+MAX_SKEW_NS = 10 * MS
+"""At 0.3 m/s a head half a metre away moves 3 pixels in 10 ms at a focal length of 500 pixels: 2 % of the face."""
+MAX_DARK_GAP_NS = 100 * MS
+"""Further away than this a dark frame is no neighbour."""
+MAX_AGE_NS = 2_000 * MS
+MAX_AHEAD_NS = 100 * MS
+"""A capture time this long before or after its arrival is not of the host's clock. The kernel's virtual camera stamps
+frames 29 ms ahead. Were more let in, one corrupt time would shut out all that come after it."""
+_UNKNOWN_WAIT_NS = 8 * MS
+_DEPTH = 8
+
+
+class Match(NamedTuple):
+    """Two frames that belong together, in the order of the pairer's modalities.
+
+    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the infrared frame beside
+    the one in this match with the illuminator off, where there is one; ``dark_ns`` its time, offset applied.
+    ``epoch``: sum of both streams' epochs, so that it grows whenever one of them is opened anew.
+    """
+
+    first: Frame
+    second: Frame
+    first_ns: int
+    second_ns: int
+    epoch: int
+    dark: Frame | None
+    dark_ns: int | None
+
+    @property
+    def skew_ns(self) -> int:
+        """Distance of the two mid-exposures."""
+        return abs(self.second_ns - self.first_ns)
+
+    @property
+    def frames(self) -> tuple[Frame, Frame]:
+        return self.first, self.second
+
+    def pair(self) -> Pair:
+        """The pair as the pipeline takes it. Its infrared counts as lit, or it would not be in a match."""
+        images = {self.first.modality: self.first.image, self.second.modality: self.second.image}
+        times = {self.first.modality: self.first_ns, self.second.modality: self.second_ns}
+        sources = dict.fromkeys(frame.timestamp_source for frame in self.frames)
+        return Pair(
+            rgb=images.get("rgb"),
+            ir=images.get("ir"),
+            depth=images.get("depth"),
+            rgb_time_ns=times.get("rgb"),
+            ir_time_ns=times.get("ir"),
+            depth_time_ns=times.get("depth"),
+            ir_dark=None if self.dark is None else self.dark.image,
+            ir_dark_time_ns=self.dark_ns,
+            lit="lit" if "ir" in images else "unknown",
+            epoch=self.epoch,
+            clock="+".join(sources),
+            source="camera",
+        )
+
+
+class _Stream:
+    """One stream's undecided frames, oldest first, as (time, frame, dark neighbour)."""
+
+    __slots__ = (
+        "dark",
+        "epoch",
+        "infrared",
+        "last",
+        "last_arrival",
+        "modality",
+        "offset",
+        "period",
+        "previous",
+        "queue",
+    )
+
+    def __init__(self, modality: Modality, offset: int, period: int) -> None:
+        self.modality = modality
+        self.infrared = modality == "ir"
+        self.offset = offset
+        self.queue: deque[tuple[int, Frame, Frame | None]] = deque()
+        self.period = Period(period)
+        self.epoch = -1
+        self.restart(-1)
+        self.last_arrival: int | None = None
+
+    def restart(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.last: int | None = None  # time of the newest frame that was let in, dark ones too
+        self.previous: int | None = None  # time of the newest decided frame
+        self.dark: Frame | None = None  # the newest frame, if it was dark
+
+    def pop(self) -> tuple[int, Frame, Frame | None]:
+        """Take the oldest out. Periods are measured here and not on arrival: on what was decided, in that order."""
+        entry = self.queue.popleft()
+        if self.previous is not None:
+            self.period.add(entry[0] - self.previous)
+        self.previous = entry[0]
+        return entry
+
+
+class Pairer:
+    """Pairs two streams. Not thread-safe: one thread puts in what the cameras' threads have read.
+
+    ``modalities``: two different ones. ``max_skew_ns``: no pair is ever further apart. ``offsets_ns``: added to a
+    stream's capture times. ``periods_ns``: a stream's period where it is known beforehand; else it is measured.
+    ``strobe``: the rig's declaration. With ``steady``, frames of unknown illumination count as lit; with ``none`` all
+    do; else they wait for nobody and are rejected as ``ir_unknown``. ``on_reject`` is called with each frame that
+    ends in no pair, as the rejection happens. ``depth``: frames that a stream keeps undecided.
+
+    Raises:
+        ValueError: modalities, limits or names that make no sense.
+    """
+
+    def __init__(
+        self,
+        modalities: tuple[Modality, Modality],
+        *,
+        max_skew_ns: int = MAX_SKEW_NS,
+        offsets_ns: Mapping[Modality, int] | None = None,
+        periods_ns: Mapping[Modality, int] | None = None,
+        strobe: Strobe = "auto",
+        depth: int = _DEPTH,
+        on_reject: Callable[[Frame, Rejection], None] | None = None,
+    ) -> None:
+        offsets, periods = offsets_ns or {}, periods_ns or {}
+        if len(modalities) != 2 or modalities[0] == modalities[1]:
+            raise ValueError(f"a pairer takes two different modalities, not {modalities}.")
+        if max_skew_ns < 0 or depth < 2 or any(period < 0 for period in periods.values()):
+            raise ValueError("max_skew_ns and periods_ns must not be negative, and depth must be 2 or more.")
+        self.modalities = modalities
+        self.max_skew_ns = max_skew_ns
+        self._first, self._second = (_Stream(m, offsets.get(m, 0), periods.get(m, 0)) for m in modalities)
+        self._strobe = strobe
+        self._depth = depth
+        self._on_reject = on_reject
+        self._tracker = PhaseTracker()
+        self._rejected: dict[Rejection, int] = dict.fromkeys(REJECTIONS, 0)
+        self._since: dict[Rejection, int] = {}
+        self.pairs = 0
+        self.last_skew_ns: int | None = None
+        """Signed: the second stream's time minus the first's, of the last pair."""
+
+    # -- what goes in ------------------------------------------------------------------------------------------------
+
+    def push(self, frame: Frame, lit: Lit | None = None) -> Sequence[Match]:
+        """Take in a frame; what became certain by it comes back, oldest first. ``lit`` overrides the frame's own.
+
+        Raises:
+            ValueError: the frame's modality is none of this pairer's.
+        """
+        stream = self._first
+        if frame.modality != stream.modality:
+            stream = self._second
+            if frame.modality != stream.modality:
+                raise ValueError(f"this pairer takes {' and '.join(self.modalities)}, not {frame.modality}.")
+        epoch = frame.epoch
+        if epoch != stream.epoch:
+            if epoch < stream.epoch:
+                self._reject(frame, "epoch")
+                return ()
+            self._open(stream, epoch)
+        captured = frame.t_capture_ns
+        arrival = frame.t_arrival_ns
+        stream.last_arrival = arrival
+        if not -MAX_AHEAD_NS <= arrival - captured <= MAX_AGE_NS:
+            self._reject(frame, "clock_mismatch")
+            return ()
+        time = captured + stream.offset
+        if stream.last is not None and time <= stream.last:
+            self._reject(frame, "time_backwards")
+            return ()
+        stream.last = time
+        dark = None
+        if stream.infrared:
+            if lit is None:
+                lit = frame.lit
+            if lit != "lit" and self._strobe != "none":
+                if lit == "dark":
+                    stream.dark = frame
+                    self._reject(frame, "ir_dark")
+                    return ()
+                if self._strobe != "steady":
+                    stream.dark = None
+                    self._reject(frame, "ir_unknown")
+                    return ()
+            dark = stream.dark
+            stream.dark = None
+        queue = stream.queue
+        queue.append((time, frame, dark))
+        if len(queue) > self._depth:
+            self._reject(stream.pop()[1], "no_partner")
+        if self._first.queue and self._second.queue:
+            return self._settle(forced=False)
+        return ()
+
+    def advance(self, now_ns: int) -> Sequence[Match]:
+        """Stop waiting for something nearer where the deadline has passed. Needed only while `deadline_ns` says so."""
+        deadline = self.deadline_ns
+        if deadline is None or now_ns < deadline:
+            return ()
+        return self._settle(forced=True)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `advance` should be called at the latest, on the clock of the arrival times; None: nothing waits.
+
+        A wait ends here after 0.55 of a period, even if the stream that is waited for has stopped.
+        """
+        first, second = self._first.queue, self._second.queue
+        if not first or not second:
+            return None
+        earlier = self._first if second[0][0] - first[0][0] >= self._tracker.shift else self._second
+        period = earlier.period.value
+        wait = 11 * period // 20 if period else _UNKNOWN_WAIT_NS
+        return max(first[0][1].t_arrival_ns, second[0][1].t_arrival_ns) + wait
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    @property
+    def rejected(self) -> Mapping[Rejection, int]:
+        """How many frames ended in no pair, by reason; only reasons that occurred."""
+        return {reason: count for reason, count in self._rejected.items() if count}
+
+    @property
+    def waiting(self) -> int:
+        """Frames that are undecided; at most twice ``depth``."""
+        return len(self._first.queue) + len(self._second.queue)
+
+    @property
+    def phase(self) -> Phase:
+        """Phase of the second stream to the first."""
+        return self._tracker.phase
+
+    def advice(self, now_ns: int, *, silent_ns: int = 1_000 * MS) -> str:
+        """One line on why no pairs are formed, and what to do; empty when there is nothing to say."""
+        arrivals = {s.modality: s.last_arrival for s in (self._first, self._second)}
+        return pairing_advice(
+            arrivals=arrivals,
+            since={str(reason): count for reason, count in self._since.items()},
+            phase=self.phase,
+            max_skew_ns=self.max_skew_ns,
+            paired=self.pairs > 0,
+            now_ns=now_ns,
+            silent_ns=silent_ns,
+        )
+
+    # -- how it is decided -------------------------------------------------------------------------------------------
+
+    def _settle(self, *, forced: bool) -> Sequence[Match]:
+        first, second = self._first, self._second
+        ours, theirs = first.queue, second.queue
+        limit = self.max_skew_ns
+        tracker = self._tracker
+        made: list[Match] = []
+        while ours and theirs:
+            difference = theirs[0][0] - ours[0][0]
+            if difference > limit:
+                # Whatever else comes on the second stream is later still.
+                self._pass_over(first, second, difference)
+                continue
+            if difference < -limit:
+                self._pass_over(second, first, difference)
+                continue
+            # ``early`` and ``late`` by times with the phase taken off. Of the late one's stream everything else lies
+            # further away from the early one; so the question is whether the late one has something nearer.
+            gap = difference - tracker.shift
+            early, late = first, second
+            if gap < 0:
+                early, late, gap = second, first, -gap
+            if not tracker.between or 3 * late.period.value // 5 - gap > limit:
+                queue = early.queue
+                if len(queue) > 1:
+                    step = queue[1][0] - queue[0][0]
+                    beyond = abs(difference - step if early is first else difference + step) > limit
+                    if abs(step - gap) < gap and not beyond:
+                        self._reject(early.pop()[1], "nearer")
+                        continue
+                elif 10 * gap > 3 * early.period.value and not forced and gap:
+                    break  # the next of its stream may come from 0.6 of a period on, and be nearer
+            # Else the streams lie half a period apart and to take the nearer one would leave the early one without a
+            # partner and gain next to nothing.
+            self._learn(difference)
+            made.append(self._match(difference))
+        return made
+
+    def _match(self, difference: int) -> Match:
+        first, second = self._first, self._second
+        first_ns, one, first_dark = first.pop()
+        second_ns, other, second_dark = second.pop()
+        dark: Frame | None = None
+        dark_ns = None
+        infrared = first if first.infrared else second if second.infrared else None
+        if infrared is not None:
+            dark = first_dark if infrared is first else second_dark
+            lit_ns = first_ns if infrared is first else second_ns
+            if dark is None and not infrared.queue:
+                dark = infrared.dark  # the one behind, if it is here already
+            if dark is not None:
+                dark_ns = dark.t_capture_ns + infrared.offset
+                if abs(dark_ns - lit_ns) > MAX_DARK_GAP_NS:
+                    dark = dark_ns = None
+        self.pairs += 1
+        self.last_skew_ns = difference
+        if self._since:
+            self._since = {}
+        return Match(one, other, first_ns, second_ns, first.epoch + second.epoch, dark, dark_ns)
+
+    def _pass_over(self, stream: _Stream, other: _Stream, difference: int) -> None:
+        self._learn(difference)
+        frame = stream.pop()[1]
+        faster = 4 * stream.period.value < 3 * other.period.value
+        self._reject(frame, "surplus" if faster else "skew")
+
+    def _learn(self, difference: int) -> None:
+        one, other = self._first.period.value, self._second.period.value
+        if one and other:
+            self._tracker.add(difference, min(one, other))
+
+    def _open(self, stream: _Stream, epoch: int) -> None:
+        """A stream was opened anew: nothing of before is paired with anything of after."""
+        while stream.queue:
+            self._reject(stream.queue.popleft()[1], "epoch")
+        stream.restart(epoch)
+        self._tracker.reset()
+
+    def _reject(self, frame: Frame, reason: Rejection) -> None:
+        self._rejected[reason] += 1
+        since = self._since
+        since[reason] = since.get(reason, 0) + 1
+        if self._on_reject is not None:
+            self._on_reject(frame, reason)

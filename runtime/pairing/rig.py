@@ -1,0 +1,232 @@
+"""The rig: cameras kept running, their frames matched, the newest pair for whoever judges it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from runtime.capture.open import check_uri, open_source
+from runtime.capture.source import Source
+from runtime.capture.status import CameraStatus
+from runtime.capture.supervisor import Supervisor
+from runtime.config.rig import RigSettings
+from runtime.core.values import Frame, Modality, Pair
+from runtime.pairing.feed import CapturedPair, FeedStatus
+from runtime.pairing.rig_pairing import Pairing
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+SLOT_NS = 2_000_000
+"""How long a frame may be on its way from its arrival to the supervisor's slot before another is no longer awaited."""
+REPORT_S = 10.0
+"""While no pairs are formed, one line in the log says so this often, and why."""
+RATE_WINDOW_NS = 2_000_000_000
+CLOSE_S = 1.8
+NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
+
+Opener = Callable[[str, Modality, int], Source]
+
+
+class Observer(Protocol):
+    """Sees everything that passes through a rig, in the thread that pairs: it must return at once and never raise.
+
+    ``recording``: where frames are kept, empty when they are not.
+    """
+
+    @property
+    def recording(self) -> str: ...
+
+    def on_frame(self, frame: Frame) -> None: ...
+
+    def on_pair(self, captured: CapturedPair) -> None: ...
+
+
+class Rig:
+    """A `runtime.pairing.feed.PairFeed` of two cameras.
+
+    ``observers``: see `Observer`. ``opener`` and ``rng`` are given by tests.
+
+    Raises:
+        ConfigError: not two cameras are named, or an address is none.
+    """
+
+    def __init__(
+        self,
+        settings: RigSettings,
+        *,
+        observers: tuple[Observer, ...] = (),
+        opener: Opener = open_source,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._pairing = Pairing(settings)
+        self._observers = observers
+        self._awake = threading.Event()
+        self._closing = threading.Event()
+        self._cameras: list[Supervisor] = []
+        for modality in self._pairing.modalities:
+            uri = getattr(settings, modality)
+            check_uri(uri)
+            opening = functools.partial(opener, uri, modality)
+            self._cameras.append(Supervisor(modality, opening, wake=self._awake.set, rng=rng))
+        self._fresh = threading.Condition()
+        self._newest: CapturedPair | None = None
+        self._emitted: deque[int] = deque(maxlen=512)
+        self._skew_ms: float | None = None
+        self._fault = ""
+        self._reported_ns = 0
+        self._silent = False
+        # Written by the pairing thread after each round, read by anybody: reading the pairer itself would race.
+        self._known = (dict(self._pairing.rejected), self._pairing.strobe, "")
+        self._thread = threading.Thread(target=self._pair, name="rig-pairing", daemon=True)
+        self._started = False
+
+    def start(self) -> None:
+        """Open the cameras in threads of their own; returns at once."""
+        if self._started or self._closing.is_set():
+            return
+        self._started = True
+        self._reported_ns = time.monotonic_ns()
+        for camera in self._cameras:
+            camera.start()
+        self._thread.start()
+
+    def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
+        """The newest pair whose number is above ``after``, or None when there is none in time or the rig is closed."""
+        with self._fresh:
+            self._fresh.wait_for(lambda: self._closing.is_set() or self._newer(after) is not None, timeout_s)
+            return None if self._closing.is_set() else self._newer(after)
+
+    def _newer(self, after: int) -> CapturedPair | None:
+        newest = self._newest
+        return newest if newest is not None and newest.number > after else None
+
+    def status(self) -> FeedStatus:
+        """How the rig is; callable from any thread at any time."""
+        now = time.monotonic_ns()
+        cameras = tuple(camera.status() for camera in self._cameras)
+        rejected, strobe, advice = self._known
+        with self._fresh:
+            newest = self._newest
+            recent = [t for t in self._emitted if now - t < RATE_WINDOW_NS]
+            rate = 0.0
+            if len(recent) > 1:
+                rate = (len(recent) - 1) * 1e9 / max(recent[-1] - recent[0], 1)
+            return FeedStatus(
+                cameras=cameras,
+                pairs=0 if newest is None else newest.number + 1,
+                pairs_per_s=rate,
+                last_pair_ns=None if newest is None else newest.t_emitted_ns,
+                skew_ms=self._skew_ms,
+                rejected=rejected,
+                strobe=strobe,
+                advice=camera_advice(cameras) or self._fault or advice,
+                recording=next(filter(None, (observer.recording for observer in self._observers)), ""),
+            )
+
+    def close(self) -> None:
+        """Stop; returns within two seconds even when a camera hangs."""
+        deadline = time.monotonic() + CLOSE_S
+        self._closing.set()
+        self._awake.set()
+        with self._fresh:
+            self._fresh.notify_all()
+        for camera in self._cameras:
+            camera.stop()
+        if not self._started:
+            return
+        threads = [
+            threading.Thread(target=camera.join, args=(CLOSE_S,), name="rig-close", daemon=True)
+            for camera in self._cameras
+        ]
+        for thread in (*threads, self._thread):
+            if thread is not self._thread:
+                thread.start()
+        for thread in (*threads, self._thread):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    # -- the pairing thread ------------------------------------------------------------------------------------------
+
+    def _pair(self) -> None:
+        while not self._closing.is_set():
+            deadline = self._pairing.deadline_ns
+            now = time.monotonic_ns() - SLOT_NS
+            wait_s = TICK_S if deadline is None else min(TICK_S, max(0.0, (deadline - now) / 1e9))
+            self._awake.wait(wait_s)
+            self._awake.clear()
+            try:
+                self._round()
+                self._fault = ""
+            except Exception as error:
+                # A fault here would otherwise end the feed without a word. No pairs come of it: it fails closed.
+                if not self._fault:
+                    log.exception("the rig's pairing failed; it goes on with the next frames")
+                self._fault = f"pairing failed: {type(error).__name__}: {error}."
+
+    def _round(self) -> None:
+        # Taken first: a frame that has arrived by now is among those taken, save what is on its way to the slot.
+        now = time.monotonic_ns() - SLOT_NS
+        frames = [frame for camera in self._cameras for frame in camera.take()]
+        # Stable, so that each stream keeps its order.
+        frames.sort(key=lambda frame: frame.t_arrival_ns)
+        for frame in frames:
+            for observer in self._observers:
+                observer.on_frame(frame)
+            for pair in self._pairing.push(frame):
+                self._emit(pair)
+        for pair in self._pairing.advance(now):
+            self._emit(pair)
+        for camera in self._cameras:
+            camera.check()
+        self._known = (dict(self._pairing.rejected), self._pairing.strobe, self._pairing.advice(now))
+        self._report(now)
+
+    def _emit(self, pair: Pair) -> None:
+        with self._fresh:
+            now = time.monotonic_ns()
+            number = 0 if self._newest is None else self._newest.number + 1
+            captured = self._newest = CapturedPair(number, pair, now)
+            self._emitted.append(now)
+            self._skew_ms = self._pairing.skew_ms
+            self._fresh.notify_all()
+        for observer in self._observers:
+            observer.on_pair(captured)
+
+    def _report(self, now_ns: int) -> None:
+        newest = self._newest
+        since = self._reported_ns if newest is None else max(self._reported_ns, newest.t_emitted_ns)
+        if now_ns - since > REPORT_S * 1e9:
+            self._reported_ns, self._silent = now_ns, True
+            status = self.status()
+            rejected = ", ".join(f"{reason} {count}" for reason, count in sorted(status.rejected.items()))
+            log.warning(
+                "no pairs for %.0f s: %s Rejected so far: %s.",
+                REPORT_S,
+                status.advice or "nothing is known to be wrong.",
+                rejected or "none",
+            )
+        elif self._silent and newest is not None and newest.t_emitted_ns > self._reported_ns:
+            self._silent = False
+            log.info("pairs are formed again.")
+
+
+def camera_advice(cameras: tuple[CameraStatus, ...]) -> str:
+    """One line on the first camera that does not run; empty when all do."""
+    for camera in cameras:
+        name = f"the {NAMES[camera.modality]} camera"
+        if camera.state == "lost":
+            return f"{name} is lost, and opened again and again: {camera.last_error}"
+        if camera.state == "stalled":
+            return f"{name} is open and sends nothing: {camera.last_error or 'it is opened anew if that goes on.'}"
+        if camera.state == "opening" and camera.last_error:
+            return f"{name} is being opened; before, {camera.last_error}"
+        if camera.state == "closed" and camera.last_error:
+            return f"{name} has ended: {camera.last_error}"
+    return ""

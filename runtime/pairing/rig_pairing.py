@@ -1,0 +1,112 @@
+"""From the frames of a rig's cameras to its pairs: illumination first, then matching in time. Pure, no clock.
+
+A running `Rig` and a replayed recording both go through here, which is why they find the same pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runtime.config.rig import RigSettings
+from runtime.core.errors import ConfigError
+from runtime.core.values import MODALITIES, Frame, Lit, Modality, Pair
+from runtime.pairing.advice import phase_advice
+from runtime.pairing.illumination import Illumination, IlluminationClassifier, frame_stats
+from runtime.pairing.pairer import Pairer
+
+MS = 1_000_000
+ILLUMINATION_ADVICE: Mapping[str, str] = {
+    "strobe_lost": "the illuminator no longer alternates: it has failed, or what is seen is not this scene.",
+    "ir_unlit": "infrared is dark: the illuminator is off, covered, too far away or without power.",
+    "ambient_flood": "so much infrared comes from the sun or from lamps that the illuminator cannot be seen in it: "
+    "shade the place, or turn the cameras away from the window.",
+}
+
+
+def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
+    """The two modalities whose cameras are named.
+
+    Raises:
+        ConfigError: there are not two.
+    """
+    named = [m for m in MODALITIES if getattr(settings, m)]
+    if len(named) != 2:
+        have = " and ".join(named) or "none"
+        raise ConfigError(
+            f"a rig has two cameras of different kinds, and {have} is named: set two of rig.rgb, rig.ir and rig.depth."
+        )
+    return named[0], named[1]
+
+
+class Pairing:
+    """One rig's classifier and pairer. Not thread-safe.
+
+    Raises:
+        ConfigError: not two cameras are named.
+    """
+
+    def __init__(self, settings: RigSettings) -> None:
+        self.modalities = modalities_of(settings)
+        self._classifier = IlluminationClassifier(settings.strobe)
+        self._pairer = Pairer(
+            self.modalities,
+            max_skew_ns=round(settings.max_skew_ms * MS),
+            offsets_ns={m: round(getattr(settings, f"{m}_offset_ms") * MS) for m in self.modalities},
+            strobe=settings.strobe,
+        )
+
+    def classify(self, frame: Frame) -> Lit:
+        """Whether an infrared frame is lit; takes it into account for those to come. Others: what they say."""
+        if frame.modality != "ir":
+            return frame.lit
+        return self._classifier.observe(
+            frame_stats(frame.image), t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit, epoch=frame.epoch
+        )
+
+    def push(self, frame: Frame) -> Sequence[Pair]:
+        """Take in the next frame of either camera; pairs that became certain by it or before it, oldest first."""
+        # Whether a wait was over is decided by arrival times, not by when this is called: a replay gives the same.
+        over = self._pairer.advance(frame.t_arrival_ns)
+        return [match.pair() for match in (*over, *self._pairer.push(frame, self.classify(frame)))]
+
+    def advance(self, now_ns: int) -> Sequence[Pair]:
+        """Pairs that have waited long enough at ``now_ns``."""
+        return [match.pair() for match in self._pairer.advance(now_ns)]
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `advance` is due; None: nothing waits."""
+        return self._pairer.deadline_ns
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Reason → frames that ended in no pair."""
+        return {str(reason): count for reason, count in self._pairer.rejected.items()}
+
+    @property
+    def skew_ms(self) -> float | None:
+        """Of the last pair, signed: the second modality's time minus the first's."""
+        skew = self._pairer.last_skew_ns
+        return None if skew is None else skew / MS
+
+    @property
+    def illumination(self) -> Illumination | None:
+        """What is known of the illuminator; None for a rig without infrared."""
+        return self._classifier.state if "ir" in self.modalities else None
+
+    @property
+    def strobe(self) -> str:
+        """The illuminator in one word: what is wrong with it, else its pattern, else ``unknown``."""
+        state = self.illumination
+        if state is None:
+            return "none"
+        return state.reason or state.pattern or "unknown"
+
+    def advice(self, now_ns: int) -> str:
+        """One line on why no pairs are formed, or soon may not be; empty when there is nothing to say."""
+        found = self._pairer.advice(now_ns)
+        state = self.illumination
+        # Silence of a camera explains more than what was seen of the light before it.
+        if state is not None and state.reason and not found.startswith("no "):
+            return ILLUMINATION_ADVICE.get(state.reason, found)
+        return found or phase_advice(self._pairer.phase, self._pairer.max_skew_ns)

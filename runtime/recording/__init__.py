@@ -1,0 +1,1 @@
+"""Recordings of a rig as MCAP files."""

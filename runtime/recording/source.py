@@ -1,0 +1,119 @@
+"""A recording played as cameras: at the speed at which it was recorded, with the same pairs as then.
+
+``mcap:recording.mcap`` for each modality that the recording has. Cameras of the same file that are opened together run
+on one clock. Capture times are moved to now by one constant, which changes no difference between them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import CameraUri
+from runtime.core.errors import CameraLost, CameraUnsupported, RecordingInvalid, StreamEnded
+from runtime.core.values import Frame, Modality
+from runtime.recording.reader import Recording, Tally
+
+LEAD_NS = 500_000_000
+"""The first frame comes this long after opening, so that the cameras opened next miss none."""
+FORMATS: dict[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
+
+_playing: dict[Path, tuple[int, int]] = {}
+_lock = threading.Lock()
+
+
+def _join(path: Path, first_ns: int) -> int:
+    """By how much the times of a recording are moved; the same for all of its cameras that play now."""
+    with _lock:
+        shift, players = _playing.get(path, (time.monotonic_ns() + LEAD_NS - first_ns, 0))
+        _playing[path] = shift, players + 1
+        return shift
+
+
+def _leave(path: Path) -> None:
+    with _lock:
+        shift, players = _playing.pop(path)
+        if players > 1:
+            _playing[path] = shift, players - 1
+
+
+class RecordedSource:
+    """One modality of a recording. See `runtime.capture.source.Source`."""
+
+    def __init__(self, uri: CameraUri, modality: Modality, epoch: int) -> None:
+        recording = Recording(uri.file)
+        if modality not in recording.modalities:
+            have = " and ".join(recording.modalities)
+            raise CameraUnsupported(f"{uri.text}: the recording has no {modality}; it has {have}.")
+        self._tally = Tally()
+        self._frames: Iterator[Frame] = recording.frames(modality, self._tally)
+        self._epoch, self._text = epoch, uri.text
+        self._closed, self._closing = threading.Event(), threading.Lock()
+        first = next(self._frames, None)
+        if first is None:
+            raise RecordingInvalid(f"{uri.text}: no {modality} frame of it can be read.")
+        self._next: Frame | None = first
+        height, width = first.image.shape[:2]
+        self._info = SourceInfo(
+            modality=modality,
+            uri=uri.text,
+            identity=f"recording-{recording.path.name}-{modality}",
+            backend="mcap",
+            width=width,
+            height=height,
+            pixel_format=FORMATS[modality],
+            fps=None,
+            timestamp_source="recorded",
+        )
+        self._path = recording.path.resolve()
+        self._shift = _join(self._path, recording.first_ns)
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        frame = self._next
+        if self._closed.is_set():
+            raise CameraLost(f"{self._text}: closed.")
+        if frame is None:
+            damaged = f" {self._tally.damaged} parts of it are damaged." if self._tally.damaged else ""
+            cut = f" It ends early: {self._tally.end}." if self._tally.end else ""
+            raise StreamEnded(f"{self._text}: the recording has been played to its end.{damaged}{cut}")
+        wait_s = (frame.t_arrival_ns + self._shift - time.monotonic_ns()) / 1e9
+        if wait_s > 0 and self._closed.wait(min(wait_s, timeout_s)):
+            raise CameraLost(f"{self._text}: closed.")
+        if wait_s > timeout_s:
+            return None
+        self._next = next(self._frames, None)
+        return replace(
+            frame,
+            t_capture_ns=frame.t_capture_ns + self._shift,
+            t_arrival_ns=frame.t_arrival_ns + self._shift,
+            timestamp_source="recorded",
+            epoch=frame.epoch + self._epoch,
+        )
+
+    def close(self) -> None:
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+        _leave(self._path)
+
+
+def open_mcap(uri: CameraUri, modality: Modality, epoch: int) -> RecordedSource:
+    """A recording's camera.
+
+    Raises:
+        ConfigError: an option, where there are none, or the package mcap is missing.
+        CameraMissing: there is no such file.
+        CameraUnsupported: the recording has no such modality.
+        RecordingInvalid: it is no recording, or nothing of it can be read.
+    """
+    uri.allow()
+    return RecordedSource(uri, modality, epoch)

@@ -1,0 +1,309 @@
+"""Recordings of a rig as MCAP files: every frame, every pair, exact to the nanosecond.
+
+Frames of people's faces are biometric data. Nothing is recorded unless somebody says who consented to it; what they
+said is in the file, the folder is the owner's alone, and the log and the rig's status say so while it lasts.
+
+A file holds ``/rgb``, ``/ir``, ``/depth`` (pictures; publish time = capture, log time = arrival, sequence = the
+driver's), each picture preceded by a message on ``/rgb/frame``, … (JSON: what else there is to know of it) and
+``/pair`` (JSON), a metadata record ``adsn`` (consent, settings, versions) and the rig's calibration as an attachment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+from runtime import __version__
+from runtime.capture.source import SourceInfo
+from runtime.capture.uri import without_secrets
+from runtime.config.rig import RigSettings
+from runtime.core.errors import ConfigError
+from runtime.core.values import MODALITIES, Frame, Modality
+from runtime.pairing.feed import CapturedPair
+from runtime.recording.image_message import COMPRESSED_SCHEMA, IMAGE_SCHEMA, encode_image, encode_jpeg
+
+log = logging.getLogger(__name__)
+
+METADATA = "adsn"
+CALIBRATION = "calibration"
+FORMAT = "1"
+CHUNK = 8 << 20
+"""What a power cut may cost: a fifth of a second of two raw streams of 640×480 at 30 frames a second."""
+QUEUE = 64
+"""Frames that wait for the disk; beyond it they are left out of the recording and counted. The rig never waits."""
+MIN_FREE = 1 << 30
+"""The recording ends before the disk is full."""
+PAIR_SCHEMA = json.dumps(
+    {
+        "title": "adsn.Pair",
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer"},
+            "epoch": {"type": "integer"},
+            "skew_ns": {"type": "integer"},
+            "times_ns": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "dark_time_ns": {"type": ["integer", "null"]},
+            "lit": {"type": "string"},
+            "emitted_ns": {"type": "integer"},
+        },
+    }
+)
+FRAME_SCHEMA = json.dumps(
+    {
+        "title": "adsn.Frame",
+        "type": "object",
+        "properties": {
+            "lit": {"type": "string"},
+            "epoch": {"type": "integer"},
+            "seq": {"type": ["integer", "null"]},
+            "exposure_ns": {"type": ["integer", "null"]},
+            "timestamp_source": {"type": "string"},
+        },
+    }
+)
+
+
+def require_mcap() -> Any:
+    """The package that writes the files.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import mcap.writer
+    except ImportError as error:
+        raise ConfigError("recordings need the package mcap: pip install 'adsn[rig]'.") from error
+    return mcap.writer
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that is its owner's alone, or make sure that it is.
+
+    Raises:
+        ConfigError: it is somebody else's too, or no folder, and what to do.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{folder} is a link or no folder; recordings go to a folder of their own.")
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigError(
+            f"{folder} can be read by others, and recordings show faces: chmod 700 {folder}, or name another folder."
+        )
+
+
+def create_private(path: Path) -> IO[bytes]:
+    """A new file of mode 0600; an existing one is never written over."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+
+
+def settings_text(settings: RigSettings) -> str:
+    """The rig's settings as JSON, without passwords."""
+    values = settings.model_dump(mode="json")
+    return json.dumps({k: without_secrets(v) if isinstance(v, str) else v for k, v in values.items()})
+
+
+class Recorder:
+    """Writes what passes through a rig: give it to `Rig` as an observer, and `close` it after the rig.
+
+    ``consent``: who agreed to be recorded, and to what; it is stored in the file. ``jpeg``: quality 1 to 100 of colour
+    frames, 0 for all pixels as they are, which alone replays to the very same scores. ``max_s``: ends by itself.
+
+    Raises:
+        ConfigError: no consent, no package, or a folder that others can read.
+        OSError: the file cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: RigSettings,
+        *,
+        consent: str,
+        jpeg: int = 0,
+        max_s: float | None = None,
+        min_free: int = MIN_FREE,
+    ) -> None:
+        if not consent.strip():
+            raise ConfigError(
+                "recordings show people's faces. Say who agreed to that, e.g. --i-have-consent 'test staff, form 12'."
+            )
+        if not 0 <= jpeg <= 100:
+            raise ConfigError(f"the quality of JPEG is 1 to 100, or 0 for none, not {jpeg}.")
+        writers = require_mcap()
+        private_folder(folder)
+        now = datetime.now(timezone.utc)
+        self.path = folder / f"adsn-{now:%Y%m%dT%H%M%S}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}.mcap"
+        self._file = create_private(self.path)
+        self._writer = writers.Writer(self._file, chunk_size=CHUNK, compression=writers.CompressionType.NONE)
+        self._writer.start(profile="ros2", library=f"adsn {__version__}")
+        self._jpeg, self._min_free = jpeg, min_free
+        self._until = None if max_s is None else time.monotonic() + max_s
+        self._channels: dict[str, int] = {}
+        self.describe: Callable[[Modality], SourceInfo | None] = lambda modality: None
+        """Says what a camera is, for the channel's metadata; set it when the rig is there."""
+        self.frames = self.pairs = self.left_out = 0
+        self.error = ""
+        self._writer.add_metadata(
+            METADATA,
+            {
+                "format": FORMAT,
+                "consent": consent.strip(),
+                "settings": settings_text(settings),
+                "adsn_version": __version__,
+                "created": now.isoformat(timespec="seconds"),
+                "clock": "CLOCK_MONOTONIC",
+                "created_monotonic_ns": str(time.monotonic_ns()),
+            },
+        )
+        if settings.geometry is not None:
+            data = settings.geometry.read_bytes()
+            self._writer.add_attachment(0, time.monotonic_ns(), CALIBRATION, "application/octet-stream", data)
+        self._queue: queue.Queue[Frame | CapturedPair | None] = queue.Queue(QUEUE)
+        self._active = True
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+        log.warning("RECORDING faces to %s. Consent given: %s", self.path, consent.strip())
+
+    @property
+    def recording(self) -> str:
+        """The file, while it is written to; see `runtime.pairing.rig.Observer`."""
+        return str(self.path) if self._active else ""
+
+    def on_frame(self, frame: Frame) -> None:
+        """Take a frame; returns at once."""
+        self._put(frame)
+
+    def on_pair(self, captured: CapturedPair) -> None:
+        """Take a pair; returns at once."""
+        self._put(captured)
+
+    def close(self) -> None:
+        """Write what waits, finish the file and close it."""
+        while self._thread.is_alive():
+            # Not without a limit: the thread may end, disk full, with nobody left to make room in the queue.
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=0.1)
+                self._thread.join()
+        log.warning(
+            "recording ended: %s has %d frames and %d pairs, %d were left out.",
+            self.path,
+            self.frames,
+            self.pairs,
+            self.left_out,
+        )
+
+    def _put(self, item: Frame | CapturedPair) -> None:
+        if not self._active:
+            return
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self.left_out += 1
+
+    def _write(self) -> None:
+        checked = time.monotonic()
+        try:
+            while (item := self._queue.get()) is not None:
+                if isinstance(item, Frame):
+                    self._frame(item)
+                else:
+                    self._pair(item)
+                now = time.monotonic()
+                if self._until is not None and now >= self._until:
+                    break
+                if now - checked > 1:
+                    checked = now
+                    self._writer.flush()
+                    if shutil.disk_usage(self.path.parent).free < self._min_free:
+                        raise OSError(f"less than {self._min_free >> 20} MB are left on the disk")
+        except Exception as error:
+            self.error = str(error)
+            log.error("recording stopped: %s. The rig goes on.", str(error))
+        finally:
+            self._active = False
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
+            self._writer.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self.error = self.error or str(error)
+            log.error("the recording has no index: %s. What was written before can be read.", str(error))
+        finally:
+            self._file.close()
+
+    def _channel(self, topic: str, name: str, encoding: str, schema: str, metadata: dict[str, str]) -> int:
+        if topic not in self._channels:
+            kind = "ros2msg" if encoding == "cdr" else "jsonschema"
+            known = self._writer.register_schema(name, kind, schema.encode())
+            self._channels[topic] = self._writer.register_channel(topic, encoding, known, metadata)
+        return self._channels[topic]
+
+    def _frame(self, frame: Frame) -> None:
+        times = {"log_time": frame.t_arrival_ns, "publish_time": frame.t_capture_ns, "sequence": frame.seq or 0}
+        facts = {
+            "lit": frame.lit,
+            "epoch": frame.epoch,
+            "seq": frame.seq,
+            "exposure_ns": frame.exposure_ns,
+            "timestamp_source": frame.timestamp_source,
+        }
+        modality = frame.modality
+        channel = self._channel(f"/{modality}/frame", "adsn.Frame", "json", FRAME_SCHEMA, {})
+        self._writer.add_message(channel, data=json.dumps(facts).encode(), **times)
+        packed = self._jpeg > 0 and modality == "rgb"
+        if packed:
+            data = encode_jpeg(frame.image, frame.t_capture_ns, self._jpeg)
+        else:
+            data = encode_image(frame.image, modality, frame.t_capture_ns)
+        name = "sensor_msgs/msg/CompressedImage" if packed else "sensor_msgs/msg/Image"
+        schema = COMPRESSED_SCHEMA if packed else IMAGE_SCHEMA
+        channel = self._channel(f"/{modality}", name, "cdr", schema, self._about(frame))
+        self._writer.add_message(channel, data=data, **times)
+        self.frames += 1
+
+    def _about(self, frame: Frame) -> dict[str, str]:
+        height, width = frame.image.shape[:2]
+        about = {"modality": frame.modality, "width": str(width), "height": str(height)}
+        info = self.describe(frame.modality)
+        if info is not None:
+            about |= {
+                "identity": info.identity,
+                "uri": info.uri,
+                "backend": info.backend,
+                "pixel_format": info.pixel_format,
+                "fps": "" if info.fps is None else f"{info.fps:g}",
+            }
+        return about
+
+    def _pair(self, captured: CapturedPair) -> None:
+        pair = captured.pair
+        times = {m: getattr(pair, f"{m}_time_ns") for m in MODALITIES if getattr(pair, m) is not None}
+        facts = {
+            "number": captured.number,
+            "epoch": pair.epoch,
+            "skew_ns": pair.skew_ns,
+            "times_ns": times,
+            "dark_time_ns": pair.ir_dark_time_ns,
+            "lit": pair.lit,
+            "emitted_ns": captured.t_emitted_ns,
+        }
+        channel = self._channel("/pair", "adsn.Pair", "json", PAIR_SCHEMA, {})
+        self._writer.add_message(
+            channel, log_time=captured.t_emitted_ns, publish_time=min(times.values()), data=json.dumps(facts).encode()
+        )
+        self.pairs += 1

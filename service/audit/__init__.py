@@ -1,0 +1,1 @@
+"""Signed answers and the log of decisions."""

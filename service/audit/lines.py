@@ -1,0 +1,95 @@
+"""What an audit log's lines and files are made of: shared by its writer and its checker. Pure but for listing files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.core.errors import AuditBroken
+from service.audit.jws import canonical
+
+CHECKPOINT_TYPE = "adsn-audit+jws"
+GENESIS = "0" * 64
+"""What the very first line has for the digest of the line before it."""
+MAX_LINE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A line's number and digest: what the next one builds on."""
+
+    seq: int
+    digest: str
+
+    def next(self, kind: str, time: str, members: Mapping[str, Any]) -> bytes:
+        """The line after this one, without its line break."""
+        return canonical({"seq": self.seq + 1, "time": time, "kind": kind, "prev": self.digest, **members})
+
+
+FIRST = Link(0, GENESIS)
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The members of a line, or None if it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or type(found.get("seq")) is not int or not isinstance(found.get("prev"), str):
+        return None
+    return found
+
+
+def link_of(line: bytes, members: Mapping[str, Any]) -> Link:
+    """The link that ``line`` is for the one after it."""
+    return Link(members["seq"], hashlib.sha256(line).hexdigest())
+
+
+def torn_digest(torn: bytes) -> str:
+    """What a ``sealed`` line states of the bytes before it; they end with a line break, which does not count."""
+    return hashlib.sha256(torn.removesuffix(b"\n")).hexdigest()
+
+
+def last_link(tail: bytes, where: str) -> tuple[Link, bytes]:
+    """The last whole line of a file's end, and the bytes that a crash left behind it.
+
+    A line that only lacks its line break is whole; the second value then is empty and the file does not end with one.
+
+    Raises:
+        AuditBroken: there is no whole line in it.
+    """
+    lines = tail.split(b"\n")
+    torn = lines.pop()
+    members = parse_line(torn)
+    if members is not None:
+        return link_of(torn, members), b""
+    while lines:
+        line = lines.pop()
+        members = parse_line(line)
+        if members is not None:
+            return link_of(line, members), torn
+        torn = line + b"\n" + torn
+    raise AuditBroken(f"{where}: no line of an audit log is in its end. Move the file away, and find out who wrote it.")
+
+
+def closed_files(path: Path) -> list[Path]:
+    """The files that were closed before ``path``, oldest first: ``audit.000001.jsonl`` beside ``audit.jsonl``."""
+    return sorted(
+        (p for p in path.parent.glob(f"{path.stem}.*{path.suffix}") if _number(path, p)), key=lambda p: p.name
+    )
+
+
+def next_closed(path: Path) -> Path:
+    """The name that ``path`` takes when it is closed."""
+    closed = closed_files(path)
+    number = _number(path, closed[-1]) + 1 if closed else 1
+    return path.with_name(f"{path.stem}.{number:06d}{path.suffix}")
+
+
+def _number(path: Path, closed: Path) -> int:
+    middle = closed.name[len(path.stem) + 1 : len(closed.name) - len(path.suffix)]
+    return int(middle) if len(middle) == 6 and middle.isdecimal() else 0

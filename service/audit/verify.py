@@ -1,0 +1,119 @@
+"""Checks an audit log: ``adsn-serve audit verify PATH``.
+
+What it can find: any line that was changed, taken out, put in or moved. What it cannot, from the files alone: that
+lines were cut off at the very end, or that everything after the last signed checkpoint was made anew. For that,
+compare ``seq`` and ``digest`` of the last line with what was kept elsewhere (``adsn_audit_seq`` is a metric for it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.core.errors import AuditBroken, TokenInvalid
+from service.audit.jws import Verifier
+from service.audit.lines import CHECKPOINT_TYPE, FIRST, Link, closed_files, link_of, parse_line, torn_digest
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What a whole log holds. ``first``: number of its first line, above 1 where older files were removed.
+
+    ``signed``: number of the last line that a verified checkpoint covers, 0 for none. ``lost``: lines that the writer
+    says it could not write. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
+    ``watched``: the digest of the line that was asked for.
+    """
+
+    lines: int = 0
+    first: int = 0
+    last: Link = FIRST
+    decisions: int = 0
+    checkpoints: int = 0
+    signed: int = 0
+    lost: int = 0
+    sealed: int = 0
+    torn_end: bool = False
+    watched: str = ""
+
+
+def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int | None = None) -> AuditReport:
+    """Check the log at ``path`` with the files that were closed before it. ``verifier``: checks the checkpoints too.
+    ``watch_seq``: the line whose digest the report is to hold.
+
+    Raises:
+        AuditBroken: names the file and number of the first line that is wrong, and how. Also when there is no log.
+    """
+    report = AuditReport()
+    torn: list[bytes] = []
+    torn_at = ""
+    for where, line in _lines(path):
+        members = parse_line(line)
+        if members is None:
+            torn_at = torn_at if torn else where
+            torn.append(line)
+            continue
+        if torn and members.get("kind") != "sealed":
+            raise AuditBroken(f"{torn_at}: not a line of an audit log, and the next one does not seal it.")
+        _check(report, where, line, members, b"\n".join(torn), verifier)
+        torn.clear()
+        if report.last.seq == watch_seq:
+            report.watched = report.last.digest
+    if not report.lines:
+        raise AuditBroken(f"{path}: there is no audit log, or not one whole line in it.")
+    # At the very end it is what a crash leaves; the next start seals it.
+    report.torn_end = bool(torn)
+    return report
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Place and content of each line of all files."""
+    for file in (*closed_files(path), path):
+        try:
+            with file.open("rb") as stream:
+                for number, line in enumerate(stream, 1):
+                    yield f"{file}, line {number}", line.removesuffix(b"\n")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise AuditBroken(f"{file}: cannot be read: {error.strerror}.") from error
+
+
+def _check(
+    report: AuditReport, where: str, line: bytes, members: dict[str, Any], torn: bytes, verifier: Verifier | None
+) -> None:
+    kind, seq = members.get("kind"), members["seq"]
+    if not report.lines:
+        if seq == 1 and members["prev"] != FIRST.digest:
+            raise AuditBroken(f"{where}: the first line of all does not begin a chain.")
+        report.first = seq
+    elif members["prev"] != report.last.digest:
+        raise AuditBroken(f"{where}: does not follow the line before it; that one was changed, or lines are missing.")
+    elif seq != report.last.seq + 1:
+        raise AuditBroken(f"{where}: numbered {seq} after {report.last.seq}.")
+    if kind == "sealed":
+        if torn_digest(torn) != members.get("torn_sha256"):
+            raise AuditBroken(f"{where}: seals other bytes than those before it.")
+        report.sealed += 1
+    elif kind == "checkpoint":
+        _check_signature(report, where, members, verifier)
+    elif kind == "gap":
+        report.lost += int(members["lost"])
+    elif kind == "decision":
+        report.decisions += 1
+    report.lines += 1
+    report.last = link_of(line, members)
+
+
+def _check_signature(report: AuditReport, where: str, members: dict[str, Any], verifier: Verifier | None) -> None:
+    report.checkpoints += 1
+    if verifier is None:
+        return
+    try:
+        claims = verifier.verify(CHECKPOINT_TYPE, str(members.get("token")))
+    except TokenInvalid as error:
+        raise AuditBroken(f"{where}: the checkpoint is not signed by this key: {error.message}") from error
+    if (claims.get("seq"), claims.get("digest")) != (members["seq"] - 1, members["prev"]):
+        raise AuditBroken(f"{where}: the checkpoint is of another line; lines before it were made anew.")
+    report.signed = members["seq"] - 1

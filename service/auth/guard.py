@@ -1,0 +1,190 @@
+"""Who may ask for what: keys, sessions of browsers, and certificates."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from starlette.requests import HTTPConnection
+
+from runtime.core.errors import ConfigError
+from service.auth.keys import Caller, KeyRing, Role, read_keys
+from service.auth.sessions import Failures, Sessions
+from service.config.settings import Settings
+from service.http.problems import RequestError
+
+__all__ = ["Caller", "Guard", "Role"]
+log = logging.getLogger("adsn.auth")
+RELOAD_S = 2.0
+"""How often at most the file of keys is looked at; a revoked key is refused after so long."""
+ASK = "send a key as Authorization: Bearer KEY, or as X-API-Key; browsers enter it at /login."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a request presented: a caller, or why there is none (empty: nothing was presented)."""
+
+    caller: Caller | None
+    refused: str = ""
+    wait_s: float = 0.0
+    by_session: bool = False
+
+
+class Guard:
+    """Knows the keys, the sessions, and who failed too often. Used on the event loop only.
+
+    ``refused`` is told why somebody was turned away: missing, wrong, forbidden, limited or cross_site.
+    ``now_s``: monotonic seconds.
+
+    Raises:
+        ConfigError: the file of keys cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        refused: Callable[[str], None] = lambda cause: None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._single = settings.api_key.get_secret_value() if settings.api_key else None
+        self._file = settings.auth.keys
+        self._stamp: tuple[int, ...] = ()
+        self._looked_s = now_s()
+        self._now_s = now_s
+        self.refused = refused
+        self.secure = settings.tls.certificate is not None
+        self.sessions = Sessions(settings.auth.session_s)
+        self.failures = Failures(settings.auth.failures, settings.auth.failures_s)
+        self._ring = KeyRing(single=self._single)
+        if self._file is not None:
+            self._stamp = _stamp_of(self._file)
+            self._ring = KeyRing(read_keys(self._file), self._single)
+            if not self._ring:
+                # Not the same as none configured: whoever empties the file locks the service, and does not open it.
+                log.warning("%s holds no keys; nobody is let in.", self._file)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether callers need a key at all."""
+        return self._single is not None or self._file is not None
+
+    @property
+    def certified(self) -> bool:
+        """Whether only clients with a certificate of the configured authority get a connection."""
+        return self._settings.tls.client_ca is not None
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name. Over TLS one that no other host or path can set."""
+        return "__Host-adsn_session" if self.secure else "adsn_session"
+
+    def authorize(self, request: HTTPConnection, role: Role) -> Caller:
+        """The caller, if it may do what ``role`` stands for.
+
+        Raises:
+            RequestError: 401 no key or a wrong one, 403 a key without that role, 429 too many wrong ones.
+        """
+        return self.authorize_any(request, (role,))
+
+    def authorize_any(self, request: HTTPConnection, roles: tuple[Role, ...]) -> Caller:
+        """The caller, if it may do what one of ``roles`` stands for; with none named, any caller. Raises as
+        `authorize`."""
+        caller = self.require(request)
+        if roles and not any(caller.may(role) for role in roles):
+            self.refused("forbidden")
+            needed = " or ".join(roles)
+            raise RequestError(403, "forbidden", f"this key has not the role {needed}; ask for one that has.")
+        return caller
+
+    def require(self, request: HTTPConnection) -> Caller:
+        """The caller, whatever it may do. Raises as `authorize`, but no 403."""
+        known: Caller | None = request.scope.get("state", {}).get("caller")
+        if known is not None:
+            return known
+        found = self.identify(request)
+        if found.caller is None:
+            raise self.refusal(found)
+        request.scope.setdefault("state", {})["caller"] = found.caller
+        return found.caller
+
+    def refusal(self, found: Found) -> RequestError:
+        """The error for a request without a caller."""
+        self.refused(found.refused or "missing")
+        if found.refused == "limited":
+            return RequestError(
+                429, "rate_limited", "too many wrong keys came from this address.", retry_after_s=found.wait_s
+            )
+        return RequestError(401, "unauthorized", ASK if not found.refused else f"this key is not accepted; {ASK}")
+
+    def identify(self, request: HTTPConnection) -> Found:
+        """Who is behind a request."""
+        if not self.keyed:
+            # Loopback, or a certificate of our own authority: `Settings.require_safe` sees to that.
+            return Found(Caller("certificate" if self.certified else "local"))
+        self._reload()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        key = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        if key:
+            return self.check(key, request.client.host if request.client else "")
+        session = self.sessions.find(request.cookies.get(self.cookie, ""), self._now_s())
+        caller = self._ring.still(session, _today()) if session is not None else None
+        return Found(caller, by_session=caller is not None)
+
+    def check(self, key: str, address: str) -> Found:
+        """Whose ``key`` it is. Wrong ones count against ``address``.
+
+        A right key of the file is let in even from an address that failed too often: nobody guesses one, and a
+        neighbour behind the same address is not to be locked out. The single key may be a person's idea, so it is not
+        even compared.
+        """
+        caller = self._ring.find(key, _today())
+        if caller is not None:
+            return Found(caller)
+        wait = self.failures.wait_s(address, self._now_s())
+        if wait > 0:
+            return Found(None, "limited", wait)
+        if self._ring.is_single(key):
+            return Found(Caller("key"))
+        self.failures.count(address, self._now_s())
+        return Found(None, "wrong")
+
+    def begin(self, caller: Caller) -> str:
+        """A session for a browser whose user has entered a key; returns its token."""
+        return self.sessions.begin(caller, self._now_s())
+
+    def _reload(self) -> None:
+        """Take a changed file of keys. A file that is wrong changes nothing, loudly: half a list would lock people
+        out."""
+        now = self._now_s()
+        if self._file is None or now - self._looked_s < RELOAD_S:
+            return
+        self._looked_s = now
+        try:
+            stamp = _stamp_of(self._file)
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            self._ring = KeyRing(read_keys(self._file), self._single)
+        except ConfigError as error:
+            log.error("the keys are as they were, because the file is wrong: %s", error)
+        else:
+            log.info("%s was read again", self._file)
+
+
+def _stamp_of(path: Path) -> tuple[int, ...]:
+    """Changes whenever the file is written or put in place of another."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()

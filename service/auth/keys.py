@@ -1,0 +1,198 @@
+"""API keys: what they are made of, the file that lists them, and who a presented key belongs to.
+
+A key is ``adsn_ID_SECRET``: ID finds its entry, so that the cost of a look-up does not depend on how many there are,
+and SECRET is 256 random bits. What is stored is the SHA-256 of the whole key. A slow hash is for passwords that
+people choose; 256 random bits cannot be guessed from their digest however fast it is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from runtime.core.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Role = Literal["score", "camera", "infer", "metrics", "admin"]
+"""``score``: judge uploaded pairs. ``camera``: judge and see pairs of the attached rig. ``infer``: raw scores of crops
+(``/v2``), for a kiosk whose engine is remote. ``metrics``: counters. ``admin``: everything, and what changes the
+running service."""
+ROLES: tuple[Role, ...] = get_args(Role)
+ID_BYTES = 6
+KEY = re.compile(r"adsn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+MAX_FILE_BYTES = 1 << 20
+NOBODY = "0" * 64
+
+
+class Entry(BaseModel):
+    """One key of the file. The key itself is nowhere in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[0-9a-f]{12}$", description="Which key; its second part.")
+    roles: tuple[Role, ...] = Field(min_length=1, description="What its owner may do.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Digest of the whole key.")
+    name: str = Field(default="", max_length=64, description="Whose it is; shown in logs.")
+    expires: date | None = Field(default=None, description="The last day on which it is accepted, UTC.")
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        # Names go to logs and to the audit log, where a line break would forge a line.
+        if not value.isprintable():
+            raise ValueError("a name is printable characters")
+        return value
+
+
+class KeyFile(BaseModel):
+    """The file: ``[[keys]]`` tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``name`` separates callers in rate limits and nonces, and names them in logs; it is not the key.
+
+    ``key_id``: the entry's id, empty where no key of the file was presented.
+    """
+
+    name: str
+    roles: frozenset[Role] = frozenset(ROLES)
+    key_id: str = ""
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller may do what ``role`` stands for."""
+        return role in self.roles or "admin" in self.roles
+
+
+def digest_of(key: str) -> str:
+    """What the file stores of a key, hex."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def new_key(roles: Iterable[Role], name: str = "", expires: date | None = None) -> tuple[str, Entry]:
+    """A new key, to be shown once, and its entry."""
+    key_id = secrets.token_hex(ID_BYTES)
+    key = f"adsn_{key_id}_{secrets.token_urlsafe(32)}"
+    return key, Entry(id=key_id, roles=tuple(dict.fromkeys(roles)), sha256=digest_of(key), name=name, expires=expires)
+
+
+def toml_of(entry: Entry) -> str:
+    """The lines to append to the file of keys."""
+
+    def text(value: str) -> str:
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    lines = ["[[keys]]", f"id = {text(entry.id)}", f"roles = [{', '.join(map(text, entry.roles))}]"]
+    lines.append(f"sha256 = {text(entry.sha256)}")
+    if entry.name:
+        lines.append(f"name = {text(entry.name)}")
+    if entry.expires is not None:
+        lines.append(f"expires = {entry.expires.isoformat()}")
+    return "\n".join(lines) + "\n"
+
+
+def caller_of(entry: Entry) -> Caller:
+    """The owner of a key. Two keys of one name are two callers."""
+    return Caller(f"{entry.name} ({entry.id})" if entry.name else entry.id, frozenset(entry.roles), entry.id)
+
+
+class KeyRing:
+    """The keys that are accepted. ``single``: the one key of ``ADSN_API_KEY``, which may do everything.
+
+    Raises:
+        ConfigError: two entries have the same id.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), single: str | None = None) -> None:
+        self._entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.id in self._entries:
+                raise ConfigError(f"two keys have the id {entry.id}; take one of them out.")
+            self._entries[entry.id] = entry
+        self._single = digest_of(single) if single is not None else None
+
+    def __bool__(self) -> bool:
+        return bool(self._entries) or self._single is not None
+
+    def find(self, key: str, today: date) -> Caller | None:
+        """The owner of ``key`` among the file's entries, or None. ``today``: UTC."""
+        match = KEY.fullmatch(key)
+        entry = self._entries.get(match.group(1)) if match else None
+        # An unknown id takes as long as a known one.
+        right = hmac.compare_digest(digest_of(key), entry.sha256 if entry else NOBODY)
+        if entry is None or not right or (entry.expires is not None and today > entry.expires):
+            return None
+        return caller_of(entry)
+
+    def is_single(self, key: str) -> bool:
+        """Whether ``key`` is the one of ``ADSN_API_KEY``. Its length is not the file's, so digests are compared."""
+        return self._single is not None and hmac.compare_digest(digest_of(key), self._single)
+
+    def still(self, caller: Caller, today: date) -> Caller | None:
+        """The caller as its entry is now, or None when that is gone: what a session must ask each time."""
+        if not caller.key_id:
+            return caller if self._single is not None else None
+        entry = self._entries.get(caller.key_id)
+        if entry is None or (entry.expires is not None and today > entry.expires):
+            return None
+        return caller_of(entry)
+
+
+def parse_keys(text: str, where: str) -> tuple[Entry, ...]:
+    """Entries of a file's text.
+
+    Raises:
+        ConfigError: not TOML, or an entry is wrong; says which one.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+        return KeyFile.model_validate(found).keys
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {error}. adsn-serve key new prints what belongs there.") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        at = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{where}: {at}: {first['msg']}. adsn-serve key new prints what belongs there.") from error
+
+
+def read_keys(path: Path) -> tuple[Entry, ...]:
+    """Entries of the file at ``path``.
+
+    Raises:
+        ConfigError: it cannot be read, others may write to it, or it is wrong.
+    """
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: the keys cannot be read: {error.strerror}. See ADSN_AUTH__KEYS.") from error
+    if mode & stat.S_IWOTH or not stat.S_ISREG(mode):
+        # Who may write here may let anyone in.
+        raise ConfigError(f"{path}: others may write to the file of keys. chmod o-w {path}")
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; not a file of keys.")
+    try:
+        return parse_keys(data.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text.") from error

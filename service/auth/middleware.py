@@ -1,0 +1,122 @@
+"""The gate before every route, as ASGI middleware: who calls, from which site, and under which name.
+
+Closed unless said otherwise: a path that is not listed as open takes a key, whatever the route behind it forgot to ask.
+Which role it takes is the route's to say. Requests that a browser sends on behalf of another site end here, because a
+service on loopback without keys is reachable by every page that the same machine's browser has open.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runtime.core.errors import AdsnError
+from service.auth.guard import Guard
+from service.config.settings import is_loopback
+from service.http.problems import RequestError, problem_of
+
+OPEN = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})
+"""What answers without a key: whether the service is alive, and the way to log in."""
+PAGES = frozenset({"/", "/docs", "/console"})
+"""What a person opens in a browser; without a session it leads to /login instead of an error."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"cross-origin-opener-policy", b"same-origin")]
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+class GateMiddleware:
+    """Belongs inside `RequestIdMiddleware` and outside everything that reads a body."""
+
+    def __init__(self, app: ASGIApp, guard: Guard, hosts: tuple[str, ...] = ()) -> None:
+        self.app = app
+        self._guard = guard
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._headers = [*HEADERS, HSTS] if guard.secure else HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # There is none; one that came later would have to pass here first.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *self._headers]
+            await send(message)
+
+        request = Request(scope)
+        try:
+            self._check_site(request)
+            # Of the request line. A request's URL is put together with its Host header, which can say anything.
+            if scope["path"] not in OPEN:
+                await self._check_caller(request)
+        except AdsnError as error:
+            response = self._refuse(request, error)
+            await response(scope, receive, with_headers)
+            return
+        await self.app(scope, receive, with_headers)
+
+    def _check_site(self, request: Request) -> None:
+        """Refuse what a browser sends for a page of another site, and names that were pointed at this machine."""
+        host = request.headers.get("host", "")
+        if not self._guard.keyed and not self._guard.certified and not self._is_own_name(host):
+            # A page whose name was re-bound to 127.0.0.1 counts as this very site to the browser.
+            raise RequestError(
+                421, "wrong_host", "this service answers to localhost; name others in auth.hosts, or configure keys."
+            )
+        site = request.headers.get("sec-fetch-site")
+        if site is not None:
+            # Following a link from elsewhere is no harm; the page that opens then is this service's own.
+            navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
+            foreign = site not in ("same-origin", "none") and not navigates
+        else:
+            # Browsers say the site to https and localhost only; to others they name the page's origin.
+            origin = request.headers.get("origin")
+            foreign = origin is not None and not _same_origin(origin, host, request.scope["scheme"])
+        if foreign:
+            raise self._cross_site()
+
+    async def _check_caller(self, request: Request) -> None:
+        found = self._guard.identify(request)
+        if found.caller is None:
+            raise self._guard.refusal(found)
+        if found.by_session and request.method not in SAFE and not _from_own_page(request):
+            # A cookie comes along by itself; only a page of this very service may use it to change or ask something.
+            raise self._cross_site()
+        request.scope.setdefault("state", {})["caller"] = found.caller
+
+    def _cross_site(self) -> RequestError:
+        self._guard.refused("cross_site")
+        return RequestError(403, "cross_site", "a page of another site may not ask this service; there is no CORS.")
+
+    def _is_own_name(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            return False
+        return is_loopback(name) or name in self._hosts
+
+    def _refuse(self, request: Request, error: AdsnError) -> Response:
+        path = request.scope["path"]
+        asked = isinstance(error, RequestError) and error.request_code == "unauthorized"
+        if asked and path in PAGES and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(f"/login?next={quote(path, safe='')}", 303)
+        return problem_of(error, request_id=request.state.request_id, path=path)
+
+
+def _same_origin(origin: str, host: str, scheme: str) -> bool:
+    found = urlsplit(origin)
+    return found.scheme == scheme and found.netloc.lower() == host.lower()
+
+
+def _from_own_page(request: Request) -> bool:
+    """Whether a browser says that the request comes from a page of this origin; `_check_site` has seen that it is
+    true."""
+    site = request.headers.get("sec-fetch-site")
+    return site == "same-origin" if site is not None else "origin" in request.headers

@@ -1,0 +1,124 @@
+"""``adsn-serve``: the HTTP service."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from runtime import __version__
+from runtime.cli.command import FAILURE, Version, run
+from runtime.config.template import config_text
+from runtime.core.errors import ConfigError
+from runtime.liveness.open import Loaded
+from runtime.pairing.feed import PairFeed
+from service.app import create_app
+from service.cli.trust import add_to
+from service.config.settings import Settings, read_settings
+from service.http.server import Server
+from service.liveness.loading import open_model
+from service.process.logs import set_up_logging
+from service.process.memory import keep_freed_memory
+from service.process.systemd import Notifier
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: ADSN_CONFIG.")]
+Secrets = Annotated[Path | None, typer.Option(help="Folder with a file for each secret; default: systemd's.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs keys.")]
+Port = Annotated[int | None, typer.Option(help="Port; 0 lets the system choose.")]
+BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
+Precision = Annotated[str | None, typer.Option(help="int8 or fp32.")]
+Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras, to try things without any.")]
+Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/video0.")]
+Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
+Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
+CheckConfig = Annotated[bool, typer.Option("--check-config", help="Check the settings and exit: 0 good, 78 bad.")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
+
+
+def serve(
+    context: typer.Context,
+    config: Config = None,
+    secrets: Secrets = None,
+    host: Host = None,
+    port: Port = None,
+    bundle: BundleFolder = None,
+    precision: Precision = None,
+    rig: Rig = None,
+    rgb: Rgb = None,
+    ir: Ir = None,
+    depth: Depth = None,
+    check_config: CheckConfig = False,
+    print_config: PrintConfig = False,
+    version: Version = False,
+) -> None:
+    """Serve POST /liveness. What is said later wins: the settings file, secrets, ADSN_ variables, options.
+
+    SIGHUP loads the model again without losing a request; SIGTERM finishes what is being judged and ends.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if print_config:
+        typer.echo(config_text(Settings, "Settings of adsn-serve."), nl=False)
+        return
+    if rig not in (None, "synthetic"):
+        raise ConfigError("--rig knows synthetic only. Name cameras with --rgb, --ir and --depth, or in [rig].")
+    if rig:
+        rgb, ir = rgb or "synthetic:", ir or "synthetic:"
+    cameras = {"rig.rgb": rgb, "rig.ir": ir, "rig.depth": depth}
+    options: dict[str, Any] = {"host": host, "port": port, "bundle": bundle, "precision": precision, **cameras}
+    settings = read_settings(config, secrets=secrets, options=options)
+    if check_config:
+        typer.echo("the settings are good.")
+        return
+    set_up_logging(settings.log)
+    keep_freed_memory()
+    feed = open_rig(settings)
+
+    notifier, listening = Notifier(), threading.Event()
+
+    def tell(loaded: Loaded) -> None:
+        # A service manager is told when both are so: it listens, and pairs can be judged.
+        listening.wait()
+        notifier.send("READY=1", f"STATUS=judging with {loaded.manifest.name} {loaded.manifest.version}")
+
+    def announce(url: str) -> None:
+        listening.set()
+        model = f"{settings.bundle.name} {settings.precision}"
+        Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/console", soft_wrap=True)
+        sys.stdout.flush()
+
+    app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
+    app.state.shared.model.told = tell
+    server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
+    if feed is not None:
+        feed.start()
+    try:
+        server.run()
+    finally:
+        if feed is not None:
+            feed.close()
+    if server.failed or not server.started:
+        raise typer.Exit(FAILURE)
+
+
+def open_rig(settings: Settings) -> PairFeed | None:
+    """The rig of the settings, not started yet; None without cameras."""
+    if not settings.rig.configured:
+        return None
+    from runtime.pairing.rig import Rig
+
+    feed: PairFeed = Rig(settings.rig)
+    return feed
+
+
+def main() -> None:
+    """Console script."""
+    # Without a command's name, it serves.
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback(invoke_without_command=True)(serve)
+    add_to(app)
+    run(app)

@@ -1,0 +1,85 @@
+"""``/login``: how a browser gets a session for a key. A form without a script, so that a locked-down kiosk has it
+too."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from service.auth.middleware import PAGES
+from service.console.assets import asset, source_hash
+from service.http.problems import RequestError
+from service.state import State
+
+MAX_FORM_BYTES = 4096
+
+
+PAGE, STYLE = Template(asset("login.html")), asset("login.css")
+POLICY = (
+    f"default-src 'none'; style-src {source_hash(STYLE)}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def page(then: str, message: str = "", status: int = 200) -> Response:
+    """The form. ``then``: where it leads; ``message``: why it is shown again."""
+    shown = f'<p class="wrong" role="alert">{escape(message)}</p>' if message else ""
+    body = PAGE.substitute(style=STYLE, then=escape(then, quote=True), message=shown)
+    return HTMLResponse(body, status, {"Content-Security-Policy": POLICY})
+
+
+def _then(value: str) -> str:
+    """Where to go afterwards: one of this service's own pages, never another site."""
+    path = "/" + value.removeprefix("/")
+    return path if value and path in PAGES else "/docs"
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``/login`` and ``/logout``."""
+    guard = state.guard
+
+    @app.get("/login", include_in_schema=False)
+    async def form(request: Request) -> Response:
+        if not guard.keyed:
+            return RedirectResponse("/docs", 303)
+        return page(_then(request.query_params.get("next", "")))
+
+    @app.post("/login", include_in_schema=False)
+    async def enter(request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise RequestError(
+                415, "unsupported_media", "this is the form of /login; programs send their key as a header."
+            )
+        body = await request.body()
+        if len(body) > MAX_FORM_BYTES:
+            raise RequestError(413, "body_too_large", "no key is that long.")
+        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+        then, key = _then(given.get("next", [""])[0]), given.get("key", [""])[0].strip()
+        found = guard.check(key, request.client.host if request.client else "")
+        if found.caller is None:
+            guard.refused(found.refused)
+            if found.refused == "limited":
+                return page(then, f"Too many wrong keys. Try again in {found.wait_s:.0f} seconds.", 429)
+            return page(then, "This key is not accepted.", 401)
+        response = RedirectResponse(then, 303)
+        response.set_cookie(
+            guard.cookie,
+            guard.begin(found.caller),
+            max_age=int(state.settings.auth.session_s),
+            secure=guard.secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    @app.post("/logout", include_in_schema=False)
+    async def leave(request: Request) -> Response:
+        guard.sessions.end(request.cookies.get(guard.cookie, ""))
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(guard.cookie, secure=guard.secure, httponly=True, samesite="strict")
+        return response

@@ -1,0 +1,170 @@
+"""``/console``: a page to judge two pictures on and to watch the rig, in one file, with nothing fetched from elsewhere.
+
+Pictures of the rig go to whoever may see them (role camera), one at a time, newest only, and are kept nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from string import Template
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from fastapi import FastAPI, Query
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from runtime import __version__
+from runtime.capture.simulated.rig import SPECIES, SyntheticRig
+from runtime.core.reasons import PRIORITY, REASONS
+from runtime.core.values import Modality
+from runtime.imaging.overlay import grey_picture
+from service.console.assets import asset, source_hash
+from service.http.openapi import problems
+from service.http.problems import RequestError
+from service.http.responses import json_response
+from service.monitoring.events import EventHub
+from service.monitoring.rig_watch import RigWatch
+from service.state import State
+
+PAGE, STYLE = Template(asset("console.html")), asset("reference.css") + asset("console.css")
+SCRIPT = asset("console.js")
+CONTENT_SECURITY_POLICY = (
+    f"default-src 'none'; style-src {source_hash(STYLE)}; script-src {source_hash(SCRIPT)}; connect-src 'self'; "
+    "img-src 'self' data: blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
+WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
+WARNING = "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
+WORLD = 107
+"""A simulated world whose scenes are lit and whose faces the default locator finds."""
+SUBJECTS = 9000
+"""The first subject of samples: above all that the shipped weights were trained or tested on."""
+SHOWN_WIDTH = 640
+USUAL: tuple[Modality, Modality] = ("rgb", "ir")
+"""What the page asks for while the model is still loading."""
+JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def console_page(state: State) -> str:
+    """HTML of the whole page."""
+    loaded = state.model.loaded
+    modalities = loaded.pipeline.modalities if loaded is not None else USUAL
+    drops = "".join(
+        f'<label class="drop">{escape(WORDS[m]).capitalize()} image'
+        f'<span class="soft">drop it here or choose it</span><span class="preview"></span>'
+        f'<input type="file" name="{m}" data-words="{WORDS[m]}" accept="image/*"></label>'
+        for m in modalities
+    )
+    facts = {
+        "reasons": {code: {"meaning": r.meaning, "subject": r.subject} for code, r in REASONS.items()},
+        "order": sorted(PRIORITY, key=PRIORITY.__getitem__),
+        "decisions": DECISIONS,
+        "modalities": WORDS,
+        "cameras": rig_modalities(state),
+        "band_low": round(loaded.pipeline.point.band_low, 6) if loaded and state.settings.expose_score else None,
+        "rig": isinstance(state.hub, EventHub),
+        "keyed": state.guard.keyed,
+    }
+    rig = "Waiting for the cameras." if facts["rig"] else "No rig is attached. docs/rig.md says how to attach one."
+    return PAGE.substitute(
+        version=escape(f"adsn {__version__}"),
+        warning=escape(WARNING if loaded is None else loaded.manifest.summary),
+        drops=drops,
+        species="".join(f'<option value="{s}">{s.replace("_", " ")}</option>' for s in SPECIES),
+        rig=escape(rig),
+        style=STYLE,
+        script=SCRIPT,
+        # "<" cannot end the block that holds it when it is written as JSON may.
+        facts=json.dumps(facts).replace("<", "\\u003c"),
+    )
+
+
+def rig_modalities(state: State) -> list[Modality]:
+    """What the attached rig's cameras see."""
+    if state.feed is None:
+        return []
+    return [camera.modality for camera in state.feed.status().cameras]
+
+
+def sample(species: str, subject: int) -> dict[str, Any]:
+    """A pair made by the synthetic sensor: modality → file, base64."""
+    made = SyntheticRig(seed=WORLD, subject=SUBJECTS + subject, species=species, presentation=subject).next()
+    images = {}
+    for modality, suffix, kind in (("rgb", ".jpg", "image/jpeg"), ("ir", ".png", "image/png")):
+        data = encoded(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # literals of a tuple
+        images[modality] = {"type": kind, "data": base64.b64encode(data).decode()}
+    return {"species": species, "images": images}
+
+
+def encoded(image: NDArray[Any], suffix: str) -> bytes:
+    """uint8 [H, W, 1 or 3] RGB as a file's bytes."""
+    pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
+    good, data = cv2.imencode(suffix, np.ascontiguousarray(pixels))
+    if not good:
+        raise RequestError(503, "capture_error", "the picture could not be encoded.")
+    return data.tobytes()
+
+
+def shown(image: NDArray[Any]) -> bytes:
+    """A picture of a camera as a person looks at it: JPEG, not wider than `SHOWN_WIDTH`."""
+    picture = grey_picture(image)
+    height, width = picture.shape[:2]
+    if width > SHOWN_WIDTH:
+        size = (SHOWN_WIDTH, max(1, round(height * SHOWN_WIDTH / width)))
+        smaller = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        return encoded(smaller.reshape(size[1], size[0], -1), ".jpg")
+    return encoded(picture, ".jpg")
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``/console`` and what it asks for; where a rig is attached and nobody publishes its events, publish them."""
+    if state.feed is not None and state.hub is None:
+        hub = EventHub()
+        state.hub = hub
+        watch = RigWatch(state, state.feed, hub)
+        watch.start()
+        state.stopping += [hub.close, watch.close]
+
+    @app.get("/console", include_in_schema=False)
+    async def console() -> Response:
+        return HTMLResponse(console_page(state), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+    @app.get(
+        "/console/sample",
+        summary="A pair made by the synthetic sensor",
+        responses=problems(401, 403, 422, 429, 503),
+    )
+    async def console_sample(
+        request: Request,
+        species: Literal[SPECIES] = "bona_fide",  # type: ignore[valid-type]  # the sensor's own list
+        subject: int = Query(default=0, ge=0, lt=1000),
+    ) -> Response:
+        """Colour and infrared pictures of somebody, or of an attack, who does not exist. Needs the role score."""
+        state.admit(request, "score")
+        return json_response(await state.pool.run(lambda helper: sample(species, subject)))
+
+    @app.get(
+        "/console/frame/{modality}",
+        summary="What a camera of the rig sees",
+        response_class=Response,
+        responses={
+            200: {"description": "The newest pair's picture", "content": JPEG},
+            **problems(401, 403, 422, 503, 504),
+        },
+    )
+    async def console_frame(request: Request, modality: Modality) -> Response:
+        """The newest pair's picture, as JPEG. Needs the role camera; it is stored nowhere."""
+        state.authorize(request, "camera")
+        if state.feed is None:
+            raise RequestError(503, "no_rig", "no cameras are attached to this service.")
+        captured = state.feed.wait(-1, 0)
+        if captured is None:
+            raise RequestError(504, "capture_timeout", "the cameras have given no pair yet.")
+        data = await run_in_threadpool(shown, captured.pair.image(modality))
+        return Response(data, media_type="image/jpeg", headers={"X-Pair-Number": str(captured.number)})

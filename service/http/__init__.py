@@ -1,0 +1,1 @@
+"""HTTP: limits, parsing, problems, OpenAPI, the server."""

@@ -1,0 +1,84 @@
+"""The OpenAPI document: what FastAPI knows of the routes, and what it cannot know of those that are plain ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from service.http.problem_document import Problem
+from service.http.problems import MEDIA_TYPE
+
+Amend = Callable[[dict[str, Any]], None]
+"""Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
+
+REFERENCE = "#/components/schemas/{model}"
+
+MEANINGS = {
+    400: "The request cannot be read",
+    401: "A key is needed",
+    403: "The key may not do this",
+    404: "There is no such thing",
+    408: "The request did not arrive in time",
+    409: "Seen before: a nonce, or an Idempotency-Key with another request",
+    413: "The body or an image is too large",
+    415: "Neither multipart nor JSON, or not an image",
+    422: "A part is missing or cannot be used; no face",
+    429: "Too many requests of this key; see Retry-After",
+    500: "Unexpected error",
+    503: "Starting, busy, without cameras, or without a score; see Retry-After",
+    504: "No pair came in time",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Entries for ``responses=`` of a route, or of a document, for errors of these statuses."""
+    content = {MEDIA_TYPE: {"schema": reference(Problem)}}
+    again = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+    return {
+        status: {
+            "description": MEANINGS[status],
+            "content": content,
+            **({"headers": again} if status in (429, 503, 504) else {}),
+        }
+        for status in statuses
+    }
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to ``model``, which `add_model` puts into the document."""
+    return {"$ref": REFERENCE.format(model=model.__name__)}
+
+
+def add_model(document: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put the schema of ``model``, and of what it is made of, into ``document``."""
+    schema = model.model_json_schema(ref_template=REFERENCE)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+
+
+def install(app: FastAPI, amends: Iterable[Amend], *, keyed: bool) -> None:
+    """Let ``app`` describe itself, once, when it is first asked. ``keyed``: whether callers need a key."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            add_model(made, Problem)
+            for amend in amends:
+                amend(made)
+            if keyed:
+                made["components"]["securitySchemes"] = {
+                    "bearer": {"type": "http", "scheme": "bearer"},
+                    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                }
+                for operations in made["paths"].values():
+                    for operation in operations.values():
+                        if "401" in operation["responses"]:
+                            operation["security"] = [{"bearer": []}, {"header": []}]
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way

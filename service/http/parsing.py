@@ -1,0 +1,226 @@
+"""A request's parts: strict multipart, in memory only.
+
+Uploads are never spooled to temporary files, as web frameworks do with large ones: a face would lie on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from runtime.core.values import MODALITIES, Modality
+from service.http.problems import RequestError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+Model = TypeVar("Model", bound=BaseModel)
+MAX_META_BYTES = 4096
+MAX_JSON_BYTES = 16384
+MAX_PART_HEADERS = 8
+
+Numbers = Annotated[list[float], Field(min_length=4, max_length=4)]
+Nanoseconds = Annotated[int, Field(ge=0, lt=1 << 63)]
+Clock = Literal["caller", "unix", "monotonic"]
+"""Whose nanoseconds they are: the caller's own, since 1970 UTC, or CLOCK_MONOTONIC of the service's machine."""
+
+
+class Context(BaseModel):
+    """What goes with any request to judge."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    session_id: str | None = Field(default=None, max_length=128, description="The caller's own; returned as it is.")
+    nonce: str | None = Field(
+        default=None,
+        min_length=8,
+        max_length=128,
+        pattern=r"^[A-Za-z0-9._~+/=-]+$",
+        description="Random text that no request had before; a second one with it is refused with 409. An attestation "
+        "carries it, so whoever made it knows that the answer is to this very request.",
+    )
+
+
+class Meta(Context):
+    """The optional ``meta`` part: JSON.
+
+    Boxes are x, y, width and height in pixels of their image as it is stored: EXIF orientation is ignored.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "face_box": [200, 120, 180, 180],
+                    "rgb_timestamp_ns": 1767225600000000000,
+                    "ir_timestamp_ns": 1767225600004000000,
+                    "clock": "unix",
+                    "session_id": "door-7",
+                    "nonce": "5f1c9a7e0b3d",
+                }
+            ]
+        }
+    )
+
+    face_box: Numbers | None = Field(
+        default=None, description="Face in the colour image (of an IR-depth model: in the infrared one)."
+    )
+    ir_face_box: Numbers | None = Field(default=None, description="Face in the infrared image, where it is not there.")
+    depth_face_box: Numbers | None = Field(default=None, description="Face in the depth image.")
+    rgb_timestamp_ns: Nanoseconds | None = Field(default=None, description="Mid-exposure of the colour image.")
+    ir_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the infrared image, on the same clock.")
+    depth_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the depth image, on the same clock.")
+    clock: Clock = Field(
+        default="caller",
+        description="What the timestamps count from. `caller`: anything, so only their difference is looked at. "
+        "`unix`: 1970, UTC; `monotonic`: CLOCK_MONOTONIC of the service's own machine: a pair that is too old, or from "
+        "the future, is `uncertain` with `pair_stale`.",
+    )
+
+    def time_ns(self, modality: Modality) -> int | None:
+        """Mid-exposure of an image, where given."""
+        found: int | None = getattr(self, f"{modality}_timestamp_ns")
+        return found
+
+
+class CameraRequest(Context):
+    """``application/json``: judge the attached rig's next pair."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "camera", "timeout_ms": 1500}]})
+
+    source: Literal["camera"]
+    timeout_ms: int = Field(default=1500, ge=1, le=30_000, description="How long to wait for a pair.")
+
+
+def malformed(message: str) -> RequestError:
+    return RequestError(400, "malformed_request", message)
+
+
+def media_type(content_type: str) -> Literal["multipart", "json"]:
+    """Which of the two forms a request has.
+
+    Raises:
+        RequestError: 415, neither.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind == b"multipart/form-data" and options.get(b"boundary"):
+        return "multipart"
+    if kind == b"application/json":
+        return "json"
+    raise RequestError(
+        415,
+        "unsupported_media",
+        "send multipart/form-data with a boundary and a picture for each modality, or application/json to have the "
+        "attached cameras' next pair judged.",
+    )
+
+
+def split_multipart(
+    body: bytes, content_type: str, modalities: Sequence[Modality] = ("rgb", "ir"), part_bytes: int = 1 << 30
+) -> dict[str, bytes]:
+    """The parts of a multipart body by name: one picture for each of ``modalities``, and ``meta`` where given.
+
+    Raises:
+        RequestError: 400 not readable, 413 a part over ``part_bytes``, 422 a part missing, unknown or twice.
+    """
+    _, options = parse_options_header(content_type)
+    known = (*modalities, "meta")
+    parts: dict[str, bytes] = {}
+    header: list[bytes] = [b"", b""]
+    disposition = b""
+    chunks: list[bytes] = []
+    finished, headers = False, 0
+
+    def begin() -> None:
+        nonlocal disposition, headers
+        disposition, headers = b"", 0
+        chunks.clear()
+
+    def header_field(data: bytes, start: int, end: int) -> None:
+        header[0] += data[start:end]
+
+    def header_value(data: bytes, start: int, end: int) -> None:
+        header[1] += data[start:end]
+
+    def header_end() -> None:
+        nonlocal disposition, headers
+        headers += 1
+        if headers > MAX_PART_HEADERS:
+            raise malformed("a part has too many headers.")
+        if header[0].lower() == b"content-disposition":
+            disposition = header[1]
+        header[:] = [b"", b""]
+
+    def part_data(data: bytes, start: int, end: int) -> None:
+        chunks.append(data[start:end])
+
+    def part_end() -> None:
+        name = parse_options_header(disposition)[1].get(b"name", b"").decode("utf-8", "replace")
+        if name not in known:
+            unused = "this model takes no" if name in MODALITIES else "there is no part called"
+            raise RequestError(422, "unknown_part", f"{unused} {name[:40]!r}; it takes {', '.join(known)}.")
+        if name in parts:
+            raise RequestError(422, "unknown_part", f"the part {name!r} was sent twice.")
+        parts[name] = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(parts[name]) > part_bytes:
+            raise RequestError(413, "body_too_large", f"the part {name!r} is larger than {part_bytes} bytes.")
+
+    def end() -> None:
+        nonlocal finished
+        finished = True
+
+    callbacks: MultipartCallbacks = {
+        "on_part_begin": begin,
+        "on_part_data": part_data,
+        "on_part_end": part_end,
+        "on_header_field": header_field,
+        "on_header_value": header_value,
+        "on_header_end": header_end,
+        "on_end": end,
+    }
+    try:
+        parser = MultipartParser(options[b"boundary"], callbacks)
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise malformed("the multipart body is not well formed.") from error
+    if not finished:
+        raise malformed("the multipart body ends early: its closing boundary is missing.")
+    for name in modalities:
+        if not parts.get(name):
+            wanted = " and ".join(modalities)
+            raise RequestError(422, "missing_part", f"the part {name!r} is missing or empty; send both {wanted}.")
+    return parts
+
+
+def read_meta(data: bytes | None) -> Meta:
+    """The ``meta`` part, or an empty one.
+
+    Raises:
+        RequestError: 400, naming the first wrong entry.
+    """
+    return _read(Meta, data, "meta", MAX_META_BYTES) if data else Meta()
+
+
+def read_camera_request(data: bytes) -> CameraRequest:
+    """The body of a request to judge the rig's next pair.
+
+    Raises:
+        RequestError: 400, naming the first wrong entry.
+    """
+    return _read(CameraRequest, data, "the body", MAX_JSON_BYTES)
+
+
+def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
+    if len(data) > limit:
+        raise malformed(f"{what} is larger than {limit} bytes.")
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise malformed(f"{what}: {'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}") from error

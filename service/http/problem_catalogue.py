@@ -1,0 +1,232 @@
+"""Every problem that a caller can meet over HTTP: its code, its statuses, and what to do about it.
+
+docs/errors.md is made from this (``python -m service.http.problem_catalogue``); a test holds the table against the
+code that raises.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from runtime.core import errors
+from runtime.core.errors import AdsnError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a code means. ``statuses``: it comes with one of these. ``remedy``: what its receiver does next."""
+
+    code: str
+    statuses: tuple[int, ...]
+    title: str
+    remedy: str
+    retryable: bool = False
+
+
+_ALL = (
+    Entry(
+        "malformed_request", (400, 422), "The request cannot be read",
+        "Send what /docs describes; `detail` names the first thing that is wrong.",
+    ),
+    Entry(
+        "unauthorized", (401,), "A key is needed",
+        "Send the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+    ),
+    Entry(
+        "forbidden", (403,), "The key may not do this",
+        "Use a key with the role that `detail` names.",
+    ),
+    Entry(
+        "cross_site", (403,), "A page of another site may not ask",
+        "Call from a program, or from this service's own pages: browsers say which site a request is for.",
+    ),
+    Entry(
+        "not_found", (404,), "No such resource",
+        "See /docs for the paths that there are.",
+    ),
+    Entry(
+        "method_not_allowed", (405,), "The method is not allowed here",
+        "Use a method that the `Allow` header names.",
+    ),
+    Entry(
+        "request_timeout", (408,), "The request did not arrive in time",
+        "Send it again, faster; the connection is closed.", True,
+    ),
+    Entry(
+        "replayed_nonce", (409,), "The nonce was used before",
+        "Make a new nonce for each check. Where nobody on your side sent it twice, somebody replays your "
+        "requests.",
+    ),
+    Entry(
+        "idempotency_conflict", (409,), "The Idempotency-Key belongs to another request",
+        "Make a new key for each new request; use one again only to repeat the very same request.",
+    ),
+    Entry(
+        "body_too_large", (413,), "The request is too large",
+        "Send smaller pictures; `limits.body_bytes` and `limits.part_bytes` say how large they may be.",
+    ),
+    Entry(
+        "image_too_large", (413,), "The image is too large",
+        "Send a picture with fewer pixels; `limits.pixels` says how many.",
+    ),
+    Entry(
+        "unsupported_media", (415,), "The request's media type is not accepted",
+        "Send `multipart/form-data` with pictures, or `application/json` to use the attached cameras.",
+    ),
+    Entry(
+        "not_an_image", (415,), "Not an image",
+        "Send JPEG, PNG, WebP or BMP.",
+    ),
+    Entry(
+        "missing_part", (422,), "A part is missing",
+        "Send a picture for each modality of the model; `/info` lists them.",
+    ),
+    Entry(
+        "unknown_part", (422,), "A part is not known",
+        "Send only the parts that the model takes, each once.",
+    ),
+    Entry(
+        "truncated_image", (422,), "The image is not whole",
+        "Send the file again; it was cut off or damaged on the way.",
+    ),
+    Entry(
+        "wrong_channels", (422,), "The image has the wrong channels",
+        "8-bit colour as `rgb`, 8-bit grey as `ir`, 16-bit grey PNG in millimetres as `depth`. Were parts "
+        "swapped?",
+    ),
+    Entry(
+        "invalid_face_box", (422,), "The face box is invalid",
+        "Give the box in pixels of its own image, or leave it out.",
+    ),
+    Entry(
+        "invalid_input", (422,), "The input cannot be used",
+        "See `detail`.",
+    ),
+    Entry(
+        "invalid_batch", (400, 422), "The tensors are not the model's",
+        "Send the names, types and shapes that the model's metadata lists.",
+    ),
+    Entry(
+        "modality_missing", (422,), "A modality is missing",
+        "Send a picture for each modality of the model; `/info` lists them.",
+    ),
+    Entry(
+        "no_face", (422,), "No face was found",
+        "Have a frontal, upright face of at least 64 pixels in the picture, or name its box. Never let this "
+        "open anything.",
+    ),
+    Entry(
+        "wrong_host", (421,), "The service is not called so",
+        "Use localhost, name the host in `auth.hosts`, or configure keys.",
+    ),
+    Entry(
+        "request_header_too_large", (431,), "The request's headers are too large",
+        "Send fewer or shorter headers.",
+    ),
+    Entry(
+        "rate_limited", (429,), "Too many requests",
+        "Wait as long as `Retry-After` says.", True,
+    ),
+    Entry(
+        "internal_error", (500,), "Something went wrong in the service",
+        "Look for the request id in the service's log, and report it.",
+    ),
+    Entry(
+        "error", (500,), "Something went wrong in the service",
+        "Look for the request id in the service's log, and report it.",
+    ),
+    Entry(
+        "not_ready", (503,), "The service is not ready",
+        "Wait; `/readyz` says what it waits for.", True,
+    ),
+    Entry(
+        "overloaded", (503,), "The service is busy",
+        "Wait as long as `Retry-After` says.", True,
+    ),
+    Entry(
+        "no_rig", (503,), "No cameras are attached",
+        "Configure the section `[rig]`, or upload a pair.",
+    ),
+    Entry(
+        "capture_error", (503,), "The cameras give no picture",
+        "Try again; where it goes on, `/readyz` says how the cameras are.", True,
+    ),
+    Entry(
+        "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
+        "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
+    ),
+    Entry(
+        "audit_unavailable", (503,), "The audit log cannot be written",
+        "Free or repair the service's disk; while `audit.policy` is required, no decision is given without its line.",
+        True,
+    ),
+    Entry(
+        "engine_error", (503,), "The engine gave no score",
+        "Look into the service's log.",
+    ),
+    Entry(
+        "engine_unavailable", (503,), "The engine cannot be used",
+        "Look into the service's log; `adsn-doctor` says what is missing.",
+    ),
+    Entry(
+        "golden_mismatch", (503,), "The engine does not reproduce its recorded scores",
+        "Look into the service's log; another precision or engine may work.",
+    ),
+    Entry(
+        "inference_failed", (503,), "The engine gave no score",
+        "Try again; where it goes on, look into the service's log.", True,
+    ),
+    Entry(
+        "capture_timeout", (504,), "No pair came in time",
+        "See `cameras` and `advice` in the problem, and try again.", True,
+    ),
+)  # fmt: skip
+PROBLEMS: Mapping[str, Entry] = {entry.code: entry for entry in _ALL}
+
+
+def tree(root: type[AdsnError] = AdsnError) -> Iterator[type[AdsnError]]:
+    """Every error of `runtime.core.errors`, parents first."""
+    yield root
+    for kind in root.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield from tree(kind)
+
+
+def document() -> str:
+    """docs/errors.md."""
+    lines = [
+        "# Errors",
+        "",
+        "Made from `service/http/problem_catalogue.py` and `runtime/core/errors.py`; a test holds it against them.",
+        "",
+        "Every refusal over HTTP is a problem document (RFC 9457, `application/problem+json`) with a stable `code`,",
+        "`retryable` (whether the very same request may succeed later), `request_id` (also in the `X-Request-ID`",
+        "header and in the service's log) and `help` (a link into the service's own /docs). None carries a score,",
+        "and none opens anything.",
+        "",
+        "## Over HTTP",
+        "",
+    ]
+    for entry in PROBLEMS.values():
+        statuses = " or ".join(str(status) for status in entry.statuses)
+        again = "yes" if entry.retryable else "no"
+        lines += [
+            f'### <a id="{entry.code}"></a>`{entry.code}`',
+            "",
+            f"{statuses} · {entry.title}. Retryable: {again}.",
+            "",
+            entry.remedy,
+            "",
+        ]
+    lines += ["## In logs and on the command line", "", "| code | what it says | retryable |", "| --- | --- | --- |"]
+    for kind in tree():
+        if kind.code not in PROBLEMS:
+            says, again = (kind.__doc__ or "").splitlines()[0], "yes" if kind.retryable else "no"
+            lines.append(f"| `{kind.code}` | {says} | {again} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

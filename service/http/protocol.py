@@ -1,0 +1,149 @@
+"""uvicorn's HTTP protocol with the limits that it lacks: time and size of headers, time of a body, open connections.
+
+A client that sends a byte a minute, or headers without end, holds nothing here for longer than the limits say. Whatever
+is refused at this level gets a problem document like any other refusal, where its request can still be answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.config.settings import LimitSettings
+from service.http.problem_catalogue import PROBLEMS
+from service.http.problems import MEDIA_TYPE
+
+log = logging.getLogger("adsn.service")
+CHUNKING = 8
+"""Bytes on the wire for one of a body, at worst: chunks of a single byte take six."""
+
+
+def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
+    """A whole response, for requests that never reach the application."""
+    request_id = secrets.token_hex(12)
+    entry = PROBLEMS[code]
+    body = json.dumps(
+        {
+            "type": f"urn:adsn:problem:{code}",
+            "title": entry.title,
+            "status": status,
+            "detail": detail,
+            "instance": "",
+            "code": code,
+            "retryable": entry.retryable,
+            "help": f"/docs#{code}",
+            "request_id": request_id,
+        }
+    ).encode()
+    again = "retry-after: 1\r\n" if entry.retryable else ""
+    head = (
+        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        f"x-request-id: {request_id}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n{again}"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. Made by `limited`, which sets ``limits``."""
+
+    limits: LimitSettings
+    _timer: asyncio.TimerHandle | None = None
+    _heading = True
+    """Whether what arrives now belongs to a request's line and headers."""
+    _head = 0
+    _raw = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            detail = f"more than {self.limits.connections} connections are open."
+            self._refuse(503, "overloaded", detail, "Service Unavailable")
+            return
+        self._arm(self.limits.header_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._raw += len(data)
+        if self._heading:
+            self._head += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        # What is counted here is counted before it means anything: a header without an end, trailers, chunks of a byte.
+        if self._heading and self._head > self.limits.header_bytes:
+            detail = f"the request's headers are larger than the {self.limits.header_bytes} bytes accepted."
+            self._refuse(431, "request_header_too_large", detail, "Request Header Fields Too Large")
+        elif self._raw > CHUNKING * self.limits.body_bytes + self.limits.header_bytes:
+            self._end()
+        elif self._timer is None and self._heading and self.timeout_keep_alive_task is None and self._idle:
+            # Something that is no request yet, on a connection that had nothing to say.
+            self._arm(self.limits.header_s)
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._raw = 0
+        if self._timer is None:
+            self._arm(self.limits.header_s)
+
+    def on_headers_complete(self) -> None:
+        self._heading, self._head = False, 0
+        super().on_headers_complete()
+        self._arm(self.limits.body_s)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._heading = True
+        self._disarm()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        what, seconds = ("headers", self.limits.header_s) if self._heading else ("body", self.limits.body_s)
+        detail = f"the request's {what} did not arrive within {seconds:g} seconds."
+        self._refuse(408, "request_timeout", detail, "Request Timeout")
+
+    def _refuse(self, status: int, code: str, detail: str, phrase: str) -> None:
+        log.warning("a connection was refused: %s", detail)
+        # Nothing may be written into the middle of another answer, nor after the one that this request has had.
+        unanswered = self._idle if self._heading else not (self.cycle.response_started or self.pipeline)
+        if unanswered:
+            self.transport.write(refusal(status, code, detail, phrase))
+        self._end()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's own answer to what is no HTTP, as a problem document."""
+        self._heading = True
+        self._refuse(400, "malformed_request", "this is no HTTP/1.1 request.", "Bad Request")
+
+    def _end(self) -> None:
+        self._disarm()
+        self.transport.close()
+
+
+def limited(limits: LimitSettings) -> type[asyncio.Protocol]:
+    """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
+    namespace: dict[str, Any] = {"limits": limits}
+    return cast("type[asyncio.Protocol]", type("Limited", (LimitedProtocol,), namespace))

@@ -1,0 +1,128 @@
+"""uvicorn as this project runs it: limits on connections, a listening socket of our own, signals, TLS."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from runtime.core.errors import ConfigError
+from service.config.settings import Settings
+from service.http.protocol import limited
+
+log = logging.getLogger("adsn.service")
+BACKLOG = 512
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    host = settings.host.strip("[]")
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. Name another with "
+            "--host and --port, or stop what uses it."
+        ) from error
+    # Accepted connections inherit it: the kernel gives up on a peer that takes nothing of its answer.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.limits.write_s * 1000))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration: with these settings' limits, TLS and time to drain."""
+    tls = settings.tls
+    return uvicorn.Config(
+        app,
+        http=limited(settings.limits),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.limits.idle_s,
+        # What is left of the time is for the pool and the cameras.
+        timeout_graceful_shutdown=max(1, int(settings.drain_s) - 2),
+        ssl_certfile=tls.certificate,
+        ssl_keyfile=tls.key,
+        ssl_ca_certs=str(tls.client_ca) if tls.client_ca is not None else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls.client_ca is not None else ssl.CERT_NONE,
+    )
+
+
+class Server(uvicorn.Server):
+    """``announce`` is called with the URL once it listens; ``reload`` on SIGHUP."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings,
+        *,
+        announce: Callable[[str], None] = lambda url: None,
+        reload: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(configure(app, settings))
+        self._settings = settings
+        self._announce = announce
+        self._reload = reload
+        self._stopping: list[Callable[[], None]] = app.state.shared.stopping
+        self._listener = listen(settings)
+        self.failed = False
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached."""
+        host = self._settings.host.strip("[]")
+        shown = f"[{host}]" if ":" in host else host
+        scheme = "https" if self._settings.tls.certificate is not None else "http"
+        return f"{scheme}://{shown}:{self._listener.getsockname()[1]}"
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal, or `stop_failed`. In another thread than the main one, until ``should_exit`` is set."""
+        signals = threading.current_thread() is threading.main_thread()
+        previous = signal.signal(signal.SIGHUP, self._hangup) if signals else None
+        try:
+            super().run(sockets=[self._listener] if sockets is None else sockets)
+        finally:
+            if signals:
+                signal.signal(signal.SIGHUP, previous)
+            self._listener.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("stopping; what is being judged is finished first")
+        for stop in self._stopping:
+            stop()
+        await super().shutdown(sockets)
+
+    def stop_failed(self) -> None:
+        """The engine cannot start: end the process, from any thread."""
+        # Not by a signal: uvicorn raises those again at its end, and a service manager takes SIGTERM for a clean stop.
+        self.failed = True
+        self.should_exit = True
+
+    def _hangup(self, number: int, frame: FrameType | None) -> None:
+        self._reload()

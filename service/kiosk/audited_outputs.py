@@ -1,0 +1,163 @@
+"""Decisions are written down, and signed, before any output hears of them: no line, no door.
+
+Writing waits for the disk, so it has a thread of its own, between the loop and the outputs. Everything passes through
+it in order. A decision that cannot be written where it must be reaches the outputs as ``uncertain``, reason
+``audit_unavailable``; a disk that hangs lets none through, and what it let through late has expired.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from runtime.core.errors import AdsnError
+from runtime.liveness.decision import Decision
+from runtime.liveness.open import Loaded
+from service.audit.attestation import Attester
+from service.audit.log import AuditLog
+from service.kiosk.state_machine import Outcome
+from service.liveness.contract import CONTRACT_VERSION
+from service.monitoring.health import Health, Severity
+from service.outputs.base import PROBE_S, Channel, Clock, Event, Mailbox, Outputs, boottime_ns
+
+log = logging.getLogger("adsn.kiosk")
+CAPACITY = 1024
+WITHHELD = "audit_unavailable"
+DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
+
+
+def answer_of(outcome: Outcome, loaded: Loaded, *, expose_score: bool) -> Mapping[str, Any]:
+    """A session's decision in the form of an answer of ``POST /liveness``, as the audit log and attestations take it.
+
+    ``request_id`` is the session's, which is the event's ``id`` too.
+    """
+    return {
+        "contract_version": CONTRACT_VERSION,
+        "request_id": outcome.session,
+        "session_id": outcome.session,
+        "decision": outcome.decision,
+        "reasons": list(outcome.reasons),
+        "score": outcome.score if expose_score else None,
+        "threshold": loaded.pipeline.point.threshold if expose_score else None,
+        "pair": {"source": "camera"},
+        "model": {"sha256": loaded.model_sha256, "backend": loaded.pipeline.engine.info.backend},
+    }
+
+
+class Witness(Outputs):
+    """Outputs that hear of a decision once ``written`` holds it, with ``attester``'s signature on it.
+
+    ``place``: the door's name in the log; ``device``: this machine's. The log is closed with the outputs.
+    """
+
+    def __init__(
+        self, channels: list[Channel], health: Health, *, written: AuditLog | None, attester: Attester | None,
+        place: str, device: str, clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        super().__init__(channels)
+        self._health, self._written, self._attester = health, written, attester
+        self._place, self._device, self._clock, self._wall = place, device, clock, wall
+        self._mail = Mailbox(CAPACITY, clock)
+        self._busy_since: int | None = None
+        self._failing = False
+        self._withheld = ""
+        self._thread = threading.Thread(target=self._run, name="adsn-witness", daemon=True)
+        self._thread.start()
+
+    def publish(self, event: Event) -> None:
+        """Take an event; returns at once. It reaches the outputs from the witness's thread."""
+        self._mail.put(event)
+
+    def stuck_s(self) -> float:
+        """For how many seconds the decision in work has waited for the disk; 0 where none does."""
+        since = self._busy_since
+        return (time.monotonic_ns() - since) / 1e9 if since is not None else 0.0
+
+    def close(self, timeout_s: float) -> None:
+        """Pass on what still waits, then end the outputs, all within ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        self._mail.close()
+        self._thread.join(timeout_s / 2)
+        super().close(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        try:
+            while not self._mail.closed:
+                # An expired decision is written down too; the outputs let it drop.
+                event = self._mail.take(PROBE_S, keep_expired=True)
+                if event is None:
+                    self._probe()
+                else:
+                    super().publish(self._witnessed(event))
+        finally:
+            if self._written is not None:
+                self._written.close()
+
+    def _witnessed(self, event: Event) -> Event:
+        """The event as the outputs may have it."""
+        if event.answer is None:
+            return self._corrected(event)
+        self._busy_since = time.monotonic_ns()
+        try:
+            self._write(event.answer)
+            return replace(event, attestation=self._sign(event))
+        except AdsnError as error:
+            self._failed("critical", error.message)
+        except Exception as error:
+            # A mistake of ours must not open a door either; its text may hold anything, so it goes nowhere.
+            log.error("a decision could not be witnessed: %s", type(error).__name__)
+            self._failed("critical", f"{type(error).__name__} while a decision was written down.")
+        finally:
+            self._busy_since = None
+        self._withheld = event.id
+        return replace(event, decision="uncertain", reasons=(WITHHELD,))
+
+    def _corrected(self, event: Event) -> Event:
+        """A change of state that names a decision names the one that was given."""
+        data = event.data
+        if event.kind == "state" and data.get("session") == self._withheld and data.get("cause") in DECISIONS:
+            return replace(event, data={**data, "cause": "uncertain"})
+        return event
+
+    def _write(self, answer: Mapping[str, Any]) -> None:
+        written = self._written
+        if written is None:
+            return
+        before = written.failures
+        written.decision(answer, caller=self._place, device=self._device)
+        if written.failures > before:
+            self._failed("warning", "the audit log cannot be written; it will state how many decisions it lacks.")
+        else:
+            self._passed()
+
+    def _sign(self, event: Event) -> str | None:
+        """The attestation, which proves nothing from the second on in which the decision expires."""
+        if self._attester is None or event.answer is None or event.expires_ns is None:
+            return None
+        now = self._wall()
+        until = int(now + (event.expires_ns - self._clock()) / 1e9)
+        return self._attester.attest(event.answer, None, int(now), until) if until > int(now) else None
+
+    def _probe(self) -> None:
+        """Nothing happens: see whether a log that failed can be written again, or the kiosk would stay unready."""
+        if not self._failing or self._written is None:
+            return
+        before = self._written.failures
+        try:
+            self._written.write("resumed", {})
+        except Exception:
+            return
+        if self._written.failures == before:
+            self._passed()
+
+    def _failed(self, severity: Severity, detail: str) -> None:
+        self._failing = True
+        self._health.raise_("audit_failing", severity, detail)
+
+    def _passed(self) -> None:
+        self._failing = False
+        self._health.clear("audit_failing")

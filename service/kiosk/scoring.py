@@ -1,0 +1,80 @@
+"""What judges the kiosk's pairs: the pipeline for streams, with the geometry of the cameras that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from runtime.config.rig import RigSettings
+from runtime.core.values import Box, Pair
+from runtime.geometry.calibration_file import open_registrar
+from runtime.imaging.crop import crop
+from runtime.liveness.drift_watch import Standing
+from runtime.liveness.open import Loaded
+from runtime.liveness.stream_pipeline import Observed, StreamPipeline
+from runtime.pairing.feed import CapturedPair, PairFeed
+
+
+class RigSight:
+    """A `service.kiosk.loop.Sight`. Not for several threads.
+
+    ``moved``: told once a second in which a face is judged what is wrong with how the cameras stand, None when nothing
+    is.
+    """
+
+    def __init__(
+        self, loaded: Loaded, rig: RigSettings, feed: PairFeed, moved: Callable[[str | None], None] = lambda told: None
+    ) -> None:
+        limits = replace(loaded.pipeline.limits, max_skew_ms=rig.max_skew_ms, max_age_ms=rig.max_age_ms)
+        self._pipeline = replace(loaded.pipeline, limits=limits)
+        self._geometry, self._feed, self._moved = rig.geometry, feed, moved
+        self._cameras: tuple[str, ...] | None = None
+        self._epoch = -1
+        self._stream = StreamPipeline(self._pipeline)
+        self._standing = Standing(self._pipeline.registrar)
+
+    def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
+        """Judge a pair.
+
+        Raises:
+            InferenceFailed: the engine gave no score. CalibrationInvalid: the geometry is damaged or of other cameras.
+        """
+        if captured.pair.epoch != self._epoch:
+            self._follow_cameras()
+            self._epoch = captured.pair.epoch
+        seen = self._stream.observe(captured, now_ns)
+        if seen.assessment is not None and self._standing.look(captured.pair, seen.assessment):
+            self._moved(self._standing.advice or None)
+        return seen
+
+    def reset(self) -> None:
+        self._stream.reset()
+
+    def prove(self, pair: Pair) -> None:
+        """Run the network on the middle of a pair, whatever is there; what it says is dropped.
+
+        Raises:
+            InferenceFailed, ModalityMissing: it cannot be run.
+        """
+        crops: dict[str, NDArray[Any]] = {}
+        for modality in self._pipeline.modalities:
+            image = pair.image(modality)
+            height, width = image.shape[:2]
+            edge = min(height, width) / 2
+            middle = Box((width - edge) / 2, (height - edge) / 2, edge, edge)
+            crops[modality] = crop(image, middle, self._pipeline.rule)[None]
+        self._pipeline.engine.infer(crops)
+
+    def _follow_cameras(self) -> None:
+        """Streams were opened: by other cameras, another geometry would hold."""
+        infos = {c.modality: c.info for c in self._feed.status().cameras if c.info is not None}
+        cameras = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
+        if cameras != self._cameras:
+            registrar = open_registrar(self._geometry, infos)
+            self._stream = StreamPipeline(replace(self._pipeline, registrar=registrar))
+            self._standing = Standing(registrar)
+            self._moved(None)
+            self._cameras = cameras

@@ -1,0 +1,255 @@
+"""What a kiosk does with what it sees: sessions, attempts, cool-down and lock-out. Pure: no clock, no I/O.
+
+::
+
+    idle ──face──▶ face ──near enough──▶ deciding ──verdict──▶ decided ──▶ cool_down ──▶ idle
+      ▲             │ left, lost            │ left, lost          └─ too many attacks ─▶ locked ─▶ idle
+      └─────────────┴───────────────────────┘
+
+A session begins when a face is near enough and ends with exactly one decision, or with none when the person leaves or
+the rig fails. What cannot be judged until its deadline, a screen that is black in infrared, is ``uncertain``. After
+``live`` nobody is decided on until the face has gone, so one person opens once; a face that never goes, as on a poster
+in view, holds the kiosk up for ``again_ns`` only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from runtime.liveness.decision import Decision, Verdict
+from runtime.liveness.evidence import Observation
+
+State = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
+SECOND = 1_000_000_000
+EXPIRY_LIMIT_NS = 2 * SECOND
+"""No decision is worth anything longer than this after the picture that it rests on."""
+
+AHEAD_NS = SECOND // 20
+"""Mapped clocks and measured offsets may place a picture this far in the future, by error, without harm."""
+
+DISTANT = frozenset({"face_too_small", "face_cropped"})
+"""Gates that passers-by fail: nobody has come to be judged yet."""
+
+
+class Judge(Protocol):
+    """What gathers evidence: `runtime.liveness.evidence.Evidence`."""
+
+    def add(self, seen: Observation) -> Verdict | None: ...
+    def expire(self, now_ns: int) -> Verdict | None: ...
+    def reset(self, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KioskRule:
+    """Times in nanoseconds.
+
+    ``max_age_ns``: an older pair is not looked at. ``absent_ns``: a face not seen for so long has left. ``hold_ns``:
+    how long a decision is shown; ``cool_down_ns``: the rest after it; ``again_ns``: the rest after ``live`` for a face
+    that does not leave. ``attempts``: so many attacks within
+    ``window_ns`` lock the kiosk for ``lock_ns``; 0 never does. ``count_uncertain``: undecided sessions count as well.
+    ``expiry_ns``: how long after its last picture a decision may be acted on.
+    """
+
+    max_age_ns: int = SECOND // 2
+    absent_ns: int = SECOND * 7 // 10
+    hold_ns: int = 2 * SECOND
+    cool_down_ns: int = SECOND
+    again_ns: int = 15 * SECOND
+    attempts: int = 5
+    window_ns: int = 180 * SECOND
+    lock_ns: int = 60 * SECOND
+    count_uncertain: bool = False
+    expiry_ns: int = EXPIRY_LIMIT_NS
+
+    def __post_init__(self) -> None:
+        times = (
+            self.max_age_ns,
+            self.absent_ns,
+            self.hold_ns,
+            self.cool_down_ns,
+            self.again_ns,
+            self.window_ns,
+            self.lock_ns,
+        )
+        if min(times) <= 0 or self.attempts < 0 or not 0 < self.expiry_ns <= EXPIRY_LIMIT_NS:
+            raise ValueError(f"impossible kiosk rule {self}: times must be positive, the expiry two seconds at most.")
+        if self.max_age_ns >= self.expiry_ns:
+            raise ValueError("max_age must be shorter than the expiry: a decision would be born expired.")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The kiosk went from one state to another. ``cause``: a stable code."""
+
+    t_ns: int
+    before: State
+    after: State
+    cause: str
+    session: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A session's one decision. ``pair_ns``: capture time of its last pair; ``expires_ns``: not to be acted on from
+    then on; ``pairs``: how many were looked at; ``attempts``: attacks counted within the window, with this one."""
+
+    session: str
+    decision: Decision
+    reasons: tuple[str, ...]
+    t_ns: int
+    started_ns: int
+    pair_ns: int
+    expires_ns: int
+    pairs: int
+    score: float | None
+    attempts: int
+
+
+Step = Change | Outcome
+
+
+class Kiosk:
+    """The state machine. Times are CLOCK_MONOTONIC in nanoseconds and never go back. Not for several threads.
+
+    ``new_session`` gives each session its identifier.
+    """
+
+    def __init__(self, judge: Judge, rule: KioskRule, new_session: Callable[[], str]) -> None:
+        self.rule = rule
+        self.state: State = "idle"
+        self.session: str | None = None
+        self.guidance: tuple[str, ...] = ()
+        self._judge = judge
+        self._new_session = new_session
+        self._attacks: deque[int] = deque(maxlen=max(rule.attempts, 1))
+        self._now = 0
+        self._until = 0
+        self._face_ns: int | None = None
+        self._absent_since: int | None = None
+        self._wait_for_leaving = False
+        self._started = self._pair = self._pairs = 0
+        self._score: float | None = None
+        self._steps: list[Step] = []
+
+    def see(self, now_ns: int, seen: Observation) -> Sequence[Step]:
+        """Take in what one pair gave; returns what follows from it, in order."""
+        self._advance(now_ns)
+        if not -AHEAD_NS <= self._now - seen.t_ns <= self.rule.max_age_ns:
+            # A stale picture says nothing about now, nor does one from the future.
+            return self._flush()
+        there = seen.box is not None and "no_face" not in seen.failed
+        self._note_presence(seen.t_ns, there)
+        if self.state not in ("idle", "face", "deciding"):
+            return self._flush()
+        self.guidance = seen.failed
+        if there and self.state == "idle":
+            self._go("face", "face_seen")
+        if self.state == "face" and not DISTANT.intersection(seen.failed):
+            self._begin(seen)
+        if self.state == "deciding":
+            self._pairs += 1
+            self._pair = max(self._pair, min(seen.t_ns, self._now))
+            self._score = seen.score if not seen.failed else self._score
+            self._decide(self._judge.add(seen))
+        return self._flush()
+
+    def tick(self, now_ns: int) -> Sequence[Step]:
+        """Time has passed without a pair."""
+        self._advance(now_ns)
+        return self._flush()
+
+    def interrupt(self, now_ns: int, reason: str) -> Sequence[Step]:
+        """The rig or the engine failed: a session that runs is dropped, and nothing counts as having left."""
+        self._advance(now_ns)
+        self._absent_since = None
+        self._drop(reason)
+        return self._flush()
+
+    def _advance(self, now_ns: int) -> None:
+        self._now = max(self._now, now_ns)
+        if self.state == "deciding":
+            self._decide_late(self._judge.expire(self._now))
+        if (
+            self.state in ("face", "deciding")
+            and self._face_ns is not None
+            and self._now - self._face_ns > self.rule.absent_ns
+        ):
+            self._drop("left")
+        if self.state == "decided" and self._now >= self._until:
+            locked = 0 < self.rule.attempts <= len(self._attacks)
+            if locked:
+                self._attacks.clear()
+            self._until += self.rule.lock_ns if locked else self.rule.cool_down_ns
+            self._go("locked" if locked else "cool_down", "too_many_attempts" if locked else "shown")
+        gone = not self._wait_for_leaving or self._now >= self._until + self.rule.again_ns
+        if self.state in ("cool_down", "locked") and self._now >= self._until and gone:
+            self._end("rested")
+
+    def _note_presence(self, t_ns: int, there: bool) -> None:
+        if there:
+            self._face_ns, self._absent_since = t_ns, None
+            return
+        # Only pictures without a face show that somebody has left; no pictures show nothing.
+        self._absent_since = t_ns if self._absent_since is None else self._absent_since
+        if t_ns - self._absent_since >= self.rule.absent_ns:
+            self._wait_for_leaving = False
+
+    def _begin(self, seen: Observation) -> None:
+        self._judge.reset("session")
+        self.session = self._new_session()
+        self._started, self._pair, self._pairs, self._score = seen.t_ns, min(seen.t_ns, self._now), 0, None
+        self._go("deciding", "near")
+
+    def _decide_late(self, verdict: Verdict | None) -> None:
+        """A verdict that time alone brought: nothing was seen that could speak for ``live``."""
+        if verdict is not None:
+            self._decide(Verdict("uncertain", verdict.reasons) if verdict.decision == "live" else verdict)
+
+    def _decide(self, verdict: Verdict | None) -> None:
+        if verdict is None or self.session is None:
+            return
+        attack = verdict.decision == "spoof" or (self.rule.count_uncertain and verdict.decision == "uncertain")
+        while self._attacks and self._now - self._attacks[0] > self.rule.window_ns:
+            self._attacks.popleft()
+        if attack:
+            self._attacks.append(self._now)
+        self._steps.append(
+            Outcome(
+                session=self.session,
+                decision=verdict.decision,
+                reasons=verdict.reasons,
+                t_ns=self._now,
+                started_ns=self._started,
+                pair_ns=self._pair,
+                expires_ns=self._pair + self.rule.expiry_ns,
+                pairs=self._pairs,
+                score=self._score,
+                attempts=len(self._attacks),
+            )
+        )
+        self._until = self._now + self.rule.hold_ns
+        self._wait_for_leaving = verdict.decision == "live"
+        self._absent_since = None
+        self._go("decided", verdict.decision)
+
+    def _drop(self, cause: str) -> None:
+        if self.state in ("face", "deciding"):
+            self._end(cause)
+
+    def _end(self, cause: str) -> None:
+        self._judge.reset(cause)
+        self._go("idle", cause)
+        self.session = None
+        self.guidance = ()
+        self._face_ns = None
+
+    def _go(self, state: State, cause: str) -> None:
+        self._steps.append(Change(self._now, self.state, state, cause, self.session))
+        self.state = state
+
+    def _flush(self) -> Sequence[Step]:
+        steps, self._steps = self._steps, []
+        return steps

@@ -1,0 +1,1 @@
+"""``POST /liveness``: contract, scoring and the worker pool."""

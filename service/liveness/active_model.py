@@ -1,0 +1,139 @@
+"""The model that judges right now: starting, ready, failed, or being replaced by a newer one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from runtime.core.errors import AdsnError, NotReady
+from runtime.liveness.open import Loaded
+
+log = logging.getLogger("adsn.service")
+
+
+class ActiveModel:
+    """Holds the pipeline. Judging takes a lease of it, so that a replaced one is closed after its last pair only."""
+
+    def __init__(self, load: Callable[[], Loaded]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._leases: dict[int, int] = {}
+        self._retired: dict[int, Loaded] = {}
+        self._loading = threading.Lock()
+        self._closed = False
+        self.told: Callable[[Loaded], None] = lambda loaded: None
+        """Called in the thread that loaded, each time from when on a model judges."""
+        self.loaded: Loaded | None = None
+        self.failure: BaseException | None = None
+
+    def start(self, failed: Callable[[], None]) -> None:
+        """Load in a thread, so that the service answers /livez meanwhile; ``failed`` is called if it cannot."""
+
+        def run() -> None:
+            try:
+                with self._loading:
+                    loaded = self._load()
+                    self._put(loaded)
+            except BaseException as error:
+                self.failure = error
+                log.error("the engine cannot start: %s", error)
+                failed()
+            else:
+                self.told(loaded)
+
+        threading.Thread(target=run, name="adsn-load", daemon=True).start()
+
+    def reload(self) -> None:
+        """Load again, in a thread, and judge with what was loaded from then on.
+
+        The new pipeline has reproduced its golden vectors before anything is handed to it. Where it cannot, the old one
+        goes on and the log says why.
+        """
+
+        def run() -> None:
+            if not self._loading.acquire(blocking=False):
+                log.warning("a model is being loaded already; this request to load another is dropped.")
+                return
+            loaded = None
+            try:
+                loaded = self._load()
+                self._put(loaded)
+            except Exception as error:
+                reason = error.message if isinstance(error, AdsnError) else type(error).__name__
+                log.error("the model was not replaced and the old one goes on: %s", reason)
+            finally:
+                self._loading.release()
+            if loaded is not None:
+                self.told(loaded)
+
+        threading.Thread(target=run, name="adsn-reload", daemon=True).start()
+
+    def replace(self, load: Callable[[], Loaded]) -> None:
+        """Load with ``load``, in the caller's thread, and judge with that from then on; a later `reload` uses it too.
+
+        Raises whatever ``load`` raises; the old model then goes on.
+        """
+        with self._loading:
+            self._put(load())
+            self._load = load
+
+    def require(self) -> Loaded:
+        """The pipeline, to read about; to judge with it, take a `lease`.
+
+        Raises:
+            NotReady: still starting, or it could not start.
+        """
+        loaded = self.loaded
+        if loaded is None:
+            raise NotReady(
+                "the engine is starting."
+                if self.failure is None
+                else "the engine could not start; see the service's log."
+            )
+        return loaded
+
+    @contextmanager
+    def lease(self) -> Iterator[Loaded]:
+        """The pipeline; it stays open until the end of the block, whatever replaces it.
+
+        Raises:
+            NotReady: as `require`.
+        """
+        with self._lock:
+            loaded = self.require()
+            key = id(loaded)
+            self._leases[key] = self._leases.get(key, 0) + 1
+        try:
+            yield loaded
+        finally:
+            with self._lock:
+                self._leases[key] -= 1
+                done = self._leases[key] == 0
+                if done:
+                    del self._leases[key]
+                idle = self._retired.pop(key, None) if done else None
+            if idle is not None:
+                idle.pipeline.engine.close()
+
+    def _put(self, loaded: Loaded) -> None:
+        with self._lock:
+            old, self.loaded = self.loaded, loaded
+            waits = old is not None and id(old) in self._leases
+            if old is not None and waits:
+                self._retired[id(old)] = old
+            closed = self._closed
+        log.info("ready: %s %s", loaded.manifest.name, loaded.manifest.version)
+        if old is not None and not waits:
+            old.pipeline.engine.close()
+        if closed:
+            loaded.pipeline.engine.close()
+
+    def close(self) -> None:
+        """Close what is loaded, and whatever a load that still runs will bring."""
+        with self._lock:
+            self._closed = True
+            held = [*self._retired.values(), *([self.loaded] if self.loaded is not None else [])]
+        for loaded in held:
+            loaded.pipeline.engine.close()

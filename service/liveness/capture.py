@@ -1,0 +1,107 @@
+"""The attached rig's next pair, waited for off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.core.errors import NotReady, Overloaded
+from runtime.core.values import Pair
+from runtime.geometry.box_mapping import Registrar
+from runtime.geometry.calibration_file import open_registrar
+from runtime.pairing.feed import FeedStatus, PairFeed
+from service.http.problems import RequestError
+
+SLICE_S = 0.5
+"""How often who waits looks whether the service stops."""
+WAITERS = 16
+"""Requests that may wait for the rig at once; each waits in a thread, because a feed's `wait` blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A pair, and what says where a face of one of its pictures is in the other."""
+
+    pair: Pair
+    registrar: Registrar
+
+
+class Camera:
+    """Waits for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration, where there is
+    one."""
+
+    def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
+        self._feed = feed
+        self._geometry = geometry
+        self._registrar: tuple[tuple[str, ...], Registrar] | None = None
+        self._waiting = 0
+        self._stopping = False
+        self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
+
+    async def next_pair(self, timeout_s: float) -> Captured:
+        """The first pair that is complete after this call.
+
+        Raises:
+            RequestError: 503 without a rig, 504 when none came in time, with how the cameras are.
+            CalibrationInvalid: the rig's geometry is damaged, or of other cameras.
+            Overloaded: too many wait already.
+        """
+        feed = self._feed
+        if feed is None or self._executor is None:
+            raise RequestError(503, "no_rig", "no cameras are attached. Upload a pair, or configure the section [rig].")
+        if self._waiting >= WAITERS:
+            raise Overloaded("too many requests wait for the cameras already. Try again in a moment.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._next, feed, timeout_s)
+        finally:
+            self._waiting -= 1
+
+    def _next(self, feed: PairFeed, timeout_s: float) -> Captured:
+        # A pair from before the request may show somebody who has left.
+        newest = feed.wait(-1, 0)
+        after, found = -1 if newest is None else newest.number, None
+        until = time.monotonic() + timeout_s
+        while found is None and (left := until - time.monotonic()) > 0:
+            if self._stopping:
+                raise NotReady("the service is stopping.")
+            found = feed.wait(after, min(left, SLICE_S))
+        status = feed.status()
+        if found is None:
+            raise timed_out(status, timeout_s)
+        return Captured(found.pair, self._registrar_of(status))
+
+    def _registrar_of(self, status: FeedStatus) -> Registrar:
+        """By the geometry, read again when other cameras are open than before."""
+        infos = {camera.modality: camera.info for camera in status.cameras if camera.info is not None}
+        identities = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
+        if self._registrar is None or self._registrar[0] != identities:
+            self._registrar = identities, open_registrar(self._geometry, infos)
+        return self._registrar[1]
+
+    def stop(self) -> None:
+        """Who waits is sent away: a service that stops has no time for cameras."""
+        self._stopping = True
+
+
+def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
+    """No pair came."""
+    return RequestError(
+        504,
+        "capture_timeout",
+        f"the cameras gave no pair within {timeout_s:g} seconds. {status.advice}".rstrip(),
+        cameras=camera_views(status),
+        advice=status.advice,
+    )
+
+
+def camera_views(status: FeedStatus) -> list[dict[str, Any]]:
+    """How each camera is, as `service.liveness.contract.CameraView`."""
+    return [
+        {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
+        for camera in status.cameras
+    ]

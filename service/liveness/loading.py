@@ -1,0 +1,32 @@
+"""The model as the settings of the HTTP service name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.face.open import open_locator
+from runtime.liveness.open import Loaded, open_pipeline
+from service.config.settings import Settings
+from service.process.memory import settle
+
+
+def open_model(settings: Settings, bundle: Path | None = None) -> Loaded:
+    """A pipeline that has reproduced its golden vectors. ``bundle``: another folder than the settings'.
+
+    Raises:
+        BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used. ConfigError: the face
+            detector's file cannot be.
+    """
+    loaded = open_pipeline(
+        settings.bundle if bundle is None else bundle,
+        precision=settings.precision,
+        profile=settings.profile,
+        public_key=settings.bundle_key,
+        backend=settings.engine,
+        required=settings.require_engine,
+        locator=open_locator(settings.face),
+        remote=settings.remote.engine(),
+        remote_model=settings.remote.model,
+    )
+    settle()
+    return loaded

@@ -1,0 +1,293 @@
+"""``POST /liveness``: a plain ASGI route, because a framework's layers would be a good part of its time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from runtime.core.errors import AdsnError
+from service.http.middleware import DirectMiddleware
+from service.http.openapi import add_model, problems, reference
+from service.http.parsing import (
+    CameraRequest,
+    Context,
+    Meta,
+    media_type,
+    read_camera_request,
+    read_meta,
+    split_multipart,
+)
+from service.http.problems import RequestError, code_of, problem_of, status_of
+from service.liveness.capture import Camera
+from service.liveness.contract import Asked, LivenessResponse
+from service.liveness.replay import Answers, Nonces
+from service.liveness.scoring import Order, judge_captured, judge_upload, modalities_of
+from service.state import Judged, State
+
+log = logging.getLogger("adsn.service")
+MAX_KEY_CHARS = 128
+HASHED_HERE = 1 << 19
+Source = Literal["upload", "camera"]
+
+
+class Liveness:
+    """The route. Errors of this project are answered here; others by the outermost middleware."""
+
+    def __init__(self, state: State) -> None:
+        limits = state.settings.limits
+        self._state = state
+        self._camera = Camera(state.feed, state.settings.rig.geometry)
+        self._nonces = Nonces(limits.replay_s, limits.replays)
+        self._answers = Answers(limits.replay_s, limits.replays)
+        state.stopping.append(self._camera.stop)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter_ns()
+        request = Request(scope, receive)
+        call = _Call(self, request, began)
+        status, code = 200, ""
+        try:
+            response = await call.respond()
+        except ClientDisconnect:
+            # Nobody is there to be answered.
+            return
+        except AdsnError as error:
+            status, code = status_of(error), code_of(error)
+            response = problem_of(error, request_id=call.request_id, path=scope["path"])
+        await response(scope, receive, send)
+        seconds = (time.perf_counter_ns() - began) / 1e9
+        judged = Judged(call.request_id, call.caller, call.source, status, code, call.body, seconds)
+        # What was sent leaves the process when the loop goes round, so what nobody waits for comes after that.
+        asyncio.get_running_loop().call_soon(self._tell, judged)
+
+    def _tell(self, judged: Judged) -> None:
+        answer = judged.answer
+        said = judged.code or "repeated" if answer is None else f"{answer['decision']} {','.join(answer['reasons'])}"
+        extra: dict[str, Any] = {
+            "request_id": judged.request_id,
+            "status": judged.status,
+            "source": judged.source,
+            "ms": round(judged.seconds * 1000, 1),
+        }
+        if answer is not None:
+            extra |= {"decision": answer["decision"], "reasons": answer["reasons"]}
+        log.info("%s %s %s", judged.request_id, judged.status, said.rstrip(), extra=extra)
+        self._state.observe(judged)
+
+
+class _Call:
+    """One request on its way. ``body``: the answer, once there is one."""
+
+    def __init__(self, route: Liveness, request: Request, began: int) -> None:
+        self._route, self._state, self._request, self._began = route, route._state, request, began
+        self.request_id: str = request.state.request_id
+        self.caller = ""
+        self.source: Source = "upload"
+        self.body: dict[str, Any] | None = None
+
+    async def respond(self) -> Response:
+        """The answer as a response.
+
+        Raises:
+            AdsnError: whatever is wrong. ClientDisconnect: the caller left.
+        """
+        headers, state = self._request.headers, self._state
+        content_type = headers.get("content-type", "")
+        # Who may not ask, and what cannot be answered, is refused before the body is read.
+        self.source = "camera" if media_type(content_type) == "json" else "upload"
+        self.caller = state.admit(self._request, "camera" if self.source == "camera" else "score").name
+        explain = self._explain()
+        state.model.require()
+        data = await self._request.body()
+        key = headers.get("idempotency-key")
+        if key is None:
+            return await self._fresh(data, content_type, explain)
+        return await self._once(key, data, content_type, explain)
+
+    async def _once(self, key: str, data: bytes, content_type: str, explain: bool) -> Response:
+        """The answer that this key has already brought, or a new one that is kept for it."""
+        if not (1 <= len(key) <= MAX_KEY_CHARS and key.isprintable()):
+            raise RequestError(
+                400, "malformed_request", f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} printable characters."
+            )
+        answers, own = self._route._answers, (self.caller, key)
+        prefixed = self._request.scope["query_string"] + b"\0" + data
+        # A large body in a thread: milliseconds in which the loop would answer nobody.
+        hashed = (
+            hashlib.sha256(prefixed) if len(data) < HASHED_HERE else await asyncio.to_thread(hashlib.sha256, prefixed)
+        )
+        digest = hashed.digest()
+        kept = answers.get(own, digest, time.monotonic())
+        if kept == b"":
+            raise RequestError(409, "idempotency_conflict", "a request with this Idempotency-Key is being judged.")
+        if kept == "conflict":
+            raise RequestError(409, "idempotency_conflict", "this Idempotency-Key came with another request before.")
+        if isinstance(kept, bytes):
+            return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
+        answers.put(own, digest, b"", time.monotonic())
+        try:
+            response = await self._fresh(data, content_type, explain)
+        except BaseException:
+            # There is no answer, so the same request may be tried again.
+            answers.drop(own)
+            raise
+        answers.put(own, digest, bytes(response.body), time.monotonic())
+        return response
+
+    async def _fresh(self, data: bytes, content_type: str, explain: bool) -> Response:
+        state = self._state
+        loaded = state.model.require()
+        limits = state.settings.limits
+        parts: dict[str, bytes] = {}
+        context: Meta | CameraRequest
+        if self.source == "upload":
+            parts = split_multipart(data, content_type, modalities_of(loaded), limits.part_bytes)
+            context = read_meta(parts.get("meta"))
+        else:
+            context = read_camera_request(data)
+        self._use(context)
+        try:
+            body = await self._judge(context, parts, explain)
+            if state.record is not None:
+                # What is not written down where it must be is not answered.
+                await asyncio.to_thread(state.record, body, self.caller)
+        except BaseException:
+            if context.nonce is not None:
+                self._route._nonces.release(self.caller, context.nonce)
+            raise
+        if state.attest is not None:
+            body["attestation"] = state.attest(body, context)
+        self.body = body
+        # By hand: validating the answer again would cost more than parsing the request. NaN is refused.
+        return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
+
+    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> dict[str, Any]:
+        state, settings = self._state, self._state.settings
+        asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
+        if isinstance(context, CameraRequest):
+            captured = await self._route._camera.next_pair(context.timeout_ms / 1000)
+            rig = settings.rig
+            order = Order(asked, Meta(), 0, rig.max_age_ms, self._began, explain, rig.max_skew_ms, captured.registrar)
+            with state.model.lease() as loaded:
+                return await state.pool.run(partial(judge_captured, loaded, captured.pair, order))
+        limits = settings.limits
+        order = Order(asked, context, limits.pixels, limits.max_age_ms, self._began, explain)
+        with state.model.lease() as loaded:
+            return await state.pool.run(partial(judge_upload, loaded, parts, order))
+
+    def _explain(self) -> bool:
+        query = self._request.scope["query_string"]
+        if not query:
+            return False
+        given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])
+        if given not in (["true"], ["false"]):
+            raise RequestError(422, "malformed_request", "explain is true or false.")
+        if given == ["true"] and not self._state.settings.expose_score:
+            raise RequestError(403, "forbidden", "this service shows neither scores nor explanations.")
+        return given == ["true"]
+
+    def _use(self, context: Context) -> None:
+        """Count the request's nonce."""
+        if context.nonce is None:
+            return
+        found = self._route._nonces.use(self.caller, context.nonce, time.monotonic())
+        if found == "used":
+            raise RequestError(409, "replayed_nonce", "this nonce was used before. Make a new one for each request.")
+        if found != "new":
+            raise RequestError(
+                429,
+                "rate_limited",
+                "this key has used as many nonces as are remembered for it.",
+                retry_after_s=float(found),
+            )
+
+
+def describe(document: dict[str, Any], names: tuple[str, ...] = ("rgb", "ir", "depth")) -> None:
+    """The route's part of the OpenAPI document."""
+    for model in (LivenessResponse, Meta, CameraRequest):
+        add_model(document, model)
+    image = {"type": "string", "format": "binary"}
+    meanings = {
+        "rgb": "Colour: JPEG, PNG, WebP or BMP, 8 bits.",
+        "ir": "Infrared: the same, grey or grey stored as colour.",
+        "depth": "Depth: 16-bit grey PNG, millimetres, 0 where nothing was measured.",
+    }
+    properties: dict[str, Any] = {name: {**image, "description": meanings[name]} for name in names}
+    properties["meta"] = reference(Meta)
+    responses = {
+        "200": {
+            "description": "Judged",
+            "content": {"application/json": {"schema": reference(LivenessResponse)}},
+            "headers": {
+                "X-Request-ID": {"schema": {"type": "string"}, "description": "As `request_id`."},
+                "Idempotent-Replayed": {
+                    "schema": {"type": "string", "enum": ["true"]},
+                    "description": "The answer was given before, to the same Idempotency-Key.",
+                },
+            },
+        },
+        **{
+            str(status): entry
+            for status, entry in problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504).items()
+        },
+    }
+    document["paths"]["/liveness"] = {
+        "post": {
+            "operationId": "judge",
+            "tags": ["liveness"],
+            "summary": "Judge a pair of images",
+            "description": (
+                "Judge one pair: the two pictures that the model takes as multipart/form-data, or as application/json "
+                "the attached cameras' next pair. A spoof is a 200, and so is a pair too poor to judge (`uncertain`, "
+                "with reasons). Only `live` may open anything."
+            ),
+            "parameters": [
+                {
+                    "name": "explain",
+                    "in": "query",
+                    "required": False,
+                    "schema": {"type": "boolean", "default": False},
+                    "description": "Add pictures of where the network looked.",
+                },
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": False,
+                    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
+                    "description": "The same request with the same key is judged once; its answer is given again.",
+                },
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {"type": "object", "properties": properties, "additionalProperties": False},
+                        "encoding": {"meta": {"contentType": "application/json"}},
+                    },
+                    "application/json": {"schema": reference(CameraRequest)},
+                },
+            },
+            "responses": responses,
+        }
+    }
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``POST /liveness``."""
+    route = Liveness(state)
+    # The route answers what is no POST. A class and not a function: Starlette calls it as an ASGI application.
+    app.router.routes.append(Route("/liveness", route, methods=["POST"]))
+    app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)
+    state.amends.append(describe)

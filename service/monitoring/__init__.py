@@ -1,0 +1,1 @@
+"""Health, metrics, events and status."""

@@ -1,0 +1,166 @@
+"""What happens, told to whoever watches: ``GET /events``, server-sent events.
+
+A watcher that reads slowly loses the oldest events, never the newest, and holds up nobody. Events carry scores, reasons
+and states; never a picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from runtime.core.errors import Overloaded
+from service.http.openapi import problems
+from service.http.problems import RequestError
+from service.state import State
+
+KEPT = 64
+"""Events that wait for one watcher."""
+WATCHERS = 16
+CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
+HEARTBEAT_S = 10.0
+"""A comment is sent after so long without an event, so that proxies and clients know that the line is up."""
+
+
+class Watcher:
+    """One subscriber's queue. Made by `EventHub.subscribe`, used on its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[bytes] = deque(maxlen=KEPT)
+        self._ready = asyncio.Event()
+        self.lost = 0
+        self.closed = False
+
+    def put(self, data: bytes) -> None:
+        """From any thread."""
+        with contextlib.suppress(RuntimeError):  # its loop has ended, and with it whoever watched
+            self._loop.call_soon_threadsafe(self._put, data)
+
+    def _put(self, data: bytes) -> None:
+        self.lost += len(self._waiting) == KEPT
+        self._waiting.append(data)
+        self._ready.set()
+
+    def close(self) -> None:
+        """End the stream after what waits; from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        self.closed = True
+        self._ready.set()
+
+    async def stream(self, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
+        """Events as they come."""
+        yield b": adsn events\n\n"
+        while True:
+            try:
+                await asyncio.wait_for(self._ready.wait(), heartbeat_s)
+            except asyncio.TimeoutError:
+                yield b": still here\n\n"
+                continue
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self.closed:
+                return
+            self._ready.clear()
+
+
+class EventHub:
+    """Hands events to all who watch. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watchers: set[Watcher] = set()
+        self._number = 0
+        self._closed = False
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches; what costs time only to be shown need not be made otherwise."""
+        return bool(self._watchers)
+
+    def publish(self, name: str, data: Mapping[str, Any]) -> None:
+        """Hand an event to everyone who watches, and return at once. ``name``: letters and underscores.
+
+        Raises:
+            ValueError: ``data`` holds what JSON has no number for.
+        """
+        with self._lock:
+            if not self._watchers:
+                return
+            self._number += 1
+            # JSON in one line: a line feed would end the event.
+            text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+            event = f"id: {self._number}\nevent: {name}\ndata: {text}\n\n".encode()
+            for watcher in self._watchers:
+                watcher.put(event)
+
+    def subscribe(self) -> Watcher:
+        """A new watcher, on the running event loop.
+
+        Raises:
+            Overloaded: too many watch already, or the service is ending.
+        """
+        watcher = Watcher(asyncio.get_running_loop())
+        with self._lock:
+            if self._closed or len(self._watchers) >= WATCHERS:
+                raise Overloaded("too many watch the events already. Close one of the other consoles.")
+            self._watchers.add(watcher)
+        return watcher
+
+    def unsubscribe(self, watcher: Watcher) -> None:
+        with self._lock:
+            self._watchers.discard(watcher)
+
+    def close(self) -> None:
+        """End every stream: a server that drains would wait for them for ever."""
+        with self._lock:
+            self._closed = True
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher.close()
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add ``GET /events``, where the application has a hub that can be watched."""
+
+    @app.get(
+        "/events",
+        summary="What happens, as it happens",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Server-sent events",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **problems(401, 403, 503),
+        },
+    )
+    async def events(request: Request) -> Response:
+        """Server-sent events: `pair` (each judged pair of the rig), `decision` (of the kiosk), `cameras` (their states,
+        each second). Needs the role camera. Never a picture."""
+        state.authorize(request, "camera")
+        hub = state.hub
+        if not isinstance(hub, EventHub):
+            raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
+        watcher = hub.subscribe()
+
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                async for event in watcher.stream():
+                    yield event
+            finally:
+                hub.unsubscribe(watcher)
+
+        return StreamingResponse(body(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

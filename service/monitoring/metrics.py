@@ -1,0 +1,246 @@
+"""``/metrics``: what this process counts, for Prometheus. A registry of its own, base units, bounded sets of labels.
+
+Label values come from sets that are known beforehand; anything else is counted as ``other``. No label holds a
+caller's, a session's or a person's anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from runtime import __version__
+from runtime.pairing.feed import FeedStatus
+from service.monitoring.health import Condition
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OTHER = "other"
+DECISIONS = ("live", "spoof", "uncertain")
+STAGES = ("queue", "wait", "decode", "locate", "crop", "quality", "inference")
+FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
+SKEWS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+MAX_LABELS = 64
+"""Values of one label that the code behind it does not bound: a rig's causes and reasons, problem codes."""
+NANOSECONDS_PER_S = 1e9
+
+
+class Bounded:
+    """Lets the first `MAX_LABELS` plain values of a label through, and makes ``other`` of the rest."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._seen:
+            return value
+        if len(self._seen) >= MAX_LABELS or len(value) > 48 or not value.replace("_", "").isalnum():
+            return OTHER
+        self._seen.add(value)
+        return value
+
+
+class Metrics:
+    """Everything that is counted. Methods may be called from any thread, and cost microseconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._code, self._reason = Bounded(), Bounded()
+        r = self.registry
+        Info("adsn_build", "Which version runs.", registry=r).info({"version": __version__})
+        self._requests = Counter(
+            "adsn_requests", "Pairs answered, by decision; error: no decision.", ["decision"], registry=r
+        )
+        for decision in (*DECISIONS, "error"):
+            # Present from the start, so that a rate over them is never "no data".
+            self._requests.labels(decision)
+        self._problems = Counter("adsn_problems", "Requests refused, by stable code.", ["code"], registry=r)
+        self._reasons = Counter("adsn_reasons", "Reasons of decisions that were not live.", ["reason"], registry=r)
+        self._seconds = Histogram("adsn_request_seconds", "From request to answer.", buckets=FAST, registry=r)
+        self._stages = Histogram(
+            "adsn_stage_seconds", "Parts of an answer's time.", ["stage"], buckets=FAST, registry=r
+        )
+        self._inference = Histogram("adsn_inference_seconds", "The network alone, one pair.", buckets=FAST, registry=r)
+        self._skew = Histogram(
+            "adsn_pair_skew_seconds", "Difference of mid-exposures in judged pairs.", buckets=SKEWS, registry=r
+        )
+        self._age = Histogram(
+            "adsn_pair_age_seconds", "Age of a rig's pair when it was judged.", buckets=FAST, registry=r
+        )
+        self._tensors = Counter("adsn_v2_samples", "Crops scored through /v2.", registry=r)
+        self._refused = Counter(
+            "adsn_auth_failures", "Requests with no key, a wrong one, or without the role.", ["cause"], registry=r
+        )
+        for cause in ("missing", "wrong", "forbidden", "limited", "cross_site"):
+            self._refused.labels(cause)
+        self._build = Gauge(
+            "adsn_engine_build_seconds", "What starting the engine took, compiling included.", registry=r
+        )
+        self._engine = Info("adsn_engine", "What runs the model.", registry=r)
+        self._degraded = Gauge("adsn_engine_degraded", "1: less than was configured is running.", registry=r)
+        ProcessCollector(registry=r)
+
+    # What routes and the kiosk tell.
+
+    def answered(self, answer: Mapping[str, Any], seconds: float) -> None:
+        """One body of a 200 of ``POST /liveness``."""
+        self._requests.labels(answer["decision"] if answer["decision"] in DECISIONS else "error").inc()
+        self._seconds.observe(seconds)
+        for reason in answer["reasons"]:
+            self._reasons.labels(self._reason(reason)).inc()
+        pair = answer["pair"]
+        self.pair_judged(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
+
+    def failed(self, code: str, seconds: float) -> None:
+        """One ``POST /liveness`` that ended without a decision."""
+        self._requests.labels("error").inc()
+        self._problems.labels(self._code(code)).inc()
+        self._seconds.observe(seconds)
+
+    def pair_judged(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
+        """The network has seen a pair. ``age_ms``: of a rig's pair, from its exposure."""
+        for stage, ms in timing_ms.items():
+            if stage in STAGES:
+                self._stages.labels(stage).observe(ms / 1e3)
+        if "inference" in timing_ms:
+            self._inference.observe(timing_ms["inference"] / 1e3)
+        if skew_ms is not None:
+            self._skew.observe(skew_ms / 1e3)
+        if age_ms is not None:
+            self._age.observe(age_ms / 1e3)
+
+    def scored(self, samples: int) -> None:
+        """Crops were scored through ``/v2``."""
+        self._tensors.inc(samples)
+
+    def refused(self, cause: str) -> None:
+        """A caller was turned away."""
+        self._refused.labels(cause).inc()
+
+    def engine_started(self, labels: Mapping[str, str], *, degraded: bool, seconds: float) -> None:
+        """An engine took ``seconds`` to start. ``labels``: backend, precision, device, versions, model."""
+        self._engine.info({name: value[:80] for name, value in labels.items()})
+        self._degraded.set(degraded)
+        self._build.set(seconds)
+
+    # What is asked at every scrape.
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge ``name`` whose value ``read`` gives when it is asked for; may be called from any thread."""
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+    def watch_feed(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
+        """Cameras and pairs of a rig. ``now_ns``: CLOCK_MONOTONIC."""
+        self.registry.register(FeedCollector(read, now_ns))
+
+    def watch_counter(self, name: str, text: str, read: Callable[[], int]) -> None:
+        """A counter ``name`` that is kept elsewhere; ``read`` gives it and may be called from any thread."""
+        self.registry.register(Read(lambda: [CounterMetricFamily(name, text, value=read())]))
+
+    def watch_conditions(self, read: Callable[[], Iterable[Condition]]) -> None:
+        """What is wrong at the moment."""
+        name, subject = Bounded(), Bounded()
+
+        def families() -> list[Metric]:
+            labels = ["name", "subject", "severity"]
+            found = GaugeMetricFamily("adsn_condition", "1 while something is wrong.", labels=labels)
+            for c in read():
+                found.add_metric([name(c.name), subject(c.subject) if c.subject else "", c.severity], 1)
+            return [found]
+
+        self.registry.register(Read(families))
+
+    def text(self) -> bytes:
+        """Everything, as Prometheus reads it. Blocks on locks only."""
+        return generate_latest(_Plain(self.registry))
+
+
+class Read(Collector):
+    """Metrics that are made when they are asked for."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask for what is not there yet. Names are this module's own and differ."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+class _Plain(CollectorRegistry):
+    """Another registry without the moments at which counters were made: they double its size and nobody reads them."""
+
+    def __init__(self, inner: CollectorRegistry) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._inner.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+class FeedCollector(Collector):
+    """A rig's counters, which it keeps itself."""
+
+    def __init__(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
+        self._read, self._now_ns = read, now_ns
+        self._cause, self._reason = Bounded(), Bounded()
+
+    def describe(self) -> Iterable[Metric]:
+        """Names without values: registering asks for nothing of a rig that is not there yet."""
+        return self._families().values()
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._read()
+        found = self._families()
+        now = self._now_ns()
+        for camera in status.cameras:
+            who = [camera.modality]
+            found["up"].add_metric(who, float(camera.state == "running"))
+            found["fps"].add_metric(who, camera.fps)
+            found["frames"].add_metric(who, camera.frames)
+            found["reconnects"].add_metric(who, camera.reconnects)
+            for cause, count in _summed(camera.drops, self._cause).items():
+                found["dropped"].add_metric([*who, cause], count)
+            if camera.last_frame_ns is not None:
+                found["frame_age"].add_metric(who, (now - camera.last_frame_ns) / NANOSECONDS_PER_S)
+        found["pairs"].add_metric([], status.pairs)
+        found["pairs_rate"].add_metric([], status.pairs_per_s)
+        for reason, count in _summed(status.rejected, self._reason).items():
+            found["rejected"].add_metric([reason], count)
+        if status.last_pair_ns is not None:
+            found["pair_age"].add_metric([], (now - status.last_pair_ns) / NANOSECONDS_PER_S)
+        yield from found.values()
+
+    @staticmethod
+    def _families() -> dict[str, Any]:
+        gauge, counter = GaugeMetricFamily, CounterMetricFamily
+        camera = ["camera"]
+        return {
+            "up": gauge("adsn_camera_up", "1: the camera runs.", labels=camera),
+            "fps": gauge("adsn_camera_frames_per_second", "Frames that arrive.", labels=camera),
+            "frames": counter("adsn_frames", "Frames that arrived.", labels=camera),
+            "dropped": counter("adsn_frames_dropped", "Frames given up, by cause.", labels=[*camera, "cause"]),
+            "reconnects": counter("adsn_camera_reconnects", "Times a camera was opened again.", labels=camera),
+            "frame_age": gauge("adsn_camera_last_frame_age_seconds", "Since its last frame.", labels=camera),
+            "pairs": counter("adsn_pairs", "Pairs that were formed.", labels=[]),
+            "pairs_rate": gauge("adsn_pairs_per_second", "Pairs that are formed.", labels=[]),
+            "rejected": counter("adsn_pairs_rejected", "Candidates that became no pair.", labels=["reason"]),
+            "pair_age": gauge("adsn_last_pair_age_seconds", "Since the last pair was complete.", labels=[]),
+        }  # fmt: skip
+
+
+def _summed(counts: Mapping[str, int], bound: Bounded) -> dict[str, int]:
+    """Counts by bounded label: what became ``other`` is added up."""
+    found: dict[str, int] = {}
+    for value, count in counts.items():
+        label = bound(value)
+        found[label] = found.get(label, 0) + count
+    return found

@@ -1,0 +1,155 @@
+"""The attached rig, judged for whoever watches it: a thread that works only while somebody does.
+
+What it publishes opens nothing and is kept nowhere. The kiosk publishes its own events and needs no such thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.core.errors import AdsnError, NotReady
+from runtime.core.values import Box, Pair
+from runtime.liveness.evidence import Strobe
+from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
+from runtime.liveness.quality import NANOSECONDS_PER_MS
+from runtime.liveness.stream_pipeline import StreamPipeline
+from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
+from service.monitoring.events import EventHub
+from service.state import State
+
+log = logging.getLogger("adsn.service")
+PAIRS_PER_S = 8
+"""More is not seen by a person, and would take from those who ask for scores."""
+STATUS_S = 1.0
+IDLE_S = 0.25
+
+
+def fractions(box: Box, shape: Sequence[int]) -> list[float]:
+    """x, y, width and height as fractions of a picture of ``shape`` [H, W, …]."""
+    height, width = shape[:2]
+    return [round(v, 4) for v in (box.x / width, box.y / height, box.w / width, box.h / height)]
+
+
+def pair_event(
+    captured: CapturedPair,
+    found: Assessment | None,
+    reasons: Sequence[str],
+    threshold: float,
+    strobe: Strobe,
+    *,
+    expose_score: bool,
+) -> dict[str, Any]:
+    """A judged pair as an event: `decision` is ``none`` where there is nobody to judge. What stands before the cameras
+    and does not follow their illuminator is never shown as live."""
+    decision = found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain")
+    if strobe == "mismatch":
+        reasons = [*reasons, "strobe_lost"]
+        decision = "uncertain" if decision == "live" else decision
+    pair: Pair = captured.pair
+    shown = found is not None and expose_score
+    skew = pair.skew_ns
+    return {
+        "number": captured.number,
+        "decision": decision,
+        "score": round(found.score, 4) if found is not None and shown else None,
+        "threshold": round(threshold, 4) if expose_score else None,
+        "reasons": list(reasons),
+        "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
+        "epoch": pair.epoch,
+        "lit": pair.lit,
+        "strobe": strobe,
+        "boxes": {m: fractions(b, pair.image(m).shape) for m, b in found.boxes.items()} if found is not None else {},
+        "timing_ms": {k: round(v, 2) for k, v in found.timing_ms.items()} if found is not None else {},
+    }
+
+
+def status_event(status: FeedStatus) -> Mapping[str, Any]:
+    """How the cameras are, as an event."""
+    return {
+        "cameras": [
+            {
+                "modality": camera.modality,
+                "state": camera.state,
+                "fps": round(camera.fps, 2),
+                "frames": camera.frames,
+                "drops": dict(camera.drops),
+                "reconnects": camera.reconnects,
+                "epoch": camera.epoch,
+                "last_error": camera.last_error,
+            }
+            for camera in status.cameras
+        ],
+        "pairs_per_s": round(status.pairs_per_s, 2),
+        "skew_ms": status.skew_ms,
+        "rejected": dict(status.rejected),
+        "strobe": status.strobe,
+        "advice": status.advice,
+    }
+
+
+class RigWatch:
+    """Judges pairs of ``feed`` for the watchers of ``hub``, one after another and at most `PAIRS_PER_S` a second."""
+
+    def __init__(self, state: State, feed: PairFeed, hub: EventHub) -> None:
+        self._state, self._feed, self._hub = state, feed, hub
+        self._stop = threading.Event()
+        self._after = -1
+        self._told_s = 0.0
+        self._stream: StreamPipeline | None = None
+        self._thread = threading.Thread(target=self._run, name="adsn-rigwatch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let it end; returns at once."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._hub.watched:
+                self._stop.wait(IDLE_S)
+                continue
+            began = time.monotonic()
+            try:
+                self.step(began)
+            except Exception as error:
+                # A watcher's thread must not die of a single pair; what it was is not to quote a picture.
+                log.error("a pair could not be shown: %s", type(error).__name__)
+            self._stop.wait(max(0.0, 1 / PAIRS_PER_S - (time.monotonic() - began)))
+
+    def step(self, now_s: float) -> None:
+        """Publish the newest pair, if there is a new one, and each second how the cameras are."""
+        if now_s - self._told_s >= STATUS_S:
+            self._told_s = now_s
+            self._hub.publish("cameras", status_event(self._feed.status()))
+        captured = self._feed.wait(self._after, STATUS_S / 2)
+        if captured is None:
+            return
+        self._after = captured.number
+        found: Assessment | None = None
+        strobe: Strobe = "unknown"
+        try:
+            with self._state.model.lease() as loaded:
+                threshold = loaded.pipeline.point.threshold
+                try:
+                    seen = self._stream_of(loaded.pipeline).observe(captured, time.monotonic_ns())
+                    found, strobe = seen.assessment, seen.observation.strobe
+                    reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
+                except AdsnError as error:
+                    reasons = (error.code,)
+        except NotReady:
+            return
+        expose = self._state.settings.expose_score
+        event = pair_event(captured, found, reasons, threshold, strobe, expose_score=expose)
+        self._hub.publish("pair", event)
+
+    def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:
+        """The face is followed from pair to pair for as long as the same model judges."""
+        if self._stream is None or self._stream.pipeline is not pipeline:
+            self._stream = StreamPipeline(pipeline)
+        return self._stream

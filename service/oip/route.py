@@ -1,0 +1,212 @@
+"""``/v2``: the Open Inference Protocol with binary tensors. Raw scores of face crops, for engines on other machines.
+
+It gives what the network says and decides nothing: gates, thresholds and decisions stay with whoever asks. Where the
+operator hides scores, only a key with the role ``infer`` gets them, because that key was made for nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runtime import __version__
+from runtime.core.errors import InvalidBatch
+from runtime.engines.base import Scores, check_batch
+from runtime.engines.remote.oip import HEADER_LENGTH, datatype, pack, unpack
+from runtime.liveness.open import Loaded
+from service.auth.guard import Caller
+from service.http.openapi import problems
+from service.http.problems import RequestError
+from service.http.responses import json_response
+from service.state import State
+
+log = logging.getLogger("adsn.service")
+MAX_BATCH = 64
+"""A batch larger than this holds a worker for too long; senders split it."""
+MAX_ID_CHARS = 128
+OUTPUTS = ("score", "stream_scores", "attention")
+
+
+def describe_model(loaded: Loaded) -> dict[str, Any]:
+    """Metadata of the model. ``parameters`` is this project's: what a remote engine must know before it trusts."""
+    engine = loaded.pipeline.engine
+    inputs = [{"name": s.name, "datatype": datatype(s.dtype), "shape": [-1, *s.shape]} for s in engine.inputs]
+    shapes = {entry.name: [-1, *entry.shape] for entry in loaded.manifest.outputs}
+    return {
+        "name": loaded.manifest.name,
+        "versions": ["1"],
+        "platform": f"adsn_{engine.info.backend}",
+        "inputs": inputs,
+        "outputs": [{"name": n, "datatype": "FP32", "shape": shapes.get(n, [-1])} for n in OUTPUTS],
+        "parameters": {
+            "model_sha256": loaded.model_sha256,
+            "model_version": loaded.manifest.version,
+            "precision": engine.info.precision,
+            "backend": engine.info.backend,
+            "degraded": engine.info.degraded,
+        },
+    }
+
+
+def require_model(loaded: Loaded, name: str, version: str | None) -> None:
+    """Raise 404 unless ``loaded`` is the model that was asked for."""
+    if name != loaded.manifest.name:
+        raise RequestError(404, "not_found", f"there is no such model; this service has {loaded.manifest.name}.")
+    if version not in (None, "1"):
+        raise RequestError(404, "not_found", "there is no such version of the model; there is 1.")
+
+
+def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
+    """Which outputs a request wants: name → as bytes. Without a list, all of them.
+
+    Raises:
+        InvalidBatch: an output is not known, or the list is none.
+    """
+    parameters = head.get("parameters") or {}
+    listed = head.get("outputs") or [{"name": name} for name in OUTPUTS]
+    if not isinstance(parameters, dict) or not isinstance(listed, list):
+        raise InvalidBatch("outputs is a list and parameters an object.")
+    found: dict[str, bool] = {}
+    for entry in listed:
+        if not isinstance(entry, dict) or entry.get("name") not in OUTPUTS:
+            raise InvalidBatch(f"an output is not known; the model gives {', '.join(OUTPUTS)}.")
+        own = entry.get("parameters") or {}
+        if not isinstance(own, dict) or "classification" in own or "shared_memory_region" in own:
+            raise InvalidBatch("outputs are tensors; classification and shared memory are not offered.")
+        found[entry["name"]] = own.get("binary_data", parameters.get("binary_data_output", False)) is True
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An answer's body, the length of its JSON where tensors follow, and how many samples were scored."""
+
+    body: bytes
+    header_length: int | None
+    count: int
+
+
+def infer(loaded: Loaded, body: bytes, header_length: int | None) -> Scored:
+    """Score one request's batch. Runs in a worker.
+
+    Raises:
+        InvalidBatch: the message or its tensors are wrong. EngineError: there is no score.
+    """
+    engine = loaded.pipeline.engine
+    head, tensors = unpack("inputs", body, header_length)
+    wanted = wanted_outputs(head)
+    count = check_batch(tensors, engine.inputs)
+    if count > MAX_BATCH:
+        raise InvalidBatch(f"a batch has {MAX_BATCH} samples at most; send several.")
+    scores: Scores = engine.infer(tensors)
+    answer: dict[str, Any] = {
+        "model_name": loaded.manifest.name,
+        "model_version": "1",
+        "parameters": {"model_sha256": loaded.model_sha256},
+    }
+    if isinstance(head.get("id"), str):
+        answer["id"] = head["id"][:MAX_ID_CHARS]
+    given = {name: getattr(scores, name) for name in wanted}
+    return Scored(*pack("outputs", answer, given, [name for name, binary in wanted.items() if not binary]), count)
+
+
+def header_length_of(request: Request) -> int | None:
+    """Length of the JSON before binary tensors, None where there are none.
+
+    Raises:
+        RequestError: 415 compressed, 400 no number.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        # A small compressed body may hold a huge one.
+        raise RequestError(415, "unsupported_media", "send the body as it is, without compression.")
+    given = request.headers.get(HEADER_LENGTH)
+    if given is None:
+        return None
+    if not given.isdecimal() or not given.isascii() or len(given) > 9:
+        raise RequestError(400, "malformed_request", f"{HEADER_LENGTH} is no number.")
+    return int(given)
+
+
+def mount(app: FastAPI, state: State) -> None:
+    """Add the routes under ``/v2``. Their problem documents have a member ``error`` too, see
+    `service.http.problems.problem`."""
+
+    def check(caller: Caller) -> None:
+        """Only who may have raw scores."""
+        made_for_it = bool(caller.key_id) and "infer" in caller.roles
+        if not state.settings.expose_score and not made_for_it:
+            state.guard.refused("forbidden")
+            raise RequestError(403, "forbidden", "scores are hidden here; /v2 needs a key with the role infer.")
+
+    empty: Any = {"response_class": Response}
+    tensors: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+
+    @app.get("/v2/health/live", summary="Open Inference Protocol: whether the process answers", **empty)
+    async def live() -> Response:
+        return Response()
+
+    @app.get(
+        "/v2/health/ready",
+        summary="Open Inference Protocol: whether there is an engine",
+        responses=problems(503),
+        **empty,
+    )
+    async def ready() -> Response:
+        state.model.require()
+        return Response()
+
+    @app.get("/v2", summary="Open Inference Protocol: the server", responses=problems(401, 403))
+    async def server(request: Request) -> Response:
+        check(state.authorize(request, "infer"))
+        return json_response({"name": "adsn", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+    async def about(request: Request, name: str, version: str | None = None) -> Response:
+        check(state.authorize(request, "infer"))
+        loaded = state.model.require()
+        require_model(loaded, name, version)
+        return json_response(describe_model(loaded))
+
+    async def able(request: Request, name: str, version: str | None = None) -> Response:
+        await about(request, name, version)
+        return Response()
+
+    async def score(request: Request, name: str, version: str | None = None) -> Response:
+        began = time.perf_counter_ns()
+        check(state.admit(request, "infer"))
+        length = header_length_of(request)
+        body = await request.body()
+        with state.model.lease() as loaded:
+            require_model(loaded, name, version)
+            try:
+                scored = await state.pool.run(lambda helper: infer(loaded, body, length))
+            except InvalidBatch as error:
+                raise RequestError(400, "invalid_batch", error.message) from error
+        state.metrics.scored(scored.count)
+        log.debug("%s /v2 %.1f ms", request.state.request_id, (time.perf_counter_ns() - began) / 1e6)
+        if scored.header_length is None:
+            return Response(scored.body, media_type="application/json")
+        headers = {HEADER_LENGTH: str(scored.header_length)}
+        return Response(scored.body, headers=headers, media_type="application/octet-stream")
+
+    routes = (
+        ("", "GET", about, "the model", (401, 403, 404, 503)),
+        ("/ready", "GET", able, "whether the model can score", (401, 403, 404, 503)),
+        ("/infer", "POST", score, "score crops", (400, 401, 403, 404, 413, 415, 429, 503)),
+    )
+    for versioned in (False, True):
+        for ending, method, route, said, statuses in routes:
+            app.add_api_route(
+                "/v2/models/{name}" + ("/versions/{version}" if versioned else "") + ending,
+                route,
+                methods=[method],
+                summary=f"Open Inference Protocol: {said}" + (", by version" if versioned else ""),
+                responses={**(tensors if route is score else {}), **problems(*statuses)},
+                **(empty if route is able else {}),
+                operation_id=f"v2_{route.__name__}" + ("_version" if versioned else ""),
+            )

@@ -1,0 +1,15 @@
+"""The array type of the renderer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def float32(values: Any) -> Array:
+    """OpenCV's result as what it is: its type annotations leave the dtype open. No copy."""
+    return np.asarray(values, np.float32)

@@ -1,0 +1,124 @@
+"""Masks with a face's relief: rigid resin and silicone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthetic.arrays import Array
+from synthetic.instruments.presented import Presented
+from synthetic.instruments.worn import wearer_of
+from synthetic.people.head import Expression, paint_hair, skin
+from synthetic.people.identity import Identity, identity_of
+from synthetic.people.shape import HeadShape, head_surface
+from synthetic.physics import mask_nir, skin_bands
+from synthetic.raster.surface import Surface, grid, spread
+
+
+def painted_matter(
+    shape: HeadShape,
+    who: Identity,
+    x: Array,
+    y: Array,
+    rng: np.random.Generator,
+    *,
+    nir: float,
+    ghost: float,
+    strength: float,
+) -> Array:
+    """Paint of ``who`` on something that is no skin [h, w, 4]. It is laid on for the eye; the infrared sees mostly the
+    matter under it, of reflectance ``nir``, and of the paint a ``ghost``."""
+    true, base = skin(who, x, y), skin_bands(who.melanin)
+    even = np.float32(rng.uniform(0.3, 0.9))
+    painted = true + (base - true) * even
+    painted *= rng.uniform(0.85, 1.15, 4).astype(np.float32)
+    shape.paint_face(who, Expression(), x, y, painted, strength)
+    relative = painted[:, :, 3] / base[3]
+    painted[:, :, 3] = np.float32(nir) * (1 + np.float32(ghost) * (relative - 1))
+    return painted
+
+
+def eye_holes(who: Identity, x: Array, y: Array, cover: Array, margin: float) -> None:
+    """Leave the wearer's eyes free."""
+    for side in (-1, 1):
+        hole = np.square((x - side * who.eye_x) / (who.eye_w + margin)) + np.square(
+            (y - who.eye_y) / (who.eye_h + 0.5 + margin)
+        )
+        cover *= 1 - np.clip((1.15 - hole) * 6, 0, 1).astype(np.float32)
+
+
+def put_on(
+    shape: HeadShape, surface: Surface, who: Identity, face: Expression, painted: Array, cover: Array, round_off: float
+) -> None:
+    """Change a wearer's ``surface`` to one that wears the mask of ``who`` where ``cover`` is."""
+    x, y = grid(*shape.extent, surface.pitch)
+    relief, _ = shape.relief(who, face, x, y)
+    # Casting and printing round off fine relief.
+    relief = shape.smoothed(relief, round_off, surface.pitch)
+    surface.albedo += spread(cover, 4) * (painted - surface.albedo)
+    surface.relief = shape.worn(surface.relief, relief, cover, 3.0, surface.pitch)
+
+
+def mask_rigid(shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator) -> Presented:
+    """A printed or cast resin mask of the subject, painted, worn by somebody else: right relief, wrong matter."""
+    subject_face = identity_of(subject)
+    who = shape.features(subject_face)
+    wearer = wearer_of(rng)
+    face = Expression(smile=float(rng.uniform(0, 0.6)), eyes=float(rng.uniform(0.6, 1.1)))
+    surface = head_surface(shape, wearer, face, pitch, rng)
+    x, y = grid(*shape.extent, pitch)
+    nir = mask_nir(rng, skin_like=False)
+    painted = painted_matter(
+        shape, who, x, y, rng, nir=nir, ghost=float(rng.uniform(0.1, 0.5)), strength=float(rng.uniform(0.55, 1.0))
+    )
+    edge = np.square(x / (who.width * 0.93)) + np.square((y - 4) / np.where(y < 4, 84, who.chin - 2))
+    cover = np.clip((1 - edge) * 18, 0, 1).astype(np.float32)
+    if rng.uniform() < 0.7:
+        eye_holes(who, x, y, cover, 1.0)
+        if shape.name == "analytic":
+            # The wearer's eyes look through the subject's holes, wherever the wearer's own would be.
+            shape.paint_eyes(who, face, x, y, surface.albedo)
+    else:
+        shape.paint_eyes(who, Expression(eyes=0.9), x, y, painted)
+        painted[:, :, 3] = np.minimum(painted[:, :, 3], np.float32(nir))
+        cover = np.maximum(cover, shape.eyes_cover(x, y))
+    put_on(shape, surface, subject_face, Expression(smile=face.smile), painted, cover, float(rng.uniform(1.5, 4)))
+    surface.gloss = (float(rng.uniform(0.02, 0.16)),) * 2
+    surface.shine = float(rng.uniform(8, 40))
+    surface.diffusion = (0.2, 0.3)
+    return Presented(surface)
+
+
+def mask_silicone(
+    shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator
+) -> Presented:
+    """A silicone mask of the whole head, with hair: soft, translucent, and in the infrared close to skin."""
+    subject_face = identity_of(subject)
+    who = shape.features(subject_face)
+    wearer = wearer_of(rng)
+    face = Expression(smile=float(rng.uniform(0, 0.4)), eyes=float(rng.uniform(0.6, 1.0)))
+    surface = head_surface(shape, wearer, face, pitch, rng)
+    x, y = grid(*shape.extent, pitch)
+    painted = painted_matter(
+        shape,
+        who,
+        x,
+        y,
+        rng,
+        nir=mask_nir(rng, skin_like=True),
+        ghost=float(rng.uniform(0.2, 0.6)),
+        strength=float(rng.uniform(0.6, 0.95)),
+    )
+    cover = np.ones((y.shape[0], x.shape[1]), np.float32) - shape.eyes_cover(x, y)
+    paint_hair(who, x, y, painted, rng)
+    # The lids' rim: a dark ring where mask and eye do not meet.
+    ring = cover.copy()
+    eye_holes(who, x, y, ring, 2.5)
+    painted *= spread(np.float32(0.55) + np.float32(0.45) * ring, 4)
+    eye_holes(who, x, y, cover, 0.3)
+    if shape.name == "analytic":
+        shape.paint_eyes(who, face, x, y, surface.albedo)
+    put_on(shape, surface, subject_face, Expression(smile=face.smile), painted, cover, float(rng.uniform(1.0, 2.5)))
+    surface.gloss = (float(rng.uniform(0.03, 0.10)),) * 2
+    surface.shine = float(rng.uniform(8, 25))
+    surface.diffusion = (float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.5, 1.8)))
+    return Presented(surface)

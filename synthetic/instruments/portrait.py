@@ -1,0 +1,93 @@
+"""What an attacker has: a portrait of the subject, and sheets that carry it."""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from synthetic.arrays import Array, float32
+from synthetic.people.head import Expression
+from synthetic.people.identity import identity_of
+from synthetic.people.shape import head_shape, head_surface
+from synthetic.physics import skin_bands
+from synthetic.raster.mesh import Mesh
+from synthetic.raster.render import Lights, View, flat_layer, over, render_surface, rotation
+from synthetic.raster.surface import Surface, grid
+
+PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
+"""What of a person a stolen picture shows."""
+PICTURES = 3
+"""How many different pictures of each person are in circulation."""
+
+
+@functools.lru_cache(maxsize=512)
+def stolen_picture(shape: str, subject: int, variant: int, pitch: float) -> Array:
+    """A portrait of a subject [h, w, 4], linear, 0 to 1: colour as a photographer took it, and as seen in infrared.
+
+    Cached, because a set of attacks shows the same few pictures in many ways. Callers must not write into it.
+    """
+    rng = np.random.default_rng([0x51, subject, variant])
+    who = identity_of(subject)
+    x0, x1, y0, y1 = PICTURE_MM
+    view = View(round((x1 - x0) / pitch), round((y1 - y0) / pitch), 1 / pitch, -x0 / pitch, -y0 / pitch)
+    face = Expression(smile=float(rng.uniform(0, 1)), eyes=float(rng.uniform(0.8, 1.1)))
+    side = rng.uniform(-0.7, 0.7)
+    direction = np.array([side, -0.5, 0.8], np.float32)
+    direction /= np.linalg.norm(direction)
+    level = float(rng.uniform(0.7, 1.1))
+    lights = Lights(
+        ambient=np.array([0.45, 0.45, 0.45, 0.15], np.float32) * np.float32(level),
+        lamps=((direction, np.array([0.6, 0.6, 0.6, 0.1], np.float32) * np.float32(level)),),
+        flash=0.9,
+    )
+    turn = rotation(float(rng.uniform(-8, 8)), float(rng.uniform(-6, 6)), float(rng.uniform(-3, 3)))
+    wall = np.array([*rng.uniform(0.1, 0.8, 3), 0.4], np.float32)
+    blank = np.ones((view.height, view.width), np.float32)
+    scene = flat_layer(blank, wall, blank, lights, 1500)
+    clothes = np.array([*rng.uniform(0.03, 0.5, 3), rng.uniform(0.2, 0.6)], np.float32)
+    x, y = view.millimetres()
+    body = np.clip((y - 118 - np.square(x) * 0.0012) / 6, 0, 1)
+    neck = np.clip((46 - np.abs(x)) / 4, 0, 1) * np.clip((y - 50) / 6, 0, 1)
+    scene = over(
+        scene, flat_layer(neck.astype(np.float32), skin_bands(who.melanin), blank * np.float32(0.6), lights, 560)
+    )
+    cloth = flat_layer(body.astype(np.float32), clothes, blank * np.float32(0.8), lights, 560)
+    scene = over(scene, render_surface(head_surface(head_shape(shape), who, face, pitch, rng), turn, view, lights, 500))
+    scene = over(scene, cloth)
+    picture: Array = np.clip(scene.light, 0, 1)
+    picture.setflags(write=False)
+    return picture
+
+
+def sheet(
+    picture: Array, half: tuple[float, float], scale: float, pitch: float, curl: float, axis: float
+) -> tuple[Surface, Array]:
+    """A rectangular thing of ``half`` width and height, mm, and the picture as it lies on it [h, w, 4].
+
+    ``scale``: size of the pictured head against life. ``curl``: bend per mm² across ``axis`` (radians), so that the
+    surface stays developable. Beyond the picture's edge its border goes on.
+    """
+    x, y = grid(-half[0], half[0], -half[1], half[1], pitch)
+    per = picture.shape[1] / (PICTURE_MM[1] - PICTURE_MM[0])
+    columns = np.broadcast_to((x / scale - PICTURE_MM[0]) * per, (y.shape[0], x.shape[1])).astype(np.float32)
+    rows = np.broadcast_to((y / scale - PICTURE_MM[2]) * per, columns.shape).astype(np.float32)
+    lying = float32(cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    across = x * np.float32(np.cos(axis)) + y * np.float32(np.sin(axis))
+    height = (-curl * np.square(across)).astype(np.float32)
+    surface = Surface(
+        x0=-half[0],
+        y0=-half[1],
+        pitch=pitch,
+        relief=height,
+        albedo=np.empty((*columns.shape, 4), np.float32),
+        alpha=np.ones(columns.shape, np.float32),
+    )
+    return surface, lying
+
+
+def lift(surface: Surface, millimetres: Array | float) -> None:
+    """Move a sheet towards the camera, all of it or by a map [h, w]."""
+    assert not isinstance(surface.relief, Mesh)
+    surface.relief = surface.relief + np.float32(1) * millimetres

@@ -1,0 +1,30 @@
+"""The species of presentation attack instrument that the sensor knows (ISO/IEC 30107-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from synthetic.instruments.masks import mask_rigid, mask_silicone
+from synthetic.instruments.presented import Presented
+from synthetic.instruments.prints import print_matte, print_toner, print_vinyl
+from synthetic.instruments.screens import replay_screen
+from synthetic.instruments.worn import mask_paper, partial, print_cutout
+from synthetic.people.shape import HeadShape
+
+Maker = Callable[[HeadShape, int, int, float, np.random.Generator], Presented]
+INSTRUMENTS: dict[str, Maker] = {
+    "print_matte": print_matte,
+    "print_toner": print_toner,
+    "print_vinyl": print_vinyl,
+    "print_cutout": print_cutout,
+    "replay_screen": replay_screen,
+    "mask_paper": mask_paper,
+    "mask_rigid": mask_rigid,
+    "mask_silicone": mask_silicone,
+    "partial": partial,
+}
+"""Species → what makes its presentation, from shape of heads, subject, presentation, paint pitch in mm, generator."""
+HELD = frozenset({"print_matte", "print_toner", "print_vinyl", "replay_screen"})
+"""Species that are held up, where the others are worn."""

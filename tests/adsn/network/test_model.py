@@ -1,0 +1,93 @@
+"""The network: shapes, gradients everywhere, and that it can learn."""
+
+import pytest
+import torch
+
+from adsn.network.model import ADSN, MODALITY_PAIRS, BasicBlock, Modalities, NetworkConfig
+from adsn.training.losses import JointLoss
+
+
+def crops(modality: str, count: int, seed: int = 0, size: int = 64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    if modality == "depth":
+        return 400 + 80 * torch.rand(count, size, size, 1, generator=generator)
+    shape = (count, size, size, 3 if modality == "rgb" else 1)
+    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+
+def small(modalities: Modalities, maps: int = 3) -> ADSN:
+    torch.manual_seed(0)
+    return ADSN(NetworkConfig(modalities=modalities, width=8, maps=maps, size=64))
+
+
+@pytest.mark.parametrize("modalities", MODALITY_PAIRS)
+def test_outputs(modalities: Modalities) -> None:
+    network = small(modalities).eval()
+    with torch.no_grad():
+        score, streams, attention = network(*(crops(m, 5) for m in modalities))
+    assert score.shape == (5,)
+    assert streams.shape == (5, 2)
+    assert attention.shape == (5, 2, 3, 8, 8)
+    for values in (score, streams, attention):
+        assert values.dtype == torch.float32
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+@pytest.mark.parametrize("modalities", MODALITY_PAIRS)
+def test_every_parameter_receives_gradient(modalities: Modalities) -> None:
+    network = small(modalities).train()
+    for module in network.modules():
+        # A fresh residual branch ends in a zero on purpose; give it a value so that what lies before it is reached.
+        if isinstance(module, BasicBlock):
+            torch.nn.init.ones_(module.bn2.weight)
+    out = network.features(*(crops(m, 8) for m in modalities))
+    loss, _ = JointLoss(3, 16)(out, torch.arange(8) % 2, torch.ones(8, 2))
+    loss.backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_a_stream_score_depends_on_its_own_modality_alone() -> None:
+    network = small(("rgb", "ir")).eval()
+    rgb, ir, other = crops("rgb", 4), crops("ir", 4), crops("ir", 4, seed=9)
+    with torch.no_grad():
+        score, streams, _ = network(rgb, ir)
+        changed_score, changed, _ = network(rgb, other)
+    assert torch.equal(streams[:, 0], changed[:, 0])
+    assert not torch.equal(streams[:, 1], changed[:, 1])
+    assert not torch.equal(score, changed_score)
+
+
+def test_a_sample_does_not_depend_on_its_batch() -> None:
+    network = small(("rgb", "ir")).eval()
+    rgb, ir = crops("rgb", 6), crops("ir", 6)
+    with torch.no_grad():
+        whole = network(rgb, ir)[0]
+        single = torch.cat([network(rgb[i : i + 1], ir[i : i + 1])[0] for i in range(6)])
+    assert torch.allclose(whole, single, atol=1e-6)
+
+
+@pytest.mark.parametrize("modalities", MODALITY_PAIRS)
+def test_one_small_batch_can_be_overfitted(modalities: Modalities) -> None:
+    network = small(modalities).train()
+    loss = JointLoss(3, 16)
+    label = torch.arange(8) % 2
+    inputs = [crops(m, 8) for m in modalities]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        total, _ = loss(network.features(*inputs), label, torch.ones(8, 2))
+        total.backward()
+        optimiser.step()
+    with torch.no_grad():
+        score = torch.sigmoid(network.features(*inputs).logit)
+    assert (score[label == 1] > 0.9).all()
+    assert (score[label == 0] < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"modalities": ("ir", "rgb")}, {"size": 100}, {"size": 48}, {"width": 12}, {"maps": 0}]
+)
+def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        NetworkConfig(**wrong)  # type: ignore[arg-type]  # wrong on purpose

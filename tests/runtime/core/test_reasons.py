@@ -1,0 +1,59 @@
+"""Reason codes: complete, documented, and said in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.core.reasons import PRIORITY, REASONS, SPOOF_CODES, first_advice
+from runtime.core.values import Pair
+from runtime.liveness.decision import STREAM_SPOOF
+from tests.support.scenes import depth_map, ir_image, pair, pipeline
+
+CONTRACT = """
+    no_face multiple_faces face_too_small face_cropped head_pose rgb_blurry rgb_too_dark rgb_too_bright ir_unlit
+    ir_saturated ir_flat ir_no_face ambient_flood depth_invalid pair_skew pair_stale modality_missing score_in_band
+    strobe_lost rgb_spoof ir_spoof depth_spoof fused_spoof
+"""
+
+
+def test_the_codes_are_those_of_the_contract() -> None:
+    assert sorted(REASONS) == sorted(CONTRACT.split())
+    assert set(PRIORITY) | SPOOF_CODES == set(CONTRACT.split())
+    assert not set(PRIORITY) & SPOOF_CODES
+    assert set(STREAM_SPOOF.values()) | {"fused_spoof"} == SPOOF_CODES
+
+
+def test_every_reason_speaks_to_people() -> None:
+    for code, reason in REASONS.items():
+        assert reason.code == code
+        assert reason.meaning.endswith(".")
+        assert reason.operator
+        assert code not in reason.meaning
+
+
+def test_the_page_has_every_reason_and_every_check() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "decisions.md").read_text()
+    for code, reason in REASONS.items():
+        assert f"| `{code}` | {reason.meaning} | {reason.subject or '—'} | {reason.operator} |" in page
+    now = 10**12
+    dark = {"ir_dark": ir_image(), "ir_dark_time_ns": now}
+    checks = [
+        *pipeline().assess(pair(now, **dark), now_ns=now).checks,
+        *pipeline(modalities=("ir", "depth")).assess(Pair(ir=ir_image(), depth=depth_map())).checks,
+    ]
+    assert len(checks) > 15
+    for name in {check.name for check in checks}:
+        assert f"`{name}`" in page
+
+
+def test_what_hides_the_rest_is_said_first() -> None:
+    assert first_advice(("rgb_blurry", "face_too_small")) == REASONS["face_too_small"].subject
+    # Nothing that the person can do about a stale pair, but something about the distance.
+    assert first_advice(("pair_stale", "face_too_small")) == REASONS["face_too_small"].subject
+    assert first_advice(("ir_unlit",)) == ""
+    assert first_advice(()) == ""
+
+
+def test_an_attack_is_given_no_advice() -> None:
+    assert first_advice(tuple(SPOOF_CODES)) == ""
+    assert first_advice(("some_code_of_a_later_version",)) == ""

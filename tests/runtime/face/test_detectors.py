@@ -1,0 +1,248 @@
+"""Detectors from a user's file, on tiny models whose answers are known, and those that look at nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from pydantic import ValidationError
+
+from runtime.core.errors import ConfigError, EngineUnavailable, NoFace
+from runtime.core.values import Box, Image
+from runtime.face.detector import HaarLocator
+from runtime.face.fixed import FixedRegion, NoLocator
+from runtime.face.head_pose import HEAD_MM
+from runtime.face.landmarks import box_of
+from runtime.face.open import FaceSettings, open_locator
+from runtime.face.pair_detection import find_face
+from runtime.face.scrfd import STRIDES, ScrfdLocator, decode
+from runtime.face.yunet import YuNetLocator
+from runtime.geometry.box_mapping import SameView
+from runtime.liveness.stream_pipeline import StreamPipeline
+from runtime.pairing.feed import CapturedPair
+from tests.support.scenes import pair, pipeline
+
+MARKS = np.array([[-1.5, 0], [1.5, 0], [0, 1.6], [-1.2, 3.2], [1.2, 3.2]], np.float32)
+"""Landmarks against the cell's anchor, in strides."""
+
+
+def spot(x: int, y: int, size: tuple[int, int] = (256, 320), edge: int = 32, channels: int = 3) -> Image:
+    """A black picture with one white cell."""
+    image = np.zeros((*size, channels), np.uint8)
+    image[y : y + edge, x : x + edge] = 255
+    return image
+
+
+def detector(heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]], shape: list[Any], repeat: int) -> bytes:
+    """A model with one convolution for each output: weights on the mean brightness of a cell, and a bias.
+
+    ``heads``: name with its stride after an underscore → weights [C] and bias [C]. ``repeat``: anchors in a cell.
+    """
+    nodes, weights, outputs = [], [], []
+    for name, (gain, bias) in heads.items():
+        stride = int(name.rsplit("_", 1)[1])
+        width = len(gain) // repeat
+        kernel = np.ones((len(gain), 3, stride, stride), np.float32) / (3 * stride * stride) * gain[:, None, None, None]
+        weights += [numpy_helper.from_array(kernel, f"{name}.w"), numpy_helper.from_array(bias, f"{name}.b")]
+        weights.append(numpy_helper.from_array(np.array([1, -1, width], np.int64), f"{name}.s"))
+        nodes += [
+            helper.make_node("Conv", ["input", f"{name}.w", f"{name}.b"], [f"{name}.c"], strides=[stride] * 2),
+            helper.make_node("Transpose", [f"{name}.c"], [f"{name}.t"], perm=[0, 2, 3, 1]),
+            helper.make_node("Reshape", [f"{name}.t", f"{name}.s"], [name]),
+        ]
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, width]))
+    graph = helper.make_graph(
+        nodes, "tiny", [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)], outputs, weights
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def constant(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.zeros(values.size, np.float32), values.reshape(-1).astype(np.float32)
+
+
+def yunet() -> bytes:
+    """White cells of the coarsest stride are faces; input 0 to 255 as OpenCV hands it over."""
+    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+    for kind in ("cls", "obj", "bbox", "kps"):
+        for stride in (8, 16, 32):
+            if kind in ("cls", "obj"):
+                gain = 1 / 255 if stride == 32 else 0.0
+                heads[f"{kind}_{stride}"] = (np.array([gain], np.float32), np.zeros(1, np.float32))
+            elif kind == "bbox":
+                heads[f"{kind}_{stride}"] = constant(np.array([0.5, 0.5, 1.0, 1.0], np.float32))
+            else:
+                heads[f"{kind}_{stride}"] = constant(MARKS)
+    return detector(heads, [1, 3, "h", "w"], 1)
+
+
+def scrfd(edge: int = 320, outputs: int = 9) -> bytes:
+    """The first anchor of a white cell of stride 16 is a face; input −1 to 1."""
+    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+    for kind in ("score", "bbox", "kps")[: outputs // 3]:
+        for stride in STRIDES:
+            if kind == "score":
+                gain = 0.5 if stride == 16 else 0.0
+                heads[f"{kind}_{stride}"] = (np.array([gain, 0], np.float32), np.array([gain * 0.9, 0], np.float32))
+            elif kind == "bbox":
+                heads[f"{kind}_{stride}"] = constant(np.full(8, 2.0, np.float32))
+            else:
+                heads[f"{kind}_{stride}"] = constant(np.stack([MARKS, MARKS]))
+    return detector(heads, [1, 3, edge, edge], 2)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_yunet_finds_what_its_model_says(channels: int) -> None:
+    locator = YuNetLocator(yunet())
+    found = locator.locate(spot(128, 96, channels=channels))
+    assert found is not None
+    assert found.landmarks is not None
+    expected = MARKS * 32 + [128, 96]
+    assert found.landmarks == pytest.approx(expected, abs=1)
+    assert found.box == box_of(found.landmarks)
+    assert found.count == 1
+    assert found.confidence == pytest.approx(1, abs=0.05)
+    assert locator.locate(np.zeros((240, 320, channels), np.uint8)) is None
+    assert locator.locate(spot(128, 96, channels=channels), smallest=300) is None
+
+
+def test_yunet_searches_large_pictures_at_its_own_size() -> None:
+    found = YuNetLocator(yunet()).locate(spot(512, 384, (1024, 1280), 64))
+    assert found is not None
+    assert found.landmarks is not None
+    assert found.landmarks == pytest.approx(MARKS * 64 + [512, 384], abs=2)
+
+
+def test_scrfd_finds_what_its_model_says() -> None:
+    locator = ScrfdLocator(scrfd())
+    found = locator.locate(spot(128, 96, (320, 320), 16))
+    assert found is not None
+    assert found.landmarks == pytest.approx(MARKS * 16 + [128, 96], abs=0.01)
+    assert found.count == 1
+    assert found.confidence == pytest.approx(0.5 * 0.996 + 0.45, abs=0.01)
+    # Larger and smaller pictures, and grey ones, are brought to the input's size and back.
+    for scale in (2, 0.5):
+        size, edge = round(320 * scale), round(16 * scale)
+        image = spot(round(128 * scale), round(96 * scale), (size, size), edge, 1)
+        found = locator.locate(image)
+        assert found is not None
+        assert found.landmarks == pytest.approx((MARKS * 16 + [128, 96]) * scale, abs=0.01)
+    assert locator.locate(np.zeros((200, 300, 3), np.uint8)) is None
+
+
+def test_scrfd_counts_people_and_not_anchors() -> None:
+    two = np.maximum(spot(64, 96, (320, 320), 16), spot(224, 96, (320, 320), 16))
+    found = ScrfdLocator(scrfd()).locate(two)
+    assert found is not None
+    assert found.count == 2
+    near = np.maximum(spot(64, 96, (320, 320), 16), spot(80, 96, (320, 320), 16))
+    found = ScrfdLocator(scrfd()).locate(near)
+    assert found is not None
+    assert found.count == 1
+
+
+def test_a_score_that_is_no_number_is_no_face() -> None:
+    outputs = [np.full(((64 // s) ** 2 * 2, k), np.nan, np.float32) for k in (1, 4, 10) for s in STRIDES]
+    marks, scores = decode(outputs, (64, 64), 0.5)
+    assert marks.shape == (0, 5, 2)
+    assert scores.size == 0
+
+
+def test_other_files_are_refused_with_what_to_do() -> None:
+    with pytest.raises(EngineUnavailable, match="YuNet's ONNX file"):
+        YuNetLocator(b"nothing of the kind")
+    with pytest.raises(EngineUnavailable, match="refused the face detector"):
+        ScrfdLocator(b"nothing of the kind")
+    with pytest.raises(EngineUnavailable, match="_kps"):
+        ScrfdLocator(scrfd(outputs=6))
+    with pytest.raises(EngineUnavailable, match="multiples of 32"):
+        ScrfdLocator(scrfd(edge=300))
+
+
+def test_a_box_from_landmarks_is_the_one_that_crops_are_cut_by() -> None:
+    """On the average head, the box of `synthetic.raster.take.BOX_MM`: 150 mm, its centre 16 mm below the eyes."""
+    front = HEAD_MM[:, :2].astype(np.float32)
+    box = box_of(front)
+    assert box.w == box.h == pytest.approx(150, rel=0.03)
+    assert box.x + box.w / 2 == pytest.approx(0, abs=0.1)
+    assert box.y + box.h / 2 == pytest.approx(16, abs=1)
+    turned = front * [0.7, 1]
+    assert box_of(turned.astype(np.float32)).w == pytest.approx(150, rel=0.03)
+
+
+def test_a_fixed_region_is_never_a_face_that_was_seen() -> None:
+    region = FixedRegion(0.375, 0.25, 0.25, 0.4)
+    found = find_face(pair(0), ("rgb", "ir"), region, SameView())
+    assert found.boxes["rgb"] == found.boxes["ir"] == Box(240, 120, 160, 192)
+    assert {c.name: c.status for c in found.checks} == {"face.count": "unknown", "ir.face": "unknown"}
+    stream = StreamPipeline(pipeline(locator=region))
+    for number in range(4):
+        at = 10**12 + number * 33_333_333
+        seen = stream.observe(CapturedPair(number, pair(at), at), at)
+        assert seen.observation.box == Box(240, 120, 160, 192)
+    with pytest.raises(ValueError, match="inside"):
+        FixedRegion(0.5, 0.5, 0.6, 0.2)
+
+
+def test_without_a_detector_nothing_is_found() -> None:
+    assert isinstance(open_locator(FaceSettings(kind="none")), NoLocator)
+    with pytest.raises(NoFace):
+        find_face(pair(0), ("rgb", "ir"), NoLocator(), SameView())
+
+
+def test_settings_open_what_they_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert isinstance(open_locator(), HaarLocator)
+    assert isinstance(open_locator(FaceSettings(kind="fixed", region=(0.2, 0.2, 0.5, 0.5))), FixedRegion)
+    for kind, model, expected in (("yunet", yunet(), YuNetLocator), ("scrfd", scrfd(), ScrfdLocator)):
+        path = tmp_path / f"{kind}.onnx"
+        path.write_bytes(model)
+        digest = hashlib.sha256(model).hexdigest()
+        with caplog.at_level(logging.INFO, "adsn.face"):
+            opened = open_locator(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": digest}))
+        assert isinstance(opened, expected)
+        assert digest in caplog.text
+        with pytest.raises(ConfigError, match="Do not use it"):
+            open_locator(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": "0" * 64}))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        open_locator(FaceSettings(kind="yunet", model=tmp_path / "none.onnx"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "yunet"},
+        {"kind": "haar", "model": "x.onnx"},
+        {"kind": "fixed"},
+        {"kind": "haar", "region": [0, 0, 1, 1]},
+        {"kind": "fixed", "region": [0.5, 0, 0.6, 1]},
+        {"kind": "other"},
+        {"sha256": "abc"},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FaceSettings.model_validate(wrong)
+
+
+def test_a_long_strip_is_searched_as_small_as_any_other_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Sixteen million pixels are accepted, in any shape; the cascade took 1.8 s and 160 MB for a strip, and kept them.
+    locator, searched = HaarLocator(), []
+
+    class Spy:
+        def apply(self, grey: Image) -> Image:
+            searched.append(grey.shape)
+            return grey
+
+    monkeypatch.setattr(locator._local, "equaliser", Spy())
+    for height, width in ((33000, 480), (480, 33000), (65000, 240), (480, 640), (640, 480), (1920, 1080)):
+        locator.locate(np.zeros((height, width, 1), np.uint8))
+    assert searched == [(960, 14), (7, 480), (960, 4), (360, 480), (640, 480), (853, 480)]

@@ -1,0 +1,120 @@
+"""Crop and resize, and that training and serving see the same bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import adsn.datasets.pairs
+from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
+from runtime.core.errors import InvalidFaceBox
+from runtime.core.operating_point import OperatingPoint
+from runtime.core.values import Box, Pair
+from runtime.engines.base import Batch, Scores
+from runtime.imaging.crop import CropRule, coverage, crop, crop_window
+from runtime.liveness.pair_pipeline import LivenessPipeline
+from synthetic import Rendered, render_patch
+from tests.support.fakes import FakeEngine
+
+RULE = CropRule(size=64, margin=0.25)
+
+
+def ramp(height: int, width: int, channels: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.arange(height * width * channels, dtype=np.uint32).reshape(height, width, channels).astype(np.uint8)
+
+
+def test_a_crop_of_the_right_size_is_the_image_itself() -> None:
+    image = ramp(200, 200, 3)
+    # 64 = round(42.67 × 1.5): no resizing, so the bytes are the image's own.
+    box = Box(60, 70, 64 / 1.5, 64 / 1.5)
+    left, top, side = crop_window(box, RULE)
+    assert side == 64
+    found = crop(image, box, RULE)
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, image[top : top + 64, left : left + 64])
+
+
+def test_outside_the_image_is_black() -> None:
+    image = np.full((100, 100, 1), 200, np.uint8)
+    found = crop(image, Box(80, 80, 40, 40), RULE)
+    assert found[0, 0, 0] == 200
+    assert found[-1, -1, 0] == 0
+    assert coverage(image.shape, Box(80, 80, 40, 40), RULE) == pytest.approx((30 / 60) ** 2)
+
+
+def test_depth_never_mixes_near_and_far() -> None:
+    depth = np.where(np.arange(300)[None, :, None] % 2 == 0, 400.0, 900.0).repeat(300, axis=0).astype(np.float32)
+    depth[100:120] = 0
+    found = crop(depth, Box(50, 50, 150, 150), RULE)
+    assert found.dtype == np.float32
+    assert set(np.unique(found)) <= {0.0, 400.0, 900.0}
+
+
+def test_a_crop_beside_the_image_is_refused() -> None:
+    with pytest.raises(InvalidFaceBox, match="outside"):
+        crop(ramp(50, 50), Box(500, 500, 40, 40), RULE)
+
+
+@given(
+    x=st.floats(-50, 250),
+    y=st.floats(-50, 250),
+    w=st.floats(1, 400),
+    h=st.floats(1, 400),
+    channels=st.sampled_from([1, 3]),
+)
+def test_any_box_gives_a_crop_of_the_right_shape_or_a_clear_error(
+    x: float, y: float, w: float, h: float, channels: int
+) -> None:
+    try:
+        found = crop(ramp(200, 220, channels), Box(x, y, w, h), RULE)
+    except InvalidFaceBox:
+        assert coverage((200, 220), Box(x, y, w, h), RULE) == 0
+    else:
+        assert found.shape == (64, 64, channels)
+        assert found.dtype == np.uint8
+
+
+class Recorder(FakeEngine):
+    """Keeps the bytes that reached the engine."""
+
+    batch: Batch
+
+    def infer(self, batch: Batch) -> Scores:
+        self.batch = {name: array.copy() for name, array in batch.items()}
+        return super().infer(batch)
+
+
+@pytest.mark.parametrize("species", ["bona_fide", "print_toner"])
+def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same picture and the same box, once through the training set and once through the serving pipeline."""
+    spec = SyntheticSpec(
+        "same", "A", (3, 5), 2, 2, seed=5, species=("print_toner",), box_jitter=0.03, misregistration=0.02
+    )
+    pairs = SyntheticPairs(spec)
+    index = 0 if species == "bona_fide" else 2
+    used: dict[str, Box] = {}
+    pictures: list[Rendered] = []
+    real_crop, real_render = crop, render_patch
+
+    def watching_crop(image, box, rule):  # type: ignore[no-untyped-def]  # stands in for a generic function
+        used[f"{image.dtype}{image.shape[2]}"] = box
+        return real_crop(image, box, rule)
+
+    def watching_render(**arguments):  # type: ignore[no-untyped-def]  # as above
+        pictures.append(real_render(**arguments))
+        return pictures[-1]
+
+    monkeypatch.setattr(adsn.datasets.pairs, "crop", watching_crop)
+    monkeypatch.setattr(adsn.datasets.pairs, "render_patch", watching_render)
+    trained_on = pairs[index].crops
+
+    engine = Recorder()
+    point = OperatingPoint("default", 0.5, 0.4, "", "")
+    pipeline = LivenessPipeline(engine, locator=None, rule=spec.rule, point=point)  # type: ignore[arg-type]  # boxes are given
+    rgb_box, ir_box = used["uint83"], used["uint81"]
+    monkeypatch.setattr(Box, "require_inside", lambda *args: None)
+    pipeline.assess(Pair(pictures[0].rgb, pictures[0].ir), rgb_box, ir_box)
+    assert np.array_equal(engine.batch["rgb"][0], trained_on["rgb"])
+    assert np.array_equal(engine.batch["ir"][0], trained_on["ir"])

@@ -1,0 +1,35 @@
+"""Attention drawn over crops."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runtime.imaging.overlay import combined, grey_picture, overlay
+
+
+def test_it_is_warm_where_the_network_looked() -> None:
+    maps = np.zeros((2, 14, 14), np.float32)
+    maps[:, 3, 3] = 1
+    picture = np.full((112, 112, 3), 100, np.uint8)
+    drawn = overlay(picture, maps)
+    assert drawn.shape == (112, 112, 3)
+    assert drawn.dtype == np.uint8
+    here, elsewhere = drawn[28, 28].astype(int), drawn[90, 90].astype(int)
+    assert here[0] > elsewhere[0] + 50  # red
+
+
+def test_each_map_counts_alike_and_an_empty_one_is_even() -> None:
+    maps = np.zeros((2, 2, 2), np.float32)
+    maps[0, 0, 0] = 1000
+    found = combined(maps)
+    assert found.sum() == np.float32(1)
+    np.testing.assert_allclose(found, [[0.625, 0.125], [0.125, 0.125]])
+
+
+def test_depth_becomes_grey_nearest_bright_and_missing_black() -> None:
+    depth = np.full((8, 8, 1), 600, np.float32)
+    depth[0, 0], depth[4:] = 0, 640
+    shown = grey_picture(depth)
+    assert shown[0, 0, 0] == 0
+    assert shown[1, 1, 0] > shown[5, 5, 0] > 0
+    assert overlay(depth, np.ones((1, 2, 2), np.float32)).shape == (8, 8, 3)

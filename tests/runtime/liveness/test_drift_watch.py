@@ -1,0 +1,97 @@
+"""Whether a rig's cameras still stand as calibrated, asked of the pairs that are judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
+from runtime.core.values import Box, Modality, Pair
+from runtime.geometry.box_mapping import Calibrated, Placed, PlacedBy, Registrar, RigGeometry, SameView
+from runtime.geometry.drift import SECOND_NS
+from runtime.liveness.drift_watch import Standing
+from runtime.liveness.pair_pipeline import Assessment
+from tests.support.rigs import rig
+from tests.support.scenes import pipeline
+
+DISTANCE_MM = 600.0
+
+
+@pytest.fixture(scope="module")
+def people() -> list[SyntheticPair]:
+    """Eight people who can be seen in both pictures."""
+    every = (SyntheticRig(seed=107, subject=n, family="AB"[n % 2], presentation=n).next() for n in range(12))
+    return [person for person in every if person.conditions["lux"] > 20][:8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knows(Calibrated):
+    """A calibration of a rig that sees ``person``, whose infrared camera was turned by some pixels since."""
+
+    person: SyntheticPair | None = None
+    off: tuple[float, float] = (0.0, 0.0)
+    by: PlacedBy = "depth"
+
+    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+        assert self.person is not None
+        true = self.person.ir_face_box
+        return Placed(replace(true, x=true.x - self.off[0], y=true.y - self.off[1]), self.by, 1.0, DISTANCE_MM)
+
+
+def judged(person: SyntheticPair) -> Assessment:
+    return pipeline().assess(person.pair, person.face_box, person.ir_face_box)
+
+
+def advice(
+    people: list[SyntheticPair],
+    off: tuple[float, float],
+    *,
+    readings: int = 24,
+    geometry: RigGeometry | None = None,
+    by: PlacedBy = "depth",
+) -> str:
+    """What it says after so many seconds, each with somebody before the rig."""
+    geometry = geometry or rig()
+    standing = Standing(Knows(geometry))
+    for number in range(readings):
+        person = people[number % len(people)]
+        # One rig, whoever stands before it.
+        standing._registrar = Knows(geometry, person=person, off=off, by=by)
+        at = number * SECOND_NS
+        pair = replace(person.pair, rgb_time_ns=at, ir_time_ns=at, clock="monotonic", lit="lit")
+        assert standing.look(pair, judged(person))
+        # Not due again within the second.
+        assert not standing.look(replace(pair, ir_time_ns=at + SECOND_NS // 2), judged(person))
+    return standing.advice
+
+
+def test_cameras_that_stand_as_calibrated_say_nothing(people: list[SyntheticPair]) -> None:
+    assert advice(people, (0.0, 0.0)) == ""
+
+
+def test_a_camera_that_was_knocked_is_told_with_what_to_do(people: list[SyntheticPair]) -> None:
+    said = advice(people, (12.0, -3.0))
+    assert "adsn-calib rig" in said
+    assert advice(people, (12.0, -3.0), readings=10) == ""
+
+
+@pytest.mark.parametrize("registrar", [SameView(), Calibrated(replace(rig(), cameras={"rgb": rig().cameras["rgb"]}))])
+def test_where_nothing_was_calibrated_nothing_can_have_moved(registrar: Registrar, people: list[SyntheticPair]) -> None:
+    pair = replace(people[0].pair, rgb_time_ns=0, ir_time_ns=0, clock="monotonic", lit="lit")
+    assert not Standing(registrar).look(pair, judged(people[0]))
+
+
+def test_a_dark_frame_and_a_pair_without_times_say_nothing(people: list[SyntheticPair]) -> None:
+    standing = Standing(Knows(rig(), person=people[0]))
+    found = judged(people[0])
+    assert not standing.look(replace(people[0].pair, ir_time_ns=0, rgb_time_ns=0, clock="monotonic", lit="dark"), found)
+    assert not standing.look(replace(people[0].pair, rgb_time_ns=None, ir_time_ns=None, clock="none"), found)
+
+
+def test_what_a_guessed_distance_may_be_wrong_by_is_forgiven(people: list[SyntheticPair]) -> None:
+    # 60 mm beside each other and 600 mm away: a fifth of the parallax is 11 pixels.
+    wide = rig(baseline_mm=60)
+    assert advice(people, (12.0, 0.0), geometry=wide, by="face_width") == ""
+    assert advice(people, (12.0, 0.0), geometry=wide, by="depth") != ""
+    assert advice(people, (0.0, 12.0), geometry=wide, by="face_width") != ""

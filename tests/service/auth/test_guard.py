@@ -1,0 +1,416 @@
+"""Who is let in: keys and roles, browsers, other sites, wrong keys, certificates; and no secret in any log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.routing import Route
+from starlette.types import Message
+
+from runtime.core.errors import ConfigError
+from service.app import create_app
+from service.auth.guard import RELOAD_S, Guard
+from service.auth.keys import ROLES, Role, new_key, toml_of
+from service.auth.middleware import OPEN
+from service.config.settings import Settings, TlsSettings, read_settings
+from service.config.trust import AuthSettings
+from tests.service.conftest import Running, running
+from tests.support.certificates import Authority
+from tests.support.fakes import FakeEngine, loaded
+from tests.support.images import ir_file, rgb_file
+
+SINGLE = "a single key of the smallest set-up"
+FILES = {"rgb": rgb_file(), "ir": ir_file(), "meta": json.dumps({"face_box": [200, 120, 200, 200]}).encode()}
+
+
+@dataclass(slots=True)
+class Keyed:
+    service: Running
+    keys: dict[Role, str]
+    file: Path
+
+    def get(self, path: str, role: Role | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+        own = {"Authorization": f"Bearer {self.keys[role]}"} if role else {}
+        return self.service.client.get(path, headers={**own, **(headers or {})})
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    file = tmp_path_factory.mktemp("auth") / "keys.toml"
+    made = {role: new_key([role], role) for role in ROLES}
+    file.write_text("\n".join(toml_of(entry) for _, entry in made.values()))
+    file.chmod(0o600)
+    auth = AuthSettings(keys=file, failures=1000)
+    with running(Settings(auth=auth, api_key=SecretStr(SINGLE))) as service:
+        yield Keyed(service, {role: key for role, (key, _) in made.items()}, file)
+
+
+MATRIX: dict[str, set[Role]] = {
+    "/info": {"score", "admin"},
+    "/metrics": {"metrics", "admin"},
+    "/v2": {"infer", "admin"},
+    "/v2/models/fake": {"infer", "admin"},
+    "/openapi.json": set(ROLES),
+    "/docs": set(ROLES),
+}
+
+
+@pytest.mark.parametrize("path", sorted(MATRIX))
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_do_its_own(keyed: Keyed, path: str, role: Role) -> None:
+    response = keyed.get(path, role)
+    assert response.status_code == (200 if role in MATRIX[path] else 403), response.text
+    if response.status_code == 403:
+        assert response.json()["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("path", sorted(MATRIX))
+def test_nobody_may_do_anything(keyed: Keyed, path: str) -> None:
+    response = keyed.get(path)
+    assert response.status_code == 401
+    assert response.json()["code"] == "unauthorized"
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_uploads_and_cameras_take_their_own_roles(keyed: Keyed) -> None:
+    for role in ROLES:
+        headers = {"X-API-Key": keyed.keys[role]}
+        upload = keyed.service.judge(FILES, headers=headers)
+        camera = keyed.service.client.post("/liveness", json={"source": "camera"}, headers=headers)
+        assert (upload.status_code == 200) == (role in ("score", "admin"))
+        assert (camera.status_code == 403) == (role not in ("camera", "admin"))
+
+
+def test_the_single_key_may_do_everything(keyed: Keyed) -> None:
+    for path in MATRIX:
+        assert keyed.get(path, headers={"Authorization": f"Bearer {SINGLE}"}).status_code == 200
+    assert keyed.get("/info", headers={"Authorization": f"Bearer {SINGLE}x"}).status_code == 401
+
+
+def test_every_route_is_closed_unless_it_is_listed_as_open(keyed: Keyed) -> None:
+    app = create_app(Settings(api_key=SecretStr(SINGLE)), lambda: loaded(FakeEngine()))
+    paths = {route.path for route in app.routes if isinstance(route, Route)} | {"/what/a/later/version/adds"}
+    assert paths >= {"/liveness", "/metrics", "/info", "/openapi.json", "/login", "/v2/models/{name}/infer"}
+    for path in sorted(paths):
+        for method in ("GET", "POST", "DELETE"):
+            status = keyed.service.client.request(method, path).status_code
+            assert (status == 401) == (path not in OPEN), f"{method} {path}: {status}"
+
+
+@pytest.mark.parametrize("host", ["x/livez?", "localhost/livez?", "x/livez#", "x:80/login?a=", "@/livez?"])
+def test_a_host_header_does_not_change_what_is_asked_for(keyed: Keyed, host: str) -> None:
+    with socket.create_connection(("127.0.0.1", keyed.service.port), 20) as raw:
+        raw.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        status = raw.makefile("rb").readline()
+    assert status.split()[1] in (b"401", b"400")
+
+
+def test_websockets_are_turned_away(keyed: Keyed) -> None:
+    import asyncio
+
+    app = create_app(Settings(api_key=SecretStr(SINGLE)), lambda: loaded(FakeEngine()))
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    asyncio.run(app({"type": "websocket", "path": "/events", "headers": [], "query_string": b""}, receive, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+# Browsers.
+
+
+def log_in(keyed: Keyed, role: Role, then: str = "/docs", **headers: str) -> httpx.Response:
+    origin = str(keyed.service.client.base_url).rstrip("/")
+    return keyed.service.client.post(
+        "/login", data={"key": keyed.keys[role], "next": then}, headers={"Origin": origin, **headers}
+    )
+
+
+def session(keyed: Keyed, role: Role) -> dict[str, str]:
+    response = log_in(keyed, role)
+    keyed.service.client.cookies.clear()
+    return {"Cookie": response.headers["set-cookie"].partition(";")[0]}
+
+
+def test_a_page_leads_to_the_form_and_a_program_gets_an_error(keyed: Keyed) -> None:
+    page = keyed.get("/docs", headers={"Accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2Fdocs")
+    assert keyed.get("/docs", headers={"Accept": "application/json"}).status_code == 401
+    assert keyed.get("/info", headers={"Accept": "text/html"}).status_code == 401
+    form = keyed.get("/login?next=/docs")
+    assert form.status_code == 200
+    assert 'value="/docs"' in form.text
+    assert "script" not in form.text
+    assert "style-src 'sha256-" in form.headers["content-security-policy"]
+
+
+def test_logging_in_gives_a_session_that_scripts_and_other_sites_do_not_get(keyed: Keyed) -> None:
+    response = log_in(keyed, "score")
+    keyed.service.client.cookies.clear()
+    assert (response.status_code, response.headers["location"]) == (303, "/docs")
+    cookie = response.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age=28800"))
+    assert keyed.keys["score"] not in cookie
+    own = {"Cookie": cookie.partition(";")[0]}
+    assert keyed.get("/info", headers=own).status_code == 200
+    assert keyed.get("/metrics", headers=own).status_code == 403
+
+
+def test_logging_out_ends_the_session(keyed: Keyed) -> None:
+    own = session(keyed, "score")
+    assert keyed.service.client.post("/logout", headers={**own, "Sec-Fetch-Site": "same-origin"}).status_code == 303
+    assert keyed.get("/info", headers=own).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "then", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""]
+)
+def test_the_form_leads_nowhere_else(keyed: Keyed, then: str) -> None:
+    response = log_in(keyed, "score", then)
+    keyed.service.client.cookies.clear()
+    assert response.headers["location"] == "/docs"
+    assert then == "" or then not in keyed.service.client.get("/login", params={"next": then}).text
+
+
+def test_a_wrong_key_in_the_form(keyed: Keyed) -> None:
+    response = keyed.service.client.post("/login", data={"key": "<b>wrong"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert response.status_code == 401
+    assert "set-cookie" not in response.headers
+    assert "wrong</" not in response.text
+    assert "<b>" not in response.text
+
+
+def test_the_form_takes_forms_only(keyed: Keyed) -> None:
+    client = keyed.service.client
+    assert client.post("/login", json={"key": keyed.keys["score"]}).status_code == 415
+    assert client.post("/login", data={"key": "k" * 5000}).status_code == 413
+
+
+def test_a_cookie_acts_only_for_this_services_own_pages(keyed: Keyed) -> None:
+    own = session(keyed, "score")
+    client = keyed.service.client
+    origin = str(client.base_url).rstrip("/")
+    for headers, status in (
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": origin}, 200),
+        ({}, 403),
+        ({"Sec-Fetch-Site": "none"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": origin.replace("http:", "https:")}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": origin}, 403),
+    ):
+        response = client.post("/liveness", files=FILES, headers={**own, **headers})
+        assert response.status_code == status, headers
+
+
+def test_a_page_of_another_site_reads_nothing(keyed: Keyed) -> None:
+    own, foreign = session(keyed, "score"), {"Sec-Fetch-Site": "cross-site"}
+    assert keyed.get("/info", headers={**own, **foreign, "Sec-Fetch-Mode": "cors"}).status_code == 403
+    assert keyed.get("/docs", headers={**own, **foreign, "Sec-Fetch-Mode": "navigate"}).status_code == 200
+    response = keyed.get("/info", "score", {"Origin": str(keyed.service.client.base_url).rstrip("/")})
+    assert "access-control-allow-origin" not in response.headers
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
+    preflight = keyed.service.client.options(
+        "/liveness", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    )
+    assert preflight.status_code in (401, 403)
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+def test_a_service_without_keys_answers_to_this_machines_names_only(service: Running) -> None:
+    for host, status in (
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("[::1]:8000", 200),
+        ("127.0.0.1", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost@evil.example", 421),
+        ("", 421),
+    ):
+        assert service.client.get("/info", headers={"Host": host}).status_code == status, host
+    assert service.client.post("/liveness", files=FILES, headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_another_name_can_be_allowed() -> None:
+    with running(Settings(auth=AuthSettings(hosts=("Kiosk.Local",)))) as service:
+        assert service.client.get("/info", headers={"Host": "kiosk.local:8000"}).status_code == 200
+        assert service.client.get("/info", headers={"Host": "other.local"}).status_code == 421
+
+
+# Keys that come, go and are wrong.
+
+
+def write(file: Path, text: str) -> None:
+    beside = file.with_suffix(".new")
+    beside.write_text(text)
+    beside.chmod(0o600)
+    os.replace(beside, file)
+
+
+def guard_of(file: Path, now: list[float], **settings: object) -> Guard:
+    return Guard(Settings(auth=AuthSettings(keys=file, failures=3), **settings), now_s=lambda: now[0])  # type: ignore[arg-type]
+
+
+def test_a_revoked_key_is_refused_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, now = tmp_path / "keys.toml", [0.0]
+    (old, old_entry), (new, new_entry) = new_key(["score"]), new_key(["score"])
+    write(file, toml_of(old_entry))
+    guard = guard_of(file, now)
+    assert guard.check(old, "192.0.2.1").caller
+    write(file, toml_of(new_entry))
+    now[0] += RELOAD_S
+    guard._reload()
+    assert guard.check(old, "192.0.2.1").caller is None
+    assert guard.check(new, "192.0.2.1").caller
+    write(file, "[[keys]")
+    now[0] += RELOAD_S
+    guard._reload()
+    assert guard.check(new, "192.0.2.1").caller
+    assert "the file is wrong" in caplog.text
+    file.unlink()
+    now[0] += RELOAD_S
+    guard._reload()
+    assert guard.check(new, "192.0.2.1").caller
+    write(file, "")
+    now[0] += RELOAD_S
+    guard._reload()
+    assert guard.keyed
+    assert guard.check(new, "192.0.2.1").caller is None
+
+
+def test_wrong_keys_make_an_address_wait_but_not_keys_that_nobody_guesses(tmp_path: Path) -> None:
+    file, now = tmp_path / "keys.toml", [0.0]
+    right, entry = new_key(["score"])
+    write(file, toml_of(entry))
+    guard = guard_of(file, now, api_key=SecretStr(SINGLE))
+    assert guard.check(SINGLE, "192.0.2.1").caller
+    for _ in range(3):
+        assert guard.check("guess", "192.0.2.1").refused == "wrong"
+    assert guard.check("guess", "192.0.2.1").refused == "limited"
+    assert guard.check(SINGLE, "192.0.2.1").refused == "limited"
+    assert guard.check(SINGLE, "192.0.2.2").caller
+    assert guard.check(right, "192.0.2.1").caller
+    now[0] += 60
+    assert guard.check(SINGLE, "192.0.2.1").caller
+
+
+def test_over_http_it_is_a_429_with_the_time_to_wait() -> None:
+    with running(Settings(api_key=SecretStr(SINGLE), auth=AuthSettings(failures=2))) as service:
+        found = [service.client.get("/info", headers={"X-API-Key": "no"}) for _ in range(4)]
+        assert [response.status_code for response in found] == [401, 401, 429, 429]
+        assert 1 <= int(found[-1].headers["retry-after"]) <= 60
+        form = service.client.post("/login", data={"key": SINGLE}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert form.status_code == 429
+        assert service.client.get("/livez").status_code == 200
+
+
+def test_no_secret_and_no_wrong_key_is_ever_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    caplog.set_level(logging.DEBUG)
+    key, entry = new_key(["score"], "gate 3")
+    write(tmp_path / "keys.toml", toml_of(entry))
+    secrets = [key, key.split("_", 2)[2], SINGLE, "wrong-secret-of-a-person"]
+    settings = Settings(auth=AuthSettings(keys=tmp_path / "keys.toml"), api_key=SecretStr(SINGLE))
+    with running(settings) as service:
+        client = service.client
+        for header in ({"X-API-Key": key}, {"Authorization": f"Bearer {SINGLE}"}, {"X-API-Key": secrets[-1]}):
+            client.get("/info", headers=header)
+            client.post("/liveness", files=FILES, headers=header)
+        for given in (key, secrets[-1]):
+            entered = client.post("/login", data={"key": given}, headers={"Sec-Fetch-Site": "same-origin"})
+            if "set-cookie" in entered.headers:
+                secrets.append(entered.headers["set-cookie"].partition("=")[2].partition(";")[0])
+        client.cookies.clear()
+        metrics = client.get("/metrics", headers={"X-API-Key": SINGLE}).text
+    assert len(secrets) == 5
+    # Not the test's own client, which logs what it receives.
+    logged = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore")))
+    assert " live" in logged
+    for secret in secrets:
+        assert secret not in logged
+        assert secret not in metrics
+        assert secret not in repr(settings)
+
+
+# Starting, TLS and certificates.
+
+
+def test_other_addresses_need_keys_or_certificates(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    with pytest.raises(ConfigError, match="ADSN_AUTH__KEYS"):
+        read_settings(environ={"ADSN_HOST": "0.0.0.0"})
+    with pytest.raises(ConfigError):
+        read_settings(
+            environ={"ADSN_HOST": "0.0.0.0", "ADSN_TLS__CERTIFICATE": str(certificate), "ADSN_TLS__KEY": str(key)}
+        )
+    read_settings(environ={"ADSN_HOST": "0.0.0.0", "ADSN_AUTH__KEYS": str(tmp_path / "keys.toml")})
+    mutual = {
+        "ADSN_HOST": "0.0.0.0",
+        "ADSN_TLS__CERTIFICATE": str(certificate),
+        "ADSN_TLS__KEY": str(key),
+        "ADSN_TLS__CLIENT_CA": str(authority.certificate),
+    }
+    read_settings(environ=mutual)
+    with pytest.raises(ConfigError, match="over TLS only"):
+        read_settings(environ={"ADSN_TLS__CLIENT_CA": str(authority.certificate)})
+
+
+def test_a_file_of_keys_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Guard(Settings(auth=AuthSettings(keys=tmp_path / "none.toml")))
+
+
+def test_tls_and_who_has_no_certificate_gets_no_connection(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    certificate, key = authority.issue("server")
+    tls = TlsSettings(certificate=certificate, key=key, client_ca=authority.certificate)
+
+    def context(issued: tuple[Path, Path] | None) -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=authority.certificate)
+        if issued is not None:
+            made.load_cert_chain(*issued)
+        return made
+
+    with running(Settings(tls=tls), verify=context(authority.issue("client"))) as service:
+        response = service.judge(FILES)
+        assert response.json()["decision"] == "live"
+        assert response.headers["strict-transport-security"] == "max-age=31536000"
+        assert service.client.get("/info", headers={"Host": "door.example"}).status_code == 200
+        for stranger in (None, other.issue("stranger")):
+            with (
+                httpx.Client(base_url=service.client.base_url, verify=context(stranger)) as client,
+                pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)),
+            ):
+                client.get("/livez")
+
+
+def test_over_tls_the_session_cookie_is_bound_to_this_host(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    settings = Settings(tls=TlsSettings(certificate=certificate, key=key), api_key=SecretStr(SINGLE))
+    with running(settings, verify=ssl.create_default_context(cafile=authority.certificate)) as service:
+        response = service.client.post("/login", data={"key": SINGLE}, headers={"Sec-Fetch-Site": "same-origin"})
+        cookie = response.headers["set-cookie"]
+        assert cookie.startswith("__Host-adsn_session=")
+        assert "Secure" in cookie
+        assert "Domain" not in cookie
+        assert service.client.get("/info").status_code == 200

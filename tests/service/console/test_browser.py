@@ -1,0 +1,170 @@
+"""The console in a real browser, Debian's Chromium: by keyboard, without anything from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from service.config.settings import Settings
+from tests.service.conftest import Running, running
+from tests.support.fakes import FakeFeed, face_pair
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    DRIVER is None or BROWSER is None, reason="no Chromium here (Debian: chromium, chromium-driver)"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=900,1400",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[tuple[Running, FakeFeed]]:
+    feed = FakeFeed()
+    feed.camera("rgb", "running", fps=30.0)
+    feed.camera("ir", "running", fps=15.0)
+    feed.put(face_pair())
+    with running(Settings(), feed=feed) as found:
+        yield found, feed
+
+
+def until(browser: Any, condition: Any) -> Any:
+    return WebDriverWait(browser, 30).until(condition)
+
+
+def text(browser: Any, name: str) -> str:
+    found: str = browser.find_element(By.ID, name).text
+    return found
+
+
+def opened(browser: Any, service: Running) -> None:
+    browser.get(f"http://127.0.0.1:{service.port}/console")
+    browser.get_log("browser")
+    until(browser, lambda b: "on fake" in text(b, "model"))
+
+
+def clean(browser: Any) -> None:
+    """Nothing was refused, failed or asked of anybody else."""
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    here = browser.execute_script("return location.origin")
+    assert names
+    assert all(name.startswith((here, "data:", "blob:")) for name in names), names
+
+
+def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+    opened(browser, rig[0])
+    for _ in range(12):
+        webdriver.ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.switch_to.active_element.get_attribute("id") == "sample":
+            break
+    webdriver.ActionChains(browser).send_keys(Keys.ENTER).perform()
+    until(browser, lambda b: text(b, "verdict") in ("Live", "Spoof", "Uncertain"))
+    assert "Score 0." in text(browser, "scale-words")
+    crops = browser.find_elements(By.CSS_SELECTOR, "#crops img")
+    assert len(crops) == 2
+    until(browser, lambda b: all(b.execute_script("return arguments[0].naturalWidth", i) > 0 for i in crops))
+    assert all(image.get_attribute("alt") for image in crops)
+    clean(browser)
+
+
+def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[Running, FakeFeed], tmp_path: Path) -> None:
+    opened(browser, rig[0])
+    browser.find_element(By.ID, "send").click()
+    until(browser, lambda b: text(b, "verdict") == "A picture is missing")
+    pair = face_pair()
+    cv2.imwrite(str(tmp_path / "rgb.png"), pair.image("rgb")[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "ir.png"), pair.image("ir"))
+    for name in ("rgb", "ir"):
+        browser.find_element(By.NAME, name).send_keys(str(tmp_path / f"{name}.png"))
+    browser.find_element(By.ID, "send").click()
+    until(browser, lambda b: text(b, "verdict") in ("Live", "Spoof", "Uncertain"))
+    (tmp_path / "rgb.png").write_bytes(b"no picture")
+    browser.find_element(By.NAME, "rgb").send_keys(str(tmp_path / "rgb.png"))
+    browser.find_element(By.ID, "send").click()
+    until(browser, lambda b: text(b, "verdict") == "Not an image")
+
+
+def test_the_rig_is_watched(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+    service, feed = rig
+    opened(browser, service)
+    feed.put(face_pair())
+    until(browser, lambda b: "skew" in text(b, "live-verdict"))
+    rows = until(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#cameras tr"))
+    assert [row.text.split()[:2] for row in rows] == [["colour", "running"], ["infrared", "running"]]
+    until(browser, lambda b: len(b.find_elements(By.CSS_SELECTOR, "#frames img")) == 2)
+    pictures = browser.find_elements(By.CSS_SELECTOR, "#frames img")
+    until(browser, lambda b: all(b.execute_script("return arguments[0].naturalWidth", i) == 640 for i in pictures))
+    feed.camera("ir", "lost", last_error="unplugged")
+    until(browser, lambda b: "unplugged" in text(b, "cameras"))
+    clean(browser)
+
+
+def test_every_control_has_a_name(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+    opened(browser, rig[0])
+    for control in browser.find_elements(By.CSS_SELECTOR, "input, select, button, a"):
+        assert control.accessible_name, control.get_attribute("outerHTML")
+    assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
+
+
+@pytest.mark.parametrize("page", ["console", "docs"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_on_its_ground(browser: Any, rig: tuple[Running, FakeFeed], page: str, scheme: str) -> None:
+    """Contrast of at least 4.5, as WCAG 2.2 wants, of all text that is shown."""
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    browser.get(f"http://127.0.0.1:{rig[0].port}/{page}")
+    faint = browser.execute_script(CONTRAST)
+    assert faint == []
+
+
+CONTRAST = """
+const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+const rgb = colour => {
+  canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+};
+const linear = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = c => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c[3] === 255) return c;
+  }
+  return [255, 255, 255, 255];
+};
+const faint = [];
+for (const e of document.querySelectorAll('body *')) {
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !e.checkVisibility() || ['SCRIPT', 'STYLE'].includes(e.tagName) || e.closest('svg')) continue;
+  const a = light(rgb(getComputedStyle(e).color)), b = light(ground(e));
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) faint.push(`${e.tagName} ${e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
+}
+return faint;
+"""

@@ -1,0 +1,177 @@
+"""The OpenAPI document: every operation against a real server by schemathesis, a generated client, docs/errors.md."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import checks
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+
+from service.config.settings import LimitSettings, Settings
+from service.http.problem_catalogue import PROBLEMS, document, tree
+from service.http.problems import STATUS, status_of
+from tests.service.conftest import Running, running
+from tests.service.liveness.test_route import meta
+from tests.support.images import ir_file, rgb_file
+
+ROOT = Path(__file__).resolve().parents[3]
+ENDLESS = {"/events"}
+"""Streams that do not end by themselves; they have tests of their own."""
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Running]:
+    with running(Settings(limits=LimitSettings(body_bytes=1_000_000))) as found:
+        yield found
+
+
+def operations(service: Running) -> Iterator[Any]:
+    whole = service.client.get("/openapi.json").json()
+    whole["servers"] = [{"url": str(service.client.base_url)}]
+    for result in schemathesis.openapi.from_dict(whole).get_all_operations():
+        assert isinstance(result, Ok), result
+        yield result.ok()
+
+
+def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: Running) -> None:
+    """Examples are few here; ``pytest -m hostile`` and the siege in test_hostile.py send thousands."""
+    chosen = (
+        checks.not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    )
+    base = str(served.client.base_url).rstrip("/")
+    seen: set[str] = set()
+    wrong: list[str] = []
+    for operation in operations(served):
+        if operation.path in ENDLESS:
+            continue
+        seen.add(operation.path)
+
+        @settings(
+            max_examples=12,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def call(case: Any) -> None:
+            response = case.call(base_url=base)
+            # A well-formed request to a service that is ready may still be answered 503: there is no rig.
+            expected = tuple(c for c in chosen if not (response.status_code == 503 and c is checks.not_a_server_error))
+            try:
+                case.validate_response(response, checks=expected)
+            except FailureGroup as failures:
+                raise AssertionError(f"{case.method} {case.path}: {failures.exceptions}") from None
+
+        try:
+            call()
+        except AssertionError as error:
+            wrong.append(str(error))
+    assert wrong == []
+    assert {"/liveness", "/livez", "/readyz", "/info"} <= seen
+
+
+def test_the_document_is_openapi_3_1_and_whole(served: Running) -> None:
+    whole = served.client.get("/openapi.json").json()
+    assert whole["openapi"].startswith("3.1")
+    text = json.dumps(whole)
+    for name in set(re.findall(r"#/components/schemas/(\w+)", text)):
+        assert name in whole["components"]["schemas"], name
+    declared = set(whole["paths"]["/liveness"]["post"]["responses"])
+    assert declared == {"200", *(str(n) for n in (400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504))}
+    names = [op["operationId"] for methods in whole["paths"].values() for op in methods.values()]
+    assert len(set(names)) == len(names)
+    assert whole["components"]["schemas"]["LivenessResponse"]["properties"]["contract_version"]["const"] == "1.0"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the generator needs Python 3.11")
+def test_a_generated_client_speaks_with_a_real_server(
+    served: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = pytest.importorskip("openapi_python_client", reason="no client generator is installed")
+    from openapi_python_client.config import Config, ConfigFile, MetaType
+
+    source = tmp_path / "openapi.json"
+    source.write_bytes(served.client.get("/openapi.json").content)
+    config = Config.from_sources(
+        ConfigFile(post_hooks=[]),
+        MetaType.NONE,
+        source,
+        "utf-8",
+        overwrite=True,
+        output_path=tmp_path / "generated_client",
+    )
+    # It says that it leaves out the console's pictures, and tensors (/v2), for which there are clients of their own.
+    ours = ("/liveness", "/livez", "/readyz", "/info")
+    complaints = [c for c in generator.generate(config=config) if any(path in c.header for path in ours)]
+    assert complaints == []
+    monkeypatch.syspath_prepend(str(tmp_path))
+    client_module: Any = importlib.import_module("generated_client")
+    judge: Any = importlib.import_module("generated_client.api.liveness.judge")
+    models: Any = importlib.import_module("generated_client.models")
+    types: Any = importlib.import_module("generated_client.types")
+    client = client_module.Client(base_url=str(served.client.base_url))
+
+    def file(data: bytes, name: str) -> Any:
+        return types.File(payload=io.BytesIO(data), file_name=name)
+
+    body = models.JudgeFilesBody(
+        rgb=file(rgb_file(), "rgb.jpg"), ir=file(ir_file(), "ir.png"), meta=models.Meta.from_dict(json.loads(meta()))
+    )
+    answer = judge.sync(client=client, body=body)
+    assert isinstance(answer, models.LivenessResponse)
+    assert answer.decision == "live"
+    assert answer.face.bbox == [200.0, 120.0, 200.0, 200.0]
+    refused = judge.sync(client=client, body=models.CameraRequest(source="camera"))
+    assert isinstance(refused, models.Problem)
+    assert refused.code == "no_rig"
+    client.get_httpx_client().close()
+
+
+def test_the_errors_page_is_what_the_code_says() -> None:
+    written = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert written == document(), "run: python -m service.http.problem_catalogue > docs/errors.md"
+
+
+def test_every_code_that_is_raised_is_listed() -> None:
+    raised = set()
+    for path in (ROOT / "service").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        raised |= set(re.findall(r'RequestError\(\s*\d+,\s*"(\w+)"', text))
+        raised |= set(re.findall(r'_refuse\(\s*\d+,\s*"(\w+)"', text))
+        raised |= set(re.findall(r'problem\(\s*\d+,\s*"(\w+)"', text))
+    assert raised <= set(PROBLEMS)
+    known = {kind.code for kind in tree()} | raised | {"not_found", "method_not_allowed", "body_too_large"}
+    assert set(PROBLEMS) <= known, "nothing raises these any more"
+
+
+def test_the_catalogue_agrees_with_the_tree() -> None:
+    for kind in tree():
+        status = status_of(kind("x"))
+        if kind.code in PROBLEMS:
+            entry = PROBLEMS[kind.code]
+            assert status in entry.statuses, kind
+            assert entry.retryable == kind.retryable, kind
+        else:
+            # What has no entry can never be met over HTTP: it belongs to bundles, settings, cameras and tokens.
+            assert any(base in STATUS for base in kind.__mro__)
+
+
+def test_the_reference_page_explains_every_code(served: Running) -> None:
+    page = served.client.get("/docs").text
+    assert all(f'id="{code}"' in page for code in PROBLEMS)

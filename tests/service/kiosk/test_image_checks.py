@@ -1,0 +1,69 @@
+"""Pictures that repeat and pictures with nothing in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from runtime.core.values import Pair
+from service.kiosk.image_checks import FLAT_NS, REPEATS, PictureWatch
+
+RNG = np.random.default_rng(1)
+
+
+def noisy(level: int = 100, spread: int = 40) -> Pair:
+    image = (level + RNG.integers(-spread, spread + 1, (120, 160, 3))).clip(0, 255).astype(np.uint8)
+    return Pair(rgb=image, ir=image[..., :1].copy())
+
+
+def test_a_camera_that_repeats_itself_is_frozen_and_noise_is_not() -> None:
+    watch = PictureWatch()
+    for _ in range(20):
+        assert watch.repeated(noisy()) == ()
+        assert watch.findings(noisy(), 0) == {}
+    stuck = noisy().ir
+    watch.repeated(replace(noisy(), ir=stuck))
+    for number in range(REPEATS):
+        assert not watch.findings(noisy(), 0)
+        # The buffer may be another one with the same in it.
+        assert stuck is not None
+        assert watch.repeated(replace(noisy(), ir=stuck.copy())) == ("ir",), number
+    assert set(watch.findings(noisy(), 0)) == {("camera_frozen", "ir")}
+    assert watch.repeated(noisy()) == ()
+    assert watch.findings(noisy(), 0) == {}
+
+
+def test_a_buffer_that_is_used_again_is_not_taken_for_its_own_past() -> None:
+    watch = PictureWatch()
+    pair, later = noisy(), noisy()
+    assert pair.rgb is not None
+    assert later.rgb is not None
+    watch.repeated(pair)
+    pair.rgb[:] = later.rgb
+    assert "rgb" not in watch.repeated(pair)
+
+
+def test_a_new_epoch_begins_anew() -> None:
+    watch = PictureWatch()
+    pair = noisy()
+    watch.repeated(pair)
+    assert watch.repeated(pair) == ("rgb", "ir")
+    assert watch.repeated(replace(pair, epoch=1)) == ()
+
+
+def test_black_in_the_dark_is_no_frozen_camera() -> None:
+    watch = PictureWatch()
+    dark = np.zeros((120, 160, 3), np.uint8)
+    for _ in range(20):
+        assert watch.repeated(replace(noisy(), rgb=dark)) == ()
+
+
+def test_infrared_without_anything_in_it_is_covered_after_a_second() -> None:
+    watch = PictureWatch()
+    for level in (0, 144, 255):
+        covered = replace(noisy(), ir=np.full((120, 160, 1), level, np.uint8))
+        assert watch.findings(covered, 10) == {}
+        assert watch.findings(covered, 10 + FLAT_NS - 1) == {}
+        assert set(watch.findings(covered, 10 + FLAT_NS)) == {("camera_covered", "ir")}
+        assert watch.findings(noisy(spread=10), 20 + FLAT_NS) == {}

@@ -1,0 +1,187 @@
+"""The ApproximateTime rule of ROS message_filters, derived anew from its description, as a reference to compare with.
+
+http://wiki.ros.org/message_filters/ApproximateTime says what it does: of each stream's undecided messages it looks for
+the set with the smallest spread that holds the pivot, the latest of the first messages; a later set must beat an
+earlier one by an age penalty; nothing is used twice; and a set comes out once nothing that may still come can beat it.
+What it does with full queues and rate bounds was found by running the real library, which `data/` has the program for:
+``python -m tests.support.approximate_time DRIVER`` runs it and writes ``data/approximate_time.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+VECTORS = Path(__file__).parent / "data" / "approximate_time.json"
+Message = tuple[int, int]
+"""Stream and stamp in nanoseconds."""
+Made = tuple[int, int, int]
+"""Stamps of both streams, and how many messages had been put in when the pair came out."""
+
+
+class _Queue:
+    """Messages of one stream. Those before ``head`` have been passed over in the present search."""
+
+    def __init__(self, bound: int) -> None:
+        self.stamps: list[int] = []
+        self.head = 0
+        self.bound = bound
+        self.dropped = False
+
+    @property
+    def empty(self) -> bool:
+        return self.head == len(self.stamps)
+
+    def earliest(self, pivot_time: int) -> int:
+        """When the next message is at the earliest, if need be by the rate bound."""
+        if not self.empty:
+            return self.stamps[self.head]
+        return max(self.stamps[-1] + self.bound, pivot_time)
+
+
+class ApproximateTime:
+    """Two or more streams. Times are integers; ``longest``: largest spread of a set, None for any."""
+
+    def __init__(
+        self, queue_size: int, *, bounds: Sequence[int] = (0, 0), age_penalty: float = 0.1, longest: int | None = None
+    ) -> None:
+        self._queues = [_Queue(bound) for bound in bounds]
+        self._size, self._factor, self._longest = queue_size, 1 + age_penalty, longest
+        self._pivot: int | None = None
+        self._pivot_time = self._start = self._end = 0
+
+    def add(self, stream: int, stamp: int) -> list[tuple[int, ...]]:
+        """Put in a message; the sets that come out."""
+        queue = self._queues[stream]
+        had_none = queue.empty
+        queue.stamps.append(stamp)
+        out = self._search() if had_none else []
+        if len(queue.stamps) > self._size:
+            for each in self._queues:
+                each.head = 0
+            queue.stamps.pop(0)
+            queue.dropped = True
+            if self._pivot is not None:
+                self._pivot = None
+                out += self._search()
+        return out
+
+    def _search(self) -> list[tuple[int, ...]]:
+        out = []
+        queues = self._queues
+        while not any(queue.empty for queue in queues):
+            heads = [queue.stamps[queue.head] for queue in queues]
+            start, end = min(heads), max(heads)
+            first = heads.index(start)
+            last = max(number for number, head in enumerate(heads) if head == end)
+            for number, queue in enumerate(queues):
+                # What was dropped before this head cannot have been better than it, unless it is the latest.
+                queue.dropped = queue.dropped and number == last
+            if self._pivot is None:
+                if (self._longest is not None and end - start > self._longest) or queues[last].dropped:
+                    queues[first].stamps.pop(0)
+                    continue
+                self._pivot, self._pivot_time = last, end
+                self._remember(start, end)
+            elif not self._no_better(start, end):
+                self._remember(start, end)
+            queues[first].head += 1
+            if first == self._pivot or self._no_better(self._pivot_time, end) or self._proven():
+                out.append(tuple(queue.stamps.pop(0) for queue in queues))
+                for queue in queues:
+                    queue.head = 0
+                self._pivot = None
+        return out
+
+    def _no_better(self, start: int, end: int) -> bool:
+        """Whether a set from ``start`` to ``end`` loses against the remembered one."""
+        return round((end - self._end) * self._factor) >= start - self._start
+
+    def _remember(self, start: int, end: int) -> None:
+        """Take the heads for the best set so far; what came before them is of no more use."""
+        self._start, self._end = start, end
+        for queue in self._queues:
+            del queue.stamps[: queue.head]
+            queue.head = 0
+
+    def _proven(self) -> bool:
+        """Whether nothing that may still come beats the remembered set. Only asked when a stream has run out."""
+        queues = self._queues
+        if not any(queue.empty for queue in queues):
+            return False
+        heads = [queue.head for queue in queues]
+        while True:
+            soonest = [queue.earliest(self._pivot_time) for queue in queues]
+            start, end = min(soonest), max(soonest)
+            if self._no_better(self._pivot_time, end):
+                return True
+            if not self._no_better(start, end):
+                for queue, head in zip(queues, heads, strict=True):
+                    queue.head = head
+                return False
+            queues[soonest.index(start)].head += 1
+
+
+def run(case: dict[str, Any]) -> list[Made]:
+    """The pairs of one case, as the driver prints them."""
+    rule = ApproximateTime(
+        case["queue"], bounds=case["bounds"], age_penalty=case["penalty"], longest=case["longest"] or None
+    )
+    made = []
+    for count, (stream, stamp) in enumerate(case["messages"], 1):
+        made += [(first, second, count) for first, second in rule.add(stream, stamp)]
+    return made
+
+
+def random_case(rng: random.Random) -> dict[str, Any]:
+    """Two streams with jitter, drops and ties, and settings of all kinds."""
+    unit = 1_000_000  # small whole numbers of something, so that ties are frequent
+    messages: list[Message] = []
+    for stream in (0, 1):
+        time = rng.randrange(1, 40)
+        for _ in range(rng.randrange(2, 26)):
+            time += rng.choice([rng.randrange(0, 12), rng.randrange(28, 39), 33])
+            if rng.random() > 0.15:
+                messages.append((stream, time * unit))
+    messages.sort(key=lambda message: message[1] + (0 if rng.random() < 0.9 else rng.randrange(30 * unit)))
+    return {
+        "queue": rng.choice([1, 2, 3, 5, 10]),
+        "penalty": rng.choice([0.0, 0.1, 0.1, 0.5]),
+        "longest": rng.choice([0, 0, 10, 20]) * unit,
+        "bounds": [rng.choice([0, 0, 5, 20, 28]) * unit for _ in range(2)],
+        "messages": messages,
+    }
+
+
+def ask(driver: str, cases: Sequence[dict[str, Any]]) -> list[list[Made]]:
+    """What the real library makes of the cases."""
+    lines = []
+    for case in cases:
+        settings = [case["queue"], case["penalty"], case["longest"], *case["bounds"], len(case["messages"])]
+        lines.append(" ".join(str(v) for v in (*settings, *(v for message in case["messages"] for v in message))))
+    done = subprocess.run([driver], input="\n".join(lines) + "\n", capture_output=True, text=True, check=True)
+    answers = []
+    for line in done.stdout.splitlines():
+        _, *numbers = map(int, line.split())
+        answers.append([(numbers[i], numbers[i + 1], numbers[i + 2]) for i in range(0, len(numbers), 3)])
+    return answers
+
+
+def main() -> None:
+    """Compare with the library on many cases and keep some of them with its answers."""
+    rng = random.Random(20)
+    cases = [random_case(rng) for _ in range(20_000)]
+    answers = ask(sys.argv[1], cases)
+    wrong = [case for case, answer in zip(cases, answers, strict=True) if run(case) != answer]
+    print(f"{len(cases)} cases, {sum(map(len, answers))} pairs, {len(wrong)} cases answered differently")
+    kept = [{**case, "pairs": answer} for case, answer in zip(cases, answers, strict=True)][:100]
+    VECTORS.write_text(json.dumps(kept, separators=(",", ":")).replace('},{"queue"', '},\n{"queue"') + "\n")
+
+
+if __name__ == "__main__":
+    main()

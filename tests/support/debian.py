@@ -1,0 +1,65 @@
+"""A clean Debian root, and commands inside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.dockerfile import ROOT
+
+SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
+PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"
+
+
+def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
+    """Run a shell command in the root, as RUN does; returns what it printed. ``code``: what it must exit with."""
+    known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environment}
+    known |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
+    done = subprocess.run(["chroot", str(root), "/bin/sh", "-ec", command], env=known, capture_output=True, text=True)
+    assert done.returncode == code, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def debian(made: Path, *more: str) -> Iterator[Path]:
+    """A clean root in the folder ``made``, empty or new: Python, systemd, ``more`` packages, what reaches the index."""
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        pytest.skip("needs root and debootstrap")
+    # It becomes "/" for an account that is not this one's.
+    made.mkdir(exist_ok=True)
+    made.chmod(0o755)
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join([PACKAGES, *more])}", "bookworm", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    # How this machine reaches its package index is lent to the root: names, pip's configuration, certificates.
+    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
+        if Path("/", name).exists():
+            shutil.copyfile(Path("/", name), made / name)
+    mounted = []
+    try:
+        for name in ("proc", "dev", *[m for m in os.environ.get("ADSN_TEST_MOUNTS", "").split(":") if m]):
+            place = made / name.lstrip("/")
+            place.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "--bind", f"/{name.lstrip('/')}", str(place)], check=True)
+            mounted.append(place)
+        yield made
+    finally:
+        for place in reversed(mounted):
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def checkout(root: Path) -> None:
+    """Put into ``/src`` of the root what ``deploy/install.sh`` installs from."""
+    source = root / "src"
+    source.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")
+    for name in SHIPPED.split():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        else:
+            shutil.copyfile(ROOT / name, source / name)

@@ -1,0 +1,350 @@
+"""A TensorRT that is none: the classes that this project uses, with exactly the members that a given real version has,
+running the ONNX graph on ONNX Runtime in a pretended device's memory.
+
+It holds the code against the published names and drives every line of it. It does not prove that TensorRT builds the
+graph, what it computes, or how fast: that takes a GPU, and the tests marked ``gpu``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.graph import session
+from runtime.core.errors import InferenceFailed
+
+API: dict[str, dict[str, list[str]]] = json.loads((Path(__file__).parent / "data" / "tensorrt_api.json").read_text())[
+    "versions"
+]
+VERSIONS = sorted(API)
+MAGIC = b"fake plan "
+
+
+def guarded(name: str, members: list[str], base: type) -> type:
+    """``base`` under ``name``, whose public members beyond ``members`` are not there."""
+
+    class Guarded(base):  # type: ignore[misc]  # made for each version
+        def __getattribute__(self, key: str) -> Any:
+            if not key.startswith("_") and key not in members:
+                raise AttributeError(f"{name} has no {key!r} in this version")
+            return super().__getattribute__(key)
+
+        def __setattr__(self, key: str, value: Any) -> None:
+            if not key.startswith("_") and key not in members:
+                raise AttributeError(f"{name} has no {key!r} in this version")
+            super().__setattr__(key, value)
+
+    Guarded.__name__ = name
+    return Guarded
+
+
+class FakeDevice:
+    """`Device` whose memory is this process's. ``lost``: every call fails; ``stuck``: nothing ever ends."""
+
+    provider = "fake"
+
+    def __init__(self, *, graphs: bool = True) -> None:
+        self.graphs, self.lost = graphs, False
+        self.stuck: Callable[[], None] | None = None
+        self.memory: dict[int, Any] = {}
+        self.launches = 0
+        self.closed = 0
+
+    def _use(self) -> None:
+        if self.lost:
+            raise InferenceFailed("cudaErrorDevicesUnavailable: the GPU is lost to this process; restart it.")
+
+    def allocate(self, size: int) -> int:
+        self._use()
+        buffer = ctypes.create_string_buffer(size)
+        self.memory[ctypes.addressof(buffer)] = buffer
+        return ctypes.addressof(buffer)
+
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        return np.zeros(shape, dtype)
+
+    def stream(self) -> int:
+        return 1
+
+    def copy_in(self, address: int, source: NDArray[Any], stream: int) -> None:
+        self._use()
+        assert source.flags.c_contiguous
+        ctypes.memmove(address, source.ctypes.data, source.nbytes)
+
+    def copy_out(self, target: NDArray[Any], address: int, stream: int) -> None:
+        self._use()
+        assert target.flags.c_contiguous
+        ctypes.memmove(target.ctypes.data, address, target.nbytes)
+
+    def wait(self, stream: int) -> None:
+        self._use()
+        if self.stuck is not None:
+            self.stuck()
+
+    def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None] | None:
+        if not self.graphs:
+            return None
+
+        def launch() -> None:
+            self.launches += 1
+            work()
+
+        return launch
+
+    def close(self) -> None:
+        self.closed += 1
+        self.memory.clear()
+
+
+class _Tensor:
+    def __init__(self, value: Any) -> None:
+        self.name = value.name
+        self.shape = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
+
+
+class _Network:
+    def __init__(self, flags: int) -> None:
+        self._flags = flags
+        self._model: Any = None
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self._model.graph.input)
+
+    def get_input(self, index: int) -> Any:
+        return _Tensor(self._model.graph.input[index])
+
+
+class _Parser:
+    def __init__(self, network: Any, logger: Any) -> None:
+        self._network = network
+        self._errors: list[str] = []
+
+    def parse(self, model: bytes) -> bool:
+        proto = onnx.load_from_string(model)
+        if any(n.op_type == "Shape" for n in proto.graph.node):
+            self._errors.append("No importer registered for op: Shape")
+            return False
+        self._network._model = proto
+        return True
+
+    @property
+    def num_errors(self) -> int:
+        return len(self._errors)
+
+    def get_error(self, index: int) -> Any:
+        return SimpleNamespace(desc=lambda: self._errors[index])
+
+
+class _Config:
+    def __init__(self) -> None:
+        self._flags: set[str] = set()
+        self._profiles: list[Any] = []
+        self._cache: Any = None
+        self._pool: dict[str, int] = {}
+        self.profiling_verbosity: Any = None
+        self.builder_optimization_level = 3
+        self.progress_monitor: Any = None
+
+    def set_flag(self, flag: str) -> None:
+        self._flags.add(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self._pool[pool] = size
+
+    def create_timing_cache(self, data: bytes) -> Any:
+        return SimpleNamespace(data=data, serialize=lambda: b"timing of this device")
+
+    def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+        if cache.data not in (b"", b"timing of this device"):
+            return False
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        return self._cache
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
+
+
+class _Profile:
+    def __init__(self) -> None:
+        self._shapes: dict[str, tuple[Any, Any, Any]] = {}
+
+    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
+        self._shapes[input] = (min, opt, max)
+
+
+class _Inspector:
+    def get_engine_information(self, format: str) -> str:
+        return json.dumps({"Layers": ["conv1 + relu"], "format": format})
+
+
+class _Context:
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._addresses: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._shapes[name] = shape
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        inputs = {}
+        for name, shape in self._shapes.items():
+            raw = ctypes.string_at(self._addresses[name], int(np.prod(shape)) * 4)
+            inputs[name] = np.frombuffer(raw, np.float32).reshape(shape)
+        if max(len(a) for a in inputs.values()) > self._engine._max:
+            return False
+        for name, value in zip(self._engine._outputs, self._engine._session.run(None, inputs), strict=True):
+            value = np.ascontiguousarray(value)
+            ctypes.memmove(self._addresses[name], value.ctypes.data, value.nbytes)
+        return True
+
+
+class _Engine:
+    def __init__(self, described: dict[str, Any], model: bytes) -> None:
+        self._max = described["max"]
+        self._session = session(model, literal=True, threads=1)
+        graph = onnx.load_from_string(model).graph
+        self._inputs = {v.name: _Tensor(v) for v in graph.input}
+        self._outputs = {v.name: _Tensor(v) for v in graph.output}
+        self._contexts: type = _Context
+        self._mode: Any = None
+        self._float: Any = None
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._inputs) + len(self._outputs)
+
+    def get_tensor_name(self, index: int) -> str:
+        name: str = [*self._inputs, *self._outputs][index]
+        return name
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return self._mode.INPUT if name in self._inputs else self._mode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return self._float
+
+    def get_tensor_shape(self, name: str) -> list[int]:
+        shape: list[int] = {**self._inputs, **self._outputs}[name].shape
+        return shape
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+        rest = tuple(self._inputs[name].shape[1:])
+        return [(1, *rest), (1, *rest), (self._max, *rest)]
+
+    def create_execution_context(self) -> Any:
+        return self._contexts(self)
+
+    def create_engine_inspector(self) -> Any:
+        return _Inspector()
+
+
+class FakeTensorRT:
+    """The module. ``built`` keeps the configuration of every build."""
+
+    TensorIOMode: Any
+    DataType: Any
+
+    def __init__(self, version: str) -> None:
+        api = API[version]
+        self.__version__ = version
+        self._api = api
+        self.built: list[Any] = []
+        for name in (
+            *("BuilderFlag", "MemoryPoolType", "ProfilingVerbosity", "TensorIOMode", "DataType"),
+            "LayerInformationFormat",
+        ):
+            setattr(self, name, SimpleNamespace(**{m: m for m in api[name]}))
+        flags = [m for m in api["NetworkDefinitionCreationFlag"] if m.isupper()]
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(**{m: i for i, m in enumerate(flags)})
+        self.ILogger = type("ILogger", (), {m: m for m in api["ILogger"] if m.isupper()})
+        if "IProgressMonitor" in api:
+            self.IProgressMonitor = type("IProgressMonitor", (), {})
+        self.OnnxParser = self._class("OnnxParser", _Parser)
+        fake, network, config = (
+            self,
+            self._class("INetworkDefinition", _Network),
+            self._class("IBuilderConfig", _Config),
+        )
+        profile = self._class("IOptimizationProfile", _Profile)
+        engine, context = self._class("ICudaEngine", _Engine), self._class("IExecutionContext", _Context)
+
+        class Builder:
+            def __init__(self, logger: Any) -> None:
+                logger.log("WARNING", "a message on the way")
+
+            def create_network(self, flags: int = 0) -> Any:
+                return network(flags)
+
+            def create_builder_config(self) -> Any:
+                return config()
+
+            def create_optimization_profile(self) -> Any:
+                return profile()
+
+            def build_serialized_network(self, net: Any, chosen: Any) -> bytes | None:
+                fake.built.append((net._flags, chosen))
+                monitor = getattr(chosen, "progress_monitor", None)
+                if monitor is not None:
+                    monitor.phase_start("Building", None, 2)
+                    assert monitor.step_complete("Building", 0)
+                    monitor.phase_finish("Building")
+                shapes = next(iter(chosen._profiles[0]._shapes.values()))
+                head = json.dumps({"version": version, "max": shapes[2][0]}).encode()
+                body: bytes = net._model.SerializeToString()
+                return MAGIC + len(head).to_bytes(4, "little") + head + body
+
+        class Runtime:
+            def __init__(self, logger: Any) -> None:
+                self.engine_host_code_allowed = None
+
+            def deserialize_cuda_engine(self, plan: bytes) -> Any:
+                if not plan.startswith(MAGIC):
+                    return None
+                size = int.from_bytes(plan[len(MAGIC) : len(MAGIC) + 4], "little")
+                start = len(MAGIC) + 4
+                described = json.loads(plan[start : start + size])
+                if described["version"] != version:
+                    return None
+                made = engine(described, plan[start + size :])
+                made._contexts, made._mode, made._float = context, fake.TensorIOMode, fake.DataType.FLOAT
+                return made
+
+        self.Builder = self._class("Builder", Builder)
+        runtime = self._class("Runtime", Runtime)
+
+        def make_runtime(logger: Any) -> Any:
+            made: Any = object.__new__(runtime)
+            made.__dict__["engine_host_code_allowed"] = True
+            return made
+
+        self.Runtime = make_runtime
+
+    def _class(self, name: str, base: type) -> type:
+        made = guarded(name, self._api[name], base)
+        if base is _Config:
+            # What the real class lacks in this version must not be set by its own beginning either.
+            def begin(config: Any) -> None:
+                for key, value in vars(_Config()).items():
+                    object.__setattr__(config, key, value)
+
+            type.__setattr__(made, "__init__", begin)
+        return made

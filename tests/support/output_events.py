@@ -1,0 +1,40 @@
+"""Events as tests need them, and a clock that they turn themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from runtime.liveness.decision import Decision
+from service.outputs.base import Event, Kind, boottime_ns, utc_now
+
+SECOND = 1_000_000_000
+
+
+class Clock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def decision(name: str = "s1", made: Decision = "live", *, left_s: float = 2.0, now: int | None = None) -> Event:
+    """A decision that may be acted on for ``left_s`` more seconds of ``now``'s clock."""
+    at = boottime_ns() if now is None else now
+    reasons = () if made == "live" else ("fused_spoof",)
+    return Event("decision", name, 7, utc_now(), {"door": "d1"}, made, reasons, at + int(left_s * SECOND))
+
+
+def other(kind: Kind = "state", name: str = "e1") -> Event:
+    return Event(kind, name, 7, utc_now(), {"state": "face"})
+
+
+def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for something that another thread will bring about."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)

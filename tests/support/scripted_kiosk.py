@@ -1,0 +1,154 @@
+"""A sight that sees what the test says, and a kiosk around it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from runtime.core.operating_point import OperatingPoint
+from runtime.core.values import Box, Pair
+from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
+from runtime.liveness.pair_pipeline import Assessment
+from runtime.pairing.feed import CapturedPair
+from service.kiosk.loop import Loop
+from service.kiosk.monitor import Monitor
+from service.kiosk.state_machine import Kiosk, KioskRule
+from service.monitoring.health import Health
+from service.outputs.base import Channel, Event, Outputs
+from service.process.systemd import Notifier
+from tests.support.fakes import FakeFeed
+
+POINT = OperatingPoint("test", 0.5, 0.4, "none", "none")
+FACE = Box(10, 10, 40, 40)
+
+
+def a_pair(epoch: int = 0) -> Pair:
+    """A pair of this moment."""
+    now = time.monotonic_ns()
+    image = np.random.default_rng(now).integers(0, 256, (60, 80, 3), np.uint8)
+    return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, epoch=epoch, clock="monotonic")
+
+
+@dataclass
+class Saw:
+    observation: Observation
+    assessment: Assessment | None = None
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+class ScriptedSight:
+    """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it."""
+
+    def __init__(self) -> None:
+        self.score: float | None = 0.95
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.resets = 0
+
+    def observe(self, captured: CapturedPair, now_ns: int) -> Saw:
+        assert self.gate.wait(30)
+        if self.error is not None:
+            raise self.error
+        there = self.score is not None
+        t_ns = captured.pair.rgb_time_ns or captured.t_emitted_ns
+        failed = () if there else ("no_face",)
+        scores = (self.score, self.score) if there else ()
+        return Saw(
+            Observation(captured.number, t_ns, captured.pair.epoch, self.score, scores, failed, FACE if there else None)
+        )
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class Recorder:
+    """An output that remembers, and says whether an event was still fresh when it came."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def offer(self, event: Event) -> None:
+        self.events.append(event)
+
+    def counts(self) -> Mapping[str, int]:
+        return {"sent": len(self.events)}
+
+    def close(self, timeout_s: float) -> None: ...
+
+    @property
+    def decisions(self) -> list[str | None]:
+        return [event.decision for event in self.events if event.kind == "decision"]
+
+    @property
+    def states(self) -> list[Any]:
+        return [event.data["state"] for event in self.events if event.kind == "state" and "cause" in event.data]
+
+
+class SpyNotifier(Notifier):
+    """Keeps what it would send."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.lines: list[str] = []
+
+    def send(self, *lines: str) -> None:
+        self.lines += lines
+
+
+class Rigged:
+    """A kiosk on a scripted feed. Pairs come 30 times a second while ``playing``, from a thread of their own."""
+
+    def __init__(self, *, evidence: EvidenceRule | None = None, channels: tuple[Channel, ...] = ()) -> None:
+        self.feed, self.sight, self.health, self.seen = FakeFeed(), ScriptedSight(), Health(), Recorder()
+        self.notifier = SpyNotifier()
+        self.outputs = Outputs([self.seen, *channels])
+        rule = replace(KioskRule(), hold_ns=50_000_000, cool_down_ns=50_000_000, absent_ns=300_000_000)
+        # Short attempts: these tests run in real time.
+        own = evidence or EvidenceRule(min_pairs=3, confirm=1.0, correlation_ns=20_000_000)
+        ids = iter(f"s{number}" for number in range(1000))
+        self.kiosk = Kiosk(Evidence(POINT, ("rgb", "ir"), own), rule, lambda: next(ids))
+        self.loop = Loop(
+            self.feed, self.sight, self.kiosk, self.outputs, self.health, self.notifier,
+            place={"site": "home", "door": "front"}, prove=lambda pair: None, fault=lambda: self.monitor.fault(),
+        )  # fmt: skip
+        self.monitor = Monitor(self.feed, self.loop.counters, lambda: self.kiosk.state, self.health, self.notifier)
+        self.make: Callable[[], Pair] = a_pair
+        self.playing = threading.Event()
+        self.playing.set()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._play),
+            threading.Thread(target=self.loop.run, args=(self._stop,)),
+        ]
+
+    def _play(self) -> None:
+        while not self._stop.wait(0.03):
+            if self.playing.is_set():
+                self.feed.put(self.make())
+
+    def __enter__(self) -> Rigged:
+        for modality in ("rgb", "ir"):
+            self.feed.camera(modality, "running")
+        self.monitor.start()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.sight.gate.set()
+        for thread in self._threads:
+            thread.join(30)
+        self.monitor.close()
+        self.feed.close()
+
+    def conditions(self) -> set[str]:
+        return {condition.name for condition in self.health.conditions}

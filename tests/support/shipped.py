@@ -1,0 +1,39 @@
+"""The shipped bundle with what the repository leaves out: the float model and TensorRT's artifacts, made again from its
+checkpoint and its ranges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from adsn.network.checkpoint import load_checkpoint
+from calib.ranges import read_ranges
+from export.build import literal_scorer, quantised
+from export.graph import to_onnx
+from export.write import write_bundle
+from runtime.bundle.manifest import Bundle, open_bundle
+from runtime.engines.golden import Golden, read_golden
+from runtime.liveness.open import default_bundle
+
+
+def complete_bundle(folder: Path) -> Bundle:
+    """Write it to ``folder``, which is not there yet; loaded and proved on the way."""
+    source = default_bundle()
+    shipped = open_bundle(source)
+    network, _ = load_checkpoint(source / "checkpoint.safetensors")
+    fp32 = to_onnx(network)
+    models = quantised(fp32, read_ranges(shipped.read("ranges")), ("int8-cpu", "int8-trt", "int8-trt11"), ())
+    golden = read_golden(shipped.read("golden"))
+    scores = dict(golden.scores)
+    for name in ("int8-trt", "int8-trt11"):
+        scores[name] = literal_scorer(models[name], float_inputs=True)(golden.inputs)
+    files = {
+        "checkpoint.safetensors": (source / "checkpoint.safetensors").read_bytes(),
+        "model.onnx": fp32,
+        **{f"model.{name}.onnx": model for name, model in models.items()},
+        "ranges.json": shipped.read("ranges"),
+        "golden.npz": Golden(golden.inputs, scores).to_bytes(),
+    }
+    manifest = json.loads((source / "manifest.json").read_bytes())
+    write_bundle(folder, files, {**manifest, "files": []})
+    return open_bundle(folder)

@@ -1,0 +1,46 @@
+"""Frames without cameras, for the tests and the benchmark of pairing: times and numbers, no pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from runtime.core.values import Frame, Lit, Modality
+
+MS = 1_000_000
+PERIOD = 33_333_333
+_NOTHING = np.zeros((1, 1, 1), np.uint8)
+
+
+def frame(
+    modality: Modality,
+    time_ns: int,
+    *,
+    lit: Lit = "lit",
+    epoch: int = 0,
+    seq: int | None = None,
+    delay_ns: int = 8 * MS,
+) -> Frame:
+    """A frame captured at ``time_ns`` that arrives ``delay_ns`` later."""
+    state: Lit = lit if modality == "ir" else "unknown"
+    return Frame(modality, _NOTHING, time_ns, time_ns + delay_ns, seq, "synthetic", lit=state, epoch=epoch)
+
+
+def stream(
+    modality: Modality, times: Iterable[int], *, lit: Lit = "lit", epoch: int = 0, delay_ns: int = 8 * MS
+) -> list[Frame]:
+    """Frames captured at ``times``."""
+    return [
+        frame(modality, time, lit=lit, epoch=epoch, seq=number, delay_ns=delay_ns) for number, time in enumerate(times)
+    ]
+
+
+def regular(modality: Modality, count: int, *, period: int = PERIOD, start: int = 0, **rest: int) -> list[Frame]:
+    """``count`` frames at one rate."""
+    return stream(modality, (start + k * period for k in range(count)), **rest)  # type: ignore[arg-type]
+
+
+def by_arrival(*streams: Sequence[Frame]) -> list[Frame]:
+    """Several streams' frames as a rig sees them: in the order of arrival, the first stream first where equal."""
+    return sorted((f for one in streams for f in one), key=lambda f: f.t_arrival_ns)

@@ -1,0 +1,171 @@
+"""The reader of scan-derived shapes, on a made-up model that has the published one's layout and none of its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthetic import FaceModelError, load_face_model, render_frame, render_patch
+from synthetic.people import scan
+
+VERTICES = scan.KEPT[-1][1]
+"""Of the published folder, as far as it is used."""
+KEPT = scan.EYES[1][1]
+
+
+def ball(count: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    """``count`` points spread over the half of a sphere that faces the camera, in the model's axes, centimetres."""
+    i = np.arange(count) + 0.5
+    z = i / count
+    angle = i * np.pi * (3 - np.sqrt(5))
+    ring = np.sqrt(1 - z * z)
+    return np.stack([ring * np.cos(angle), ring * np.sin(angle), z], 1) * radius + centre
+
+
+def fan(start: int, points: np.ndarray) -> list[tuple[int, int, int]]:
+    """Triangles over ``points``, seen counter-clockwise from the front."""
+    from scipy.spatial import Delaunay
+
+    triangles = Delaunay(points[:, :2]).simplices
+    a, b, c = (points[triangles[:, k], :2] for k in range(3))
+    turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    triangles[turn < 0] = triangles[turn < 0][:, ::-1]
+    return [(int(a) + start, int(b) + start, int(c) + start) for a, b, c in triangles]
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """A head of one dome and two eyeballs behind it, in the order in which the project keeps vertices."""
+    eyes = scan.EYES
+    dome = ball(eyes[0][0], (0, 0, 0), 9.5)
+    left, right = (
+        ball(stop - start, (3.1 * side, 3.5, 6.0), 1.3) for (start, stop, _), side in zip(eyes, (1, -1), strict=True)
+    )
+    neutral = np.concatenate([dome, left, right]).astype(np.float32)
+    faces = fan(0, dome) + fan(eyes[0][0], left) + fan(eyes[1][0], right)
+    rng = np.random.default_rng(0)
+    identity = np.zeros((3, KEPT, 3), np.float32)
+    identity[:, : eyes[0][0]] = rng.normal(0, 0.1, (3, 1, 3))
+    smile = np.zeros((KEPT, 3), np.float32)
+    smile[:500] = (0, 0.4, 0)
+    return {
+        "neutral": neutral,
+        "triangles": np.array(faces, np.int32),
+        "identity": identity.astype(np.float16),
+        "expression": np.stack([smile, smile]).astype(np.float16),
+        "expression_names": np.array(["mouthSmile_L", "jawOpen"]),
+    }
+
+
+@pytest.fixture(scope="module")
+def model_file(arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "faces.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # keyword arrays, not allow_pickle
+    return path
+
+
+def write_obj(path: Path, kept: np.ndarray, faces: np.ndarray | None = None) -> None:
+    """An OBJ file with the published vertex order: what is not kept lies at the origin."""
+    order = np.concatenate([np.arange(*span) for span in scan.KEPT])
+    full = np.zeros((VERTICES, 3))
+    full[order] = kept
+    lines = ["# made up", *(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in full)]
+    if faces is not None:
+        lines += ["f " + " ".join(f"{order[v] + 1}/1/1" for v in face) for face in faces]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_the_published_folder_gives_the_same_shapes(
+    arrays: dict[str, np.ndarray], model_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "FaceXModel"
+    folder.mkdir()
+    neutral = arrays["neutral"]
+    write_obj(folder / "generic_neutral_mesh.obj", neutral, arrays["triangles"])
+    for i, offset in enumerate(arrays["identity"].astype(np.float32)):
+        write_obj(folder / f"identity{i:03d}.obj", neutral + offset)
+    for name, offset in zip(arrays["expression_names"], arrays["expression"].astype(np.float32), strict=True):
+        write_obj(folder / f"{name}.obj", neutral + offset)
+    from_folder, from_file = load_face_model(str(folder)), load_face_model(str(model_file))
+    assert np.array_equal(from_folder.topology.triangles, from_file.topology.triangles)
+    assert from_folder.shape(7) == pytest.approx(from_file.shape(7), abs=0.01)
+    assert from_folder.expression.keys() == from_file.expression.keys() == {"mouthSmile_L", "jawOpen"}
+    assert from_folder.posed(7, {"jawOpen": 1.0}).vertices == pytest.approx(
+        from_file.posed(7, {"jawOpen": 1.0}).vertices, abs=0.02
+    )
+
+
+def test_subjects_differ_and_stay_themselves(model_file: Path) -> None:
+    model = load_face_model(str(model_file))
+    assert np.array_equal(model.shape(3), model.shape(3))
+    assert np.abs(model.shape(3) - model.shape(4)).max() > 0.1
+
+
+def test_pictures_are_rendered_from_it(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(scan.VARIABLE, str(model_file))
+    for species in ("bona_fide", "mask_rigid", "mask_silicone", "partial", "print_cutout"):
+        first = render_patch(seed=1, subject=2, species=species, shape="scan")
+        again = render_patch(seed=1, subject=2, species=species, shape="scan")
+        other = render_patch(seed=1, subject=2, species=species, shape="analytic")
+        assert first.shape == "scan"
+        assert np.array_equal(first.rgb, again.rgb)
+        assert not np.array_equal(first.rgb, other.rgb)
+    assert render_frame(seed=1, subject=2, species="bona_fide", shape="scan", size=(320, 240)).rgb.any()
+
+
+def test_without_a_model_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(scan.VARIABLE, raising=False)
+    with pytest.raises(FaceModelError, match=scan.VARIABLE):
+        render_patch(seed=1, subject=2, species="bona_fide", shape="scan")
+
+
+def test_an_unknown_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="analytic, scan"):
+        render_patch(seed=1, subject=2, species="bona_fide", shape="sphere")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FaceModelError, match=r"nowhere\.npz"):
+        load_face_model(str(tmp_path / "nowhere.npz"))
+
+
+def test_a_folder_without_the_neutral_face_is_named(tmp_path: Path) -> None:
+    (tmp_path / "readme").write_text("x")
+    with pytest.raises(FaceModelError, match=r"generic_neutral_mesh\.obj"):
+        load_face_model(str(tmp_path))
+
+
+def test_another_npz_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", neutral=np.zeros((3, 3)))
+    with pytest.raises(FaceModelError, match=r"other\.npz.*not the face model"):
+        load_face_model(str(tmp_path / "other.npz"))
+
+
+def test_a_model_of_another_size_is_refused(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    short = {**arrays, "neutral": arrays["neutral"][:-5], "identity": arrays["identity"][:, :-5]}
+    np.savez(tmp_path / "short.npz", **short)  # type: ignore[arg-type]  # keyword arrays
+    with pytest.raises(FaceModelError, match=rf"{KEPT - 5} vertices"):
+        load_face_model(str(tmp_path / "short.npz"))
+
+
+def test_a_file_that_would_unpickle_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pickled.npz", neutral=np.array([{"a": 1}], object))
+    with pytest.raises(FaceModelError, match=r"pickled\.npz"):
+        load_face_model(str(tmp_path / "pickled.npz"))
+
+
+def test_a_malformed_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.obj"
+    path.write_text("v 0 0 0\nv 1 2\n")
+    with pytest.raises(FaceModelError, match=r"x\.obj:2"):
+        scan.read_obj(path, faces=True)
+
+
+def test_polygons_become_fans(tmp_path: Path) -> None:
+    path = tmp_path / "x.obj"
+    path.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1 4/1\n")
+    vertices, triangles = scan.read_obj(path, faces=True)
+    assert vertices.shape == (4, 3)
+    assert triangles.tolist() == [[0, 1, 2], [0, 2, 3]]

@@ -1,1 +1,0 @@
-"""Emulated machines for tests that need a kernel of their own."""
