@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +35,8 @@ from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import AdsnError, GoldenMismatch
 from runtime.liveness.open import open_engine
-from tests.adsn.network.test_model import crops
+from tests.support.crops import crops
+from tests.support.onnx_graphs import initialisers, ranges_of
 
 
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)
@@ -64,10 +63,6 @@ def test_the_same_checkpoint_gives_the_same_bytes() -> None:
     torch.manual_seed(0)
     network = ADSN(NetworkConfig(width=8, maps=2, size=64)).eval()
     assert to_onnx(network) == to_onnx(network)
-
-
-def initialisers(data: bytes) -> dict[str, Any]:
-    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(data).graph.initializer}
 
 
 def test_int8_is_placed_as_stated(built: Built) -> None:
@@ -114,11 +109,6 @@ def test_int8_as_served_is_int8_as_written(built: Built) -> None:
     served, literal = session(data).run(OUTPUTS, inputs), session(data, literal=True).run(OUTPUTS, inputs)
     for a, b in zip(served, literal, strict=True):
         assert np.abs(a - b).max() < 0.02
-
-
-def ranges_of(built: Built) -> Ranges:
-    stored = json.loads(built.files["ranges.json"])["tensors"]
-    return Ranges("minmax", 1, "x", "0", {name: tuple(entry["range"]) for name, entry in stored.items()})
 
 
 def test_ranges_of_another_graph_are_refused(built: Built) -> None:

@@ -2,102 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
 import pytest
-import uvicorn
-from blockbuster import BlockBuster
-from fastapi import FastAPI
 
-from runtime.core.values import Modality
-from runtime.liveness.open import Loaded
-from runtime.pairing.feed import PairFeed
-from service.app import create_app
 from service.config.settings import LimitSettings, Settings
-from service.http.server import configure
-from service.monitoring.events import EventHub
-from tests.support.fakes import FakeEngine, loaded
-
-
-@dataclass(slots=True)
-class Running:
-    """A running service: its engine, its address and a client for it."""
-
-    engine: FakeEngine
-    port: int
-    client: httpx.Client
-    app: FastAPI
-    server: uvicorn.Server
-
-    def judge(self, files: dict[str, Any], **kwargs: Any) -> httpx.Response:
-        return self.client.post("/liveness", files=files, **kwargs)
-
-
-@contextlib.contextmanager
-def nothing_blocks() -> Iterator[None]:
-    """Whatever would block an event loop raises there instead, and becomes a 500 that no test expects."""
-    buster = BlockBuster()
-    for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
-        # Held for the time of an assignment at most, and by design.
-        del buster.functions[name]
-    # A small local file, looked at every two seconds: whether the keys have changed.
-    buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_stamp_of")
-    buster.functions["io.BufferedReader.read"].can_block_in("service/auth/keys.py", "read_keys")
-    buster.activate()
-    try:
-        yield
-    finally:
-        buster.deactivate()
-
-
-@contextlib.contextmanager
-def running(
-    settings: Settings,
-    load: Callable[[], Loaded] | None = None,
-    wait: bool = True,
-    *,
-    feed: PairFeed | None = None,
-    hub: EventHub | None = None,
-    modalities: tuple[Modality, Modality] = ("rgb", "ir"),
-    **client_options: Any,
-) -> Iterator[Running]:
-    """Run the application in a real uvicorn on an ephemeral loopback port. ``client_options``: of its httpx client."""
-    engine = FakeEngine(modalities)
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
-    server = uvicorn.Server(configure(app, settings))
-    stopping = app.state.shared.stopping
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        scheme = "https" if settings.tls.certificate else "http"
-        base = f"{scheme}://127.0.0.1:{port}"
-        with nothing_blocks(), httpx.Client(base_url=base, timeout=20, **client_options) as client:
-            deadline = time.monotonic() + 20
-            while wait and client.get("/readyz").status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            while not server.started:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            yield Running(engine, port, client, app, server)
-    finally:
-        if engine.gate is not None:
-            engine.gate.set()
-        for stop in stopping:
-            stop()
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-    assert not thread.is_alive()
+from tests.support.running_service import Running, running
 
 
 @pytest.fixture(scope="module")

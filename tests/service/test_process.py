@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,41 +17,16 @@ import pytest
 from runtime.capture.simulated.rig import SyntheticRig
 from runtime.liveness.open import default_bundle
 from service.config.settings import Settings
-from tests.service.conftest import running
-from tests.service.http.test_errors import check_problem
-from tests.service.liveness.test_route import pair
 from tests.support.images import encode
-
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
-COMMAND = [sys.executable, "-c", "from service.cli.serve import main; main()"]
+from tests.support.liveness_requests import check_problem, pair
+from tests.support.running_service import running
+from tests.support.serving_process import COMMAND, ENVIRONMENT, serving
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *words], capture_output=True, text=True, timeout=60, env={**ENVIRONMENT, **environment}
     )
-
-
-@contextlib.contextmanager
-def serving(log: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address, once it is ready."""
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*COMMAND, "--port", "0", *words], stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT
-        )
-    assert process.stdout is not None
-    try:
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-        assert found, log.read_text()
-        deadline = time.monotonic() + 60
-        while httpx.get(f"{found[0]}/readyz").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def person() -> dict[str, bytes]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +20,13 @@ from runtime.core.errors import (
     NotAModel,
     UnsafePath,
 )
-from runtime.liveness.open import default_bundle, open_engine, open_pipeline
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the shipped bundle, without the large float model."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(default_bundle(), copy, ignore=shutil.ignore_patterns("model.onnx"))
-    return copy
+from runtime.liveness.open import open_engine, open_pipeline
+from tests.support.bundles import redigest
 
 
 def edit(folder: Path, **changes: Any) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest.update(changes)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def redigest(folder: Path, role: str, data: bytes) -> None:
-    """Replace a file and make the manifest agree: what somebody who can write to the folder would do."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    entry = next(e for e in manifest["files"] if e["role"] == role)
-    (folder / entry["path"]).write_bytes(data)
-    entry |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -11,7 +11,6 @@ import pytest
 from runtime.bundle.migration import SCHEMA_VERSION, migrate
 from runtime.core.errors import ManifestInvalid
 from runtime.liveness.open import open_pipeline
-from tests.runtime.bundle.test_manifest import folder  # noqa: F401  # a fixture
 
 
 def as_schema_1(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def as_schema_1(manifest: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-def test_a_bundle_of_schema_1_still_serves(folder: Path) -> None:  # noqa: F811
+def test_a_bundle_of_schema_1_still_serves(folder: Path) -> None:
     path = folder / "manifest.json"
     now = migrate(json.loads(path.read_text()))
     old = as_schema_1(now)
@@ -44,7 +43,7 @@ def test_the_present_schema_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("version", [0, 3, True, "1", None, 1.0])
-def test_unknown_schemas_are_refused(folder: Path, version: object) -> None:  # noqa: F811
+def test_unknown_schemas_are_refused(folder: Path, version: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": version}))
     with pytest.raises(ManifestInvalid, match=r"manifest\.json"):
@@ -52,7 +51,7 @@ def test_unknown_schemas_are_refused(folder: Path, version: object) -> None:  # 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff\xfe", "NaN", "[]", "3"])
-def test_what_is_no_manifest(folder: Path, text: str) -> None:  # noqa: F811
+def test_what_is_no_manifest(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ManifestInvalid):
         open_pipeline(folder)

@@ -23,7 +23,7 @@ from runtime.core.errors import (
     WeightsNotFinite,
 )
 from runtime.liveness.open import default_bundle, open_pipeline
-from tests.runtime.bundle.test_manifest import folder, redigest  # noqa: F401  # a fixture
+from tests.support.bundles import redigest  # a fixture
 
 MODEL = default_bundle() / "model.int8-cpu.onnx"
 
@@ -137,7 +137,7 @@ def test_any_bytes_end_in_an_answer(noise: bytes, at: int) -> None:
     ids=["external", "opset", "bomb"],
 )
 def test_a_bundle_with_such_a_model_does_not_load(
-    folder: Path,  # noqa: F811
+    folder: Path,
     model: onnx.ModelProto,
     error: type[UnsafeModel],
 ) -> None:

@@ -15,10 +15,9 @@ from runtime.bundle.manifest import open_bundle
 from runtime.bundle.signature import SIGNATURE, sign_manifest
 from runtime.core.errors import ConfigError, EngineUnavailable, SignatureInvalid, SignatureMissing, UnsafePath
 from runtime.liveness.open import open_pipeline
-from tests.runtime.bundle.test_manifest import folder  # noqa: F401  # a fixture
 
 
-def key_pair(folder: Path, name: str) -> tuple[Path, Path]:  # noqa: F811
+def key_pair(folder: Path, name: str) -> tuple[Path, Path]:
     key = ed25519.Ed25519PrivateKey.generate()
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -31,22 +30,22 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     return key_pair(tmp_path, "owner")
 
 
-def signed(folder: Path, private: Path) -> None:  # noqa: F811
+def signed(folder: Path, private: Path) -> None:
     (folder / SIGNATURE).write_bytes(sign_manifest((folder / "manifest.json").read_bytes(), private))
 
 
-def test_the_owner_s_bundle_loads(folder: Path, keys: tuple[Path, Path]) -> None:  # noqa: F811
+def test_the_owner_s_bundle_loads(folder: Path, keys: tuple[Path, Path]) -> None:
     signed(folder, keys[0])
     open_pipeline(folder, public_key=keys[1])
     open_pipeline(folder)
 
 
-def test_without_a_signature(folder: Path, keys: tuple[Path, Path]) -> None:  # noqa: F811
+def test_without_a_signature(folder: Path, keys: tuple[Path, Path]) -> None:
     with pytest.raises(SignatureMissing, match="--sign"):
         open_bundle(folder, keys[1])
 
 
-def test_what_is_not_this_bundle_s_signature(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_what_is_not_this_bundle_s_signature(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     private, public = keys
     manifest = folder / "manifest.json"
     original = manifest.read_bytes()
@@ -81,7 +80,7 @@ def test_what_is_not_this_bundle_s_signature(folder: Path, keys: tuple[Path, Pat
         open_bundle(folder, public)
 
 
-def test_keys_that_cannot_be_used(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_keys_that_cannot_be_used(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     signed(folder, keys[0])
     wrong = tmp_path / "wrong.pem"
     wrong.write_bytes(ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
@@ -98,7 +97,7 @@ def test_keys_that_cannot_be_used(folder: Path, keys: tuple[Path, Path], tmp_pat
 
 
 def test_without_the_library_a_configured_key_does_not_pass(
-    folder: Path,  # noqa: F811
+    folder: Path,
     keys: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

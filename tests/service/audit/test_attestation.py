@@ -16,24 +16,10 @@ from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import ConfigError, TokenInvalid
 from service.audit.attestation import CLOCK_SKEW_S, TYPE, Attester, verify_attestation
 from service.audit.jws import Signer, Verifier, canonical, decode_part, encode_part, key_id
+from tests.support.answers import answer
 
 NOW = 1_800_000_000
 DOCS = Path(__file__).parents[3] / "docs" / "security.md"
-
-
-def answer(decision: str = "live", **changes: Any) -> dict[str, Any]:
-    """As much of an answer as an attestation reads."""
-    body: dict[str, Any] = {
-        "contract_version": "1.0",
-        "request_id": "r-1",
-        "session_id": "s-1",
-        "decision": decision,
-        "reasons": [] if decision == "live" else ["fused_spoof"],
-        "score": 0.97,
-        "pair": {"source": "camera"},
-        "model": {"sha256": "ab" * 32},
-    }
-    return body | changes
 
 
 @dataclass(slots=True)

@@ -18,28 +18,8 @@ from service.audit.jws import Signer, Verifier
 from service.audit.lines import closed_files
 from service.audit.log import AuditLog, AuditSettings
 from service.audit.verify import check_audit
+from tests.support.audit_logs import answer, edit, fill
 from tests.support.full_disk import FullDisk
-
-
-def answer(number: int = 0, score: float | None = 0.5) -> dict[str, Any]:
-    return {
-        "request_id": f"r-{number}",
-        "session_id": None,
-        "decision": "uncertain",
-        "reasons": ["ir_unlit"],
-        "score": score,
-        "threshold": None,
-        "pair": {"source": "upload"},
-        "model": {"sha256": "0" * 64, "backend": "fake"},
-        "face": {"bbox": [1, 2, 3, 4]},
-    }
-
-
-def fill(path: Path, count: int, signer: Signer | None = None, **settings: Any) -> None:
-    log = AuditLog(AuditSettings(path, **settings), signer)
-    for number in range(count):
-        log.decision(answer(number), caller="gate")
-    log.close()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -89,12 +69,6 @@ def test_it_goes_on_after_a_restart(path: Path) -> None:
     fill(path, 2)
     assert [line["seq"] for line in lines(path)] == list(range(1, 9))
     assert check_audit(path).decisions == 4
-
-
-def edit(path: Path, change: Callable[[list[bytes]], None]) -> None:
-    found = path.read_bytes().splitlines(keepends=True)
-    change(found)
-    path.write_bytes(b"".join(found))
 
 
 def replace(index: int, old: bytes, new: bytes) -> Callable[[list[bytes]], None]:

@@ -20,8 +20,8 @@ from runtime.imaging.decode import decode
 from service.config.settings import Settings
 from service.console.assets import source_hash
 from service.console.page import shown
-from tests.service.conftest import Running, running
 from tests.support.fakes import FakeFeed, face_pair
+from tests.support.running_service import Running, running
 
 KEY = "a-long-enough-key-for-tests"
 

@@ -7,7 +7,6 @@ import math
 import socket
 import threading
 import time
-from typing import Any
 
 import httpx
 import numpy as np
@@ -16,24 +15,9 @@ import pytest
 from runtime.core.errors import InferenceFailed
 from runtime.liveness.open import Loaded
 from service.config.settings import LimitSettings, Settings
-from tests.service.conftest import Running, running
-from tests.service.liveness.test_route import meta, pair
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
-
-
-def check_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert body["code"] == code
-    assert body["status"] == status
-    assert body["request_id"] == response.headers["x-request-id"]
-    assert body["type"].endswith(code)
-    assert body["title"]
-    assert len(body["detail"]) > 10
-    assert "score" not in body
-    assert body.get("decision") != "live"
-    return body
+from tests.support.liveness_requests import HEAD, check_problem, meta, pair
+from tests.support.running_service import Running, running
 
 
 @pytest.mark.parametrize("name", ["rgb", "ir"])
@@ -94,9 +78,6 @@ def test_decompression_bomb(service: Running, colour: int) -> None:
 
 def test_oversize_body(service: Running) -> None:
     check_problem(service.judge({**pair(), "rgb": bytes(3_000_000)}), 413, "body_too_large")
-
-
-HEAD = "POST /liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 
 
 def raw_request(port: int, head: str, chunks: list[bytes]) -> bytes:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from service.config.settings import LimitSettings, Settings
-from tests.service.conftest import Running, running
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
+from tests.support.running_service import Running, running
 
 BOUNDARY = b"a-boundary-0123456789"
 DECLARED = {200, 400, 403, 409, 413, 415, 422, 503}

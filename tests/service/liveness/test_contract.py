@@ -16,11 +16,10 @@ import pytest
 from service.config.settings import LimitSettings, Settings
 from service.http.problem_document import Problem
 from service.liveness.contract import LivenessResponse
-from tests.service.conftest import Running, running
-from tests.service.http.test_errors import check_problem
-from tests.service.liveness.test_route import meta, pair
 from tests.support.fakes import FakeFeed, face_pair
 from tests.support.images import encode, ir_file, rgb_file, textured
+from tests.support.liveness_requests import check_problem, meta, pair
+from tests.support.running_service import Running, running
 
 
 def camera(service: Running, **body: Any) -> httpx.Response:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,18 +13,9 @@ from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 from service.config.settings import LimitSettings, Settings
 from service.liveness.contract import LivenessResponse
-from tests.service.conftest import Running, running
 from tests.support.images import encode, ir_file, rgb_file, textured
-
-BOX = [200.0, 120.0, 200.0, 200.0]
-
-
-def meta(**entries: Any) -> bytes:
-    return json.dumps({"face_box": BOX, **entries}).encode()
-
-
-def pair(ir_level: int = 180, **entries: Any) -> dict[str, bytes]:
-    return {"rgb": rgb_file(), "ir": ir_file(ir_level), "meta": meta(**entries)}
+from tests.support.liveness_requests import BOX, meta, pair
+from tests.support.running_service import Running, running
 
 
 def test_a_complete_answer(service: Running) -> None:

@@ -20,8 +20,8 @@ from service.auth.keys import Role, new_key, toml_of
 from service.config.settings import LimitSettings, Settings
 from service.config.trust import AuthSettings
 from service.oip.route import MAX_BATCH
-from tests.service.conftest import Running, running
 from tests.support.fakes import SIZE
+from tests.support.running_service import Running, running
 
 
 @pytest.fixture(scope="module")

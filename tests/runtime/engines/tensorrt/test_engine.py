@@ -31,36 +31,15 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_engine
-from tests.export.conftest import built, workshop  # noqa: F401  # fixtures
 from tests.support.engine_contract import EngineContract, Reference, random_batch
 from tests.support.fake_tensorrt import API, VERSIONS, FakeDevice, FakeTensorRT
+from tests.support.tensorrt_machine import GPU, machine_of
 
 SOURCES = Path(trt_versions.__file__).parent
-GPU = Gpu(0, "Fake GPU", (8, 7), 12020)
-
-
-class Machine:
-    """A machine with a pretended GPU and TensorRT."""
-
-    def __init__(self, version: str) -> None:
-        self.trt = FakeTensorRT(version)
-        self.devices: list[FakeDevice] = []
-
-    def open_device(self, index: int, provider: str) -> FakeDevice:
-        self.devices.append(FakeDevice())
-        return self.devices[-1]
-
-
-def machine_of(version: str, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine(version)
-    monkeypatch.setattr(trt_open, "import_tensorrt", lambda: made.trt)
-    monkeypatch.setattr(trt_open, "find_gpus", lambda: [GPU])
-    monkeypatch.setattr(trt_open, "open_device", made.open_device)
-    return made
 
 
 @pytest.fixture(scope="module")
-def bundle(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Bundle:  # noqa: F811
+def bundle(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "b"
     write_bundle(out, built.files, built.manifest)
     return open_bundle(out)

@@ -1,0 +1,5 @@
+"""Fixtures of the TensorRT engine's tests."""
+
+from tests.support.workshop import built, workshop
+
+__all__ = ["built", "workshop"]

@@ -1,0 +1,20 @@
+"""Bodies of answers, as far as an attestation reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def answer(decision: str = "live", **changes: Any) -> dict[str, Any]:
+    """As much of an answer as an attestation reads."""
+    body: dict[str, Any] = {
+        "contract_version": "1.0",
+        "request_id": "r-1",
+        "session_id": "s-1",
+        "decision": decision,
+        "reasons": [] if decision == "live" else ["fused_spoof"],
+        "score": 0.97,
+        "pair": {"source": "camera"},
+        "model": {"sha256": "ab" * 32},
+    }
+    return body | changes

@@ -1,0 +1,20 @@
+"""What ONNX graphs and their ranges hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import onnx
+
+from calib.ranges import Ranges
+from export.build import Built
+
+
+def initialisers(data: bytes) -> dict[str, Any]:
+    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(data).graph.initializer}
+
+
+def ranges_of(built: Built) -> Ranges:
+    stored = json.loads(built.files["ranges.json"])["tensors"]
+    return Ranges("minmax", 1, "x", "0", {name: tuple(entry["range"]) for name, entry in stored.items()})
