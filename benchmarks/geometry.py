@@ -22,9 +22,9 @@ from runtime.face.detector import HaarLocator
 from runtime.geometry.box_mapping import FACE_BOX_MM, Calibrated, Camera, SameView, carry
 from runtime.geometry.drift import CROP, LEAST_RESPONSE, shift_between
 from runtime.imaging.crop import crop
-from tests.support.boards import COLOUR, INFRARED, Photographer, poses
-from tests.support.rigs import blank, centre, face, rig
-from tests.support.simulated import Shot, shoot
+from tests.support.geometry.boards import COLOUR, INFRARED, Photographer, poses
+from tests.support.geometry.rigs import blank, centre, face, rig
+from tests.support.geometry.simulated import Shot, shoot
 
 PAGE = Path(__file__).resolve().parent / "geometry.md"
 BOARD, RIG = Board(), rig()

@@ -33,7 +33,7 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import inputs_of
 from runtime.engines.tensorrt.versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_onnx
-from tests.support.shipped import complete_bundle
+from tests.support.models.shipped import complete_bundle
 
 PAGE = Path(__file__).resolve().parent / "gpu.md"
 BATCHES = (1, 8, 32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
 from calib.timing.offset_other import by_motion, by_strobe
-from tests.support.lights import MINUTE_MS, frames, seen, switched, waving
+from tests.support.geometry.lights import MINUTE_MS, frames, seen, switched, waving
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]]
 RUNS = 40

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.liveness.contract import LivenessResponse
-from tests.support.serving_process import serving
+from tests.support.service.serving_process import serving
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

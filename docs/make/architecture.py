@@ -44,14 +44,17 @@ def linter() -> dict[str, Any]:
     return found
 
 
+def forbidding(rules: dict[str, Any]) -> list[dict[str, Any]]:
+    """The contracts that say what a folder must not import; those of layers are about the inside of one."""
+    return [contract for contract in rules["contracts"] if contract["type"] == "forbidden"]
+
+
 def allowed(rules: dict[str, Any] | None = None) -> Edges:
     """(importer, imported) → in which part alone, "" for anywhere. Read from the contracts of type forbidden."""
     rules = rules or linter()
     houses: list[str] = list(rules["root_packages"])
     edges = {(a, b): "" for a in houses for b in houses if a != b}
-    for contract in rules["contracts"]:
-        if contract["type"] != "forbidden":
-            continue
+    for contract in forbidding(rules):
         for source in contract["source_modules"]:
             for target in contract["forbidden_modules"]:
                 if (source, target) in edges:
@@ -63,7 +66,7 @@ def allowed(rules: dict[str, Any] | None = None) -> Edges:
                     edges[pair] = f"only {importer}"
     forbidden_parts = {
         (source, target.partition(".")[0])
-        for contract in rules["contracts"]
+        for contract in forbidding(rules)
         for source in contract["source_modules"]
         for target in contract["forbidden_modules"]
         if target.count(".") and target.partition(".")[0] in houses
@@ -80,7 +83,7 @@ def without_heavy(rules: dict[str, Any] | None = None) -> set[str]:
         if all(
             any(
                 house in contract["source_modules"] and package in contract["forbidden_modules"]
-                for contract in rules["contracts"]
+                for contract in forbidding(rules)
             )
             for package in HEAVY
         )

@@ -11,7 +11,7 @@ from synthetic.people.head import Expression, paint_hair, skin
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_surface
 from synthetic.physics import mask_nir, skin_bands
-from synthetic.raster.surface import Surface, grid, spread
+from synthetic.surface import Surface, grid, spread
 
 
 def painted_matter(

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
+from synthetic.mesh import Mesh
 from synthetic.people.head import Expression
 from synthetic.people.identity import identity_of
 from synthetic.people.shape import head_shape, head_surface
 from synthetic.physics import skin_bands
-from synthetic.raster.mesh import Mesh
 from synthetic.raster.render import Lights, View, flat_layer, over, render_surface, rotation
-from synthetic.raster.surface import Surface, grid
+from synthetic.surface import Surface, grid
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
 """What of a person a stolen picture shows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthetic.raster.surface import Surface
+from synthetic.surface import Surface
 
 
 @dataclass(slots=True)

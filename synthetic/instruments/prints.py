@@ -9,7 +9,7 @@ from synthetic.instruments.portrait import PICTURES, lift, sheet, stolen_picture
 from synthetic.instruments.presented import Presented
 from synthetic.people.shape import HeadShape
 from synthetic.physics import dye_print_nir, toner_print_nir, vinyl_print_nir
-from synthetic.raster.surface import Surface, grey, mixed, noise, power, spread
+from synthetic.surface import Surface, grey, mixed, noise, power, spread
 
 
 def paper(

@@ -10,7 +10,7 @@ from synthetic.instruments.portrait import PICTURES, sheet, stolen_picture
 from synthetic.instruments.presented import Presented
 from synthetic.people.shape import HeadShape
 from synthetic.physics import screen_nir
-from synthetic.raster.surface import grid, mixed, power, spread
+from synthetic.surface import grid, mixed, power, spread
 
 
 def replay_screen(

@@ -11,7 +11,7 @@ from synthetic.instruments.prints import INKS
 from synthetic.people.head import Expression, Glasses
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_surface
-from synthetic.raster.surface import Painter, Surface, grid, spread
+from synthetic.surface import Painter, Surface, grid, spread
 
 WEARERS = 1 << 20
 """Numbers of people who wear others' faces: apart from every subject's."""

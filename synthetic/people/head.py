@@ -12,7 +12,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.people.identity import Identity
 from synthetic.physics import skin_bands
-from synthetic.raster.surface import Painter, mixed, noise, spread, streaks
+from synthetic.surface import Painter, mixed, noise, spread, streaks
 
 DEPTH_MM = 92.0
 """From the rim of the head's outline to its foremost point, without the nose."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.arrays import Array
-from synthetic.raster.mesh import Mesh, Topology
+from synthetic.mesh import Mesh, Topology
 
 VARIABLE = "ADSN_FACE_MODEL"
 KEPT = ((0, 11248), (13294, 14062), (21451, 24591))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
+from synthetic.mesh import Mesh
 from synthetic.people import scan
 from synthetic.people.head import (
     EXTENT,
@@ -28,8 +29,7 @@ from synthetic.people.head import (
 from synthetic.people.head import relief as analytic_relief
 from synthetic.people.identity import Identity
 from synthetic.physics import skin_bands
-from synthetic.raster.mesh import Mesh
-from synthetic.raster.surface import Painter, Surface, grid
+from synthetic.surface import Painter, Surface, grid
 
 SHAPES = ("analytic", "scan")
 Relief = Array | Mesh

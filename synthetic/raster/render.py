@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.arrays import Array, float32
+from synthetic.mesh import Mesh, rasterise, scatter
 from synthetic.physics import flash_falloff
-from synthetic.raster.mesh import Mesh, rasterise, scatter
-from synthetic.raster.surface import Surface, mixed, power, spread
+from synthetic.surface import Surface, mixed, power, spread
 
 PIVOT_MM = 70.0
 """A head turns about a point this far behind its foremost one."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from synthetic.arrays import Array
 from synthetic.physics import skin_bands
 from synthetic.raster.render import PIVOT_MM, Layer, View, flat_layer, over, render_surface
-from synthetic.raster.surface import noise
 from synthetic.scene import Scene
+from synthetic.surface import noise
 
 
 def scenery(scene: Scene, view: View) -> tuple[Layer, NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.arrays import Array, float32
-from synthetic.raster.surface import power, spread
+from synthetic.surface import power, spread
 
 FAMILIES = ("A", "B")
 Range = tuple[float, float]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dockerfile import ROOT, Stage, read_stages
+from tests.support.machines.dockerfile import ROOT, Stage, read_stages
 
 FINAL = ("cpu", "gpu", "jetson")
 STAGES = {stage.name: stage for stage in read_stages()}

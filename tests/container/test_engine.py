@@ -24,8 +24,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.debian import debian
-from tests.support.dockerfile import ROOT
+from tests.support.machines.debian import debian
+from tests.support.machines.dockerfile import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 ENGINE = shlex.split(os.environ.get("ADSN_TEST_ENGINE", "podman"))

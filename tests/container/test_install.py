@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.debian import checkout, debian, inside
+from tests.support.machines.debian import checkout, debian, inside
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 PORT = 18644

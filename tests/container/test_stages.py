@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.debian import debian, inside
-from tests.support.dockerfile import ROOT, Stage, read_stages
+from tests.support.machines.debian import debian, inside
+from tests.support.machines.dockerfile import ROOT, Stage, read_stages
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 LIMIT_MB = 450

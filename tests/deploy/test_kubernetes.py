@@ -12,9 +12,9 @@ import pytest
 from runtime.core.errors import ConfigError
 from service.auth.middleware import OPEN
 from service.config.settings import LimitSettings, Settings, read_settings
-from tests.support.dockerfile import read_stages
-from tests.support.manifests import FOLDER, documents, one, resources
-from tests.support.running_service import running
+from tests.support.machines.dockerfile import read_stages
+from tests.support.machines.manifests import FOLDER, documents, one, resources
+from tests.support.service.running_service import running
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM = {"ServiceMonitor"}

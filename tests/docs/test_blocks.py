@@ -17,8 +17,8 @@ from adsn.evaluation.plan import DataPlan
 from adsn.training.recipe import Recipe
 from service.config.settings import Settings
 from service.kiosk.config import KioskSettings
-from tests.support.docs_pages import PAGES, Block, blocks_of
-from tests.support.docs_runner import Page
+from tests.support.docs.pages import PAGES, Block, blocks_of
+from tests.support.docs.runner import Page
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,7 +152,7 @@ def test_every_command_and_option_exists(known: dict[tuple[str, ...], set[str]])
 
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
     """The tests themselves: a failing command, a missing line, a marker before nothing."""
-    from tests.support.docs_runner import Failed, Page
+    from tests.support.docs.runner import Failed, Page
 
     good = "<!-- prints: b -->\n```sh\necho a; echo b\n```\n\n```console\n$ echo 1 22 3\n1 … 3\n```\n"
     with Page(tmp_path) as beside:

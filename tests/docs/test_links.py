@@ -8,7 +8,7 @@ import re
 import pytest
 
 from docs.make.site import beside, rewritten
-from tests.support.docs_pages import PAGES, ROOT, anchors_of, links_of
+from tests.support.docs.pages import PAGES, ROOT, anchors_of, links_of
 
 NAMING = (".py", ".js", ".html", ".toml", ".yaml", ".sh", ".service", ".rules")
 ALL = sorted({*PAGES, *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("models/*/*.md"))})

@@ -12,7 +12,7 @@ import pytest
 
 from docs.make import architecture, commands, rates
 from runtime.core.errors import AdsnError
-from tests.support.docs_pages import ROOT
+from tests.support.docs.pages import ROOT
 
 AGAIN = "make it again: python -m docs.make.{}"
 

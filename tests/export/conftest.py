@@ -1,5 +1,5 @@
 """Fixtures of the export's tests."""
 
-from tests.support.workshop import built, workshop
+from tests.support.models.workshop import built, workshop
 
 __all__ = ["built", "workshop"]

@@ -17,8 +17,8 @@ from runtime.engines import driver
 from runtime.engines.tensorrt.cache import EngineCache
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings
-from tests.support.fake_tensorrt import FakeTensorRT
-from tests.support.tensorrt_machine import machine_of
+from tests.support.models.fake_tensorrt import FakeTensorRT
+from tests.support.models.tensorrt_machine import machine_of
 
 
 def test_without_a_gpu_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,8 @@ from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import AdsnError, GoldenMismatch
 from runtime.liveness.open import open_engine
-from tests.support.crops import crops
-from tests.support.onnx_graphs import initialisers, ranges_of
+from tests.support.models.crops import crops
+from tests.support.models.onnx_graphs import initialisers, ranges_of
 
 
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.gpu import measure, page
 from runtime.engines.driver import Gpu
-from tests.support.fake_tensorrt import FakeDevice, FakeTensorRT
-from tests.support.shipped import complete_bundle
+from tests.support.models.fake_tensorrt import FakeDevice, FakeTensorRT
+from tests.support.models.shipped import complete_bundle
 
 
 @pytest.mark.parametrize(

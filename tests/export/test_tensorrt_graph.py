@@ -19,7 +19,7 @@ from export.manifest import GOLDEN_PAIRS, NEAR_PAIRS
 from export.tensorrt_graph import as_float_inputs, channel_scales, quantize_for_tensorrt, sorted_nodes, strongly_typed
 from runtime.bundle.onnx_check import check_model
 from runtime.engines.golden import read_golden
-from tests.support.onnx_graphs import initialisers, ranges_of
+from tests.support.models.onnx_graphs import initialisers, ranges_of
 
 ARTIFACTS = ["int8-trt", "int8-trt11"]
 

@@ -19,8 +19,8 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, import_tensorrt
 from runtime.liveness.open import open_onnx
-from tests.support.engine_contract import EngineContract, Reference, random_batch
-from tests.support.shipped import complete_bundle
+from tests.support.models.engine_contract import EngineContract, Reference, random_batch
+from tests.support.models.shipped import complete_bundle
 
 pytestmark = pytest.mark.gpu
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.config.settings import LimitSettings, Settings
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from runtime.capture.simulated.rig import SyntheticRig
 from runtime.liveness.open import default_bundle
 from service.config.settings import Settings
 from tests.support.images import encode
-from tests.support.liveness_requests import check_problem, pair
-from tests.support.running_service import running
-from tests.support.serving_process import COMMAND, ENVIRONMENT, serving
+from tests.support.service.liveness_requests import check_problem, pair
+from tests.support.service.running_service import running
+from tests.support.service.serving_process import COMMAND, ENVIRONMENT, serving
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -24,7 +24,7 @@ from service.config.trust import AttestationSettings, AuditSettings
 from service.liveness.contract import LivenessResponse
 from tests.support.fakes import FakeEngine, FakeFeed, loaded
 from tests.support.images import ir_file, rgb_file
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 BOX = [200.0, 120.0, 200.0, 200.0]
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support.debian import checkout, debian, inside
-from tests.support.vm_kernel import MARK, boot, debian_kernel, initrd
+from tests.support.machines.debian import checkout, debian, inside
+from tests.support.machines.vm_kernel import MARK, boot, debian_kernel, initrd
 
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "vivid", "uhid", "hid_mcp2221")
 INIT = """#!/bin/busybox sh

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.vm_kernel import cache_folder, missing_programs
+from tests.support.machines.vm_kernel import cache_folder, missing_programs
 from tests.systemd_vm import machine
 
 pytestmark = [pytest.mark.systemd_vm, pytest.mark.timeout(1800)]

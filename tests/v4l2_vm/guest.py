@@ -23,7 +23,7 @@ from runtime.config.rig import RigSettings
 from runtime.core.errors import CaptureError
 from runtime.core.values import Frame, Modality
 from runtime.pairing.rig import Rig
-from tests.support.vm_kernel import MARK
+from tests.support.machines.vm_kernel import MARK
 
 FIRST, METADATA, SECOND = "/dev/video0", "/dev/video2", "/dev/video4"
 NEXT_CONTROL = 0x80000000

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.vm_kernel import MARK, boot, debian_kernel, initrd
+from tests.support.machines.vm_kernel import MARK, boot, debian_kernel, initrd
 
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "vivid")
 INIT = """#!/bin/busybox sh

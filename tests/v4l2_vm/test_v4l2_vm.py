@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.vm_kernel import cache_folder, missing_programs
+from tests.support.machines.vm_kernel import cache_folder, missing_programs
 from tests.v4l2_vm import machine
 
 pytestmark = [pytest.mark.v4l2_vm, pytest.mark.timeout(600)]

@@ -15,7 +15,7 @@ import pytest
 from adsn.network.checkpoint import load_checkpoint
 from export.graph import to_onnx
 from runtime.liveness.open import default_bundle
-from tests.support.dataset_trees import picture
+from tests.support.models.dataset_trees import picture
 
 PLAN = """
 [calibration]

@@ -9,7 +9,7 @@ import pytest
 
 from adsn.datasets import DatasetError, open_casia_surf
 from adsn.datasets.base import modality_of
-from tests.support.dataset_trees import picture, triplet
+from tests.support.models.dataset_trees import picture, triplet
 
 REAL = "Training/real_part/CLKJ_AS0001/real.rssdk"
 FAKE = "Training/fake_part/CLKJ_AS0002/05_enm_s.rssdk"

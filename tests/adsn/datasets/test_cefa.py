@@ -8,7 +8,7 @@ import pytest
 
 from adsn.datasets import DatasetError, open_cefa
 from adsn.datasets.cefa import chosen
-from tests.support.dataset_trees import triplet
+from tests.support.models.dataset_trees import triplet
 
 SECRET = "110108199001011234"
 

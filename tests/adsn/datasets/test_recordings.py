@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adsn.datasets import DatasetError, open_recordings
-from tests.support.dataset_trees import picture
+from tests.support.models.dataset_trees import picture
 
 LIST = """presentation,subject,species,sensor,split
 p1,anna,bona_fide,rig-1,train

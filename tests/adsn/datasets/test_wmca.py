@@ -10,7 +10,7 @@ import pytest
 
 from adsn.datasets import DatasetError, open_wmca
 from adsn.datasets.wmca import FRAMES, PROTOCOLS, category
-from tests.support.dataset_trees import picture
+from tests.support.models.dataset_trees import picture
 
 DATE = "face-station/26.01.18"
 LIVE, MASK, SCREEN, BROKEN = "001_01_001_0_00", "001_01_001_1_13", "002_01_001_3_05", "100_03_015_2_10"

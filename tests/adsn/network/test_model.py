@@ -5,7 +5,7 @@ import torch
 
 from adsn.network.model import ADSN, MODALITY_PAIRS, BasicBlock, Modalities, NetworkConfig
 from adsn.training.losses import JointLoss
-from tests.support.crops import crops
+from tests.support.models.crops import crops
 
 
 def small(modalities: Modalities, maps: int = 3) -> ADSN:

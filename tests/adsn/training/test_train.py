@@ -25,8 +25,8 @@ from adsn.training.train import Trainer, TrainingError
 from export.manifest import summary_of
 from runtime.core.errors import ConfigError
 from runtime.imaging.crop import CropRule
-from tests.support.dataset_trees import picture
-from tests.support.recipes import RECIPE
+from tests.support.models.dataset_trees import picture
+from tests.support.models.recipes import RECIPE
 
 
 @pytest.fixture(scope="module")

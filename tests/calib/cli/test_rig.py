@@ -20,7 +20,7 @@ from calib.geometry.session import BoardSession
 from runtime.capture.open import SCHEMES, Scheme
 from runtime.core.errors import AdsnError
 from runtime.geometry.calibration_file import load_geometry, save_geometry
-from tests.support.board_cameras import LOOKS, RIG, shown, somebody
+from tests.support.geometry.board_cameras import LOOKS, RIG, shown, somebody
 
 
 def call(*words: object) -> Result:
@@ -35,7 +35,7 @@ def refused(result: Result) -> str:
 @pytest.fixture
 def cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("board", "blink", "face"):
-        monkeypatch.setitem(SCHEMES, name, Scheme("tests.support.board_cameras", name, f"{name}:"))
+        monkeypatch.setitem(SCHEMES, name, Scheme("tests.support.geometry.board_cameras", name, f"{name}:"))
 
 
 @pytest.fixture

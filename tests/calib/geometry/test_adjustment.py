@@ -8,8 +8,8 @@ import pytest
 
 from calib.geometry.adjustment import LENS, SHARED, Bundle, Corners, _view, adjust, lens_of, matrix_of, residuals, rms
 from calib.geometry.board import Board
-from tests.support.boards import poses
-from tests.support.rigs import rig
+from tests.support.geometry.boards import poses
+from tests.support.geometry.rigs import rig
 
 RIG, BOARD = rig(), Board()
 Views = list[tuple[Corners, Corners]]

@@ -18,9 +18,9 @@ from calib.geometry.stereo import Result, calibrate
 from runtime.core.errors import CalibrationInvalid, ConfigError
 from runtime.core.values import Modality
 from runtime.geometry.box_mapping import carry
-from tests.support.board_cameras import photographer, shown
-from tests.support.boards import Photographer, pose
-from tests.support.rigs import centre, face, rig
+from tests.support.geometry.board_cameras import photographer, shown
+from tests.support.geometry.boards import Photographer, pose
+from tests.support.geometry.rigs import centre, face, rig
 
 BOARD = Board()
 RIG = rig()

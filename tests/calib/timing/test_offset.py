@@ -7,7 +7,7 @@ import pytest
 
 from calib.timing.offset import Floats, OffsetUnknown, Series, by_blink, edges_of
 from calib.timing.offset_other import by_motion, by_strobe
-from tests.support.lights import MINUTE_MS, frames, seen, switched, waving
+from tests.support.geometry.lights import MINUTE_MS, frames, seen, switched, waving
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -21,7 +21,7 @@ from runtime.core.errors import (
     UnsafePath,
 )
 from runtime.liveness.open import open_engine, open_pipeline
-from tests.support.bundles import redigest
+from tests.support.models.bundles import redigest
 
 
 def edit(folder: Path, **changes: Any) -> None:

@@ -23,7 +23,7 @@ from runtime.core.errors import (
     WeightsNotFinite,
 )
 from runtime.liveness.open import default_bundle, open_pipeline
-from tests.support.bundles import redigest  # a fixture
+from tests.support.models.bundles import redigest  # a fixture
 
 MODEL = default_bundle() / "model.int8-cpu.onnx"
 

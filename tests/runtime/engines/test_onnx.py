@@ -19,7 +19,7 @@ from runtime.engines.base import Engine, Scores, check_scores
 from runtime.engines.golden import check_golden, read_golden
 from runtime.engines.onnx import OnnxCpuEngine
 from runtime.liveness.open import default_bundle
-from tests.support.engine_contract import EngineContract, Reference
+from tests.support.models.engine_contract import EngineContract, Reference
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from runtime.engines import selection as select
 from runtime.engines.base import Engine, EngineInfo
 from runtime.engines.selection import Backend, select_engine
 from runtime.liveness.open import default_bundle, model_role, open_engine, open_pipeline
-from tests.support.engine_contract import random_batch
 from tests.support.fakes import FakeEngine
+from tests.support.models.engine_contract import random_batch
 
 
 def works() -> Engine:

@@ -26,7 +26,7 @@ from runtime.geometry.box_mapping import (
     parallax,
 )
 from runtime.geometry.calibration_file import load_geometry, open_registrar, save_geometry
-from tests.support.rigs import blank, camera, centre, depth_of_plane, face, rig
+from tests.support.geometry.rigs import blank, camera, centre, depth_of_plane, face, rig
 
 Z = st.floats(350, 1000)
 WAYS: list[tuple[Modality, Modality]] = [("rgb", "ir"), ("ir", "rgb")]

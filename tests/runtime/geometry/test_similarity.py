@@ -8,7 +8,7 @@ import pytest
 from runtime.core.values import Box
 from runtime.geometry.box_mapping import Registrar
 from runtime.geometry.similarity import FRAMES, FacesInBoth, Learnt
-from tests.support.rigs import blank, centre, face, rig
+from tests.support.geometry.rigs import blank, centre, face, rig
 
 GEOMETRY = rig()
 RGB, IR = GEOMETRY.cameras["rgb"], GEOMETRY.cameras["ir"]

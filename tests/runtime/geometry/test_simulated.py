@@ -7,8 +7,8 @@ import pytest
 
 from runtime.core.values import Box
 from runtime.geometry.box_mapping import Calibrated, SameView
-from tests.support.rigs import centre
-from tests.support.simulated import shoot
+from tests.support.geometry.rigs import centre
+from tests.support.geometry.simulated import shoot
 
 PEOPLE = range(6)
 

@@ -12,7 +12,7 @@ from runtime.geometry.box_mapping import Calibrated, Placed, PlacedBy, Registrar
 from runtime.geometry.drift import SECOND_NS
 from runtime.liveness.drift_watch import Standing
 from runtime.liveness.pair_pipeline import Assessment
-from tests.support.rigs import rig
+from tests.support.geometry.rigs import rig
 from tests.support.scenes import pipeline
 
 DISTANCE_MM = 600.0

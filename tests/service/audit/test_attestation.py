@@ -16,7 +16,7 @@ from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import ConfigError, TokenInvalid
 from service.audit.attestation import CLOCK_SKEW_S, TYPE, Attester, verify_attestation
 from service.audit.jws import Signer, Verifier, canonical, decode_part, encode_part, key_id
-from tests.support.answers import answer
+from tests.support.service.answers import answer
 
 NOW = 1_800_000_000
 DOCS = Path(__file__).parents[3] / "docs" / "security.md"

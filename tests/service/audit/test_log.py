@@ -18,8 +18,8 @@ from service.audit.jws import Signer, Verifier
 from service.audit.lines import closed_files
 from service.audit.log import AuditLog, AuditSettings
 from service.audit.verify import check_audit
-from tests.support.audit_logs import answer, edit, fill
-from tests.support.full_disk import FullDisk
+from tests.support.service.audit_logs import answer, edit, fill
+from tests.support.service.full_disk import FullDisk
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -24,10 +24,10 @@ from service.auth.keys import ROLES, Role, new_key, toml_of
 from service.auth.middleware import OPEN
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
-from tests.support.certificates import Authority
 from tests.support.fakes import FakeEngine, loaded
 from tests.support.images import ir_file, rgb_file
-from tests.support.running_service import Running, running
+from tests.support.service.certificates import Authority
+from tests.support.service.running_service import Running, running
 
 SINGLE = "a single key of the smallest set-up"
 FILES = {"rgb": rgb_file(), "ir": ir_file(), "meta": json.dumps({"face_box": [200, 120, 200, 200]}).encode()}

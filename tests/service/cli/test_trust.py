@@ -24,8 +24,8 @@ from service.audit.jws import Signer
 from service.audit.lines import link_of, parse_line
 from service.auth.keys import KeyRing, read_keys
 from service.cli.serve import main
-from tests.support.answers import answer
-from tests.support.audit_logs import edit, fill
+from tests.support.service.answers import answer
+from tests.support.service.audit_logs import edit, fill
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "security.md").read_text()

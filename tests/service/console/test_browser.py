@@ -12,7 +12,7 @@ import pytest
 
 from service.config.settings import Settings
 from tests.support.fakes import FakeFeed, face_pair
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402

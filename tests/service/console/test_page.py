@@ -21,7 +21,7 @@ from service.config.settings import Settings
 from service.console.assets import source_hash
 from service.console.page import shown
 from tests.support.fakes import FakeFeed, face_pair
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 KEY = "a-long-enough-key-for-tests"
 

@@ -16,8 +16,8 @@ from runtime.core.errors import InferenceFailed
 from runtime.liveness.open import Loaded
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
-from tests.support.liveness_requests import HEAD, check_problem, meta, pair
-from tests.support.running_service import Running, running
+from tests.support.service.liveness_requests import HEAD, check_problem, meta, pair
+from tests.support.service.running_service import Running, running
 
 
 @pytest.mark.parametrize("name", ["rgb", "ir"])

@@ -16,7 +16,7 @@ import pytest
 
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 BOUNDARY = b"a-boundary-0123456789"
 DECLARED = {200, 400, 403, 409, 413, 415, 422, 503}

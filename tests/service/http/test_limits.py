@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from service.config.settings import LimitSettings, Settings
-from tests.support.liveness_requests import HEAD, check_problem, pair
-from tests.support.running_service import Running, running
+from tests.support.service.liveness_requests import HEAD, check_problem, pair
+from tests.support.service.running_service import Running, running
 
 QUICK = LimitSettings(body_bytes=300_000, header_s=0.4, body_s=0.6, header_bytes=4096, connections=60)
 

@@ -22,8 +22,8 @@ from service.config.settings import LimitSettings, Settings
 from service.http.problem_catalogue import PROBLEMS, document, tree
 from service.http.problems import STATUS, status_of
 from tests.support.images import ir_file, rgb_file
-from tests.support.liveness_requests import meta
-from tests.support.running_service import Running, running
+from tests.support.service.liveness_requests import meta
+from tests.support.service.running_service import Running, running
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDLESS = {"/events"}

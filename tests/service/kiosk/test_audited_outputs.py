@@ -23,9 +23,9 @@ from service.kiosk.state_machine import Outcome
 from service.monitoring.health import Health
 from service.outputs.base import Event, boottime_ns
 from tests.support.fakes import FakeEngine, loaded
-from tests.support.full_disk import FullDisk
-from tests.support.output_events import decision, other, until
-from tests.support.scripted_kiosk import Recorder
+from tests.support.service.full_disk import FullDisk
+from tests.support.service.output_events import decision, other, until
+from tests.support.service.scripted_kiosk import Recorder
 
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:

@@ -11,8 +11,8 @@ from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
 from runtime.pairing.feed import FeedStatus
 from service.kiosk.conditions import SECOND, rig_findings
-from tests.support.output_events import until
-from tests.support.scripted_kiosk import Rigged, a_pair
+from tests.support.service.output_events import until
+from tests.support.service.scripted_kiosk import Rigged, a_pair
 
 
 def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:

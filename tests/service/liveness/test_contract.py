@@ -18,8 +18,8 @@ from service.http.problem_document import Problem
 from service.liveness.contract import LivenessResponse
 from tests.support.fakes import FakeFeed, face_pair
 from tests.support.images import encode, ir_file, rgb_file, textured
-from tests.support.liveness_requests import check_problem, meta, pair
-from tests.support.running_service import Running, running
+from tests.support.service.liveness_requests import check_problem, meta, pair
+from tests.support.service.running_service import Running, running
 
 
 def camera(service: Running, **body: Any) -> httpx.Response:

@@ -14,8 +14,8 @@ from runtime.imaging.crop import CropRule, crop
 from service.config.settings import LimitSettings, Settings
 from service.liveness.contract import LivenessResponse
 from tests.support.images import encode, ir_file, rgb_file, textured
-from tests.support.liveness_requests import BOX, meta, pair
-from tests.support.running_service import Running, running
+from tests.support.service.liveness_requests import BOX, meta, pair
+from tests.support.service.running_service import Running, running
 
 
 def test_a_complete_answer(service: Running) -> None:

@@ -14,7 +14,7 @@ import pytest
 from runtime.core.errors import Overloaded
 from service.config.settings import Settings
 from service.monitoring.events import KEPT, WATCHERS, EventHub
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 
 def test_without_a_watcher_an_event_costs_nothing() -> None:

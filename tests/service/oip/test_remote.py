@@ -26,10 +26,10 @@ from runtime.liveness.open import open_engine, open_pipeline
 from service.auth.keys import new_key, toml_of
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
-from tests.support.certificates import Authority
-from tests.support.engine_contract import EngineContract, Reference, random_batch
 from tests.support.fakes import SIZE, FakeEngine, loaded
-from tests.support.running_service import Running, running
+from tests.support.models.engine_contract import EngineContract, Reference, random_batch
+from tests.support.service.certificates import Authority
+from tests.support.service.running_service import Running, running
 
 INPUTS = (InputSpec("rgb", "uint8", (SIZE, SIZE, 3)), InputSpec("ir", "uint8", (SIZE, SIZE, 1)))
 

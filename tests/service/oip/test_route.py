@@ -21,7 +21,7 @@ from service.config.settings import LimitSettings, Settings
 from service.config.trust import AuthSettings
 from service.oip.route import MAX_BATCH
 from tests.support.fakes import SIZE
-from tests.support.running_service import Running, running
+from tests.support.service.running_service import Running, running
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.monitoring.health import Health
 from service.outputs.base import Event, Expired, Mailbox, OutputError, Outputs, Worker
-from tests.support.output_events import SECOND, Clock, decision, other, until
+from tests.support.service.output_events import SECOND, Clock, decision, other, until
 
 
 def test_an_expired_live_is_never_written_as_live() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from service.outputs.base import Expired, OutputError
 from service.outputs.command import Program
-from tests.support.output_events import decision, other, until
+from tests.support.service.output_events import decision, other, until
 
 SCRIPT = """
 import os, sys, pathlib

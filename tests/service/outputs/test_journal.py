@@ -14,7 +14,7 @@ import pytest
 
 from service.outputs.base import OutputError
 from service.outputs.journal import Journal
-from tests.support.output_events import SECOND, Clock, decision, other
+from tests.support.service.output_events import SECOND, Clock, decision, other
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

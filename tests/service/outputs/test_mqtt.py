@@ -20,7 +20,7 @@ import pytest
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
 from service.outputs.mqtt import Broker, Mqtt
-from tests.support.output_events import decision, other, until
+from tests.support.service.output_events import decision, other, until
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'adsn[kiosk]'")
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")

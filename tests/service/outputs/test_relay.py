@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
 from service.outputs.relay import GpiodLine, Pulse, Relay
-from tests.support.output_events import SECOND, decision, other, until
+from tests.support.service.output_events import SECOND, decision, other, until
 
 
 class FakeLine:

@@ -15,7 +15,7 @@ import pytest
 
 from service.outputs.base import Expired, OutputError
 from service.outputs.webhook import Webhook, sign, verify
-from tests.support.output_events import SECOND, Clock, decision, other
+from tests.support.service.output_events import SECOND, Clock, decision, other
 
 SECRET = b"a secret of some length"
 

@@ -1,5 +1,5 @@
 """TensorRT up to the hardware's edge: every version's names, the engine's contract, its cache, and what it says when
-there is no GPU. See `tests.support.fake_tensorrt` for what this does not prove."""
+there is no GPU. See `tests.support.models.fake_tensorrt` for what this does not prove."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_engine
-from tests.support.engine_contract import EngineContract, Reference, random_batch
-from tests.support.fake_tensorrt import API, VERSIONS, FakeDevice, FakeTensorRT
-from tests.support.tensorrt_machine import GPU, machine_of
+from tests.support.models.engine_contract import EngineContract, Reference, random_batch
+from tests.support.models.fake_tensorrt import API, VERSIONS, FakeDevice, FakeTensorRT
+from tests.support.models.tensorrt_machine import GPU, machine_of
 
 SOURCES = Path(trt_versions.__file__).parent
 

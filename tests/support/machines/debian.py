@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dockerfile import ROOT
+from tests.support.machines.dockerfile import ROOT
 
 SHIPPED = "pyproject.toml README.md LICENSE adsn calib deploy export models requirements runtime service synthetic"
 PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
+FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
 
 
 def documents(path: Path) -> list[dict[str, Any]]:

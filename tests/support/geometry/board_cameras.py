@@ -14,10 +14,10 @@ from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraLost
 from runtime.core.values import Frame, Modality
-from tests.support.boards import COLOUR, INFRARED, Photographer, poses
-from tests.support.lights import frames, seen, switched
-from tests.support.rigs import rig
-from tests.support.simulated import Shot, shoot
+from tests.support.geometry.boards import COLOUR, INFRARED, Photographer, poses
+from tests.support.geometry.lights import frames, seen, switched
+from tests.support.geometry.rigs import rig
+from tests.support.geometry.simulated import Shot, shoot
 
 RIG = rig()
 VIEWS = 18

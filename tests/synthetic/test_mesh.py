@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synthetic.raster.mesh import Mesh, Topology, rasterise, scatter
+from synthetic.mesh import Mesh, Topology, rasterise, scatter
 
 
 def sphere(radius: float, rings: int = 40) -> Mesh:

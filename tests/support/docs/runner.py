@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.docs_pages import ROOT, Block
+from tests.support.docs.pages import ROOT, Block
 
 LINKED = (
     "adsn", "benchmarks", "calib", "deploy", "docs", "export", "runtime", "service", "synthetic",

@@ -11,7 +11,7 @@ from adsn.evaluation.plan import read_plan
 from adsn.training.recipe import read_recipe
 from adsn.training.train import Trainer
 from export.build import Built, Options, Step, build
-from tests.support.recipes import RECIPE
+from tests.support.models.recipes import RECIPE
 
 PLAN = """
 [calibration]

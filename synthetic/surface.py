@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from synthetic.arrays import Array, float32
-from synthetic.raster.mesh import Mesh
+from synthetic.mesh import Mesh
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.engines.driver import Gpu
 from runtime.engines.tensorrt import open as trt_open
-from tests.support.fake_tensorrt import FakeDevice, FakeTensorRT
+from tests.support.models.fake_tensorrt import FakeDevice, FakeTensorRT
 
 GPU = Gpu(0, "Fake GPU", (8, 7), 12020)
 

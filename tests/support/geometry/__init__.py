@@ -1,0 +1,1 @@
+"""Rigs, calibration boards and lights, simulated."""

@@ -1,0 +1,1 @@
+"""Installed and emulated machines, and what is deployed to them."""

@@ -1,0 +1,1 @@
+"""Networks, bundles and engines to test with."""

@@ -1,0 +1,1 @@
+"""A running service and kiosk, and what is sent to them."""
