@@ -7,21 +7,19 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from service import trust
-from service.console import login
-from service.console import page as console
-from service.console import reference as page
+from service.console import login, page, reference
 from service.liveness import route as liveness
 from service.monitoring import events, status
-from service.oip import route as v2
+from service.oip import route as oip
 from service.state import State
 
 MOUNTS: tuple[Callable[[FastAPI, State], None], ...] = (
     liveness.mount,
     status.mount,
-    console.mount,
+    page.mount,
     events.mount,
     trust.mount,
-    v2.mount,
+    oip.mount,
     login.mount,
-    page.mount,
+    reference.mount,
 )

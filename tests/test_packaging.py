@@ -84,6 +84,6 @@ def test_the_source_distribution_holds_what_the_wheel_is_made_of(built: tuple[Pa
         "README.md",
         "LICENSE",
         "models/adsn-rgb-ir/manifest.json",
-        "service/static/console.js",
+        "service/console/static/console.js",
     ):
         assert wanted in names

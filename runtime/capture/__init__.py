@@ -1,1 +1,1 @@
-"""Sources of frames. One module here, `synthetic`, is the only place where runtime meets the simulated world."""
+"""Sources of frames. One module here, `simulated.rig`, is the only place where runtime meets the simulated world."""

@@ -2,7 +2,7 @@
 
 General libraries hide what pairing needs: when a frame was exposed, which frames are missing, which are damaged, and
 the low bits of an infrared sensor. This reader needs no package and serves USB cameras and every other driver that has
-the memory-mapped single-planar interface. It writes standard controls only (see `v4l2_controls`).
+the memory-mapped single-planar interface. It writes standard controls only (see `runtime.capture.v4l2.controls`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.capture import supervisor as supervise
+from runtime.capture import supervisor
 from runtime.capture.source import Source, SourceInfo
 from runtime.capture.status import CameraStatus
 from runtime.capture.supervisor import Supervisor
@@ -95,8 +95,8 @@ def until(condition: Callable[[], bool], what: str = "") -> None:
 def made() -> Iterator[list[Supervisor]]:
     supervisors: list[Supervisor] = []
     yield supervisors
-    for supervisor in supervisors:
-        supervisor.close()
+    for one in supervisors:
+        one.close()
 
 
 def test_frames_come_newest_first_served_and_what_is_too_many_is_counted(made: list[Supervisor]) -> None:
@@ -212,7 +212,7 @@ def test_a_recording_that_has_ended_is_not_begun_anew(made: list[Supervisor]) ->
     assert camera._run.thread is not None
     camera._run.thread.join(20)
     # Nor is its thread, which has ended, taken for one that hangs.
-    clock.ns += round(10 * supervise.HANG_S * 1e9)
+    clock.ns += round(10 * supervisor.HANG_S * 1e9)
     camera.check()
     assert camera.status().last_error_code == "stream_ended"
     assert [f.seq for f in camera.take()] == [0]
@@ -220,8 +220,8 @@ def test_a_recording_that_has_ended_is_not_begun_anew(made: list[Supervisor]) ->
 
 
 def test_a_silent_camera_stalls_and_is_opened_anew(made: list[Supervisor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "STALL_S", 0.05)
-    monkeypatch.setattr(supervise, "REOPEN_S", 0.3)
+    monkeypatch.setattr(supervisor, "STALL_S", 0.05)
+    monkeypatch.setattr(supervisor, "REOPEN_S", 0.3)
     seen: set[str] = set()
 
     def wake() -> None:
@@ -255,7 +255,7 @@ def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[Supervisor])
     until(lambda: camera.status().frames == 1)
     camera.check()
     assert camera.status().state == "running"
-    clock.ns += round((supervise.HANG_S + 1) * 1e9)
+    clock.ns += round((supervisor.HANG_S + 1) * 1e9)
     camera.check()
     until(lambda: camera.status().frames == 2)
     assert [f.epoch for f in camera.take()] == [0, 1]
@@ -273,7 +273,7 @@ def test_attempts_end_while_too_many_threads_are_held(made: list[Supervisor]) ->
 
     def opening(epoch: int) -> Source:
         opened.append(epoch)
-        if len(opened) <= supervise.HUNG_THREADS:
+        if len(opened) <= supervisor.HUNG_THREADS:
             release.wait(60)
             raise CameraBusy("at last.")
         return FakeSource(epoch, frame)
@@ -284,11 +284,11 @@ def test_attempts_end_while_too_many_threads_are_held(made: list[Supervisor]) ->
     camera = Supervisor("ir", opening, clock_ns=clock)
     made.append(camera)
     camera.start()
-    for attempts in range(1, supervise.HUNG_THREADS + 3):
-        until(functools.partial(began, min(attempts, supervise.HUNG_THREADS)))
-        clock.ns += round((supervise.HANG_S + 1) * 1e9)
+    for attempts in range(1, supervisor.HUNG_THREADS + 3):
+        until(functools.partial(began, min(attempts, supervisor.HUNG_THREADS)))
+        clock.ns += round((supervisor.HANG_S + 1) * 1e9)
         camera.check()
-    assert len(opened) == supervise.HUNG_THREADS
+    assert len(opened) == supervisor.HUNG_THREADS
     assert camera.status().state == "lost"
     assert "has not answered" in camera.status().last_error
     release.set()
@@ -298,7 +298,7 @@ def test_attempts_end_while_too_many_threads_are_held(made: list[Supervisor]) ->
         return camera.status().frames == 1
 
     until(came_back)
-    assert [f.epoch for f in camera.take()] == [supervise.HUNG_THREADS]
+    assert [f.epoch for f in camera.take()] == [supervisor.HUNG_THREADS]
 
 
 def test_closing_does_not_wait_for_a_driver_that_hangs(made: list[Supervisor]) -> None:

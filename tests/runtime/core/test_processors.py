@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from runtime.core import processors as cores
 from runtime.core.processors import usable_cores
 
 
@@ -53,4 +52,4 @@ def test_without_a_limit_it_is_what_the_process_is_pinned_to(tmp_path: Path, tex
 
 
 def test_here_it_is_no_more_than_the_machine_has() -> None:
-    assert 1 <= cores.usable_cores() <= 8
+    assert 1 <= usable_cores() <= 8

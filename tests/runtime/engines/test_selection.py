@@ -8,7 +8,7 @@ import pytest
 
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import AdsnError, BundleMissing, DigestMismatch, EngineUnavailable, GoldenMismatch
-from runtime.engines import selection as select
+from runtime.engines import selection
 from runtime.engines.base import Engine, EngineInfo
 from runtime.engines.selection import Backend, select_engine
 from runtime.liveness.open import default_bundle, model_role, open_engine, open_pipeline
@@ -29,7 +29,7 @@ def fails(error: AdsnError) -> Callable[[], Engine]:
 
 @pytest.fixture(params=[True, False], ids=["gpu", "no gpu"])
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(select, "has_gpu", lambda: request.param)
+    monkeypatch.setattr(selection, "has_gpu", lambda: request.param)
     return bool(request.param)
 
 

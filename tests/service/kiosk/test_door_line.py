@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from runtime.core.errors import ConfigError
-from service.kiosk import door_line as doorline
+from service.kiosk import door_line
 from service.kiosk.config import GpioSettings, KioskSettings
 from service.kiosk.door_line import LineSettings, lock, read_line, take_line
 
@@ -44,7 +44,7 @@ class Line:
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> type[Line]:
     monkeypatch.setattr(Line, "done", [])
-    monkeypatch.setattr(doorline, "GpiodLine", Line)
+    monkeypatch.setattr(door_line, "GpiodLine", Line)
     return Line
 
 
@@ -125,8 +125,8 @@ def test_the_command_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None
     file = tmp_path / "kiosk.toml"
     file.write_text(SETTINGS)
     script = (
-        "import pathlib, sys; from service.kiosk import cli, doorline\n"
-        "doorline.GpiodLine = lambda *found: sys.exit(f'locks {found}')\n"
+        "import pathlib, sys; from service.kiosk import cli, door_line\n"
+        "door_line.GpiodLine = lambda *found: sys.exit(f'locks {found}')\n"
         f"try: cli.kiosk(config=pathlib.Path({str(file)!r}), lock_door=True)\n"
         "finally: print(sorted({'cv2', 'fastapi', 'numpy', 'onnxruntime', 'uvicorn'} & set(sys.modules)))"
     )
