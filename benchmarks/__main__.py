@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import describe
-from benchmarks.measure import Row
+from benchmarks.support.machine import describe
+from benchmarks.support.measure import Row
 
 TITLES = {
     "engine": "The network",

@@ -21,9 +21,9 @@ import platformdirs
 from numpy.typing import NDArray
 
 from adsn.metrics import Rate
-from benchmarks.machine import describe
-from benchmarks.presentations import PAIR_NS, Presentation, code_digest, planned, sequences
-from benchmarks.presentations import Sequence as Shown
+from benchmarks.support.machine import describe
+from benchmarks.support.presentations import PAIR_NS, Presentation, code_digest, planned, sequences
+from benchmarks.support.presentations import Sequence as Shown
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Pair
 from runtime.face.detector import HaarLocator

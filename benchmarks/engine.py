@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from adsn.network.checkpoint import load_checkpoint
-from benchmarks.machine import has_vnni
-from benchmarks.measure import Row, in_turns, median, spread
+from benchmarks.support.machine import has_vnni
+from benchmarks.support.measure import Row, in_turns, median, spread
 from export.graph import session, to_onnx
 from runtime.bundle.manifest import open_bundle
 from runtime.liveness.open import default_bundle

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import describe
+from benchmarks.support.machine import describe
 from benchmarks.timing_offsets import offset_rows
 from calib.geometry.board import Board, BoardFinder
 from calib.geometry.coverage import View

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from benchmarks.measure import in_turns, median, p99
+from benchmarks.support.measure import in_turns, median, p99
 from export.tensorrt_graph import float_inputs
 from runtime.bundle.manifest import Bundle
 from runtime.engines.base import Batch

@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kiosk_faults
-from benchmarks.kiosk_run import KioskProcess
-from benchmarks.machine import describe
-from benchmarks.measure import Row, median, p99
+from benchmarks.support import kiosk_faults
+from benchmarks.support.kiosk_run import KioskProcess
+from benchmarks.support.machine import describe
+from benchmarks.support.measure import Row, median, p99
 
 PAGE = Path(__file__).resolve().parent / "kiosk.md"
 WARM_UP_S = 5.0

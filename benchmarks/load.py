@@ -21,9 +21,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.machine import describe
-from benchmarks.measure import p99
 from benchmarks.service import BOUNDARY, Client, body, jpeg, memory, rate, serving
+from benchmarks.support.machine import describe
+from benchmarks.support.measure import p99
 from runtime.capture.simulated.rig import SyntheticRig
 
 FOLDER = Path(__file__).resolve().parent

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe
-from benchmarks.rules import Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Ours, Rule, Times
+from benchmarks.support.machine import describe
+from benchmarks.support.rules import Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Ours, Rule, Times
 from runtime.core.values import Frame, Modality
 from runtime.pairing.pairer import Pairer
 
@@ -173,7 +173,7 @@ def page() -> str:
         "",
         f"{len(SEEDS)} × {FRAMES} frames of the first stream in each situation; all rules see the same frames. The "
         "others' rules are written anew from their",
-        "descriptions (`benchmarks/rules.py`); ApproximateTime is held against the real library on 20,000 cases. "
+        "descriptions (`benchmarks/support/rules.py`); ApproximateTime is held against the real library on 20,000 cases. "
         "Each has the situation's limit, but for librealsense's, which has none.",
         "",
         "*Recall*: pairs within the limit over the most that any one-to-one choice could make of these frames, found "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Row, in_turns, median, spread
+from benchmarks.support.measure import Row, in_turns, median, spread
 from runtime.bundle.manifest import open_bundle
 from runtime.capture.simulated.rig import FRAME_NS, SyntheticRig
 from runtime.core.operating_point import OperatingPoint

@@ -7,7 +7,7 @@ import time
 
 import cv2
 
-from benchmarks.measure import Row
+from benchmarks.support.measure import Row
 from synthetic import SPECIES, render_frame, render_patch
 
 COUNT, FRAMES = 300, 20

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.measure import Row
+from benchmarks.support.measure import Row
 from runtime.capture.open import open_source
 from runtime.capture.source import Source, SourceInfo
 from runtime.capture.supervisor import Supervisor

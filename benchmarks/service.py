@@ -18,7 +18,7 @@ from pathlib import Path
 
 import cv2
 
-from benchmarks.measure import Row, in_turns, median, spread
+from benchmarks.support.measure import Row, in_turns, median, spread
 from runtime.capture.simulated.rig import SyntheticRig
 from runtime.core.values import Image, Pair
 from runtime.engines.base import ThreadProfile

@@ -25,9 +25,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.machine import describe
-from benchmarks.measure import median, p99
 from benchmarks.service import Client, body, jpeg, serving
+from benchmarks.support.machine import describe
+from benchmarks.support.measure import median, p99
 from runtime.capture.simulated.rig import SyntheticRig
 from runtime.core.processors import usable_cores
 

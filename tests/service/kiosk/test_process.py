@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kiosk_run import KioskProcess
+from benchmarks.support.kiosk_run import KioskProcess
 from runtime.bundle.signature import write_key_pair
 from service.audit.attestation import verify_attestation
 from service.audit.jws import Verifier

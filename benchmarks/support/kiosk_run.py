@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 URL = re.compile(r"console: (http://[^/]+)/console")
 CRITICAL_POLL_S = 0.05
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.kiosk_run import KioskProcess
+from benchmarks.support.kiosk_run import KioskProcess
 
 BASE = """
 [rig]
