@@ -173,8 +173,8 @@ def page() -> str:
         "",
         f"{len(SEEDS)} × {FRAMES} frames of the first stream in each situation; all rules see the same frames. The "
         "others' rules are written anew from their",
-        "descriptions (`benchmarks/support/rules.py`); ApproximateTime is held against the real library on 20,000 cases. "
-        "Each has the situation's limit, but for librealsense's, which has none.",
+        "descriptions (`benchmarks/support/rules.py`); ApproximateTime is held against the real library on 20,000 "
+        "cases. Each has the situation's limit, but for librealsense's, which has none.",
         "",
         "*Recall*: pairs within the limit over the most that any one-to-one choice could make of these frames, found "
         "offline; no algorithm's own choice is the reference.",
