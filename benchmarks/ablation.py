@@ -303,7 +303,7 @@ def main() -> None:
     sections = {"dev": plan.dev, "family-B": plan.test["family-B"]}
     cache = ROOT / ".cache" / "rendered" if (ROOT / ".cache" / "rendered").exists() else DEFAULT_CACHE
     train = open_cache(shipped.spec("train"), cache)
-    dev, test = (open_cache(plan.spec(name, s, shipped.network.size), cache) for name, s in sections.items())  # type: ignore[arg-type]
+    dev, test = (open_cache(plan.spec(name, s, shipped.rule()), cache) for name, s in sections.items())  # type: ignore[arg-type]
     runs: list[dict[str, Any]] = json.loads(RUNS.read_text()) if RUNS.exists() else []
     for variant in VARIANTS:
         for seed in SEEDS:

@@ -16,7 +16,7 @@ from adsn.datasets.pairs import PairDataset
 from adsn.datasets.sections import DataSection, ListedSection
 from adsn.evaluation.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
 from adsn.evaluation.plan import DataPlan
-from adsn.network.checkpoint import load_checkpoint
+from adsn.network.checkpoint import crop_rule, load_checkpoint
 from calib.ranges import Method, Ranges, measure_ranges, stratified
 from calib.threshold import operating_point
 from export.errors import ExportError
@@ -167,15 +167,15 @@ def build(
         ExportError: a step failed; says which and why.
     """
     network, training = load_checkpoint(checkpoint)
-    modalities, size = network.config.modalities, network.config.size
+    modalities, rule = network.config.modalities, crop_rule(network.config, training)
     step.start("ONNX", 1)
     fp32 = to_onnx(network)
     step.tick(1)
 
     def opened(name: str, section: DataSection | ListedSection) -> PairDataset:
         if isinstance(section, ListedSection):
-            return section.open(modalities, size)
-        spec = plan.spec(name, section, size)
+            return section.open(modalities, rule)
+        spec = plan.spec(name, section, rule)
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, cache, workers=workers, tick=step.tick)
 

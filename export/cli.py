@@ -14,6 +14,7 @@ from rich.console import Console
 from adsn.cli.train import DEFAULT_CACHE, bars
 from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
+from runtime.imaging.crop import CropRule
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -217,11 +218,11 @@ def tests_of(plan: DataPlan, manifest: Mapping[str, Any], cache: Path) -> list[P
     from adsn.datasets.cache import open_cache
     from adsn.datasets.sections import ListedSection
 
-    size = int(manifest["crop"]["size"])
+    rule = CropRule(**manifest["crop"])
     return [
-        section.open(manifest["modalities"], size)
+        section.open(manifest["modalities"], rule)
         if isinstance(section, ListedSection)
-        else open_cache(plan.spec(name, section, size), cache)
+        else open_cache(plan.spec(name, section, rule), cache)
         for name, section in plan.test.items()
     ]
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import PairDataset
 from adsn.datasets.sections import DataSection, ListedSection
 from adsn.evaluation.plan import DataPlan
+from adsn.network.checkpoint import crop_rule
 from adsn.network.model import ADSN, INPUT_CHANNELS
 from calib.ranges import Ranges
 from export.parity import Comparison
 from runtime.bundle.manifest import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
 from runtime.engines.golden import Golden
-from runtime.imaging.crop import CropRule
 
 GOLDEN_PAIRS = 12
 NEAR_PAIRS = 8
@@ -110,7 +110,7 @@ def manifest_of(
         TensorEntry(name="stream_scores", dtype="float32", shape=(2,)),
         TensorEntry(name="attention", dtype="float32", shape=(2, maps, grid, grid)),
     ]
-    rule = CropRule(size=size)
+    rule = crop_rule(config, training)
     manifest = Manifest(
         schema_version=2,
         name=name_of(training, config.modalities),

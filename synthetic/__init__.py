@@ -1,11 +1,12 @@
 """The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors."""
 
 from synthetic.contact_sheet import contact_sheet
+from synthetic.people.attributes import Attributes, draw_attributes, draw_glasses, draw_hat
 from synthetic.people.scan import FaceModelError
 from synthetic.people.scan import load as load_face_model
 from synthetic.people.shape import SHAPES
 from synthetic.raster.take import FRAME_SIZES, LONGEST_BASELINE_MM, Rendered, render_frame, render_patch
-from synthetic.scene import SPECIES
+from synthetic.scene import SPECIES, attributes_of
 from synthetic.sensor.camera import FAMILIES
 
 __all__ = [
@@ -14,9 +15,14 @@ __all__ = [
     "LONGEST_BASELINE_MM",
     "SHAPES",
     "SPECIES",
+    "Attributes",
     "FaceModelError",
     "Rendered",
+    "attributes_of",
     "contact_sheet",
+    "draw_attributes",
+    "draw_glasses",
+    "draw_hat",
     "load_face_model",
     "render_frame",
     "render_patch",

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthetic.arrays import Array
+from synthetic.instruments.portrait import picture_key
 from synthetic.instruments.presented import Presented
-from synthetic.instruments.species import HELD, INSTRUMENTS
-from synthetic.instruments.worn import eyewear
-from synthetic.people.head import Expression, Glasses, Hat
+from synthetic.instruments.species import HELD, INSTRUMENTS, PICTURED
+from synthetic.people.attributes import Attributes, draw_attributes
+from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
 from synthetic.raster.render import Lights, rotation
@@ -43,10 +44,32 @@ class Scene:
     vacant: bool = False
 
 
+def attributes_of(seed: int, subject: int, species: str, family: str, presentation: int) -> Attributes:
+    """Return the attributes that a presentation shows: drawn alike for every species."""
+    if species in PICTURED:
+        # Few pictures of a person are in circulation, and what a picture shows stays the same in all its copies.
+        key = picture_key(subject, presentation)
+    else:
+        key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation, 3]
+    return draw_attributes(np.random.default_rng(key))
+
+
 def compose(
-    seed: int, subject: int, species: str, family: str, presentation: int, frame: int, scale: float, shape: str
+    seed: int,
+    subject: int,
+    species: str,
+    family: str,
+    presentation: int,
+    frame: int,
+    scale: float,
+    shape: str,
+    attributes: Attributes | None = None,
 ) -> Scene:
-    """Decide a presentation. ``scale``: pixels a mm that the pictures will have, which sets the surface's grid."""
+    """Decide a presentation.
+
+    ``scale``: pixels a mm that the pictures will have, which sets the surface's grid. ``attributes``: what the face
+    wears and does, instead of what is drawn; everything else stays as it is.
+    """
     if species not in SPECIES:
         raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
     if family not in FAMILIES:
@@ -60,11 +83,12 @@ def compose(
     source = head_shape(shape)
     pitch = min(1.7, max(0.6, 1.0 / scale))
     held = species in HELD
-    angles = tuple(float(rng.normal(0, s)) for s in ((9, 9, 4) if held else (11, 7, 4)))
+    angles = tuple(float(rng.normal(0, s)) for s in (11, 8, 5))
     distance = float(rng.uniform(360, 820))
     centre = (float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04)))
     lights, lux = room(rng)
-    shown = presented(species, source, who, presentation, pitch, rng)
+    worn = attributes or attributes_of(seed, subject, species, family, presentation)
+    shown = presented(species, source, who, presentation, worn, pitch, rng)
     # A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike.
     phase = rng.uniform(0, 2 * math.pi, 4)
     t = frame / 30
@@ -91,36 +115,19 @@ def compose(
 
 
 def presented(
-    species: str, shape: HeadShape, who: Identity, presentation: int, pitch: float, rng: np.random.Generator
+    species: str,
+    shape: HeadShape,
+    who: Identity,
+    presentation: int,
+    worn: Attributes,
+    pitch: float,
+    rng: np.random.Generator,
 ) -> Presented:
     """What is held or worn before the cameras, or the living head."""
     if species != BONA_FIDE:
-        return INSTRUMENTS[species](shape, who.number, presentation, pitch, rng)
-    face = Expression(
-        smile=float(max(0, rng.uniform(-0.6, 1))),
-        open_mouth=float(max(0, rng.uniform(-2, 1))),
-        eyes=float(rng.uniform(0.55, 1.1)),
-        gaze=(float(rng.normal(0, 1.6)), float(rng.normal(0, 0.7))),
-    )
-    glasses = None
-    if rng.uniform() < 0.28:
-        tinted = rng.uniform() < 0.2
-        glasses = Glasses(
-            tint=float(rng.uniform(0.5, 0.92) if tinted else 0.0),
-            dark_frame=0.015 + 0.2 * float(rng.uniform()) ** 3,
-            thickness=float(rng.uniform(0.8, 3.5)),
-            disc=bool(rng.uniform() < 0.6),
-        )
-    hat = None
-    if rng.uniform() < 0.12:
-        dark = float(rng.uniform(0.02, 0.5))
-        hat = Hat(
-            (*(dark * rng.uniform(0.5, 1.5, 3)).tolist(), float(rng.uniform(0.1, 0.7))), float(rng.uniform(0, 14))
-        )
-    head = head_surface(shape, who, face, pitch, rng, hat)
-    if glasses is None:
-        return Presented(head)
-    return Presented(head, before=(eyewear(shape.features(who), glasses, pitch),))
+        return INSTRUMENTS[species](shape, who.number, presentation, worn, pitch, rng)
+    head = head_surface(shape, who, worn.face, pitch, rng, worn.hat)
+    return Presented(head, before=eyewear_of(shape.features(who), worn.glasses, pitch))
 
 
 def room(rng: np.random.Generator) -> tuple[Lights, float]:

@@ -24,8 +24,10 @@ from runtime.core.errors import ConfigError
 if TYPE_CHECKING:
     from adsn.datasets.pairs import PairDataset
     from adsn.evaluation.attention import Attend
+    from adsn.evaluation.counterfactual import Effect
     from adsn.evaluation.evaluate import Scored, Scorer
     from adsn.evaluation.report import Picture, Section
+    from runtime.imaging.crop import CropRule
 
 Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
 Data = Annotated[Path | None, typer.Option(help="Plan (TOML) with the test sets; default: the shipped one.")]
@@ -45,7 +47,19 @@ Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 WithDev = Annotated[
     bool, typer.Option("--dev", help="Score the plan's dev set, to set a threshold on it, not the tests.")
 ]
+Counterfactuals = Annotated[
+    int,
+    typer.Option(
+        "--counterfactual",
+        help="Render this many presentations of each species with and without glasses, hat, open mouth and gaze, and "
+        "report whose decisions change.",
+        min=0,
+        max=10_000,
+    ),
+]
 WORST = 6
+LARGEST_EFFECT = 0.01
+"""By how much an attribute may change a species' error rate before the table shows it in red."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class Subject:
     scorers: dict[str, Scorer]
     attend: Attend
     modalities: tuple[str, ...]
-    size: int
+    rule: CropRule
     threshold: float
 
 
@@ -72,14 +86,20 @@ def open_subject(model: Path, precision: str, threshold: float | None) -> Subjec
     if not model.exists():
         raise ConfigError(f"{model}: there is neither a bundle's folder nor a checkpoint.")
     if not model.is_dir():
-        from adsn.network.checkpoint import load_checkpoint
+        from adsn.network.checkpoint import crop_rule, load_checkpoint
 
         if threshold is None:
             raise ConfigError("a checkpoint has no operating point: give --threshold, or evaluate a bundle.")
-        network, _ = load_checkpoint(model)
+        network, training = load_checkpoint(model)
         config = network.config
-        scorers = {"torch": network_scorer(network)}
-        return Subject(f"{model} torch", scorers, network_attention(network), config.modalities, config.size, threshold)
+        return Subject(
+            what=f"{model} torch",
+            scorers={"torch": network_scorer(network)},
+            attend=network_attention(network),
+            modalities=config.modalities,
+            rule=crop_rule(config, training),
+            threshold=threshold,
+        )
     from runtime.bundle.manifest import open_bundle
     from runtime.liveness.open import open_engine
 
@@ -98,7 +118,7 @@ def open_subject(model: Path, precision: str, threshold: float | None) -> Subjec
         scorers={str(name): engine_scorer(engine) for name, engine in engines.items()},
         attend=engine_attention(next(iter(engines.values()))),
         modalities=manifest.modalities,
-        size=manifest.crop.size,
+        rule=manifest.rule(),
         threshold=manifest.operating_point().threshold if threshold is None else threshold,
     )
 
@@ -112,6 +132,7 @@ def evaluate(
     report: ReportFile = None,
     thumbnails: Thumbnails = False,
     explain: Explain = 0,
+    counterfactual: Counterfactuals = 0,
     dev: WithDev = False,
     cache: Cache = DEFAULT_CACHE,
     threads: Threads = 0,
@@ -133,7 +154,7 @@ def evaluate(
     with bars(console) as progress:
         for name, section in sections.items():
             workers = threads or os.cpu_count() or 1
-            pairs = open_section(plan, name, section, subject.modalities, subject.size, cache, progress, workers)
+            pairs = open_section(plan, name, section, subject.modalities, subject.rule, cache, progress, workers)
             scored = {}
             for kind, scorer in subject.scorers.items():
                 task = progress.add_task(f"score {name}, {kind}", total=len(pairs), note="")
@@ -153,8 +174,10 @@ def evaluate(
         for kind, found in result.scored.items():
             title = f"{subject.what} on {found.name}, {kind}, threshold {result.threshold:.4f}"
             show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found.report(result.threshold))
+    effects = counterfactuals(subject, counterfactual, console) if counterfactual else []
     if out:
-        write_atomically(out, (json.dumps(evaluation_json(subject, results), indent=1) + "\n").encode())
+        measured = evaluation_json(subject, results, effects)
+        write_atomically(out, (json.dumps(measured, indent=1) + "\n").encode())
         console.print(f"wrote {out}")
     if report:
         notes = [note for result in results for note in comparison_notes(result)]
@@ -163,8 +186,35 @@ def evaluate(
         console.print(f"wrote {report}")
 
 
-def evaluation_json(subject: Subject, results: list[Section]) -> dict[str, Any]:
+def counterfactuals(subject: Subject, presentations: int, console: Console) -> list[Effect]:
+    """Measure and print what glasses, hats and expressions change, with the first precision."""
+    from adsn.evaluation.counterfactual import CHANGES, Counterfactual
+    from synthetic import SPECIES
+
+    scorer = next(iter(subject.scorers.values()))
+    asked = Counterfactual(scorer, subject.rule, subject.modalities, subject.threshold, presentations)
+    effects = []
+    with bars(console) as progress:
+        task = progress.add_task("counterfactuals", total=len(CHANGES) * len(SPECIES), note="")
+        for effect in asked.effects():
+            effects.append(effect)
+            progress.advance(task)
+    title = f"one attribute changed, all else the same, {presentations} rendered presentations each"
+    table = Table("attribute", "species", "errors without", "errors with", "flips", title=title, title_justify="left")
+    for e in effects:
+        style = "bold red" if abs(e.change) > LARGEST_EFFECT else ""
+        row = (e.attribute, e.species, str(e.without.errors), str(e.with_it.errors), str(e.flips))
+        table.add_row(*row, style=style)
+    console.print(table)
+    worst = max(effects, key=lambda e: abs(e.change))
+    console.print(f"largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points")
+    return effects
+
+
+def evaluation_json(subject: Subject, results: list[Section], effects: list[Effect]) -> dict[str, Any]:
     """What ``--out`` holds. The first precision's figures and scores stand at the top of each set."""
+    from adsn.evaluation.counterfactual import effects_json
+
     sets = []
     for result in results:
         kinds = list(result.scored)
@@ -176,7 +226,10 @@ def evaluation_json(subject: Subject, results: list[Section]) -> dict[str, Any]:
         row["precisions"] = {kind: dict(result.figures[kind]) for kind in kinds[1:]}
         row["comparison"] = comparison_notes(result)
         sets.append(row)
-    return {"schema_version": 1, "model": subject.what, "sets": sets}
+    found: dict[str, Any] = {"schema_version": 1, "model": subject.what, "sets": sets}
+    if effects:
+        found["counterfactual"] = effects_json(effects)
+    return found
 
 
 def comparison_notes(result: Section) -> list[str]:

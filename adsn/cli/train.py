@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adsn.datasets.sections import DataSection, ListedSection
     from adsn.evaluation.plan import DataPlan
     from adsn.training.recipe import Recipe as RecipeModel
+    from runtime.imaging.crop import CropRule
 
 DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
 
@@ -28,6 +29,10 @@ Cache = Annotated[Path, typer.Option(help="Folder for rendered training sets.")]
 Resume = Annotated[bool, typer.Option(help="Continue the run in --out where it stopped.")]
 Start = Annotated[
     Path | None, typer.Option(help="Checkpoint whose weights to start from, to adapt a network to your own recordings.")
+]
+TeacherFile = Annotated[
+    Path | None,
+    typer.Option("--teacher", help="ONNX network, trained on real people, that teaches the RGB stream."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
 Threads = Annotated[int, typer.Option(help="Processor threads; 0: as many as there are cores.", min=0)]
@@ -61,7 +66,7 @@ def open_section(
     name: str,
     section: DataSection | ListedSection,
     modalities: tuple[str, ...],
-    size: int,
+    rule: CropRule,
     cache: Path,
     progress: Progress,
     workers: int,
@@ -70,15 +75,15 @@ def open_section(
     from adsn.datasets.sections import ListedSection
 
     if isinstance(section, ListedSection):
-        return open_listed(name, section, modalities, size, progress)
-    return open_set(plan.spec(name, section, size), cache, progress, workers)
+        return open_listed(name, section, modalities, rule, progress)
+    return open_set(plan.spec(name, section, rule), cache, progress, workers)
 
 
 def open_listed(
-    name: str, section: ListedSection, modalities: tuple[str, ...], size: int, progress: Progress
+    name: str, section: ListedSection, modalities: tuple[str, ...], rule: CropRule, progress: Progress
 ) -> ListedPairs:
     """A set on disk; what its reader left out is said."""
-    pairs = section.open(modalities, size)
+    pairs = section.open(modalities, rule)
     for cause, count in pairs.skipped.items():
         progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
     return pairs
@@ -94,7 +99,7 @@ def open_part(
     section = getattr(recipe.data, part)
     if not isinstance(section, ListedSection):
         return open_set(recipe.spec(part), cache, progress, workers)
-    pairs = open_listed(part, section, recipe.network.modalities, recipe.network.size, progress)
+    pairs = open_listed(part, section, recipe.network.modalities, recipe.rule(), progress)
     task = progress.add_task(f"decode {part}", total=len(pairs), note="")
     stored = store(pairs, cache, tick=lambda n: progress.advance(task, n))
     progress.update(task, completed=len(stored))
@@ -107,6 +112,7 @@ def train(
     cache: Cache = DEFAULT_CACHE,
     resume: Resume = False,
     start: Start = None,
+    teacher: TeacherFile = None,
     device: Device = "cpu",
     threads: Threads = 0,
     version: Version = False,
@@ -118,6 +124,7 @@ def train(
 
     from adsn.training.parallel import join_world, leave_world
     from adsn.training.recipe import read_recipe
+    from adsn.training.teacher import Teacher
     from adsn.training.train import STATE_FILE, Trainer, TrainingError
 
     plan = read_recipe(recipe)
@@ -130,7 +137,8 @@ def train(
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
         dev_set = open_part(plan, "dev", cache, progress, cores)
-        trainer = Trainer(plan, train_set, dev_set, out, device, world, start)
+        taught_by = None if teacher is None else Teacher(teacher, cores)
+        trainer = Trainer(plan, train_set, dev_set, out, device, world, start, taught_by)
         if resume and not trainer.resume():
             raise TrainingError(f"{out} holds no run to resume.")
         first, second = trainer.modalities
@@ -159,6 +167,7 @@ def train(
 def main() -> None:
     """Console script."""
     from adsn.network.checkpoint import CheckpointError
+    from adsn.training.teacher import TeacherError
     from adsn.training.train import TrainingError
 
-    run(command(train), CheckpointError, TrainingError)
+    run(command(train), CheckpointError, TeacherError, TrainingError)

@@ -42,6 +42,7 @@ class DataSection(Section):
     per_attack: int = Field(ge=1)
     seed: int = Field(ge=0)
     frames: int = Field(default=1, ge=1)
+    box_jitter: float = Field(default=0.05, ge=0, le=0.2)
     shapes: tuple[Literal["analytic", "scan"], ...] = Field(default=("analytic",), min_length=1)
     species: tuple[Species, ...] = Field(default=tuple(SPECIES[1:]), min_length=1)
     extra: dict[Species, Annotated[int, Field(ge=0)]] = {}
@@ -65,8 +66,8 @@ class ListedSection(Section):
     frames: int | None = Field(default=None, ge=1)
     max_skipped: float = Field(default=0.05, ge=0, le=1)
 
-    def open(self, modalities: Sequence[str], size: int) -> ListedPairs:
-        """Read its lists.
+    def open(self, modalities: Sequence[str], rule: CropRule) -> ListedPairs:
+        """Read its lists; crops will be cut by ``rule``.
 
         Raises:
             DatasetError: it is not laid out as its reader expects; says where.
@@ -79,7 +80,7 @@ class ListedSection(Section):
             self.root,
             split=self.split,
             modalities=modalities,
-            rule=CropRule(size=size),
+            rule=rule,
             max_skipped=self.max_skipped,
             **options,
         )

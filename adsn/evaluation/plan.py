@@ -25,8 +25,9 @@ class DataPlan(Section):
     dev: AnySection
     test: dict[str, AnySection] = Field(min_length=1)
 
-    def spec(self, name: str, section: DataSection, size: int) -> SyntheticSpec:
-        return SyntheticSpec(name=name, rule=CropRule(size=size), **section.model_dump())
+    def spec(self, name: str, section: DataSection, rule: CropRule) -> SyntheticSpec:
+        """Return the specification of a rendered set whose crops are cut by ``rule``."""
+        return SyntheticSpec(name=name, rule=rule, **section.model_dump())
 
 
 def read_plan(path: Path) -> DataPlan:

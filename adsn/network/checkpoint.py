@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from adsn.network.model import ADSN, NetworkConfig
 from runtime.core.files import write_atomically
+from runtime.imaging.crop import CropRule
 
 FORMAT = "adsn-checkpoint-1"
 
@@ -47,6 +49,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of this project (format {FORMAT}).")
     return {"network": json.loads(metadata["network"]), "training": json.loads(metadata["training"])}
+
+
+def crop_rule(config: NetworkConfig, training: Mapping[str, Any]) -> CropRule:
+    """Return how the crops were cut that a network was trained on; ``training``: what its checkpoint says of it."""
+    recipe = training.get("recipe", {})
+    return CropRule(size=config.size, margin=recipe.get("crop", {}).get("margin", CropRule().margin))
 
 
 def load_checkpoint(path: Path) -> tuple[ADSN, dict[str, Any]]:

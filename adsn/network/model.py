@@ -75,13 +75,15 @@ class Outputs(NamedTuple):
     """What training needs beside the served outputs.
 
     ``logit`` [N]; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
-    ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map.
+    ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map; ``streams`` [N, 2, F]: what each stream's own
+    head sees.
     """
 
     logit: Tensor
     stream_logits: Tensor
     attention: Tensor
     parts: Tensor
+    streams: Tensor
 
 
 class BasicBlock(nn.Module):
@@ -225,7 +227,8 @@ class ADSN(nn.Module):
         self.pooling = BilinearAttentionPooling(maps, 2 * w, (2 * self.grid) ** 2)
         self.fusion = CrossModalFusion(4 * w)
         self.layer4 = residual_layer(4 * w, 8 * w, 2)
-        self.stream_heads = nn.ModuleList(nn.Linear(maps * 2 * w + 4 * w, 1) for _ in config.modalities)
+        self.stream_width = maps * 2 * w + 4 * w
+        self.stream_heads = nn.ModuleList(nn.Linear(self.stream_width, 1) for _ in config.modalities)
         self.head = nn.Linear(8 * w + 2 * maps * 2 * w, 1)
         self.dropout = nn.Dropout(0.2)
         self._initialise()
@@ -245,6 +248,7 @@ class ADSN(nn.Module):
         means: list[Tensor] = []
         parts: list[Tensor] = []
         logits: list[Tensor] = []
+        seen: list[Tensor] = []
         w = self.config.width
         for index, image in enumerate((first, second)):
             fine, deep = self.streams[index](self.inputs[index](image))
@@ -253,7 +257,9 @@ class ADSN(nn.Module):
             stream_gated = deep * gate
             mean = F.avg_pool2d(stream_gated, self.grid).reshape(-1, 4 * w)
             local = stream_parts.reshape(-1, self.config.maps * 2 * w)
-            logits.append(self.stream_heads[index](self.dropout(torch.cat([local * LOCAL_GAIN, mean], 1))))
+            own = torch.cat([local * LOCAL_GAIN, mean], 1)
+            logits.append(self.stream_heads[index](self.dropout(own)))
+            seen.append(own)
             maps.append(stream_maps)
             gated.append(stream_gated)
             means.append(mean)
@@ -268,6 +274,7 @@ class ADSN(nn.Module):
             stream_logits=torch.cat(logits, 1),
             attention=torch.stack(maps, 1),
             parts=torch.stack(parts, 1),
+            streams=torch.stack(seen, 1),
         )
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,7 @@ camera could not have produced would teach the network about values it never mee
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,11 @@ class AugmentConfig:
     """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``,
     ``copy_grey``: see `copied_grey`) and strengths (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
 
+    ``gamma`` and ``level`` are largest factors of tone curve and brightness, 1 for none. ``shading``: strength of a
+    smooth change of light over the crop. Probabilities again: ``filter`` by a random 3×3 kernel, ``coarse`` resolution,
+    ``border`` of black at one side, as near a frame's edge. ``warp``: largest rotation in radians, shift and change of
+    size as fractions, alike in both modalities. ``mismatch``: see `mismatched`.
+
     Wider than any one camera's range on purpose: the network must not learn a camera's tone curve or sharpness."""
 
     drop: float = 0.1
@@ -28,6 +34,14 @@ class AugmentConfig:
     tint: float = 0.2
     erase: float = 0.2
     copy_grey: float = 0.03
+    gamma: float = 1.0
+    level: float = 1.0
+    shading: float = 0.0
+    filter: float = 0.0
+    coarse: float = 0.0
+    border: float = 0.0
+    warp: float = 0.0
+    mismatch: float = 0.0
 
 
 def blank(batch: Tensor, chosen: Tensor) -> Tensor:
@@ -47,6 +61,112 @@ def _soften(x: Tensor, probability: float, generator: torch.Generator) -> Tensor
     return torch.where(chosen, x + amount * (mean - x), x)
 
 
+def _factors(n: int, generator: torch.Generator, largest: float) -> Tensor:
+    """Factors [N, 1, 1, 1] from 1 / ``largest`` to ``largest``, even in their logarithm."""
+    return torch.exp(_rows(n, generator, -math.log(largest), math.log(largest)))
+
+
+def _filtered(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Filter some samples of [N, S, S, C] by a random 3×3 kernel that keeps the mean: another lens or sharpening."""
+    n, size, _, channels = x.shape
+    kernel = torch.randn(n, 1, 3, 3, generator=generator) * _rows(n, generator, 0.0, 0.25)
+    kernel[:, :, 1, 1] += 1
+    kernel = kernel / kernel.sum((2, 3), keepdim=True).clamp_min(0.25)
+    planes = F.pad(x.permute(0, 3, 1, 2).reshape(1, n * channels, size, size), (1, 1, 1, 1), mode="replicate")
+    out = F.conv2d(planes, kernel.repeat_interleave(channels, 0), groups=n * channels)
+    out = out.reshape(n, channels, size, size).permute(0, 2, 3, 1).clamp(0, 1)
+    chosen = (torch.rand(n, generator=generator) < probability)[:, None, None, None]
+    return torch.where(chosen, out, x)
+
+
+def _coarsened(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Bring some samples of [N, S, S, C] to a lower resolution and back: a face far away."""
+    size = x.shape[1]
+    small = int(size * (0.35 + 0.5 * float(torch.rand((), generator=generator))))
+    chosen = torch.rand(len(x), generator=generator) < probability
+    if not chosen.any():
+        return x
+    planes = F.interpolate(x[chosen].permute(0, 3, 1, 2), small, mode="area")
+    x = x.clone()
+    x[chosen] = F.interpolate(planes, size, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    return x
+
+
+def _shading(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Return smooth factors [N, S, S, 1] round 1: a lamp at one side, a shadow, a dirty window."""
+    n, size = len(x), x.shape[1]
+    coarse = torch.randn(n, 1, 4, 4, generator=generator) * strength * _rows(n, generator, 0.0, 1.0)
+    smooth = F.interpolate(coarse, size, mode="bicubic", align_corners=False)
+    return torch.exp(smooth).permute(0, 2, 3, 1)
+
+
+def warped(
+    first: Tensor, second: Tensor, modalities: tuple[str, str], strength: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Rotate, move and resize both crops of each pair alike: another detector's box, a tilted head.
+
+    Both [N, S, S, C], of any dtype, which is kept. Depth takes the nearest sample, the others interpolate; what comes
+    from outside is 0, as beyond a frame's edge.
+    """
+    n = len(first)
+    angle, dx, dy, log_size = (torch.rand(n, 4, generator=generator) * 2 - 1).mul(strength).unbind(1)
+    size = torch.exp(log_size)
+    # Half of the samples keep their resampling-free pixels.
+    still = torch.rand(n, generator=generator) < 0.5
+    angle, dx, dy = (torch.where(still, torch.zeros(n), v) for v in (angle, dx, dy))
+    size = torch.where(still, torch.ones(n), size)
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    theta = torch.stack([torch.stack([cos, -sin, 2 * dx], 1), torch.stack([sin, cos, 2 * dy], 1)], 1)
+    out = []
+    for modality, batch in zip(modalities, (first, second), strict=True):
+        planes = batch.permute(0, 3, 1, 2).float()
+        grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+        mode = "nearest" if modality == "depth" else "bilinear"
+        moved = F.grid_sample(planes, grid, mode=mode, padding_mode="zeros", align_corners=False)
+        moved = moved.permute(0, 2, 3, 1)
+        moved = moved.round().to(batch.dtype) if batch.dtype == torch.uint8 else moved
+        out.append(torch.where(still[:, None, None, None], batch, moved))
+    return out[0], out[1]
+
+
+def bordered(first: Tensor, second: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blacken one side of both crops of some pairs [N, S, S, C], up to a quarter: the frame ends there."""
+    first, second = first.clone(), second.clone()
+    size = first.shape[1]
+    for i in torch.nonzero(torch.rand(len(first), generator=generator) < probability).flatten().tolist():
+        side = int(torch.randint(0, 4, (1,), generator=generator))
+        depth = int(torch.randint(1, size // 4, (1,), generator=generator))
+        for batch in (first, second):
+            picture = batch[i] if side < 2 else batch[i].transpose(0, 1)
+            if side % 2:
+                picture[:depth] = 0
+            else:
+                picture[size - depth :] = 0
+    return first, second
+
+
+def mismatched(
+    second: Tensor, label: Tensor, free: Tensor, probability: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Give some bona fide pairs another person's second picture, or their own mirrored → ``second`` and who was chosen.
+
+    Each half is a living face; together they are no person, as when one camera's stream is replaced. ``free`` bool
+    [N]: pairs that may be chosen.
+    """
+    candidates = free & (label == 1)
+    chosen = candidates & (torch.rand(len(label), generator=generator) < probability)
+    people = torch.nonzero(candidates).flatten()
+    if len(people) < 2:
+        return second, torch.zeros_like(chosen)
+    order = people[torch.randperm(len(people), generator=generator)]
+    # The next person in a random order is never the same one.
+    other = torch.arange(len(label))
+    other[order] = order.roll(1)
+    mirror = torch.rand(len(label), generator=generator) < 0.25
+    false = torch.where(mirror[:, None, None, None], second.flip(2), second[other])
+    return torch.where(chosen[:, None, None, None], false, second), chosen
+
+
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
     """Sharpness, gamma, gain, tint, noise and, for some samples of colour, a scene near black.
 
@@ -55,6 +175,16 @@ def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *
     n = len(image)
     x = image.float() / 255
     x = _soften(x, config.blur, generator)
+    if config.filter:
+        x = _filtered(x, config.filter, generator)
+    if config.coarse:
+        x = _coarsened(x, config.coarse, generator)
+    if config.gamma > 1:
+        x = x.clamp_min(1e-6) ** _factors(n, generator, config.gamma)
+    if config.level > 1:
+        x = x * _factors(n, generator, config.level)
+    if config.shading:
+        x = x * _shading(x, config.shading, generator)
     x = x ** _rows(n, generator, 1 - config.gain, 1 + config.gain) * _rows(
         n, generator, 1 - config.gain, 1 + config.gain
     )
@@ -110,6 +240,14 @@ def augment(
         before = label
         second, label = copied_grey(first, second, label, config.copy_grey, generator)
         copied = before != label
+    if config.mismatch:
+        second, mixed = mismatched(second, label, ~copied, config.mismatch, generator)
+        label = torch.where(mixed, torch.zeros_like(label), label)
+        copied |= mixed
+    if config.warp:
+        first, second = warped(first, second, modalities, config.warp, generator)
+    if config.border:
+        first, second = bordered(first, second, config.border, generator)
     flip = torch.rand(n, generator=generator) < 0.5
     out: list[Tensor] = []
     for modality, batch in zip(modalities, (first, second), strict=True):
@@ -118,7 +256,7 @@ def augment(
             batch = erase(exposure(batch, config, generator, dark=modality == "rgb"), config.erase, generator)
         out.append(batch)
     draw = torch.rand(n, generator=generator)
-    # Either half of a copied pair looks genuine by itself: nothing may be learnt from it alone.
+    # Either half of a copied or mismatched pair looks genuine by itself: nothing may be learnt from it alone.
     dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1) & ~copied[:, None]
     weight = (~dropped & ~copied[:, None]).float()
     return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight

@@ -65,6 +65,14 @@ class AugmentSection(Section):
     tint: float = Field(default=0.2, ge=0, lt=1)
     erase: float = Field(default=0.2, ge=0, le=1)
     copy_grey: float = Field(default=0.03, ge=0, le=0.5)
+    gamma: float = Field(default=1.0, ge=1, le=4)
+    level: float = Field(default=1.0, ge=1, le=8)
+    shading: float = Field(default=0.0, ge=0, le=1)
+    filter: float = Field(default=0.0, ge=0, le=1)
+    coarse: float = Field(default=0.0, ge=0, le=1)
+    border: float = Field(default=0.0, ge=0, le=1)
+    warp: float = Field(default=0.0, ge=0, le=0.5)
+    mismatch: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class LossSection(Section):
@@ -76,6 +84,22 @@ class LossSection(Section):
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
 
 
+class CropSection(Section):
+    """``[crop]``: ``margin``: what the network sees round the face's box on each side, as a fraction of its edge."""
+
+    margin: float = Field(default=0.2, ge=0, le=0.6)
+
+
+class TeacherSection(Section):
+    """``[teacher]``: how much a colour network given by ``adsn-train --teacher`` counts, see `adsn.training.teacher`.
+
+    Without one the section has no effect.
+    """
+
+    scores: float = Field(default=0.5, ge=0)
+    features: float = Field(default=0.5, ge=0)
+
+
 class Recipe(Section):
     """A whole recipe."""
 
@@ -85,6 +109,8 @@ class Recipe(Section):
     train: TrainSection
     augment: AugmentSection = AugmentSection()
     loss: LossSection = LossSection()
+    crop: CropSection = CropSection()
+    teacher: TeacherSection = TeacherSection()
 
     def network_config(self) -> NetworkConfig:
         return NetworkConfig(**self.network.model_dump())
@@ -99,8 +125,11 @@ class Recipe(Section):
         section = getattr(self.data, part)
         if not isinstance(section, DataSection):
             raise TypeError(f"data.{part} is read from disk; it has no specification to render.")
-        rule = CropRule(size=self.network.size)
-        return SyntheticSpec(name=f"{self.name}-{part}", rule=rule, **section.model_dump())
+        return SyntheticSpec(name=f"{self.name}-{part}", rule=self.rule(), **section.model_dump())
+
+    def rule(self) -> CropRule:
+        """Return how crops are cut from pictures."""
+        return CropRule(size=self.network.size, margin=self.crop.margin)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

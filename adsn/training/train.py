@@ -26,6 +26,7 @@ from adsn.training.augment import augment
 from adsn.training.losses import JointLoss
 from adsn.training.parallel import ALONE, World
 from adsn.training.recipe import Recipe
+from adsn.training.teacher import Lesson, Teacher
 from runtime.core.files import write_atomically
 
 STATE_FILE = "resume.safetensors"
@@ -89,6 +90,7 @@ class Trainer:
         device: str = "cpu",
         world: World = ALONE,
         start: Path | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.recipe, self.train_set, self.dev_set, self.out = recipe, train, dev, out
         self.device, self.world = torch.device(device), world
@@ -107,6 +109,16 @@ class Trainer:
         if start is not None:
             self._start_from(start)
         self.loss = JointLoss(config.maps, 2 * config.width, recipe.loss_weights()).to(self.device)
+        self.lesson: Lesson | None = None
+        if teacher is not None:
+            if "rgb" not in self.modalities:
+                trained = " + ".join(self.modalities)
+                raise TrainingError(
+                    f"a teacher judges RGB crops, and the recipe trains {trained}. Leave --teacher out."
+                )
+            weights = recipe.teacher
+            width = self.network.stream_width
+            self.lesson = Lesson(width, teacher, weights.scores, weights.features).to(self.device)
         self.features = world.distribute(self.network, self.device)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.train.learning_rate)
         self.steps_per_epoch = len(train) // recipe.train.batch
@@ -128,8 +140,9 @@ class Trainer:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only: decaying norms and biases shrinks what no one asked to be small."""
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        parameters = [*self.network.parameters(), *(self.lesson.parameters() if self.lesson else ())]
+        decayed = [p for p in parameters if p.ndim > 1]
+        rest = [p for p in parameters if p.ndim <= 1]
         return [
             {"params": decayed, "weight_decay": self.recipe.train.weight_decay},
             {"params": rest, "weight_decay": 0.0},
@@ -196,6 +209,12 @@ class Trainer:
             # The losses sum many small numbers: in full precision, whatever the network computes in.
             out = Outputs(*(value.float() for value in half))
             loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
+            if self.lesson is not None:
+                which = self.modalities.index("rgb")
+                # Every second pair: the teacher costs as much as the network.
+                taught = self.lesson(out.streams[::2, which], (a, b)[which][::2])
+                loss = loss + taught
+                terms["teacher"] = float(taught.detach())
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the loss became {float(loss)} in epoch {self.progress.epoch + 1}; the last good checkpoint is in "
@@ -249,17 +268,26 @@ class Trainer:
                 "processes": self.world.size,
             },
             **({"started_from": self.started_from} if self.started_from else {}),
+            **self._taught_by(),
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "epochs_done": self.progress.epoch,
             "seconds": round(self.progress.seconds, 1),
             "curve": self.progress.curve,
         }
 
+    def _taught_by(self) -> dict[str, Any]:
+        if self.lesson is None:
+            return {}
+        teacher = self.lesson.teacher
+        return {"teacher": {"name": teacher.name, "sha256": teacher.sha256}}
+
     def save(self) -> None:
         """Write the checkpoint, the record and what a resumed run needs, each atomically."""
         record = self.record()
         save_checkpoint(self.out / CHECKPOINT_FILE, self.network, record)
         tensors = {f"network/{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        if self.lesson is not None:
+            tensors |= {f"lesson/{k}": v.detach().cpu().contiguous() for k, v in self.lesson.state_dict().items()}
         tensors |= {f"loss/{k}": v.detach().cpu().contiguous() for k, v in self.loss.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{k}": v.detach().cpu().contiguous() for k, v in state.items()}
@@ -288,6 +316,8 @@ class Trainer:
         record = json.loads(header["record"])
         if header["recipe"] != self.recipe.model_dump_json():
             raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start anew.")
+        if record.get("teacher") != self._taught_by().get("teacher"):
+            raise TrainingError(f"{path} was trained with another teacher than this run. Give the same --teacher.")
         if record["data"] != self.record()["data"]:
             raise TrainingError(f"{path} was made from other pixels (the renderer changed). Use another --out.")
         tensors = load(data)
@@ -297,6 +327,8 @@ class Trainer:
 
         self.network.load_state_dict(part("network/"))
         self.loss.load_state_dict(part("loss/"))
+        if self.lesson is not None:
+            self.lesson.load_state_dict(part("lesson/"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in part("optimiser/").items():
             index, key = name.split("/")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from runtime.geometry.box_mapping import Registrar, SameView
 from runtime.imaging.crop import CropRule, crop
 from runtime.liveness.decision import Decision, decide
 from runtime.liveness.quality import (
+    FACE_RULE,
     Limits,
     blur_check,
     box_checks,
@@ -157,7 +158,7 @@ class LivenessPipeline:
         crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
         watch.lap("crop")
         batch: Batch = {modality: image[None] for modality, image in crops.items()}
-        checking = partial(self._checks, pair, found, crops, now_ns, carried or {})
+        checking = partial(self._checks, pair, found, now_ns, carried or {})
         # In this order, whichever is done first.
         watch.laps |= {"quality": 0.0, "inference": 0.0}
         measured, scores = self.both(
@@ -187,12 +188,13 @@ class LivenessPipeline:
         self,
         pair: Pair,
         found: Found,
-        crops: Mapping[Modality, NDArray[Any]],
         now_ns: int | None,
         carried: Mapping[str, Check],
     ) -> list[Check]:
         limits = self.limits
-        checks = box_checks(pair, found.boxes, self.rule, limits)
+        # The network may see more than the face; a gate is about the face.
+        crops = {m: crop(pair.image(m), found.boxes[m], FACE_RULE) for m in self.modalities}
+        checks = box_checks(pair, found.boxes, limits)
         angles = None if found.face.landmarks is None else head_angles(found.face.landmarks)
         checks += pose_checks(angles, limits)
         for modality, image in crops.items():
@@ -200,10 +202,10 @@ class LivenessPipeline:
                 checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)
                 checks.append(carried.get("rgb.blur") or blur_check(image, limits))
             elif modality == "ir":
-                dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], self.rule)
+                dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], FACE_RULE)
                 checks += ir_checks(image, dark, pair.lit, limits)
             else:
-                checks += depth_checks(image, self.rule, limits)
+                checks += depth_checks(image, limits)
         if "rgb" in crops and "ir" in crops:
             checks.append(carried.get("ir.copied") or copy_check(crops["rgb"], crops["ir"], limits))
         return checks + time_checks(pair, limits, now_ns)

@@ -24,8 +24,10 @@ FUTURE_MS = 10.0
 """A pair may be this much younger than now: two readings of one clock, never more."""
 CLIPPED = 250
 """Grey level of 255 at or above which a pixel is taken as clipped."""
+FACE_RULE = CropRule(size=112, margin=0.2)
+"""What the gates look at: the face with its forehead, chin and ears, however much more a network's crop shows."""
 REBLUR = 9
-"""Length of the second blur that `blur` compares with, pixels of the crop."""
+"""Length of the second blur that `blur` compares with, pixels of a crop by `FACE_RULE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Limits:
     min_face_px: float = 64
     """Shorter edge of the face box. Below it the crop holds fewer real samples than the network's grid needs."""
     min_coverage: float = 0.75
-    """Fraction of the crop's area inside the image."""
+    """Fraction of a crop by `FACE_RULE` that lies inside the image."""
     max_yaw_deg: float = 35
     max_pitch_deg: float = 30
     """How far a head may be turned and tilted, measured only by detectors that give landmarks."""
@@ -65,10 +67,10 @@ class Limits:
     max_age_ms: float = 500
 
 
-def box_checks(pair: Pair, boxes: Mapping[Modality, Box], rule: CropRule, limits: Limits) -> list[Check]:
-    """Size of the face and how much of every crop the images really hold."""
+def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: Limits) -> list[Check]:
+    """Size of the face and how much of it the images really hold."""
     size = min(min(box.w, box.h) for box in boxes.values())
-    whole = min(coverage(pair.image(modality).shape, box, rule) for modality, box in boxes.items())
+    whole = min(coverage(pair.image(modality).shape, box, FACE_RULE) for modality, box in boxes.items())
     return [
         Check("face.size", size, limits.min_face_px, None, "face_too_small"),
         Check("face.coverage", whole, limits.min_coverage, None, "face_cropped"),
@@ -130,8 +132,9 @@ def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) ->
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
 
-def depth_checks(crop: NDArray[np.float32], rule: CropRule, limits: Limits) -> list[Check]:
-    """How much of the face a depth crop holds, float32 [S, S, 1] mm, and how far away that is."""
+def depth_checks(crop: NDArray[np.float32], limits: Limits) -> list[Check]:
+    """How much of the face a depth crop by `FACE_RULE` holds, float32 [S, S, 1] mm, and how far away that is."""
+    rule = FACE_RULE
     edge = round(rule.size * rule.margin / (1 + 2 * rule.margin))
     face = crop[edge : rule.size - edge, edge : rule.size - edge]
     known = face[np.isfinite(face) & (face > 0)]

@@ -7,9 +7,11 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.instruments.presented import Presented
 from synthetic.instruments.worn import wearer_of
-from synthetic.people.head import Expression, paint_hair, skin
+from synthetic.people.attributes import Attributes
+from synthetic.people.eyewear import eyewear_of
+from synthetic.people.head import Expression, paint_beard, paint_hair, skin, strands_of
 from synthetic.people.identity import Identity, identity_of
-from synthetic.people.shape import HeadShape, head_surface
+from synthetic.people.shape import HeadShape, head_surface, put_hat_on
 from synthetic.physics import mask_nir, skin_bands
 from synthetic.surface import Surface, grid, spread
 
@@ -21,6 +23,7 @@ def painted_matter(
     y: Array,
     rng: np.random.Generator,
     *,
+    face: Expression,
     nir: float,
     ghost: float,
     strength: float,
@@ -31,7 +34,7 @@ def painted_matter(
     even = np.float32(rng.uniform(0.3, 0.9))
     painted = true + (base - true) * even
     painted *= rng.uniform(0.85, 1.15, 4).astype(np.float32)
-    shape.paint_face(who, Expression(), x, y, painted, strength)
+    shape.paint_face(who, face, x, y, painted, strength)
     relative = painted[:, :, 3] / base[3]
     painted[:, :, 3] = np.float32(nir) * (1 + np.float32(ghost) * (relative - 1))
     return painted
@@ -58,18 +61,32 @@ def put_on(
     surface.relief = shape.worn(surface.relief, relief, cover, 3.0, surface.pitch)
 
 
-def mask_rigid(shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator) -> Presented:
+def mask_rigid(
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
+) -> Presented:
     """A printed or cast resin mask of the subject, painted, worn by somebody else: right relief, wrong matter."""
     subject_face = identity_of(subject)
     who = shape.features(subject_face)
     wearer = wearer_of(rng)
-    face = Expression(smile=float(rng.uniform(0, 0.6)), eyes=float(rng.uniform(0.6, 1.1)))
+    face = worn.face
     surface = head_surface(shape, wearer, face, pitch, rng)
     x, y = grid(*shape.extent, pitch)
     nir = mask_nir(rng, skin_like=False)
     painted = painted_matter(
-        shape, who, x, y, rng, nir=nir, ghost=float(rng.uniform(0.1, 0.5)), strength=float(rng.uniform(0.55, 1.0))
+        shape,
+        who,
+        x,
+        y,
+        rng,
+        face=face,
+        nir=nir,
+        ghost=float(rng.uniform(0.1, 0.5)),
+        strength=float(rng.uniform(0.55, 1.0)),
     )
+    # A printed beard, in the mask's own matter.
+    true = painted[:, :, 3].copy()
+    paint_beard(who, x, y, painted, strands_of(who, (y.shape[0], x.shape[1]), rng), rng)
+    painted[:, :, 3] = true + np.float32(rng.uniform(0, 0.5)) * (painted[:, :, 3] - true)
     edge = np.square(x / (who.width * 0.93)) + np.square((y - 4) / np.where(y < 4, 84, who.chin - 2))
     cover = np.clip((1 - edge) * 18, 0, 1).astype(np.float32)
     if rng.uniform() < 0.7:
@@ -78,24 +95,26 @@ def mask_rigid(shape: HeadShape, subject: int, presentation: int, pitch: float, 
             # The wearer's eyes look through the subject's holes, wherever the wearer's own would be.
             shape.paint_eyes(who, face, x, y, surface.albedo)
     else:
-        shape.paint_eyes(who, Expression(eyes=0.9), x, y, painted)
+        shape.paint_eyes(who, face, x, y, painted)
         painted[:, :, 3] = np.minimum(painted[:, :, 3], np.float32(nir))
         cover = np.maximum(cover, shape.eyes_cover(x, y))
-    put_on(shape, surface, subject_face, Expression(smile=face.smile), painted, cover, float(rng.uniform(1.5, 4)))
+    cast = Expression(smile=face.smile, open_mouth=face.open_mouth)
+    put_on(shape, surface, subject_face, cast, painted, cover, float(rng.uniform(1.5, 4)))
     surface.gloss = (float(rng.uniform(0.02, 0.16)),) * 2
     surface.shine = float(rng.uniform(8, 40))
     surface.diffusion = (0.2, 0.3)
-    return Presented(surface)
+    put_hat_on(shape, surface, shape.features(wearer), worn.hat)
+    return Presented(surface, before=eyewear_of(who, worn.glasses, pitch))
 
 
 def mask_silicone(
-    shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
     """A silicone mask of the whole head, with hair: soft, translucent, and in the infrared close to skin."""
     subject_face = identity_of(subject)
     who = shape.features(subject_face)
     wearer = wearer_of(rng)
-    face = Expression(smile=float(rng.uniform(0, 0.4)), eyes=float(rng.uniform(0.6, 1.0)))
+    face = worn.face
     surface = head_surface(shape, wearer, face, pitch, rng)
     x, y = grid(*shape.extent, pitch)
     painted = painted_matter(
@@ -104,6 +123,7 @@ def mask_silicone(
         x,
         y,
         rng,
+        face=face,
         nir=mask_nir(rng, skin_like=True),
         ghost=float(rng.uniform(0.2, 0.6)),
         strength=float(rng.uniform(0.6, 0.95)),
@@ -117,8 +137,10 @@ def mask_silicone(
     eye_holes(who, x, y, cover, 0.3)
     if shape.name == "analytic":
         shape.paint_eyes(who, face, x, y, surface.albedo)
-    put_on(shape, surface, subject_face, Expression(smile=face.smile), painted, cover, float(rng.uniform(1.0, 2.5)))
+    cast = Expression(smile=face.smile, open_mouth=face.open_mouth)
+    put_on(shape, surface, subject_face, cast, painted, cover, float(rng.uniform(1.0, 2.5)))
     surface.gloss = (float(rng.uniform(0.03, 0.10)),) * 2
     surface.shine = float(rng.uniform(8, 25))
     surface.diffusion = (float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.5, 1.8)))
-    return Presented(surface)
+    put_hat_on(shape, surface, who, worn.hat)
+    return Presented(surface, before=eyewear_of(who, worn.glasses, pitch))

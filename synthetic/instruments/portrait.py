@@ -9,11 +9,12 @@ import numpy as np
 
 from synthetic.arrays import Array, float32
 from synthetic.mesh import Mesh
-from synthetic.people.head import Expression
-from synthetic.people.identity import identity_of
+from synthetic.people.attributes import Attributes
+from synthetic.people.eyewear import eyewear_of, long_hair
+from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import head_shape, head_surface
 from synthetic.physics import skin_bands
-from synthetic.raster.render import Lights, View, flat_layer, over, render_surface, rotation
+from synthetic.raster.render import PIVOT_MM, Lights, View, flat_layer, over, render_surface, rotation
 from synthetic.surface import Surface, grid
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
@@ -22,17 +23,36 @@ PICTURES = 3
 """How many different pictures of each person are in circulation."""
 
 
+def picture_key(subject: int, presentation: int) -> list[int]:
+    """Return the seed of what the picture behind a presentation shows of its subject."""
+    return [0x51, subject, presentation % PICTURES]
+
+
+def portrait_turn(subject: int, variant: int) -> Array:
+    """Return how the head in a stolen picture is turned, a rotation matrix [3, 3]."""
+    rng = np.random.default_rng([0x52, subject, variant])
+    return rotation(float(rng.uniform(-8, 8)), float(rng.uniform(-6, 6)), float(rng.uniform(-3, 3)))
+
+
+def eyes_in_picture(who: Identity, variant: int) -> tuple[float, float]:
+    """Return where the middle between the eyes lies in a stolen picture, mm from the picture's origin."""
+    # Eyes lie about 18 mm behind a face's foremost point.
+    x, y, _ = portrait_turn(who.number, variant) @ np.array([0, who.eye_y, PIVOT_MM - 18], np.float32)
+    return float(x), float(y)
+
+
 @functools.lru_cache(maxsize=512)
-def stolen_picture(shape: str, subject: int, variant: int, pitch: float) -> Array:
+def stolen_picture(shape: str, subject: int, variant: int, pitch: float, worn: Attributes) -> Array:
     """A portrait of a subject [h, w, 4], linear, 0 to 1: colour as a photographer took it, and as seen in infrared.
 
+    ``worn``: what the subject wore and did at that moment; glasses that stand before the picture are not in it.
     Cached, because a set of attacks shows the same few pictures in many ways. Callers must not write into it.
     """
-    rng = np.random.default_rng([0x51, subject, variant])
+    rng = np.random.default_rng([0x53, subject, variant])
     who = identity_of(subject)
+    source = head_shape(shape)
     x0, x1, y0, y1 = PICTURE_MM
     view = View(round((x1 - x0) / pitch), round((y1 - y0) / pitch), 1 / pitch, -x0 / pitch, -y0 / pitch)
-    face = Expression(smile=float(rng.uniform(0, 1)), eyes=float(rng.uniform(0.8, 1.1)))
     side = rng.uniform(-0.7, 0.7)
     direction = np.array([side, -0.5, 0.8], np.float32)
     direction /= np.linalg.norm(direction)
@@ -42,7 +62,7 @@ def stolen_picture(shape: str, subject: int, variant: int, pitch: float) -> Arra
         lamps=((direction, np.array([0.6, 0.6, 0.6, 0.1], np.float32) * np.float32(level)),),
         flash=0.9,
     )
-    turn = rotation(float(rng.uniform(-8, 8)), float(rng.uniform(-6, 6)), float(rng.uniform(-3, 3)))
+    turn = portrait_turn(subject, variant)
     wall = np.array([*rng.uniform(0.1, 0.8, 3), 0.4], np.float32)
     blank = np.ones((view.height, view.width), np.float32)
     scene = flat_layer(blank, wall, blank, lights, 1500)
@@ -50,11 +70,17 @@ def stolen_picture(shape: str, subject: int, variant: int, pitch: float) -> Arra
     x, y = view.millimetres()
     body = np.clip((y - 118 - np.square(x) * 0.0012) / 6, 0, 1)
     neck = np.clip((46 - np.abs(x)) / 4, 0, 1) * np.clip((y - 50) / 6, 0, 1)
+    if who.long_hair:
+        scene = over(scene, flat_layer(long_hair(who, x, y), np.array(who.hair, np.float32), blank, lights, 605))
     scene = over(
         scene, flat_layer(neck.astype(np.float32), skin_bands(who.melanin), blank * np.float32(0.6), lights, 560)
     )
     cloth = flat_layer(body.astype(np.float32), clothes, blank * np.float32(0.8), lights, 560)
-    scene = over(scene, render_surface(head_surface(head_shape(shape), who, face, pitch, rng), turn, view, lights, 500))
+    things = [head_surface(source, who, worn.face, pitch, rng, worn.hat)]
+    if not worn.glasses_on_picture:
+        things += eyewear_of(source.features(who), worn.glasses, pitch)
+    for thing in things:
+        scene = over(scene, render_surface(thing, turn, view, lights, 500))
     scene = over(scene, cloth)
     picture: Array = np.clip(scene.light, 0, 1)
     picture.setflags(write=False)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from synthetic.arrays import Array
-from synthetic.instruments.portrait import PICTURES, lift, sheet, stolen_picture
+from synthetic.instruments.portrait import PICTURES, eyes_in_picture, lift, sheet, stolen_picture
 from synthetic.instruments.presented import Presented
+from synthetic.people.attributes import Attributes
+from synthetic.people.eyewear import eyewear_at
+from synthetic.people.identity import identity_of
 from synthetic.people.shape import HeadShape
 from synthetic.physics import dye_print_nir, toner_print_nir, vinyl_print_nir
 from synthetic.surface import Surface, grey, mixed, noise, power, spread
 
 
 def paper(
-    shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> tuple[Surface, Array, float]:
     """A sheet of paper of a common size with a stolen picture; also that picture on it and its scale."""
     big = rng.uniform() < 0.4
@@ -21,7 +24,7 @@ def paper(
     half = (float(rng.uniform(130, 200)), float(rng.uniform(160, 220))) if big else (105.0, 148.5)
     curl = float(rng.uniform(0, 0.0012)) * (rng.uniform() < 0.6)
     axis = float(rng.choice((0.0, np.pi / 2)) + rng.normal(0, 0.15))
-    picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch)
+    picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch, worn)
     surface, lying = sheet(picture, half, scale, pitch, curl, axis)
     return surface, lying, scale
 
@@ -79,28 +82,45 @@ def pigment_ink(surface: Surface, lying: Array, rng: np.random.Generator) -> Non
 INKS = (dye_ink, toner, pigment_ink)
 
 
-def print_matte(shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator) -> Presented:
+def glasses_before(
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, scale: float
+) -> tuple[Surface, ...]:
+    """Real glasses before the pictured eyes; none where the picture shows them already."""
+    if worn.glasses is None or not worn.glasses_on_picture:
+        return ()
+    who = identity_of(subject)
+    eyes = eyes_in_picture(who, presentation % PICTURES)
+    return (eyewear_at(shape.features(who), worn.glasses, pitch, eyes, scale, 2.0),)
+
+
+def print_matte(
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
+) -> Presented:
     """An inkjet print with dye inks on matte paper."""
-    surface, lying, scale = paper(shape, subject, presentation, pitch, rng)
+    surface, lying, scale = paper(shape, subject, presentation, worn, pitch, rng)
     dye_ink(surface, lying, rng)
-    return Presented(surface, scale)
+    return Presented(surface, scale, before=glasses_before(shape, subject, presentation, worn, pitch, scale))
 
 
-def print_toner(shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator) -> Presented:
+def print_toner(
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
+) -> Presented:
     """A laser print, whose toner the infrared camera sees."""
-    surface, lying, scale = paper(shape, subject, presentation, pitch, rng)
+    surface, lying, scale = paper(shape, subject, presentation, worn, pitch, rng)
     toner(surface, lying, rng)
-    return Presented(surface, scale)
+    return Presented(surface, scale, before=glasses_before(shape, subject, presentation, worn, pitch, scale))
 
 
-def print_vinyl(shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator) -> Presented:
+def print_vinyl(
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
+) -> Presented:
     """A life-size banner of glossy vinyl, hung or slightly bent."""
     scale = float(rng.uniform(0.92, 1.1))
     half = (float(rng.uniform(130, 220)), float(rng.uniform(160, 220)))
-    picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch)
+    picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch, worn)
     curl = float(rng.uniform(0, 0.0015)) * (rng.uniform() < 0.7)
     surface, lying = sheet(picture, half, scale, pitch, curl, float(rng.choice((0.0, np.pi / 2))))
     # Vinyl hangs in waves of a few millimetres, which its gloss betrays.
     lift(surface, np.float32(rng.uniform(0, 1.5)) * noise(rng, surface.alpha.shape, 5))
     pigment_ink(surface, lying, rng)
-    return Presented(surface, scale)
+    return Presented(surface, scale, before=glasses_before(shape, subject, presentation, worn, pitch, scale))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from synthetic.arrays import float32
 from synthetic.instruments.portrait import PICTURES, sheet, stolen_picture
 from synthetic.instruments.presented import Presented
+from synthetic.people.attributes import Attributes
 from synthetic.people.shape import HeadShape
 from synthetic.physics import screen_nir
 from synthetic.surface import grid, mixed, power, spread
 
 
 def replay_screen(
-    shape: HeadShape, subject: int, presentation: int, pitch: float, rng: np.random.Generator
+    shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
     """A telephone, tablet or monitor that plays the subject: it shines by itself and is dark in infrared."""
     phone = rng.uniform() < 0.4
@@ -22,7 +25,9 @@ def replay_screen(
     half = (36.0, 76.0) if phone else (float(rng.uniform(85, 170)), float(rng.uniform(115, 170)))
     variant = presentation % PICTURES
     # Pictures are kept in two sizes only, or none would ever serve twice.
-    picture = stolen_picture(shape.name, subject, variant, pitch * (2 if phone else 1))
+    # Nobody puts glasses on a screen: they are in the picture.
+    shown_worn = replace(worn, glasses_on_picture=False)
+    picture = stolen_picture(shape.name, subject, variant, pitch * (2 if phone else 1), shown_worn)
     surface, lying = sheet(picture, half, scale, pitch, 0.0, 0.0)
     x, y = grid(-half[0], half[0], -half[1], half[1], pitch)
     bezel = float(rng.uniform(2, 9))

@@ -11,9 +11,10 @@ from synthetic.instruments.presented import Presented
 from synthetic.instruments.prints import print_matte, print_toner, print_vinyl
 from synthetic.instruments.screens import replay_screen
 from synthetic.instruments.worn import mask_paper, partial, print_cutout
+from synthetic.people.attributes import Attributes
 from synthetic.people.shape import HeadShape
 
-Maker = Callable[[HeadShape, int, int, float, np.random.Generator], Presented]
+Maker = Callable[[HeadShape, int, int, Attributes, float, np.random.Generator], Presented]
 INSTRUMENTS: dict[str, Maker] = {
     "print_matte": print_matte,
     "print_toner": print_toner,
@@ -25,6 +26,9 @@ INSTRUMENTS: dict[str, Maker] = {
     "mask_silicone": mask_silicone,
     "partial": partial,
 }
-"""Species → what makes its presentation, from shape of heads, subject, presentation, paint pitch in mm, generator."""
+"""Species → what makes its presentation, from shape of heads, subject, presentation, attributes, paint pitch in mm and
+generator."""
 HELD = frozenset({"print_matte", "print_toner", "print_vinyl", "replay_screen"})
 """Species that are held up, where the others are worn."""
+PICTURED = HELD | {"print_cutout", "mask_paper", "partial"}
+"""Species made of a picture of the subject, of which few are in circulation."""

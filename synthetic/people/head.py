@@ -45,6 +45,7 @@ class Hat:
 
     colour: tuple[float, float, float, float]
     brim: float
+    texture_seed: int = 0
 
 
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
@@ -168,11 +169,29 @@ def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Arra
         p.paint(albedo, at, c, (0.75, 0.75, 0.75, 3.0))
 
 
-def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
-    """Scalp hair and beard over ``albedo``; returns how much hair stands where [h, w]."""
-    shape = (y.shape[0], x.shape[1])
+def strands_of(who: Identity, shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Reflectance of a mat of hair [h, w, 4]."""
     hair = np.array(who.hair, np.float32)
-    strands = mixed(streaks(rng, shape, 70), np.stack([hair * np.float32(0.22), hair], 1))
+    return mixed(streaks(rng, shape, 70), np.stack([hair * np.float32(0.22), hair], 1))
+
+
+def paint_beard(who: Identity, x: Array, y: Array, albedo: Array, strands: Array, rng: np.random.Generator) -> None:
+    """Paint a beard over ``albedo`` [h, w, 4] where the person has one."""
+    if not who.beard:
+        return
+    shape = (y.shape[0], x.shape[1])
+    cheeks = np.clip((np.abs(x) - 34) / 10, 0, 1) * np.clip((y - 2) / 14, 0, 1)
+    lower = np.clip((y - (who.mouth_y - 17)) / 7, 0, 1) * (1 - np.clip((np.abs(x) - 60) / 20, 0, 1))
+    mouth = np.square(x / (who.mouth_w + 2)) + np.square((y - who.mouth_y) / (who.lip * 1.7 + 2))
+    cover = np.maximum(cheeks, lower) * np.clip(mouth - 0.9, 0, 1) * who.beard
+    cover *= np.clip(0.75 + 0.3 * noise(rng, shape, 50), 0, 1)
+    albedo += spread(cover.astype(np.float32), 4) * (strands - albedo)
+
+
+def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
+    """Paint scalp hair and beard over ``albedo``; return how much hair stands where [h, w]."""
+    shape = (y.shape[0], x.shape[1])
+    strands = strands_of(who, shape, rng)
     scalp = np.zeros(shape, np.float32)
     if not who.bald:
         wave = 3 * noise(rng, (1, shape[1]), 1)[0] if shape[0] else 0
@@ -181,18 +200,14 @@ def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.
         sides = np.clip((np.abs(x) - who.width * who.hair_side) / 4 + 0.5, 0, 1) * np.clip((-12 - y) / 12 + 0.5, 0, 1)
         scalp = np.maximum(top, sides).astype(np.float32)
         albedo += spread(scalp, 4) * (strands - albedo)
-    if who.beard:
-        cheeks = np.clip((np.abs(x) - 34) / 10, 0, 1) * np.clip((y - 2) / 14, 0, 1)
-        lower = np.clip((y - (who.mouth_y - 17)) / 7, 0, 1) * (1 - np.clip((np.abs(x) - 60) / 20, 0, 1))
-        mouth = np.square(x / (who.mouth_w + 2)) + np.square((y - who.mouth_y) / (who.lip * 1.7 + 2))
-        cover = np.maximum(cheeks, lower) * np.clip(mouth - 0.9, 0, 1) * who.beard
-        cover *= np.clip(0.75 + 0.3 * noise(rng, shape, 50), 0, 1)
-        albedo += spread(cover.astype(np.float32), 4) * (strands - albedo)
+    paint_beard(who, x, y, albedo, strands, rng)
     return scalp
 
 
-def paint_hat(who: Identity, hat: Hat, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
-    """A cap over ``albedo``; returns its cover [h, w]."""
+def paint_hat(who: Identity, hat: Hat, x: Array, y: Array, albedo: Array) -> Array:
+    """Paint a cap over ``albedo``; return its cover [h, w]."""
+    # A generator of its own: putting a hat on must change nothing else.
+    rng = np.random.default_rng(hat.texture_seed)
     knit = spread(1 + 0.12 * noise(rng, (y.shape[0], x.shape[1]), 30), 4)
     line = who.hairline + 6 + hat.brim + 0.002 * np.square(x)
     cover: Array = np.clip((line - y) / 3 + 0.5, 0, 1).astype(np.float32)

@@ -252,10 +252,8 @@ def head_surface(
     hair = paint_hair(here, x, y, albedo, rng)
     if hair.any():
         relief = shape.raised(relief, hair, 6.0, pitch)
-    if hat is not None:
-        relief = shape.raised(relief, paint_hat(here, hat, x, y, albedo, rng), 5.0, pitch)
     shape.paint_eyes(here, face, x, y, albedo)
-    return Surface(
+    surface = Surface(
         x0=shape.extent[0],
         y0=shape.extent[2],
         pitch=pitch,
@@ -266,3 +264,18 @@ def head_surface(
         shine=10,
         diffusion=(0.8, 2.6),
     )
+    put_hat_on(shape, surface, here, hat)
+    return surface
+
+
+def put_hat_on(shape: HeadShape, surface: Surface, who: Identity, hat: Hat | None) -> None:
+    """Put a cap on a finished head or mask; ``who``: the person whose hairline it follows, on this canvas."""
+    if hat is None:
+        return
+    x, y = grid(*shape.extent, surface.pitch)
+    bare = surface.albedo.copy()
+    cover = paint_hat(who, hat, x, y, surface.albedo)
+    # The eyes' own paint lies at the canvas's edge, where a hat must not reach.
+    eyes = shape.eyes_cover(x, y) > 0
+    surface.albedo[eyes] = bare[eyes]
+    surface.relief = shape.raised(surface.relief, cover, 5.0, surface.pitch)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthetic.arrays import Array
+from synthetic.people.eyewear import long_hair
 from synthetic.physics import skin_bands
 from synthetic.raster.render import PIVOT_MM, Layer, View, flat_layer, over, render_surface
 from synthetic.scene import Scene
@@ -43,6 +44,7 @@ def surroundings(scene: Scene, view: View) -> Layer:
     away = scene.distance + float(rng.uniform(300, 2500))
     ones = np.ones(shape, np.float32)
     layer = flat_layer(ones, wall, np.clip(pattern, 0.05, 3).astype(np.float32), scene.lights, away)
+    furnish(layer, scene, rng, (x, y), away)
     if scene.vacant:
         return layer
 
@@ -63,13 +65,28 @@ def surroundings(scene: Scene, view: View) -> Layer:
         add(cover, np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32), 0.7, 180)
         return layer
     if who.long_hair:
-        cover = np.clip((1 - np.square(x / (who.width + 18)) - np.square((y - 5) / 128)) * 10, 0, 1)
-        add(cover, np.array(who.hair, np.float32), 0.75 + 0.2 * noise(rng, shape, 30), 105)
+        add(long_hair(who, x, y), np.array(who.hair, np.float32), 0.75 + 0.2 * noise(rng, shape, 30), 105)
     if scene.shape.name == "analytic":
         # Scanned heads bring their necks.
         cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
         add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
     return layer
+
+
+def furnish(layer: Layer, scene: Scene, rng: np.random.Generator, at: tuple[Array, Array], away: float) -> None:
+    """Hang pictures, shelves, door frames and windows on the wall ``away`` mm off."""
+    x, y = at
+    for _ in range(int(rng.integers(0, 7))):
+        half_w, half_h = rng.uniform(15, 160, 2)
+        cx, cy = rng.uniform(-240, 240), rng.uniform(-240, 240)
+        soft = float(rng.uniform(1, 8))
+        across = np.clip((half_w - np.abs(x - cx)) / soft, 0, 1)
+        along = np.clip((half_h - np.abs(y - cy)) / soft, 0, 1)
+        albedo = np.array([*rng.uniform(0.02, 0.9) * rng.uniform(0.6, 1.4, 3), rng.uniform(0.05, 0.8)], np.float32)
+        # One in eight is a window or a lamp, many times as bright as what hangs beside it.
+        level = float(rng.uniform(3, 12) if rng.uniform() < 0.125 else rng.uniform(0.6, 1.2))
+        cover = (across * along).astype(np.float32)
+        over(layer, flat_layer(cover, albedo, np.full_like(cover, level), scene.lights, away - 5))
 
 
 def clothes(scene: Scene, view: View, layer: Layer) -> Layer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from synthetic.people.attributes import Attributes
 from synthetic.physics import stereo_depth_noise
 from synthetic.raster.render import PIVOT_MM, View, vignette_map
 from synthetic.raster.surroundings import scenery
@@ -17,8 +18,8 @@ from synthetic.sensor.camera import expose, normal
 
 BOX_MM = (0.0, -14.0, 150.0)
 """Centre and edge of the face box on a life-size head, as OpenCV's frontal cascade (alt2) draws it."""
-PATCH_EXTENT = 1.75
-"""Edge of a patch against the face box."""
+PATCH_EXTENT = 2.8
+"""Edge of a patch against the face box: crops of 2.2 times the box, with room for a detector's error."""
 PATCH_SIZES, FRAME_SIZES = (64, 512), (160, 4096)
 DEPTH_LIMIT_MM = 4000.0
 LONGEST_BASELINE_MM = 60.0
@@ -129,11 +130,14 @@ def render_patch(
     species: str,
     family: str = "A",
     presentation: int = 0,
-    size: int = 144,
+    size: int = 168,
     frame: int = 0,
     shape: str = "analytic",
+    attributes: Attributes | None = None,
 ) -> Rendered:
     """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
+
+    ``attributes``: what the face wears and does instead of what is drawn, all else the same: see `attributes_of`.
 
     Raises:
         ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
@@ -141,7 +145,7 @@ def render_patch(
     if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
         raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     life = size / (PATCH_EXTENT * BOX_MM[2])
-    scene = compose(seed, subject, species, family, presentation, frame, life, shape)
+    scene = compose(seed, subject, species, family, presentation, frame, life, shape, attributes)
     scale = life / scene.shown.scale
     camera_scale = scene.camera.focal_px / scene.distance
     view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)

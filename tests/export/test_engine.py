@@ -17,6 +17,7 @@ from runtime.engines import driver
 from runtime.engines.tensorrt.cache import EngineCache
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings
+from runtime.imaging.crop import CropRule
 from tests.support.models.fake_tensorrt import FakeTensorRT
 from tests.support.models.tensorrt_machine import machine_of
 
@@ -53,7 +54,7 @@ def test_the_built_engine_is_measured_as_the_artifacts_were(
     write_bundle(tmp_path / "b", built.files, built.manifest)
     plan = read_plan(workshop / "plan.toml")
     section = plan.test["held-out"]
-    tests = [open_cache(plan.spec("held-out", section, 64), workshop / "cache")]  # type: ignore[arg-type]
+    tests = [open_cache(plan.spec("held-out", section, CropRule(64)), workshop / "cache")]  # type: ignore[arg-type]
     console = Console(quiet=True)
     (found,) = compare_engine(tmp_path / "b", tests, console, BuildSettings(max_batch=4))
     assert (found.artifact, found.execution) == (artifact, "served")

@@ -73,6 +73,7 @@ def test_a_blanked_stream_is_not_asked() -> None:
         stream_logits=torch.tensor([[0.0, 50.0], [0.0, 50.0]], requires_grad=True),
         attention=maps((3, 3), (9, 9)).expand(2, -1, -1, -1, -1),
         parts=torch.zeros(2, 2, 2, 8),
+        streams=torch.zeros(2, 2, 5),
     )
     joint = JointLoss(2, 8, LossWeights(centre=0, overlap=0))
     total, terms = joint(out, torch.tensor([0, 0]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))

@@ -1,0 +1,117 @@
+"""Changes that a camera, a room or another detector would make, and none that would change what a pair is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from adsn.training.augment import AugmentConfig, augment, bordered, exposure, mismatched, warped
+
+PAIR = ("rgb", "ir")
+OFF = AugmentConfig(drop=0, dark=0, gain=0, noise=0, blur=0, tint=0, erase=0, copy_grey=0)
+
+
+def crops(n: int = 64, size: int = 32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    rgb = torch.randint(40, 200, (n, size, size, 3), generator=generator, dtype=torch.uint8)
+    ir = torch.randint(40, 200, (n, size, size, 1), generator=generator, dtype=torch.uint8)
+    return rgb, ir
+
+
+def test_nothing_happens_when_everything_is_off() -> None:
+    rgb, _ = crops(4)
+    out = exposure(rgb, OFF, torch.Generator().manual_seed(2), dark=True)
+    assert torch.equal(out, rgb)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"gamma": 2.0}, {"level": 2.0}, {"shading": 0.3}, {"filter": 1.0}, {"coarse": 1.0}],
+    ids=lambda c: next(iter(c)),
+)
+def test_each_change_changes_most_samples_and_keeps_type_and_range(change: dict[str, float]) -> None:
+    rgb, _ = crops()
+    config = replace(OFF, **change)
+    out = exposure(rgb, config, torch.Generator().manual_seed(2), dark=False)
+    assert out.dtype == torch.uint8
+    assert out.shape == rgb.shape
+    changed = (out != rgb).flatten(1).any(1)
+    assert changed.float().mean() > 0.9
+    assert torch.equal(out, exposure(rgb, config, torch.Generator().manual_seed(2), dark=False))
+
+
+def test_gamma_reaches_its_factor_both_ways_and_no_further() -> None:
+    grey = torch.full((2000, 2, 2, 1), 64, dtype=torch.uint8)
+    out = exposure(grey, replace(OFF, gamma=2.0), torch.Generator().manual_seed(3), dark=False).float() / 255
+    found = torch.log(out.mean((1, 2, 3))) / torch.log(torch.tensor(64 / 255))
+    assert 0.49 < found.min() < 0.55
+    assert 1.9 < found.max() < 2.02
+
+
+def test_filter_keeps_the_mean() -> None:
+    flat = torch.full((64, 16, 16, 3), 90, dtype=torch.uint8)
+    out = exposure(flat, replace(OFF, filter=1.0), torch.Generator().manual_seed(4), dark=False)
+    assert (out.float().mean((1, 2, 3)) - 90).abs().median() < 2
+
+
+def test_both_crops_are_warped_alike_and_half_are_left_alone() -> None:
+    rgb, _ = crops(200)
+    same = rgb[..., :1].clone()
+    a, b = warped(rgb, same, PAIR, 0.15, torch.Generator().manual_seed(5))
+    assert a.dtype == b.dtype == torch.uint8
+    assert torch.equal(a[..., :1], b)
+    moved = (a != rgb).flatten(1).any(1).float().mean()
+    assert 0.35 < moved < 0.65
+
+
+def test_depth_keeps_its_values_under_a_warp() -> None:
+    depth = torch.where(torch.rand(50, 32, 32, 1) < 0.5, 500.0, 900.0)
+    ir = torch.zeros(50, 32, 32, 1, dtype=torch.uint8)
+    _, out = warped(ir, depth, ("ir", "depth"), 0.15, torch.Generator().manual_seed(6))
+    assert set(out.flatten().tolist()) <= {0.0, 500.0, 900.0}
+
+
+def test_a_border_blackens_the_same_side_of_both() -> None:
+    rgb, ir = crops(40)
+    a, b = bordered(rgb, ir, 1.0, torch.Generator().manual_seed(7))
+    assert torch.equal(a[..., :1] == 0, b == 0)
+    black = (b == 0).flatten(1).float().mean(1)
+    assert (black > 0).all()
+    assert black.max() <= 0.25
+
+
+def test_mismatched_pairs_are_attacks_of_which_neither_half_is_learnt_alone() -> None:
+    rgb, ir = crops()
+    label = torch.tensor([1, 0] * 32)
+    config = replace(OFF, mismatch=0.5)
+    _, _, after, weight = augment(rgb, ir, label, PAIR, config, torch.Generator().manual_seed(8))
+    changed = after != label
+    assert 8 <= int(changed.sum()) <= 24
+    # Attacks stay attacks, and are not mixed.
+    assert not changed[label == 0].any()
+    assert torch.equal(weight == 0, changed[:, None].expand(-1, 2))
+
+
+def test_a_mismatched_pair_holds_anothers_or_a_mirrored_ir() -> None:
+    _, ir = crops(40)
+    label = torch.ones(40, dtype=torch.int64)
+    out, chosen = mismatched(ir, label, torch.ones(40, dtype=torch.bool), 1.0, torch.Generator().manual_seed(9))
+    assert chosen.all()
+    own = (out == ir).flatten(1).all(1)
+    assert not own.any()
+    known = ir.flatten(1)
+    for i in range(40):
+        mirrored = torch.equal(out[i], ir[i].flip(1))
+        another = bool((out[i].flatten()[None] == known).all(1).any())
+        assert mirrored != another
+
+
+def test_one_person_alone_cannot_be_mismatched() -> None:
+    _, ir = crops(4)
+    label = torch.tensor([1, 0, 0, 0])
+    out, chosen = mismatched(ir, label, torch.ones(4, dtype=torch.bool), 1.0, torch.Generator().manual_seed(10))
+    assert not chosen.any()
+    assert torch.equal(out, ir)

@@ -1,0 +1,98 @@
+"""Attributes are drawn without knowing the species, and changing one changes nothing else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthetic import SPECIES, Attributes, attributes_of, draw_glasses, draw_hat, render_patch
+
+TRAITS: dict[str, Callable[[Attributes], float]] = {
+    "glasses": lambda worn: worn.glasses is not None,
+    "clear glasses": lambda worn: worn.glasses is not None and worn.glasses.tint == 0,
+    "hat": lambda worn: worn.hat is not None,
+    "smile": lambda worn: worn.face.smile,
+    "open mouth": lambda worn: worn.face.open_mouth,
+    "eyes": lambda worn: worn.face.eyes,
+    "gaze": lambda worn: worn.face.gaze[0],
+}
+
+
+def test_every_attribute_has_the_same_distribution_in_every_species() -> None:
+    seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for species in SPECIES:
+        for subject in range(1000):
+            # One presentation a subject: copies of one picture show the same attributes.
+            worn = attributes_of(5, subject, species, "A", 0)
+            for name, trait in TRAITS.items():
+                seen[name][species].append(float(trait(worn)))
+    for name, by_species in seen.items():
+        values = {species: np.array(v) for species, v in by_species.items()}
+        spread = np.concatenate(list(values.values())).std()
+        means = [v.mean() for v in values.values()]
+        # Ten means of a thousand draws each: they lie within five standard errors of each other.
+        assert max(means) - min(means) < 5 * spread / np.sqrt(1000), name
+
+
+def test_attributes_are_independent_of_each_other() -> None:
+    drawn = [attributes_of(5, subject, "bona_fide", "A", 0) for subject in range(4000)]
+    columns = np.array([[float(trait(worn)) for name, trait in TRAITS.items() if name != "clear glasses"]
+                        for worn in drawn])  # fmt: skip
+    correlation = np.corrcoef(columns.T) - np.eye(columns.shape[1])
+    assert np.abs(correlation).max() < 0.08
+
+
+def worn_bare(species: str, subject: int = 40) -> Attributes:
+    worn = attributes_of(5, subject, species, "A", 0)
+    return replace(worn, glasses=None, hat=None)
+
+
+# Nobody wears glasses over a partial attack that consists of solid glasses.
+CHANGED = [(s, "hat") for s in SPECIES] + [(s, "glasses") for s in SPECIES if s != "partial"]
+
+
+@pytest.mark.parametrize(("species", "attribute"), CHANGED)
+def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribute: str) -> None:
+    rng = np.random.default_rng(1)
+    bare = worn_bare(species)
+    if attribute == "glasses":
+        changed = replace(bare, glasses=draw_glasses(rng), glasses_on_picture=True)
+    else:
+        changed = replace(bare, hat=draw_hat(rng))
+    pictures = [
+        render_patch(seed=5, subject=40, species=species, attributes=worn, size=168) for worn in (bare, changed)
+    ]
+    a, b = pictures
+    assert a.box == b.box
+    # A screen shows nothing in IR, and a dark room nothing in RGB.
+    assert not (np.array_equal(a.rgb, b.rgb) and np.array_equal(a.ir, b.ir))
+    # Exposure follows the face, so grey levels may shift everywhere; apart from that the wall's corner stays the same.
+    corners = [r.rgb[:12, :12].astype(float).ravel() for r in (a, b)]
+    if min(c.std() for c in corners) > 5:
+        assert np.corrcoef(corners[0], corners[1])[0, 1] > 0.5
+    else:
+        assert abs(np.median(corners[0]) - np.median(corners[1])) <= max(12, 0.2 * np.median(corners[0]))
+    assert {k: v for k, v in a.conditions.items() if not k.endswith("_mean")} == {
+        k: v for k, v in b.conditions.items() if not k.endswith("_mean")
+    }
+
+
+def test_glasses_show_in_rgb_and_ir_on_prints_masks_and_people() -> None:
+    rng = np.random.default_rng(2)
+    glasses = replace(draw_glasses(rng), dark_frame=0.02, thickness=3.0)
+    for species in ("bona_fide", "print_matte", "print_vinyl", "mask_rigid", "mask_silicone", "mask_paper"):
+        shown = 0
+        for subject in range(40, 46):
+            bare = worn_bare(species, subject)
+            a, b = (
+                render_patch(seed=5, subject=subject, species=species, attributes=worn)
+                for worn in (bare, replace(bare, glasses=glasses, glasses_on_picture=True))
+            )
+            x, y, w, h = (round(v) for v in b.ir_box)
+            eyes = np.s_[y : y + h // 2, x : x + w]
+            shown += int(np.abs(a.ir[eyes].astype(int) - b.ir[eyes].astype(int)).max() > 40)
+        assert shown >= 5, species
