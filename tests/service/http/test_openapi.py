@@ -150,7 +150,7 @@ def test_the_errors_page_is_what_the_code_says() -> None:
 
 def test_every_code_that_is_raised_is_listed() -> None:
     raised = set()
-    for path in (ROOT / "service").glob("*.py"):
+    for path in (ROOT / "service").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         raised |= set(re.findall(r'RequestError\(\s*\d+,\s*"(\w+)"', text))
         raised |= set(re.findall(r'_refuse\(\s*\d+,\s*"(\w+)"', text))
