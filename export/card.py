@@ -9,17 +9,25 @@ from typing import Any
 from runtime.bundle.manifest import Manifest, Parity, RateEntry
 
 ORIGIN = {
-    True: "No real face was used in training, so nothing here says how the model does on real people, real prints or "
-    "real cameras.",
+    True: "No picture of a real face was used in training, so nothing here says how the model does on real people, "
+    "real prints or real cameras.",
     False: "The figures below are those of the sets they name, and of no other people, instruments or cameras.",
 }
 RENDERED = (
     "Pairs rendered by this project's synthetic sensor (`synthetic/`), sensor family A: heads of two "
     "sources in equal parts (analytic, and principal components of the ICT Face Model's scans; MIT "
-    "licence, Li et al., CVPR 2020), six skin tones, glasses, beards, hats. Species: bona fide, "
-    "{species}. Some pairs had their infrared picture replaced by the colour picture's luminance and "
-    "counted as attacks."
+    "licence, Li et al., CVPR 2020), six skin tones. Glasses, hats, expressions and gaze are drawn alike for every "
+    "species. Species: bona fide, {species}. Some pairs had their IR picture replaced by the RGB picture's "
+    "luminance, by another person's IR picture or by their own mirrored, and counted as attacks."
 )
+TAUGHT = (
+    "The RGB stream was also trained to reproduce the class probabilities and features of `{name}` (SHA-256 "
+    "`{sha256}`), an RGB anti-spoofing network that its authors trained on real people. Only the trained weights hold "
+    "what was learnt from it; the network itself is not part of the bundle.{credit}"
+)
+CREDITS = {
+    "minifasnet_v2_80x80": " It is MiniFASNetV2 of minivision-ai/Silent-Face-Anti-Spoofing (Apache-2.0).",
+}
 READ = "Data read from disk: {sets}. Species at the operating point: bona fide, {species}."
 
 
@@ -86,6 +94,15 @@ def tests_section(parities: list[Parity]) -> str:
     return "\n".join([*served, LITERAL + "\n".join(literal)] if literal else served)
 
 
+def taught_by(training: dict[str, Any]) -> str:
+    """Return a paragraph on the teacher of a training run; empty where there was none."""
+    teacher = training.get("teacher")
+    if teacher is None:
+        return ""
+    name = teacher["name"]
+    return "\n" + TAUGHT.format(name=name, sha256=teacher["sha256"], credit=CREDITS.get(name, "")) + "\n"
+
+
 def model_card(manifest: Manifest) -> str:
     """Markdown of a bundle's card."""
     training: dict[str, Any] = manifest.training
@@ -107,6 +124,9 @@ def model_card(manifest: Manifest) -> str:
         width=network["width"],
         maps=network["maps"],
         size=manifest.crop.size,
+        context=f"{1 + 2 * manifest.crop.margin:.1f}",
+        teacher=taught_by(training),
+        taught=" --teacher FILE" if "teacher" in training else "",
         parameters=f"{training['parameters'] / 1e6:.2f}",
         data="\n".join(data),
         epochs=training["epochs_done"],
