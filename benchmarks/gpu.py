@@ -7,22 +7,23 @@ graph, so there FP16 is left out.
 
 from __future__ import annotations
 
+import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from benchmarks.support.measure import in_turns, median, p99
-from export.tensorrt_graph import float_inputs
-from runtime.bundle.manifest import Bundle
+from runtime.bundle.manifest import Bundle, open_bundle
+from runtime.core.errors import EngineUnavailable
 from runtime.engines.base import Batch
 from runtime.engines.driver import Gpu, find_gpus
 from runtime.engines.golden import read_golden
@@ -33,7 +34,6 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import inputs_of
 from runtime.engines.tensorrt.versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_onnx
-from tests.support.models.shipped import complete_bundle
 
 PAGE = Path(__file__).resolve().parent / "gpu.md"
 BATCHES = (1, 8, 32)
@@ -43,16 +43,20 @@ PARITY_PAIRS = 256
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One precision on one GPU. ``difference``: largest of the fused scores against FP32 on the processor."""
+    """One precision on one GPU. ``difference``: largest of the fused scores against FP32 on the processor. ``failure``:
+    why it was not measured; empty where it was."""
 
     precision: Precision
-    build_s: float
-    plan_mib: float
-    difference: float
-    mean_difference: float
-    milliseconds: dict[int, list[float]]
+    build_s: float = math.nan
+    plan_mib: float = math.nan
+    difference: float = math.nan
+    mean_difference: float = math.nan
+    milliseconds: dict[int, list[float]] = field(default_factory=dict)
+    failure: str = ""
 
     def row(self) -> str:
+        if self.failure:
+            return f"| {self.precision.upper()} | not measured: {self.failure} | | | | |"
         one = self.milliseconds[1]
         rates = " / ".join(f"{1000 * n / median(times):.0f}" for n, times in self.milliseconds.items())
         return (
@@ -65,6 +69,13 @@ def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]
     """The graphs to build, by precision."""
     generation = generation_of(version)
     yield "int8", bundle.read("model-int8-trt11" if artifact_for(generation) == "int8-trt11" else "model-int8-trt")
+    try:
+        import onnx
+
+        from export.tensorrt_graph import float_inputs
+    except ImportError:
+        # Without the export's packages the INT8 artifact alone is measured, which is built as it lies in the bundle.
+        return
     proto = onnx.load_from_string(bundle.read("model-fp32"))
     float_inputs(proto)
     plain = proto.SerializeToString()
@@ -86,49 +97,68 @@ def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to measure: ``rounds`` of each batch size, ``pairs`` to compare, with or without CUDA ``graphs``."""
+
+    rounds: int = ROUNDS
+    pairs: int = PARITY_PAIRS
+    graphs: bool = True
+
+
 def measure(
-    bundle: Bundle, trt: Any, gpu: Gpu, opener: Callable[[], Device], rounds: int = ROUNDS, pairs: int = PARITY_PAIRS
+    bundle: Bundle, trt: Any, gpu: Gpu, opener: Callable[[], Device], plan: Plan | None = None
 ) -> list[Measured]:
-    """Build, compare and time every precision; all are timed in turns."""
-    given = faces(bundle, pairs)
+    """Build, compare and time every precision, in turns. One that fails is listed with its reason."""
+    plan = plan or Plan()
+    given = faces(bundle, plan.pairs)
     wanted = open_onnx(bundle, OnnxCpuEngine, "fp32").infer(given).score
     engines: dict[Precision, TensorRTEngine] = {}
     facts: dict[Precision, tuple[float, float, float, float]] = {}
+    failures: dict[Precision, str] = {}
+    settings = BuildSettings.of_environment()
     for precision, model in models_of(bundle, trt.__version__):
         began = time.monotonic()
-        built = build_plan(trt, model, BuildSettings(max_batch=max(BATCHES), precision=precision))
-        seconds = time.monotonic() - began
-        engine = TensorRTEngine(
-            built.plan,
-            trt,
-            opener,
-            inputs_of(bundle),
-            precision="int8" if precision == "int8" else "fp32",
-            device_name=gpu.name,
-        )
+        try:
+            built = build_plan(trt, model, replace(settings, max_batch=max(BATCHES), precision=precision))
+            seconds = time.monotonic() - began
+            engine = TensorRTEngine(
+                built.plan,
+                trt,
+                opener,
+                inputs_of(bundle),
+                precision="int8" if precision == "int8" else "fp32",
+                device_name=gpu.name,
+                graphs=plan.graphs,
+            )
+        except EngineUnavailable as error:
+            failures[precision] = error.message
+            continue
         engines[precision] = engine
         away = np.abs(engine.infer(given).score - wanted)
         facts[precision] = (seconds, len(built.plan) / 2**20, float(away.max()), float(away.mean()))
     times: dict[Precision, dict[int, list[float]]] = {p: {} for p in engines}
     for size in BATCHES:
         batch: Batch = {name: values[:size] for name, values in given.items()}
-        found = in_turns({p: partial(e.infer, batch) for p, e in engines.items()}, rounds)
+        found = in_turns({p: partial(e.infer, batch) for p, e in engines.items()}, plan.rounds)
         for precision in engines:
             times[precision][size] = found[precision]
     for engine in engines.values():
         engine.close()
-    return [Measured(p, *facts[p], times[p]) for p in engines]
+    measured = [Measured(p, *facts[p], times[p]) for p in engines]
+    return measured + [Measured(p, failure=reason) for p, reason in failures.items()]
 
 
-def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str) -> str:
+def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str, *, graphs: bool = True) -> str:
     """gpu.md."""
+    with_graphs = "with" if graphs else "without"
     lines = [
         "# On a GPU",
         "",
         f"Measured on {date.today().isoformat()} with `make bench-gpu`: {gpu.name}, compute capability "
         f"{'.'.join(map(str, gpu.capability))}, driver for CUDA {gpu.driver}, TensorRT {version}, {provider}.",
-        "Latency is of one pair, from host memory to scores in host memory. Difference: fused scores against FP32 on "
-        "the processor, golden vectors and noisy copies of them.",
+        f"Latency is of one pair, from host memory to scores in host memory, {with_graphs} CUDA graphs. Difference: "
+        "fused scores against FP32 on the processor, golden vectors and noisy copies of them.",
         "",
         "| engine | build | plan | difference from FP32 | latency, median / p99 | pairs a second, batch "
         + " / ".join(map(str, BATCHES))
@@ -141,15 +171,27 @@ def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str) ->
 
 def main() -> None:
     """Measure and write the page."""
+    parser = argparse.ArgumentParser(description="Measure TensorRT engines of a bundle on this machine's GPU.")
+    parser.add_argument("--bundle", type=Path, help="a bundle with all artifacts; without it one is made with torch")
+    parser.add_argument("--no-graphs", action="store_true", help="measure without CUDA graphs")
+    given = parser.parse_args()
     trt = import_tensorrt()
     gpu = find_gpus()[0]
     with tempfile.TemporaryDirectory() as folder:
-        bundle = complete_bundle(Path(folder) / "bundle")
-        measured = measure(bundle, trt, gpu, lambda: open_device(gpu.index))
+        bundle = open_bundle(given.bundle) if given.bundle else completed(Path(folder) / "bundle")
+        measured = measure(bundle, trt, gpu, lambda: open_device(gpu.index), Plan(graphs=not given.no_graphs))
     device = open_device(gpu.index)
-    PAGE.write_text(page(measured, gpu, str(trt.__version__), device.provider))
+    text = page(measured, gpu, str(trt.__version__), device.provider, graphs=not given.no_graphs)
     device.close()
-    print(PAGE.read_text())
+    PAGE.write_text(text)
+    print(text)
+
+
+def completed(folder: Path) -> Bundle:
+    """Complete the shipped bundle in ``folder``; takes torch and the export's packages."""
+    from tests.support.models.shipped import complete_bundle
+
+    return complete_bundle(folder)
 
 
 if __name__ == "__main__":

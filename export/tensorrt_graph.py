@@ -28,6 +28,9 @@ from export.errors import ExportError
 from export.quantize import BACKBONE, backbone_nodes, kept_nodes
 
 LEVELS = 127
+SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
+"""Smallest normal float16. Scales below it would become 0 or coarse where they are stored as float16; a channel whose
+weights are that small loses at most half of it."""
 STRONG_OPSET = 19
 """The first in which Q/DQ scales may be float16."""
 
@@ -73,10 +76,10 @@ def _kernel(node: onnx.NodeProto) -> int:
 
 
 def channel_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [outputs]: symmetric scale of each output channel of weights [outputs, …]; a channel of zeros gets 1,
-    because TensorRT refuses a scale of 0 and zeros are zeros at any scale."""
+    """float32 [outputs]: symmetric scale of each output channel of weights [outputs, …], at least `SMALLEST_SCALE`; a
+    channel of zeros gets 1, because TensorRT refuses a scale of 0 and zeros are zeros at any scale."""
     top = np.abs(weights.reshape(len(weights), -1)).max(1)
-    return np.where(top > 0, top / LEVELS, 1.0).astype(np.float32)
+    return np.where(top > 0, np.maximum(top / LEVELS, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
 class _Placer:
@@ -94,7 +97,7 @@ class _Placer:
             low, high = self.ranges.tensors[name]
             scale = max(abs(low), abs(high)) / LEVELS
             # A tensor that was zero on every sample: any positive scale represents it.
-            self._pair(name, np.array(scale if scale > 0 else 1.0, np.float32), None)
+            self._pair(name, np.array(max(scale, SMALLEST_SCALE) if scale > 0 else 1.0, np.float32), None)
         return self.made[name]
 
     def weight(self, name: str) -> str:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime.bundle.manifest import Bundle
+from runtime.bundle.manifest import Bundle, open_bundle
+from runtime.core.errors import EngineUnavailable
 from runtime.engines.base import Engine
 from runtime.engines.driver import find_gpus
 from runtime.engines.golden import read_golden
 from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, import_onnxruntime
 from runtime.engines.tensorrt.cache import EngineCache
+from runtime.engines.tensorrt.device import open_device
 from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, import_tensorrt
 from runtime.liveness.open import open_onnx
 from tests.support.models.engine_contract import EngineContract, Reference, random_batch
-from tests.support.models.shipped import complete_bundle
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    find_gpus()
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with all artifacts: the one that ``--bundle`` names, else the shipped one completed with torch."""
+    try:
+        find_gpus()
+    except EngineUnavailable as error:
+        pytest.skip(error.message)
+    given = request.config.getoption("--bundle")
+    if given:
+        return open_bundle(Path(given))
+    from tests.support.models.shipped import complete_bundle
+
     return complete_bundle(tmp_path_factory.mktemp("gpu") / "bundle")
 
 
@@ -61,10 +70,12 @@ class TestTensorRT(EngineContract):
 
     @pytest.fixture(params=["cuda-bindings", "pycuda"])
     def engine(self, request: pytest.FixtureRequest, bundle: Bundle, engines: Path) -> Iterator[Engine]:
-        import_tensorrt()
-        module = {"cuda-bindings": "cuda", "pycuda": "pycuda"}[request.param]
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{request.param} is not installed")
+        try:
+            import_tensorrt()
+            open_device(find_gpus()[0].index, request.param).close()
+        except EngineUnavailable as error:
+            # Not installed, or installed and unusable here: both say why.
+            pytest.skip(error.message)
         engine = open_tensorrt(
             bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8), provider=request.param
         )

@@ -16,6 +16,7 @@ from runtime.engines.tensorrt.versions import (
     set_effort,
     set_precision,
     set_progress,
+    set_tactic_sources,
 )
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def build_plan(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     set_precision(trt, config, generation, settings.precision)
+    set_tactic_sources(trt, config, settings.tactic_sources)
     set_effort(config, settings.optimisation)
     set_progress(trt, config, report)
     cache = config.create_timing_cache(timing_cache)

@@ -1,8 +1,8 @@
 """TensorRT, through named tensors and ``execute_async_v3``, on one thread that owns the GPU's primary context.
 
-A batch larger than the engine's goes through in parts, in turns on two slots, each with a stream, buffers and an
-execution context of its own: while one computes, the other copies. Where the device can record CUDA graphs, a part of a
-size seen before is launched as one.
+A batch larger than the engine's goes through in parts, in turns on slots, each with a stream, buffers and an execution
+context of its own: where the version allows two, one copies while the other computes. Where the device can record CUDA
+graphs, a part of a size seen before is launched as one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores
 from runtime.engines.tensorrt.build import make_logger
 from runtime.engines.tensorrt.device import Device
 from runtime.engines.tensorrt.thread import OwningThread
-from runtime.engines.tensorrt.versions import forbid_host_code
+from runtime.engines.tensorrt.versions import execution_slots, forbid_host_code, generation_of
 
 log = logging.getLogger(__name__)
-SLOTS = 2
 OUTPUTS = ("score", "stream_scores", "attention")
 DEADLINE_S = 10.0
 """Far above any run of this network. A device that has not answered by then does not answer."""
@@ -46,6 +45,7 @@ class TensorRTEngine:
     """`Engine` over a built plan.
 
     ``inputs``: what callers give, as the bundle's manifest declares it; the plan takes the same values as float32.
+    ``graphs``: record CUDA graphs where the device can.
     ``open_device``: called on the engine's own thread, which makes the context its own.
 
     Raises:
@@ -62,8 +62,9 @@ class TensorRTEngine:
         precision: Precision,
         device_name: str,
         deadline_s: float = DEADLINE_S,
+        graphs: bool = True,
     ) -> None:
-        self._inputs, self._trt, self._deadline = inputs, trt, deadline_s
+        self._inputs, self._trt, self._deadline, self._graphs = inputs, trt, deadline_s, graphs
         self._thread = OwningThread("tensorrt")
         self._slots: list[_Slot] = []
         self._broken = ""
@@ -120,7 +121,7 @@ class TensorRTEngine:
         for spec in self._inputs:
             if shapes[spec.name] != spec.shape:
                 raise EngineUnavailable(f"the engine takes {spec.name} of shape {shapes[spec.name]}, not {spec.shape}.")
-        for _ in range(SLOTS):
+        for _ in range(execution_slots(generation_of(trt.__version__))):
             self._slots.append(self._slot(device, engine, shapes))
 
     def _slot(self, device: Device, engine: Any, shapes: dict[str, tuple[int, ...]]) -> _Slot:
@@ -132,7 +133,8 @@ class TensorRTEngine:
         host = {name: device.pinned((self._max_batch, *shape), "float32") for name, shape in shapes.items()}
         addresses = {name: device.allocate(array.nbytes) for name, array in host.items()}
         for name, address in addresses.items():
-            context.set_tensor_address(name, address)
+            if not context.set_tensor_address(name, address):
+                raise EngineUnavailable(f"TensorRT refuses the address of {name!r}; its messages are in the log.")
         return _Slot(context, device.stream(), host, addresses)
 
     def infer(self, batch: Batch) -> Scores:
@@ -159,14 +161,14 @@ class TensorRTEngine:
         if self._device is None:
             raise InferenceFailed("the engine is closed.")
         parts: list[dict[str, NDArray[Any]]] = []
-        starts = list(range(0, count, self._max_batch))
+        starts, slots = list(range(0, count, self._max_batch)), len(self._slots)
         for index, start in enumerate(starts):
-            slot = self._slots[index % SLOTS]
-            if index >= SLOTS:
+            slot = self._slots[index % slots]
+            if index >= slots:
                 parts.append(self._collect(slot))
             self._begin(slot, batch, start, min(start + self._max_batch, count))
-        for index in range(max(0, len(starts) - SLOTS), len(starts)):
-            parts.append(self._collect(self._slots[index % SLOTS]))
+        for index in range(max(0, len(starts) - slots), len(starts)):
+            parts.append(self._collect(self._slots[index % slots]))
         joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
         return Scores(joined["score"], joined["stream_scores"], joined["attention"])
 
@@ -177,7 +179,11 @@ class TensorRTEngine:
         for spec in self._inputs:
             # uint8 becomes float32 of the same value on the way into the pinned buffer.
             np.copyto(slot.host[spec.name][:count], batch[spec.name][start:stop], casting="same_kind")
-            slot.context.set_input_shape(spec.name, (count, *spec.shape))
+            if not slot.context.set_input_shape(spec.name, (count, *spec.shape)):
+                raise InferenceFailed(
+                    f"TensorRT refuses a batch of {count} for {spec.name!r}; its messages are in the log. Restart this "
+                    "process."
+                )
 
         def enqueue() -> None:
             for spec in self._inputs:
@@ -192,7 +198,7 @@ class TensorRTEngine:
             launch()
             return
         enqueue()
-        if count not in slot.graphs:
+        if self._graphs and count not in slot.graphs:
             # Recorded after one plain run, which lets TensorRT settle its memory. It stays valid as the addresses do.
             device.wait(slot.stream)
             slot.graphs[count] = device.capture(slot.stream, enqueue)

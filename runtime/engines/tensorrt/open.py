@@ -31,8 +31,16 @@ def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> En
         platform=platform_of(gpu.driver),
         precision=settings.precision,
         profile=f"1..{settings.max_batch}",
-        flags=f"workspace {settings.workspace}, optimisation {settings.optimisation}",
+        flags=flags_of(settings),
     )
+
+
+def flags_of(settings: BuildSettings) -> str:
+    """Return the settings that decide what the builder may choose, as one line."""
+    flags = f"workspace {settings.workspace}, optimisation {settings.optimisation}"
+    if settings.tactic_sources is not None:
+        flags += f", tactics from {' '.join(settings.tactic_sources) or 'none'}"
+    return flags
 
 
 def inputs_of(bundle: Bundle) -> tuple[InputSpec, ...]:

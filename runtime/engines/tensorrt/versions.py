@@ -24,17 +24,20 @@ Phase = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
     """``max_batch``: largest batch of the one profile, whose optimum is 1. ``workspace``: bytes of scratch memory that
-    tactics may ask for. ``optimisation``: 0 to 5, where the version knows it; higher builds longer."""
+    tactics may ask for. ``optimisation``: 0 to 5, where the version knows it; higher builds longer.
+    ``tactic_sources``: names of `tensorrt.TacticSource` that tactics may come from; None: what the version chooses."""
 
     max_batch: int = 8
     workspace: int = 1 << 30
     optimisation: int = 3
     precision: Precision = "int8"
+    tactic_sources: tuple[str, ...] | None = None
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> BuildSettings:
-        """What ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB`` and ``ADSN_TRT_OPTIMISATION`` (0 to 5)
-        say. They belong to a machine, not to a command: what ``adsn-export --engine`` built is what a service finds.
+        """Read ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB``, ``ADSN_TRT_OPTIMISATION`` (0 to 5) and
+        ``ADSN_TRT_TACTIC_SOURCES`` (names, separated by commas). They belong to a machine, not to a command: what
+        ``adsn-export --engine`` built is what a service finds.
 
         Raises:
             ConfigError: names the variable.
@@ -48,7 +51,10 @@ class BuildSettings:
                 raise ConfigError(f"{name}: a whole number from {low} to {high} is wanted, not {text!r}.")
             return int(text)
 
+        sources = environment.get("ADSN_TRT_TACTIC_SOURCES")
+        names = None if sources is None else tuple(sorted(n.strip().upper() for n in sources.split(",") if n.strip()))
         return cls(
+            tactic_sources=names,
             max_batch=number("ADSN_TRT_MAX_BATCH", cls().max_batch, 1, 256),
             workspace=number("ADSN_TRT_WORKSPACE_MIB", cls().workspace >> 20, 16, 1 << 20) << 20,
             optimisation=number("ADSN_TRT_OPTIMISATION", cls().optimisation, 0, 5),
@@ -112,6 +118,41 @@ def set_precision(trt: Any, config: Any, generation: Generation, precision: Prec
     config.set_flag(trt.BuilderFlag.FP16)
     if precision == "int8":
         config.set_flag(trt.BuilderFlag.INT8)
+
+
+def execution_slots(generation: Generation) -> int:
+    """Return how many execution contexts may work on one optimisation profile at a time.
+
+    Up to TensorRT 8.6 a profile serves one context: a second one is made without a profile and refuses to run. From 10
+    on contexts share a profile (PROFILE_SHARING_0806 is on by default), so that copies of one part of a batch overlap
+    with the computation of another.
+    """
+    return 1 if generation == "8.6" else 2
+
+
+def set_tactic_sources(trt: Any, config: Any, names: tuple[str, ...] | None) -> None:
+    """Restrict where tactics may come from; None leaves the version's own choice.
+
+    Raises:
+        EngineUnavailable: a name that this version does not know, or a choice that it refuses.
+    """
+    if names is None:
+        return
+    known = getattr(trt, "TacticSource", None)
+    unknown = [name for name in names if not hasattr(known, name)]
+    if unknown:
+        raise EngineUnavailable(
+            f"TensorRT {trt.__version__} has no tactic source {', '.join(unknown)}. Correct ADSN_TRT_TACTIC_SOURCES or "
+            "remove it."
+        )
+    chosen = 0
+    for name in names:
+        chosen |= 1 << int(getattr(known, name))
+    if not config.set_tactic_sources(chosen):
+        raise EngineUnavailable(
+            f"TensorRT {trt.__version__} refuses the tactic sources {', '.join(names) or 'none'}. Correct "
+            "ADSN_TRT_TACTIC_SOURCES or remove it."
+        )
 
 
 def set_effort(config: Any, level: int) -> None:

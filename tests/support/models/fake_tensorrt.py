@@ -153,6 +153,7 @@ class _Config:
         self.profiling_verbosity: Any = None
         self.builder_optimization_level = 3
         self.progress_monitor: Any = None
+        self._tactic_sources: int | None = None
 
     def set_flag(self, flag: str) -> None:
         self._flags.add(flag)
@@ -171,6 +172,10 @@ class _Config:
 
     def get_timing_cache(self) -> Any:
         return self._cache
+
+    def set_tactic_sources(self, tactic_sources: int) -> bool:
+        self._tactic_sources = tactic_sources
+        return True
 
     def add_optimization_profile(self, profile: Any) -> int:
         self._profiles.append(profile)
@@ -191,8 +196,9 @@ class _Inspector:
 
 
 class _Context:
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, profile: int | None) -> None:
         self._engine = engine
+        self._profile = profile
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -201,10 +207,14 @@ class _Context:
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if self._profile is None:
+            return False
         self._shapes[name] = shape
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        if self._profile is None:
+            return False
         inputs = {}
         for name, shape in self._shapes.items():
             raw = ctypes.string_at(self._addresses[name], int(np.prod(shape)) * 4)
@@ -225,6 +235,8 @@ class _Engine:
         self._inputs = {v.name: _Tensor(v) for v in graph.input}
         self._outputs = {v.name: _Tensor(v) for v in graph.output}
         self._contexts: type = _Context
+        self._shares_profiles = True
+        self._taken = 0
         self._mode: Any = None
         self._float: Any = None
 
@@ -251,7 +263,10 @@ class _Engine:
         return [(1, *rest), (1, *rest), (self._max, *rest)]
 
     def create_execution_context(self) -> Any:
-        return self._contexts(self)
+        # Up to 8.6 a profile serves one context; the next is made without one, and refuses shapes and work.
+        profile = 0 if self._shares_profiles or not self._taken else None
+        self._taken += 1
+        return self._contexts(self, profile)
 
     def create_engine_inspector(self) -> Any:
         return _Inspector()
@@ -273,6 +288,8 @@ class FakeTensorRT:
             "LayerInformationFormat",
         ):
             setattr(self, name, SimpleNamespace(**{m: m for m in api[name]}))
+        sources = [m for m in api["TacticSource"] if m.isupper()]
+        self.TacticSource = SimpleNamespace(**{m: i for i, m in enumerate(sources)})
         flags = [m for m in api["NetworkDefinitionCreationFlag"] if m.isupper()]
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**{m: i for i, m in enumerate(flags)})
         self.ILogger = type("ILogger", (), {m: m for m in api["ILogger"] if m.isupper()})
@@ -325,6 +342,7 @@ class FakeTensorRT:
                 if described["version"] != version:
                     return None
                 made = engine(described, plan[start + size :])
+                made._shares_profiles = not version.startswith("8.")
                 made._contexts, made._mode, made._float = context, fake.TensorIOMode, fake.DataType.FLOAT
                 return made
 

@@ -147,6 +147,44 @@ def test_large_batches_go_through_in_parts(bundle: Bundle, graphs: bool) -> None
     assert (device.closed, device.memory) == (1, {})
 
 
+@pytest.mark.parametrize("version", ["8.5.3.1", "8.6.0"])
+def test_up_to_8_6_one_context_works_on_the_profile(bundle: Bundle, version: str) -> None:
+    trt = FakeTensorRT(version)
+    engine = trt.Runtime(None).deserialize_cuda_engine(plan_of(bundle, trt))
+    first, second = (engine.create_execution_context() for _ in range(2))
+    assert first.set_input_shape("rgb", (1, 64, 64, 3))
+    assert not second.set_input_shape("rgb", (1, 64, 64, 3)), "the stand-in refuses what the library refuses"
+    inputs = trt_open.inputs_of(bundle)
+    ours = TensorRTEngine(plan_of(bundle, trt), trt, FakeDevice, inputs, precision="int8", device_name="fake")
+    assert ours.infer(random_batch(ours, 11)).score.shape == (11,)
+    ours.close()
+
+
+def test_graphs_can_be_left_out(bundle: Bundle) -> None:
+    device = FakeDevice()
+    engine = engine_on(bundle, device, graphs=False)
+    for _ in range(3):
+        engine.infer(random_batch(engine, 2))
+    assert device.launches == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tactic_sources_are_chosen_by_name(bundle: Bundle, version: str) -> None:
+    trt = FakeTensorRT(version)
+    names = BuildSettings.of_environment({"ADSN_TRT_TACTIC_SOURCES": "jit_convolutions, EDGE_MASK_CONVOLUTIONS"})
+    assert names.tactic_sources == ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+    model = bundle.read("model-int8-trt11" if generation_of(version) == "11" else "model-int8-trt")
+    build_plan(trt, model, names)
+    build_plan(trt, model, BuildSettings())
+    chosen, default = (config._tactic_sources for _, config in trt.built)
+    assert chosen == 1 << trt.TacticSource.EDGE_MASK_CONVOLUTIONS | 1 << trt.TacticSource.JIT_CONVOLUTIONS
+    assert default is None
+    assert trt_open.flags_of(names) != trt_open.flags_of(BuildSettings()), "another engine in the cache"
+    with pytest.raises(EngineUnavailable, match="ADSN_TRT_TACTIC_SOURCES"):
+        build_plan(trt, model, BuildSettings(tactic_sources=("CUSPARSE",)))
+
+
 def test_a_lost_device_is_an_error_that_says_so(bundle: Bundle) -> None:
     device = FakeDevice()
     engine = engine_on(bundle, device)

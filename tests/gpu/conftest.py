@@ -1,0 +1,13 @@
+"""Options of the tests on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bundle",
+        metavar="FOLDER",
+        help="a bundle with all artifacts (adsn-export --int8 --target all); without it one is made, which takes torch",
+    )
