@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from runtime.capture.file import require_same_numbers
 from runtime.capture.open import open_source
 from runtime.capture.source import Source, SourceInfo
 from runtime.core.errors import AdsnError
@@ -69,10 +70,11 @@ def reading(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iter
     """Open cameras and read them until the block ends.
 
     Raises:
-        ConfigError: an address is wrong.
+        ConfigError: an address is wrong, or two folders of pictures disagree.
         CaptureError: a camera cannot be opened.
     """
     with ExitStack() as stack:
+        require_same_numbers(uris)
         sources = {}
         for modality, uri in uris.items():
             sources[modality] = open_source(uri, modality)

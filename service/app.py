@@ -16,6 +16,7 @@ from service.auth.guard import Guard
 from service.auth.middleware import GateMiddleware
 from service.config.settings import Settings
 from service.http import openapi
+from service.http.head import HeadMiddleware
 from service.http.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from service.http.rate_limit import Rates
 from service.http.responses import add_error_handlers
@@ -94,6 +95,7 @@ def create_app(
     for mount in MOUNTS:
         mount(app, state)
     # What is added last is outermost.
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
     app.add_middleware(GateMiddleware, guard=state.guard, hosts=settings.auth.hosts)
     app.add_middleware(RequestIdMiddleware)

@@ -21,11 +21,15 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import Sample
 from adsn.metrics import BONA_FIDE
 from runtime.core.errors import InputError
+from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
+from runtime.imaging.image_info import inspect
+from runtime.imaging.jpeg import ends_early
 
 PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
 """A subject's folder of CeFA with an identity number behind it, which encodes birth year and sex."""
+MOST_PIXELS = 1 << 26
 TOKENS = {
     "rgb": {"color", "colour", "profile", "rgb"},
     "ir": {"ir", "infrared"},
@@ -112,9 +116,9 @@ def read_frame(frame: Frame, modality: str, window: DepthWindow) -> NDArray[Any]
             data = np.frombuffer(frame.path.read_bytes(), np.uint8)
         except OSError as error:
             raise DatasetError(f"{shown}: the {modality} picture cannot be read: {error.strerror}.") from None
-        decoded: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        if decoded is None or not _ends_well(data):
-            raise DatasetError(f"{shown}: not a whole picture; expected a JPEG or PNG of {modality}.")
+        decoded = _decoded(data)
+        if decoded is None:
+            raise DatasetError(f"{shown}: not a whole picture, or several; expected a JPEG or PNG of {modality}.")
         pixels = decoded[:, :, ::-1] if decoded.ndim == 3 else decoded[:, :, None]
     if modality == "rgb":
         if pixels.shape[2] not in (1, 3) or pixels.dtype != np.uint8:
@@ -128,10 +132,20 @@ def read_frame(frame: Frame, modality: str, window: DepthWindow) -> NDArray[Any]
     return window.apply(grey) if modality == "depth" else grey
 
 
-def _ends_well(data: NDArray[np.uint8]) -> bool:
-    """Whether a JPEG has its end marker: OpenCV fills what is missing with grey and says nothing."""
+def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """A file's pixels in OpenCV's order, None where it is no picture, several, or not whole: OpenCV fills what is
+    missing with grey and says nothing."""
     body = data.tobytes()
-    return not body.startswith(b"\xff\xd8") or b"\xff\xd9" in body[-64:]
+    try:
+        info = inspect(body)
+    except InputError:
+        return None
+    if info.width * info.height > MOST_PIXELS:
+        return None
+    pixels: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None or (info.jpeg is not None and ends_early(body, info.jpeg, np.asarray(pixels, np.uint8))):
+        return None
+    return pixels
 
 
 def _read_array(frame: Frame) -> NDArray[Any]:
@@ -274,7 +288,7 @@ def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
         DatasetError: missing, empty, or a row of another width; names file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding=ENCODING).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{without_identity(path)}: the list cannot be read: {error}.") from None
     rows = []

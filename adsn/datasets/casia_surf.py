@@ -29,6 +29,7 @@ from adsn.datasets.base import (
     require_folder,
 )
 from adsn.metrics import BONA_FIDE
+from runtime.core.file_names import is_left_behind
 from runtime.imaging.crop import CropRule
 
 Form = Literal["challenge", "full", "release"]
@@ -129,7 +130,7 @@ def _full(root: Path, split: Split) -> Iterator[Found]:
         require_folder(folder, f"the {'bona fide' if live else 'attack'} subjects of split {split!r}")
         for colour in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
             # Copies made by someone else's preprocessing lie beside some originals.
-            if colour.stem.endswith("_resized"):
+            if colour.stem.endswith("_resized") or is_left_behind(colour):
                 continue
             inside = colour.relative_to(folder).as_posix()
             subject, presentation = _video_of(inside)

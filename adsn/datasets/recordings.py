@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from adsn.datasets.base import DatasetError, DepthWindow, Frame, ListedPairs, complete, require_folder
 from runtime.core.errors import InvalidFaceBox
+from runtime.core.file_names import files_in
+from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 
@@ -87,7 +89,7 @@ def open_recordings(
 def read_rows(path: Path) -> list[dict[str, str]]:
     """All rows of the list, checked: columns, splits, and that nobody is in two splits."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding=ENCODING) as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise DatasetError(f"{path}: columns {reader.fieldnames}; expected {','.join(COLUMNS)}.")
@@ -116,7 +118,7 @@ def _pictures(
         require_folder(folder, "the pictures of a listed presentation")
         given = _boxes(folder / "boxes.json")
         files: dict[str, dict[str, Path]] = {}
-        for path in sorted(folder.iterdir()):
+        for path in files_in(folder):
             number, _, modality = path.stem.rpartition("-")
             if path.suffix.lower() in SUFFIXES and number and modality in ("rgb", "ir", "depth"):
                 files.setdefault(number, {})[modality] = path
@@ -131,7 +133,7 @@ def _boxes(path: Path) -> dict[str, dict[str, Box]]:
     if not path.exists():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding=ENCODING))
         return {
             str(number): {str(m): Box(*(float(v) for v in box)) for m, box in of.items()} for number, of in data.items()
         }

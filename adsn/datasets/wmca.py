@@ -21,6 +21,8 @@ from typing import Literal
 
 from adsn.datasets.base import DatasetError, DepthWindow, Entry, Frame, ListedPairs, complete, require_folder
 from adsn.metrics import BONA_FIDE
+from runtime.core.file_names import is_left_behind, natural
+from runtime.core.user_text import ENCODING
 from runtime.imaging.crop import CropRule
 
 Split = Literal["train", "dev", "test"]
@@ -79,7 +81,7 @@ def read_protocol(path: Path, split: Split) -> list[Row]:
         DatasetError: missing, other columns, an unknown group or label, or a label that contradicts the name.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding=ENCODING) as file:
             reader = csv.DictReader(file)
             lacking = COLUMNS - set(reader.fieldnames or ())
             if lacking:
@@ -197,7 +199,7 @@ def _jpeg(
             gone["no folder"] += frames
             continue
         first = folder / ("color" if modalities[0] == "rgb" else modalities[0])
-        names = sorted(p.name for p in first.glob("*.jpg"))
+        names = sorted((p.name for p in first.glob("*.jpg") if not is_left_behind(p)), key=natural)
         for picture in (names[i] for i in _spread(len(names), frames)):
             files = {m: folder / ("color" if m == "rgb" else m) / picture for m in modalities}
             found.append((files, row.species, row.client, name))

@@ -14,6 +14,7 @@ from adsn.network.model import NetworkConfig
 from adsn.training.augment import AugmentConfig
 from adsn.training.losses import LossWeights
 from runtime.core.errors import ConfigError
+from runtime.core.user_text import ENCODING
 from runtime.imaging.crop import CropRule
 
 if sys.version_info >= (3, 11):
@@ -139,9 +140,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: missing, or no TOML; names the file.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding=ENCODING))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8, which TOML is.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 

@@ -20,6 +20,7 @@ from runtime.bundle.manifest import MANIFEST, RateEntry, open_bundle
 from runtime.bundle.signature import SIGNATURE, sign_manifest
 from runtime.cli.command import group, run
 from runtime.core.errors import ConfigError, InputError
+from runtime.core.user_text import without_mark
 
 app = group("Measure once what is trusted afterwards: a rig's geometry and clocks, a bundle's decision threshold.")
 app.command()(board)
@@ -84,12 +85,13 @@ def threshold(
     if max_bpcer is not None and max_apcer is not None:
         raise ConfigError("give --max-bpcer or --max-apcer: one target sets the threshold, the other rate is measured.")
     try:
-        evaluation = EvaluationFile.model_validate_json(scores.read_bytes())
+        evaluation = EvaluationFile.model_validate_json(without_mark(scores.read_bytes()))
     except FileNotFoundError as error:
         raise InputError(f"{scores}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
     except ValidationError as error:
         raise InputError(
-            f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {error}"
+            f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {_first(error)} Make them "
+            "with: adsn-eval BUNDLE --dev --out FILE"
         ) from error
     scored = evaluation.sets[0]
     if len(scored.presentations.species) != len(scored.presentations.score):
@@ -133,6 +135,15 @@ def threshold(
         )
         + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong with a file of scores, as a sentence."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if not where:
+        return "the JSON cannot be read."
+    return f"{where} is missing." if first["type"] == "missing" else f"{where}: {first['msg']}."
 
 
 def brief(rate: RateEntry) -> str:

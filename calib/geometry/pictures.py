@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.errors import InputError
+from runtime.core.file_names import files_in, natural
 from runtime.core.values import Modality
+from runtime.imaging.image_files import read_picture
 
 KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -25,12 +27,12 @@ def pairs_in(folder: Path, modalities: tuple[Modality, Modality]) -> Iterator[tu
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.")
     files: dict[Modality, dict[str, Path]] = {modality: {} for modality in modalities}
-    for path in sorted(folder.iterdir()):
+    for path in files_in(folder):
         for modality in modalities:
             if path.suffix.lower() in KINDS and path.stem.endswith(f"-{modality}"):
                 files[modality][path.stem[: -len(modality) - 1]] = path
     first, second = (files[modality] for modality in modalities)
-    names = sorted(first.keys() & second.keys())
+    names = sorted(first.keys() & second.keys(), key=natural)
     if not names:
         raise InputError(
             f"{folder}: no pairs of pictures. They are named NAME-{modalities[0]}.png and NAME-{modalities[1]}.png."
@@ -45,11 +47,12 @@ def read(path: Path) -> NDArray[Any]:
     Raises:
         InputError: it is none.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: not a picture that can be read. Take it out of the folder.")
+    try:
+        picture = read_picture(path)
+    except InputError as error:
+        raise InputError(f"{error.message} Take it out of the folder.") from error
     if picture.ndim == 2:
-        return np.asarray(picture)[:, :, None]
+        return picture[:, :, None]
     return np.ascontiguousarray(picture[:, :, 2::-1])
 
 

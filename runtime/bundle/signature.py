@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.core.errors import ConfigError, EngineUnavailable, SignatureInvalid, SignatureMissing
+from runtime.core.user_text import without_mark
 
 SIGNATURE = "manifest.sig"
 MAX_SIGNATURE_BYTES = 256
@@ -34,7 +35,7 @@ def _pem(path: Path, what: str, read: str) -> Any:
 
     load: Any = getattr(serialization, read)
     try:
-        data = path.read_bytes()
+        data = without_mark(path.read_bytes())
         key = load(data, None) if read == "load_pem_private_key" else load(data)
     except OSError as error:
         raise ConfigError(f"{path}: the key cannot be read: {error.strerror}.") from error

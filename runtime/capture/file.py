@@ -6,9 +6,10 @@ frames are of one moment. Times are those of the file. For recordings with exact
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,17 +20,30 @@ from numpy.typing import NDArray
 from runtime.capture.ffmpeg import require_ffmpeg
 from runtime.capture.pixels import Pictures
 from runtime.capture.source import SourceInfo
-from runtime.capture.uri import CameraUri
-from runtime.core.errors import CameraData, CameraLost, CameraMissing, CameraUnsupported, RecordingInvalid, StreamEnded
+from runtime.capture.uri import CameraUri, parse_uri
+from runtime.core.errors import (
+    CameraData,
+    CameraLost,
+    CameraMissing,
+    CameraUnsupported,
+    ConfigError,
+    InputError,
+    RecordingInvalid,
+    StreamEnded,
+    WrongShape,
+)
+from runtime.core.file_names import is_left_behind, natural, number_of
 from runtime.core.values import Frame, Modality
+from runtime.imaging.decode import check_shape
+from runtime.imaging.image_files import read_picture
 
 OPTIONS = ("loop", "fps", "bits", "unit_mm")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
 DEFAULT_FPS = 30.0
 TOGETHER_NS, LEAD_NS = 250_000_000, 500_000_000
 """Clips opened within the first of these times share their beginning, which lies the second one ahead."""
-Decoded = tuple[int, NDArray[Any] | None]
-"""Media time in ns since the beginning, and the picture; None where it cannot be decoded."""
+Decoded = tuple[int, NDArray[Any] | str]
+"""Media time in ns since the beginning, and the picture; what is wrong with it where it cannot be decoded."""
 
 
 class Clip(Protocol):
@@ -73,26 +87,74 @@ class VideoClip:
                     at = max(round(number * 1e9 / self.fps), last + 1)
                 last, number = at, number + 1
                 whole, pixels = capture.retrieve()
-                yield at, pixels if whole else None
+                yield at, pixels if whole else "it cannot be decoded; the file is damaged there."
         finally:
             capture.release()
 
 
 class PictureClip:
-    """A folder of pictures in the order of their names, or those of a pattern with ``*``."""
+    """A folder of pictures in the natural order of their names, or those of a pattern with ``*``."""
 
     def __init__(self, path: Path, fps: float, name: str) -> None:
         self.name, self.fps = name, fps or DEFAULT_FPS
-        found = path.iterdir() if path.is_dir() else path.parent.glob(path.name)
-        self._files = sorted(p for p in found if p.suffix.lower() in PICTURES)
+        self._files = pictures_of(path)
         if not self._files:
             raise CameraMissing(f"{name}: there is no picture ({', '.join(PICTURES)}) there.")
         self.format = self._files[0].suffix[1:].upper()
 
     def frames(self) -> Iterator[Decoded]:
         for number, file in enumerate(self._files):
-            pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-            yield round(number * 1e9 / self.fps), pixels
+            at = round(number * 1e9 / self.fps)
+            try:
+                yield at, read_picture(file)
+            except InputError as error:
+                yield at, error.message
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path means pictures, and not a video."""
+    return path.is_dir() or "*" in path.name
+
+
+def pictures_of(path: Path) -> list[Path]:
+    """The pictures of a folder, or of a pattern with ``*``, in natural order."""
+    found = path.iterdir() if path.is_dir() else path.parent.glob(path.name)
+    wanted = [p for p in found if p.suffix.lower() in PICTURES and not is_left_behind(p)]
+    return sorted(wanted, key=lambda p: natural(p.name))
+
+
+def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
+    """Make sure that the folders of one rig hold pictures of the same moments.
+
+    Pictures are played in the order of their names, so where one folder lacks a picture, every later pair is of two
+    moments. Names without numbers are counted.
+
+    Raises:
+        ConfigError: two folders disagree; says where.
+    """
+    numbers: dict[Modality, list[int | None]] = {}
+    for modality, address in addresses.items():
+        uri = parse_uri(address)
+        if uri.scheme == "file" and is_folder(uri.file):
+            try:
+                numbers[modality] = [number_of(p.name) for p in pictures_of(uri.file)]
+            except OSError:
+                # Whoever opens it says what is wrong.
+                continue
+    for (one, first), (other, second) in itertools.combinations(numbers.items(), 2):
+        if not first or not second:
+            continue
+        if len(first) != len(second):
+            raise ConfigError(
+                f"the folder of {one} has {len(first)} pictures, that of {other} {len(second)}. Give both folders the "
+                "same pictures, or play a recording (mcap:)."
+            )
+        for place, (a, b) in enumerate(zip(first, second, strict=True), 1):
+            if a != b and a is not None and b is not None:
+                raise ConfigError(
+                    f"picture {place} has the number {a} in the folder of {one} and {b} in that of {other}, so the "
+                    "two are not of one moment. Give both folders the same numbers, or play a recording (mcap:)."
+                )
 
 
 class _Together:
@@ -130,7 +192,7 @@ def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
     )
     clip: Clip
-    if path.is_dir() or "*" in path.name:
+    if is_folder(path):
         clip = PictureClip(path, fps, options.text)
     elif not path.is_file():
         raise CameraMissing(f"{options.text}: there is no such file.")
@@ -153,9 +215,15 @@ class FileSource:
         self._closed = threading.Event()
         self._frames = clip.frames()
         first = next(self._frames, None)
-        if first is None or first[1] is None:
+        if first is None:
             raise RecordingInvalid(f"{clip.name}: its first picture cannot be read; it is damaged or no picture.")
+        if isinstance(first[1], str):
+            raise RecordingInvalid(f"{clip.name}: its first picture cannot be read: {first[1]}")
         self._shape = pictures.make(first[1]).shape
+        try:
+            check_shape(self._shape[1], self._shape[0], clip.name)
+        except WrongShape as error:
+            raise RecordingInvalid(error.message) from error
         self._next: Decoded | None = first
         self._number, self._passed_ns, self._last_ns = 0, 0, 0
         self._info = SourceInfo(
@@ -214,9 +282,9 @@ class FileSource:
         if self._next is None:
             raise CameraLost(f"{self._clip.name}: the file is not what it was when it was opened.")
 
-    def _picture(self, pixels: NDArray[Any] | None, number: int) -> NDArray[Any]:
-        if pixels is None:
-            raise CameraData(f"{self._clip.name}: frame {number} cannot be decoded.")
+    def _picture(self, pixels: NDArray[Any] | str, number: int) -> NDArray[Any]:
+        if isinstance(pixels, str):
+            raise CameraData(f"{self._clip.name}: frame {number}: {pixels}")
         image = self._pictures.make(np.asarray(pixels))
         if image.shape != self._shape:
             raise CameraData(

@@ -73,8 +73,9 @@ def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSou
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         opened = capture.open(options.path, cv2.CAP_FFMPEG, timeouts)
     else:
+        hint = " Did you leave out rtsp:// or http:// before the host?" if "@" in options.path else ""
         raise ConfigError(
-            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:."
+            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:.{hint}"
         )
     if not opened:
         capture.release()

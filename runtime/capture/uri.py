@@ -8,6 +8,7 @@ exclamation mark is the pipeline's own. Percent signs are decoded, except in pip
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,23 +24,35 @@ SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 SIZE = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 # Up to the last @: a password may hold an unescaped @ or /, and too much hidden does no harm.
 CREDENTIALS = re.compile(r"//\S*@")
+# The same where the address's scheme was forgotten: a name and a password before a host.
+CAMERAS = "v4l2|opencv|file|gst|realsense|mcap|synthetic"
+BARE_CREDENTIALS = re.compile(rf"(?<!\S)([\"'(\[<]*(?:[\w.-]+=)?(?:(?:{CAMERAS}):)?)([^\s:]*:\S*@)")
+PATH_WITH_AT = re.compile(rf"(?:{CAMERAS}):[^:]*")
 SECRETS = re.compile(r"(?i)\b([a-z_-]*(?:password|passwd|passphrase|secret|token|api-?key|user-pw|pwd))=[^&\s?!]*")
 MOST_PIXELS = 8192
 
 
 def without_secrets(text: str) -> str:
     """``text`` with names, passwords and tokens replaced by three stars, fit for logs and pages."""
-    return SECRETS.sub(r"\1=***", CREDENTIALS.sub("//***@", text))
+    return SECRETS.sub(r"\1=***", BARE_CREDENTIALS.sub(_bare, CREDENTIALS.sub("//***@", text)))
+
+
+def _bare(found: re.Match[str]) -> str:
+    """What stands for a name and a password; what only looks like them stays."""
+    hidden = "//***@" in found[2] or PATH_WITH_AT.fullmatch(found[2])
+    return found[0] if hidden else f"{found[1]}***@"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraUri:
-    """An address taken apart. ``text``: the whole without passwords; ``path`` and ``options`` may hold them."""
+    """An address taken apart. ``text``: the whole without passwords; ``path`` and ``options`` may hold them.
+    ``written``: the path before percent signs were decoded."""
 
     scheme: str
     path: str = field(repr=False)
     options: Mapping[str, str] = field(repr=False)
     text: str
+    written: str = field(default="", repr=False)
 
     def allow(self, *names: str) -> None:
         """Refuse options of other names than these.
@@ -110,14 +123,16 @@ class CameraUri:
 
     @property
     def file(self) -> Path:
-        """The path as a file's name, ``~`` expanded.
+        """The path as a file's name, ``~`` expanded. Where there is a file of the very name that was written, percent
+        signs and all, it is that one.
 
         Raises:
             ConfigError: there is none.
         """
         if not self.path:
             raise ConfigError(f"{self.text}: {self.scheme} needs a file, e.g. {self.scheme}:/path/to/file.")
-        return Path(self.path).expanduser()
+        written = Path(self.written or self.path).expanduser()
+        return written if os.path.exists(written) else Path(self.path).expanduser()
 
     def _wrong(self, name: str, expected: str) -> ConfigError:
         shown = "***" if without_secrets(f"{name}=x") != f"{name}=x" else self.options[name]
@@ -146,9 +161,10 @@ def parse_uri(text: str) -> CameraUri:
     head, mark, tail = rest.rpartition("?")
     if mark and not (scheme == "gst" and re.search(r"[\s!]", tail)):
         path, options = head, tail
+    written = path
     if scheme != "gst" and "://" not in path:
         path = unquote(path)
-    return CameraUri(scheme, path, _options(options, shown), shown)
+    return CameraUri(scheme, path, _options(options, shown), shown, written)
 
 
 def _options(text: str, shown: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import sys
 import types
@@ -25,6 +26,8 @@ from pydantic_core import ErrorDetails
 from runtime.config.toml_lines import Path as KeyPath
 from runtime.config.toml_lines import key_lines
 from runtime.core.errors import ConfigError
+from runtime.core.file_names import files_in
+from runtime.core.user_text import ENCODING
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +37,7 @@ else:
 Model = TypeVar("Model", bound=BaseModel)
 MAX_FILE_BYTES = 1 << 20
 MAX_SECRET_BYTES = 64 << 10
+log = logging.getLogger(__name__)
 SCALARS = (str, int, float, bool, Path, SecretStr, type(None))
 
 
@@ -131,7 +135,7 @@ class _Draft:
         if len(content) > MAX_FILE_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; this is no settings file.")
         try:
-            text = content.decode("utf-8").replace("\r\n", "\n")
+            text = content.decode(ENCODING).replace("\r\n", "\n")
             self.data = tomllib.loads(text)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
@@ -145,7 +149,7 @@ class _Draft:
     def read_secrets(self, folder: Path) -> None:
         known = list(_leaves(self.model))
         try:
-            files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+            files = [entry for entry in files_in(folder) if entry.is_file()]
         except OSError as error:
             raise ConfigError(f"{folder}: the secrets cannot be read: {error.strerror}.") from error
         for file in files:
@@ -157,7 +161,7 @@ class _Draft:
                     self.mistakes.append(Mistake(str(file), file.name, f"there is no such setting; {near}"))
                 continue
             with file.open("rb") as stream:
-                value = stream.read(MAX_SECRET_BYTES).decode("utf-8", "replace").strip("\r\n")
+                value = stream.read(MAX_SECRET_BYTES).decode(ENCODING, "replace").strip("\r\n")
             self.set_text(keys, value, str(file))
 
     def read_environment(self, prefix: Prefix, environ: Mapping[str, str]) -> None:
@@ -167,11 +171,18 @@ class _Draft:
                 continue
             keys = tuple(name[len(prefix.text) :].lower().split("__"))
             if keys in known:
-                self.set_text(keys, environ[name], name)
+                self.set_text(keys, self._secret(keys, environ[name], name), name)
             elif prefix.strict:
                 names = [prefix.text + "__".join(path).upper() for path in known]
                 near = _near(name, names) or "see --print-config."
                 self.mistakes.append(Mistake(name, "", f"there is no such setting; {near}"))
+
+    def _secret(self, keys: tuple[str, ...], text: str, name: str) -> str:
+        """A variable's text, of a secret without the line break that files and ``echo`` leave at its end."""
+        if SecretStr not in _members(_annotation(self.model, keys)) or not text.endswith(("\r", "\n")):
+            return text
+        log.warning("%s ends in a line break, which is taken for no part of it.", name)
+        return text.rstrip("\r\n")
 
     def set_text(self, keys: tuple[str, ...], text: str, origin: str) -> None:
         """A value that came as text: numbers and booleans are the model's to read, lists and tables are JSON."""

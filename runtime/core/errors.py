@@ -8,6 +8,7 @@
     │   ├── TruncatedImage        the file ends before its picture does
     │   ├── WrongChannels         e.g. a picture with transparency as RGB
     │   ├── ImageTooLarge         more pixels than allowed, known from the header alone
+    │   ├── WrongShape            narrower, or longer for its width, than any camera's picture
     │   ├── InvalidFaceBox        not a box, or not inside the image
     │   ├── NoFace                no face was found and none was given
     │   ├── ModalityMissing       the model needs a picture that the pair has not
@@ -96,6 +97,12 @@ class ImageTooLarge(InputError):
     """The header declares more pixels than the limit; nothing was decoded."""
 
     code = "image_too_large"
+
+
+class WrongShape(InputError):
+    """The picture is of a shape that no camera gives, or the two pictures cannot be of one rig."""
+
+    code = "wrong_shape"
 
 
 class InvalidFaceBox(InputError):

@@ -141,9 +141,13 @@ def _unregistered(pair: Pair, lead: Modality, modality: Modality, box: Box, loca
     check = Check(f"{modality}.face_count", found.count if found else 0, 1, 1, code)
     if found is not None:
         return found.box, check
-    # The pair is uncertain already; a box is still needed to say what was seen.
+    # The gate has failed already; a box is still needed to say what was seen. Its middle goes where the picture's
+    # proportions say, its edges by one scale: with one for each axis a square would become as long as the picture.
     leading = pair.image(lead).shape
-    return box.scaled(shape[1] / leading[1], shape[0] / leading[0]), check
+    sx, sy = shape[1] / leading[1], shape[0] / leading[0]
+    middle, scale = box.scaled(sx, sy), min(sx, sy)
+    w, h = box.w * scale, box.h * scale
+    return Box(middle.x + middle.w / 2 - w / 2, middle.y + middle.h / 2 - h / 2, w, h), check
 
 
 def count_check(face: Face, locator: FaceLocator) -> Check:

@@ -195,12 +195,15 @@ def small_picture(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] |
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if x1 - x0 < max(8, (right - left) / 2) or y1 - y0 < max(8, (bottom - top) / 2):
         return None
-    part: NDArray[Any] = image[y0:y1, x0:x1]
-    if (x1 - x0, y1 - y0) != (right - left, bottom - top):
-        part = cv2.copyMakeBorder(part, y0 - top, bottom - y1, x0 - left, right - x1, cv2.BORDER_REPLICATE)
-    # A small picture needs no more than a few of the pixels, and takes them before it is made grey.
+    # A small picture needs no more than a few of the pixels, and takes them before anything else: a face that fills a
+    # large picture costs no more than any other.
     step = max(1, int(scale / 2))
-    part = np.ascontiguousarray(part[::step, ::step])
+    if (x1 - x0, y1 - y0) == (right - left, bottom - top):
+        part: NDArray[Any] = np.ascontiguousarray(image[y0:y1:step, x0:x1:step])
+    else:
+        rows = np.clip(np.arange(top, bottom, step), y0, y1 - 1)
+        columns = np.clip(np.arange(left, right, step), x0, x1 - 1)
+        part = image[rows[:, None], columns]
     small = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 and small.shape[2] == 3 else small
     flat = float(cv2.meanStdDev(grey)[1][0, 0]) < FLAT

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from runtime.capture.source import SourceInfo
 from runtime.core.errors import CalibrationInvalid
+from runtime.core.user_text import without_mark
 from runtime.core.values import Modality
 from runtime.geometry.box_mapping import Calibrated, Camera, Registrar, RigGeometry, SameView
 
@@ -144,7 +145,7 @@ def load_geometry(path: Path) -> RigGeometry:
     if len(content) > MAX_BYTES:
         raise CalibrationInvalid(f"{path}: larger than {MAX_BYTES >> 20} MiB, so not a rig's geometry. {again}")
     try:
-        found = GeometryFile.model_validate_json(content)
+        found = GeometryFile.model_validate_json(without_mark(content))
     except ValidationError as error:
         raise CalibrationInvalid(f"{path}: {said(error)}. {again}") from error
     return RigGeometry(

@@ -17,6 +17,12 @@ from runtime.core.values import Box
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
+PADDED_EDGE = 2048
+"""Edge in pixels up to which a square that leaves the image is filled up with zeros before it is resized, which is
+exact. A larger one would decide how much memory is taken: only its part inside the image is resized."""
+FARTHEST = 1e9
+"""No coordinate of a box is larger, in pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class CropRule:
@@ -52,24 +58,49 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
     float32 is depth in millimetres, where 0 means missing: averaging would invent surfaces between
     near and far, so it takes the nearest sample.
 
+    The memory it takes depends on ``rule`` and on `PADDED_EDGE`, never on the box.
+
     Raises:
-        InvalidFaceBox: the square does not touch the image.
+        InvalidFaceBox: the square does not touch the image, or the box has numbers that are no pixels.
     """
+    # A NaN is below nothing.
+    if not all(abs(value) < FARTHEST for value in (box.x, box.y, box.w, box.h)):
+        raise InvalidFaceBox("a face box is four finite numbers x, y, w, h, in pixels.")
     left, top, side = crop_window(box, rule)
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if x0 >= x1 or y0 >= y1:
         raise InvalidFaceBox(f"the crop around the face box lies outside the image of {width}×{height} pixels.")
     window = image[y0:y1, x0:x1]
     if window.shape[:2] != (side, side):
-        padded = np.zeros((side, side, image.shape[2]), image.dtype)
+        if side > PADDED_EDGE:
+            return _pasted(window, (x0 - left, y0 - top), side, rule.size)
+        padded = np.zeros((side, side, channels), image.dtype)
         padded[y0 - top : y1 - top, x0 - left : x1 - left] = window
         window = padded
     if side != rule.size:
-        if image.dtype == np.float32:
-            method = cv2.INTER_NEAREST
-        else:
-            method = cv2.INTER_AREA if side > rule.size else cv2.INTER_LINEAR
-        window = cv2.resize(window, (rule.size, rule.size), interpolation=method)  # type: ignore[assignment]
+        window = _resized(window, (rule.size, rule.size), shrinks=side > rule.size)
     # OpenCV drops a last axis of length one.
-    return np.ascontiguousarray(window.reshape(rule.size, rule.size, image.shape[2]))
+    return np.ascontiguousarray(window.reshape(rule.size, rule.size, channels))
+
+
+def _resized(window: NDArray[Scalar], size: tuple[int, int], *, shrinks: bool) -> NDArray[Scalar]:
+    """``window`` at ``size`` (width, height), as `crop` describes."""
+    method = cv2.INTER_NEAREST if window.dtype == np.float32 else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized: NDArray[Scalar] = cv2.resize(window, size, interpolation=method)  # type: ignore[assignment]
+    return resized
+
+
+def _pasted(window: NDArray[Scalar], offset: tuple[int, int], side: int, size: int) -> NDArray[Scalar]:
+    """The crop of a square of ``side`` pixels of which only ``window``, at ``offset`` (x, y), lies inside the image.
+
+    Each edge of the window goes to the nearest pixel of the crop, so it is off by half of one at most.
+    """
+    scale = size / side
+    x0, y0 = (min(round(start * scale), size - 1) for start in offset)
+    x1 = min(max(round((offset[0] + window.shape[1]) * scale), x0 + 1), size)
+    y1 = min(max(round((offset[1] + window.shape[0]) * scale), y0 + 1), size)
+    out = np.zeros((size, size, window.shape[2]), window.dtype)
+    resized = _resized(window, (x1 - x0, y1 - y0), shrinks=side > size)
+    out[y0:y1, x0:x1] = resized.reshape(y1 - y0, x1 - x0, window.shape[2])
+    return out

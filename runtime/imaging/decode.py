@@ -8,152 +8,28 @@ The pixels are taken as stored: an EXIF orientation is ignored, because a face b
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core.errors import ImageTooLarge, NotAnImage, TruncatedImage, WrongChannels
+from runtime.core.errors import ImageTooLarge, WrongChannels, WrongShape
 from runtime.core.values import DepthMap, Image, Modality
-
-Format = Literal["jpeg", "png", "webp", "bmp"]
+from runtime.imaging.image_info import ImageInfo, inspect, truncated
+from runtime.imaging.jpeg import ends_early
 
 GREY_TOLERANCE = 12
 """Largest difference between the channels of a colour file that is accepted as a grey picture. Cameras and encoders
 deliver infrared as colour; chroma rounding of JPEG alone causes a few steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """What a file's header declares. ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK."""
-
-    format: Format
-    width: int
-    height: int
-    channels: int
-    bit_depth: int
-
-
-def inspect(data: bytes) -> ImageInfo:
-    """Read a file's structure, without decoding any pixel.
-
-    Raises:
-        NotAnImage: none of JPEG, PNG, WebP and BMP, or a kind of those that is not accepted.
-        TruncatedImage: the file ends before its picture does, or its structure is damaged.
-    """
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _png(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    if data[:2] == b"BM":
-        return _bmp(data)
-    raise NotAnImage("the file is no JPEG, PNG, WebP or BMP image. Send one of these formats.")
-
-
-def _truncated(format_name: str) -> TruncatedImage:
-    return TruncatedImage(f"the {format_name} file ends before its picture does, or is damaged. Send it again, whole.")
-
-
-def _jpeg(data: bytes) -> ImageInfo:
-    """ITU-T T.81: segments of marker, length and content up to the scan; the picture ends with EOI."""
-    at, info = 2, None
-    while True:
-        # Any number of fill bytes may stand before a marker.
-        while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] == b"\xff":
-            at += 1
-        head = data[at : at + 4]
-        if len(head) < 4 or head[0] != 0xFF:
-            raise _truncated("JPEG")
-        marker, length = head[1], struct.unpack(">H", head[2:])[0]
-        if length < 2 or at + 2 + length > len(data):
-            raise _truncated("JPEG")
-        # SOF0 to SOF15, without DHT, JPG and DAC, which share the range.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if length < 8:
-                raise _truncated("JPEG")
-            depth, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
-            info = ImageInfo("jpeg", width, height, channels, depth)
-        if marker == 0xDA:
-            break
-        at += 2 + length
-    # Inside a scan an FF is always followed by 00 or a restart marker, so FF D9 can only be the end.
-    if info is None or info.width == 0 or info.height == 0 or data.find(b"\xff\xd9", at + 2 + length) < 0:
-        raise _truncated("JPEG")
-    return info
-
-
-PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-"""Colour type → channels. A palette is colour: that is what its entries are."""
-
-
-def _png(data: bytes) -> ImageInfo:
-    """PNG (ISO/IEC 15948): chunks of length, type, content and CRC, from IHDR to IEND."""
-    at, info, has_alpha_palette = 8, None, False
-    while True:
-        head = data[at : at + 8]
-        if len(head) < 8:
-            raise _truncated("PNG")
-        length, kind = struct.unpack(">I4s", head)
-        end = at + 12 + length
-        if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != struct.unpack(">I", data[end - 4 : end])[0]:
-            raise _truncated("PNG")
-        if kind == b"IHDR":
-            if length != 13:
-                raise _truncated("PNG")
-            width, height, depth, colour = struct.unpack(">IIBB", data[at + 8 : at + 18])
-            if colour not in PNG_CHANNELS:
-                raise NotAnImage(f"the PNG file has the unknown colour type {colour}.")
-            info = ImageInfo("png", width, height, PNG_CHANNELS[colour], 8 if colour == 3 else depth)
-        has_alpha_palette |= kind == b"tRNS"
-        at = end
-        if kind == b"IEND":
-            break
-    if info is None or info.width == 0 or info.height == 0:
-        raise _truncated("PNG")
-    if has_alpha_palette and info.channels in (1, 3):
-        info = ImageInfo("png", info.width, info.height, info.channels + 1, info.bit_depth)
-    return info
-
-
-def _webp(data: bytes) -> ImageInfo:
-    """WebP container: RIFF chunks; the first one says lossy, lossless or extended."""
-    if len(data) < 30 or 8 + struct.unpack("<I", data[4:8])[0] > len(data):
-        raise _truncated("WebP")
-    kind = data[12:16]
-    if kind == b"VP8 ":
-        if data[23:26] != b"\x9d\x01\x2a":
-            raise _truncated("WebP")
-        width, height = (v & 0x3FFF for v in struct.unpack("<HH", data[26:30]))
-        return ImageInfo("webp", width, height, 3, 8)
-    if kind == b"VP8L":
-        bits = struct.unpack("<I", data[21:25])[0]
-        return ImageInfo("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 4 if bits >> 28 & 1 else 3, 8)
-    if kind == b"VP8X":
-        flags = data[20]
-        if flags & 0x02:
-            raise NotAnImage("the WebP file is an animation. Send a single picture.")
-        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
-        return ImageInfo("webp", width, height, 4 if flags & 0x10 else 3, 8)
-    raise NotAnImage("the WebP file is of an unknown kind.")
-
-
-def _bmp(data: bytes) -> ImageInfo:
-    """Windows bitmap with BITMAPINFOHEADER or a later header, uncompressed."""
-    if len(data) < 54:
-        raise _truncated("BMP")
-    offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])
-    if header < 40 or width <= 0 or height == 0 or compression != 0 or bits not in (8, 24, 32):
-        raise NotAnImage("the BMP file is of a kind that is not accepted; uncompressed 8, 24 or 32 bits are.")
-    if offset + (width * bits + 31) // 32 * 4 * abs(height) > len(data):
-        raise _truncated("BMP")
-    return ImageInfo("bmp", width, abs(height), {8: 1, 24: 3, 32: 4}[bits], 8)
+STRIP = 256
+"""Rows of a picture that are looked at together."""
+MIN_EDGE = 16
+"""Pixels of the shorter edge below which a picture is of no camera that could show a face."""
+MAX_ASPECT = 4
+"""Longer edge over shorter one. The widest cameras give 32 to 9, which is 3.6: what is longer was made to cost memory
+and time, because working sizes follow from one edge."""
 
 
 ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
@@ -164,11 +40,41 @@ ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
 """Modality → channels, bits, and both in words."""
 
 
+def check_shape(width: int, height: int, what: str) -> None:
+    """Refuse the shape of a picture that no camera gives. ``what``: which picture it is, for the message.
+
+    Raises:
+        WrongShape: an edge below `MIN_EDGE`, or edges further apart than `MAX_ASPECT`.
+    """
+    short, long = sorted((width, height))
+    if short < MIN_EDGE or long > MAX_ASPECT * short:
+        raise WrongShape(
+            f"{what}: {width}×{height} pixels is no camera's picture: its edges must be {MIN_EDGE} pixels or more, and "
+            f"the longer at most {MAX_ASPECT} times the shorter. Send the picture as the camera gave it."
+        )
+
+
+def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
+    """Refuse two pictures whose shapes differ so much that no rig took both. ``what``: the two, for the message.
+
+    Raises:
+        WrongShape: their aspect ratios differ by more than `MAX_ASPECT`.
+    """
+    one, other = first.width * second.height, second.width * first.height
+    if max(one, other) > MAX_ASPECT * min(one, other):
+        raise WrongShape(
+            f"{what}: {first.width}×{first.height} and {second.width}×{second.height} pixels are not of one rig: their "
+            f"aspect ratios differ by more than a factor of {MAX_ASPECT}. Send the two pictures as the cameras gave "
+            "them."
+        )
+
+
 def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
     """Refuse, from the header alone, what must not be decoded.
 
     Raises:
-        ImageTooLarge: more than ``max_pixels``. WrongChannels: not what the modality takes.
+        ImageTooLarge: more than ``max_pixels``. WrongShape: see `check_shape`. WrongChannels: not what the modality
+            takes.
     """
     if info.width * info.height > max_pixels:
         raise ImageTooLarge(
@@ -181,32 +87,76 @@ def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
             f"{modality}: the {info.format.upper()} file has {info.channels} channel(s) of {info.bit_depth} bits; "
             f"this part takes {wanted}."
         )
+    check_shape(info.width, info.height, modality)
+
+
+def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: int) -> None:
+    """Refuse pictures that together would take more than ``max_bytes`` while they are decoded.
+
+    Raises:
+        ImageTooLarge: they would.
+    """
+    # What was uploaded is there twice: as the request's body and as its parts.
+    needed = sum(2 * len(data) + info.decode_bytes for data, info in files.values())
+    if needed > max_bytes:
+        sizes = " and ".join(f"{m} {info.width}×{info.height}" for m, (_, info) in files.items())
+        raise ImageTooLarge(
+            f"decoding the pictures ({sizes} pixels) takes {needed >> 20} MiB, more than the {max_bytes >> 20} "
+            "accepted. Send smaller pictures, and JPEG that is not progressive."
+        )
+
+
+def read_header(data: bytes, modality: Modality, *, max_pixels: int) -> ImageInfo:
+    """What a file's header declares, checked: `inspect` and `check`.
+
+    Raises:
+        NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see there.
+    """
+    info = inspect(data)
+    check(info, modality, max_pixels)
+    return info
 
 
 def decode_depth(data: bytes, *, max_pixels: int) -> DepthMap:
     """A 16-bit PNG of millimetres: float32 [H, W, 1], 0 = missing.
 
     Raises:
-        NotAnImage, TruncatedImage, ImageTooLarge, WrongChannels: see `inspect` and `check`. JPEG, WebP and BMP have no
-            16 bits, so they are wrong here.
+        NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`. JPEG, WebP and
+            BMP have no 16 bits, so they are wrong here.
     """
-    info = inspect(data)
-    check(info, "depth", max_pixels)
-    pixels = _pixels(data, info, cv2.IMREAD_UNCHANGED)
-    if pixels.dtype != np.uint16 or pixels.ndim != 2:
-        raise _truncated(info.format.upper())
-    return pixels.astype(np.float32)[:, :, None]
+    return pixels_of_depth(data, read_header(data, "depth", max_pixels=max_pixels))
 
 
 def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> Image:
     """A file's pixels: uint8 [H, W, 3] in RGB order, or uint8 [H, W, 1] for infrared.
 
     Raises:
-        NotAnImage, TruncatedImage, ImageTooLarge, WrongChannels: see `inspect` and `check`.
+        NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`.
     """
-    info = inspect(data)
-    check(info, modality, max_pixels)
+    return pixels_of(data, modality, read_header(data, modality, max_pixels=max_pixels))
+
+
+def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
+    """As `decode_depth`, of a file whose header is read.
+
+    Raises:
+        TruncatedImage: it does not decode.
+    """
+    pixels = _pixels(data, info, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise truncated(info.format.upper())
+    return pixels.astype(np.float32)[:, :, None]
+
+
+def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> Image:
+    """As `decode`, of a file whose header is read.
+
+    Raises:
+        TruncatedImage: it does not decode. WrongChannels: a colour picture as infrared.
+    """
     pixels = _pixels(data, info, cv2.IMREAD_COLOR if info.channels == 3 else cv2.IMREAD_GRAYSCALE)
+    if info.jpeg is not None and ends_early(data, info.jpeg, pixels):
+        raise truncated("JPEG")
     if modality == "rgb":
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if info.channels == 3:
@@ -218,19 +168,22 @@ def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise _truncated(info.format.upper()) from error
+        raise truncated(info.format.upper()) from error
     if pixels is None or pixels.shape[:2] != (info.height, info.width):
-        raise _truncated(info.format.upper())
+        raise truncated(info.format.upper())
     return pixels
 
 
 def _grey_of(pixels: Image) -> Image:
     """The green channel of a picture whose channels are equal; anything else is a colour picture, not infrared."""
-    blue, green, red = cv2.split(pixels)
-    apart = max(int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
+    apart = 0
+    # In strips: four more planes of a large picture are more than the picture.
+    for top in range(0, pixels.shape[0], STRIP):
+        blue, green, red = cv2.split(pixels[top : top + STRIP])
+        apart = max(apart, int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
     if apart > GREY_TOLERANCE:
         raise WrongChannels(
             f"ir: a colour picture (its channels differ by up to {apart}); this part takes the infrared camera's grey "
             "picture. Were the two parts swapped?"
         )
-    return np.asarray(green)
+    return np.asarray(cv2.extractChannel(pixels, 1), np.uint8)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from runtime.capture.file import require_same_numbers
 from runtime.capture.open import check_uri, open_source
 from runtime.capture.source import Source
 from runtime.capture.status import CameraStatus
@@ -54,7 +55,7 @@ class Rig:
     ``observers``: see `Observer`. ``opener`` and ``rng`` are given by tests.
 
     Raises:
-        ConfigError: not two cameras are named, or an address is none.
+        ConfigError: not two cameras are named, an address is none, or two folders of pictures disagree.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Rig:
             check_uri(uri)
             opening = functools.partial(opener, uri, modality)
             self._cameras.append(Supervisor(modality, opening, wake=self._awake.set, rng=rng))
+        require_same_numbers({m: getattr(settings, m) for m in self._pairing.modalities})
         self._fresh = threading.Condition()
         self._newest: CapturedPair | None = None
         self._emitted: deque[int] = deque(maxlen=512)

@@ -18,7 +18,7 @@ from runtime.core.errors import AdsnError, CameraData
 from runtime.core.values import Modality
 from runtime.imaging.decode import decode
 
-MAX_PIXELS = 8192 * 8192
+MAX_PIXELS = 4096 * 4096
 LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 ENCODINGS: dict[str, tuple[str, int]] = {
     "rgb8": ("<u1", 3),

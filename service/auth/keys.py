@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runtime.core.errors import ConfigError
+from runtime.core.user_text import ENCODING
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -193,6 +194,6 @@ def read_keys(path: Path) -> tuple[Entry, ...]:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; not a file of keys.")
     try:
-        return parse_keys(data.decode("utf-8"), str(path))
+        return parse_keys(data.decode(ENCODING), str(path))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text.") from error

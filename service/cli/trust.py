@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +51,9 @@ def key_new(role: Roles, name: Name = "", expires: Expires = None) -> None:
         until = date.fromisoformat(expires) if expires else None
     except ValueError as error:
         raise ConfigError(f"{expires!r} is no day; write it as 2027-01-31.") from error
+    today = datetime.now(timezone.utc).date()
+    if until is not None and until < today:
+        raise ConfigError(f"{until} is past, so the key would never be accepted; today is {today} (UTC).")
     if len(name) > 64 or not name.isprintable():
         raise ConfigError("a name is up to 64 printable characters.")
     key, entry = new_key([one for one in ROLES if one in role], name, until)

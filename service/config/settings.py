@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
 from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
 
+HEADER_TEXT = re.compile(r"[!-~]+")
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
 """Variables of other programs of this project, and the one that names the file."""
 
@@ -34,6 +36,9 @@ class LimitSettings(Section):
     body_bytes: int = Field(default=8 << 20, ge=1024, description="Largest request body, counted as it arrives.")
     part_bytes: int = Field(default=6 << 20, ge=1024, description="Largest single picture in it.")
     pixels: int = Field(default=16_000_000, ge=4096, description="Largest picture, from its header.")
+    pair_bytes: int = Field(
+        default=56 << 20, ge=1 << 20, description="Most memory that decoding a pair may take, from its headers."
+    )
     queue: int = Field(default=16, ge=0, description="Pairs that may wait for a worker; more are turned away.")
     rate_per_s: float = Field(default=0, ge=0, description="Pairs a second for each key, in the long run; 0: any.")
     burst: int = Field(default=20, ge=1, description="Pairs that a key may send at once, with rate_per_s set.")
@@ -46,11 +51,19 @@ class LimitSettings(Section):
         default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
     )
     connections: int = Field(default=256, ge=1, description="Open connections; more are turned away.")
+    per_address: int = Field(
+        default=0, ge=0, description="Open connections from one address; 0: half of all. Raise it behind a proxy."
+    )
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
     header_s: float = Field(default=5, gt=0, description="A request's headers must arrive within so many seconds,")
     body_s: float = Field(default=10, gt=0, description="and its body within so many more.")
     idle_s: int = Field(default=20, ge=1, description="A connection is closed when it says nothing for so long.")
     write_s: float = Field(default=20, gt=0, description="And when it takes nothing of its answer for so long.")
+
+    @property
+    def address_share(self) -> int:
+        """Connections that one address may have open."""
+        return self.per_address or max(1, self.connections // 2)
 
 
 class LogSettings(Section):
@@ -124,6 +137,11 @@ class Settings(Section):
         """Raise `ConfigError` when the service would be open to others without a key."""
         if self.api_key is not None and len(self.api_key.get_secret_value()) < 16:
             raise ConfigError("ADSN_API_KEY is shorter than 16 characters. Use a long random one: openssl rand -hex 24")
+        if self.api_key is not None and not HEADER_TEXT.fullmatch(self.api_key.get_secret_value()):
+            raise ConfigError(
+                "ADSN_API_KEY holds what no header can carry, so that no caller could present it: a key is printable "
+                "ASCII characters without blanks or line breaks."
+            )
         keyless = self.api_key is None and self.auth.keys is None and self.tls.client_ca is None
         if keyless and not is_loopback(self.host):
             raise ConfigError(

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service.auth.middleware import PAGES
 from service.console.assets import asset, source_hash
+from service.http.parsing import require_plain
 from service.http.problems import RequestError
 from service.state import State
 
@@ -55,6 +56,7 @@ def mount(app: FastAPI, state: State) -> None:
             raise RequestError(
                 415, "unsupported_media", "this is the form of /login; programs send their key as a header."
             )
+        require_plain(request.headers)
         body = await request.body()
         if len(body) > MAX_FORM_BYTES:
             raise RequestError(413, "body_too_large", "no key is that long.")

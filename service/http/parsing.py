@@ -5,6 +5,7 @@ Uploads are never spooled to temporary files, as web frameworks do with large on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 
+from runtime.core.user_text import without_mark
 from runtime.core.values import MODALITIES, Modality
 from service.http.problems import RequestError
 
@@ -23,6 +26,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_META_BYTES = 4096
 MAX_JSON_BYTES = 16384
 MAX_PART_HEADERS = 8
+PICTURES_IN_JSON = re.compile(rb'"(?:rgb|ir|depth|images?|pictures?)"\s*:')
 
 Numbers = Annotated[list[float], Field(min_length=4, max_length=4)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -120,6 +124,31 @@ def media_type(content_type: str) -> Literal["multipart", "json"]:
     )
 
 
+def require_plain(headers: Headers) -> None:
+    """Refuse a compressed body: a small one may hold a huge one.
+
+    Raises:
+        RequestError: 415.
+    """
+    for value in headers.getlist("content-encoding"):
+        if value.strip().lower() not in ("", "identity"):
+            raise RequestError(415, "unsupported_media", "send the body as it is, without compression.")
+
+
+def _delimited(body: bytes, boundary: bytes) -> bytes:
+    """A multipart body as the parser takes it: without a preamble, and without blanks behind its boundaries, which
+    RFC 2046 allows (section 5.1.1) and which mean nothing."""
+    line = b"--" + boundary
+    if not body.startswith(line):
+        first = body.find(b"\r\n" + line)
+        if first < 0:
+            return body
+        body = body[first + 2 :]
+    if line + b" " in body or line + b"\t" in body or line + b"-- " in body or line + b"--\t" in body:
+        body = re.sub(rb"((?:\A|\r\n)" + re.escape(line) + rb"(?:--)?)[ \t]+(?=\r\n|\Z)", rb"\1", body)
+    return body
+
+
 def split_multipart(
     body: bytes, content_type: str, modalities: Sequence[Modality] = ("rgb", "ir"), part_bytes: int = 1 << 30
 ) -> dict[str, bytes]:
@@ -185,7 +214,7 @@ def split_multipart(
     }
     try:
         parser = MultipartParser(options[b"boundary"], callbacks)
-        parser.write(body)
+        parser.write(_delimited(body, options[b"boundary"]))
         parser.finalize()
     except FormParserError as error:
         raise malformed("the multipart body is not well formed.") from error
@@ -213,6 +242,13 @@ def read_camera_request(data: bytes) -> CameraRequest:
     Raises:
         RequestError: 400, naming the first wrong entry.
     """
+    # A caller who has pictures is told where they go, and not that they are too many characters.
+    if len(data) > MAX_JSON_BYTES or PICTURES_IN_JSON.search(data):
+        raise malformed(
+            "JSON carries no pictures: it asks for the attached cameras' next pair, in "
+            f"{MAX_JSON_BYTES} bytes at most. "
+            "To upload a pair, send multipart/form-data with a part for each picture; see /docs."
+        )
     return _read(CameraRequest, data, "the body", MAX_JSON_BYTES)
 
 
@@ -220,7 +256,7 @@ def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
     if len(data) > limit:
         raise malformed(f"{what} is larger than {limit} bytes.")
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(without_mark(data))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise malformed(f"{what}: {'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}") from error

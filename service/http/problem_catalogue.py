@@ -69,7 +69,8 @@ _ALL = (
     ),
     Entry(
         "image_too_large", (413,), "The image is too large",
-        "Send a picture with fewer pixels; `limits.pixels` says how many.",
+        "Send a picture with fewer pixels; `limits.pixels` says how many, `limits.pair_bytes` how much memory two may "
+        "take.",
     ),
     Entry(
         "unsupported_media", (415,), "The request's media type is not accepted",
@@ -95,6 +96,11 @@ _ALL = (
         "wrong_channels", (422,), "The image has the wrong channels",
         "8-bit colour as `rgb`, 8-bit grey as `ir`, 16-bit grey PNG in millimetres as `depth`. Were parts "
         "swapped?",
+    ),
+    Entry(
+        "wrong_shape", (422,), "The image has a shape that no camera gives",
+        "Send the cameras' own pictures: edges of 16 pixels or more, the longer at most four times the shorter, and "
+        "both pictures of similar shape.",
     ),
     Entry(
         "invalid_face_box", (422,), "The face box is invalid",

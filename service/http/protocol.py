@@ -12,9 +12,11 @@ import logging
 import secrets
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.config.settings import LimitSettings
+from service.http.connections import Shares, group_of
 from service.http.problem_catalogue import PROBLEMS
 from service.http.problems import MEDIA_TYPE
 
@@ -50,9 +52,14 @@ def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. Made by `limited`, which sets ``limits``."""
+    """One connection, a `service.http.connections.Connection`. `limited` makes the class with its
+    ``limits`` and ``shares``.
+    """
 
     limits: LimitSettings
+    shares: Shares
+    address = ""
+    waiting_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
     _heading = True
     """Whether what arrives now belongs to a request's line and headers."""
@@ -61,15 +68,37 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            detail = f"more than {self.limits.connections} connections are open."
-            self._refuse(503, "overloaded", detail, "Service Unavailable")
+        self.address = group_of(self.client[0]) if self.client else ""
+        refused = self.shares.enter(self, self.loop.time())
+        if refused:
+            self._refuse(503, "overloaded", refused, "Service Unavailable")
             return
+        self.waiting_since = self.loop.time()
         self._arm(self.limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self.shares.leave(self)
         super().connection_lost(exc)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of a request whose headers are not whole yet."""
+        return self._head
+
+    def make_room(self) -> None:
+        """Close a connection that waits for a request."""
+        log.info("a connection from %s that had nothing to say was closed for another one.", self.address)
+        self._end()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio keeps it half open where this is true
+        """The client has said all it wants to say. One that has sent a whole request still gets its answer."""
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_started or self.scheme == "https":
+            # Over TLS there is no half of a connection, and an answer that streams ends with its reader.
+            return None
+        cycle.keep_alive = False
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -102,6 +131,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._heading, self._head = False, 0
+        self.waiting_since = None
+        self._take_authority()
         super().on_headers_complete()
         self._arm(self.limits.body_s)
 
@@ -109,6 +140,24 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._heading = True
         self._disarm()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline:
+            self.waiting_since = self.loop.time()
+
+    def _take_authority(self) -> None:
+        """Of a request target in absolute form, the authority is the host, whatever the Host header says (RFC 9112,
+        section 3.2.2)."""
+        if self.url.startswith(b"/"):
+            return
+        found = httptools.parse_url(self.url)
+        if not found.host:
+            return
+        host = b"[%s]" % found.host if b":" in found.host else found.host
+        authority = host if found.port is None else b"%s:%d" % (host, found.port)
+        self.headers[:] = [entry for entry in self.headers if entry[0] != b"host"]
+        self.headers.append((b"host", authority))
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -145,5 +194,5 @@ class LimitedProtocol(HttpToolsProtocol):
 
 def limited(limits: LimitSettings) -> type[asyncio.Protocol]:
     """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
-    namespace: dict[str, Any] = {"limits": limits}
+    namespace: dict[str, Any] = {"limits": limits, "shares": Shares(limits.connections, limits.address_share)}
     return cast("type[asyncio.Protocol]", type("Limited", (LimitedProtocol,), namespace))

@@ -27,6 +27,7 @@ from service.http.parsing import (
     media_type,
     read_camera_request,
     read_meta,
+    require_plain,
     split_multipart,
 )
 from service.http.problems import RequestError, code_of, problem_of, status_of
@@ -107,6 +108,7 @@ class _Call:
         content_type = headers.get("content-type", "")
         # Who may not ask, and what cannot be answered, is refused before the body is read.
         self.source = "camera" if media_type(content_type) == "json" else "upload"
+        require_plain(headers)
         self.caller = state.admit(self._request, "camera" if self.source == "camera" else "score").name
         explain = self._explain()
         state.model.require()
@@ -179,11 +181,13 @@ class _Call:
         if isinstance(context, CameraRequest):
             captured = await self._route._camera.next_pair(context.timeout_ms / 1000)
             rig = settings.rig
-            order = Order(asked, Meta(), 0, rig.max_age_ms, self._began, explain, rig.max_skew_ms, captured.registrar)
+            order = Order(
+                asked, Meta(), 0, 0, rig.max_age_ms, self._began, explain, rig.max_skew_ms, captured.registrar
+            )
             with state.model.lease() as loaded:
                 return await state.pool.run(partial(judge_captured, loaded, captured.pair, order))
         limits = settings.limits
-        order = Order(asked, context, limits.pixels, limits.max_age_ms, self._began, explain)
+        order = Order(asked, context, limits.pixels, limits.pair_bytes, limits.max_age_ms, self._began, explain)
         with state.model.lease() as loaded:
             return await state.pool.run(partial(judge_upload, loaded, parts, order))
 

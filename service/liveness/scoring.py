@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import Registrar
 from runtime.imaging.crop import crop
-from runtime.imaging.decode import decode, decode_depth
+from runtime.imaging.decode import check_alike, check_memory, pixels_of, pixels_of_depth, read_header
+from runtime.imaging.image_info import ImageInfo
 from runtime.imaging.overlay import overlay
 from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.open import Loaded
@@ -35,6 +36,7 @@ class Order:
     asked: Asked
     meta: Meta
     max_pixels: int
+    max_bytes: int
     max_age_ms: float
     began_ns: int
     explain: bool = False
@@ -58,7 +60,10 @@ def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helpe
     """
     began = time.perf_counter_ns()
     meta, first, second = order.meta, *modalities_of(loaded)
-    one, other = helper.both(_decoder(first, parts, order), _decoder(second, parts, order))
+    files = {m: (parts[m], read_header(parts[m], m, max_pixels=order.max_pixels)) for m in (first, second)}
+    check_alike(files[first][1], files[second][1], f"{first} and {second}")
+    check_memory(files, order.max_bytes)
+    one, other = helper.both(_decoder(first, *files[first]), _decoder(second, *files[second]))
     images: dict[str, Any] = {first: one, second: other}
     times: dict[str, Any] = {f"{name}_time_ns": meta.time_ns(name) for name in (first, second)}
     clock = "none" if all(value is None for value in times.values()) else meta.clock
@@ -78,10 +83,10 @@ def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> 
     return _judge(loaded, pair, order, timing, helper)
 
 
-def _decoder(modality: Modality, parts: Mapping[str, bytes], order: Order) -> Callable[[], NDArray[Any]]:
+def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], NDArray[Any]]:
     if modality == "depth":
-        return partial(decode_depth, parts[modality], max_pixels=order.max_pixels)
-    return partial(decode, parts[modality], modality, max_pixels=order.max_pixels)
+        return partial(pixels_of_depth, data, info)
+    return partial(pixels_of, data, modality, info)
 
 
 def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def mount(app: FastAPI, state: State) -> None:
         settings = state.settings
         capabilities = {"camera": state.feed is not None, "explain": settings.expose_score}
         limits: dict[str, Any] = settings.limits.model_dump(
-            include={"body_bytes", "part_bytes", "pixels", "max_age_ms"}
+            include={"body_bytes", "part_bytes", "pixels", "pair_bytes", "max_age_ms"}
         )
         return json_response({
             "contract_version": CONTRACT_VERSION,

@@ -22,6 +22,7 @@ from runtime.engines.remote.oip import HEADER_LENGTH, datatype, pack, unpack
 from runtime.liveness.open import Loaded
 from service.auth.guard import Caller
 from service.http.openapi import problems
+from service.http.parsing import require_plain
 from service.http.problems import RequestError
 from service.http.responses import json_response
 from service.state import State
@@ -92,12 +93,33 @@ class Scored:
     count: int
 
 
-def infer(loaded: Loaded, body: bytes, header_length: int | None) -> Scored:
-    """Score one request's batch. Runs in a worker.
+def check_json(text: bytes, max_bytes: int) -> None:
+    """Refuse JSON whose values would take more than ``max_bytes``, before it is parsed.
 
     Raises:
-        InvalidBatch: the message or its tensors are wrong. EngineError: there is no score.
+        RequestError: 413, they would.
     """
+    # What Python needs, at most: a place and a number for each value, a header for each list, object and string. The
+    # text is there twice, as bytes and decoded.
+    needed = 2 * len(text) + 36 * text.count(b",") + 80 * (text.count(b"[") + text.count(b"{")) + 40 * text.count(b'"')
+    if needed > max_bytes:
+        raise RequestError(
+            413,
+            "body_too_large",
+            f"reading this JSON takes up to {needed >> 20} MiB, more than the {max_bytes >> 20} accepted. Send fewer "
+            "samples, or tensors as bytes.",
+        )
+
+
+def infer(loaded: Loaded, body: bytes, header_length: int | None, max_bytes: int) -> Scored:
+    """Score one request's batch. Runs in a worker. ``max_bytes``: see `check_json`.
+
+    Raises:
+        InvalidBatch: the message or its tensors are wrong. RequestError: its JSON is too large. EngineError: there is
+            no score.
+    """
+    if header_length is None:
+        check_json(body, max_bytes)
     engine = loaded.pipeline.engine
     head, tensors = unpack("inputs", body, header_length)
     wanted = wanted_outputs(head)
@@ -122,9 +144,7 @@ def header_length_of(request: Request) -> int | None:
     Raises:
         RequestError: 415 compressed, 400 no number.
     """
-    if request.headers.get("content-encoding", "identity") != "identity":
-        # A small compressed body may hold a huge one.
-        raise RequestError(415, "unsupported_media", "send the body as it is, without compression.")
+    require_plain(request.headers)
     given = request.headers.get(HEADER_LENGTH)
     if given is None:
         return None
@@ -184,7 +204,8 @@ def mount(app: FastAPI, state: State) -> None:
         with state.model.lease() as loaded:
             require_model(loaded, name, version)
             try:
-                scored = await state.pool.run(lambda helper: infer(loaded, body, length))
+                most = state.settings.limits.pair_bytes
+                scored = await state.pool.run(lambda helper: infer(loaded, body, length, most))
             except InvalidBatch as error:
                 raise RequestError(400, "invalid_batch", error.message) from error
         state.metrics.scored(scored.count)

@@ -220,7 +220,7 @@ def read_obj(path: Path, *, faces: bool) -> tuple[Array, NDArray[np.int64]]:
     vertices: list[tuple[float, ...]] = []
     triangles: list[tuple[int, int, int]] = []
     try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise FaceModelError(f"{path}: the face model's file cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shutil
 import subprocess
@@ -97,6 +98,32 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
+
+
+def test_scores_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
+    file = evaluation(tmp_path / "dev.json", "adsn-rgb-ir 0.1.0 int8")
+    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    assert run_calib("threshold", file, bundle, "--max-bpcer", "0.05").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no json", "the JSON cannot be read"),
+        ("{}", "model is missing"),
+        ('{"model": "a", "sets": [{"set": 5, "presentations": {}}]}', "sets.0.set"),
+    ],
+)
+def test_what_holds_no_scores_is_refused_in_our_own_words(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "dev.json"
+    file.write_text(text)
+    found = run_calib("threshold", file, default_bundle())
+    assert found.returncode == 1
+    assert f"{file}: not the scores of one set as adsn-eval --dev --out writes them: {says}" in found.stderr
+    assert "pydantic" not in found.stderr
+    assert "validation error" not in found.stderr
 
 
 def test_the_command_takes_one_target(tmp_path: Path) -> None:

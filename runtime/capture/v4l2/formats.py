@@ -16,7 +16,8 @@ from runtime.capture.pixels import Narrower, millimetres
 from runtime.capture.v4l2.kernel import Bytes
 from runtime.core.errors import AdsnError, CameraData
 from runtime.core.values import Modality
-from runtime.imaging.decode import inspect
+from runtime.imaging.image_info import inspect
+from runtime.imaging.jpeg import ends_early
 
 Kind = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 
@@ -162,4 +163,8 @@ class Decoder:
             pixels = None
         if pixels is None or pixels.shape[:2] != (self._height, self._width):
             raise CameraData(f"{self._name}: the JPEG picture could not be decoded.")
+        if info.jpeg is not None and ends_early(data.tobytes(), info.jpeg, pixels):
+            raise CameraData(
+                f"{self._name}: the JPEG picture lacks a part. A USB cable, hub or bus at its limit does that."
+            )
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if self._modality == "rgb" else pixels[:, :, None]

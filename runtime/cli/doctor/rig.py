@@ -22,6 +22,8 @@ START_S = 8.0
 """How long cameras may take to deliver; the time that is asked for counts from then on."""
 CLASS = Path("/sys/class/video4linux")
 LATE_MS, EARLY_MS = 250.0, -60.0
+STORED = ("file", "mcap")
+"""Cameras that are files."""
 ILLUMINATION = {
     "strobe_lost": "the illuminator does not alternate: check its power and its switch, and see docs/rig.md.",
     "ir_unlit": "infrared is dark: the illuminator is off, covered or too far away.",
@@ -77,7 +79,11 @@ def camera_finding(camera: CameraStatus) -> Finding:
         return Finding("fail", name, f"{camera.state}: {camera.last_error or 'no frame has come.'}")
     info = camera.info
     detail = f"{info.width}×{info.height} {info.pixel_format}, {camera.fps:.1f} frames a second, {info.uri}"
-    missing = camera.drops.get("sequence_gap", 0) + camera.drops.get("corrupt", 0)
+    damaged = camera.drops.get("corrupt", 0)
+    if damaged and info.backend in STORED:
+        # No bus has touched these.
+        return Finding("warn", name, f"{detail}; {damaged} frames damaged: {camera.last_error}")
+    missing = camera.drops.get("sequence_gap", 0) + damaged
     if missing > 0.02 * camera.frames:
         return Finding("warn", name, f"{detail}; {missing} frames missing or damaged: bus or machine are overloaded.")
     if info.fps and camera.fps < 0.8 * info.fps:

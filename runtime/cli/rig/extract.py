@@ -20,6 +20,7 @@ from rich.console import Console
 
 from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
+from runtime.core.user_text import ENCODING
 from runtime.core.values import Modality, Pair
 from runtime.face.detector import HaarLocator
 from runtime.face.pair_detection import Found, find_face, leads
@@ -132,7 +133,7 @@ def require_new(folder: Path, entry: Mapping[str, str]) -> None:
     path = folder / LIST
     if not path.exists():
         return
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding=ENCODING) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.errors import InvalidBatch
+from runtime.core.user_text import ENCODING
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 64 << 10
@@ -99,7 +100,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
         InvalidBatch: it is none.
     """
     try:
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(data.decode(ENCODING))
     except (ValueError, RecursionError) as error:
         raise InvalidBatch("the message's JSON cannot be read.") from error
     if not isinstance(found, dict):

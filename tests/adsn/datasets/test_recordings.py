@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from adsn.datasets import DatasetError, open_recordings
+from tests.support.images import chunk
 from tests.support.models.dataset_trees import picture
 
 LIST = """presentation,subject,species,sensor,split
@@ -35,6 +37,37 @@ def test_what_is_listed_is_read(root: Path) -> None:
     assert (pairs[2].subject, pairs[2].presentation, pairs[2].species) == ("anna", "p2", "print_matte")
     assert pairs[0].sensor == "rig-1"
     assert len(open_recordings(root, split="test")) == 2
+
+
+def test_lists_and_boxes_may_begin_with_a_byte_order_mark(root: Path) -> None:
+    plain = [open_recordings(root, split="train")[k].crops["rgb"] for k in range(4)]
+    (root / "p1" / "boxes.json").write_bytes(codecs.BOM_UTF8 + json.dumps({"0000": {"rgb": [2, 2, 20, 20]}}).encode())
+    (root / "recordings.csv").write_bytes(codecs.BOM_UTF8 + LIST.replace("\n", "\r\n").encode())
+    marked = open_recordings(root, split="train")
+    assert len(marked) == 4
+    assert not np.array_equal(marked[0].crops["rgb"], plain[0])
+    assert np.array_equal(marked[1].crops["rgb"], plain[1])
+
+
+def test_what_a_system_left_in_a_folder_is_no_picture(root: Path) -> None:
+    for name in ("._0000-rgb.jpg", "._0000-ir.png", "Thumbs.db", ".DS_Store"):
+        (root / "p1" / name).write_bytes(b"left behind")
+    pairs = open_recordings(root, split="train")
+    assert len(pairs) == 4
+    assert all(pairs[k].crops["rgb"].size for k in range(4))
+
+
+def test_a_picture_that_was_cut_and_closed_or_moves_is_named(root: Path) -> None:
+    whole = (root / "p1" / "0000-rgb.jpg").read_bytes()
+    scan = whole.index(b"\xff\xda")
+    (root / "p1" / "0000-rgb.jpg").write_bytes(whole[: (scan + len(whole)) // 2] + b"\xff\xd9")
+    still = (root / "p1" / "0001-ir.png").read_bytes()
+    moving = still[:33] + chunk(b"acTL", bytes([0, 0, 0, 1, 0, 0, 0, 0])) + still[33:]
+    (root / "p1" / "0001-ir.png").write_bytes(moving)
+    pairs = open_recordings(root, split="train")
+    for index, name in ((0, "0000-rgb.jpg"), (1, "0001-ir.png")):
+        with pytest.raises(DatasetError, match=f"{name}: not a whole picture, or several"):
+            pairs[index]
 
 
 def test_boxes_are_cropped_as_serving_does(root: Path) -> None:

@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from calib.capture import reading
 from runtime.capture import file
 from runtime.capture.open import open_source
 from runtime.capture.source import Source
+from runtime.capture.uri import parse_uri
+from runtime.config.rig import RigSettings
 from runtime.core.errors import (
     CameraData,
     CameraLost,
@@ -23,6 +26,7 @@ from runtime.core.errors import (
     StreamEnded,
 )
 from runtime.core.values import Frame, Modality
+from runtime.pairing.rig import Rig
 
 MS = 1_000_000
 
@@ -155,10 +159,10 @@ def test_nothing_comes_before_its_time(tmp_path: Path) -> None:
 def test_a_picture_that_is_damaged_or_of_another_size_is_an_error_and_the_next_one_comes(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "frames", 4)
     (folder / "0001.png").write_bytes(b"not a picture")
-    cv2.imwrite(str(folder / "0002.png"), np.zeros((10, 10), np.uint8))
+    cv2.imwrite(str(folder / "0002.png"), np.zeros((20, 20), np.uint8))
     source = open_source(f"file:{folder}?fps=100", "ir", 0)
     frames(source, 1)
-    for told in ("frame 1 cannot be decoded", "frame 2 is 10×10 pixels, the first one 64×48"):
+    for told in (r"frame 1: .*0001\.png: the file is no JPEG", "frame 2 is 20×20 pixels, the first one 64×48"):
         with pytest.raises(CameraData, match=told):
             frames(source, 1)
     assert frames(source, 1)[0].seq == 3
@@ -197,3 +201,70 @@ def test_options_that_are_wrong(options: str, tmp_path: Path) -> None:
 def test_grey_pictures_are_no_colour(tmp_path: Path) -> None:
     with pytest.raises(CameraData, match=r"1 channel\(s\) of uint8 cannot be rgb"):
         open_source(f"file:{pictures(tmp_path / 'frames')}", "rgb", 0)
+
+
+def numbered(folder: Path, names: list[str]) -> Path:
+    """Pictures whose level is their place in ``names``."""
+    folder.mkdir(parents=True)
+    for level, name in enumerate(names):
+        assert cv2.imwrite(str(folder / name), np.full((48, 64), 50 + level, np.uint8))
+    return folder
+
+
+def test_pictures_play_in_the_order_that_people_count_in(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "ir", [f"{number}.png" for number in range(1, 13)])
+    (folder / "._3.png").write_bytes(b"macOS left this here")
+    (folder / "Thumbs.db").write_bytes(b"and Windows this")
+    for address in (folder, folder / "*.png"):
+        read = frames(open_source(f"file:{address}?fps=200", "ir", 0), 12)
+        assert [f.image[0, 0, 0] for f in read] == list(range(50, 62))
+
+
+def addresses(rgb: Path | str, ir: Path | str) -> dict[Modality, str]:
+    return {"rgb": f"file:{rgb}?fps=30", "ir": f"file:{ir}"}
+
+
+def test_two_folders_of_one_rig_agree_in_their_numbers(tmp_path: Path) -> None:
+    names = [f"{number}-rgb.png" for number in (1, 2, 9, 10)]
+    rgb = numbered(tmp_path / "rgb", names)
+    same = numbered(tmp_path / "same", [f"{number:04d}-ir.png" for number in (1, 2, 9, 10)])
+    other = numbered(tmp_path / "other", [f"{number}-ir.png" for number in (1, 3, 9, 10)])
+    fewer = numbered(tmp_path / "fewer", [f"{number}-ir.png" for number in (1, 2, 9)])
+    (same / "._0001-ir.png").write_bytes(b"")
+    file.require_same_numbers(addresses(rgb, same))
+    file.require_same_numbers(addresses(rgb, tmp_path / "absent"))
+    file.require_same_numbers({"rgb": f"file:{rgb}", "ir": "synthetic:"})
+    with pytest.raises(ConfigError, match="picture 2 has the number 2 in the folder of rgb and 3 in that of ir"):
+        file.require_same_numbers(addresses(rgb, other))
+    with pytest.raises(ConfigError, match="folder of rgb has 4 pictures, that of ir 3"):
+        file.require_same_numbers(addresses(rgb, fewer))
+    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"):
+        Rig(RigSettings.model_validate(addresses(rgb, other)))
+    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"), reading(addresses(rgb, other), print):
+        raise AssertionError("they were opened")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("strip.png", "no camera's picture"), ("gif.png", "no JPEG"), ("several.tiff", "several pictures")],
+)
+def test_pictures_that_no_camera_gives_are_no_first_frame(name: str, told: str, tmp_path: Path) -> None:
+    strip = np.full((20_000, 4), 90, np.uint8)
+    frames = [np.full((48, 64, 3), level, np.uint8) for level in (90, 200)]
+    data: dict[str, bytes] = {
+        "strip.png": cv2.imencode(".png", strip)[1].tobytes(),
+        "gif.png": cv2.imencodemulti(".gif", frames)[1].tobytes(),
+        "several.tiff": cv2.imencodemulti(".tiff", frames)[1].tobytes(),
+    }
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / name).write_bytes(data[name])
+    with pytest.raises(RecordingInvalid, match=told):
+        open_source(f"file:{folder}", "ir", 0)
+
+
+def test_a_name_with_percent_signs_is_that_file_where_there_is_one(tmp_path: Path) -> None:
+    written = video(tmp_path / "c%20d.mkv")
+    assert parse_uri(f"file:{written}").file == written
+    assert parse_uri(f"file:{tmp_path}/e%20f.mkv").file == tmp_path / "e f.mkv"
+    frames(open_source(f"file:{written}", "rgb", 0), 2)

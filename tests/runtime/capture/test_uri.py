@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.capture.uri import CameraUri, parse_uri
+from runtime.capture.open import open_source
+from runtime.capture.uri import CameraUri, parse_uri, without_secrets
 from runtime.core.errors import ConfigError
 
 
@@ -21,6 +22,33 @@ def test_an_address_is_scheme_path_and_options() -> None:
     assert uri.integer("buffers", 4, low=2) == 4
     assert uri.choice("fourcc", ("GREY", "YUYV"), "YUYV") == "GREY"
     assert uri.string("missing", "default") == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("opencv:user:s3cr3t@host/x", "opencv:***@host/x"),
+        ("opencv:user:s3/cr3t@y@host/x", "opencv:***@host/x"),
+        ("user:s3cr3t@host/x", "***@host/x"),
+        ("rtsp:user:s3cr3t@host", "***@host"),
+        ("'opencv:user:s3cr3t@host/x'", "'opencv:***@host/x'"),
+        ("cannot open opencv:user:s3cr3t@host/x.", "cannot open opencv:***@host/x."),
+        ("gst:rtspsrc location=user:s3cr3t@host ! appsink", "gst:rtspsrc location=***@host ! appsink"),
+        ("opencv:rtsp://user:s3cr3t@host/x", "opencv:rtsp://***@host/x"),
+        ("file:/data/a@b/x.png", "file:/data/a@b/x.png"),
+        ("v4l2:/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1", "v4l2:/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1"),
+        ("ask admin@host: now", "ask admin@host: now"),
+    ],
+)
+def test_a_password_is_hidden_where_the_scheme_was_forgotten(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+def test_no_error_shows_a_password_before_a_host() -> None:
+    for address in ("opencv:user:s3cr3t@host/x", "user:s3cr3t@host/x", "opencv:user:s3cr3t@host/x?size=1*2"):
+        with pytest.raises(ConfigError) as caught:
+            open_source(address, "rgb")
+        assert "s3cr3t" not in str(caught.value)
 
 
 def test_an_address_without_path_or_options() -> None:

@@ -128,6 +128,12 @@ def test_the_bus_of_a_camera_is_read_from_sysfs(tmp_path: Path) -> None:
         ({"state": "lost", "last_error": "unplugged."}, "fail", "unplugged."),
         ({"info": None}, "fail", "no frame"),
         ({"drops": {"sequence_gap": 30}}, "warn", "overloaded"),
+        ({"drops": {"corrupt": 30}}, "warn", "overloaded"),
+        (
+            {"drops": {"corrupt": 1}, "info": replace(INFO, backend="file"), "last_error": "0003.png: damaged."},
+            "warn",
+            "1 frames damaged: 0003.png: damaged.",
+        ),
         ({"fps": 15.0}, "warn", "poor light"),
     ],
 )

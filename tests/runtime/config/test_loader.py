@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -126,6 +127,23 @@ def test_text_that_is_no_toml(tmp_path: Path) -> None:
         load_config(Settings, path, environ={})
     with pytest.raises(ConfigError, match=r"absent.toml: cannot be read: No such file"):
         load_config(Settings, tmp_path / "absent.toml", environ={})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file_or_a_secret(tmp_path: Path) -> None:
+    path, secrets = tmp_path / "own.toml", tmp_path / "secrets"
+    path.write_bytes(codecs.BOM_UTF8 + b'site = "north"\r\n')
+    secrets.mkdir()
+    (secrets / "mqtt.password").write_bytes(codecs.BOM_UTF8 + b"hunter2\r\n")
+    (secrets / "mqtt.host").write_text("broker.example")
+    (secrets / "._mqtt.host").write_bytes(b"left behind")
+    found = load_config(Settings, path, secrets=secrets, environ={})
+    assert found.site == "north"
+    assert found.mqtt is not None
+    assert found.mqtt.password is not None
+    assert found.mqtt.password.get_secret_value() == "hunter2"
+    path.write_bytes(codecs.BOM_UTF8 + b"\n\nsite = 5\n")
+    with pytest.raises(InvalidConfig, match=r"own\.toml:3: site"):
+        load_config(Settings, path, environ={})
 
 
 def test_what_is_said_later_wins(tmp_path: Path) -> None:

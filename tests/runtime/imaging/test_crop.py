@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import tracemalloc
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import adsn.datasets.pairs
 from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
@@ -13,7 +19,7 @@ from runtime.core.errors import InvalidFaceBox
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Box, Pair
 from runtime.engines.base import Batch, Scores
-from runtime.imaging.crop import CropRule, coverage, crop, crop_window
+from runtime.imaging.crop import PADDED_EDGE, CropRule, coverage, crop, crop_window
 from runtime.liveness.pair_pipeline import LivenessPipeline
 from synthetic import Rendered, render_patch
 from tests.support.fakes import FakeEngine
@@ -118,3 +124,70 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
     pipeline.assess(Pair(pictures[0].rgb, pictures[0].ir), rgb_box, ir_box)
     assert np.array_equal(engine.batch["rgb"][0], trained_on["rgb"])
     assert np.array_equal(engine.batch["ir"][0], trained_on["ir"])
+
+
+def padded_crop(image: NDArray[Any], box: Box, rule: CropRule) -> NDArray[Any]:
+    """The crop by its definition: the whole square, filled up with zeros, then resized."""
+    left, top, side = crop_window(box, rule)
+    reach = max(side, *image.shape[:2])
+    margin = ((reach, reach), (reach, reach), (0, 0))
+    square = np.pad(image, margin)[top + reach : top + reach + side, left + reach : left + reach + side]
+    method = cv2.INTER_AREA if side > rule.size else cv2.INTER_LINEAR
+    if image.dtype == np.float32:
+        method = cv2.INTER_NEAREST
+    resized = cv2.resize(np.ascontiguousarray(square), (rule.size, rule.size), interpolation=method)
+    return np.asarray(resized).reshape(rule.size, rule.size, image.shape[2])
+
+
+@given(x=st.floats(-100, 700), y=st.floats(-100, 500), w=st.floats(1, 900), h=st.floats(1, 900), kind=st.integers(0, 2))
+def test_a_crop_of_ordinary_size_is_that_of_the_padded_square(
+    x: float, y: float, w: float, h: float, kind: int
+) -> None:
+    image: NDArray[Any] = ramp(480, 640, (3, 1, 1)[kind])
+    if kind == 2:
+        image = image.astype(np.float32)
+    rule = CropRule()
+    box = Box(x, y, w, h)
+    assume(coverage(image.shape, box, rule) > 0)
+    assert np.array_equal(crop(image, box, rule), padded_crop(image, box, rule))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    "box",
+    [Box(1, 50_000, 2, 50_000), Box(0, 0, 1e8, 1e8), Box(-9e8, -9e8, 9.9e8, 9.9e8), Box(3, 0, 1, 199_999)],
+)
+def test_no_box_decides_how_much_memory_its_crop_takes(box: Box, dtype: type[np.generic]) -> None:
+    image = np.full((200_000, 4, 1), 200, dtype)
+    tracemalloc.start()
+    try:
+        found = crop(image, box, CropRule())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.shape == (112, 112, 1)
+    assert found.max() == 200
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_crop_too_large_to_be_padded_shows_the_same(channels: int) -> None:
+    smooth = cv2.resize(np.random.default_rng(5).integers(0, 255, (6, 8), dtype=np.uint8), (4000, 3000))
+    image = np.repeat(np.asarray(smooth, np.uint8)[:, :, None], channels, axis=2)
+    box = Box(1500, 1200, 2400, 1790)
+    assert crop_window(box, CropRule())[2] > PADDED_EDGE
+    exact, found = padded_crop(image, box, CropRule()), crop(image, box, CropRule())
+    # By half a pixel of the crop at most, at the image's edge as well.
+    assert np.mean(np.abs(exact.astype(int) - found.astype(int))) < 1.0
+    inside = Box(800, 600, 1500, 1500)
+    assert crop_window(inside, CropRule())[2] > PADDED_EDGE
+    assert np.array_equal(padded_crop(image, inside, CropRule()), crop(image, inside, CropRule()))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_box_without_pixels_is_refused(number: float) -> None:
+    for place in range(4):
+        values = [10.0, 10.0, 20.0, 20.0]
+        values[place] = number
+        with pytest.raises(InvalidFaceBox, match="finite"):
+            crop(ramp(50, 50), Box(*values), RULE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -232,6 +234,30 @@ def test_small_pictures_of_faces_at_the_edge_and_of_nothing() -> None:
     inside = small_picture(image, Box(-10, 100, 150, 150))
     assert inside is not None
     assert inside.shape == (24, 24)
+
+
+@pytest.mark.parametrize("slack", [0, 6])
+@pytest.mark.parametrize("box", [Box(-10, 100, 150, 150), Box(500, 300, 240, 200), Box(-90, -60, 640, 600)])
+def test_a_small_picture_at_the_edge_continues_the_edge(box: Box, slack: int) -> None:
+    image = rgb_image()
+    reach = 1000
+    wide = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    moved = replace(box, x=box.x + reach, y=box.y + reach)
+    found, expected = small_picture(image, box, slack), small_picture(np.asarray(wide, np.uint8), moved, slack)
+    assert found is not None
+    assert expected is not None
+    assert np.array_equal(found, expected)
+
+
+def test_a_small_picture_of_a_face_that_fills_a_large_picture_costs_little() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        assert small_picture(image, Box(-900, -700, 5000, 4000), 6) is not None
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_following_is_right_to_a_part_of_a_small_pixel() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from datetime import date
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def test_the_printed_lines_are_the_file(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     path.write_text("# keys\n" + "\n".join(toml_of(entry) for _, entry in made))
     path.chmod(0o640)
+    assert read_keys(path) == tuple(entry for _, entry in made)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     assert read_keys(path) == tuple(entry for _, entry in made)
 
 

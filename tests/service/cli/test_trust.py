@@ -75,7 +75,12 @@ def test_a_key_goes_to_the_terminal_and_its_lines_to_the_file(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "words",
-    [("--role", "root"), ("--role", "score", "--expires", "soon"), ("--role", "score", "--name", "a\nb")],
+    [
+        ("--role", "root"),
+        ("--role", "score", "--expires", "soon"),
+        ("--role", "score", "--expires", "2020-02-29"),
+        ("--role", "score", "--name", "a\nb"),
+    ],
 )
 def test_a_key_that_cannot_be(words: tuple[str, ...]) -> None:
     done = call("key", "new", *words)

@@ -40,6 +40,28 @@ def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_line_break_behind_a_key_is_no_part_of_it(
+    ending: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ADSN_API_KEY", "k" * 24 + ending)
+    settings = read_settings()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "k" * 24
+    assert "ADSN_API_KEY ends in a line break" in caplog.text
+    assert "kkkk" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "key", ["k" * 24 + " ", " " + "k" * 24, "k" * 12 + "\t" + "k" * 12, "é" * 24, "k\n" * 12 + "k"]
+)
+def test_a_key_that_no_header_can_carry_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADSN_API_KEY", key)
+    with pytest.raises(ConfigError, match="without blanks") as caught:
+        read_settings()
+    assert key.strip() not in str(caught.value)
+
+
 def test_every_wrong_entry_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADSN_PORT", "70000")
     monkeypatch.setenv("ADSN_WORKERS", "none")

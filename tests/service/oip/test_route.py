@@ -184,3 +184,15 @@ def test_hidden_scores_are_shown_only_to_keys_made_for_them(tmp_path: Any) -> No
         assert found == [200, 403, 403, 403]
     with running(Settings(expose_score=False)) as service:
         assert service.client.post(url, content=body, headers={HEADER_LENGTH: str(length)}).status_code == 403
+
+
+@pytest.mark.parametrize("filler", [b"[],", b"{},", b"0.5,", b'"a",'])
+def test_json_that_would_take_much_memory_is_not_parsed(filler: bytes) -> None:
+    with running(Settings()) as service:
+        body = b'{"inputs": [' + filler * (7_000_000 // len(filler)) + b"0]}"
+        response = service.client.post("/v2/models/fake/infer", content=body)
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+        assert "tensors as bytes" in response.json()["detail"]
+        body, length = pack("inputs", {}, arrays(8), as_json=("rgb", "ir"))
+        assert length is None
+        assert service.client.post("/v2/models/fake/infer", content=b"\xef\xbb\xbf" + body).status_code == 200

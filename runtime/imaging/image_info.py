@@ -1,0 +1,162 @@
+"""What an image file declares, and whether its structure is whole: read without decoding any pixel."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+from runtime.core.errors import NotAnImage, TruncatedImage
+from runtime.imaging.jpeg import Damaged, Jpeg, read_jpeg
+
+Format = Literal["jpeg", "png", "webp", "bmp"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a file's header declares. ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK.
+    ``coefficients``: how many a decoder keeps until it has read the last scan, 0 where it needs only one scan.
+    ``jpeg``: the structure of such a file."""
+
+    format: Format
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+    coefficients: int = 0
+    jpeg: Jpeg | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def decode_bytes(self) -> int:
+        """Memory that decoding takes at its peak, in bytes; the picture itself is a part of it."""
+        picture = self.width * self.height * self.channels * self.bit_depth // 8
+        # OpenCV hands its picture over as a copy; depth becomes float32. A coefficient has two bytes; WebP's decoder
+        # keeps four of each pixel.
+        copied = picture * (2 if self.bit_depth == 16 else 1)
+        kept = 4 * self.width * self.height if self.format == "webp" else 2 * self.coefficients
+        if self.coefficients:
+            # A picture of a quarter of the pixels shows whether the data are whole.
+            kept += picture // 2
+        return picture + max(copied, kept)
+
+
+def inspect(data: bytes) -> ImageInfo:
+    """Read a file's structure, without decoding any pixel.
+
+    Raises:
+        NotAnImage: none of JPEG, PNG, WebP and BMP, or a kind of those that is not accepted.
+        TruncatedImage: the file ends before its picture does, or its structure is damaged.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[:2] == b"BM":
+        return _bmp(data)
+    raise NotAnImage("the file is no JPEG, PNG, WebP or BMP image. Send one of these formats.")
+
+
+def truncated(format_name: str) -> TruncatedImage:
+    return TruncatedImage(f"the {format_name} file ends before its picture does, or is damaged. Send it again, whole.")
+
+
+def _jpeg(data: bytes) -> ImageInfo:
+    try:
+        found = read_jpeg(data)
+    except Damaged as error:
+        raise truncated("JPEG") from error
+    return ImageInfo("jpeg", found.width, found.height, len(found.factors), found.depth, found.coefficients, found)
+
+
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+"""Colour type → channels. A palette is colour: that is what its entries are."""
+ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+"""Chunks of an animation. Viewers that know none show the picture beside them, which may be another one."""
+
+
+def _png(data: bytes) -> ImageInfo:
+    """PNG (ISO/IEC 15948): chunks of length, type, content and CRC, from IHDR to IEND."""
+    at, info, has_alpha_palette = 8, None, False
+    while True:
+        head = data[at : at + 8]
+        if len(head) < 8:
+            raise truncated("PNG")
+        length, kind = struct.unpack(">I4s", head)
+        end = at + 12 + length
+        if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != struct.unpack(">I", data[end - 4 : end])[0]:
+            raise truncated("PNG")
+        if kind in ANIMATION:
+            raise NotAnImage("the PNG file is an animation. Send a single picture.")
+        if (kind == b"IHDR") != (at == 8):
+            raise truncated("PNG")
+        if kind == b"IHDR":
+            if length != 13:
+                raise truncated("PNG")
+            width, height, depth, colour = struct.unpack(">IIBB", data[at + 8 : at + 18])
+            if colour not in PNG_CHANNELS:
+                raise NotAnImage(f"the PNG file has the unknown colour type {colour}.")
+            info = ImageInfo("png", width, height, PNG_CHANNELS[colour], 8 if colour == 3 else depth)
+        has_alpha_palette |= kind == b"tRNS"
+        at = end
+        if kind == b"IEND":
+            break
+    if info is None or info.width == 0 or info.height == 0:
+        raise truncated("PNG")
+    if has_alpha_palette and info.channels in (1, 3):
+        info = ImageInfo("png", info.width, info.height, info.channels + 1, info.bit_depth)
+    return info
+
+
+def _webp(data: bytes) -> ImageInfo:
+    """WebP container: RIFF chunks; the first one says lossy, lossless or extended."""
+    if len(data) < 30 or 8 + struct.unpack("<I", data[4:8])[0] > len(data):
+        raise truncated("WebP")
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        if data[23:26] != b"\x9d\x01\x2a":
+            raise truncated("WebP")
+        width, height = (v & 0x3FFF for v in struct.unpack("<HH", data[26:30]))
+        return ImageInfo("webp", width, height, 3, 8)
+    if kind == b"VP8L":
+        bits = struct.unpack("<I", data[21:25])[0]
+        return ImageInfo("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 4 if bits >> 28 & 1 else 3, 8)
+    if kind == b"VP8X":
+        flags = data[20]
+        if flags & 0x02 or _chunks(data) & {b"ANIM", b"ANMF"}:
+            raise NotAnImage("the WebP file is an animation. Send a single picture.")
+        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
+        return ImageInfo("webp", width, height, 4 if flags & 0x10 else 3, 8)
+    raise NotAnImage("the WebP file is of an unknown kind.")
+
+
+def _chunks(data: bytes) -> set[bytes]:
+    """The kinds of a RIFF file's chunks, whatever its flags say."""
+    at, end, kinds = 12, 8 + struct.unpack("<I", data[4:8])[0], set()
+    while at + 8 <= end:
+        kind, length = struct.unpack("<4sI", data[at : at + 8])
+        kinds.add(kind)
+        at += 8 + length + length % 2
+    return kinds
+
+
+def _bmp(data: bytes) -> ImageInfo:
+    """Windows bitmap with BITMAPINFOHEADER or a later header, uncompressed. The fourth byte of 32 bits is unused."""
+    if len(data) < 54:
+        raise truncated("BMP")
+    offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])
+    if header < 40 or width <= 0 or height == 0 or compression != 0 or bits not in (8, 24, 32):
+        raise NotAnImage("the BMP file is of a kind that is not accepted; uncompressed 8, 24 or 32 bits are.")
+    entries = (struct.unpack("<I", data[46:50])[0] or 256) if bits == 8 else 0
+    palette = 14 + header
+    if entries > 256 or offset < palette + 4 * entries:
+        raise NotAnImage(
+            f"the BMP file says that its pixels begin at byte {offset}, inside its header or palette; it is damaged."
+        )
+    if offset + (width * bits + 31) // 32 * 4 * abs(height) > len(data):
+        raise truncated("BMP")
+    blue, green, red = (data[palette + k : palette + 4 * entries : 4] for k in range(3))
+    grey = bits == 8 and blue == green == red
+    return ImageInfo("bmp", width, abs(height), 1 if grey else 3, 8)

@@ -1,0 +1,208 @@
+"""The structure of a JPEG file (ITU-T T.81), and whether its compressed data reach to the picture's end.
+
+A decoder fills what is missing with grey, says so on standard error and to nobody else: libjpeg's warnings cannot be
+had through OpenCV. So this module looks for itself. What it finds: segments and markers that are out of place, restart
+markers that are missing or out of order, components and bits that no scan brings, and compressed data that end before
+their part of the picture does, as they do when bytes were lost. What it cannot find: bytes that were changed in place
+and lost bytes whose remains happen to decode to as many blocks or more: after a gap, a decoder may read blocks that are
+shorter than those that were lost. Noisy pictures with the standard's own code tables are the worst for that.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.values import Image
+
+MARKER = re.compile(rb"\xff[^\x00\xff]")
+"""A marker in compressed data, where any other FF is followed by 00 or fills up before a marker."""
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""SOF0 to SOF15, without DHT, JPG and DAC, which share the range."""
+PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+MOST_SCANS = 32
+"""Encoders write 1 to 20. Every scan is a pass over the whole picture, however few bytes it has."""
+UNSEEN = 16
+"""More low bits than a coefficient has: those of which no scan has brought anything."""
+GREY = 128
+"""What libjpeg gives for blocks that the data do not reach."""
+PADDING = bytes(range(0x11, 0xF1, 7))
+
+
+class Damaged(ValueError):
+    """The file ends early, or its structure is not that of a whole JPEG."""
+
+
+@dataclass(slots=True)
+class Jpeg:
+    """``factors``: horizontal and vertical sampling factor of each component. ``ends``: where compressed data end,
+    before each restart marker and each marker that ends a scan. ``interval``: MCUs between restart markers, 0 for none.
+    ``coefficients``: how many a decoder keeps until the last scan, 0 where one scan has all."""
+
+    width: int
+    height: int
+    depth: int
+    factors: dict[int, tuple[int, int]]
+    progressive: bool
+    interval: int = 0
+    scans: int = 0
+    coefficients: int = 0
+    ends: list[int] = field(default_factory=list)
+    missing: dict[int, list[int]] = field(default_factory=dict)
+    """Component → for each of its 64 coefficients, how many low bits no scan has brought yet."""
+
+    @property
+    def mcu(self) -> tuple[int, int]:
+        """Width and height in pixels of what interleaved data bring at a time."""
+        if len(self.factors) == 1:
+            return 8, 8
+        return 8 * max(h for h, _ in self.factors.values()), 8 * max(v for _, v in self.factors.values())
+
+    def mcus(self, components: Sequence[int]) -> int:
+        """How many MCUs a scan of these components has."""
+        across, down = self.mcu
+        if len(components) > 1 or len(self.factors) == 1:
+            return _parts(self.width, across) * _parts(self.height, down)
+        h, v = self.factors[components[0]]
+        return _parts(_parts(self.width * h * 8, across), 8) * _parts(_parts(self.height * v * 8, down), 8)
+
+
+def _parts(length: int, size: int) -> int:
+    return -(-length // size)
+
+
+def read_jpeg(data: bytes) -> Jpeg:
+    """Read a file's structure to its EOI, without decoding any pixel.
+
+    Raises:
+        Damaged: see the module.
+    """
+    at, found, interval = 2, None, 0
+    while True:
+        # Any number of fill bytes may stand before a marker.
+        while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] == b"\xff":
+            at += 1
+        if data[at : at + 2] == b"\xff\xd9":
+            break
+        head = data[at : at + 4]
+        if len(head) < 4 or head[0] != 0xFF or head[1] in (0x00, 0x01) or 0xD0 <= head[1] <= 0xD8:
+            raise Damaged
+        marker, length = head[1], struct.unpack(">H", head[2:])[0]
+        content = data[at + 4 : at + 2 + length]
+        if length < 2 or len(content) < length - 2:
+            raise Damaged
+        at += 2 + length
+        if marker in FRAMES:
+            if found is not None:
+                raise Damaged
+            found = _frame(content, marker in PROGRESSIVE)
+        elif marker == 0xDD:
+            if len(content) != 2:
+                raise Damaged
+            interval = struct.unpack(">H", content)[0]
+        elif marker == 0xDA:
+            if found is None or found.scans >= MOST_SCANS:
+                raise Damaged
+            found.interval = interval
+            at = _scan(found, data, at, content)
+    if found is None or any(any(bits) for bits in found.missing.values()):
+        raise Damaged
+    return found
+
+
+def _frame(content: bytes, progressive: bool) -> Jpeg:
+    if len(content) < 6 or len(content) < 6 + 3 * content[5]:
+        raise Damaged
+    depth, height, width, count = struct.unpack(">BHHB", content[:6])
+    factors: dict[int, tuple[int, int]] = {}
+    for place in range(6, 6 + 3 * count, 3):
+        factor = content[place + 1]
+        factors[content[place]] = factor >> 4, factor & 15
+    if not width or not height or not count or len(factors) != count:
+        raise Damaged
+    if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors.values()):
+        raise Damaged
+    missing = {component: [UNSEEN] * 64 for component in factors}
+    return Jpeg(width, height, depth, factors, progressive, missing=missing)
+
+
+def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
+    """Take in a scan whose header is ``content`` and whose data begin at ``at``; returns where the next marker is."""
+    count = content[0] if content else 0
+    if not 1 <= count <= 4 or len(content) < 4 + 2 * count:
+        raise Damaged
+    components = list(content[1 : 1 + 2 * count : 2])
+    if any(component not in found.factors for component in components):
+        raise Damaged
+    first, last, bits = content[1 + 2 * count : 4 + 2 * count]
+    if not found.progressive:
+        first, last, bits = 0, 63, 0
+    high, low = bits >> 4, bits & 15
+    # The first scan of a coefficient brings all bits from some bit on; each later one the next lower bit.
+    before = high or UNSEEN
+    if not first <= last <= 63 or (high and low != high - 1):
+        raise Damaged
+    for component in components:
+        if any(missing != before for missing in found.missing[component][first : last + 1]):
+            raise Damaged
+        found.missing[component][first : last + 1] = [low] * (last + 1 - first)
+    found.scans += 1
+    if found.progressive or count < len(found.factors):
+        across, down = found.mcu
+        found.coefficients = found.width * found.height * 64 * sum(h * v for h, v in found.factors.values())
+        found.coefficients //= across * down
+    least = _parts(found.mcus(components), found.interval) - 1 if found.interval else 0
+    for restarts, mark in enumerate(MARKER.finditer(data, at)):
+        end = mark.start()
+        while data[end - 1] == 0xFF:
+            end -= 1
+        found.ends.append(end)
+        kind = data[mark.end() - 1]
+        if not 0xD0 <= kind <= 0xD7:
+            if restarts < least:
+                raise Damaged
+            return end
+        if kind != 0xD0 + restarts % 8 or not found.interval:
+            raise Damaged
+    raise Damaged
+
+
+def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None) -> bool:
+    """Whether compressed data end before their part of the picture does. ``pixels``: the file's picture as decoded, in
+    colour or grey, where it is known.
+
+    Bytes are put in where each part's data end: a decoder that has all it needs passes over them, and one that has not
+    takes them for the picture. A picture of one scan whose parts do not end in grey has all of its data, and is spared
+    that.
+    """
+    if not found.coefficients and pixels is not None and not _grey_ends(found, pixels):
+        return False
+    places = [0, *found.ends, len(data)]
+    padded = PADDING.join(data[a:b] for a, b in pairwise(places))
+    # Of one scan, missing data leave whole blocks empty; of several, they may leave out details.
+    flags = cv2.IMREAD_REDUCED_COLOR_2 if found.coefficients else cv2.IMREAD_REDUCED_COLOR_8
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    one, other = (cv2.imdecode(np.frombuffer(file, np.uint8), flags) for file in (data, padded))
+    return one is None or other is None or not np.array_equal(one, other)
+
+
+def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8]) -> bool:
+    """Whether the middle of the last MCU before any end of data is plain grey."""
+    across, down = found.mcu
+    columns = _parts(found.width, across)
+    total = columns * _parts(found.height, down)
+    step = found.interval or total
+    lasts = np.minimum(np.arange(step, total + step, step), total) - 1
+    # An MCU at the edge may show less than its middle.
+    rows = np.minimum(lasts // columns * down + 2, found.height - 1)
+    places = np.minimum(lasts % columns * across + 2, found.width - 1)
+    grey = (pixels[rows, places].reshape(len(lasts), -1) == GREY).all(1)
+    middles = ((y, x) for y, x in zip(rows[grey], places[grey], strict=True))
+    return any((pixels[y : y + 4, x : x + 4] == GREY).all() for y, x in middles)

@@ -1,0 +1,27 @@
+"""HEAD wherever there is a GET (RFC 9110, section 9.3.2): many monitors and load balancers ask with it."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+ENDLESS = frozenset({"/events"})
+"""Answers that do not end have no length that a HEAD could tell."""
+
+
+class HeadMiddleware:
+    """Has a HEAD answered as the GET would be, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] in ENDLESS:
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self.app({**scope, "method": "GET"}, receive, without_body)
