@@ -9,5 +9,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--bundle",
         metavar="FOLDER",
-        help="a bundle with all artifacts (adsn-export CHECKPOINT --int8 --target trt --target trt11); without it one is made, which takes torch",
+        help="a bundle with all artifacts (adsn-export CHECKPOINT --int8 --target trt --target trt11); without it, one "
+        "is made, which takes torch",
     )
