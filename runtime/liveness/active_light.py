@@ -24,7 +24,7 @@ import cv2
 from numpy.typing import NDArray
 
 from runtime.core.values import Box, Image, Pair
-from runtime.liveness.evidence import Strobe
+from runtime.liveness.decision import Strobe
 
 FACE = 0.3
 """Half the edge of the part of the face that is measured, in face boxes."""

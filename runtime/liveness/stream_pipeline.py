@@ -9,7 +9,6 @@ from runtime.core.check import Check
 from runtime.core.errors import InvalidFaceBox, ModalityMissing, NoFace
 from runtime.core.values import Pair
 from runtime.face.tracker import Tracker, TrackRule
-from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.evidence import Observation
 from runtime.liveness.pair_pipeline import SLOW, Assessment, LivenessPipeline, Stopwatch
 from runtime.liveness.quality import failures
@@ -35,12 +34,9 @@ class Observed:
 class StreamPipeline:
     """Judges the pairs of one feed in their order. Not for several threads."""
 
-    def __init__(
-        self, pipeline: LivenessPipeline, *, track: TrackRule | None = None, light: ActiveLight | None = None
-    ) -> None:
+    def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
         self._tracker = Tracker(pipeline.modalities, pipeline.locator, pipeline.registrar, track)
-        self._light = light or ActiveLight()
         self._carried: dict[str, Check] = {}
         self._carried_of, self._carried_for = -1, 0
 
@@ -69,8 +65,6 @@ class StreamPipeline:
         # A camera's pair without a time is of no known age.
         failed = failures(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
         dark = any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK for c in assessment.checks)
-        strobe = self._light.judge(pair, assessment.boxes["ir"]) if "ir" in assessment.boxes else "unknown"
-        watch.lap("light")
         observation = Observation(
             number=captured.number,
             t_ns=t_ns,
@@ -82,7 +76,7 @@ class StreamPipeline:
             ),
             failed=failed,
             box=assessment.face.box,
-            strobe=strobe,
+            strobe=assessment.strobe,
             track=track,
         )
         return Observed(observation, assessment, watch.laps)

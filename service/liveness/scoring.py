@@ -17,7 +17,6 @@ from runtime.geometry.box_mapping import Registrar
 from runtime.imaging.crop import crop
 from runtime.imaging.decode import decode, decode_depth
 from runtime.imaging.overlay import overlay
-from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.open import Loaded
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
@@ -98,8 +97,6 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], h
     )
     pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar, both=helper.both)
     found = pipeline.assess(pair, *boxes, now_ns=now_ns)
-    if pair.source == "camera":
-        found = _answering_the_light(found, pair)
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
     body = answer(found, loaded, pair, replace(order.asked, age_ns=age_ns, clock=pair.clock))
@@ -110,15 +107,6 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], h
     timing = {**timing, **found.timing_ms, "total": (time.perf_counter_ns() - order.began_ns) / 1e6}
     body["timing_ms"] = {name: round(value, 3) for name, value in timing.items()}
     return body
-
-
-def _answering_the_light(found: Assessment, pair: Pair) -> Assessment:
-    """``found``, not live where the face does not follow the rig's strobing illuminator: it shines by itself, or is fed
-    in."""
-    if "ir" not in found.boxes or ActiveLight().judge(pair, found.boxes["ir"]) != "mismatch":
-        return found
-    decision = "uncertain" if found.decision == "live" else found.decision
-    return replace(found, decision=decision, reasons=tuple(dict.fromkeys((*found.reasons, "strobe_lost"))))
 
 
 def now_of(clock: str) -> int | None:
