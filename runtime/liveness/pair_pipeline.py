@@ -121,15 +121,15 @@ class LivenessPipeline:
     def assess(
         self,
         pair: Pair,
-        rgb_box: Box | None = None,
-        ir_box: Box | None = None,
-        depth_box: Box | None = None,
+        boxes: Mapping[Modality, Box] | None = None,
         *,
         now_ns: int | None = None,
+        both: Both | None = None,
     ) -> Assessment:
-        """Judge a single pair. Boxes that are given are used as they are; missing ones are found.
+        """Find the face in a single pair and decide on it.
 
-        ``now_ns``: the time on the clock of the pair's times, when its age matters.
+        ``boxes``: modality → face box in pixels of its picture; used as they are, missing ones are found. ``now_ns``:
+        the time on the clock of the pair's times, when its age matters. ``both``: instead of the pipeline's own.
 
         Raises:
             ModalityMissing: the pair lacks a picture that the model takes.
@@ -139,22 +139,24 @@ class LivenessPipeline:
             InferenceFailed: the engine gave no score.
         """
         watch = Stopwatch()
-        named: dict[Modality, Box | None] = {"rgb": rgb_box, "ir": ir_box, "depth": depth_box}
-        given = {modality: box for modality, box in named.items() if box is not None}
-        found = find_face(pair, self.modalities, self.locator, self.registrar, given)
+        found = find_face(pair, self.modalities, self.locator, self.registrar, boxes)
         watch.lap("locate")
-        return self.judge(pair, found, watch, now_ns)
+        return self.assess_found(pair, found, watch, now_ns=now_ns, both=both)
 
-    def judge(
+    def assess_found(
         self,
         pair: Pair,
         found: Found,
         watch: Stopwatch,
+        *,
         now_ns: int | None = None,
         carried: Mapping[str, Check] | None = None,
+        both: Both | None = None,
     ) -> Assessment:
-        """Judge a pair whose face is found. ``watch`` has timed what came before. ``carried``: name → what one of the
-        checks of `SLOW` found on a pair just before, to be taken for this one.
+        """Decide on a pair whose face is found.
+
+        ``watch`` has timed what came before. ``carried``: name → what one of the checks of `SLOW` found on a pair just
+        before, to be taken for this one. ``now_ns``, ``both``: as for `assess`.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
@@ -165,7 +167,7 @@ class LivenessPipeline:
         checking = partial(self._gates, pair, found, now_ns, carried or {})
         # In this order, whichever is done first.
         watch.laps |= {"quality": 0.0, "inference": 0.0}
-        (measured, strobe), scores = self.both(
+        (measured, strobe), scores = (both or self.both)(
             partial(watch.time, "quality", checking),
             partial(watch.time, "inference", partial(self.engine.infer, batch)),
         )
@@ -194,7 +196,7 @@ class LivenessPipeline:
     ) -> tuple[list[Check], Strobe]:
         """The quality gates, and whether the face follows the illuminator."""
         box = found.boxes.get("ir")
-        strobe = "unknown" if box is None else self.light.judge(pair, box)
+        strobe = "unknown" if box is None else self.light.measure(pair, box).answer
         return self._checks(pair, found, now_ns, carried), strobe
 
     def _checks(

@@ -32,7 +32,7 @@ class Observed:
 
 
 class StreamPipeline:
-    """Judges the pairs of one feed in their order. Not for several threads."""
+    """Decides on the pairs of one feed in their order. Not for several threads."""
 
     def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
@@ -44,8 +44,8 @@ class StreamPipeline:
         """Forget the face that was followed, as before another person."""
         self._tracker.reset()
 
-    def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
-        """Judge a pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
+    def assess(self, captured: CapturedPair, now_ns: int) -> Observed:
+        """Decide on the next pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
 
         No face, or a picture missing, is an observation with its reason. An error of the engine or of the rig's
         geometry is raised: it concerns every pair to come.
@@ -86,7 +86,7 @@ class StreamPipeline:
         try:
             found = self._tracker.find(pair, t_ns)
             watch.lap("locate")
-            assessment = self.pipeline.judge(pair, found, watch, now_ns, self._carry())
+            assessment = self.pipeline.assess_found(pair, found, watch, now_ns=now_ns, carried=self._carry())
             self._keep(assessment)
             return assessment, ""
         except NoFace:

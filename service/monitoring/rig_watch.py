@@ -130,7 +130,7 @@ class RigWatch:
             with self._state.model.lease() as loaded:
                 threshold = loaded.pipeline.point.threshold
                 try:
-                    seen = self._stream_of(loaded.pipeline).observe(captured, time.monotonic_ns())
+                    seen = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
                     found = seen.assessment
                     reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
                 except AdsnError as error:

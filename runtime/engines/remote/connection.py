@@ -40,7 +40,7 @@ class RemoteSettings:
     ``url``: ``https://host:port``, or ``http://`` on this machine; ``plaintext`` allows it elsewhere, where another
     layer encrypts. ``key``: sent as a bearer token. ``ca``: whom to trust instead of the system's authorities.
     ``certificate`` and ``certificate_key``: who this device is, for servers that ask (mutual TLS). ``timeout_s``: for
-    one batch with all its ``retries``.
+    one batch with all its ``retries``. ``model``: its name there; the bundle's where empty.
     """
 
     url: str
@@ -51,6 +51,7 @@ class RemoteSettings:
     timeout_s: float = 2.0
     retries: int = 2
     plaintext: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

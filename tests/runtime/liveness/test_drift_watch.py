@@ -40,7 +40,7 @@ class Knows(Calibrated):
 
 
 def judged(person: SyntheticPair) -> Assessment:
-    return pipeline().assess(person.pair, person.face_box, person.ir_face_box)
+    return pipeline().assess(person.pair, {"rgb": person.face_box, "ir": person.ir_face_box})
 
 
 def advice(
