@@ -95,7 +95,7 @@ class PictureClip:
             yield round(number * 1e9 / self.fps), pixels
 
 
-class _Together:
+class Together:
     """The beginning that clips share which are opened within a moment of each other."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class _Together:
             return self._origin_ns
 
 
-_together = _Together()
+TOGETHER = Together()
 
 
 def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
@@ -169,7 +169,7 @@ class FileSource:
             fps=clip.fps,
             timestamp_source="media",
         )
-        self._origin_ns = _together.join()
+        self._origin_ns = TOGETHER.join()
 
     @property
     def info(self) -> SourceInfo:
