@@ -31,8 +31,8 @@ from runtime.face.pair_detection import find_face
 from runtime.geometry.box_mapping import SameView
 from runtime.imaging.crop import CropRule, crop
 from runtime.liveness.active_light import LightRule, compare
-from runtime.liveness.decision import decide
-from runtime.liveness.evidence import Evidence, EvidenceRule, Observation, Strobe
+from runtime.liveness.decision import Strobe, decide
+from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
 from runtime.liveness.grey_copy import copied
 from runtime.liveness.open import Loaded, default_bundle, open_pipeline
 from runtime.liveness.quality import blur_check, copy_check, failures, ir_checks, rgb_checks
@@ -99,8 +99,8 @@ def judge(
 def still(loaded: Loaded, seen: Judged) -> str:
     """The decision on the first pair alone."""
     score, *streams = (float(v) for v in seen.scores[0])
-    failed = (*seen.failed[0], *(["strobe_lost"] if seen.strobe[0] == "mismatch" else []))
-    return decide(score, streams, loaded.pipeline.modalities, loaded.pipeline.point, failed).decision
+    pipeline = loaded.pipeline
+    return decide(score, streams, pipeline.modalities, pipeline.point, seen.failed[0], seen.strobe[0]).decision
 
 
 def sequential(loaded: Loaded, seen: Judged, rule: EvidenceRule = RULE) -> tuple[str, int]:

@@ -47,7 +47,7 @@ def feeder(stream: StreamPipeline, pairs: list[Pair]) -> Callable[[], Any]:
         number = state["number"] = state["number"] + 1
         now = number * FRAME_NS
         pair = replace(pairs[order[number % len(order)]], rgb_time_ns=now, ir_time_ns=now)
-        seen = stream.observe(CapturedPair(number, pair, now), now)
+        seen = stream.assess(CapturedPair(number, pair, now), now)
         assert seen.assessment is not None
 
     return step
@@ -103,7 +103,7 @@ def stages(stream: StreamPipeline, pairs: list[Pair]) -> list[Row]:
     for number in range(10**6, 10**6 + 200):
         now = number * FRAME_NS
         pair = replace(pairs[number % 2], rgb_time_ns=now, ir_time_ns=now)
-        for name, value in stream.observe(CapturedPair(number, pair, now), now).timing_ms.items():
+        for name, value in stream.assess(CapturedPair(number, pair, now), now).timing_ms.items():
             laps.setdefault(name, []).append(value)
     return [Row(f"stage {name}", f"{median(values):.3f} ms median") for name, values in laps.items()]
 

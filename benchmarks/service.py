@@ -154,7 +154,7 @@ def run() -> list[Row]:
 
     def here(pipeline: LivenessPipeline) -> object:
         pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
-        return pipeline.assess(pair, box)
+        return pipeline.assess(pair, {"rgb": box})
 
     alone = {profile: partial(here, pipeline) for profile, pipeline in pipelines.items()}
     payload = body({"rgb": rgb, "ir": ir, "meta": meta})

@@ -8,11 +8,11 @@ Triton's ``model_config.proto``. Triton serves raw scores: gates, thresholds and
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from export.errors import ExportError
 from runtime.bundle.manifest import Bundle, Manifest, TensorEntry, open_bundle
+from runtime.core.files import draft_folder
 
 TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 MAX_BATCH = 32
@@ -92,15 +92,12 @@ def write_repository(bundle_folder: Path, out: Path) -> None:
         raise ExportError(f"{out} is not empty; choose another --triton-repo.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".new", dir=out.parent))
-        try:
-            _fill(bundle, beside)
-            beside.chmod(0o755)
+        with draft_folder(out) as draft:
+            _fill(bundle, draft)
+            draft.chmod(0o755)
             if out.exists():
                 out.rmdir()
-            beside.rename(out)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            draft.rename(out)
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
 

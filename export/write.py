@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from export.card import model_card
 from export.errors import ExportError
 from runtime.bundle.manifest import MANIFEST, open_bundle
 from runtime.bundle.signature import SIGNATURE, sign_manifest
+from runtime.core.files import draft_folder, write_atomically
 from runtime.liveness.open import open_engine
 
 CARD = "MODEL_CARD.md"
@@ -117,35 +117,26 @@ def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], 
     written = {**files, MANIFEST: text}
     if private_key is not None:
         written[SIGNATURE] = sign_manifest(text, private_key)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".new", dir=out.parent))
     try:
-        beside.chmod(0o755)
-        for name, data in written.items():
-            _write(beside / name, data)
-        bundle = open_bundle(beside)
-        bundle.verify()
-        _write(beside / CARD, model_card(bundle.manifest).encode())
-        open_engine(bundle, precision="fp32").close()
-        open_engine(bundle, precision="int8").close()
-        if out.exists():
-            for path in out.iterdir():
-                kept = path.name not in {*ROLES, SIGNATURE} and path.is_file() and not path.is_symlink()
-                if kept and not (beside / path.name).exists():
-                    shutil.copy2(path, beside / path.name)
-        _swap(beside, out)
+        with draft_folder(out) as draft:
+            draft.chmod(0o755)
+            for name, data in written.items():
+                write_atomically(draft / name, data)
+            bundle = open_bundle(draft)
+            bundle.verify()
+            write_atomically(draft / CARD, model_card(bundle.manifest).encode())
+            open_engine(bundle, precision="fp32").close()
+            open_engine(bundle, precision="int8").close()
+            if out.exists():
+                for path in out.iterdir():
+                    kept = path.name not in {*ROLES, SIGNATURE} and path.is_file() and not path.is_symlink()
+                    if kept and not (draft / path.name).exists():
+                        shutil.copy2(path, draft / path.name)
+            _swap(draft, out)
     except OSError as error:
         raise ExportError(
             f"{out}: writing failed: {error.strerror or error}. The old bundle, if any, is whole."
         ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -2,6 +2,8 @@
 
 import os
 
+__all__ = ["__version__"]
+
 __version__ = "0.1.0"
 
 # From version 1.29 on, ONNX Runtime's Linux builds report model names, hashes and a device id to its maker unless

@@ -10,8 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 import runtime.imaging.crop
 import synthetic
 from adsn.datasets.pairs import PairDataset, Sample, SyntheticPairs, SyntheticSpec
+from runtime.core.files import draft_folder
 
 CHUNK = 64
 CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8), "depth": (1, np.float32)}
@@ -115,16 +114,14 @@ def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
     """Open ``folder``, made by ``make`` in a folder beside it where it is missing."""
     if not (folder / "index.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".rendering-", dir=folder.parent))
-        try:
-            make(beside)
-            os.replace(beside, folder)
-        except OSError:
-            # Another process finished the same set first; its bytes are ours.
-            if not (folder / "index.json").exists():
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        with draft_folder(folder) as draft:
+            try:
+                make(draft)
+                os.replace(draft, folder)
+            except OSError:
+                # Another process finished the same set first; its bytes are ours.
+                if not (folder / "index.json").exists():
+                    raise
     return CachedPairs(folder)
 
 

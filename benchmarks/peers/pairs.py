@@ -18,5 +18,5 @@ def load() -> LivenessPipeline:
 def judge(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
     """Decode, score, decide."""
     pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
-    found = pipeline.assess(pair, Box(*meta["face_box"]))
+    found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])})
     return {"decision": found.decision, "score": found.score, "reasons": list(found.reasons)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from runtime.bundle.manifest import MANIFEST, RateEntry, open_bundle
 from runtime.bundle.signature import SIGNATURE, sign_manifest
 from runtime.cli.command import group, run
 from runtime.core.errors import ConfigError, InputError
+from runtime.core.files import write_atomically
 from runtime.core.user_text import without_mark
 
 app = group("Measure once what is trusted afterwards: a rig's geometry and clocks, a bundle's decision threshold.")
@@ -117,9 +117,7 @@ def threshold(
     was_signed = signature.exists()
     # Gone before the manifest changes: a signature that does not fit looks like an attack to whoever loads it.
     signature.unlink(missing_ok=True)
-    beside = bundle / f".{MANIFEST}.writing"
-    beside.write_bytes(text)
-    os.replace(beside, bundle / MANIFEST)
+    write_atomically(bundle / MANIFEST, text)
     if signed is not None:
         signature.write_bytes(signed)
     worst = max(point.apcer, key=lambda kind: point.apcer[kind].errors / max(point.apcer[kind].trials, 1), default="")

@@ -157,7 +157,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
                 )
 
 
-class _Together:
+class Together:
     """The beginning that clips share which are opened within a moment of each other."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class _Together:
             return self._origin_ns
 
 
-_together = _Together()
+TOGETHER = Together()
 
 
 def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
@@ -237,7 +237,7 @@ class FileSource:
             fps=clip.fps,
             timestamp_source="media",
         )
-        self._origin_ns = _together.join()
+        self._origin_ns = TOGETHER.join()
 
     @property
     def info(self) -> SourceInfo:

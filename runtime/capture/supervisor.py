@@ -96,7 +96,7 @@ class Supervisor:
         self._arrivals: deque[int] = deque(maxlen=FPS_WINDOW)
         self._record = _Record()
         self._next_epoch = 0
-        self._backoff, self._thinned = Backoff(rng or random.Random()), Thinned()
+        self._backoff, self._thinned = Backoff(rng), Thinned()
         self._run: _Run | None = None
         self._hung: list[_Run] = []
 

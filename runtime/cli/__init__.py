@@ -1,1 +1,3 @@
 """``adsn-rig`` and ``adsn-doctor``, and what all console scripts share."""
+
+__all__: list[str] = []

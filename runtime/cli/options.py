@@ -83,7 +83,7 @@ class Judge:
 
     def line(self, captured: CapturedPair, now_ns: int) -> str:
         """The decision on a pair, its score and its reasons."""
-        seen = self._stream.observe(captured, now_ns)
+        seen = self._stream.assess(captured, now_ns)
         if seen.assessment is None:
             return " ".join(("uncertain", "  –  ", *seen.observation.failed))
         found = seen.assessment

@@ -6,7 +6,6 @@ A reason explains why an answer is not ``live``. Gates and what a stream lacks m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,8 +58,8 @@ _ALL = (
         "Shade the place from the sun; let exposure follow the middle of the picture.",
     ),
     Reason(
-        "ir_unlit", "ir", "The infrared illuminator did not light the face.", "",
-        "The illuminator is off, covered or not driven: see adsn-doctor, and the notes on emitters in docs.",
+        "ir_unlit", "ir", "The infrared illuminator did not light the scene.", "",
+        "The illuminator is off, covered, too far away or without power: see docs/rig.md.",
     ),
     Reason(
         "ir_saturated", "ir", "The infrared picture of the face is overexposed.", "Step back a little.",
@@ -98,8 +97,8 @@ _ALL = (
     ),
     Reason(
         "strobe_lost", "pair", "The infrared picture is not what the illuminator would give.", "",
-        "The illuminator's pattern is declared wrongly, or what the camera sends is not what stands before it: "
-        "a screen, or pictures fed in from elsewhere.",
+        "The illuminator no longer alternates or its pattern is declared wrongly; else the camera shows a screen, or "
+        "its pictures are fed in from elsewhere.",
     ),
     Reason(
         "score_in_band", "score", "The evidence is neither enough for a living person nor enough against one.",
@@ -116,7 +115,8 @@ _ALL = (
 REASONS = {reason.code: reason for reason in _ALL}
 """Code → reason, in the order in which they are documented."""
 
-SPOOF_CODES = frozenset(reason.code for reason in _ALL if reason.kind == "spoof")
+ILLUMINATION_CODES = ("strobe_lost", "ir_unlit", "ambient_flood")
+"""What a rig can find wrong with its illuminator before any face is looked at."""
 
 PRIORITY = {code: rank for rank, code in enumerate((
     "modality_missing", "pair_stale", "strobe_lost", "no_face", "multiple_faces", "face_too_small", "face_cropped",
@@ -126,13 +126,7 @@ PRIORITY = {code: rank for rank, code in enumerate((
 """Which of several failures to tell a person first: what hides the others comes before them."""
 
 
-def first_advice(codes: Iterable[str]) -> str:
-    """What to say to the person before the cameras, one sentence; empty when there is nothing they can do.
-
-    An attack is told no more than anybody else: ``spoof`` reasons give no advice.
-    """
-    known = sorted((code for code in codes if code in PRIORITY), key=PRIORITY.__getitem__)
-    for code in known:
-        if REASONS[code].subject:
-            return REASONS[code].subject
-    return ""
+def operator_advice(code: str) -> str:
+    """Return what was found and what the operator does about it, in one line."""
+    reason = REASONS[code]
+    return f"{reason.meaning} {reason.operator}"

@@ -9,20 +9,31 @@ WARN_EVERY, WARN_EVERY_S = 20, 300.0
 
 
 class Backoff:
-    """Delays between attempts: doubling from `FIRST_DELAY_S` to `LAST_DELAY_S`, each shortened by up to a quarter so
-    that cameras that were lost together do not come back together."""
+    """Delays between attempts: doubling from ``first_s`` to ``last_s``.
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    Each is shortened by up to the fraction ``spread``, so that what was lost together does not come back together.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random | None = None,
+        *,
+        first_s: float = FIRST_DELAY_S,
+        last_s: float = LAST_DELAY_S,
+        spread: float = 0.25,
+    ) -> None:
+        self._rng = rng or random.Random()
+        self._first_s, self._last_s, self._spread = first_s, last_s, spread
         self._failures = 0
 
     def next(self, patient: bool = False) -> float:
-        """The next delay in seconds. ``patient``: what is wrong will not mend itself, so the longest at once."""
-        delay = LAST_DELAY_S if patient else min(LAST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._failures, 16))
+        """Return the next delay in seconds. ``patient``: waiting alone mends nothing, so the longest at once."""
+        delay = self._last_s if patient else min(self._last_s, self._first_s * 2 ** min(self._failures, 16))
         self._failures += 1
-        return delay * (1 - 0.25 * self._rng.random())
+        return delay * (1 - self._spread * self._rng.random())
 
     def reset(self) -> None:
+        """Begin again with the first delay."""
         self._failures = 0
 
 

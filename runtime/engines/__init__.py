@@ -1,5 +1,23 @@
 """Engines: what runs the network."""
 
-from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+from typing import TYPE_CHECKING
 
-__all__ = ["Batch", "Engine", "EngineInfo", "InputSpec", "Scores"]
+from runtime.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+
+__all__ = [
+    "Batch",
+    "Engine",
+    "EngineInfo",
+    "InputSpec",
+    "Scores",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "base": ("Batch", "Engine", "EngineInfo", "InputSpec", "Scores"),
+    },
+)

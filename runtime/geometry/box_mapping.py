@@ -118,7 +118,7 @@ class RigGeometry:
                 )
 
 
-PlacedBy = Literal["same", "depth", "face_width", "similarity", "scale"]
+PlacedBy = Literal["same", "depth", "face_width", "scale"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from runtime.capture.source import SourceInfo
 from runtime.core.errors import CalibrationInvalid
+from runtime.core.files import write_atomically
 from runtime.core.user_text import without_mark
 from runtime.core.values import Modality
 from runtime.geometry.box_mapping import Calibrated, Camera, Registrar, RigGeometry, SameView
@@ -125,9 +125,7 @@ def save_geometry(geometry: RigGeometry, path: Path) -> None:
         )
     except ValidationError as error:
         raise CalibrationInvalid(f"{path} was not written: {said(error)}") from error
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(json.dumps(content.model_dump(mode="json"), indent=1) + "\n")
-    os.replace(beside, path)
+    write_atomically(path, (json.dumps(content.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
 def load_geometry(path: Path) -> RigGeometry:

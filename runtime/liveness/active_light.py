@@ -24,7 +24,7 @@ import cv2
 from numpy.typing import NDArray
 
 from runtime.core.values import Box, Image, Pair
-from runtime.liveness.evidence import Strobe
+from runtime.liveness.decision import Strobe
 
 FACE = 0.3
 """Half the edge of the part of the face that is measured, in face boxes."""
@@ -67,17 +67,16 @@ UNKNOWN = LightCue("unknown")
 
 @dataclass(frozen=True, slots=True)
 class ActiveLight:
-    """Judges pairs that come with a dark frame. A pair that is not known to be lit, or has no dark frame near it, is
-    ``unknown``: see `runtime.liveness.evidence.EvidenceRule.min_follows` for rigs that must not accept that."""
+    """Compares the lit frames of pairs with the dark ones beside them.
+
+    A pair that is not known to be lit, or has no dark frame near it, is ``unknown``: see
+    `runtime.liveness.evidence.EvidenceRule.min_follows` for rigs that must not accept that.
+    """
 
     rule: LightRule = LightRule()
 
-    def judge(self, pair: Pair, box: Box) -> Strobe:
-        """Whether the face at ``box`` of the infrared picture follows the illuminator."""
-        return self.measure(pair, box).answer
-
     def measure(self, pair: Pair, box: Box) -> LightCue:
-        """As `judge`, with what it is judged by."""
+        """Measure whether the face at ``box`` of the infrared picture follows the illuminator."""
         lit, dark = pair.ir, pair.ir_dark
         if lit is None or dark is None or pair.lit != "lit" or lit.shape != dark.shape:
             return UNKNOWN

@@ -11,6 +11,8 @@ from runtime.core.operating_point import OperatingPoint
 
 Decision = Literal["live", "spoof", "uncertain"]
 
+Strobe = Literal["follows", "mismatch", "unknown"]
+"""Whether a face follows the rig's strobing illuminator: see `runtime.liveness.active_light`."""
 VETOES = frozenset({"ir_no_face", "strobe_lost"})
 """Gates whose failure is a sign of an attack, not of a poor picture: they keep a pair from being ``live``, and do not
 keep it from being ``spoof``."""
@@ -25,12 +27,23 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
+def with_strobe(failed_gates: Sequence[str], strobe: Strobe) -> tuple[str, ...]:
+    """Return the failed gates, with ``strobe_lost`` among them where the face does not follow the illuminator.
+
+    The rule that such a face is never ``live`` stands here alone: `decide` and `runtime.liveness.evidence.Evidence`
+    apply it.
+    """
+    failed = dict.fromkeys(failed_gates)
+    return (*failed, "strobe_lost") if strobe == "mismatch" and "strobe_lost" not in failed else tuple(failed)
+
+
 def decide(
     score: float,
     stream_scores: Sequence[float],
     modalities: Sequence[str],
     point: OperatingPoint,
     failed_gates: Sequence[str] = (),
+    strobe: Strobe = "unknown",
 ) -> Verdict:
     """Decide one still pair.
 
@@ -38,16 +51,16 @@ def decide(
     a low score is still a spoof.
     A score that is no number is ``uncertain`` too, though engines refuse to return one.
     """
-    if set(failed_gates) - VETOES:
-        return Verdict("uncertain", tuple(dict.fromkeys(failed_gates)))
+    failed = with_strobe(failed_gates, strobe)
+    if set(failed) - VETOES:
+        return Verdict("uncertain", failed)
     if not (math.isfinite(score) and 0 <= score <= 1):
         return Verdict("uncertain", ("score_in_band",))
-    vetoes = tuple(dict.fromkeys(failed_gates))
     if score >= point.threshold:
-        return Verdict("uncertain", vetoes) if vetoes else Verdict("live", ())
+        return Verdict("uncertain", failed) if failed else Verdict("live", ())
     if score >= point.band_low:
-        return Verdict("uncertain", (*vetoes, "score_in_band"))
+        return Verdict("uncertain", (*failed, "score_in_band"))
     reasons = [
         STREAM_SPOOF[name] for name, value in zip(modalities, stream_scores, strict=True) if value < point.threshold
     ]
-    return Verdict("spoof", (*vetoes, *reasons, "fused_spoof"))
+    return Verdict("spoof", (*failed, *reasons, "fused_spoof"))

@@ -26,14 +26,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.reasons import PRIORITY
 from runtime.core.values import Box
-from runtime.liveness.decision import STREAM_SPOOF, VETOES, Verdict
+from runtime.liveness.decision import STREAM_SPOOF, VETOES, Strobe, Verdict, with_strobe
 
-Strobe = Literal["follows", "mismatch", "unknown"]
 CERTAIN = 1e-4
 """Scores are taken as no closer to 0 and 1 than this: a network's last digits are no evidence."""
 MIN_BAND = 0.5
@@ -193,8 +191,8 @@ class Evidence:
             self._started = seen.t_ns
         if self.expire(seen.t_ns) is not None:
             return self._verdict
-        self._follow(seen, last)
-        failed = (*seen.failed, "strobe_lost") if seen.strobe == "mismatch" else seen.failed
+        failed = with_strobe(seen.failed, seen.strobe)
+        self._follow(seen, failed, last)
         if not failed and (seen.score is None or seen.box is None):
             failed = ("no_face",)
         self._failures.update(dict.fromkeys(failed, 1))
@@ -202,13 +200,13 @@ class Evidence:
             self._weigh(seen, vetoed=bool(failed))
         return self._verdict
 
-    def _follow(self, seen: Observation, last: Observation | None) -> None:
+    def _follow(self, seen: Observation, failed: Sequence[str], last: Observation | None) -> None:
         """Forget what was gathered of somebody or something else."""
         if last is not None and seen.epoch != last.epoch:
             self._forget(EPOCH_CHANGED)
-        elif seen.box is None or "no_face" in seen.failed:
+        elif seen.box is None or "no_face" in failed:
             self._forget(FACE_LOST)
-        elif "multiple_faces" in seen.failed:
+        elif "multiple_faces" in failed:
             self._forget(NOT_ALONE)
         elif last is not None and (
             seen.track != last.track or (last.box is not None and self._jumped(last.box, seen.box))
@@ -216,7 +214,7 @@ class Evidence:
             self._forget(SUBJECT_CHANGED)
         elif self._counted is not None and seen.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
             self._forget(GAP)
-        elif self._level >= 0 and (seen.strobe == "mismatch" or "strobe_lost" in seen.failed):
+        elif self._level >= 0 and "strobe_lost" in failed:
             # What speaks against the subject is kept.
             self._forget(STROBE)
 

@@ -20,9 +20,7 @@ from runtime.engines.selection import Backend, Openers, select_engine
 from runtime.engines.tensorrt.versions import artifact_for, generation_of
 from runtime.face.detector import FaceLocator, HaarLocator
 from runtime.face.pair_detection import leads
-from runtime.geometry.box_mapping import Registrar, SameView
 from runtime.liveness.pair_pipeline import LivenessPipeline
-from runtime.liveness.quality import Limits
 
 DEFAULT_NAME = "adsn-rgb-ir"
 MODEL_ROLES: dict[Precision, Role] = {"int8": "model-int8-cpu", "fp32": "model-fp32"}
@@ -84,12 +82,11 @@ def open_engine(
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
     remote: RemoteSettings | None = None,
-    remote_model: str = "",
 ) -> Engine:
     """Start an engine of a bundle; it has reproduced the golden vectors when this returns.
 
     ``backend``: see `runtime.engines.selection.select_engine`. On a GPU, INT8 is TensorRT's and FP32 ONNX Runtime's.
-    ``remote``: the scoring server for the backend ``remote``, and the model's name there where it is another.
+    ``remote``: the scoring server for the backend ``remote``.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -114,7 +111,7 @@ def open_engine(
         link = Link(remote)
 
         def elsewhere() -> Engine:
-            return open_remote(bundle, link, remote_model)
+            return open_remote(bundle, link, remote.model)
 
         openers = {"remote": elsewhere, **openers}
     return select_engine(openers, backend, required=required)
@@ -129,15 +126,11 @@ def open_pipeline(
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
     remote: RemoteSettings | None = None,
-    remote_model: str = "",
     locator: FaceLocator | None = None,
-    registrar: Registrar | None = None,
-    limits: Limits | None = None,
 ) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
-    ``locator``, ``registrar``, ``limits``: the cascade, pictures that differ in scale alone, and the shipped ranges
-    where None.
+    ``locator``: finds the face; the cascade where None. The other parameters are those of `open_engine`.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -157,15 +150,8 @@ def open_pipeline(
         backend=backend,
         required=required,
         remote=remote,
-        remote_model=remote_model,
     )
     pipeline = LivenessPipeline(
-        engine,
-        locator or HaarLocator(),
-        manifest.rule(),
-        manifest.operating_point(),
-        modalities,
-        limits or Limits(),
-        registrar or SameView(),
+        engine, locator or HaarLocator(), manifest.rule(), manifest.operating_point(), modalities
     )
     return Loaded(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)

@@ -20,7 +20,8 @@ from runtime.face.head_pose import head_angles
 from runtime.face.pair_detection import Found, find_face
 from runtime.geometry.box_mapping import Registrar, SameView
 from runtime.imaging.crop import CropRule, crop
-from runtime.liveness.decision import Decision, decide
+from runtime.liveness.active_light import ActiveLight
+from runtime.liveness.decision import Decision, Strobe, decide
 from runtime.liveness.quality import (
     FACE_RULE,
     Limits,
@@ -48,7 +49,8 @@ class Assessment:
     ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
     the decision ``uncertain``. ``face``: in pixels of the picture of ``lead``, the first of the model's modalities that
     a face can be seen in; ``seen_in``: where it was found, None when the caller named its box. ``boxes``: modality →
-    box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w].
+    box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether
+    the face follows the illuminator, ``unknown`` on pairs without a dark infrared frame.
     """
 
     decision: Decision
@@ -63,6 +65,7 @@ class Assessment:
     checks: tuple[Check, ...]
     timing_ms: Mapping[str, float]
     attention: NDArray[np.float32]
+    strobe: Strobe = "unknown"
 
 
 class Both(Protocol):
@@ -113,19 +116,20 @@ class LivenessPipeline:
     limits: Limits = field(default_factory=Limits)
     registrar: Registrar = field(default_factory=SameView)
     both: Both = one_by_one
+    light: ActiveLight = field(default_factory=ActiveLight)
 
     def assess(
         self,
         pair: Pair,
-        rgb_box: Box | None = None,
-        ir_box: Box | None = None,
-        depth_box: Box | None = None,
+        boxes: Mapping[Modality, Box] | None = None,
         *,
         now_ns: int | None = None,
+        both: Both | None = None,
     ) -> Assessment:
-        """Judge a single pair. Boxes that are given are used as they are; missing ones are found.
+        """Find the face in a single pair and decide on it.
 
-        ``now_ns``: the time on the clock of the pair's times, when its age matters.
+        ``boxes``: modality → face box in pixels of its picture; used as they are, missing ones are found. ``now_ns``:
+        the time on the clock of the pair's times, when its age matters. ``both``: instead of the pipeline's own.
 
         Raises:
             ModalityMissing: the pair lacks a picture that the model takes.
@@ -135,22 +139,24 @@ class LivenessPipeline:
             InferenceFailed: the engine gave no score.
         """
         watch = Stopwatch()
-        named: dict[Modality, Box | None] = {"rgb": rgb_box, "ir": ir_box, "depth": depth_box}
-        given = {modality: box for modality, box in named.items() if box is not None}
-        found = find_face(pair, self.modalities, self.locator, self.registrar, given)
+        found = find_face(pair, self.modalities, self.locator, self.registrar, boxes)
         watch.lap("locate")
-        return self.judge(pair, found, watch, now_ns)
+        return self.assess_found(pair, found, watch, now_ns=now_ns, both=both)
 
-    def judge(
+    def assess_found(
         self,
         pair: Pair,
         found: Found,
         watch: Stopwatch,
+        *,
         now_ns: int | None = None,
         carried: Mapping[str, Check] | None = None,
+        both: Both | None = None,
     ) -> Assessment:
-        """Judge a pair whose face is found. ``watch`` has timed what came before. ``carried``: name → what one of the
-        checks of `SLOW` found on a pair just before, to be taken for this one.
+        """Decide on a pair whose face is found.
+
+        ``watch`` has timed what came before. ``carried``: name → what one of the checks of `SLOW` found on a pair just
+        before, to be taken for this one. ``now_ns``, ``both``: as for `assess`.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
@@ -158,17 +164,17 @@ class LivenessPipeline:
         crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
         watch.lap("crop")
         batch: Batch = {modality: image[None] for modality, image in crops.items()}
-        checking = partial(self._checks, pair, found, now_ns, carried or {})
+        checking = partial(self._gates, pair, found, now_ns, carried or {})
         # In this order, whichever is done first.
         watch.laps |= {"quality": 0.0, "inference": 0.0}
-        measured, scores = self.both(
+        (measured, strobe), scores = (both or self.both)(
             partial(watch.time, "quality", checking),
             partial(watch.time, "inference", partial(self.engine.infer, batch)),
         )
         checks = (*found.checks, *measured)
         score = float(scores.score[0])
         streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
-        verdict = decide(score, streams, self.modalities, self.point, failures(checks))
+        verdict = decide(score, streams, self.modalities, self.point, failures(checks), strobe)
         return Assessment(
             decision=verdict.decision,
             reasons=verdict.reasons,
@@ -182,7 +188,16 @@ class LivenessPipeline:
             checks=checks,
             timing_ms=watch.laps,
             attention=scores.attention[0],
+            strobe=strobe,
         )
+
+    def _gates(
+        self, pair: Pair, found: Found, now_ns: int | None, carried: Mapping[str, Check]
+    ) -> tuple[list[Check], Strobe]:
+        """The quality gates, and whether the face follows the illuminator."""
+        box = found.boxes.get("ir")
+        strobe = "unknown" if box is None else self.light.measure(pair, box).answer
+        return self._checks(pair, found, now_ns, carried), strobe
 
     def _checks(
         self,

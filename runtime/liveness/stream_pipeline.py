@@ -9,7 +9,6 @@ from runtime.core.check import Check
 from runtime.core.errors import InvalidFaceBox, ModalityMissing, NoFace
 from runtime.core.values import Pair
 from runtime.face.tracker import Tracker, TrackRule
-from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.evidence import Observation
 from runtime.liveness.pair_pipeline import SLOW, Assessment, LivenessPipeline, Stopwatch
 from runtime.liveness.quality import failures
@@ -33,14 +32,11 @@ class Observed:
 
 
 class StreamPipeline:
-    """Judges the pairs of one feed in their order. Not for several threads."""
+    """Decides on the pairs of one feed in their order. Not for several threads."""
 
-    def __init__(
-        self, pipeline: LivenessPipeline, *, track: TrackRule | None = None, light: ActiveLight | None = None
-    ) -> None:
+    def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
         self._tracker = Tracker(pipeline.modalities, pipeline.locator, pipeline.registrar, track)
-        self._light = light or ActiveLight()
         self._carried: dict[str, Check] = {}
         self._carried_of, self._carried_for = -1, 0
 
@@ -48,8 +44,8 @@ class StreamPipeline:
         """Forget the face that was followed, as before another person."""
         self._tracker.reset()
 
-    def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
-        """Judge a pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
+    def assess(self, captured: CapturedPair, now_ns: int) -> Observed:
+        """Decide on the next pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
 
         No face, or a picture missing, is an observation with its reason. An error of the engine or of the rig's
         geometry is raised: it concerns every pair to come.
@@ -69,8 +65,6 @@ class StreamPipeline:
         # A camera's pair without a time is of no known age.
         failed = failures(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
         dark = any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK for c in assessment.checks)
-        strobe = self._light.judge(pair, assessment.boxes["ir"]) if "ir" in assessment.boxes else "unknown"
-        watch.lap("light")
         observation = Observation(
             number=captured.number,
             t_ns=t_ns,
@@ -82,7 +76,7 @@ class StreamPipeline:
             ),
             failed=failed,
             box=assessment.face.box,
-            strobe=strobe,
+            strobe=assessment.strobe,
             track=track,
         )
         return Observed(observation, assessment, watch.laps)
@@ -92,7 +86,7 @@ class StreamPipeline:
         try:
             found = self._tracker.find(pair, t_ns)
             watch.lap("locate")
-            assessment = self.pipeline.judge(pair, found, watch, now_ns, self._carry())
+            assessment = self.pipeline.assess_found(pair, found, watch, now_ns=now_ns, carried=self._carry())
             self._keep(assessment)
             return assessment, ""
         except NoFace:

@@ -26,15 +26,11 @@ LOST_GAP = 4.0
 LOCK_SEPARATION = 3.0
 """Strobes reach 5.9 and more at a gap of 8, steady light about 1."""
 MIN_LIT_MEAN = 12.0
-MAX_LIT_MEAN = 225.0
-MAX_CLIPPED = 0.35
-MIN_DEVIATION = 3.0
 FLOOD_MEAN = 170.0
 """A dark frame's mean above which the ambient light leaves nothing to see by: of 129 attempts none succeeded."""
 _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
-_CLIPPED_AT = 250
 
 Knowledge = Literal["metadata", "declared", "found", "steady", "unknown"]
 """Where the state of frames comes from."""
@@ -42,35 +38,16 @@ Knowledge = Literal["metadata", "declared", "found", "steady", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class FrameStats:
-    """Brightness of an infrared frame, of 255: mean, standard deviation, fraction of pixels at 250 or above."""
+    """Brightness of an infrared frame, of 255: mean and standard deviation."""
 
     mean: float
     std: float
-    clipped: float
 
 
 def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
-    """Statistics of every ``step``-th pixel of every ``step``-th row; ``image``: uint8 [H, W] or [H, W, 1], raw, as
-    nothing that has been subtracted from or stretched shows any more that it was clipped."""
+    """Measure every ``step``-th pixel of every ``step``-th row of ``image``, uint8 [H, W] or [H, W, 1]."""
     view = image[::step, ::step]
-    return FrameStats(float(view.mean()), float(view.std()), float(np.count_nonzero(view >= _CLIPPED_AT) / view.size))
-
-
-def frame_reasons(lit: FrameStats, dark: FrameStats | None = None) -> tuple[str, ...]:
-    """Reason codes of what makes a lit frame unusable, most telling first; ``dark``: its neighbour, if there is one.
-
-    A cover under the illuminator is saturated and flat; a closed shutter flat; a failed illuminator unlit.
-    """
-    found = []
-    if dark is not None and dark.mean > FLOOD_MEAN:
-        found.append("ambient_flood")
-    if lit.mean < MIN_LIT_MEAN:
-        found.append("ir_unlit")
-    if lit.mean > MAX_LIT_MEAN or lit.clipped > MAX_CLIPPED:
-        found.append("ir_saturated")
-    if lit.std < MIN_DEVIATION:
-        found.append("ir_flat")
-    return tuple(found)
+    return FrameStats(float(view.mean()), float(view.std()))
 
 
 def _calm(levels: list[float]) -> bool:

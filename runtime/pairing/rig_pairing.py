@@ -9,18 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
+from runtime.core.reasons import operator_advice
 from runtime.core.values import MODALITIES, Frame, Lit, Modality, Pair
 from runtime.pairing.advice import phase_advice
 from runtime.pairing.illumination import Illumination, IlluminationClassifier, frame_stats
 from runtime.pairing.pairer import Pairer
 
 MS = 1_000_000
-ILLUMINATION_ADVICE: Mapping[str, str] = {
-    "strobe_lost": "the illuminator no longer alternates: it has failed, or what is seen is not this scene.",
-    "ir_unlit": "infrared is dark: the illuminator is off, covered, too far away or without power.",
-    "ambient_flood": "so much infrared comes from the sun or from lamps that the illuminator cannot be seen in it: "
-    "shade the place, or turn the cameras away from the window.",
-}
 
 
 def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
@@ -108,5 +103,5 @@ class Pairing:
         state = self.illumination
         # Silence of a camera explains more than what was seen of the light before it.
         if state is not None and state.reason and not found.startswith("no "):
-            return ILLUMINATION_ADVICE.get(state.reason, found)
+            return operator_advice(state.reason)
         return found or phase_advice(self._pairer.phase, self._pairer.max_skew_ns)

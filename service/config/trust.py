@@ -113,4 +113,5 @@ class RemoteSection(Section):
             timeout_s=self.timeout_ms / 1000,
             retries=self.retries,
             plaintext=self.plaintext,
+            model=self.model,
         )

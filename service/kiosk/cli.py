@@ -121,7 +121,6 @@ def serve(settings: KioskSettings, demo: bool) -> int:
             backend=settings.engine,
             required=settings.require_engine,
             remote=settings.remote.engine(),
-            remote_model=settings.remote.model,
             locator=open_locator(settings.face),
         )
 

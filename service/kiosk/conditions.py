@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.capture.status import CameraStatus
+from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
 from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Severity
 
 SECOND = 1_000_000_000
 SILENT_NS = SECOND
 """A camera or a rig that gave nothing for so long is in trouble: half of the two seconds in which it has to show."""
-ILLUMINATION = {
-    "strobe_lost": "the illuminator no longer alternates.",
-    "ir_unlit": "infrared is dark: the illuminator is off, covered or without power.",
-    "ambient_flood": "ambient infrared drowns the illuminator.",
-}
 Finding = tuple[Severity, str]
-NAMES = ("camera_lost", "camera_stalled", "camera_opening", "camera_closed", "no_pairs", *ILLUMINATION)
+NAMES = ("camera_lost", "camera_stalled", "camera_opening", "camera_closed", "no_pairs", *ILLUMINATION_CODES)
 
 
 def rig_findings(status: FeedStatus, now_ns: int, started_ns: int) -> Mapping[tuple[str, str], Finding]:
@@ -28,8 +24,8 @@ def rig_findings(status: FeedStatus, now_ns: int, started_ns: int) -> Mapping[tu
         if name:
             detail = camera.last_error or camera.last_error_code or f"the {camera.modality} camera is {camera.state}."
             found[name, camera.modality] = ("critical", detail)
-    if status.strobe in ILLUMINATION:
-        found[status.strobe, ""] = ("critical", status.advice or ILLUMINATION[status.strobe])
+    if status.strobe in ILLUMINATION_CODES:
+        found[status.strobe, ""] = ("critical", status.advice or operator_advice(status.strobe))
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if not found and now_ns - last > SILENT_NS:
         found["no_pairs", ""] = ("critical", status.advice or "the cameras run, and their frames make no pairs.")

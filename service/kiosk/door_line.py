@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.config.loader import Prefix, load_config
 from runtime.core.errors import ConfigError
+from runtime.core.files import write_atomically
 from service.outputs.relay import GpiodLine
 
 log = logging.getLogger("adsn.kiosk")
@@ -56,9 +57,7 @@ def take_line(found: LineSettings, environ: Mapping[str, str] = os.environ) -> G
         chosen = LineSettings(chip=found.chip, line=found.line, active_low=found.active_low)
         try:
             # Replaced as a whole, and before the line is taken: what is half written would be worth nothing.
-            draft = note.with_suffix(".new")
-            draft.write_text(chosen.model_dump_json())
-            draft.replace(note)
+            write_atomically(note, chosen.model_dump_json().encode())
         except OSError as error:
             log.warning("which line locks the door could not be noted in %s: %s", note, error.strerror)
     return open_line(found)

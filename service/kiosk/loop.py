@@ -245,7 +245,6 @@ class Loop:
             found,
             found.reasons if found is not None else observation.failed,
             self._threshold,
-            observation.strobe,
             expose_score=self._expose,
         )
         latency = round((self.counters.last_latency_ns or 0) / 1e6, 2)

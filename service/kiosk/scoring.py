@@ -45,7 +45,7 @@ class RigSight:
         if captured.pair.epoch != self._epoch:
             self._follow_cameras()
             self._epoch = captured.pair.epoch
-        seen = self._stream.observe(captured, now_ns)
+        seen = self._stream.assess(captured, now_ns)
         if seen.assessment is not None and self._standing.look(captured.pair, seen.assessment):
             self._moved(self._standing.advice or None)
         return seen

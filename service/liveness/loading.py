@@ -26,7 +26,6 @@ def open_model(settings: Settings, bundle: Path | None = None) -> Loaded:
         required=settings.require_engine,
         locator=open_locator(settings.face),
         remote=settings.remote.engine(),
-        remote_model=settings.remote.model,
     )
     settle()
     return loaded

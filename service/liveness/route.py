@@ -34,7 +34,7 @@ from service.http.problems import RequestError, code_of, problem_of, status_of
 from service.liveness.capture import Camera
 from service.liveness.contract import Asked, LivenessResponse
 from service.liveness.replay import Answers, Nonces
-from service.liveness.scoring import Order, judge_captured, judge_upload, modalities_of
+from service.liveness.scoring import AdjustedModel, Order, judge_captured, judge_upload, modalities_of
 from service.state import Judged, State
 
 log = logging.getLogger("adsn.service")
@@ -49,6 +49,9 @@ class Liveness:
     def __init__(self, state: State) -> None:
         limits = state.settings.limits
         self._state = state
+        rig = state.settings.rig
+        self.of_uploads = AdjustedModel(limits.max_age_ms)
+        self.of_camera = AdjustedModel(rig.max_age_ms, rig.max_skew_ms)
         self._camera = Camera(state.feed, state.settings.rig.geometry)
         self._nonces = Nonces(limits.replay_s, limits.replays)
         self._answers = Answers(limits.replay_s, limits.replays)
@@ -180,16 +183,15 @@ class _Call:
         asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
         if isinstance(context, CameraRequest):
             captured = await self._route._camera.next_pair(context.timeout_ms / 1000)
-            rig = settings.rig
-            order = Order(
-                asked, Meta(), 0, 0, rig.max_age_ms, self._began, explain, rig.max_skew_ms, captured.registrar
-            )
+            order = Order(asked, Meta(), 0, 0, self._began, explain)
             with state.model.lease() as loaded:
-                return await state.pool.run(partial(judge_captured, loaded, captured.pair, order))
+                used = self._route.of_camera.of(loaded, captured.registrar)
+                return await state.pool.run(partial(judge_captured, used, captured.pair, order))
         limits = settings.limits
-        order = Order(asked, context, limits.pixels, limits.pair_bytes, limits.max_age_ms, self._began, explain)
+        order = Order(asked, context, limits.pixels, limits.pair_bytes, self._began, explain)
         with state.model.lease() as loaded:
-            return await state.pool.run(partial(judge_upload, loaded, parts, order))
+            used = self._route.of_uploads.of(loaded)
+            return await state.pool.run(partial(judge_upload, used, parts, order))
 
     def _explain(self) -> bool:
         query = self._request.scope["query_string"]

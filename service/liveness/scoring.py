@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -18,7 +18,6 @@ from runtime.imaging.crop import crop
 from runtime.imaging.decode import check_alike, check_memory, pixels_of, pixels_of_depth, read_header
 from runtime.imaging.image_info import ImageInfo
 from runtime.imaging.overlay import overlay
-from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.open import Loaded
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
@@ -28,25 +27,57 @@ from service.liveness.pool import Helper
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival.
-
-    ``max_skew_ms`` and ``registrar``: the pipeline's own where None.
-    """
+    """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival."""
 
     asked: Asked
     meta: Meta
     max_pixels: int
     max_bytes: int
-    max_age_ms: float
     began_ns: int
     explain: bool = False
-    max_skew_ms: float | None = None
-    registrar: Registrar | None = None
+
+
+class AdjustedModel:
+    """The model that judges, with the limits of one way in, and the geometry of the cameras that are open.
+
+    It is put together again only when the model or the cameras have changed, not for each request.
+    ``max_skew_ms``: the model's own where None.
+    """
+
+    def __init__(self, max_age_ms: float, max_skew_ms: float | None = None) -> None:
+        self._max_age_ms, self._max_skew_ms = max_age_ms, max_skew_ms
+        self._kept: tuple[Loaded, Registrar | None, Loaded] | None = None
+
+    def of(self, loaded: Loaded, registrar: Registrar | None = None) -> Loaded:
+        """Return ``loaded`` with the limits, and with ``registrar`` where one is given."""
+        kept = self._kept
+        if kept is None or kept[0] is not loaded or kept[1] is not registrar:
+            kept = self._kept = (loaded, registrar, self._adjusted(loaded, registrar))
+        return kept[2]
+
+    def _adjusted(self, loaded: Loaded, registrar: Registrar | None) -> Loaded:
+        pipeline = loaded.pipeline
+        skew = pipeline.limits.max_skew_ms if self._max_skew_ms is None else self._max_skew_ms
+        limits = replace(pipeline.limits, max_age_ms=self._max_age_ms, max_skew_ms=skew)
+        adjusted = replace(pipeline, limits=limits, registrar=registrar or pipeline.registrar)
+        return replace(loaded, pipeline=adjusted)
 
 
 def modalities_of(loaded: Loaded) -> tuple[Modality, ...]:
     """What the model takes."""
     return cast("tuple[Modality, ...]", loaded.manifest.modalities)
+
+
+def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box]:
+    """Return the boxes that a request names. Without a colour picture ``face_box`` is that of the infrared one."""
+    named: dict[Modality, Sequence[float] | None] = {
+        "rgb": meta.face_box,
+        "ir": meta.ir_face_box,
+        "depth": meta.depth_face_box,
+    }
+    if meta.face_box is not None and "rgb" not in modalities:
+        named["ir"] = meta.face_box
+    return {modality: Box(*box) for modality, box in named.items() if box is not None}
 
 
 def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> dict[str, Any]:
@@ -90,21 +121,9 @@ def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], N
 
 
 def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> dict[str, Any]:
-    now_ns, meta = now_of(pair.clock), order.meta
-    given = {"rgb": meta.face_box, "ir": meta.ir_face_box, "depth": meta.depth_face_box}
-    if meta.face_box is not None and "rgb" not in loaded.manifest.modalities:
-        given["ir"] = meta.face_box
-    boxes = [Box(*box) if box is not None else None for box in given.values()]
-    pipeline = loaded.pipeline
-    limits = replace(
-        pipeline.limits,
-        max_age_ms=order.max_age_ms,
-        max_skew_ms=pipeline.limits.max_skew_ms if order.max_skew_ms is None else order.max_skew_ms,
-    )
-    pipeline = replace(pipeline, limits=limits, registrar=order.registrar or pipeline.registrar, both=helper.both)
-    found = pipeline.assess(pair, *boxes, now_ns=now_ns)
-    if pair.source == "camera":
-        found = _answering_the_light(found, pair)
+    now_ns = now_of(pair.clock)
+    boxes = boxes_of(order.meta, modalities_of(loaded))
+    found = loaded.pipeline.assess(pair, boxes, now_ns=now_ns, both=helper.both)
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
     body = answer(found, loaded, pair, replace(order.asked, age_ns=age_ns, clock=pair.clock))
@@ -115,15 +134,6 @@ def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], h
     timing = {**timing, **found.timing_ms, "total": (time.perf_counter_ns() - order.began_ns) / 1e6}
     body["timing_ms"] = {name: round(value, 3) for name, value in timing.items()}
     return body
-
-
-def _answering_the_light(found: Assessment, pair: Pair) -> Assessment:
-    """``found``, not live where the face does not follow the rig's strobing illuminator: it shines by itself, or is fed
-    in."""
-    if "ir" not in found.boxes or ActiveLight().judge(pair, found.boxes["ir"]) != "mismatch":
-        return found
-    decision = "uncertain" if found.decision == "live" else found.decision
-    return replace(found, decision=decision, reasons=tuple(dict.fromkeys((*found.reasons, "strobe_lost"))))
 
 
 def now_of(clock: str) -> int | None:

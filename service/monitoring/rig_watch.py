@@ -13,7 +13,6 @@ from typing import Any
 
 from runtime.core.errors import AdsnError, NotReady
 from runtime.core.values import Box, Pair
-from runtime.liveness.evidence import Strobe
 from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
 from runtime.liveness.quality import NANOSECONDS_PER_MS
 from runtime.liveness.stream_pipeline import StreamPipeline
@@ -39,16 +38,11 @@ def pair_event(
     found: Assessment | None,
     reasons: Sequence[str],
     threshold: float,
-    strobe: Strobe,
     *,
     expose_score: bool,
 ) -> dict[str, Any]:
-    """A judged pair as an event: `decision` is ``none`` where there is nobody to judge. What stands before the cameras
-    and does not follow their illuminator is never shown as live."""
+    """Return a judged pair as an event: `decision` is ``none`` where there is nobody to judge."""
     decision = found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain")
-    if strobe == "mismatch":
-        reasons = [*reasons, "strobe_lost"]
-        decision = "uncertain" if decision == "live" else decision
     pair: Pair = captured.pair
     shown = found is not None and expose_score
     skew = pair.skew_ns
@@ -61,7 +55,7 @@ def pair_event(
         "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
         "epoch": pair.epoch,
         "lit": pair.lit,
-        "strobe": strobe,
+        "strobe": found.strobe if found is not None else "unknown",
         "boxes": {m: fractions(b, pair.image(m).shape) for m, b in found.boxes.items()} if found is not None else {},
         "timing_ms": {k: round(v, 2) for k, v in found.timing_ms.items()} if found is not None else {},
     }
@@ -132,20 +126,19 @@ class RigWatch:
             return
         self._after = captured.number
         found: Assessment | None = None
-        strobe: Strobe = "unknown"
         try:
             with self._state.model.lease() as loaded:
                 threshold = loaded.pipeline.point.threshold
                 try:
-                    seen = self._stream_of(loaded.pipeline).observe(captured, time.monotonic_ns())
-                    found, strobe = seen.assessment, seen.observation.strobe
+                    seen = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
+                    found = seen.assessment
                     reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
                 except AdsnError as error:
                     reasons = (error.code,)
         except NotReady:
             return
         expose = self._state.settings.expose_score
-        event = pair_event(captured, found, reasons, threshold, strobe, expose_score=expose)
+        event = pair_event(captured, found, reasons, threshold, expose_score=expose)
         self._hub.publish("pair", event)
 
     def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:

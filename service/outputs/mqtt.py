@@ -17,16 +17,16 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.core.errors import ConfigError
+from runtime.core.retry import Backoff
 from service.monitoring.health import Health
 from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
 
@@ -74,12 +74,12 @@ class Mqtt:
 
     def __init__(
         self, broker: Broker, topic: str, health: Health, *, clock: Clock = boottime_ns,
-        back_off_s: tuple[float, float] = BACK_OFF_S, jitter: Callable[[], float] = random.random,
+        back_off_s: tuple[float, float] = BACK_OFF_S,
     ) -> None:  # fmt: skip
         self._library = _aiomqtt()
         self._broker, self._topic, self._health, self._clock = broker, topic, health, clock
         self._tls = broker.context()
-        self._back_off, self._jitter = back_off_s, jitter
+        self._backoff = Backoff(first_s=back_off_s[0], last_s=back_off_s[1], spread=0.5)
         self._mail = Mailbox(clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -118,13 +118,13 @@ class Mqtt:
     async def _keep_connected(self) -> None:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        wait, longest = self._back_off
         tries = 0
         while not self._stopping:
             try:
                 async with self._client() as client:
                     await self._greet(client)
-                    wait, tries = self._back_off[0], 0
+                    self._backoff.reset()
+                    tries = 0
                     await self._serve(client)
             except Exception as error:
                 tries += 1
@@ -136,8 +136,7 @@ class Mqtt:
                 self.connected = False
                 _cancel_others()
             if not self._stopping:
-                await self._pause(wait * (0.5 + self._jitter()))
-                wait = min(wait * 2, longest)
+                await self._pause(self._backoff.next())
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless asked to stop. What is offered meanwhile does not shorten it."""

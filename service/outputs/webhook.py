@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runtime.core.retry import Backoff
 from service.outputs.base import Clock, Event, Expired, Kind, OutputError, boottime_ns
 
-BACK_OFF_S = (0.1, 0.2, 0.4, 0.8)
+RETRIES, FIRST_PAUSE_S = 4, 0.1
 CONNECT_ERRORS = (OSError, http.client.HTTPException)
 
 
@@ -74,7 +75,8 @@ class Webhook:
             Expired: nobody took it in time. OutputError: refused for good, or not reachable.
         """
         failure = OutputError("not tried.")
-        for pause in (*BACK_OFF_S, None):
+        backoff = Backoff(first_s=FIRST_PAUSE_S, spread=0)
+        for retries in range(RETRIES, -1, -1):
             try:
                 return self._try(event)
             except Expired:
@@ -84,7 +86,7 @@ class Webhook:
             except OutputError as error:
                 failure = error
             # What never expires is told once: the next event says how things are by then.
-            if pause is None or event.expires_ns is None or self._stop.wait(pause):
+            if not retries or event.expires_ns is None or self._stop.wait(backoff.next()):
                 break
             if not event.fresh(self._clock()):
                 break

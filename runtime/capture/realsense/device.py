@@ -109,7 +109,7 @@ class PipelineDriver:
         try:
             profile = self._pipeline.start(config)
         except RuntimeError as error:
-            raise self._refused(error, streams) from error
+            raise refused(self._name, error, streams) from error
         self._heard = time.monotonic()
         emitter = next((w.emitter for w in streams.values() if w.emitter != "leave"), "leave")
         for sensor in profile.get_device().query_sensors():
@@ -123,16 +123,6 @@ class PipelineDriver:
     def _set(self, sensor: Any, option: Any, value: float) -> None:
         if sensor.supports(option) and not sensor.is_option_read_only(option):
             sensor.set_option(option, value)
-
-    def _refused(self, error: RuntimeError, streams: Mapping[Modality, Wanted]) -> CaptureError:
-        said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
-        if "resolve" in said:
-            return CameraUnsupported(f"{self._name}: the camera has no {asked} together ({said}).")
-        if "ermission" in said or "ACCESS" in said:
-            return CameraDenied(f"{self._name}: no permission ({said}); install librealsense's udev rules.")
-        if "busy" in said.lower():
-            return CameraBusy(f"{self._name}: another program uses the camera ({said}).")
-        return CameraLost(f"{self._name}: the camera did not start ({said}).")
 
     def poll(self) -> Any | None:
         came, frames = self._pipeline.try_wait_for_frames(STEP_MS)
@@ -150,3 +140,15 @@ class PipelineDriver:
         if self._pipeline is not None:
             self._pipeline.stop()
             self._pipeline = None
+
+
+def refused(name: str, error: RuntimeError, streams: Mapping[Modality, Wanted]) -> CaptureError:
+    """Return what the library's refusal to start ``streams`` means."""
+    said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
+    if "resolve" in said:
+        return CameraUnsupported(f"{name}: the camera has no {asked} together ({said}).")
+    if "ermission" in said or "ACCESS" in said:
+        return CameraDenied(f"{name}: no permission ({said}); install librealsense's udev rules.")
+    if "busy" in said.lower():
+        return CameraBusy(f"{name}: another program uses the camera ({said}).")
+    return CameraLost(f"{name}: the camera did not start ({said}).")

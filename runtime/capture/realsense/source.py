@@ -19,7 +19,7 @@ from runtime.core.values import Frame, Modality
 
 OPTIONS = ("size", "fps", "ir", "emitter", "align")
 
-_hubs: dict[str, Hub] = {}
+HUBS: dict[str, Hub] = {}
 _hubs_lock = threading.Lock()
 
 
@@ -46,10 +46,10 @@ def open_realsense(
     # The only device and the same one by its number are one.
     key = driver.serial
     with _hubs_lock:
-        hub = _hubs.get(key)
+        hub = HUBS.get(key)
         if hub is None:
             hub = Hub(rs, driver, options.text)
-            _hubs[key] = hub
+            HUBS[key] = hub
     try:
         # Starting takes seconds, during which other devices must be opened and closed.
         box = hub.join(wanted, lambda unit: FrameReader(rs, modality, epoch, options.text, unit))
@@ -57,14 +57,14 @@ def open_realsense(
         _forget(key, hub)
         raise
     with _hubs_lock:
-        _hubs.setdefault(key, hub)
+        HUBS.setdefault(key, hub)
     return RealSenseSource(hub, key, box, wanted, options)
 
 
 def _forget(key: str, hub: Hub) -> None:
     with _hubs_lock:
-        if hub.empty and _hubs.get(key) is hub:
-            del _hubs[key]
+        if hub.empty and HUBS.get(key) is hub:
+            del HUBS[key]
 
 
 class RealSenseSource:

@@ -10,7 +10,6 @@ the options of `STREAM` are a camera's own. docs/rig.md lists them all.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -134,39 +133,40 @@ def _make_scene(uri: CameraUri) -> Scene:
     baseline = None
     if "baseline_mm" in uri.options:
         baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
-    render = functools.partial(_shoot, visits, seed, family, presentation, shape, size, baseline)
+    render = SceneRenderer(visits, seed, family, presentation, shape, size, baseline)
     stage = Stage(visits, uri.integer("moments", 16, 1, 256), size, seed, render)
     return Scene(stage, f"{family}-{seed}", seed, size)
 
 
-def _shoot(
-    visits: Visits,
-    seed: int,
-    family: str,
-    presentation: int,
-    shape: str,
-    size: tuple[int, int],
-    baseline_mm: float | None,
-    visitor: int,
-    moment: int,
-    light: Light,
-    present: bool,
-) -> Shot:
-    species, subject = visits.who(visitor)
-    made = synthetic.render_frame(
-        seed=seed,
-        subject=subject,
-        species=species,
-        family=family,
-        presentation=presentation,
-        size=size,
-        frame=moment,
-        shape=shape,
-        lit=light == "lit",
-        vacant=not present,
-        baseline_mm=baseline_mm,
-    )
-    return Shot(made.rgb, made.ir, made.depth)
+@dataclass(frozen=True, slots=True)
+class SceneRenderer:
+    """Takes the pictures of a scene: who comes (``visits``), before which rig, seen how."""
+
+    visits: Visits
+    seed: int
+    family: str
+    presentation: int
+    shape: str
+    size: tuple[int, int]
+    baseline_mm: float | None
+
+    def __call__(self, visitor: int, moment: int, light: Light, present: bool) -> Shot:
+        """Render one moment of a visitor, or the room without one."""
+        species, subject = self.visits.who(visitor)
+        made = synthetic.render_frame(
+            seed=self.seed,
+            subject=subject,
+            species=species,
+            family=self.family,
+            presentation=self.presentation,
+            size=self.size,
+            frame=moment,
+            shape=self.shape,
+            lit=light == "lit",
+            vacant=not present,
+            baseline_mm=self.baseline_mm,
+        )
+        return Shot(made.rgb, made.ir, made.depth)
 
 
 SCENES = Scenes(_make_scene, SCENE)

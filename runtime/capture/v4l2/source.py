@@ -11,7 +11,7 @@ import contextlib
 import logging
 import struct
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
@@ -20,10 +20,10 @@ from runtime.capture.v4l2.controls import Controls, ControlSettings, ExposureRea
 from runtime.capture.v4l2.formats import Decoder
 from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
 from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
-from runtime.capture.v4l2.negotiation import Wanted, negotiate
+from runtime.capture.v4l2.negotiation import Agreed, Wanted, negotiate
 from runtime.capture.v4l2.node import Node, identity_of
 from runtime.capture.v4l2.queue import Queue
-from runtime.capture.v4l2.timestamps import STAMPS, Stamps, stamp_edge
+from runtime.capture.v4l2.timestamps import STAMPS, Stamp, Stamps, stamp_edge
 from runtime.capture.v4l2.uvc_metadata import UvcMetadata
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
 from runtime.core.values import Frame, Modality
@@ -36,6 +36,46 @@ CLOSE_S = 1.5
 OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buffers", *ControlSettings.OPTIONS)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What an address says about how to open the camera and read its pictures."""
+
+    path: str
+    wanted: Wanted
+    bits: int | None
+    unit_mm: float
+    stamp: Stamp
+    buffers: int
+    metadata: str
+    controls: ControlSettings
+
+    @classmethod
+    def of(cls, uri: CameraUri, modality: Modality) -> SourceOptions:
+        """Read the options of ``uri``.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+        """
+        uri.allow(*OPTIONS)
+        path = f"/dev/video{uri.path}" if uri.path.isdigit() else uri.path
+        if not path.startswith("/"):
+            raise ConfigError(f"{uri.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
+        wanted = Wanted(
+            fourcc=uri.string("fourcc") or None,
+            size=uri.size(),
+            fps=uri.number("fps", 0, 0.1, 1000) if "fps" in uri.options else None,
+        )
+        bits = uri.integer("bits", 0, 8, 16) or None
+        unit_mm = uri.number("unit_mm", 1.0, 0.001, 1000)
+        stamp = uri.choice("stamp", STAMPS, "auto")
+        buffers = uri.integer("buffers", BUFFERS, 2, 32)
+        controls = ControlSettings.of(uri)
+        metadata = uri.string("metadata", "auto" if modality == "ir" else "off")
+        if metadata not in ("auto", "off") and not metadata.startswith("/"):
+            raise ConfigError(f"{uri.text}: metadata is auto, off or a node such as /dev/video3, not {metadata!r}.")
+        return cls(path, wanted, bits, unit_mm, stamp, buffers, metadata, controls)
+
+
 def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Kernel | None = None) -> V4l2Source:
     """Open ``v4l2:PATH?option=value…``; docs/cameras.md lists the options.
 
@@ -43,62 +83,29 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         ConfigError: an option is unknown or wrong.
         CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: it cannot be used.
     """
-    options.allow(*OPTIONS)
-    path = f"/dev/video{options.path}" if options.path.isdigit() else options.path
-    if not path.startswith("/"):
-        raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
-    wanted = Wanted(
-        fourcc=options.string("fourcc") or None,
-        size=options.size(),
-        fps=options.number("fps", 0, 0.1, 1000) if "fps" in options.options else None,
-    )
-    bits = options.integer("bits", 0, 8, 16) or None
-    unit_mm = options.number("unit_mm", 1.0, 0.001, 1000)
-    stamp = options.choice("stamp", STAMPS, "auto")
-    buffers = options.integer("buffers", BUFFERS, 2, 32)
-    settings = ControlSettings.of(options)
-    metadata = options.string("metadata", "auto" if modality == "ir" else "off")
-    if metadata not in ("auto", "off") and not metadata.startswith("/"):
-        raise ConfigError(f"{options.text}: metadata is auto, off or a node such as /dev/video3, not {metadata!r}.")
-
+    chosen = SourceOptions.of(options, modality)
     kernel = kernel or LinuxKernel()
     if struct.calcsize("P") != 8:
         raise CameraUnsupported(f"{options.text}: this reader knows 64-bit systems only; use opencv: on this one.")
     with contextlib.ExitStack() as undo:
-        node = Node(kernel, path)
+        node = Node(kernel, chosen.path)
         undo.callback(node.close)
         if node.kind != "video" or not node.streams:
             raise CameraUnsupported(f"{node.name} {_not_a_camera(node)}")
-        agreed = negotiate(node, wanted, modality)
-        if bits is not None and agreed.format.kind != "grey16":
-            raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; this is {agreed.format.name}.")
-        decoder = Decoder(
-            agreed.format,
-            agreed.width,
-            agreed.height,
-            agreed.stride,
-            modality,
-            bits=bits,
-            unit_mm=unit_mm,
-            name=node.name,
-        )
-        if agreed.image_bytes < decoder.needed:
-            raise CameraData(
-                f"{node.name}: the driver's pictures have {agreed.image_bytes} bytes, and {agreed.format.name} of "
-                f"{agreed.width}×{agreed.height} takes {decoder.needed}."
-            )
+        agreed = negotiate(node, chosen.wanted, modality)
+        decoder = _decoder_of(options, chosen, agreed, modality, node.name)
         controls = Controls(kernel, node.fd, node.name)
-        controls.apply(settings)
+        controls.apply(chosen.controls)
         exposure = ExposureReading(controls, round(1e9 / agreed.fps) if agreed.fps else None)
         identity, _, _ = identity_of(kernel, node)
-        told = open_metadata(kernel, node, metadata)
+        told = open_metadata(kernel, node, chosen.metadata)
         if told is not None:
             undo.callback(told.close)
             told.start()
-        queue = Queue(node, abi.BUF_VIDEO, buffers)
+        queue = Queue(node, abi.BUF_VIDEO, chosen.buffers)
         undo.callback(queue.stop)
         flags = queue.start()
-        edge = stamp_edge(kernel, node.driver, flags) if stamp == "auto" else stamp
+        edge = stamp_edge(kernel, node.driver, flags) if chosen.stamp == "auto" else chosen.stamp
         stamps = Stamps(None if edge == "arrival" else edge, node.name)
         info = SourceInfo(
             modality=modality,
@@ -114,6 +121,32 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         source = V4l2Source(info, epoch, node, queue, decoder, stamps, exposure, told)
         undo.pop_all()
         return source
+
+
+def _decoder_of(uri: CameraUri, chosen: SourceOptions, agreed: Agreed, modality: Modality, name: str) -> Decoder:
+    """Return what decodes the pictures that the driver agreed to give.
+
+    Raises:
+        ConfigError: ``bits`` is given for another format. CameraData: the pictures are too small for their format.
+    """
+    if chosen.bits is not None and agreed.format.kind != "grey16":
+        raise ConfigError(f"{uri.text}: bits is for grey formats of two bytes; this is {agreed.format.name}.")
+    decoder = Decoder(
+        agreed.format,
+        agreed.width,
+        agreed.height,
+        agreed.stride,
+        modality,
+        bits=chosen.bits,
+        unit_mm=chosen.unit_mm,
+        name=name,
+    )
+    if agreed.image_bytes < decoder.needed:
+        raise CameraData(
+            f"{name}: the driver's pictures have {agreed.image_bytes} bytes, and {agreed.format.name} of "
+            f"{agreed.width}×{agreed.height} takes {decoder.needed}."
+        )
+    return decoder
 
 
 def _not_a_camera(node: Node) -> str:

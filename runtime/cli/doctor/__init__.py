@@ -1,1 +1,3 @@
 """``adsn-doctor``."""
+
+__all__: list[str] = []

@@ -13,6 +13,7 @@ from runtime.cli.doctor.cameras import Stream, bandwidth_findings, bytes_per_sec
 from runtime.cli.doctor.report import Finding
 from runtime.config.rig import RigSettings
 from runtime.core.errors import AdsnError
+from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
 from runtime.core.values import Frame, Modality
 from runtime.geometry.calibration_file import open_registrar
 from runtime.pairing.feed import CapturedPair, FeedStatus
@@ -24,11 +25,6 @@ CLASS = Path("/sys/class/video4linux")
 LATE_MS, EARLY_MS = 250.0, -60.0
 STORED = ("file", "mcap")
 """Cameras that are files."""
-ILLUMINATION = {
-    "strobe_lost": "the illuminator does not alternate: check its power and its switch, and see docs/rig.md.",
-    "ir_unlit": "infrared is dark: the illuminator is off, covered or too far away.",
-    "ambient_flood": "sunlight or lamps drown the illuminator: shade the place.",
-}
 
 
 class Delays:
@@ -122,8 +118,8 @@ def illumination_finding(status: FeedStatus, settings: RigSettings) -> Finding:
     """How the illuminator is."""
     if settings.strobe == "none":
         return Finding("warn", "illuminator", "declared to be none: infrared then shows what the room's light shows.")
-    if status.strobe in ILLUMINATION:
-        return Finding("fail", "illuminator", ILLUMINATION[status.strobe])
+    if status.strobe in ILLUMINATION_CODES:
+        return Finding("fail", "illuminator", operator_advice(status.strobe))
     if status.strobe == "unknown":
         detail = "it is not known which frames are lit. Declare rig.strobe, or look whether the illuminator is on."
         return Finding("warn", "illuminator", detail)

@@ -1,1 +1,3 @@
 """``adsn-rig``, a module for each command."""
+
+__all__: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -20,9 +19,10 @@ from rich.console import Console
 
 from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
+from runtime.core.files import draft_folder
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Modality, Pair
-from runtime.face.detector import HaarLocator
+from runtime.face.detector import FaceLocator, HaarLocator
 from runtime.face.pair_detection import Found, find_face, leads
 from runtime.geometry.box_mapping import Calibrated, Registrar, SameView
 from runtime.geometry.calibration_file import load_geometry
@@ -77,31 +77,37 @@ def extract(
     private_folder(folder)
     require_new(folder, entry)
     registrar, locator = registrar_of(recording, geometry), HaarLocator()
-    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    boxes: dict[str, dict[str, list[float]]] = {}
-    seen = 0
-    try:
-        for pair in spaced(recording, int(every_ms * 1e6)):
-            seen += 1
-            found = located(pair, recording.modalities, locator, registrar)
-            if found is None:
-                continue
-            number = f"{len(boxes):04d}"
-            boxes[number] = {m: [round(v, 2) for v in (b.x, b.y, b.w, b.h)] for m, b in found.boxes.items()}
-            for modality in recording.modalities:
-                write_picture(beside / f"{number}-{modality}.png", pair.image(modality))
-            if len(boxes) == at_most:
-                break
-        if not boxes:
+    with draft_folder(folder / name) as draft:
+        seen, kept = write_pairs(recording, registrar, locator, draft, every_ns=int(every_ms * 1e6), at_most=at_most)
+        if not kept:
             console_line(f"{file}: no face was found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
             raise typer.Exit(FAILURE)
-        with create_private(beside / "boxes.json") as out:
-            out.write(json.dumps(boxes, indent=1).encode() + b"\n")
-        os.rename(beside, folder / name)
+        os.rename(draft, folder / name)
         append(folder / LIST, entry)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    console_line(f"{folder / name}: {len(boxes)} pairs; in {seen - len(boxes)} more no face was found.")
+    console_line(f"{folder / name}: {kept} pairs; in {seen - kept} more no face was found.")
+
+
+def write_pairs(
+    recording: Recording, registrar: Registrar, locator: FaceLocator, folder: Path, *, every_ns: int, at_most: int
+) -> tuple[int, int]:
+    """Write the pairs of a recording that show a face, and their boxes; return how many were looked at and written."""
+    boxes: dict[str, dict[str, list[float]]] = {}
+    seen = 0
+    for pair in spaced(recording, every_ns):
+        seen += 1
+        found = located(pair, recording.modalities, locator, registrar)
+        if found is None:
+            continue
+        number = f"{len(boxes):04d}"
+        boxes[number] = {m: [round(v, 2) for v in (b.x, b.y, b.w, b.h)] for m, b in found.boxes.items()}
+        for modality in recording.modalities:
+            write_picture(folder / f"{number}-{modality}.png", pair.image(modality))
+        if len(boxes) == at_most:
+            break
+    if boxes:
+        with create_private(folder / "boxes.json") as out:
+            out.write(json.dumps(boxes, indent=1).encode() + b"\n")
+    return seen, len(boxes)
 
 
 def console_line(text: str) -> None:
@@ -185,7 +191,7 @@ def spaced(recording: Recording, every_ns: int) -> Iterator[Pair]:
             yield captured.pair
 
 
-def located(pair: Pair, modalities: tuple[Modality, ...], locator: HaarLocator, registrar: Registrar) -> Found | None:
+def located(pair: Pair, modalities: tuple[Modality, ...], locator: FaceLocator, registrar: Registrar) -> Found | None:
     """Where the face is in each picture; None where none was found, or where it leaves one of them."""
     try:
         found = find_face(pair, modalities, locator, registrar)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
-import random
 import socket
 import ssl
 import threading
@@ -22,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from runtime.core.errors import ConfigError
+from runtime.core.retry import Backoff
 
 MAX_IDLE_S = 10
 """Below what servers keep a connection for, so that it is seldom one they have just closed."""
@@ -40,7 +40,7 @@ class RemoteSettings:
     ``url``: ``https://host:port``, or ``http://`` on this machine; ``plaintext`` allows it elsewhere, where another
     layer encrypts. ``key``: sent as a bearer token. ``ca``: whom to trust instead of the system's authorities.
     ``certificate`` and ``certificate_key``: who this device is, for servers that ask (mutual TLS). ``timeout_s``: for
-    one batch with all its ``retries``.
+    one batch with all its ``retries``. ``model``: its name there; the bundle's where empty.
     """
 
     url: str
@@ -51,6 +51,7 @@ class RemoteSettings:
     timeout_s: float = 2.0
     retries: int = 2
     plaintext: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Link:
             Unreachable: no answer in time, or one that is larger than ``limit``.
         """
         deadline = time.monotonic() + self._settings.timeout_s
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(first_s=FIRST_PAUSE_S, last_s=self._settings.timeout_s, spread=0.5)
         for attempt in range(self._settings.retries + 1):
             last = attempt == self._settings.retries
             try:
@@ -117,8 +118,7 @@ class Link:
                 if last or isinstance(error, (ssl.SSLCertVerificationError, TooLarge)):
                     raise Unreachable(_reason(error)) from error
                 reply, why = None, _reason(error)
-            wait = pause * (0.5 + random.random())
-            pause *= 2
+            wait = backoff.next()
             if time.monotonic() + wait >= deadline:
                 if reply is not None:
                     return reply

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from runtime.core.errors import ConfigError
+from runtime.core.files import write_atomically
 
 SIDECAR_SCHEMA = 1
 L4T_RELEASE = Path("/etc/nv_tegra_release")
@@ -144,17 +144,7 @@ class EngineCache:
     def write(self, path: Path, data: bytes) -> None:
         """Write a file of the cache, whole or not at all."""
         try:
-            handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=self.folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(beside)
-                raise
+            write_atomically(path, data, mode=0o600)
         except OSError as error:
             raise ConfigError(f"{path}: the engine cannot be kept: {error.strerror or error}.") from error
 

@@ -107,7 +107,7 @@ def test_in_a_loop_times_and_numbers_go_on(tmp_path: Path) -> None:
 
 def test_two_clips_opened_together_begin_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "TOGETHER_NS", 60_000 * MS)
-    monkeypatch.setattr(file, "_together", file._Together())
+    monkeypatch.setattr(file, "TOGETHER", file.Together())
     colour = open_source(f"file:{video(tmp_path / 'a.mkv')}", "rgb", 0)
     infrared = open_source(f"file:{pictures(tmp_path / 'ir')}?fps=50", "ir", 0)
     assert frames(colour, 1)[0].t_capture_ns == frames(infrared, 1)[0].t_capture_ns

@@ -265,16 +265,24 @@ def test_the_newest_results_win() -> None:
         pump.take(1)
 
 
-def test_close_ends_a_take_that_waits_and_releases_in_the_reading_thread() -> None:
+def test_close_ends_a_take_that_waits_and_releases_in_the_reading_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
+    waits = threading.Event()
+
+    class Watched(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            if threading.current_thread().name == "taker":
+                waits.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr("runtime.capture.mailbox.threading.Condition", Watched)
     pump: Pump[int] = Pump(
         lambda: time.sleep(0.001), lambda: released.append(threading.current_thread().name), "camera"
     )
     result: list[object] = []
-    taker = threading.Thread(target=lambda: result.append(pump.take(60)))
+    taker = threading.Thread(target=lambda: result.append(pump.take(60)), name="taker")
     taker.start()
-    while not pump._box._ready._waiters:  # type: ignore[attr-defined]  # the one way to know that it waits
-        time.sleep(0.001)
+    assert waits.wait(20)
     pump.close()
     taker.join(20)
     assert result == [None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.core.reasons import PRIORITY, REASONS, SPOOF_CODES, first_advice
+from runtime.core.reasons import ILLUMINATION_CODES, PRIORITY, REASONS, operator_advice
 from runtime.core.values import Pair
 from runtime.liveness.decision import STREAM_SPOOF
 from tests.support.scenes import depth_map, ir_image, pair, pipeline
@@ -18,9 +18,10 @@ CONTRACT = """
 
 def test_the_codes_are_those_of_the_contract() -> None:
     assert sorted(REASONS) == sorted(CONTRACT.split())
-    assert set(PRIORITY) | SPOOF_CODES == set(CONTRACT.split())
-    assert not set(PRIORITY) & SPOOF_CODES
-    assert set(STREAM_SPOOF.values()) | {"fused_spoof"} == SPOOF_CODES
+    attacks = {code for code, reason in REASONS.items() if reason.kind == "spoof"}
+    assert set(PRIORITY) | attacks == set(CONTRACT.split())
+    assert not set(PRIORITY) & attacks
+    assert set(STREAM_SPOOF.values()) | {"fused_spoof"} == attacks
 
 
 def test_every_reason_speaks_to_people() -> None:
@@ -46,14 +47,11 @@ def test_the_page_has_every_reason_and_every_check() -> None:
         assert f"`{name}`" in page
 
 
-def test_what_hides_the_rest_is_said_first() -> None:
-    assert first_advice(("rgb_blurry", "face_too_small")) == REASONS["face_too_small"].subject
-    # Nothing that the person can do about a stale pair, but something about the distance.
-    assert first_advice(("pair_stale", "face_too_small")) == REASONS["face_too_small"].subject
-    assert first_advice(("ir_unlit",)) == ""
-    assert first_advice(()) == ""
-
-
 def test_an_attack_is_given_no_advice() -> None:
-    assert first_advice(tuple(SPOOF_CODES)) == ""
-    assert first_advice(("some_code_of_a_later_version",)) == ""
+    assert not any(reason.subject for reason in REASONS.values() if reason.kind == "spoof")
+
+
+def test_the_operator_is_told_what_was_found_and_what_to_do() -> None:
+    for code in ILLUMINATION_CODES:
+        reason = REASONS[code]
+        assert operator_advice(code) == f"{reason.meaning} {reason.operator}"

@@ -187,7 +187,7 @@ def test_a_fixed_region_is_never_a_face_that_was_seen() -> None:
     stream = StreamPipeline(pipeline(locator=region))
     for number in range(4):
         at = 10**12 + number * 33_333_333
-        seen = stream.observe(CapturedPair(number, pair(at), at), at)
+        seen = stream.assess(CapturedPair(number, pair(at), at), at)
         assert seen.observation.box == Box(240, 120, 160, 192)
     with pytest.raises(ValueError, match="inside"):
         FixedRegion(0.5, 0.5, 0.6, 0.2)

@@ -121,7 +121,7 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
     pipeline = LivenessPipeline(engine, locator=None, rule=spec.rule, point=point)  # type: ignore[arg-type]  # boxes are given
     rgb_box, ir_box = used["uint83"], used["uint81"]
     monkeypatch.setattr(Box, "require_inside", lambda *args: None)
-    pipeline.assess(Pair(pictures[0].rgb, pictures[0].ir), rgb_box, ir_box)
+    pipeline.assess(Pair(pictures[0].rgb, pictures[0].ir), {"rgb": rgb_box, "ir": ir_box})
     assert np.array_equal(engine.batch["rgb"][0], trained_on["rgb"])
     assert np.array_equal(engine.batch["ir"][0], trained_on["ir"])
 

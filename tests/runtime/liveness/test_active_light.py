@@ -30,7 +30,7 @@ def scene(face: int, around: int) -> Image:
 
 def judged(shone_on: Image, dark: Image, **changes: object) -> str:
     made = Pair(ir=shone_on, ir_dark=dark, ir_time_ns=0, ir_dark_time_ns=33_000_000, lit="lit")
-    return ActiveLight().judge(replace(made, **changes), BOX)  # type: ignore[arg-type]  # a test's shorthand
+    return ActiveLight().measure(replace(made, **changes), BOX).answer  # type: ignore[arg-type]  # a test's shorthand
 
 
 def test_a_face_before_a_wall_follows() -> None:
@@ -87,7 +87,7 @@ def test_a_stream_says_that_the_strobe_was_lost() -> None:
     lit = pair(now)
     assert lit.ir is not None
     injected = replace(lit, ir_dark=lit.ir, ir_dark_time_ns=now + 33_000_000)
-    seen = StreamPipeline(pipeline()).observe(CapturedPair(1, injected, now), now)
+    seen = StreamPipeline(pipeline()).assess(CapturedPair(1, injected, now), now)
     assert seen.observation.strobe == "mismatch"
 
 

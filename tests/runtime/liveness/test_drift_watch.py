@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -27,20 +27,19 @@ def people() -> list[SyntheticPair]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knows(Calibrated):
-    """A calibration of a rig that sees ``person``, whose infrared camera was turned by some pixels since."""
+    """A calibration of a rig that sees the last of ``people``; its infrared camera was turned by some pixels since."""
 
-    person: SyntheticPair | None = None
+    people: list[SyntheticPair] = field(default_factory=list)
     off: tuple[float, float] = (0.0, 0.0)
     by: PlacedBy = "depth"
 
     def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
-        assert self.person is not None
-        true = self.person.ir_face_box
+        true = self.people[-1].ir_face_box
         return Placed(replace(true, x=true.x - self.off[0], y=true.y - self.off[1]), self.by, 1.0, DISTANCE_MM)
 
 
 def judged(person: SyntheticPair) -> Assessment:
-    return pipeline().assess(person.pair, person.face_box, person.ir_face_box)
+    return pipeline().assess(person.pair, {"rgb": person.face_box, "ir": person.ir_face_box})
 
 
 def advice(
@@ -53,11 +52,11 @@ def advice(
 ) -> str:
     """What it says after so many seconds, each with somebody before the rig."""
     geometry = geometry or rig()
-    standing = Standing(Knows(geometry))
+    come: list[SyntheticPair] = []
+    standing = Standing(Knows(geometry, people=come, off=off, by=by))
     for number in range(readings):
         person = people[number % len(people)]
-        # One rig, whoever stands before it.
-        standing._registrar = Knows(geometry, person=person, off=off, by=by)
+        come.append(person)
         at = number * SECOND_NS
         pair = replace(person.pair, rgb_time_ns=at, ir_time_ns=at, clock="monotonic", lit="lit")
         assert standing.look(pair, judged(person))
@@ -83,7 +82,7 @@ def test_where_nothing_was_calibrated_nothing_can_have_moved(registrar: Registra
 
 
 def test_a_dark_frame_and_a_pair_without_times_say_nothing(people: list[SyntheticPair]) -> None:
-    standing = Standing(Knows(rig(), person=people[0]))
+    standing = Standing(Knows(rig(), people=people[:1]))
     found = judged(people[0])
     assert not standing.look(replace(people[0].pair, ir_time_ns=0, rgb_time_ns=0, clock="monotonic", lit="dark"), found)
     assert not standing.look(replace(people[0].pair, rgb_time_ns=None, ir_time_ns=None, clock="none"), found)

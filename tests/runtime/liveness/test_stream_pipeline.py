@@ -43,7 +43,7 @@ class Stream:
     def take(self, made: Pair, now: int) -> Observed:
         self.number += 1
         self.locator.searches.clear()
-        return self.stream.observe(CapturedPair(self.number, made, now), now)
+        return self.stream.assess(CapturedPair(self.number, made, now), now)
 
 
 def at(step: int) -> Box:
@@ -180,9 +180,9 @@ def test_slow_checks_are_carried_for_two_pairs_of_the_same_face_and_only_when_pa
 
 def test_old_pairs_and_pairs_of_no_known_age_fail() -> None:
     stream = Stream()
-    seen = stream.stream.observe(CapturedPair(1, pair(START), START), START + 600_000_000)
+    seen = stream.stream.assess(CapturedPair(1, pair(START), START), START + 600_000_000)
     assert seen.observation.failed == ("pair_stale",)
-    seen = stream.stream.observe(CapturedPair(2, pair(START, ir_time_ns=None), START), START)
+    seen = stream.stream.assess(CapturedPair(2, pair(START, ir_time_ns=None), START), START)
     assert seen.observation.failed == ("pair_stale",)
 
 
@@ -281,7 +281,7 @@ def test_a_simulated_person_is_followed_by_the_cascade_and_a_swap_is_noticed() -
     def see(number: int, made: SyntheticPair) -> Observed:
         now = START + number * FRAME
         shown = replace(made.pair, rgb_time_ns=now, ir_time_ns=now, lit="lit")
-        return stream.observe(CapturedPair(number, shown, now), now)
+        return stream.assess(CapturedPair(number, shown, now), now)
 
     for number in range(10):
         made = rig.next()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime.core.values import Lit
-from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_reasons, frame_stats
+from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
 from runtime.pairing.strobe import RHYTHMS, Rhythm, Strobe, best_fit
 
 PERIOD = 33_333_333
@@ -35,7 +35,7 @@ def feed(
     kept = range(len(means)) if numbers is None else numbers
     return [
         classifier.observe(
-            FrameStats(means[k], 30.0, 0.0),
+            FrameStats(means[k], 30.0),
             t_ns=k * PERIOD,
             seq=k if counted else None,
             lit="unknown" if flags is None else flags[k],
@@ -156,7 +156,7 @@ def test_a_lost_strobe_is_reported_and_taken_up_again() -> None:
     assert said[80:] == ["unknown"] * 20
     assert classifier.state.reason == "strobe_lost"
     assert classifier.state.knowledge == "unknown"
-    again = [classifier.observe(FrameStats(means[k], 30, 0), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
+    again = [classifier.observe(FrameStats(means[k], 30), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
     assert again[6:] == truth(rhythm, range(106, 150))
     assert classifier.state.reason == ""
 
@@ -217,7 +217,7 @@ def test_a_new_epoch_starts_over() -> None:
     classifier = IlluminationClassifier()
     feed(classifier, levels(RHYTHMS[0], 40, lit=90, dark=40))
     assert classifier.state.pattern == "1:1"
-    assert classifier.observe(FrameStats(90, 30, 0), t_ns=41 * PERIOD, seq=0, epoch=1) == "unknown"
+    assert classifier.observe(FrameStats(90, 30), t_ns=41 * PERIOD, seq=0, epoch=1) == "unknown"
     assert classifier.state.pattern == ""
 
 
@@ -228,27 +228,11 @@ def test_numbers_that_wrap_or_start_anew() -> None:
         classifier = IlluminationClassifier()
         numbers = [(first + k) % 2**32 if first else (k if k < 30 else k - 29) for k in range(60)]
         said = [
-            classifier.observe(FrameStats(m, 30, 0), t_ns=k * PERIOD, seq=n)
+            classifier.observe(FrameStats(m, 30), t_ns=k * PERIOD, seq=n)
             for k, (m, n) in enumerate(zip(means, numbers, strict=True))
         ]
         assert all(a in (b, "unknown") for a, b in zip(said, truth(rhythm, range(60)), strict=True))
         assert said[45:] == truth(rhythm, range(45, 60))
-
-
-@pytest.mark.parametrize(
-    ("lit", "dark", "reasons"),
-    [
-        (FrameStats(90, 30, 0.01), None, ()),
-        (FrameStats(90, 30, 0.01), FrameStats(30, 12, 0), ()),
-        (FrameStats(6, 4, 0), None, ("ir_unlit",)),
-        (FrameStats(255, 0, 1), None, ("ir_saturated", "ir_flat")),
-        (FrameStats(144, 0, 0), None, ("ir_flat",)),
-        (FrameStats(200, 40, 0.4), FrameStats(180, 35, 0.2), ("ambient_flood", "ir_saturated")),
-        (FrameStats(3, 1, 0), None, ("ir_unlit", "ir_flat")),
-    ],
-)
-def test_what_makes_a_frame_unusable(lit: FrameStats, dark: FrameStats | None, reasons: tuple[str, ...]) -> None:
-    assert frame_reasons(lit, dark) == reasons
 
 
 def test_statistics_of_a_frame() -> None:
@@ -257,5 +241,4 @@ def test_statistics_of_a_frame() -> None:
     stats = frame_stats(image)
     assert stats.mean == pytest.approx(127.5)
     assert stats.std == pytest.approx(127.5)
-    assert stats.clipped == pytest.approx(0.5)
     assert frame_stats(image[:, :, 0]) == stats

@@ -37,7 +37,7 @@ from runtime.pairing.rig import Rig
 from runtime.recording.image_message import decode_image, decode_jpeg, encode_image, encode_jpeg
 from runtime.recording.reader import Recording, Tally
 from runtime.recording.source import open_mcap
-from runtime.recording.writer import Recorder
+from runtime.recording.writer import QUEUE, Recorder
 
 RIG = RigSettings(rgb="opencv:rtsp://user:geheim@host/s?a=1?", ir="synthetic:", strobe="steady", ir_offset_ms=-1.5)
 PAIR: tuple[Modality, Modality] = ("rgb", "ir")
@@ -55,8 +55,8 @@ def frame(modality: Modality, n: int, seed: int = 0, **more: Any) -> Frame:
 
 def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options: Any) -> Path:
     recorder = Recorder(folder, rig, consent="the testers, orally", **options)
-    for item in frames:
-        while recorder._queue.full():
+    for number, item in enumerate(frames):
+        while recorder.recording and number - recorder.frames >= QUEUE:
             time.sleep(0.001)
         recorder.on_frame(item)
     recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, epoch=3), 99))
@@ -240,14 +240,12 @@ def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A recording of several chunks: each second of the writer's clock ends one, and so does a flush here."""
-    recorder = Recorder(tmp_path_factory.mktemp("w") / "r", RIG, consent="yes")
+    """A recording in which every message is a chunk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runtime.recording.writer.CHUNK", 1)
+        recorder = Recorder(tmp_path_factory.mktemp("w") / "r", RIG, consent="yes")
     for item in interleaved(20):
         recorder.on_frame(item)
-        while not recorder._queue.empty():
-            time.sleep(0.001)
-        time.sleep(0.002)
-        recorder._writer.flush()
     recorder.close()
     return recorder.path.read_bytes()
 

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
+from runtime.core.reasons import operator_advice
 from runtime.pairing.feed import FeedStatus
 from service.kiosk.conditions import SECOND, rig_findings
 from tests.support.service.output_events import until
@@ -144,7 +145,7 @@ def feed(*cameras: CameraStatus, **parts: object) -> FeedStatus:
         (feed(camera("ir", "opening", frames=0)), {("camera_opening", "ir"): "the ir camera is opening."}),
         (feed(camera("rgb", "stalled")), {("camera_stalled", "rgb"): "the rgb camera is stalled."}),
         (feed(camera("rgb", last_frame_ns=98 * SECOND)), {("camera_stalled", "rgb"): "the rgb camera is running."}),
-        (feed(camera(), strobe="strobe_lost"), {("strobe_lost", ""): "the illuminator no longer alternates."}),
+        (feed(camera(), strobe="strobe_lost"), {("strobe_lost", ""): operator_advice("strobe_lost")}),
         (feed(camera(), strobe="ir_unlit", advice="is it covered?"), {("ir_unlit", ""): "is it covered?"}),
         (feed(camera(), last_pair_ns=98 * SECOND, advice="skew"), {("no_pairs", ""): "skew"}),
         (feed(camera(), last_pair_ns=None), {("no_pairs", ""): "the cameras run, and their frames make no pairs."}),

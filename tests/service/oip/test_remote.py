@@ -492,6 +492,6 @@ def test_the_settings_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"remote\.url"):
         read_settings(environ={"ADSN_ENGINE": "remote"})
     environ = {"ADSN_ENGINE": "remote", "ADSN_REMOTE__URL": "https://192.0.2.1", "ADSN_REMOTE__KEY": "k" * 20}
-    found = read_settings(environ={**environ, "ADSN_REMOTE__TIMEOUT_MS": "500"}).remote
+    found = read_settings(environ={**environ, "ADSN_REMOTE__TIMEOUT_MS": "500", "ADSN_REMOTE__MODEL": "other"}).remote
     assert found.key == SecretStr("k" * 20)
-    assert found.engine() == RemoteSettings("https://192.0.2.1", key="k" * 20, timeout_s=0.5)
+    assert found.engine() == RemoteSettings("https://192.0.2.1", key="k" * 20, timeout_s=0.5, model="other")

@@ -112,15 +112,15 @@ class _Tensor:
 
 class _Network:
     def __init__(self, flags: int) -> None:
-        self._flags = flags
-        self._model: Any = None
+        self.fake_flags = flags
+        self.fake_model: Any = None
 
     @property
     def num_inputs(self) -> int:
-        return len(self._model.graph.input)
+        return len(self.fake_model.graph.input)
 
     def get_input(self, index: int) -> Any:
-        return _Tensor(self._model.graph.input[index])
+        return _Tensor(self.fake_model.graph.input[index])
 
 
 class _Parser:
@@ -133,7 +133,7 @@ class _Parser:
         if any(n.op_type == "Shape" for n in proto.graph.node):
             self._errors.append("No importer registered for op: Shape")
             return False
-        self._network._model = proto
+        self._network.fake_model = proto
         return True
 
     @property
@@ -146,20 +146,20 @@ class _Parser:
 
 class _Config:
     def __init__(self) -> None:
-        self._flags: set[str] = set()
-        self._profiles: list[Any] = []
-        self._cache: Any = None
-        self._pool: dict[str, int] = {}
+        self.fake_flags: set[str] = set()
+        self.fake_profiles: list[Any] = []
+        self.fake_cache: Any = None
+        self.fake_pool: dict[str, int] = {}
         self.profiling_verbosity: Any = None
         self.builder_optimization_level = 3
         self.progress_monitor: Any = None
-        self._tactic_sources: int | None = None
+        self.fake_tactic_sources: int | None = None
 
     def set_flag(self, flag: str) -> None:
-        self._flags.add(flag)
+        self.fake_flags.add(flag)
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
-        self._pool[pool] = size
+        self.fake_pool[pool] = size
 
     def create_timing_cache(self, data: bytes) -> Any:
         return SimpleNamespace(data=data, serialize=lambda: b"timing of this device")
@@ -167,27 +167,27 @@ class _Config:
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         if cache.data not in (b"", b"timing of this device"):
             return False
-        self._cache = cache
+        self.fake_cache = cache
         return True
 
     def get_timing_cache(self) -> Any:
-        return self._cache
+        return self.fake_cache
 
     def set_tactic_sources(self, tactic_sources: int) -> bool:
-        self._tactic_sources = tactic_sources
+        self.fake_tactic_sources = tactic_sources
         return True
 
     def add_optimization_profile(self, profile: Any) -> int:
-        self._profiles.append(profile)
-        return len(self._profiles) - 1
+        self.fake_profiles.append(profile)
+        return len(self.fake_profiles) - 1
 
 
 class _Profile:
     def __init__(self) -> None:
-        self._shapes: dict[str, tuple[Any, Any, Any]] = {}
+        self.fake_shapes: dict[str, tuple[Any, Any, Any]] = {}
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        self._shapes[input] = (min, opt, max)
+        self.fake_shapes[input] = (min, opt, max)
 
 
 class _Inspector:
@@ -200,7 +200,7 @@ class _Context:
         self._engine = engine
         self._profile = profile
         self._addresses: dict[str, int] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.fake_shapes: dict[str, tuple[int, ...]] = {}
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory
@@ -209,19 +209,19 @@ class _Context:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         if self._profile is None:
             return False
-        self._shapes[name] = shape
+        self.fake_shapes[name] = shape
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self._profile is None:
             return False
         inputs = {}
-        for name, shape in self._shapes.items():
+        for name, shape in self.fake_shapes.items():
             raw = ctypes.string_at(self._addresses[name], int(np.prod(shape)) * 4)
             inputs[name] = np.frombuffer(raw, np.float32).reshape(shape)
-        if max(len(a) for a in inputs.values()) > self._engine._max:
+        if max(len(a) for a in inputs.values()) > self._engine.fake_max:
             return False
-        for name, value in zip(self._engine._outputs, self._engine._session.run(None, inputs), strict=True):
+        for name, value in zip(self._engine.fake_outputs, self._engine.fake_session.run(None, inputs), strict=True):
             value = np.ascontiguousarray(value)
             ctypes.memmove(self._addresses[name], value.ctypes.data, value.nbytes)
         return True
@@ -229,44 +229,44 @@ class _Context:
 
 class _Engine:
     def __init__(self, described: dict[str, Any], model: bytes) -> None:
-        self._max = described["max"]
-        self._session = session(model, literal=True, threads=1)
+        self.fake_max = described["max"]
+        self.fake_session = session(model, literal=True, threads=1)
         graph = onnx.load_from_string(model).graph
         self._inputs = {v.name: _Tensor(v) for v in graph.input}
-        self._outputs = {v.name: _Tensor(v) for v in graph.output}
-        self._contexts: type = _Context
-        self._shares_profiles = True
-        self._taken = 0
-        self._mode: Any = None
-        self._float: Any = None
+        self.fake_outputs = {v.name: _Tensor(v) for v in graph.output}
+        self.fake_contexts: type = _Context
+        self.fake_shares_profiles = True
+        self.fake_taken = 0
+        self.fake_mode: Any = None
+        self.fake_float: Any = None
 
     @property
     def num_io_tensors(self) -> int:
-        return len(self._inputs) + len(self._outputs)
+        return len(self._inputs) + len(self.fake_outputs)
 
     def get_tensor_name(self, index: int) -> str:
-        name: str = [*self._inputs, *self._outputs][index]
+        name: str = [*self._inputs, *self.fake_outputs][index]
         return name
 
     def get_tensor_mode(self, name: str) -> Any:
-        return self._mode.INPUT if name in self._inputs else self._mode.OUTPUT
+        return self.fake_mode.INPUT if name in self._inputs else self.fake_mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return self._float
+        return self.fake_float
 
     def get_tensor_shape(self, name: str) -> list[int]:
-        shape: list[int] = {**self._inputs, **self._outputs}[name].shape
+        shape: list[int] = {**self._inputs, **self.fake_outputs}[name].shape
         return shape
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         rest = tuple(self._inputs[name].shape[1:])
-        return [(1, *rest), (1, *rest), (self._max, *rest)]
+        return [(1, *rest), (1, *rest), (self.fake_max, *rest)]
 
     def create_execution_context(self) -> Any:
         # Up to 8.6 a profile serves one context; the next is made without one, and refuses shapes and work.
-        profile = 0 if self._shares_profiles or not self._taken else None
-        self._taken += 1
-        return self._contexts(self, profile)
+        profile = 0 if self.fake_shares_profiles or not self.fake_taken else None
+        self.fake_taken += 1
+        return self.fake_contexts(self, profile)
 
     def create_engine_inspector(self) -> Any:
         return _Inspector()
@@ -318,15 +318,15 @@ class FakeTensorRT:
                 return profile()
 
             def build_serialized_network(self, net: Any, chosen: Any) -> bytes | None:
-                fake.built.append((net._flags, chosen))
+                fake.built.append((net.fake_flags, chosen))
                 monitor = getattr(chosen, "progress_monitor", None)
                 if monitor is not None:
                     monitor.phase_start("Building", None, 2)
                     assert monitor.step_complete("Building", 0)
                     monitor.phase_finish("Building")
-                shapes = next(iter(chosen._profiles[0]._shapes.values()))
+                shapes = next(iter(chosen.fake_profiles[0].fake_shapes.values()))
                 head = json.dumps({"version": version, "max": shapes[2][0]}).encode()
-                body: bytes = net._model.SerializeToString()
+                body: bytes = net.fake_model.SerializeToString()
                 return MAGIC + len(head).to_bytes(4, "little") + head + body
 
         class Runtime:
@@ -342,8 +342,8 @@ class FakeTensorRT:
                 if described["version"] != version:
                     return None
                 made = engine(described, plan[start + size :])
-                made._shares_profiles = not version.startswith("8.")
-                made._contexts, made._mode, made._float = context, fake.TensorIOMode, fake.DataType.FLOAT
+                made.fake_shares_profiles = not version.startswith("8.")
+                made.fake_contexts, made.fake_mode, made.fake_float = context, fake.TensorIOMode, fake.DataType.FLOAT
                 return made
 
         self.Builder = self._class("Builder", Builder)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from runtime.capture.realsense import source as realsense
-from runtime.capture.realsense.device import PipelineDriver, Wanted
+from runtime.capture.realsense.device import PipelineDriver, Wanted, refused
 from runtime.capture.realsense.source import RealSenseSource, open_realsense
 from runtime.capture.uri import parse_uri
 from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraMissing, CaptureError, ConfigError
@@ -113,9 +113,9 @@ class SimulatedDevice:
 @pytest.fixture
 def device() -> Iterator[SimulatedDevice]:
     simulated = SimulatedDevice()
-    realsense._hubs.clear()
+    realsense.HUBS.clear()
     yield simulated
-    assert not realsense._hubs, "a closed device is forgotten"
+    assert not realsense.HUBS, "a closed device is forgotten"
 
 
 def opened(device: SimulatedDevice, modality: Modality, options: str = "") -> RealSenseSource:
@@ -151,7 +151,7 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
     assert {f.lit for f in grey} == {"unknown"}
     assert all(0 <= f.t_arrival_ns - f.t_capture_ns < 20e9 for f in grey)
     infrared.close()
-    assert realsense._hubs, "the other stream goes on"
+    assert realsense.HUBS, "the other stream goes on"
     # The device goes on with both, as a real one would until it is started anew.
     for number in (9, 10):
         device.push("ir", number, 900 + 33.3 * number, GREY)
@@ -278,12 +278,10 @@ def test_no_device_is_attached() -> None:
         open_realsense(parse_uri("realsense:"), "ir", 0)
     with pytest.raises(ConfigError):
         open_realsense(parse_uri("realsense:?laser=1"), "ir", 0)
-    assert not realsense._hubs
+    assert not realsense.HUBS
 
 
 def test_what_the_library_refuses_is_told_apart() -> None:
-    driver = PipelineDriver.__new__(PipelineDriver)
-    driver._name = "realsense:1"
     streams: dict[Modality, Wanted] = {"ir": Wanted("ir", (640, 480), 30, 1, "leave", False)}
     kinds = {
         "Couldn't resolve requests": "CameraUnsupported",
@@ -291,8 +289,11 @@ def test_what_the_library_refuses_is_told_apart() -> None:
         "xioctl(VIDIOC_S_FMT) failed, errno=16 Last Error: Device or resource busy": "CameraBusy",
         "failed to set power state": "CameraLost",
     }
-    assert {said: type(driver._refused(RuntimeError(said), streams)).__name__ for said in kinds} == kinds
-    context = SimpleNamespace(query_devices=list)
-    driver._context, driver._rs, driver.serial = context, rs, "1"
+    assert {said: type(refused("realsense:1", RuntimeError(said), streams)).__name__ for said in kinds} == kinds
+    attached = [SimpleNamespace(supports=lambda info: True, get_info=lambda info: "1")]
+    context = SimpleNamespace(query_devices=lambda: attached)
+    library = SimpleNamespace(context=lambda: context, camera_info=rs.camera_info)
+    driver = PipelineDriver(library, "", "realsense:1")
+    attached.clear()
     with pytest.raises(CameraMissing, match="not attached any more"):
         driver.start(streams)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from export.write import write_bundle
 from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.core.errors import ConfigError, EngineUnavailable, GoldenMismatch, InferenceFailed
 from runtime.engines import driver
-from runtime.engines.base import Engine
+from runtime.engines.base import Batch, Engine, Scores
 from runtime.engines.driver import Gpu, find_gpus
 from runtime.engines.tensorrt import open as trt_open
 from runtime.engines.tensorrt import versions as trt_versions
@@ -93,11 +94,11 @@ def test_a_bundle_runs_on_every_version(
     flags, config = machine.trt.built[0]
     generation = generation_of(version)
     assert flags == (1 if generation == "8.6" else 0)
-    assert config._flags == (set() if generation == "11" else {"FP16", "INT8"})
+    assert config.fake_flags == (set() if generation == "11" else {"FP16", "INT8"})
     assert engine.info.versions == {"tensorrt": version, "provider": "fake"}
     assert engine.max_batch == 4
     assert phases == ([] if generation == "8.6" else [("Building", 0, 2), ("Building", 1, 2), ("Building", 2, 2)])
-    assert config._pool == {"WORKSPACE": 1 << 30}
+    assert config.fake_pool == {"WORKSPACE": 1 << 30}
     engine.close()
 
 
@@ -177,7 +178,7 @@ def test_tactic_sources_are_chosen_by_name(bundle: Bundle, version: str) -> None
     model = bundle.read("model-int8-trt11" if generation_of(version) == "11" else "model-int8-trt")
     build_plan(trt, model, names)
     build_plan(trt, model, BuildSettings())
-    chosen, default = (config._tactic_sources for _, config in trt.built)
+    chosen, default = (config.fake_tactic_sources for _, config in trt.built)
     assert chosen == 1 << trt.TacticSource.EDGE_MASK_CONVOLUTIONS | 1 << trt.TacticSource.JIT_CONVOLUTIONS
     assert default is None
     assert trt_open.flags_of(names) != trt_open.flags_of(BuildSettings()), "another engine in the cache"
@@ -345,7 +346,7 @@ def test_a_timing_cache_of_another_device_is_not_used(
     key = trt_open.key_of(machine.trt, GPU, bundle.entry("model-int8-trt").sha256, BuildSettings())
     cache.write_timing(key, b"of another device")
     open_tensorrt(bundle, cache=cache).close()
-    assert machine.trt.built[0][1]._cache.data == b""
+    assert machine.trt.built[0][1].fake_cache.data == b""
     assert cache.read_timing(key) == b"timing of this device"
 
 
@@ -353,13 +354,13 @@ def test_an_engine_that_computes_something_else_does_not_serve(
     bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = machine_of("10.3.0", monkeypatch)
-    run = TensorRTEngine._collect
+    infer = TensorRTEngine.infer
 
-    def wrong(self: TensorRTEngine, slot: Any) -> Any:
-        found = run(self, slot)
-        return {**found, "score": 1 - found["score"]}
+    def wrong(self: TensorRTEngine, batch: Batch) -> Scores:
+        found = infer(self, batch)
+        return replace(found, score=1 - found.score)
 
-    monkeypatch.setattr(TensorRTEngine, "_collect", wrong)
+    monkeypatch.setattr(TensorRTEngine, "infer", wrong)
     with pytest.raises(GoldenMismatch):
         open_tensorrt(bundle, cache=cache)
     assert machine.devices[0].closed == 1
@@ -403,7 +404,7 @@ class FakeCuda:
         def call(*arguments: Any) -> int:
             if name == self.fails:
                 return 999
-            targets = [a._obj if hasattr(a, "_obj") else a for a in arguments]
+            targets = [getattr(a, "_obj", a) for a in arguments]
             if name == "cuDeviceGetCount":
                 targets[0].value = self.count
             elif name == "cuDriverGetVersion":
