@@ -338,7 +338,10 @@ def photograph(detectors: dict[str, FaceLocator]) -> list[str]:
         cells = []
         for detector in detectors.values():
             found = detector.locate(picture)
-            near = found is not None and np.hypot(found.box.x + found.box.w / 2 - 223, found.box.y + found.box.h / 2 - 111) < 28
+            near = (
+                found is not None
+                and np.hypot(found.box.x + found.box.w / 2 - 223, found.box.y + found.box.h / 2 - 111) < 28
+            )
             cells.append("not found" if found is None else f"{found.box.w:.0f} px" if near else "elsewhere")
         rows.append([what, *cells])
     others = ("brick", "chelsea", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text")

@@ -103,7 +103,9 @@ def _open_yunet(settings: FaceSettings) -> YuNetLocator:
     if settings.model is None:
         model = packaged_yunet()
         if settings.sha256 is not None and settings.sha256 != YUNET_SHA256:
-            raise ConfigError(f"face.sha256 is not that of the packaged YuNet, {YUNET_SHA256}; remove it or name model.")
+            raise ConfigError(
+                f"face.sha256 is not that of the packaged YuNet, {YUNET_SHA256}; remove it or name model."
+            )
         log.info("face detector YuNet, SHA-256 %s", YUNET_SHA256)
     else:
         model = read_model(settings.model, settings.sha256)

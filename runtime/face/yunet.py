@@ -133,9 +133,7 @@ def require_yunet(model: NDArray[np.uint8]) -> None:
     """
     edge = 64
     net = cv2.dnn.readNetFromONNX(model)
-    wanted = {
-        f"{head}_{stride}": (edge // stride) ** 2 * width for stride in STRIDES for head, width in HEADS.items()
-    }
+    wanted = {f"{head}_{stride}": (edge // stride) ** 2 * width for stride in STRIDES for head, width in HEADS.items()}
     missing = sorted(set(wanted) - set(net.getUnconnectedOutLayersNames()))
     if missing:
         raise EngineUnavailable(
