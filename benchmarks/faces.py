@@ -231,10 +231,9 @@ def recall_rows(tally: Tally) -> list[str]:
         "## What is found",
         "",
         *paragraph(
-            f"Faces found of {people} in each row, RGB / IR: the centre within {OFF} of the true edge and the edge within",
-            f"a factor of {ZOOM}. False detections are over all rows and {people} empty rooms: what was found and is no",
-            "face, or is the face too inexactly. A screen is black in IR: what is found there is a false detection that",
-            "lies where the face would be.",
+            f"Faces found of {people} in each row, RGB / IR: the centre within {OFF} of the true edge and the edge",
+            f"within a factor of {ZOOM}. False detections are over all rows and {people} empty rooms: what was found",
+            "and is no face, or is the face too inexactly. A screen is black in IR and should not be found there.",
         ),
         *table(["", *names], [*rows, ["**false detections**", *false]]),
     ]
@@ -254,8 +253,8 @@ def score_rows(tally: Tally) -> list[str]:
         "## The least score",
         "",
         *paragraph(
-            "YuNet 320 over all rows, by the least score that counts as a face. The recall of IR holds the screens, which",
-            f"show none. The default is {MIN_SCORE}.",
+            "YuNet 320 over all rows, by the least score that counts as a face. The recall of IR holds the screens,",
+            f"which show none. The default is {MIN_SCORE}.",
         ),
         *table(["least score", "found, RGB", "found, IR", "elsewhere than the face", "in empty rooms"], rows),
     ]
@@ -272,10 +271,11 @@ def box_rows(tally: Tally) -> list[str]:
         "## The box",
         "",
         *paragraph(
-            "Difference from the box that crops are cut by in training (150 mm on a life-size head), as a fraction of its",
-            "edge: the median and, in brackets, the 90th percentile of its size. Rows frontal, yaw 15°, pitch 10° and",
-            "glasses. Limit on each median: 5 %. The last two rows are the rule alone, on landmarks that only the",
-            "simulation knows; SCRFD's landmarks go through it too. What varies is how large heads are: the box is not.",
+            "Difference from the box that crops are cut by in training (150 mm on a life-size head), as a fraction of",
+            "its edge: the median and, in brackets, the 90th percentile of its size. Rows frontal, yaw 15°, pitch 10°",
+            "and glasses. Limit on each median: 5 %. The last two rows are the rule alone, on landmarks that only the",
+            "simulation knows; SCRFD's landmarks go through it too. Heads differ in size and the true box does not,",
+            "which is most of what the edges scatter.",
         ),
         *table(["detector", "", "x", "y", "edge"], rows),
     ]
@@ -378,9 +378,9 @@ def main() -> None:
         "",
         *paragraph(
             f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.faces`, on {tally.pictures}",
-            f"rendered pictures of 640×480 pixels ({heads}) and the photographs named below. YuNet's number is the longest",
-            f"edge that it searches first; where that shows nothing, a second search makes a face of 64 pixels {FACE_PX}",
-            "pixels large. Dark pictures are scaled up before the search.",
+            f"rendered pictures of 640×480 pixels ({heads}) and the photographs named below. YuNet's number is the",
+            "longest edge that it searches first; where that shows nothing, a second search makes a face of 64 pixels",
+            f"{FACE_PX} pixels large. Dark pictures are scaled up before the search.",
             *(["Another job ran beside it: compare the times with each other only."] if beside else []),
         ),
         *(f"- {name}: {value}" for name, value in describe().items() if name in ("processor", "cores", "python")),

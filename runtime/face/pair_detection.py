@@ -1,9 +1,9 @@
 """Where the face is in every picture of a pair: found in one, placed in the others, and looked for again there.
 
-RGB leads. In the dark, and where RGB shows no face, IR leads. In depth no face is looked for. The IR crop is taken where
-the face is found in IR, as long as that agrees with where it is expected; where it does not agree, or none is found, the
-gate fails. That a face is in RGB and in IR is a gate only: a screen is black in IR, but a good print is not, so it says
-nothing for anybody.
+RGB leads. In the dark, and where RGB shows no face, IR leads. In depth no face is looked for. The IR crop is taken
+where the face is found in IR, as long as that agrees with where it is expected; where it does not agree, or none is
+found, the gate fails. That a face is in RGB and in IR is a gate only: a screen is black in IR, but a good print is not,
+so it says nothing for anybody.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ REACHES = (1.7, 2.4)
 outside the second could not agree."""
 DETECTOR_OFF = 0.25
 """How far a face may be found from where a calibration expects it, as a fraction of the expected edge, besides the
-calibration's own tolerance: two detections differ by 0.1 in nine of ten frontal heads (benchmarks/faces.md), and by more
-in turned ones."""
+calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
+heads by 0.1 (benchmarks/faces.md)."""
 CONFIRM_OFF = 0.5
 """The most that it may be off, and what is accepted where nothing is calibrated: it is one face or another."""
 CONFIRM_ZOOM = 2.0

