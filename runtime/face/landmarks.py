@@ -45,6 +45,9 @@ def largest(
         if not np.isfinite(landmarks).all():
             continue
         box = box_of(landmarks)
+        # No picture shows such a face: the detector was led astray.
+        if not (0 <= box.x + box.w / 2 <= width and 0 <= box.y + box.h / 2 <= height and box.w <= 2 * max(shape[:2])):
+            continue
         x0, y0 = max(box.x, 0.0), max(box.y, 0.0)
         x1, y1 = min(box.x + box.w, float(width)), min(box.y + box.h, float(height))
         if min(x1 - x0, y1 - y0) >= max(smallest, 1.0):

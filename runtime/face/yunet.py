@@ -36,6 +36,8 @@ MIN_SCORE = 0.7
 OVERLAP, MOST = 0.3, 50
 DIVISOR = 32
 """OpenCV pads what YuNet gets to multiples of this."""
+LEAST_SIDE = 64
+"""On pictures padded to one multiple only it finds faces of any size in noise."""
 KEPT_SIZES, KEPT_EDGE = 3, 640
 """A thread keeps networks for so many sizes, none with an edge above the second."""
 HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -181,7 +183,12 @@ def gain_of(image: Image) -> float:
 
 
 def to_bgr(image: Image, gain: float) -> NDArray[np.uint8]:
-    """Return an RGB or grey image as BGR, each value multiplied by ``gain``."""
+    """Return an RGB or grey image as BGR, each value multiplied by ``gain``, padded to `LEAST_SIDE` each way."""
     code = cv2.COLOR_GRAY2BGR if image.shape[2] == 1 else cv2.COLOR_RGB2BGR
     bgr = cv2.cvtColor(image, code)
-    return np.asarray(bgr if gain == 1 else cv2.convertScaleAbs(bgr, alpha=gain), np.uint8)
+    if gain != 1:
+        bgr = cv2.convertScaleAbs(bgr, alpha=gain)
+    below, right = max(LEAST_SIDE - bgr.shape[0], 0), max(LEAST_SIDE - bgr.shape[1], 0)
+    if below or right:
+        bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    return np.asarray(bgr, np.uint8)
