@@ -230,8 +230,12 @@ def look_again(pair: Pair, modality: Modality, expected: Placed, locator: FaceLo
     for reach in REACHES:
         region = region_of(image, box, reach)
         found = None if region is None else locator.locate(region[0], box.w * 0.6)
-        if region is not None and found is not None:
-            found = found.moved(region[1], region[2])
+        if region is None or found is None:
+            continue
+        whole = not _touches_edge(found.box, region[0])
+        found = found.moved(region[1], region[2])
+        # What the region has cut off lies further out than its box says.
+        if whole or reach == REACHES[-1]:
             seen = agrees(found.box, expected)
             return Check(name, float(seen), 1, None, code), found if seen else None
     return Check(name, 0, 1, None, code), None
@@ -251,6 +255,11 @@ def agrees(found: Box, expected: Placed) -> bool:
     if expected.tolerance_px is not None:
         allowed = min(allowed, DETECTOR_OFF * edge + expected.tolerance_px)
     return math.hypot(dx, dy) <= allowed and ratio <= CONFIRM_ZOOM
+
+
+def _touches_edge(box: Box, region: Image) -> bool:
+    height, width = region.shape[:2]
+    return box.x < 1 or box.y < 1 or box.x + box.w > width - 1 or box.y + box.h > height - 1
 
 
 def is_dark(image: Image) -> bool:
