@@ -158,7 +158,8 @@ def working_edges(longest: int, smallest: float, edge: int) -> tuple[int, int]:
     picture is then searched at ``edge`` first, as most faces are large, and a second time for the smaller ones.
     """
     needed = round(FACE_PX * longest / max(smallest or WANTED_PX, 1.0))
-    first = edge if smallest <= 0 else min(max(needed, LEAST_EDGE), edge)
+    # What is padded anyway costs as much as what is not; one step less is a face of 30 pixels at the worst.
+    first = edge if smallest <= 0 else min(max(needed // DIVISOR * DIVISOR, LEAST_EDGE), edge)
     second = min(max(needed, LEAST_EDGE), MOST_EDGE)
     return min(first, longest), min(max(first, second), longest)
 

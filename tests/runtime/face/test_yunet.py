@@ -153,7 +153,7 @@ def test_strange_shapes_hold_no_face_and_cost_little(height: int, width: int, ch
 def test_what_is_searched_stays_within_bounds() -> None:
     assert working_edges(640, 0, 320) == (320, 400)
     assert working_edges(1920, 0, 320) == (320, MOST_EDGE)
-    assert working_edges(300, 120, 320) == (100, 100)
+    assert working_edges(300, 60, 320) == (192, 200)
     assert working_edges(60, 40, 320) == (60, 60)
     for longest in (1, 50, 640, 4096, 200_000):
         for smallest in (0, 1e-9, 10, 1e9):
