@@ -336,10 +336,10 @@ def stream_rows(detectors: dict[str, FaceLocator]) -> list[str]:
         "## In a stream",
         "",
         *paragraph(
-            "Processor time for finding the face of a simulated person in each of 240 pairs, ms: the detector looks near",
-            "the last place in both pictures after so many pairs, and in the whole picture after",
-            f"{TrackRule().whole_every}. The default is {TrackRule().near_every}: looking more often costs more than the",
-            "rest of a pair, and the 99th percentile is that of the whole picture whichever is chosen.",
+            "Processor time for finding the face of a simulated person in each of 240 pairs, ms: the detector looks",
+            "near the last place in both pictures after so many pairs, and in the whole picture after",
+            f"{TrackRule().whole_every}. The default is {TrackRule().near_every}: looking more often costs more, and",
+            "the 99th percentile is that of the whole picture whichever is chosen.",
         ),
         *table(["detector", "near the last place every", "mean", "median", "99th percentile"], rows),
     ]

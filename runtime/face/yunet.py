@@ -86,7 +86,7 @@ class YuNetLocator:
         found = largest(*self._search(small, scale, gain), image.shape, smallest)
         if gain > 1:
             second = max(second, min(longest, DIM_EDGE))
-        if found is None and second > first:
+        if found is None and second - first >= DIVISOR:
             small, scale = shrunk(image, second)
             found = largest(*self._search(small, scale, gain), image.shape, smallest)
         return found
