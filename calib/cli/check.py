@@ -15,7 +15,7 @@ from calib.capture import reading
 from calib.cli.rig import Ir, Rgb
 from runtime.core.errors import CalibrationInvalid, ConfigError
 from runtime.core.values import Frame, Modality, Pair
-from runtime.face.detector import HaarLocator
+from runtime.face.open import open_locator
 from runtime.geometry.box_mapping import FACE_BOX_SPREAD, Calibrated, parallax
 from runtime.geometry.calibration_file import load_geometry
 from runtime.geometry.drift import LIMIT_PX, Drift, DriftMonitor
@@ -64,7 +64,7 @@ def check(
         raise ConfigError("name both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     found = load_geometry(geometry)
-    registrar, locator, newest = Calibrated(found, use_depth=False), HaarLocator(), Newest()
+    registrar, locator, newest = Calibrated(found, use_depth=False), open_locator(), Newest()
     with reading({"rgb": rgb, "ir": ir}, newest.take) as readers:
         found.require_cameras({modality: reader.info for modality, reader in readers.items()}, str(geometry))
         monitor = DriftMonitor(limit_px=LIMIT_PX * readers["ir"].info.width / 640, every_ns=EVERY_NS)

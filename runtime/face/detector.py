@@ -22,6 +22,9 @@ WORKING_HEIGHT = 960
 needed for it."""
 WORKING_FACE = 48
 """The smallest face that is looked for has this edge at most, in pixels of the searched picture."""
+CASCADE_EDGE = 1.1
+"""Edge of the cascade's box against the one that crops are cut by, at the median of rendered heads of both shape
+sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,20 @@ class Face:
         return Face(box, self.confidence, self.count, marks)
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """Which detector runs, for reports and logs.
+
+    ``sha256``: of its model file, None without one. ``degraded``: it is less than what was configured, and ``reason``
+    says why.
+    """
+
+    kind: str
+    sha256: str | None = None
+    degraded: bool = False
+    reason: str = ""
+
+
 class FaceLocator(Protocol):
     """Finds the face to be judged. Safe to call from several threads."""
 
@@ -72,10 +89,12 @@ class HaarLocator:
     By place (CLAHE), because a bright wall behind a dark face leaves an image that is equalised as a whole too few
     steps for the face: on simulated frontal faces it missed one in six that are found this way.
 
-    Works in colour and in infrared, in tens of milliseconds, with the model file that OpenCV brings.
+    Works in colour and in infrared, in tens of milliseconds, with the model file that OpenCV brings. ``reason``: why it
+    runs in place of a better detector.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "") -> None:
+        self.info = DetectorInfo("haar", degraded=bool(reason), reason=reason)
         # OpenCV 5 has neither the class nor the file; say so instead of an AttributeError.
         if not hasattr(cv2, "CascadeClassifier"):
             raise EngineUnavailable(
@@ -106,7 +125,7 @@ class HaarLocator:
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        least = max(24, round(min(grey.shape) * 0.1), round(smallest * scale))
+        least = max(24, round(min(grey.shape) * 0.1), round(smallest * CASCADE_EDGE * scale))
         classifier = self._classifier()
         # Where a face is expected, fewer agreeing windows make one: on simulated people that halved what was missed,
         # and beside them nothing was found in 586 places.
@@ -125,8 +144,11 @@ class HaarLocator:
         # finds in clutter being small, and when it is not the same face once more.
         count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same(box, boxes[best]) for box in boxes)
         x, y, w, h = (float(v) / scale for v in boxes[best])
-        box = Box(max(x, 0.0), max(y, 0.0), min(w, width - max(x, 0.0)), min(h, height - max(y, 0.0)))
-        return Face(box, float(weights[best]), int(count))
+        # Its boxes are squares, a little larger than the ones that crops are cut by.
+        edge, cx, cy = w / CASCADE_EDGE, x + w / 2, y + h / 2
+        x0, y0 = max(cx - edge / 2, 0.0), max(cy - edge / 2, 0.0)
+        x1, y1 = min(cx + edge / 2, image.shape[1]), min(cy + edge / 2, image.shape[0])
+        return Face(Box(x0, y0, x1 - x0, y1 - y0), float(weights[best]), int(count))
 
 
 def _same(box: Sequence[int], best: Sequence[int]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from runtime.core.values import Box, Image
-from runtime.face.detector import Face
+from runtime.face.detector import DetectorInfo, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class FixedRegion:
     w: float
     h: float
 
+    info: ClassVar[DetectorInfo] = DetectorInfo("fixed")
+
     def __post_init__(self) -> None:
         if not (self.x >= 0 and self.y >= 0 and 0 < self.w <= 1 - self.x and 0 < self.h <= 1 - self.y):
             raise ValueError("a region lies inside the picture: fractions x, y, w, h with x + w and y + h up to 1.")
@@ -35,6 +38,8 @@ class FixedRegion:
 
 class NoLocator:
     """`FaceLocator` that finds nothing: only pairs with a named box are judged, and a stream never is."""
+
+    info: ClassVar[DetectorInfo] = DetectorInfo("none")
 
     def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
         return None

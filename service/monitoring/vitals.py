@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+from runtime.face.open import detector_info
 from service.liveness.capture import camera_views
 from service.state import State
 
@@ -28,6 +29,9 @@ def refresh(state: State, *, cameras: bool) -> None:
     running = model.loaded.pipeline.engine.info if model.loaded is not None else None
     less = f"{running.backend} runs, which is less than was asked for. {running.reason}" if running else ""
     health.set("engine_degraded", "warning", less.rstrip() if running is not None and running.degraded else None)
+    detector = detector_info(model.loaded.pipeline.locator) if model.loaded is not None else None
+    worse = f"the face is found by OpenCV's cascade. {detector.reason}" if detector and detector.degraded else None
+    health.set("detector_degraded", "warning", worse)
     if not cameras or state.feed is None:
         return
     status = state.feed.status()

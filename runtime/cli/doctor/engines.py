@@ -13,7 +13,7 @@ from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.cli.doctor.report import Finding
 from runtime.core.errors import AdsnError
 from runtime.engines.onnx import import_onnxruntime
-from runtime.face.detector import HaarLocator
+from runtime.face.open import detector_info, open_locator
 from runtime.liveness.open import open_engine
 
 
@@ -67,11 +67,14 @@ def optional_packages() -> list[Finding]:
 
 
 def face_locator() -> Finding:
+    """Which detector runs where the settings name none."""
     try:
-        HaarLocator()
+        info = detector_info(open_locator())
     except AdsnError as error:
         return Finding("fail", "face locator", str(error))
-    return Finding("ok", "face locator", "Haar cascade of OpenCV")
+    if info.degraded:
+        return Finding("warn", "face locator", f"OpenCV's cascade, which misses turned and masked faces. {info.reason}")
+    return Finding("ok", "face locator", f"YuNet, SHA-256 {info.sha256}")
 
 
 def bundle_files(folder: Path) -> tuple[Finding, Bundle | None]:

