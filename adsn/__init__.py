@@ -1,1 +1,62 @@
-"""The network and how it learns. Importing this package imports no torch; its modules do."""
+"""Face liveness for RGB-IR, RGB-depth and IR-depth camera rigs.
+
+The Python API is `load_pipeline` and what it returns::
+
+    import adsn
+
+    pipeline = adsn.load_pipeline()
+    result = pipeline.assess("rgb.jpg", "ir.png")
+    if result.is_live:
+        ...
+
+Importing the package loads nothing else: OpenCV, ONNX Runtime and the model load when a pipeline does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from runtime import __version__
+
+if TYPE_CHECKING:
+    from adsn.pipeline import Pipeline, Result, load_pipeline
+    from runtime.core.check import Check
+    from runtime.core.errors import AdsnError, InputError, NoFace
+    from runtime.core.values import Box
+
+__all__ = [
+    "AdsnError",
+    "Box",
+    "Check",
+    "InputError",
+    "NoFace",
+    "Pipeline",
+    "Result",
+    "__version__",
+    "load_pipeline",
+]
+
+_MODULES = {
+    "AdsnError": "runtime.core.errors",
+    "Box": "runtime.core.values",
+    "Check": "runtime.core.check",
+    "InputError": "runtime.core.errors",
+    "NoFace": "runtime.core.errors",
+    "Pipeline": "adsn.pipeline",
+    "Result": "adsn.pipeline",
+    "load_pipeline": "adsn.pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -210,7 +210,7 @@ def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> I
     if modality == "rgb":
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if info.channels == 3:
-        return _grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
+        return grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
     return pixels.astype(np.uint8, copy=False)[:, :, None]
 
 
@@ -224,7 +224,7 @@ def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
     return pixels
 
 
-def _grey_of(pixels: Image) -> Image:
+def grey_of(pixels: Image) -> Image:
     """The green channel of a picture whose channels are equal; anything else is a colour picture, not infrared."""
     blue, green, red = cv2.split(pixels)
     apart = max(int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
