@@ -139,9 +139,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: missing, or no TOML; names the file.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8, which TOML is.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 

@@ -225,12 +225,26 @@ def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
 
 
 def grey_of(pixels: Image) -> Image:
-    """The green channel of a picture whose channels are equal; anything else is a colour picture, not infrared."""
-    blue, green, red = cv2.split(pixels)
-    apart = max(int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
+    """Return the green channel of an IR picture stored as colour, uint8 [H, W, 3] → [H, W].
+
+    Raises:
+        WrongChannels: see `require_grey`.
+    """
+    require_grey(pixels, "ir")
+    return np.asarray(pixels[:, :, 1])
+
+
+def require_grey(pixels: Image, modality: Modality) -> None:
+    """Refuse a picture, uint8 [H, W, 3], whose channels differ: it is a colour picture.
+
+    Raises:
+        WrongChannels: the channels differ by more than `GREY_TOLERANCE`.
+    """
+    first, green, last = cv2.split(pixels)
+    apart = max(int(cv2.absdiff(first, green).max()), int(cv2.absdiff(last, green).max()))
     if apart > GREY_TOLERANCE:
+        kind = "infrared camera's grey" if modality == "ir" else "depth camera's grey"
         raise WrongChannels(
-            f"ir: a colour picture (its channels differ by up to {apart}); this part takes the infrared camera's grey "
+            f"{modality}: a colour picture (its channels differ by up to {apart}); this part takes the {kind} "
             "picture. Were the two parts swapped?"
         )
-    return np.asarray(green)
