@@ -14,10 +14,10 @@ Importing the package loads nothing else: OpenCV, ONNX Runtime and the model loa
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from runtime import __version__
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.pipeline import Pipeline, Result, load_pipeline
@@ -37,25 +37,19 @@ __all__ = [
     "load_pipeline",
 ]
 
-_MODULES = {
-    "AdsnError": "runtime.core.errors",
-    "Box": "runtime.core.values",
-    "Check": "runtime.core.check",
-    "InputError": "runtime.core.errors",
-    "NoFace": "runtime.core.errors",
-    "Pipeline": "adsn.pipeline",
-    "Result": "adsn.pipeline",
-    "load_pipeline": "adsn.pipeline",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = attach(
+    __name__,
+    {
+        "AdsnError": "runtime.core.errors",
+        "Box": "runtime.core.values",
+        "Check": "runtime.core.check",
+        "InputError": "runtime.core.errors",
+        "NoFace": "runtime.core.errors",
+        "Pipeline": "adsn.pipeline",
+        "Result": "adsn.pipeline",
+        "load_pipeline": "adsn.pipeline",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -1,3 +1,46 @@
 """Checkpoint → ONNX → Q/DQ INT8 → parity → bundle."""
 
-import runtime  # noqa: F401  # first of all: it switches ONNX Runtime's telemetry off, which must precede loading it
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.core.lazy import attach
+
+if TYPE_CHECKING:
+    from export.build import Built, Options, Source, Step, build
+    from export.errors import ExportError, ParityError
+    from export.graph import to_onnx
+    from export.parity import ParityLimits
+    from export.triton import write_repository
+    from export.write import write_bundle
+
+__all__ = [
+    "Built",
+    "ExportError",
+    "Options",
+    "ParityError",
+    "ParityLimits",
+    "Source",
+    "Step",
+    "build",
+    "to_onnx",
+    "write_bundle",
+    "write_repository",
+]
+
+__getattr__ = attach(
+    __name__,
+    {
+        "Built": "export.build",
+        "ExportError": "export.errors",
+        "Options": "export.build",
+        "ParityError": "export.errors",
+        "ParityLimits": "export.parity",
+        "Source": "export.build",
+        "Step": "export.build",
+        "build": "export.build",
+        "to_onnx": "export.graph",
+        "write_bundle": "export.write",
+        "write_repository": "export.triton",
+    },
+)

@@ -1,1 +1,34 @@
-"""Two cameras' lenses and their pose, from views of the calibration board."""
+"""Two cameras' lenses and poses, from views of a calibration board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.core.lazy import attach
+
+if TYPE_CHECKING:
+    from calib.geometry.board import Board, BoardFinder
+    from calib.geometry.coverage import View
+    from calib.geometry.session import BoardSession
+    from calib.geometry.stereo import Result, calibrate
+
+__all__ = [
+    "Board",
+    "BoardFinder",
+    "BoardSession",
+    "Result",
+    "View",
+    "calibrate",
+]
+
+__getattr__ = attach(
+    __name__,
+    {
+        "Board": "calib.geometry.board",
+        "BoardFinder": "calib.geometry.board",
+        "BoardSession": "calib.geometry.session",
+        "Result": "calib.geometry.stereo",
+        "View": "calib.geometry.coverage",
+        "calibrate": "calib.geometry.stereo",
+    },
+)

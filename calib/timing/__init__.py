@@ -1,1 +1,32 @@
-"""Offsets between the capture times of two streams."""
+"""The offset between two cameras' clocks, measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.core.lazy import attach
+
+if TYPE_CHECKING:
+    from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
+    from calib.timing.offset_other import by_motion, by_strobe
+
+__all__ = [
+    "Offset",
+    "OffsetUnknown",
+    "Series",
+    "by_blink",
+    "by_motion",
+    "by_strobe",
+]
+
+__getattr__ = attach(
+    __name__,
+    {
+        "Offset": "calib.timing.offset",
+        "OffsetUnknown": "calib.timing.offset",
+        "Series": "calib.timing.offset",
+        "by_blink": "calib.timing.offset",
+        "by_motion": "calib.timing.offset_other",
+        "by_strobe": "calib.timing.offset_other",
+    },
+)
