@@ -121,10 +121,10 @@ def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], 
     try:
         beside.chmod(0o755)
         for name, data in written.items():
-            _write(beside / name, data)
+            write_file(beside / name, data)
         bundle = open_bundle(beside)
         bundle.verify()
-        _write(beside / CARD, model_card(bundle.manifest).encode())
+        write_file(beside / CARD, model_card(bundle.manifest).encode())
         open_engine(bundle, precision="fp32").close()
         open_engine(bundle, precision="int8").close()
         if out.exists():
@@ -141,7 +141,7 @@ def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], 
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
@@ -156,7 +156,7 @@ def _swap(new: Path, out: Path) -> None:
     if not out.exists():
         os.rename(new, out)
         return
-    if _exchange(new, out):
+    if exchange(new, out):
         return
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -173,7 +173,7 @@ AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
 
-def _exchange(a: Path, b: Path) -> bool:
+def exchange(a: Path, b: Path) -> bool:
     """Exchange two paths atomically with renameat2(2) of Linux; False where it is not to be had."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2

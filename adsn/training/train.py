@@ -155,7 +155,7 @@ class Trainer:
             {"params": rest, "weight_decay": 0.0},
         ]
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
 
         Every process draws the same order and takes its share of each batch.
@@ -210,7 +210,7 @@ class Trainer:
         self.network.train()
         self.loss.train()
         sums: dict[str, float] = {}
-        for a, b, label, weight in self._batches(self.progress.epoch):
+        for a, b, label, weight in self.batches(self.progress.epoch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
                 half = self.features(a.to(self.device), b.to(self.device))
             # The losses sum many small numbers: in full precision, whatever the network computes in.
