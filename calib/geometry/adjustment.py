@@ -3,6 +3,10 @@
 OpenCV's stereo calibration minimises the same error, but creeps: where focal length and distance trade off against
 each other it needs a thousand steps for what this reaches in a few dozen. Besides, corners that one camera alone sees
 count here, and a corner that is far off counts less (Huber's weights).
+
+SciPy's ``least_squares`` (trust region, the same derivatives, Huber's loss) finds the same minimum in a hundred times
+the processor time, 5.4 s against 0.05 s for eight views, because it does not eliminate the boards first; a calibration
+adjusts a dozen times. So this stays, and a rig is calibrated without SciPy.
 """
 
 from __future__ import annotations
