@@ -1,5 +1,7 @@
 """ISO/IEC 30107-3 metrics, on presentations, with confidence. No torch: calibration uses them too.
 
+Intervals and AUC need SciPy, which is imported when they are computed: commands that print their help need no extra.
+
 Formulae: ISO/IEC 30107-3:2023 clauses on attack presentation and bona fide presentation classification.
 Interval: Clopper and Pearson, Biometrika 26 (1934).
 """
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BONA_FIDE = "bona_fide"
+from runtime.core.species import BONA_FIDE as BONA_FIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,54 +109,30 @@ def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that a bona fide score beats an attack's, ties counting half."""
+    """Return the area under the ROC curve: the chance that a bona fide score beats an attack's, ties counting half.
+
+    NaN without bona fide or without attack scores.
+    """
+    from scipy.stats import rankdata
+
     values, live = np.asarray(scores, np.float64), np.asarray(labels) == 1
     positives, negatives = int(live.sum()), int((~live).sum())
     if not positives or not negatives:
         return math.nan
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    # Mean rank of each group of equal scores (1-based).
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return float((ranks[inverse][live].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    # Mann and Whitney's U over its largest value.
+    return float((rankdata(values)[live].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def clopper_pearson(errors: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided exact interval of a binomial proportion; (0, 1) without trials.
+    """Return the two-sided exact interval of a binomial proportion; (0, 1) without trials."""
+    from scipy.special import betaincinv  # the quantile of a beta distribution, as scipy.stats.beta.ppf
 
-    Each end is where the binomial tail equals half the error level, found by bisection on the exact tail, so
-    that serving and calibrating need no SciPy.
-    """
     if not 0 <= errors <= trials:
         raise ValueError(f"0 <= errors <= trials must hold, not {errors} of {trials}.")
-    if trials == 0:
-        return 0.0, 1.0
     alpha = (1 - confidence) / 2
-    low = 0.0 if errors == 0 else _solve(lambda p: 1 - _binomial_cdf(errors - 1, trials, p), alpha)
-    high = 1.0 if errors == trials else _solve(lambda p: -_binomial_cdf(errors, trials, p), -alpha)
+    low = float(betaincinv(errors, trials - errors + 1, alpha)) if errors else 0.0
+    high = float(betaincinv(errors + 1, trials - errors, 1 - alpha)) if errors < trials else 1.0
     return low, high
-
-
-def _binomial_cdf(k: int, n: int, p: float) -> float:
-    """P(X <= k) for X ~ Binomial(n, p), 0 < p < 1, summed in logarithms."""
-    i = np.arange(k + 1, dtype=np.float64)
-    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    logs = log_factorials[n] - log_factorials[: k + 1] - log_factorials[n - np.arange(k + 1)]
-    logs += i * math.log(p) + (n - i) * math.log1p(-p)
-    peak = float(logs.max())
-    return min(1.0, math.exp(peak) * float(np.exp(logs - peak).sum()))
-
-
-def _solve(increasing: object, target: float) -> float:
-    """Where a function that grows on (0, 1) takes ``target``."""
-    assert callable(increasing)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if increasing(middle) < target:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 def threshold_for_bpcer(bona_fide_scores: ArrayLike, bpcer: float) -> float:

@@ -1,1 +1,36 @@
-"""What is measured once and then trusted: activation ranges, the decision threshold."""
+"""What is measured once and then trusted: activation ranges, the decision threshold, a rig's geometry and clocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from calib.ranges import CalibrationError, Ranges, measure_ranges, read_ranges
+    from calib.threshold import SampleTooSmall, operating_point
+
+__all__ = [
+    "CalibrationError",
+    "Ranges",
+    "SampleTooSmall",
+    "measure_ranges",
+    "operating_point",
+    "read_ranges",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ranges": (
+            "CalibrationError",
+            "Ranges",
+            "measure_ranges",
+            "read_ranges",
+        ),
+        "threshold": (
+            "SampleTooSmall",
+            "operating_point",
+        ),
+    },
+)

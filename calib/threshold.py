@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from adsn.metrics import BONA_FIDE, Rate, rates, threshold_for_apcer, threshold_for_bpcer
 from runtime.bundle.manifest import OperatingPointEntry, RateEntry
 from runtime.core.errors import InputError
+from runtime.core.species import require_distinct, require_species
 
 
 class SampleTooSmall(InputError):
@@ -64,7 +65,11 @@ def operating_point(
 
     Raises:
         SampleTooSmall: says how many presentations, and of what, the target needs.
+        SpeciesInvalid: a species looks like a misspelt ``bona_fide``.
     """
+    for kind in set(species):
+        require_species(kind)
+    require_distinct(species)
     values, kinds = np.asarray(scores, np.float64), np.array(species)
     answered = ~np.isnan(values)
     bona_fide = values[answered & (kinds == BONA_FIDE)]

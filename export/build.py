@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adsn.datasets.base import require_both_classes
 from adsn.datasets.cache import open_cache
 from adsn.datasets.pairs import PairDataset
 from adsn.datasets.sections import DataSection, ListedSection
@@ -22,13 +24,14 @@ from calib.threshold import operating_point
 from export.errors import ExportError
 from export.graph import check_against_torch, session, to_onnx
 from export.lint import Target, lint
-from export.manifest import golden_vectors, manifest_of, source_of
+from export.manifest import Measured, golden_vectors, manifest_of, source_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
 from runtime.bundle.manifest import Artifact, OperatingPointEntry
 from runtime.engines.onnx import OnnxCpuEngine
+from runtime.imaging.crop import CropRule
 
 CALIBRATION_BATCH = 16
 SENSITIVITY_PAIRS = 64
@@ -52,11 +55,24 @@ class Options:
     limits: ParityLimits = field(default_factory=ParityLimits)
     ranges: Ranges | None = None
     """Ranges measured before, and perhaps reviewed; None: measured now."""
+    version: str = "0.1.0"
+    """Version of the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an export starts from: a checkpoint, the plan of the data to calibrate and measure on, the folder for
+    rendered sets, and how many processes render."""
+
+    checkpoint: Path
+    plan: DataPlan
+    cache: Path
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Everything a bundle is written from, and what was measured on the way."""
+    """Everything a bundle is written from, and what was measured on the way, on which test sets."""
 
     files: dict[str, bytes]
     manifest: dict[str, Any]
@@ -65,6 +81,7 @@ class Built:
     torch_difference: float
     kept: list[str]
     costs: list[LayerCost]
+    tests: list[PairDataset]
 
 
 class Step:
@@ -81,7 +98,7 @@ class Chosen:
         self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
 
     def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """The samples in batches, anew at each call."""
+        """Yield the samples in batches, from the first one at each call."""
         for start in range(0, len(self.indices), CALIBRATION_BATCH):
             part = [self.pairs[i] for i in self.indices[start : start + CALIBRATION_BATCH]]
             yield {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
@@ -130,98 +147,145 @@ def quantised(
     return models
 
 
-class _Gate:
-    """Scores of FP32, measured once, and of what is held against them."""
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """The plan's sets, each opened once."""
 
-    def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: Step) -> None:
-        self.tests, self.modalities, self.step = tests, modalities, step
-        engine = OnnxCpuEngine(fp32, "fp32")
-        self.fp32 = [self.score("FP32", engine_scorer(engine), test) for test in tests]
-
-    def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
-        self.step.start(f"{words} on {pairs.name}", len(pairs))
-        return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
-
-    def served(self, model: bytes, threshold: float) -> list[Comparison]:
-        scorer = engine_scorer(OnnxCpuEngine(model, "int8"))
-        return [
-            Comparison(a, self.score("int8-cpu", scorer, test), threshold)
-            for a, test in zip(self.fp32, self.tests, strict=True)
-        ]
-
-    def literal(self, artifact: Artifact, model: bytes, threshold: float) -> list[Comparison]:
-        scorer = literal_scorer(model, float_inputs=artifact != "int8-cpu")
-        return [
-            Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
-            for a, test in zip(self.fp32, self.tests, strict=True)
-        ]
+    calibration: PairDataset
+    dev: PairDataset
+    tests: list[PairDataset]
 
 
-def build(
-    checkpoint: Path, plan: DataPlan, cache: Path, options: Options, *, workers: int, step: Step, version: str
-) -> Built:
-    """Run every step of an INT8 export and measure it; writes nothing.
+def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step: Step) -> _Sets:
+    """Open or render the plan's sets.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used. CalibrationError: the samples cannot give ranges.
-        ExportError: a step failed; says which and why.
+        DatasetError: a set cannot be read, or one that sets or measures rates lacks a class.
     """
-    network, training = load_checkpoint(checkpoint)
-    modalities, rule = network.config.modalities, crop_rule(network.config, training)
-    step.start("ONNX", 1)
-    fp32 = to_onnx(network)
-    step.tick(1)
+    plan = source.plan
 
     def opened(name: str, section: DataSection | ListedSection) -> PairDataset:
         if isinstance(section, ListedSection):
             return section.open(modalities, rule)
         spec = plan.spec(name, section, rule)
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
-        return open_cache(spec, cache, workers=workers, tick=step.tick)
+        return open_cache(spec, source.cache, workers=source.workers, tick=step.tick)
 
-    calibration, dev = opened("calibration", plan.calibration), opened("dev", plan.dev)
-    tests = [opened(name, section) for name, section in plan.test.items()]
+    sets = _Sets(
+        opened("calibration", plan.calibration),
+        opened("dev", plan.dev),
+        [opened(name, section) for name, section in plan.test.items()],
+    )
+    for pairs in (sets.dev, *sets.tests):
+        require_both_classes(pairs)
+    return sets
 
-    sample, _ = batch_of(tests[0], 0, CALIBRATION_BATCH, modalities)
-    difference = check_against_torch(network, fp32, sample)
 
-    ranges, chosen = calibrated(fp32, calibration, modalities, options, step)
-    costs: list[LayerCost] = []
-    if options.sensitivity or options.auto_keep:
-        costs = _costs(fp32, ranges, chosen, step)
+class _Gate:
+    """Scores of FP32, measured once, and of what is held against them. ``scorer``: of the FP32 engine."""
 
-    gate = _Gate(fp32, tests, modalities, step)
-    # The threshold is fixed on dev before any test set is scored, and for the model that ships.
+    def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: Step) -> None:
+        self.tests, self.modalities, self.step = tests, modalities, step
+        self.scorer = engine_scorer(OnnxCpuEngine(fp32, "fp32"))
+        self.fp32 = [self.score("FP32", self.scorer, test) for test in tests]
+
+    def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
+        """Score a set, with a progress bar of that name."""
+        self.step.start(f"{words} on {pairs.name}", len(pairs))
+        return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
+
+    def point(self, scorer: Scorer, dev: PairDataset, source: str) -> OperatingPointEntry:
+        """Return the operating point of the INT8 model on the development set."""
+        values, species = self.score("int8-cpu", scorer, dev).presentations_of()
+        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8")
+
+    def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
+        """Compare the model as it is served with FP32, on each test set."""
+        return [
+            Comparison(a, self.score("int8-cpu", scorer, test), threshold)
+            for a, test in zip(self.fp32, self.tests, strict=True)
+        ]
+
+    def literal(self, artifact: Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
+        """Compare an artifact, computed as it is written, with FP32, on each test set."""
+        return [
+            Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
+            for a, test in zip(self.fp32, self.tests, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The INT8 model that ships: nodes left in float, a scorer of its engine, its operating point."""
+
+    kept: list[str]
+    scorer: Scorer
+    point: OperatingPointEntry
+
+
+Quantise = Callable[[Sequence[Artifact], Sequence[str]], dict[Artifact, bytes]]
+"""Artifacts and nodes to leave in float → models, see `quantised`."""
+
+
+def _settle(
+    gate: _Gate, dev: PairDataset, source: str, quantise: Quantise, costs: Sequence[LayerCost], options: Options
+) -> _Settled:
+    """Set the threshold on ``dev`` before any test set is scored, and choose the layers to leave in float.
+
+    ``source``: where ``dev`` comes from, in a word.
+    """
+
+    def started(kept: Sequence[str]) -> Scorer:
+        return engine_scorer(OnnxCpuEngine(quantise(("int8-cpu",), kept)["int8-cpu"], "int8"))
+
     kept = list(options.keep_float)
-    first = quantised(fp32, ranges, ("int8-cpu",), kept)["int8-cpu"]
-
-    def point_of(model: bytes) -> OperatingPointEntry:
-        values, species = gate.score("int8-cpu", engine_scorer(OnnxCpuEngine(model, "int8")), dev).presentations_of()
-        return operating_point(values, species, measured_on=f"{dev.name} ({source_of(plan.dev)}), INT8")
-
-    point = point_of(first)
+    scorer = started(kept)
+    point = gate.point(scorer, dev, source)
     if options.auto_keep:
-        kept = _auto_keep(gate, fp32, ranges, point.threshold, costs, options)
-        point = point_of(quantised(fp32, ranges, ("int8-cpu",), kept)["int8-cpu"])
-    models = quantised(fp32, ranges, options.artifacts, kept)
-    comparisons = gate.served(models["int8-cpu"], point.threshold)
-    for name, model in models.items():
-        comparisons += gate.literal(name, model, point.threshold)
+        kept = _auto_keep(gate, started, point.threshold, costs, options)
+        scorer = started(kept)
+        point = gate.point(scorer, dev, source)
+    return _Settled(kept, scorer, point)
 
-    scorers: dict[str, Scorer] = {
-        "fp32": engine_scorer(OnnxCpuEngine(fp32, "fp32")),
-        "int8": engine_scorer(OnnxCpuEngine(models["int8-cpu"], "int8")),
-    }
-    scorers |= {str(n): literal_scorer(m, float_inputs=True) for n, m in models.items() if n != "int8-cpu"}
+
+def build(source: Source, options: Options, step: Step | None = None) -> Built:
+    """Run every step of an INT8 export and measure it; writes nothing.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used. CalibrationError: the samples cannot give ranges.
+        DatasetError: a set cannot be used. ExportError: a step failed; says which and why.
+    """
+    step = step or Step()
+    network, training = load_checkpoint(source.checkpoint)
+    modalities, rule = network.config.modalities, crop_rule(network.config, training)
+    step.start("ONNX", 1)
+    fp32 = to_onnx(network)
+    step.tick(1)
+    sets = _open_sets(source, modalities, rule, step)
+    sample, _ = batch_of(sets.tests[0], 0, CALIBRATION_BATCH, modalities)
+    difference = check_against_torch(network, fp32, sample)
+    ranges, chosen = calibrated(fp32, sets.calibration, modalities, options, step)
+    costs = _costs(fp32, ranges, chosen, step) if options.sensitivity or options.auto_keep else []
+    gate = _Gate(fp32, sets.tests, modalities, step)
+    quantise = partial(quantised, fp32, ranges)
+    settled = _settle(gate, sets.dev, source_of(source.plan.dev), quantise, costs, options)
+    models = quantise(options.artifacts, settled.kept)
+    literal = {name: literal_scorer(model, float_inputs=name != "int8-cpu") for name, model in models.items()}
+    comparisons = gate.served(settled.scorer, settled.point.threshold)
+    for name, scorer in literal.items():
+        comparisons += gate.literal(name, scorer, settled.point.threshold)
+    scorers = {"fp32": gate.scorer, "int8": settled.scorer}
+    scorers |= {str(name): scorer for name, scorer in literal.items() if name != "int8-cpu"}
     files = {
-        "checkpoint.safetensors": checkpoint.read_bytes(),
+        "checkpoint.safetensors": source.checkpoint.read_bytes(),
         "model.onnx": fp32,
         **{f"model.{name}.onnx": model for name, model in models.items()},
         "ranges.json": ranges.to_json(),
-        "golden.npz": golden_vectors(tests[0], modalities, scorers, gate.fp32[0].scores[:, 0]).to_bytes(),
+        "golden.npz": golden_vectors(sets.tests[0], modalities, scorers, gate.fp32[0].scores[:, 0]).to_bytes(),
     }
-    manifest = manifest_of(network, training, version, point, ranges, options.seed, comparisons, kept, plan)
-    return Built(files, manifest, comparisons, point, difference, kept, costs)
+    measured = Measured(settled.point, ranges, options.seed, comparisons, settled.kept, options.limits)
+    manifest = manifest_of(network, training, source.plan, options.version, measured)
+    return Built(files, manifest, comparisons, settled.point, difference, settled.kept, costs, sets.tests)
 
 
 def calibrated(
@@ -256,9 +320,15 @@ def _costs(fp32: bytes, ranges: Ranges, chosen: Chosen, step: Step) -> list[Laye
 
 
 def _auto_keep(
-    gate: _Gate, fp32: bytes, ranges: Ranges, threshold: float, costs: Sequence[LayerCost], options: Options
+    gate: _Gate,
+    started: Callable[[Sequence[str]], Scorer],
+    threshold: float,
+    costs: Sequence[LayerCost],
+    options: Options,
 ) -> list[str]:
-    """The fewest layers, dearest first, that must stay in float for the gate to pass as served.
+    """Return the fewest layers, dearest first, that must stay in float for the gate to pass as served.
+
+    ``started``: nodes left in float → a scorer of the INT8 model.
 
     Raises:
         ExportError: not even the most that may be kept are enough.
@@ -267,8 +337,7 @@ def _auto_keep(
     order = [cost.layer for cost in costs if not cost.layer.startswith(tuple(given) or ("\0",))]
 
     def passes(kept: list[str]) -> bool:
-        model = quantised(fp32, ranges, ("int8-cpu",), given + kept)["int8-cpu"]
-        return not violations(gate.served(model, threshold), options.limits)
+        return not violations(gate.served(started(given + kept), threshold), options.limits)
 
     kept = fewest_kept(order, passes)
     if kept is None:

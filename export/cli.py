@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from adsn.cli.train import DEFAULT_CACHE, bars
+from adsn.cli.folders import require_writable_folder
+from adsn.cli.train import DEFAULT_CACHE, bars, open_plan
 from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
-from runtime.imaging.crop import CropRule
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adsn.datasets.pairs import PairDataset
-    from adsn.evaluation.plan import DataPlan
     from calib.ranges import Ranges
-    from export.build import Options, Step
+    from export.build import Built, Options, Source, Step
     from runtime.bundle.manifest import Artifact
 
 
@@ -50,7 +48,10 @@ class MethodName(str, Enum):
     mse = "mse"
 
 
-Checkpoint = Annotated[Path, typer.Argument(help="checkpoint.safetensors of adsn-train.", show_default=False)]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Argument(help="checkpoint.safetensors of adsn-train; default: the shipped one.", show_default=False),
+]
 Int8 = Annotated[bool, typer.Option("--int8", help="Quantise to INT8; the float model is written beside it.")]
 Calib = Annotated[
     Path | None, typer.Option(help="Plan (TOML) of calibration, dev and test data; default: the shipped one.")
@@ -90,7 +91,7 @@ BundleVersion = Annotated[str, typer.Option(help="Version to write into the mani
 
 
 def export(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint = None,
     int8: Int8 = False,
     calib: Calib = None,
     out: Out = Path("runs/bundle"),
@@ -115,25 +116,12 @@ def export(
 ) -> None:
     """Turn CHECKPOINT into a bundle: ONNX, activation ranges, INT8, threshold, parity, golden vectors, manifest."""
     if not int8:
-        raise ConfigError("say --int8: a bundle always holds the INT8 model, with the float one beside it.")
-    from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
-    from adsn.network.checkpoint import read_metadata
-    from export.build import Options, build
-    from export.graph import require_half_precision
-    from export.parity import ParityLimits, require_parity
-    from export.show import show_comparisons, show_costs, show_parity
-    from export.write import require_writable, write_bundle
+        raise ConfigError("pass --int8: a bundle always holds the INT8 model, with the float one beside it.")
+    from export.build import Options, Source
+    from export.parity import ParityLimits
 
-    wanted: set[Artifact] = {ARTIFACTS[t] for t in target or []}
-    if engine:
-        from export.tensorrt import require_tensorrt
-
-        wanted.add(require_tensorrt())
-    if "int8-trt11" in wanted:
-        require_half_precision()
-    artifacts: list[Artifact] = ["int8-cpu", *sorted(wanted - {"int8-cpu"})]
     options = Options(
-        artifacts=tuple(artifacts),
+        artifacts=artifacts_of(target or [], engine=engine),
         method=method.value,
         samples=samples,
         min_samples=min_samples,
@@ -143,38 +131,107 @@ def export(
         sensitivity=sensitivity,
         limits=ParityLimits(max_flips, max_rate_change),
         ranges=reviewed(ranges) if ranges else None,
+        version=bundle_version,
     )
-    plan = read_plan(calib or DEFAULT_PLAN)
     console = Console()
-    # Known now rather than after minutes of work; what is missing is said before anything is made.
-    read_metadata(checkpoint)
-    require_writable(out)
+    named = checkpoint or shipped_checkpoint(console)
+    source = Source(named, open_plan(calib, console), cache, workers=os.cpu_count() or 1)
+    require_usable(source, out)
     if dry_run:
-        announce(console, checkpoint, plan, options, out)
+        announce(console, source, options, out)
         return
-    with bars(console) as progress:
-        step = steps(progress)
-        built = build(checkpoint, plan, cache, options, workers=os.cpu_count() or 1, step=step, version=bundle_version)
-        finish(progress)
-    show_costs(console, built.costs, built.kept)
-    show_parity(console, built, options.limits)
-    require_parity(built.comparisons, options.limits, [cost.layer for cost in built.costs[:3]])
-    built.manifest["parity_limits"] = {"flips": max_flips, "rate": max_rate_change}
-    write_bundle(out, built.files, built.manifest, sign)
-    console.print(f"wrote {out}: loaded, verified, golden vectors reproduced in FP32 and INT8")
+    built = build_bundle(source, options, out, sign, console)
     if triton_repo is not None:
         from export.triton import write_repository
 
         write_repository(out, triton_repo)
         console.print(f"wrote {triton_repo}: serve it with tritonserver --model-repository {triton_repo}")
     if engine:
-        from export.tensorrt import compare_engine
+        check_engine(built, options, out, console)
 
-        comparisons = compare_engine(out, tests_of(plan, built.manifest, cache), console)
-        show_comparisons(console, comparisons, options.limits)
-        require_parity(
-            comparisons, options.limits, (), "the TensorRT engine", "the bundle stands; do not serve with it"
-        )
+
+def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Artifact, ...]:
+    """Return the artifacts to make; ``engine``: also what this machine's TensorRT takes.
+
+    Raises:
+        EngineUnavailable: there is no TensorRT to make an engine with. ExportError: ONNX Runtime is too old.
+    """
+    from export.graph import require_half_precision
+
+    wanted: set[Artifact] = {ARTIFACTS[target] for target in targets}
+    if engine:
+        from export.tensorrt import require_tensorrt
+
+        wanted.add(require_tensorrt())
+    if "int8-trt11" in wanted:
+        require_half_precision()
+    return ("int8-cpu", *sorted(wanted - {"int8-cpu"}))
+
+
+def shipped_checkpoint(console: Console) -> Path:
+    """Return the checkpoint of the shipped bundle, and say that it is the one.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from runtime.liveness.open import default_bundle
+
+    found = default_bundle() / "checkpoint.safetensors"
+    if not found.is_file():
+        raise ConfigError(f"no checkpoint is named, and {found} is not there. Name the checkpoint of adsn-train.")
+    console.print(f"no checkpoint named: exporting the shipped one, {found}")
+    return found
+
+
+def require_usable(source: Source, out: Path) -> None:
+    """Refuse now, rather than after minutes of work, what cannot be read or written.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read. ExportError, ConfigError: a folder cannot be written.
+    """
+    from adsn.network.checkpoint import read_metadata
+    from export.write import require_writable
+
+    read_metadata(source.checkpoint)
+    require_writable(out)
+    require_writable_folder(source.cache, "--cache")
+
+
+def build_bundle(source: Source, options: Options, out: Path, sign: Path | None, console: Console) -> Built:
+    """Build a bundle, show what was measured, and write it to ``out`` if the gate passes.
+
+    Raises:
+        ParityError: INT8 differs too much from FP32. Others: see `build` and `write_bundle`.
+    """
+    from export.build import build
+    from export.parity import require_parity
+    from export.show import show_costs, show_parity
+    from export.write import write_bundle
+
+    with bars(console) as progress:
+        built = build(source, options, steps(progress))
+        finish(progress)
+    show_costs(console, built.costs, built.kept)
+    show_parity(console, built, options.limits)
+    require_parity(built.comparisons, options.limits, [cost.layer for cost in built.costs[:3]])
+    write_bundle(out, built.files, built.manifest, sign)
+    console.print(f"wrote {out}: loaded, verified, golden vectors reproduced in FP32 and INT8")
+    return built
+
+
+def check_engine(built: Built, options: Options, out: Path, console: Console) -> None:
+    """Build TensorRT's engine of the bundle in ``out`` and hold it against FP32 on the same test sets.
+
+    Raises:
+        ParityError: it differs too much.
+    """
+    from export.parity import require_parity
+    from export.show import show_comparisons
+    from export.tensorrt import compare_engine
+
+    comparisons = compare_engine(out, built.tests, console)
+    show_comparisons(console, comparisons, options.limits)
+    require_parity(comparisons, options.limits, (), "the TensorRT engine", "the bundle stands; do not serve with it")
 
 
 def reviewed(path: Path) -> Ranges:
@@ -213,26 +270,13 @@ def finish(progress: Progress) -> None:
         progress.update(task.id, completed=task.total)
 
 
-def tests_of(plan: DataPlan, manifest: Mapping[str, Any], cache: Path) -> list[PairDataset]:
-    """The plan's test sets, which the export has just opened once."""
-    from adsn.datasets.cache import open_cache
-    from adsn.datasets.sections import ListedSection
-
-    rule = CropRule(**manifest["crop"])
-    return [
-        section.open(manifest["modalities"], rule)
-        if isinstance(section, ListedSection)
-        else open_cache(plan.spec(name, section, rule), cache)
-        for name, section in plan.test.items()
-    ]
-
-
-def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Options, out: Path) -> None:
-    """What an export would do, without doing it."""
+def announce(console: Console, source: Source, options: Options, out: Path) -> None:
+    """Print what an export would do, without doing it."""
     from adsn.network.checkpoint import read_metadata
 
-    network = read_metadata(checkpoint)["network"]
-    console.print(f"{checkpoint}: {' + '.join(network['modalities'])}, width {network['width']}, {network['size']} px")
+    plan, network = source.plan, read_metadata(source.checkpoint)["network"]
+    modalities = " + ".join(network["modalities"])
+    console.print(f"{source.checkpoint}: {modalities}, width {network['width']}, {network['size']} px")
     for name, section in [("calibration", plan.calibration), ("dev", plan.dev), *plan.test.items()]:
         console.print(f"  {name}: {section}", highlight=False)
     console.print(
@@ -247,6 +291,4 @@ def announce(console: Console, checkpoint: Path, plan: DataPlan, options: Option
 
 def main() -> None:
     """Console script."""
-    from adsn.network.checkpoint import CheckpointError
-
-    run(command(export), CheckpointError)
+    run(command(export), extra="export")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import crop_rule
 from adsn.network.model import ADSN, INPUT_CHANNELS
 from calib.ranges import Ranges
-from export.parity import Comparison
+from export.parity import Comparison, ParityLimits
 from runtime.bundle.manifest import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
 from runtime.engines.golden import Golden
 
@@ -87,18 +88,24 @@ def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:
     return str(training["recipe"].get("name") or f"adsn-{'-'.join(modalities)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an export measured: the operating point, the activation ranges and the ``seed`` of the draw of their
+    samples, the comparisons with FP32, the nodes left in float, and the limits of the gate."""
+
+    point: OperatingPointEntry
+    ranges: Ranges
+    seed: int
+    comparisons: Sequence[Comparison]
+    kept: Sequence[str]
+    limits: ParityLimits
+
+
 def manifest_of(
-    network: ADSN,
-    training: dict[str, Any],
-    version: str,
-    point: OperatingPointEntry,
-    ranges: Ranges,
-    seed: int,
-    comparisons: Sequence[Comparison],
-    keep_float: Sequence[str],
-    plan: DataPlan,
+    network: ADSN, training: dict[str, Any], plan: DataPlan, version: str, measured: Measured
 ) -> dict[str, Any]:
-    """The manifest without its file list, which is made from the bytes when they are written."""
+    """Return the manifest without its file list, which is made from the bytes when they are written."""
+    ranges = measured.ranges
     config = network.config
     size, maps, grid = config.size, config.maps, 2 * network.grid
     inputs = [
@@ -122,17 +129,18 @@ def manifest_of(
         outputs=outputs,
         crop=CropEntry(size=rule.size, margin=rule.margin),
         files=[],
-        operating_points=[point],
+        operating_points=[measured.point],
         calibration=Calibration(
             method=ranges.method,
             samples=ranges.samples,
             data=ranges.data,
             data_sha256=ranges.data_sha256,
             species=dict(ranges.species),
-            seed=seed,
-            kept_in_float=list(keep_float),
+            seed=measured.seed,
+            kept_in_float=list(measured.kept),
         ),
-        parity=[comparison.parity() for comparison in comparisons],
+        parity=[comparison.parity() for comparison in measured.comparisons],
+        parity_limits={"flips": measured.limits.flips, "rate": measured.limits.rate},
         training=training,
         tools={
             "python": platform.python_version(),

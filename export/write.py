@@ -147,7 +147,7 @@ def _swap(new: Path, out: Path) -> None:
     if not out.exists():
         os.rename(new, out)
         return
-    if _exchange(new, out):
+    if exchange(new, out):
         return
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -164,7 +164,7 @@ AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
 
-def _exchange(a: Path, b: Path) -> bool:
+def exchange(a: Path, b: Path) -> bool:
     """Exchange two paths atomically with renameat2(2) of Linux; False where it is not to be had."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2

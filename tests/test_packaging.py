@@ -23,6 +23,9 @@ assert default_bundle().is_relative_to(TARGET), default_bundle()
 pipeline = open_pipeline(default_bundle()).pipeline
 pipeline.engine.warm_up()
 import service.console.page
+import adsn
+assert Path(adsn.__file__).is_relative_to(TARGET), adsn.__file__
+assert adsn.load_pipeline().modalities == ("rgb", "ir")
 print(pipeline.engine.info.backend, len(service.console.page.PAGE.template))
 """
 

@@ -1,1 +1,3 @@
-"""``adsn-train`` and ``adsn-eval``."""
+"""Console scripts ``adsn-train`` and ``adsn-eval``; not an API."""
+
+__all__: list[str] = []

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import TaskID
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from adsn.cli.train import DEFAULT_CACHE, Threads, bars, open_section
+from adsn.cli.folders import require_writable_file, require_writable_folder
+from adsn.cli.train import DEFAULT_CACHE, Threads, bars, open_plan, open_section
 from adsn.metrics import Report
 from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
@@ -139,51 +140,68 @@ def evaluate(
     version: Version = False,
 ) -> None:
     """Score MODEL on the plan's test sets: APCER per species, BPCER, AUC, with counts and 95 % intervals."""
-    from adsn.evaluation.evaluate import report_json, score_set
-    from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
-    from adsn.evaluation.report import Section, html_report
+    from adsn.evaluation.report import html_report
     from runtime.core.files import write_atomically
 
     if (thumbnails or explain) and not report:
         raise ConfigError("--thumbnails and --explain draw into the page: give --report FILE as well.")
-    plan = read_plan(data or DEFAULT_PLAN)
-    subject = open_subject(model, precision, threshold)
-    sections = {"dev": plan.dev} if dev else plan.test
+    require_writable_file(out, "--out")
+    require_writable_file(report, "--report")
+    require_writable_folder(cache, "--cache")
     console = Console()
-    results: list[Section] = []
+    plan = open_plan(data, console)
+    subject = open_subject(model, precision, threshold)
+    results = []
     with bars(console) as progress:
-        for name, section in sections.items():
+        for name, section in ({"dev": plan.dev} if dev else plan.test).items():
             workers = threads or os.cpu_count() or 1
             pairs = open_section(plan, name, section, subject.modalities, subject.rule, cache, progress, workers)
-            scored = {}
-            for kind, scorer in subject.scorers.items():
-                task = progress.add_task(f"score {name}, {kind}", total=len(pairs), note="")
-                began = time.monotonic()
-
-                def tick(n: int, task: TaskID = task, began: float = began) -> None:
-                    progress.advance(task, n)
-                    rate = progress.tasks[task].completed / max(time.monotonic() - began, 1e-9)
-                    progress.update(task, note=f"{rate:.0f} pairs/s")
-
-                scored[kind] = score_set(scorer, pairs, subject.modalities, tick=tick)
-            figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
-            first = next(iter(scored.values()))
-            pictures = worst_pictures(subject, pairs, first, WORST if thumbnails else 0, explain)
-            results.append(Section(name, subject.threshold, scored, figures, pictures))
+            results.append(measured(subject, name, pairs, progress, WORST if thumbnails else 0, explain))
     for result in results:
         for kind, found in result.scored.items():
             title = f"{subject.what} on {found.name}, {kind}, threshold {result.threshold:.4f}"
             show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found.report(result.threshold))
     effects = counterfactuals(subject, counterfactual, console) if counterfactual else []
     if out:
-        measured = evaluation_json(subject, results, effects)
-        write_atomically(out, (json.dumps(measured, indent=1) + "\n").encode())
+        figures = evaluation_json(subject, results, effects)
+        write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())
         console.print(f"wrote {out}")
     if report:
         notes = [note for result in results for note in comparison_notes(result)]
         page = html_report(f"{subject.what}, threshold {subject.threshold:.6f}", results, notes)
         write_atomically(report, page.encode())
         console.print(f"wrote {report}")
+
+
+def measured(
+    subject: Subject, name: str, pairs: PairDataset, progress: Progress, plain: int, explained: int
+) -> Section:
+    """Score a set with every precision.
+
+    ``plain`` and ``explained``: how many of the worst samples of each kind to draw, without and with attention.
+
+    Raises:
+        DatasetError: the set lacks bona fide or attack presentations.
+    """
+    from adsn.datasets.base import require_both_classes
+    from adsn.evaluation.evaluate import report_json, score_set
+    from adsn.evaluation.report import Section
+
+    require_both_classes(pairs)
+    scored = {}
+    for kind, scorer in subject.scorers.items():
+        task = progress.add_task(f"score {name}, {kind}", total=len(pairs), note="")
+        began = time.monotonic()
+
+        def tick(n: int, task: TaskID = task, began: float = began) -> None:
+            progress.advance(task, n)
+            rate = progress.tasks[task].completed / max(time.monotonic() - began, 1e-9)
+            progress.update(task, note=f"{rate:.0f} pairs/s")
+
+        scored[kind] = score_set(scorer, pairs, subject.modalities, tick=tick)
+    figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
+    pictures = worst_pictures(subject, pairs, next(iter(scored.values())), plain, explained)
+    return Section(name, subject.threshold, scored, figures, pictures)
 
 
 def counterfactuals(subject: Subject, presentations: int, console: Console) -> list[Effect]:
@@ -278,6 +296,4 @@ def show(console: Console, title: str, report: Report) -> None:
 
 def main() -> None:
     """Console script."""
-    from adsn.network.checkpoint import CheckpointError
-
-    run(command(evaluate), CheckpointError)
+    run(command(evaluate), extra="train")

@@ -10,6 +10,7 @@ from platformdirs import user_cache_dir
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from adsn.cli.folders import require_writable_folder
 from runtime.cli.command import Version, command, run
 
 if TYPE_CHECKING:
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
     from adsn.datasets.sections import DataSection, ListedSection
     from adsn.evaluation.plan import DataPlan
     from adsn.training.recipe import Recipe as RecipeModel
+    from adsn.training.teacher import Teacher
     from runtime.imaging.crop import CropRule
 
-DEFAULT_CACHE = Path(user_cache_dir("adsn")) / "rendered"
+
+def default_cache() -> Path:
+    """Return the folder for rendered sets: the user's cache, or beside the runs where the user has no home."""
+    try:
+        return Path(user_cache_dir("adsn")) / "rendered"
+    except RuntimeError:
+        return Path("runs") / "rendered"
+
+
+DEFAULT_CACHE = default_cache()
 
 Recipe = Annotated[Path, typer.Argument(help="Recipe (TOML), e.g. adsn/recipes/rgb-ir.toml.", show_default=False)]
 Out = Annotated[Path, typer.Option(help="Folder for checkpoint, record and resume state.")]
@@ -79,6 +90,22 @@ def open_section(
     return open_set(plan.spec(name, section, rule), cache, progress, workers)
 
 
+def open_plan(path: Path | None, console: Console) -> DataPlan:
+    """Return the plan at ``path``, else the shipped one; what this machine changes of that is said.
+
+    Raises:
+        ConfigError: see `read_plan`.
+    """
+    from adsn.evaluation.plan import default_plan, read_plan
+
+    if path is not None:
+        return read_plan(path)
+    plan, note = default_plan()
+    if note:
+        console.print(note)
+    return plan
+
+
 def open_listed(
     name: str, section: ListedSection, modalities: tuple[str, ...], rule: CropRule, progress: Progress
 ) -> ListedPairs:
@@ -106,6 +133,21 @@ def open_part(
     return stored
 
 
+def open_teacher(path: Path, threads: int) -> Teacher:
+    """Open the network that teaches the RGB stream.
+
+    Raises:
+        TrainingError: the file cannot be used; says why.
+    """
+    from adsn.training.teacher import Teacher, TeacherError
+    from adsn.training.train import TrainingError
+
+    try:
+        return Teacher(path, threads)
+    except TeacherError as error:
+        raise TrainingError(str(error)) from error
+
+
 def train(
     recipe: Recipe,
     out: Out = Path("runs/train"),
@@ -122,12 +164,14 @@ def train(
 
     import torch
 
-    from adsn.training.parallel import join_world, leave_world
+    from adsn.training.parallel import join_world, leave_world, require_device
     from adsn.training.recipe import read_recipe
-    from adsn.training.teacher import Teacher
     from adsn.training.train import STATE_FILE, Trainer, TrainingError
 
     plan = read_recipe(recipe)
+    require_device(device)
+    require_writable_folder(out, "--out")
+    require_writable_folder(cache, "--cache")
     if not resume and (out / STATE_FILE).exists():
         raise TrainingError(f"{out} already holds a run. Continue it with --resume, or choose another --out.")
     cores = threads or os.cpu_count() or 1
@@ -137,7 +181,7 @@ def train(
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
         dev_set = open_part(plan, "dev", cache, progress, cores)
-        taught_by = None if teacher is None else Teacher(teacher, cores)
+        taught_by = None if teacher is None else open_teacher(teacher, cores)
         trainer = Trainer(plan, train_set, dev_set, out, device, world, start, taught_by)
         if resume and not trainer.resume():
             raise TrainingError(f"{out} holds no run to resume.")
@@ -166,8 +210,4 @@ def train(
 
 def main() -> None:
     """Console script."""
-    from adsn.network.checkpoint import CheckpointError
-    from adsn.training.teacher import TeacherError
-    from adsn.training.train import TrainingError
-
-    run(command(train), CheckpointError, TeacherError, TrainingError)
+    run(command(train), extra="train")

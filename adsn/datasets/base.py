@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from adsn.datasets.pairs import Sample
 from adsn.metrics import BONA_FIDE
-from runtime.core.errors import InputError
+from runtime.core.errors import InputError, WrongChannels
+from runtime.core.species import require_distinct
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
+from runtime.imaging.decode import require_grey
 from runtime.imaging.image_info import inspect
 from runtime.imaging.jpeg import ends_early
 
@@ -121,9 +123,16 @@ def read_frame(frame: Frame, modality: str, window: DepthWindow) -> NDArray[Any]
             raise DatasetError(f"{shown}: not a whole picture, or several; expected a JPEG or PNG of {modality}.")
         pixels = decoded[:, :, ::-1] if decoded.ndim == 3 else decoded[:, :, None]
     if modality == "rgb":
-        if pixels.shape[2] not in (1, 3) or pixels.dtype != np.uint8:
+        if pixels.shape[2] == 1:
+            raise DatasetError(f"{shown}: a grey picture where RGB is expected. Are rgb and ir swapped?")
+        if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise DatasetError(f"{shown}: {pixels.dtype} {pixels.shape}; expected 8-bit colour.")
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        return np.ascontiguousarray(pixels)
+    if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        try:
+            require_grey(pixels, "ir" if modality == "ir" else "depth")
+        except WrongChannels as error:
+            raise DatasetError(f"{shown}: {error.message}") from None
     grey = np.ascontiguousarray(pixels[:, :, :1])
     if modality == "depth" and grey.dtype == np.uint16:
         return grey.astype(np.float32)
@@ -169,6 +178,15 @@ def _read_array(frame: Frame) -> NDArray[Any]:
     if array.ndim != 3 or array.shape[0] != 3:
         raise DatasetError(f"{without_identity(frame.path)}: {frame.key} has shape {array.shape}; expected [3, H, W].")
     return np.moveaxis(array, 0, 2)
+
+
+class Described(Protocol):
+    """A set that tells its name and the species of every sample."""
+
+    @property
+    def name(self) -> str: ...
+
+    def species(self) -> list[str]: ...
 
 
 class ListedPairs:
@@ -273,6 +291,21 @@ def complete(
         frames = {m: Frame(files[m]) for m in modalities}
         entries.append(Entry(frames, species, without_identity(subject), without_identity(presentation)))
     return entries, dict(skipped)
+
+
+def require_both_classes(pairs: Described) -> None:
+    """Refuse a set without bona fide or without attack presentations: nothing can be learnt from it or said of it.
+
+    Raises:
+        DatasetError: says which is missing.
+    """
+    species = set(pairs.species())
+    require_distinct(species)
+    if BONA_FIDE not in species:
+        found = ", ".join(sorted(species))
+        raise DatasetError(f"{pairs.name}: no bona fide presentation among {found}. People are {BONA_FIDE!r}.")
+    if species == {BONA_FIDE}:
+        raise DatasetError(f"{pairs.name}: no attack presentation. Name a set that holds both classes.")
 
 
 def require_folder(root: Path, expected: str) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import runtime.imaging.crop
 import synthetic
+from adsn.datasets.base import DatasetError
 from adsn.datasets.pairs import PairDataset, Sample, SyntheticPairs, SyntheticSpec
 from runtime.core.files import draft_folder
 
@@ -37,8 +38,17 @@ def code_digest() -> str:
 
 
 def cache_key(spec: SyntheticSpec) -> str:
-    """Name of the folder that holds ``spec``, 24 hexadecimal digits."""
-    model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
+    """Return the name of the folder that holds ``spec``, 24 hexadecimal digits.
+
+    Raises:
+        DatasetError: it needs the face model, which is missing or cannot be read.
+    """
+    try:
+        model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
+    except synthetic.FaceModelError as error:
+        raise DatasetError(
+            f'{spec.name}: {str(error).rstrip(".")}. Or render without it: shapes = ["analytic"] in the recipe or plan.'
+        ) from error
     text = json.dumps([spec.to_json(), code_digest(), model, np.__version__, cv2.__version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -6,9 +6,9 @@
     <presentation>/0000-rgb.jpg  0000-ir.png  [0000-depth.png]
     <presentation>/boxes.json    optional: {"0000": {"rgb": [x, y, w, h], "ir": [x, y, w, h]}}
 
-``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3; ``species`` is ``bona_fide``
-or the kind of instrument; ``split`` is train, dev or test, and no subject may be in two of them. Depth is 16-bit PNG in
-millimetres. Without a box a picture is taken as a face that is cut out already.
+``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3, so it has one line;
+``species`` is ``bona_fide`` or the kind of instrument; ``split`` is train, dev or test, and no subject may be in two of
+them. Depth is 16-bit PNG in millimetres. Without a box a picture is taken as a face that is cut out already.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from adsn.datasets.base import DatasetError, DepthWindow, Frame, ListedPairs, complete, require_folder
 from runtime.core.errors import InvalidFaceBox
 from runtime.core.file_names import files_in
+from runtime.core.species import SpeciesInvalid, require_distinct, require_species
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
@@ -87,27 +88,66 @@ def open_recordings(
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """All rows of the list, checked: columns, splits, and that nobody is in two splits."""
-    try:
-        with path.open(newline="", encoding=ENCODING) as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DatasetError(f"{path}: columns {reader.fieldnames}; expected {','.join(COLUMNS)}.")
-            rows = list(reader)
-    except OSError as error:
-        raise DatasetError(f"{path}: the list cannot be read: {error.strerror}.") from None
-    where: dict[str, str] = {}
+    """Return all rows of the list.
+
+    Raises:
+        DatasetError: not a UTF-8 list of these columns, a species that looks like a mistake, a presentation that is
+            listed twice, or a subject in two splits; names the lines.
+    """
+    rows = _read_list(path)
     for number, row in enumerate(rows, 2):
         if row["split"] not in ("train", "dev", "test") or not row["species"] or None in row.values():
             raise DatasetError(f"{path}:{number}: needs {', '.join(COLUMNS)}, with split train, dev or test.")
         if Path(row["presentation"]).name != row["presentation"] or row["presentation"] in ("", ".", ".."):
             raise DatasetError(f"{path}:{number}: presentation {row['presentation']!r} is not the name of a folder.")
-        if where.setdefault(row["subject"], row["split"]) != row["split"]:
-            raise DatasetError(
-                f"{path}:{number}: subject {row['subject']!r} is in {where[row['subject']]} and in {row['split']}; "
-                "a test must hold new people only."
-            )
+        try:
+            require_species(row["species"])
+        except SpeciesInvalid as error:
+            raise DatasetError(f"{path}:{number}: {error.message}") from None
+        if row["subject"] != row["subject"].strip():
+            raise DatasetError(f"{path}:{number}: subject {row['subject']!r} has spaces around it. Take them out.")
+    _require_consistent(path, rows)
     return rows
+
+
+def _read_list(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding=ENCODING) as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise DatasetError(f"{path}: columns {reader.fieldnames}; expected {','.join(COLUMNS)}.")
+            return list(reader)
+    except OSError as error:
+        raise DatasetError(f"{path}: the list cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path}: not a CSV file in UTF-8 ({error}). Save it as CSV with the encoding UTF-8."
+        ) from None
+
+
+def _require_consistent(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Refuse rows that contradict each other; name both lines."""
+    listed: dict[str, int] = {}
+    split: dict[str, int] = {}
+    for number, row in enumerate(rows, 2):
+        first = listed.setdefault(row["presentation"], number)
+        if first != number:
+            species, other = rows[first - 2]["species"], row["species"]
+            how = "twice" if species == other else f"as {species!r} and as {other!r}"
+            raise DatasetError(
+                f"{path}:{first} and {path}:{number}: presentation {row['presentation']!r} is listed {how}. A "
+                "presentation has one line."
+            )
+        first = split.setdefault(row["subject"], number)
+        if rows[first - 2]["split"] != row["split"]:
+            raise DatasetError(
+                f"{path}:{first} and {path}:{number}: subject {row['subject']!r} is in {rows[first - 2]['split']} and "
+                f"in {row['split']}; a test must hold new people only."
+            )
+    try:
+        require_distinct(row["species"] for row in rows)
+    except SpeciesInvalid as error:
+        raise DatasetError(f"{path}: {error.message}") from None
 
 
 def _pictures(

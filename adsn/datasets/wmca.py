@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adsn.datasets.base import DatasetError, DepthWindow, Entry, Frame, ListedPairs, complete, require_folder
+from adsn.datasets.base import DatasetError, Entry, Frame, ListedPairs, complete, require_folder
 from adsn.metrics import BONA_FIDE
 from runtime.core.file_names import is_left_behind, natural
 from runtime.core.user_text import ENCODING
@@ -109,19 +109,16 @@ def open_wmca(
     protocol: str,
     split: Split,
     form: Literal["hdf5", "jpeg"] = "hdf5",
-    planes: Path | None = None,
-    colour: Path | None = None,
     modalities: Sequence[str] = ("rgb", "ir"),
     frames: int = 10,
     rule: CropRule | None = None,
-    window: DepthWindow | None = None,
     max_skipped: float = 0.05,
 ) -> ListedPairs:
     """Open a group of a protocol.
 
-    ``root`` holds the protocol's CSV file. ``planes``, ``colour``: folders of the two HDF5 packages, by default
-    ``preprocessed-face-station_CDIT`` and ``preprocessed-face-station_RGB`` below it; with ``jpeg``, ``planes`` is the
-    dump, by default ``R_CDIT``. ``frames``: pictures of each presentation, evenly spread over `FRAMES`.
+    ``root`` holds the protocol's CSV file and, below it, the two HDF5 packages ``preprocessed-face-station_CDIT`` and
+    ``preprocessed-face-station_RGB``, or with ``jpeg`` the dump ``R_CDIT``. ``frames``: pictures of each presentation,
+    evenly spread over `FRAMES`. 8-bit depth becomes millimetres by the default `DepthWindow`.
 
     Raises:
         DatasetError: a wrong root, an unknown protocol, a missing list, or too much missing; says where.
@@ -135,13 +132,13 @@ def open_wmca(
     if form == "hdf5":
         entries, skipped = _hdf5(
             rows,
-            planes or root / "preprocessed-face-station_CDIT",
-            colour or root / "preprocessed-face-station_RGB",
+            root / "preprocessed-face-station_CDIT",
+            root / "preprocessed-face-station_RGB",
             modalities,
             frames,
         )
     else:
-        entries, skipped = _jpeg(rows, planes or root / "R_CDIT", modalities, frames)
+        entries, skipped = _jpeg(rows, root / "R_CDIT", modalities, frames)
     return ListedPairs(
         f"wmca-{protocol}-{split}",
         entries,
@@ -150,7 +147,6 @@ def open_wmca(
         skipped=skipped,
         max_skipped=max_skipped,
         rule=rule,
-        window=window,
     )
 
 

@@ -23,6 +23,7 @@ from adsn.metrics import (
     rates,
     subject_bootstrap,
 )
+from runtime.core.errors import InferenceFailed
 from runtime.engines.base import Engine
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ def engine_scorer(engine: Engine) -> Scorer:
 
 
 def network_scorer(network: ADSN) -> Scorer:
-    """Score with torch."""
+    """Return a scorer that runs the network in PyTorch; it raises InferenceFailed on a score that is not finite."""
     import torch
 
     @torch.no_grad()
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         fused, streams, _ = network(*(torch.from_numpy(batch[m]) for m in network.config.modalities))
         result: NDArray[np.float32] = torch.cat([fused[:, None], streams], 1).numpy()
+        if not np.isfinite(result).all():
+            raise InferenceFailed("the network returned scores that are NaN or infinite. Train it again.")
         return result
 
     return score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -12,6 +13,7 @@ from adsn.training.recipe import describe, read_toml
 from runtime.core.errors import ConfigError
 from runtime.imaging.crop import CropRule
 
+FACE_MODEL = "ADSN_FACE_MODEL"
 DEFAULT_PLAN = Path(__file__).parents[1] / "recipes" / "evaluation.toml"
 
 
@@ -28,6 +30,27 @@ class DataPlan(Section):
     def spec(self, name: str, section: DataSection, rule: CropRule) -> SyntheticSpec:
         """Return the specification of a rendered set whose crops are cut by ``rule``."""
         return SyntheticSpec(name=name, rule=rule, **section.model_dump())
+
+
+def default_plan() -> tuple[DataPlan, str]:
+    """Return the shipped plan, and a note for people where this machine changes it.
+
+    Half of its heads are scan-derived. Where no face model is set, all heads are analytic instead.
+    """
+    plan = read_plan(DEFAULT_PLAN)
+    if os.environ.get(FACE_MODEL):
+        return plan, ""
+    tests = {name: _analytic(section) for name, section in plan.test.items()}
+    changes = {"calibration": _analytic(plan.calibration), "dev": _analytic(plan.dev), "test": tests}
+    note = (
+        f"{FACE_MODEL} is not set: the shipped plan renders analytic heads only, so its figures are not those of the "
+        "model card."
+    )
+    return plan.model_copy(update=changes), note
+
+
+def _analytic(section: DataSection | ListedSection) -> DataSection | ListedSection:
+    return section.model_copy(update={"shapes": ("analytic",)}) if isinstance(section, DataSection) else section
 
 
 def read_plan(path: Path) -> DataPlan:

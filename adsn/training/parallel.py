@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, distributed, nn
 
+from runtime.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from adsn.network.model import ADSN, Outputs
 
@@ -50,6 +52,26 @@ class World:
 
 
 ALONE = World()
+
+
+def require_device(name: str) -> None:
+    """Refuse a device that this PyTorch cannot compute on.
+
+    Raises:
+        ConfigError: says what is there instead.
+    """
+    there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("it sees no CUDA device")
+        # The item is copied back, which devices without memory refuse.
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        cause = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"--device {name}: PyTorch {torch.__version__} cannot use it ({cause}). Here it can use {', '.join(there)}."
+        ) from error
 
 
 def join_world(device: str) -> tuple[World, str]:

@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from adsn.datasets.base import require_both_classes
 from adsn.datasets.pairs import BONA_FIDE
 from adsn.metrics import auc
 from adsn.network.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +29,7 @@ from adsn.training.losses import JointLoss
 from adsn.training.parallel import ALONE, World
 from adsn.training.recipe import Recipe
 from adsn.training.teacher import Lesson, Teacher
+from runtime.core.errors import AdsnError
 from runtime.core.files import write_atomically
 
 STATE_FILE = "resume.safetensors"
@@ -34,8 +37,10 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 RECORD_FILE = "train.json"
 
 
-class TrainingError(Exception):
+class TrainingError(AdsnError):
     """Training cannot start or go on; says why and what to do."""
+
+    code = "training_failed"
 
 
 class ArrayPairs(Protocol):
@@ -100,6 +105,8 @@ class Trainer:
             raise TrainingError(
                 f"train.batch is {recipe.train.batch}: fewer than 2 pairs for each of {world.size} processes."
             )
+        for pairs in (train, dev):
+            require_both_classes(pairs)
         self.chances = chances(train, recipe.train.balance)
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
@@ -148,7 +155,7 @@ class Trainer:
             {"params": rest, "weight_decay": 0.0},
         ]
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
 
         Every process draws the same order and takes its share of each batch.
@@ -203,7 +210,7 @@ class Trainer:
         self.network.train()
         self.loss.train()
         sums: dict[str, float] = {}
-        for a, b, label, weight in self._batches(self.progress.epoch):
+        for a, b, label, weight in self.batches(self.progress.epoch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
                 half = self.features(a.to(self.device), b.to(self.device))
             # The losses sum many small numbers: in full precision, whatever the network computes in.
@@ -306,21 +313,26 @@ class Trainer:
         """Continue from the state in ``out``. False when there is none.
 
         Raises:
-            TrainingError: the state belongs to another recipe or other data.
+            TrainingError: the state is damaged, or belongs to another recipe or other data.
         """
         path = self.out / STATE_FILE
         if not path.exists():
             return False
         data = path.read_bytes()
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        record = json.loads(header["record"])
+        try:
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            record, tensors = json.loads(header["record"]), load(data)
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise TrainingError(
+                f"{path}: damaged, {len(data)} bytes ({type(error).__name__}). Delete it to start again, or put back a "
+                "copy."
+            ) from error
         if header["recipe"] != self.recipe.model_dump_json():
-            raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start anew.")
+            raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start again.")
         if record.get("teacher") != self._taught_by().get("teacher"):
             raise TrainingError(f"{path} was trained with another teacher than this run. Give the same --teacher.")
         if record["data"] != self.record()["data"]:
             raise TrainingError(f"{path} was made from other pixels (the renderer changed). Use another --out.")
-        tensors = load(data)
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

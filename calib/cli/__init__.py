@@ -1,1 +1,3 @@
-"""``adsn-calib``, a module for each group of commands."""
+"""Console script ``adsn-calib``; not an API."""
+
+__all__: list[str] = []

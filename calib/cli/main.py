@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from calib.cli.check import check
 from calib.cli.offset import offset
 from calib.cli.rig import board, rig
 from calib.threshold import operating_point
-from runtime.bundle.manifest import MANIFEST, RateEntry, open_bundle
+from runtime.bundle.manifest import MANIFEST, Bundle, RateEntry, open_bundle
 from runtime.bundle.signature import SIGNATURE, sign_manifest
 from runtime.cli.command import group, run
 from runtime.core.errors import ConfigError, InputError
@@ -84,26 +85,11 @@ def threshold(
     within --max-apcer."""
     if max_bpcer is not None and max_apcer is not None:
         raise ConfigError("give --max-bpcer or --max-apcer: one target sets the threshold, the other rate is measured.")
-    try:
-        evaluation = EvaluationFile.model_validate_json(without_mark(scores.read_bytes()))
-    except FileNotFoundError as error:
-        raise InputError(f"{scores}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
-    except ValidationError as error:
-        raise InputError(
-            f"{scores}: not the scores of one set as adsn-eval --dev --out writes them: {_first(error)} Make them "
-            "with: adsn-eval BUNDLE --dev --out FILE"
-        ) from error
-    scored = evaluation.sets[0]
-    if len(scored.presentations.species) != len(scored.presentations.score):
-        raise InputError(f"{scores}: as many species as scores are needed.")
-    opened = open_bundle(bundle)
-    expected = f"{opened.manifest.name} {opened.manifest.version} "
-    if not evaluation.model.startswith(expected):
-        raise ConfigError(f"{scores} holds scores of {evaluation.model!r}; this bundle is {expected.strip()!r}.")
+    scored = read_scores(scores, opened := open_bundle(bundle))
     point = operating_point(
-        [math.nan if score is None else score for score in scored.presentations.score],
-        scored.presentations.species,
-        measured_on=f"{scored.set}, {evaluation.model}",
+        scored.values,
+        scored.species,
+        measured_on=scored.source,
         max_bpcer=0.01 if max_bpcer is None else max_bpcer,
         max_apcer=max_apcer,
         band_bpcer=band_bpcer,
@@ -111,28 +97,72 @@ def threshold(
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
     manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
     text = (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
-    # A key that cannot be used is known before anything changes.
-    signed = sign_manifest(text, sign) if sign is not None else None
-    signature = bundle / SIGNATURE
-    was_signed = signature.exists()
-    # Gone before the manifest changes: a signature that does not fit looks like an attack to whoever loads it.
-    signature.unlink(missing_ok=True)
-    write_atomically(bundle / MANIFEST, text)
-    if signed is not None:
-        signature.write_bytes(signed)
+    was_signed = replace_manifest(bundle, text, sign)
     worst = max(point.apcer, key=lambda kind: point.apcer[kind].errors / max(point.apcer[kind].trials, 1), default="")
     got_through = f", worst species {worst} {brief(point.apcer[worst])}" if worst else ""
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
         f"BPCER {brief(point.bpcer)}{got_through} on the development set.\n"
-        + ("The manifest is signed again.\n" if signed is not None else "")
+        + ("The manifest is signed again.\n" if sign is not None else "")
         + (
             "The manifest's signature was removed, as it no longer fits; sign it again with --sign KEY.\n"
-            if was_signed and signed is None
+            if was_signed and sign is None
             else ""
         )
         + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DevScores:
+    """Scores of presentations, NaN for a non-response, their species, and what they were measured on."""
+
+    values: list[float]
+    species: list[str]
+    source: str
+
+
+def read_scores(path: Path, bundle: Bundle) -> DevScores:
+    """Read the scores of one set that adsn-eval measured with ``bundle``.
+
+    Raises:
+        InputError: not such a file. ConfigError: the scores are another bundle's.
+    """
+    try:
+        evaluation = EvaluationFile.model_validate_json(without_mark(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path}: not the scores of one set as adsn-eval --dev --out writes them: {_first(error)} Make them "
+            "with: adsn-eval BUNDLE --dev --out FILE"
+        ) from error
+    scored = evaluation.sets[0]
+    found = scored.presentations
+    if len(found.species) != len(found.score):
+        raise InputError(f"{path}: as many species as scores are needed.")
+    expected = f"{bundle.manifest.name} {bundle.manifest.version} "
+    if not evaluation.model.startswith(expected):
+        raise ConfigError(f"{path} holds scores of {evaluation.model!r}; this bundle is {expected.strip()!r}.")
+    values = [math.nan if score is None else score for score in found.score]
+    return DevScores(values, found.species, f"{scored.set}, {evaluation.model}")
+
+
+def replace_manifest(bundle: Path, text: bytes, sign: Path | None) -> bool:
+    """Write a bundle's manifest, signed with the key at ``sign``; return whether the old one was signed.
+
+    Raises:
+        ConfigError: the key cannot be used; nothing has changed then.
+    """
+    signed = sign_manifest(text, sign) if sign is not None else None
+    signature = bundle / SIGNATURE
+    was_signed = signature.exists()
+    # Gone before the manifest changes: a signature that does not fit looks like an attack to any reader.
+    signature.unlink(missing_ok=True)
+    write_atomically(bundle / MANIFEST, text)
+    if signed is not None:
+        signature.write_bytes(signed)
+    return was_signed
 
 
 def _first(error: ValidationError) -> str:

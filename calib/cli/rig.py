@@ -106,16 +106,7 @@ def rig(
     if images is not None:
         if rgb or ir or keep:
             raise ConfigError("--images takes pictures from a folder; --rgb, --ir and --keep are for live cameras.")
-        if not (rgb_camera and ir_camera):
-            raise ConfigError(
-                "--images needs --rgb-camera and --ir-camera, the identities of the cameras that took the pictures: a "
-                "geometry is used with no others."
-            )
-        identities: dict[Modality, str] = {"rgb": rgb_camera, "ir": ir_camera}
-        for name, pictures in pairs_in(images, BOTH):
-            why = session.offer(name, pictures)
-            if why:
-                console.print(f"{name}: {why}")
+        identities = from_folder(session, images, {"rgb": rgb_camera, "ir": ir_camera}, console)
     elif rgb and ir:
         identities = live(session, {"rgb": rgb, "ir": ir}, seconds, keep, console)
     else:
@@ -134,6 +125,27 @@ def rig(
     console.print(report(result))
     console.print(f"wrote {out}" + (f"; the one before is {older}" if older else ""))
     console.print(f'To use it: geometry = "{out.resolve()}" in the section [rig].')
+
+
+def from_folder(
+    session: BoardSession, folder: Path, cameras: Mapping[Modality, str | None], console: Console
+) -> dict[Modality, str]:
+    """Show the board in a folder's pictures, and return the identities of the cameras that took them.
+
+    Raises:
+        ConfigError: an identity is missing.
+    """
+    identities: dict[Modality, str] = {modality: name for modality, name in cameras.items() if name}
+    if len(identities) < len(cameras):
+        raise ConfigError(
+            "--images needs --rgb-camera and --ir-camera, the identities of the cameras that took the pictures: a "
+            "geometry is used with no others."
+        )
+    for name, pictures in pairs_in(folder, BOTH):
+        why = session.offer(name, pictures)
+        if why:
+            console.print(f"{name}: {why}")
+    return identities
 
 
 def with_depth(result: Result, like: Literal["rgb", "ir"] | None, identity: str | None) -> Result:

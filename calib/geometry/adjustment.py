@@ -3,6 +3,10 @@
 OpenCV's stereo calibration minimises the same error, but creeps: where focal length and distance trade off against
 each other it needs a thousand steps for what this reaches in a few dozen. Besides, corners that one camera alone sees
 count here, and a corner that is far off counts less (Huber's weights).
+
+SciPy's ``least_squares`` (trust region, the same derivatives, Huber's loss) finds the same minimum in a hundred times
+the processor time, 5.4 s against 0.05 s for eight views, because it does not eliminate the boards first; a calibration
+adjusts a dozen times. So this stays, and a rig is calibrated without SciPy.
 """
 
 from __future__ import annotations
@@ -65,10 +69,10 @@ def matrix_of(lens: Vector) -> tuple[Vector, Vector]:
 
 def residuals(bundle: Bundle, views: Sequence[tuple[Corners, Corners]]) -> list[tuple[Vector, Vector]]:
     """Pixels [N, 2] from where each camera saw the corners to where the bundle puts them, view by view."""
-    return [(seen[0][0], seen[1][0]) for seen in (_view(bundle, n, pair) for n, pair in enumerate(views))]
+    return [(seen[0][0], seen[1][0]) for seen in (view_residuals(bundle, n, pair) for n, pair in enumerate(views))]
 
 
-def _view(
+def view_residuals(
     bundle: Bundle, number: int, pair: tuple[Corners, Corners]
 ) -> tuple[tuple[Vector, Vector], tuple[Vector, Vector]]:
     """Residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board, for each camera."""
@@ -131,7 +135,7 @@ class Normal:
 
 
 def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> Normal:
-    """Gather residuals and derivatives, as `_view` gives them, with the weights of each part."""
+    """Gather residuals and derivatives, as `view_residuals` gives them, with the weights of each part."""
     count = len(seen)
     found = Normal(
         np.zeros((SHARED, SHARED)),
@@ -158,7 +162,7 @@ def adjust(bundle: Bundle, views: Sequence[tuple[Corners, Corners]]) -> Bundle:
     """The bundle that fits the views best, from one that is near it; by Levenberg's and Marquardt's method."""
     damping = 1e-3
     for _ in range(STEPS):
-        seen = [_view(bundle, number, pair) for number, pair in enumerate(views)]
+        seen = [view_residuals(bundle, number, pair) for number, pair in enumerate(views)]
         errors = [part[0] for pair in seen for part in pair]
         # For two coordinates, the median distance is 1.18 standard deviations of one.
         scale = HUBER * float(np.median(np.concatenate([np.linalg.norm(e, axis=1) for e in errors]))) / 1.18 + 1e-6

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -17,6 +20,15 @@ from runtime.core.errors import AdsnError, ConfigError
 
 FAILURE = 1
 BAD_CONFIGURATION = 78
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "export",
+    "onnxslim": "export",
+    "onnxruntime": "cpu",
+    "scipy": "calib",
+}
+"""Package → the smallest extra that has it."""
 
 
 def _print_version(value: bool) -> None:
@@ -54,30 +66,50 @@ def group(help_text: str) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer, *also: type[Exception]) -> NoReturn:
-    """Run ``app``; this project's errors, and those named in ``also``, become one line and an exit code."""
+def run(app: typer.Typer, *also: type[Exception], extra: str | None = None) -> NoReturn:
+    """Run ``app``; this project's errors, and those named in ``also``, become one line and an exit code.
+
+    ``extra``: what to install when a package is missing; default: the smallest extra that has it.
+    """
     failures: tuple[type[Exception], ...] = (AdsnError, *also)
     try:
-        app()
+        try:
+            app()
+        finally:
+            # Now rather than at the interpreter's end, where a full disk cannot be reported.
+            sys.stdout.flush()
     except ConfigError as error:
         fail(str(error), BAD_CONFIGURATION)
     except failures as error:
         fail(str(error), FAILURE)
     except ModuleNotFoundError as error:
-        extra = {
-            "torch": "train",
-            "safetensors": "train",
-            "onnx": "export",
-            "onnxslim": "export",
-            "onnxruntime": "cpu",
-        }
         name = (error.name or "").partition(".")[0]
-        if name not in extra:
+        if name not in EXTRAS:
             raise
-        fail(f"this command needs {name}, which is not installed: pip install 'adsn[{extra[name]}]'", FAILURE)
+        package = f"adsn[{extra or EXTRAS[name]}]"
+        fail(f"this command needs {name}, which is not installed: pip install '{package}'", FAILURE)
+    except OSError as error:
+        _abandon_output()
+        fail(_described(error), FAILURE)
     except KeyboardInterrupt:
         fail("stopped.", 130)
     sys.exit(0)
+
+
+def _described(error: OSError) -> str:
+    """Return an operating system's error as a sentence."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    advice = " Free some space, or write elsewhere." if error.errno == errno.ENOSPC else ""
+    return f"{where}{error.strerror or error}.{advice}"
+
+
+def _abandon_output() -> None:
+    """Drop what is left to print: if it could not be written now, it cannot at the interpreter's end either."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -9,8 +9,11 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for ``package``. ``modules``: module inside the package → names that it defines."""
-    homes = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
+    """Return a ``__getattr__`` for ``package``. ``modules``: module inside the package, or the dotted name of any
+    other → names that it defines."""
+    homes = {
+        name: module if "." in module else f"{package}.{module}" for module, names in modules.items() for name in names
+    }
 
     def find(name: str) -> Any:
         home = homes.get(name)

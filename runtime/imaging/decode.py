@@ -160,7 +160,7 @@ def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> I
     if modality == "rgb":
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if info.channels == 3:
-        return _grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
+        return grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
     return pixels.astype(np.uint8, copy=False)[:, :, None]
 
 
@@ -174,16 +174,30 @@ def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
     return pixels
 
 
-def _grey_of(pixels: Image) -> Image:
-    """The green channel of a picture whose channels are equal; anything else is a colour picture, not infrared."""
+def grey_of(pixels: Image) -> Image:
+    """Return the green channel of an IR picture stored as colour, uint8 [H, W, 3] → [H, W].
+
+    Raises:
+        WrongChannels: see `require_grey`.
+    """
+    require_grey(pixels, "ir")
+    return np.asarray(cv2.extractChannel(pixels, 1), np.uint8)
+
+
+def require_grey(pixels: Image, modality: Modality) -> None:
+    """Refuse a picture, uint8 [H, W, 3], whose channels differ: it is a colour picture.
+
+    Raises:
+        WrongChannels: the channels differ by more than `GREY_TOLERANCE`.
+    """
     apart = 0
     # In strips: four more planes of a large picture are more than the picture.
     for top in range(0, pixels.shape[0], STRIP):
-        blue, green, red = cv2.split(pixels[top : top + STRIP])
-        apart = max(apart, int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
+        first, green, last = cv2.split(pixels[top : top + STRIP])
+        apart = max(apart, int(cv2.absdiff(first, green).max()), int(cv2.absdiff(last, green).max()))
     if apart > GREY_TOLERANCE:
+        kind = "infrared camera's grey" if modality == "ir" else "depth camera's grey"
         raise WrongChannels(
-            f"ir: a colour picture (its channels differ by up to {apart}); this part takes the infrared camera's grey "
+            f"{modality}: a colour picture (its channels differ by up to {apart}); this part takes the {kind} "
             "picture. Were the two parts swapped?"
         )
-    return np.asarray(cv2.extractChannel(pixels, 1), np.uint8)

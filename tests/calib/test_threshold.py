@@ -17,6 +17,7 @@ from calib.threshold import SampleTooSmall, operating_point, presentations_neede
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import SignatureMissing
+from runtime.core.species import SpeciesInvalid
 from runtime.liveness.open import default_bundle
 
 
@@ -66,6 +67,13 @@ def test_an_apcer_target_needs_enough_of_every_species() -> None:
         operating_point(values, species, measured_on="dev", max_apcer=0.03)
     with pytest.raises(SampleTooSmall, match="none"):
         operating_point(values[:400], species[:400], measured_on="dev", max_apcer=0.03)
+
+
+@pytest.mark.parametrize(("people", "message"), [("Bona_Fide", "people are 'bona_fide'"), ("real", "people are")])
+def test_scores_of_misspelt_people_set_no_threshold(people: str, message: str) -> None:
+    values, species = scores()
+    with pytest.raises(SpeciesInvalid, match=message):
+        operating_point(values, [*species[:-1], people], measured_on="dev", max_bpcer=0.05)
 
 
 def test_silence_sets_no_threshold() -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,16 +89,39 @@ def test_int8_is_placed_as_stated(built: Built) -> None:
             assert (value > 0).all(), name
 
 
-def test_the_camera_s_values_pass_the_first_quantiser_unchanged(built: Built) -> None:
-    values = initialisers(built.files["model.int8-cpu.onnx"])
-    for stream in (0, 1):
-        scale = values[f"/inputs.{stream}/Mul_output_0_scale"]
-        zero = values[f"/inputs.{stream}/Mul_output_0_zero_point"]
-        camera = np.arange(256)
-        normalised = (camera - 128) / 128
-        # Where calibration saw the full range, step for step the camera's own; else at most one step off.
-        assert np.abs(np.clip(np.round(normalised / scale) + zero, 0, 255) * scale - (camera - 128) / 128
-                      - zero * scale).max() < 0.2  # fmt: skip
+CAMERA = (np.arange(256) - 128) / 128
+"""Every value of a camera, as the graph normalises it."""
+
+
+def through_first_quantiser(model: bytes, stream: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quantise each value of `CAMERA` as a stream's first quantiser does; the steps, and what they stand for."""
+    values = initialisers(model)
+    scale = values[f"/inputs.{stream}/Mul_output_0_scale"].item()
+    zero = int(values[f"/inputs.{stream}/Mul_output_0_zero_point"])
+    steps = np.clip(np.round(CAMERA / scale) + zero, 0, 255)
+    return steps, (steps - zero) * scale
+
+
+@pytest.mark.parametrize("stream", [0, 1])
+def test_with_the_full_range_the_camera_s_values_pass_the_first_quantiser_unchanged(built: Built, stream: int) -> None:
+    ranges = ranges_of(built)
+    full = {**ranges.tensors, f"/inputs.{stream}/Mul_output_0": (-1.0, 127 / 128)}
+    steps, passed = through_first_quantiser(
+        quantize_for_cpu(built.files["model.onnx"], replace(ranges, tensors=full)), stream
+    )
+    assert np.array_equal(steps, np.arange(256))
+    assert np.array_equal(passed, CAMERA)
+
+
+@pytest.mark.parametrize("stream", [0, 1])
+def test_in_the_range_that_calibration_saw_no_two_of_the_camera_s_values_become_one(built: Built, stream: int) -> None:
+    low, high = ranges_of(built).tensors[f"/inputs.{stream}/Mul_output_0"]
+    steps, passed = through_first_quantiser(built.files["model.int8-cpu.onnx"], stream)
+    seen = (low <= CAMERA) & (high >= CAMERA)
+    assert seen.sum() > 128
+    assert len(set(steps[seen])) == seen.sum()
+    # At most half a step of the camera away.
+    assert np.abs(passed - CAMERA)[seen].max() <= 1 / 256 + 1e-7
 
 
 def test_int8_as_served_is_int8_as_written(built: Built) -> None:
@@ -166,7 +189,7 @@ def test_the_gate(built: Built) -> None:
 def test_without_an_atomic_exchange_the_old_bundle_is_still_replaced(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.write._exchange", lambda a, b: False)
+    monkeypatch.setattr("export.write.exchange", lambda a, b: False)
     for _ in range(2):
         write_bundle(tmp_path / "b", built.files, built.manifest)
     open_bundle(tmp_path / "b").verify()
@@ -200,14 +223,25 @@ def test_a_bundle_that_does_not_run_replaces_nothing(built: Built, tmp_path: Pat
 
 
 WRITER = """
-import pickle, sys
+import os, pickle, signal, sys
 from pathlib import Path
 from export.write import write_bundle
-files, manifest = pickle.loads(Path(sys.argv[1]).read_bytes())
-print("go", flush=True)
-while True:
-    write_bundle(Path(sys.argv[2]), files, manifest)
+work, out, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+files, manifest = pickle.loads(work.read_bytes())
+seen = 0
+
+def count(event, arguments):
+    global seen
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree"):
+        seen += 1
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count)
+write_bundle(out, files, manifest)
+print(seen)
 """
+"""Writes a bundle and dies at its ``last``-th touch of the disk; with 0 it lives, and prints how many there are."""
 
 
 def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Path) -> None:
@@ -217,15 +251,14 @@ def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Pat
     work.write_bytes(pickle.dumps((built.files, built.manifest)))
     out = tmp_path / "models" / "b"
     write_bundle(out, built.files, built.manifest)
-    rng = np.random.default_rng(0)
-    for _ in range(6):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(work), str(out)], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(float(rng.uniform(0, 0.6)))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+
+    def run(last: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WRITER, str(work), str(out), str(last)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    touches = int(run(0).stdout)
+    for last in (touches // 3, 2 * touches // 3, *range(touches - 3, touches + 1)):
+        assert run(last).returncode == -signal.SIGKILL
         open_bundle(out).verify()
     write_bundle(out, built.files, built.manifest)
     open_bundle(out).verify()
@@ -252,7 +285,7 @@ def test_a_full_disk_leaves_the_old_bundle(built: Built, tmp_path: Path, monkeyp
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("export.write._write", full)
+    monkeypatch.setattr("export.write.write_file", full)
     with pytest.raises(ExportError, match="No space left on device"):
         write_bundle(out, built.files, built.manifest)
     open_bundle(out).verify()
@@ -297,16 +330,16 @@ def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:
     save_checkpoint(other, ADSN(NetworkConfig(width=8, size=64)))
     other.write_bytes(other.read_bytes()[:1000])
     for arguments, code, message in (
-        ((checkpoint,), 78, "--int8"),
+        ((checkpoint,), 78, "pass --int8"),
         ((tmp_path / "none.safetensors", "--int8", "--calib", workshop / "plan.toml"), 1, "no such checkpoint"),
         ((other, "--int8", "--calib", workshop / "plan.toml"), 1, "not a readable"),
         ((checkpoint, "--int8", "--calib", tmp_path / "none.toml"), 78, "no such file"),
         ((checkpoint, "--int8", "--calib", workshop / "plan.toml", "--cache", workshop / "cache"), 1, "44 calibration"),
         ((checkpoint, "--int8", "--engine"), 1, "TensorRT"),
         ((checkpoint, "--int8", "--ranges", tmp_path / "none.json"), 1, "none.json"),
-        ((), 2, "checkpoint"),
+        ((), 78, "pass --int8"),
     ):
-        found = run_export(*arguments, "--out", tmp_path / "b") if arguments else run_export()
+        found = run_export(*arguments, "--out", tmp_path / "b")
         assert (found.returncode, message in found.stderr) == (code, True), found.stderr
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adsn.evaluation.plan import read_plan
-from export.build import Built, Options, Step, build
+from export.build import Built, Options, Source, build
 from export.errors import ExportError
 from export.parity import Comparison, ParityLimits
 from export.sensitivity import fewest_kept, layers
@@ -47,9 +47,8 @@ def options(**changes: object) -> Options:
 
 
 def run(workshop: Path, chosen: Options) -> Built:
-    plan = read_plan(workshop / "plan.toml")
-    checkpoint, cache = workshop / "checkpoint.safetensors", workshop / "cache"
-    return build(checkpoint, plan, cache, chosen, workers=1, step=Step(), version="0.0.1")
+    source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
+    return build(source, chosen)
 
 
 def test_auto_keep_leaves_layers_in_float_until_the_gate_passes(

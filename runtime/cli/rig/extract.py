@@ -20,6 +20,7 @@ from rich.console import Console
 from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
 from runtime.core.files import draft_folder
+from runtime.core.species import SpeciesInvalid, require_distinct, require_species
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Modality, Pair
 from runtime.face.detector import FaceLocator
@@ -125,6 +126,10 @@ def require_entry(entry: Mapping[str, str]) -> None:
     for key, value in entry.items():
         if not value.strip() or not value.isprintable() or len(value) > 100:
             raise ConfigError(f"{key}: {value!r} is no name; 1 to 100 printable characters are.")
+    try:
+        require_species(entry["species"])
+    except SpeciesInvalid as error:
+        raise ConfigError(error.message) from None
     if Path(entry["presentation"]).name != entry["presentation"] or entry["presentation"].startswith("."):
         raise ConfigError(f"presentation: {entry['presentation']!r} is not the name of a folder; give --presentation.")
 
@@ -144,7 +149,12 @@ def require_new(folder: Path, entry: Mapping[str, str]) -> None:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")
-        for row in reader:
+        rows = list(reader)
+        try:
+            require_distinct([entry["species"], *(row["species"] for row in rows)])
+        except SpeciesInvalid as error:
+            raise ConfigError(f"{path}: {error.message}") from None
+        for row in rows:
             if row["subject"] == entry["subject"] and row["split"] != entry["split"]:
                 raise ConfigError(
                     f"{path}: subject {entry['subject']} is in {row['split']} already. Who was trained on cannot be "

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adsn.datasets import DatasetError, open_recordings
+from adsn.datasets.base import require_both_classes
 from tests.support.images import chunk
 from tests.support.models.dataset_trees import picture
 
@@ -91,7 +92,14 @@ def test_depth_is_millimetres(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (("p3,bert", "p3,anna"), r"recordings\.csv:4: subject 'anna' is in train and in test"),
+        (("p3,bert", "p3,anna"), r"recordings\.csv:2 and .*recordings\.csv:4: subject 'anna' is in train and in test"),
+        (("p3,bert", "p3,bert "), r":4: subject 'bert ' has spaces"),
+        (("bert,bona_fide", "bert,Bona_Fide"), r"recordings\.csv:4: species 'Bona_Fide'.*Write bona_fide\."),
+        (("bert,bona_fide", "bert,live"), r"recordings\.csv:4: species 'live'.*Write bona_fide\."),
+        (("anna,bona_fide", "anna,bona_fide "), r"recordings\.csv:2: species 'bona_fide '.*Write bona_fide\."),
+        (("bert,bona_fide", "bert,Print_Matte"), "'Print_Matte' and 'print_matte' differ in spelling alone"),
+        (("p2,anna", "p1,anna"), r"csv:2 and .*csv:3: presentation 'p1' is listed as 'bona_fide' and as 'print_matte'"),
+        (("p2,anna,print_matte", "p1,anna,bona_fide"), r"csv:2 and .*csv:3: presentation 'p1' is listed twice"),
         (("sensor,split", "sensor"), "columns"),
         (("rig-1,test", "rig-1,eval"), r":4: needs"),
         (("p1,anna", "../p1,anna"), "not the name of a folder"),
@@ -119,3 +127,37 @@ def test_no_list_and_no_split(root: Path) -> None:
     (root / "recordings.csv").unlink()
     with pytest.raises(DatasetError, match=r"recordings\.csv: the list cannot be read"):
         open_recordings(root, split="train")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_list_that_is_not_utf_8_is_named(root: Path, encoding: str) -> None:
+    (root / "recordings.csv").write_text(LIST.replace("bert", "Bärbel"), encoding=encoding)
+    with pytest.raises(DatasetError, match=r"recordings\.csv: not a CSV file in UTF-8"):
+        open_recordings(root, split="train")
+
+
+def test_swapped_pictures_are_refused_as_the_service_refuses_them(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    rgb, ir = root / "p1" / "0000-rgb.jpg", root / "p1" / "0000-ir.png"
+    cv2.imwrite(str(ir), rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    with pytest.raises(DatasetError, match=r"0000-ir\.png: ir: a colour picture .* swapped"):
+        open_recordings(root, split="train")[0]
+    cv2.imwrite(str(ir), np.full((60, 80), 90, np.uint8))
+    cv2.imwrite(str(rgb), np.full((60, 80), 90, np.uint8))
+    with pytest.raises(DatasetError, match=r"0000-rgb\.jpg: a grey picture where RGB is expected.* swapped"):
+        open_recordings(root, split="train")[0]
+
+
+def test_grey_pictures_stored_as_colour_are_infrared_all_the_same(root: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
+    cv2.imwrite(str(root / "p1" / "0000-ir.png"), np.dstack([grey, grey, grey]))
+    stored = open_recordings(root, split="train")[0].crops["ir"]
+    cv2.imwrite(str(root / "p1" / "0000-ir.png"), grey)
+    assert np.array_equal(stored, open_recordings(root, split="train")[0].crops["ir"])
+
+
+@pytest.mark.parametrize(("kept", "match"), [("bona_fide", "no attack presentation"), ("mask", "no bona fide")])
+def test_a_set_of_one_class_is_of_no_use(root: Path, kept: str, match: str) -> None:
+    (root / "recordings.csv").write_text(LIST.replace("bona_fide", kept).replace("print_matte", kept))
+    with pytest.raises(DatasetError, match=match):
+        require_both_classes(open_recordings(root, split="train"))

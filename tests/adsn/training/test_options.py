@@ -120,11 +120,11 @@ def test_a_balanced_run_sees_as_many_attacks_as_faces(root: Path) -> None:
         written(root, "drawn", ("batch = 8", 'batch = 8\nbalance = "species"\n[augment]\ncopy_grey = 0.0'))
     )
     trainer = Trainer(recipe, *sets(recipe, root), root / "drawn")
-    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in trainer._batches(epoch)])
+    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in trainer.batches(epoch)])
     assert 0.42 < float(labels.float().mean()) < 0.58
     plain = read_recipe(written(root, "plain", ("batch = 8", "batch = 8\n[augment]\ncopy_grey = 0.0")))
     unbalanced = Trainer(plain, *sets(plain, root), root / "plain")
-    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in unbalanced._batches(epoch)])
+    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in unbalanced.batches(epoch)])
     assert float(labels.float().mean()) == 0.75
 
 

@@ -6,7 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from calib.geometry.adjustment import LENS, SHARED, Bundle, Corners, _view, adjust, lens_of, matrix_of, residuals, rms
+from calib.geometry.adjustment import (
+    LENS,
+    SHARED,
+    Bundle,
+    Corners,
+    adjust,
+    lens_of,
+    matrix_of,
+    residuals,
+    rms,
+    view_residuals,
+)
 from calib.geometry.board import Board
 from tests.support.geometry.boards import poses
 from tests.support.geometry.rigs import rig
@@ -58,7 +69,10 @@ def test_derivatives_are_those_of_the_residuals(number: int) -> None:
     bundle = disturbed(true)
     step = np.random.default_rng(1).normal(0, 1e-6, SHARED + 6 * len(views))
     own = step[SHARED + 6 * number : SHARED + 6 * number + 6]
-    before, after = _view(bundle, number, views[number]), _view(bundle.moved(step), number, views[number])
+    before, after = (
+        view_residuals(bundle, number, views[number]),
+        view_residuals(bundle.moved(step), number, views[number]),
+    )
     for which in (0, 1):
         lens = step[which * LENS : (which + 1) * LENS]
         expected = before[which][1] @ np.concatenate([lens, step[2 * LENS : SHARED], own])

@@ -1,0 +1,37 @@
+"""Checks of output paths before hours of work, not after."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from runtime.core.errors import ConfigError
+
+
+def require_writable_folder(folder: Path, option: str) -> None:
+    """Make ``folder``, and prove that files can be written there.
+
+    Raises:
+        ConfigError: they cannot; names the option.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{option} {folder}: a file, not a folder. Name a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise ConfigError(f"{option} {folder}: cannot be written ({error.strerror}). Name another folder.") from error
+
+
+def require_writable_file(path: Path | None, option: str) -> None:
+    """Prove that a file can be written at ``path``, if one is named.
+
+    Raises:
+        ConfigError: it cannot; names the option.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: a folder, not a file. Name a file.")
+    require_writable_folder(path.absolute().parent, f"{option} {path}: its folder")
