@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime import __version__
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.pipeline import Pipeline, Result, load_pipeline
@@ -37,21 +37,17 @@ __all__ = [
     "load_pipeline",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "pipeline": (
-            "Pipeline",
-            "Result",
-            "load_pipeline",
-        ),
-        "runtime.core.check": ("Check",),
-        "runtime.core.errors": (
-            "AdsnError",
-            "InputError",
-            "NoFace",
-        ),
-        "runtime.core.values": ("Box",),
+        "AdsnError": "runtime.core.errors",
+        "Box": "runtime.core.values",
+        "Check": "runtime.core.check",
+        "InputError": "runtime.core.errors",
+        "NoFace": "runtime.core.errors",
+        "Pipeline": "adsn.pipeline",
+        "Result": "adsn.pipeline",
+        "load_pipeline": "adsn.pipeline",
     },
 )
 

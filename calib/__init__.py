@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from calib.ranges import CalibrationError, Ranges, measure_ranges, read_ranges
@@ -19,18 +19,14 @@ __all__ = [
     "read_ranges",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "ranges": (
-            "CalibrationError",
-            "Ranges",
-            "measure_ranges",
-            "read_ranges",
-        ),
-        "threshold": (
-            "SampleTooSmall",
-            "operating_point",
-        ),
+        "CalibrationError": "calib.ranges",
+        "Ranges": "calib.ranges",
+        "SampleTooSmall": "calib.threshold",
+        "measure_ranges": "calib.ranges",
+        "operating_point": "calib.threshold",
+        "read_ranges": "calib.ranges",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from export.build import Built, Options, Source, Step, build
@@ -28,23 +28,19 @@ __all__ = [
     "write_repository",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "build": (
-            "Built",
-            "Options",
-            "Source",
-            "Step",
-            "build",
-        ),
-        "errors": (
-            "ExportError",
-            "ParityError",
-        ),
-        "graph": ("to_onnx",),
-        "parity": ("ParityLimits",),
-        "triton": ("write_repository",),
-        "write": ("write_bundle",),
+        "Built": "export.build",
+        "ExportError": "export.errors",
+        "Options": "export.build",
+        "ParityError": "export.errors",
+        "ParityLimits": "export.parity",
+        "Source": "export.build",
+        "Step": "export.build",
+        "build": "export.build",
+        "to_onnx": "export.graph",
+        "write_bundle": "export.write",
+        "write_repository": "export.triton",
     },
 )

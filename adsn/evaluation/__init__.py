@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Counterfactual, Effect
@@ -27,26 +27,20 @@ __all__ = [
     "score_set",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "counterfactual": (
-            "Counterfactual",
-            "Effect",
-        ),
-        "evaluate": (
-            "Scored",
-            "Scorer",
-            "engine_scorer",
-            "network_scorer",
-            "report_json",
-            "score_set",
-        ),
-        "plan": (
-            "DataPlan",
-            "default_plan",
-            "read_plan",
-        ),
-        "report": ("html_report",),
+        "Counterfactual": "adsn.evaluation.counterfactual",
+        "DataPlan": "adsn.evaluation.plan",
+        "Effect": "adsn.evaluation.counterfactual",
+        "Scored": "adsn.evaluation.evaluate",
+        "Scorer": "adsn.evaluation.evaluate",
+        "default_plan": "adsn.evaluation.plan",
+        "engine_scorer": "adsn.evaluation.evaluate",
+        "html_report": "adsn.evaluation.report",
+        "network_scorer": "adsn.evaluation.evaluate",
+        "read_plan": "adsn.evaluation.plan",
+        "report_json": "adsn.evaluation.evaluate",
+        "score_set": "adsn.evaluation.evaluate",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.network.checkpoint import CheckpointError, crop_rule, load_checkpoint, read_metadata, save_checkpoint
@@ -21,20 +21,16 @@ __all__ = [
     "save_checkpoint",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "checkpoint": (
-            "CheckpointError",
-            "crop_rule",
-            "load_checkpoint",
-            "read_metadata",
-            "save_checkpoint",
-        ),
-        "model": (
-            "ADSN",
-            "NetworkConfig",
-            "Outputs",
-        ),
+        "ADSN": "adsn.network.model",
+        "CheckpointError": "adsn.network.checkpoint",
+        "NetworkConfig": "adsn.network.model",
+        "Outputs": "adsn.network.model",
+        "crop_rule": "adsn.network.checkpoint",
+        "load_checkpoint": "adsn.network.checkpoint",
+        "read_metadata": "adsn.network.checkpoint",
+        "save_checkpoint": "adsn.network.checkpoint",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.training.augment import AugmentConfig
@@ -22,21 +22,15 @@ __all__ = [
     "read_recipe",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "augment": ("AugmentConfig",),
-        "recipe": (
-            "Recipe",
-            "read_recipe",
-        ),
-        "teacher": (
-            "Teacher",
-            "TeacherError",
-        ),
-        "train": (
-            "Trainer",
-            "TrainingError",
-        ),
+        "AugmentConfig": "adsn.training.augment",
+        "Recipe": "adsn.training.recipe",
+        "Teacher": "adsn.training.teacher",
+        "TeacherError": "adsn.training.teacher",
+        "Trainer": "adsn.training.train",
+        "TrainingError": "adsn.training.train",
+        "read_recipe": "adsn.training.recipe",
     },
 )

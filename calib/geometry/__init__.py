@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from calib.geometry.board import Board, BoardFinder
@@ -21,18 +21,14 @@ __all__ = [
     "calibrate",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "board": (
-            "Board",
-            "BoardFinder",
-        ),
-        "coverage": ("View",),
-        "session": ("BoardSession",),
-        "stereo": (
-            "Result",
-            "calibrate",
-        ),
+        "Board": "calib.geometry.board",
+        "BoardFinder": "calib.geometry.board",
+        "BoardSession": "calib.geometry.session",
+        "Result": "calib.geometry.stereo",
+        "View": "calib.geometry.coverage",
+        "calibrate": "calib.geometry.stereo",
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
@@ -19,18 +19,14 @@ __all__ = [
     "by_strobe",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "offset": (
-            "Offset",
-            "OffsetUnknown",
-            "Series",
-            "by_blink",
-        ),
-        "offset_other": (
-            "by_motion",
-            "by_strobe",
-        ),
+        "Offset": "calib.timing.offset",
+        "OffsetUnknown": "calib.timing.offset",
+        "Series": "calib.timing.offset",
+        "by_blink": "calib.timing.offset",
+        "by_motion": "calib.timing.offset_other",
+        "by_strobe": "calib.timing.offset_other",
     },
 )

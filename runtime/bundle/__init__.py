@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Bundle, Manifest, open_bundle
@@ -18,11 +18,14 @@ __all__ = [
     "write_key_pair",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "manifest": ("Bundle", "Manifest", "open_bundle"),
-        "onnx_check": ("check_model",),
-        "signature": ("sign_manifest", "write_key_pair"),
+        "Bundle": "runtime.bundle.manifest",
+        "Manifest": "runtime.bundle.manifest",
+        "check_model": "runtime.bundle.onnx_check",
+        "open_bundle": "runtime.bundle.manifest",
+        "sign_manifest": "runtime.bundle.signature",
+        "write_key_pair": "runtime.bundle.signature",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.capture.open import check_uri, open_source
@@ -23,13 +23,17 @@ __all__ = [
     "parse_uri",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "open": ("check_uri", "open_source"),
-        "source": ("Source", "SourceInfo"),
-        "status": ("CameraState", "CameraStatus"),
-        "supervisor": ("Supervisor",),
-        "uri": ("CameraUri", "parse_uri"),
+        "CameraState": "runtime.capture.status",
+        "CameraStatus": "runtime.capture.status",
+        "CameraUri": "runtime.capture.uri",
+        "Source": "runtime.capture.source",
+        "SourceInfo": "runtime.capture.source",
+        "Supervisor": "runtime.capture.supervisor",
+        "check_uri": "runtime.capture.open",
+        "open_source": "runtime.capture.open",
+        "parse_uri": "runtime.capture.uri",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.config.loader import Prefix, load_config
@@ -16,11 +16,12 @@ __all__ = [
     "load_config",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "loader": ("Prefix", "load_config"),
-        "rig": ("RigSettings",),
-        "template": ("config_text",),
+        "Prefix": "runtime.config.loader",
+        "RigSettings": "runtime.config.rig",
+        "config_text": "runtime.config.template",
+        "load_config": "runtime.config.loader",
     },
 )

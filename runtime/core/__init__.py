@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.core.check import Check
@@ -33,13 +33,27 @@ __all__ = [
     "Reason",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "check": ("Check",),
-        "errors": ("AdsnError", "BundleError", "CaptureError", "ConfigError", "EngineError", "InputError", "NotReady"),
-        "operating_point": ("OperatingPoint",),
-        "reasons": ("REASONS", "Reason"),
-        "values": ("MODALITIES", "Box", "DepthMap", "Frame", "Image", "Lit", "Modality", "Pair"),
+        "AdsnError": "runtime.core.errors",
+        "Box": "runtime.core.values",
+        "BundleError": "runtime.core.errors",
+        "CaptureError": "runtime.core.errors",
+        "Check": "runtime.core.check",
+        "ConfigError": "runtime.core.errors",
+        "DepthMap": "runtime.core.values",
+        "EngineError": "runtime.core.errors",
+        "Frame": "runtime.core.values",
+        "Image": "runtime.core.values",
+        "InputError": "runtime.core.errors",
+        "Lit": "runtime.core.values",
+        "MODALITIES": "runtime.core.values",
+        "Modality": "runtime.core.values",
+        "NotReady": "runtime.core.errors",
+        "OperatingPoint": "runtime.core.operating_point",
+        "Pair": "runtime.core.values",
+        "REASONS": "runtime.core.reasons",
+        "Reason": "runtime.core.reasons",
     },
 )

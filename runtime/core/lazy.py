@@ -1,27 +1,20 @@
-"""Names of a package that are imported when they are first asked for, so that importing the package costs nothing."""
+"""Public names of a package, imported when they are first used."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from importlib import import_module
 
 
-def lazy_names(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for ``package``. ``modules``: module inside the package, or the dotted name of any
-    other → names that it defines."""
-    homes = {
-        name: module if "." in module else f"{package}.{module}" for module, names in modules.items() for name in names
-    }
+def attach(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Return a module's ``__getattr__`` that imports each name of ``homes``, name → module, on first use.
 
-    def find(name: str) -> Any:
-        home = homes.get(name)
-        if home is None:
+    A package that is imported for its version or for one of its modules then loads nothing else.
+    """
+
+    def get(name: str) -> object:
+        if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(home), name)
-        # Found without this function from now on.
-        setattr(sys.modules[package], name, value)
-        return value
+        return getattr(import_module(homes[name]), name)
 
-    return find
+    return get

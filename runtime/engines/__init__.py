@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
@@ -15,9 +15,13 @@ __all__ = [
     "Scores",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "base": ("Batch", "Engine", "EngineInfo", "InputSpec", "Scores"),
+        "Batch": "runtime.engines.base",
+        "Engine": "runtime.engines.base",
+        "EngineInfo": "runtime.engines.base",
+        "InputSpec": "runtime.engines.base",
+        "Scores": "runtime.engines.base",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.face.detector import Face, FaceLocator, HaarLocator
@@ -18,11 +18,14 @@ __all__ = [
     "open_locator",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "detector": ("Face", "FaceLocator", "HaarLocator"),
-        "open": ("open_locator",),
-        "tracker": ("Tracker", "TrackRule"),
+        "Face": "runtime.face.detector",
+        "FaceLocator": "runtime.face.detector",
+        "HaarLocator": "runtime.face.detector",
+        "TrackRule": "runtime.face.tracker",
+        "Tracker": "runtime.face.tracker",
+        "open_locator": "runtime.face.open",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.geometry.box_mapping import Calibrated, Camera, Placed, Registrar, RigGeometry, SameView
@@ -22,11 +22,18 @@ __all__ = [
     "save_geometry",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "box_mapping": ("Calibrated", "Camera", "Placed", "Registrar", "RigGeometry", "SameView"),
-        "calibration_file": ("load_geometry", "open_registrar", "save_geometry"),
-        "drift": ("DriftMonitor",),
+        "Calibrated": "runtime.geometry.box_mapping",
+        "Camera": "runtime.geometry.box_mapping",
+        "DriftMonitor": "runtime.geometry.drift",
+        "Placed": "runtime.geometry.box_mapping",
+        "Registrar": "runtime.geometry.box_mapping",
+        "RigGeometry": "runtime.geometry.box_mapping",
+        "SameView": "runtime.geometry.box_mapping",
+        "load_geometry": "runtime.geometry.calibration_file",
+        "open_registrar": "runtime.geometry.calibration_file",
+        "save_geometry": "runtime.geometry.calibration_file",
     },
 )

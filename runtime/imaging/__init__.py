@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.imaging.crop import CropRule, coverage, crop_window
@@ -15,10 +15,12 @@ __all__ = [
     "decode_depth",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "crop": ("CropRule", "coverage", "crop_window"),
-        "decode": ("decode_depth",),
+        "CropRule": "runtime.imaging.crop",
+        "coverage": "runtime.imaging.crop",
+        "crop_window": "runtime.imaging.crop",
+        "decode_depth": "runtime.imaging.decode",
     },
 )

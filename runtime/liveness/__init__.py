@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.liveness.active_light import ActiveLight, LightRule
@@ -35,15 +35,27 @@ __all__ = [
     "open_pipeline",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "active_light": ("ActiveLight", "LightRule"),
-        "decision": ("Decision", "Strobe", "Verdict", "decide"),
-        "evidence": ("Evidence", "EvidenceRule", "EvidenceState", "Observation"),
-        "open": ("Loaded", "default_bundle", "open_engine", "open_pipeline"),
-        "pair_pipeline": ("Assessment", "LivenessPipeline"),
-        "quality": ("Limits",),
-        "stream_pipeline": ("Observed", "StreamPipeline"),
+        "ActiveLight": "runtime.liveness.active_light",
+        "Assessment": "runtime.liveness.pair_pipeline",
+        "Decision": "runtime.liveness.decision",
+        "Evidence": "runtime.liveness.evidence",
+        "EvidenceRule": "runtime.liveness.evidence",
+        "EvidenceState": "runtime.liveness.evidence",
+        "LightRule": "runtime.liveness.active_light",
+        "Limits": "runtime.liveness.quality",
+        "LivenessPipeline": "runtime.liveness.pair_pipeline",
+        "Loaded": "runtime.liveness.open",
+        "Observation": "runtime.liveness.evidence",
+        "Observed": "runtime.liveness.stream_pipeline",
+        "StreamPipeline": "runtime.liveness.stream_pipeline",
+        "Strobe": "runtime.liveness.decision",
+        "Verdict": "runtime.liveness.decision",
+        "decide": "runtime.liveness.decision",
+        "default_bundle": "runtime.liveness.open",
+        "open_engine": "runtime.liveness.open",
+        "open_pipeline": "runtime.liveness.open",
     },
 )

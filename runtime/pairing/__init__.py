@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
@@ -26,13 +26,20 @@ __all__ = [
     "frame_stats",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "feed": ("CapturedPair", "FeedStatus", "PairFeed"),
-        "illumination": ("FrameStats", "Illumination", "IlluminationClassifier", "frame_stats"),
-        "pairer": ("Match", "Pairer"),
-        "rig": ("Observer", "Rig"),
-        "rig_pairing": ("Pairing",),
+        "CapturedPair": "runtime.pairing.feed",
+        "FeedStatus": "runtime.pairing.feed",
+        "FrameStats": "runtime.pairing.illumination",
+        "Illumination": "runtime.pairing.illumination",
+        "IlluminationClassifier": "runtime.pairing.illumination",
+        "Match": "runtime.pairing.pairer",
+        "Observer": "runtime.pairing.rig",
+        "PairFeed": "runtime.pairing.feed",
+        "Pairer": "runtime.pairing.pairer",
+        "Pairing": "runtime.pairing.rig_pairing",
+        "Rig": "runtime.pairing.rig",
+        "frame_stats": "runtime.pairing.illumination",
     },
 )

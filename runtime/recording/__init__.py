@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.recording.reader import Recording
@@ -15,11 +15,11 @@ __all__ = [
     "open_mcap",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "reader": ("Recording",),
-        "source": ("open_mcap",),
-        "writer": ("Recorder",),
+        "Recorder": "runtime.recording.writer",
+        "Recording": "runtime.recording.reader",
+        "open_mcap": "runtime.recording.source",
     },
 )

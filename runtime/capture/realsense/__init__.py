@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.capture.realsense.source import open_realsense
@@ -11,9 +11,9 @@ __all__ = [
     "open_realsense",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "source": ("open_realsense",),
+        "open_realsense": "runtime.capture.realsense.source",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.capture.simulated.rig import SPECIES, SyntheticRig, open_synthetic
@@ -17,11 +17,13 @@ __all__ = [
     "open_synthetic",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "rig": ("SPECIES", "SyntheticRig", "open_synthetic"),
-        "scenario": ("Script",),
-        "source": ("SimulatedCamera",),
+        "SPECIES": "runtime.capture.simulated.rig",
+        "Script": "runtime.capture.simulated.scenario",
+        "SimulatedCamera": "runtime.capture.simulated.source",
+        "SyntheticRig": "runtime.capture.simulated.rig",
+        "open_synthetic": "runtime.capture.simulated.rig",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.capture.v4l2.devices import Device, list_devices
@@ -15,10 +15,12 @@ __all__ = [
     "open_v4l2",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "devices": ("Device", "list_devices"),
-        "source": ("V4l2Source", "open_v4l2"),
+        "Device": "runtime.capture.v4l2.devices",
+        "V4l2Source": "runtime.capture.v4l2.source",
+        "list_devices": "runtime.capture.v4l2.devices",
+        "open_v4l2": "runtime.capture.v4l2.source",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.engines.remote.connection import Link, RemoteSettings
@@ -14,10 +14,11 @@ __all__ = [
     "open_remote",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "connection": ("Link", "RemoteSettings"),
-        "engine": ("open_remote",),
+        "Link": "runtime.engines.remote.connection",
+        "RemoteSettings": "runtime.engines.remote.connection",
+        "open_remote": "runtime.engines.remote.engine",
     },
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from runtime.core.lazy import lazy_names
+from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.engines.tensorrt.cache import EngineCache, EngineKey
@@ -18,12 +18,13 @@ __all__ = [
     "open_tensorrt",
 ]
 
-__getattr__ = lazy_names(
+__getattr__ = attach(
     __name__,
     {
-        "versions": ("BuildSettings",),
-        "cache": ("EngineCache", "EngineKey"),
-        "engine": ("TensorRTEngine",),
-        "open": ("open_tensorrt",),
+        "BuildSettings": "runtime.engines.tensorrt.versions",
+        "EngineCache": "runtime.engines.tensorrt.cache",
+        "EngineKey": "runtime.engines.tensorrt.cache",
+        "TensorRTEngine": "runtime.engines.tensorrt.engine",
+        "open_tensorrt": "runtime.engines.tensorrt.open",
     },
 )
