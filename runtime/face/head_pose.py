@@ -13,8 +13,9 @@ HEAD_MM = np.array(
 """Left eye, right eye, nose, left and right corner of the mouth of a face as the camera sees it: x right, y down, z
 towards the camera, mm. Eyes 63 mm apart (Dodgson, "Variation and extrema of human interpupillary distance", 2004). The
 rest was chosen among plausible proportions as what gives the least error over YuNet's landmarks and the true ones of
-rendered heads of known pose: YuNet puts nose and mouth somewhat higher than they are, and the nose less far aside. What
-error remains stands in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a nod."""
+rendered heads of known pose: YuNet puts nose and mouth somewhat higher than they are, and the nose less far aside. The
+error that remains is in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a
+nod."""
 
 
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from runtime.face.detector import Face
 
 EDGE_MM = 150.0
 """Edge of the box that the network was trained on, on a life-size face."""
-SPREAD_MM = 90.0
+SPREAD_MM = 89.5
 """Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. A head that is
 turned brings the eyes nearer to each other and one that is tilted the mouth nearer to the eyes; the spread of all five
 changes less than either length. The value lies between what YuNet's landmarks of rendered heads of both shape sources
