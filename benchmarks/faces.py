@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import functools
 import os
-import sys
 import textwrap
 import time
 from collections import defaultdict
@@ -58,6 +59,7 @@ class Case:
 
 CASES = (
     Case("frontal"),
+    *(Case(f"frontal, ×{dim}", dim=dim) for dim in (0.5, 0.25, 0.12, 0.06)),
     Case("yaw 15°", (15, 0, 0)),
     Case("yaw 30°", (30, 0, 0)),
     Case("yaw 40°", (40, 0, 0)),
@@ -76,7 +78,6 @@ CASES = (
     Case("part of a face covered", species="partial"),
     Case("matte print", species="print_matte"),
     Case("screen", species="replay_screen"),
-    *(Case(f"frontal, ×{dim}", dim=dim) for dim in (0.5, 0.25, 0.12, 0.06)),
     Case("nobody", vacant=True),
 )
 
@@ -109,7 +110,7 @@ def shots(people: int) -> Iterator[Shot]:
                 draw_glasses(look) if case.glasses else None,
                 draw_hat(look) if case.hat else None,
             )
-            head = posed_head(
+            head = head_of(
                 subject,
                 (yaw, pitch, roll),
                 species=case.species,
@@ -121,6 +122,10 @@ def shots(people: int) -> Iterator[Shot]:
             if case.dim < 1:
                 head = replace(head, rgb=dimmed(head.rgb, case.dim, rng), ir=dimmed(head.ir, case.dim, rng))
             yield from _both(head, case, roll)
+
+
+head_of = functools.lru_cache(maxsize=64)(posed_head)
+"""Dimmed cases take the frontal pictures again."""
 
 
 def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
@@ -398,9 +403,13 @@ def main() -> None:
     model = packaged_yunet()
     detectors: dict[str, FaceLocator] = {"Haar": HaarLocator()}
     detectors |= {f"YuNet {edge}": YuNetLocator(model, edge=edge) for edge in (320, 480, 640)}
-    beside = "--beside" in sys.argv
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--people", type=int, default=PEOPLE, help="heads in each row")
+    options.add_argument("--beside", action="store_true", help="say that another job ran at the same time")
+    options.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
+    chosen = options.parse_args()
     tally = Tally(detectors)
-    for shot in shots(PEOPLE):
+    for shot in shots(chosen.people):
         tally.add(shot)
     heads = "every second head is scan-derived, the others analytic" if os.environ.get(VARIABLE) else "analytic heads"
     lines = [
@@ -411,7 +420,7 @@ def main() -> None:
             f"rendered pictures of 640×480 pixels ({heads}) and the photographs named below. YuNet's number is the",
             "longest edge that it searches first; where that shows nothing, a second search makes a face of 64 pixels",
             f"{FACE_PX} pixels large. Dark pictures are scaled up before the search.",
-            *(["Another job ran beside it: compare the times with each other only."] if beside else []),
+            *(["Another job ran beside it: compare the times with each other only."] if chosen.beside else []),
         ),
         *(f"- {name}: {value}" for name, value in describe().items() if name in ("processor", "cores", "python")),
         f"- opencv: {cv2.__version__}",
@@ -421,7 +430,7 @@ def main() -> None:
     for section in sections:
         lines += [*section(tally), ""]
     lines += [*stream_rows(detectors), "", *photograph(detectors)]
-    PAGE.write_text("\n".join(lines) + "\n")
+    chosen.page.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEAD_MM = np.array(
-    [[-31.5, 0.0, 0.0], [31.5, 0.0, 0.0], [0.0, 36.0, 32.0], [-25.0, 68.0, -6.0], [25.0, 68.0, -6.0]], np.float64
+    [[-31.5, 0.0, 0.0], [31.5, 0.0, 0.0], [0.0, 36.0, 26.0], [-25.0, 68.0, -6.0], [25.0, 68.0, -6.0]], np.float64
 )
 """Left eye, right eye, nose, left and right corner of the mouth of a face as the camera sees it: x right, y down, z
 towards the camera, mm. Eyes 63 mm apart (Dodgson, "Variation and extrema of human interpupillary distance", 2004). The
-rest was chosen among plausible proportions as what gives the least error in yaw and pitch, over YuNet's landmarks and
-the true ones of 400 rendered heads: YuNet puts a nose and a mouth somewhat higher than they are. What error remains
-stands in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a nod."""
+rest was chosen among plausible proportions as what gives the least error over YuNet's landmarks and the true ones of
+rendered heads of known pose: YuNet puts nose and mouth somewhat higher than they are, and the nose less far aside. The
+error that remains is in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a
+nod."""
 
 
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:

@@ -35,7 +35,7 @@ MEDIAN_OFF = 0.05
 
 @functools.lru_cache
 def head(subject: int, angles: tuple[float, float, float] = (0.0, 0.0, 0.0), species: str = "bona_fide") -> PosedHead:
-    return posed_head(subject, angles, species=species, attributes=bare_face())
+    return posed_head(subject, angles, species=species, attributes=bare_face(smile=subject % 3 / 2))
 
 
 @functools.lru_cache
