@@ -17,6 +17,7 @@ from service.auth.keys import Caller, KeyRing, Role, read_keys
 from service.auth.sessions import Failures, Sessions
 from service.config.settings import Settings
 from service.http.problems import RequestError
+from service.http.rate_limit import Rates
 
 __all__ = ["Caller", "Guard", "Role"]
 log = logging.getLogger("adsn.auth")
@@ -61,6 +62,7 @@ class Guard:
         self.secure = settings.tls.certificate is not None
         self.sessions = Sessions(settings.auth.session_s)
         self.failures = Failures(settings.auth.failures, settings.auth.failures_s)
+        self._rates = Rates(settings.limits.rate_per_s, settings.limits.burst)
         self._ring = KeyRing(single=self._single)
         if self._file is not None:
             self._stamp = _stamp_of(self._file)
@@ -91,6 +93,18 @@ class Guard:
             RequestError: 401 no key or a wrong one, 403 a key without that role, 429 too many wrong ones.
         """
         return self.authorize_any(request, (role,))
+
+    def admit(self, request: HTTPConnection, role: Role) -> Caller:
+        """Return the caller if it has ``role`` and is within its rate limit: for requests that cost a score.
+
+        Raises:
+            RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
+        """
+        caller = self.authorize(request, role)
+        wait_s = self._rates.take(caller.name, self._now_s())
+        if wait_s > 0:
+            raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
+        return caller
 
     def authorize_any(self, request: HTTPConnection, roles: tuple[Role, ...]) -> Caller:
         """The caller, if it may do what one of ``roles`` stands for; with none named, any caller. Raises as

@@ -16,7 +16,7 @@ from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
-from service.app import create_app
+from service.app import create_app, parts_of
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
 from service.http.server import Server
@@ -92,8 +92,9 @@ def serve(
         sys.stdout.flush()
 
     app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
-    app.state.shared.model.told = tell
-    server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
+    parts = parts_of(app)
+    parts.model.told = tell
+    server = Server(app, settings, announce=announce, reload=parts.model.reload, stopping=parts.stopping)
     if feed is not None:
         feed.start()
     try:

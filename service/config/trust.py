@@ -13,6 +13,7 @@ from service.audit.attestation import DEVICE, Attester
 from service.audit.jws import Signer
 from service.audit.log import AuditLog
 from service.audit.log import AuditSettings as LogSettings
+from service.audit.trail import DecisionTrail
 
 
 class Section(BaseModel):
@@ -77,6 +78,16 @@ class AuditSettings(Section):
         if self.path is None:
             return None
         return AuditLog(LogSettings(**self.model_dump()), signer)
+
+
+def open_trail(attestation: AttestationSettings, audit: AuditSettings) -> DecisionTrail:
+    """Open the audit log and the signing key, where they are configured.
+
+    Raises:
+        ConfigError: the key or the log cannot be used. AuditBroken: the file is not an audit log.
+    """
+    attester = attestation.attester()
+    return DecisionTrail(attester, audit.open(attester.signer if attester is not None else None), attestation.device)
 
 
 class RemoteSection(Section):

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from runtime.core import errors
 from runtime.core.errors import AdsnError
 from service.http.problem_catalogue import PROBLEMS
+from service.http.problem_document import problem_body
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -82,22 +83,7 @@ def problem(
     **extra: Any,
 ) -> Response:
     """A problem document as a response."""
-    entry = PROBLEMS.get(code, PROBLEMS["error"])
-    body = {
-        "type": f"urn:adsn:problem:{code}",
-        "title": entry.title,
-        "status": status,
-        "detail": detail,
-        "instance": path,
-        "code": code,
-        "retryable": entry.retryable,
-        "help": f"/docs#{code}",
-        "request_id": request_id,
-        **extra,
-    }
-    if path.startswith("/v2"):
-        # Where clients of the Open Inference Protocol look for what is wrong.
-        body["error"] = detail
+    body = problem_body(status, code, detail, request_id, path, **extra)
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:

@@ -16,6 +16,7 @@ from runtime.liveness.evidence import Evidence
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.app import create_app
+from service.config.trust import open_trail
 from service.kiosk.audited_outputs import Witness, answer_of
 from service.kiosk.config import KioskSettings
 from service.kiosk.loop import Counters, Loop
@@ -30,7 +31,6 @@ from service.monitoring.metrics import Metrics
 from service.monitoring.rig_watch import status_event
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
 from service.process.systemd import Notifier
-from service.trust import witness
 
 log = logging.getLogger("adsn.kiosk")
 
@@ -69,8 +69,7 @@ class Daemon:
         self.health.raise_("starting", "critical", "no pair has been judged yet.")
         self._hub = EventHub()
         # Before the outputs: a log that another process writes, or a key that cannot be read, ends it here.
-        self._attester = settings.attestation.attester()
-        self._written = settings.audit.open(self._attester.signer if self._attester is not None else None)
+        self._trail = open_trail(settings.attestation, settings.audit)
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._tell_health)
         self._metrics, self._latencies = Metrics(), Latencies()
@@ -100,12 +99,16 @@ class Daemon:
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
         every = [*open_outputs(settings, health), HubChannel(self._hub, boottime_ns), *channels]
-        if self._written is None and self._attester is None:
+        if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
         return Witness(
-            every, health, written=self._written, attester=self._attester, place=f"{settings.site}/{settings.door}",
+            every,
+            health,
+            written=self._trail.log,
+            attester=self._trail.attester,
+            place=f"{settings.site}/{settings.door}",
             device=settings.attestation.device,
-        )  # fmt: skip
+        )
 
     def _make_page(self) -> Page:
         settings = page_settings(self._settings)
@@ -119,9 +122,9 @@ class Daemon:
             hub=self._hub,
             health=self.health,
             metrics=self._metrics,
+            # Who asks the page is answered under the same conditions as the door.
+            trail=self._trail,
         )
-        # Who asks the page is answered under the same conditions as the door.
-        witness(app.state.shared, self._attester, self._written, self._settings.attestation.device)
         return Page(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:

@@ -18,7 +18,7 @@ from runtime.liveness.pair_pipeline import Assessment
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.kiosk.image_checks import PictureWatch
 from service.kiosk.state_machine import SECOND, Change, Kiosk, Outcome, Step
-from service.monitoring.health import Health
+from service.monitoring.health import ConditionGroup, Health
 from service.monitoring.rig_watch import pair_event
 from service.outputs.base import Event, Outputs, boottime_ns, utc_now
 from service.process.systemd import Notifier
@@ -100,7 +100,7 @@ class Loop:
         self._trace, self._latency, self._answer = trace, latency, answer
         self._expose, self._threshold = expose_score, threshold
         self._pictures = PictureWatch()
-        self._cameras_wrong: set[tuple[str, str]] = set()
+        self._cameras = ConditionGroup(health, "critical")
         self._guidance: tuple[str, ...] = ()
         self._guided = 0
         health.raise_("starting", "critical", "no pair has been judged yet.")
@@ -154,12 +154,7 @@ class Loop:
     def _look_at_pictures(self, pair: Pair) -> bool:
         """Whether a camera gave the same picture as before; what its pictures say of it becomes conditions."""
         repeated = self._pictures.repeated(pair)
-        found = self._pictures.findings(pair, self._clock())
-        for (name, modality), detail in found.items():
-            self._health.raise_(name, "critical", detail, modality)
-        for name, modality in self._cameras_wrong - found.keys():
-            self._health.clear(name, modality)
-        self._cameras_wrong = set(found)
+        self._cameras.report(self._pictures.findings(pair, self._clock()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:

@@ -7,13 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.core.errors import NotReady, Overloaded
 from runtime.core.values import Pair
 from runtime.geometry.box_mapping import Registrar
 from runtime.geometry.calibration_file import open_registrar
 from runtime.pairing.feed import FeedStatus, PairFeed
+from service.http.problem_document import camera_views
 from service.http.problems import RequestError
 
 SLICE_S = 0.5
@@ -97,11 +97,3 @@ def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
         cameras=camera_views(status),
         advice=status.advice,
     )
-
-
-def camera_views(status: FeedStatus) -> list[dict[str, Any]]:
-    """How each camera is, as `service.liveness.contract.CameraView`."""
-    return [
-        {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
-        for camera in status.cameras
-    ]

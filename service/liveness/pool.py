@@ -120,8 +120,13 @@ class Pool:
 
     @property
     def inside(self) -> int:
-        """Pairs that are judged or wait."""
+        """Pairs running or queued."""
         return self._inside
+
+    @property
+    def capacity(self) -> int:
+        """Pairs that may run or wait at the same time."""
+        return self._admitted
 
     def stuck_s(self) -> float:
         """For how many seconds the oldest pair in work has been; 0 where none is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -104,3 +104,20 @@ class Health:
     def ready(self) -> bool:
         """Whether pairs can be judged: no condition is critical."""
         return not any(condition.severity == "critical" for condition in self.conditions)
+
+
+class ConditionGroup:
+    """The conditions that one observer reports to ``health`` together. Not for several threads."""
+
+    def __init__(self, health: Health, severity: Severity) -> None:
+        self._health, self._severity = health, severity
+        self.raised: tuple[tuple[str, str], ...] = ()
+
+    def report(self, found: Mapping[tuple[str, str], str]) -> None:
+        """Raise what was found, (condition, subject) → detail, and clear what was found before and is gone."""
+        for (name, subject), detail in found.items():
+            self._health.raise_(name, self._severity, detail, subject)
+        for name, subject in self.raised:
+            if (name, subject) not in found:
+                self._health.clear(name, subject)
+        self.raised = tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,13 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime import __version__
+from service.auth.guard import Guard
+from service.config.settings import Settings
 from service.http.openapi import problems
 from service.http.problem_document import CameraView
 from service.http.problems import RequestError
 from service.http.responses import json_response
+from service.liveness.active_model import ActiveModel
 from service.liveness.contract import CONTRACT_VERSION
-from service.monitoring.vitals import feed_view, refresh
-from service.state import State
+from service.monitoring.vitals import Vitals
 
 
 class Alive(BaseModel):
@@ -89,8 +92,8 @@ class Info(BaseModel):
     rig: FeedView | None
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add the three."""
+def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes ``/livez``, ``/readyz`` and ``/info``. ``about``: the body of ``/info``, from `info_body`."""
 
     @app.get("/livez", summary="Whether the process answers", response_model=Alive, tags=["status"])
     async def livez() -> Response:
@@ -107,12 +110,11 @@ def mount(app: FastAPI, state: State) -> None:
     async def readyz() -> Response:
         """200 once the engine has reproduced the model's golden vectors and while nothing critical is wrong; else 503
         with what is, as `conditions`."""
-        refresh(state, cameras=False)
-        conditions = [condition.view() for condition in state.health.conditions]
-        rig = feed_view(state)
-        if not state.health.ready:
-            worst = state.health.conditions[0].detail
-            raise RequestError(503, "not_ready", worst, conditions=conditions, rig=rig)
+        vitals.refresh()
+        found = vitals.health.conditions
+        conditions, rig = [condition.view() for condition in found], vitals.feed_view()
+        if found and found[0].severity == "critical":
+            raise RequestError(503, "not_ready", found[0].detail, conditions=conditions, rig=rig)
         return json_response({"status": "ready", "conditions": conditions, "rig": rig})
 
     @app.get(
@@ -120,34 +122,39 @@ def mount(app: FastAPI, state: State) -> None:
     )
     async def info(request: Request) -> Response:
         """Model, engine, limits and cameras."""
-        state.authorize(request, "score")
-        loaded = state.model.require()
-        running = loaded.pipeline.engine.info
-        settings = state.settings
-        capabilities = {"camera": state.feed is not None, "explain": settings.expose_score}
-        limits: dict[str, Any] = settings.limits.model_dump(
-            include={"body_bytes", "part_bytes", "pixels", "max_age_ms"}
-        )
-        return json_response({
-            "contract_version": CONTRACT_VERSION,
-            "version": __version__,
-            "model": {
-                "name": loaded.manifest.name,
-                "version": loaded.manifest.version,
-                "sha256": loaded.model_sha256,
-                "modalities": list(loaded.manifest.modalities),
-            },
-            "summary": loaded.manifest.summary,
-            "engine": {
-                "backend": running.backend,
-                "precision": running.precision,
-                "device": running.device,
-                "threads": running.threads,
-                "versions": dict(running.versions),
-                "degraded": running.degraded,
-                "reason": running.reason,
-            },
-            "capabilities": [name for name, on in capabilities.items() if on],
-            "limits": limits,
-            "rig": feed_view(state),
-        })  # fmt: skip
+        guard.authorize(request, "score")
+        return json_response(about())
+
+
+def info_body(settings: Settings, model: ActiveModel, vitals: Vitals) -> dict[str, Any]:
+    """Return the body of ``/info``, as `Info` describes it.
+
+    Raises:
+        NotReady: no model is loaded.
+    """
+    loaded = model.require()
+    running = loaded.pipeline.engine.info
+    capabilities = {"camera": vitals.feed is not None, "explain": settings.expose_score}
+    return {
+        "contract_version": CONTRACT_VERSION,
+        "version": __version__,
+        "model": {
+            "name": loaded.manifest.name,
+            "version": loaded.manifest.version,
+            "sha256": loaded.model_sha256,
+            "modalities": list(loaded.manifest.modalities),
+        },
+        "summary": loaded.manifest.summary,
+        "engine": {
+            "backend": running.backend,
+            "precision": running.precision,
+            "device": running.device,
+            "threads": running.threads,
+            "versions": dict(running.versions),
+            "degraded": running.degraded,
+            "reason": running.reason,
+        },
+        "capabilities": [name for name, on in capabilities.items() if on],
+        "limits": settings.limits.model_dump(include={"body_bytes", "part_bytes", "pixels", "max_age_ms"}),
+        "rig": vitals.feed_view(),
+    }

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.app import parts_of
 from service.config.settings import LimitSettings, Settings
 from service.http.problem_document import Problem
 from service.liveness.contract import LivenessResponse
@@ -252,7 +253,7 @@ def test_who_waits_for_cameras_does_not_hold_up_a_stop() -> None:
         asking = threading.Thread(target=lambda: answers.append(camera(service, timeout_ms=30_000)))
         asking.start()
         time.sleep(0.2)
-        for stop in service.app.state.shared.stopping:
+        for stop in parts_of(service.app).stopping:
             stop()
         asking.join(10)
         assert not asking.is_alive()

@@ -33,8 +33,8 @@ def everything() -> Metrics:
     metrics.watch_feed(lambda: FeedStatus((camera,), 3, 1.0, 9, None, {"skew": 2}), lambda: 10**9)
     metrics.engine_started({"backend": "fake"}, degraded=False, seconds=1.5)
     for name in ("adsn_queue_depth", "adsn_queue_limit", "adsn_ready", "adsn_audit_seq"):
-        metrics.watch(name, "as `service.trust` does", lambda: 0)
-    metrics.watch_counter("adsn_audit_failures", "as `service.trust` does", lambda: 0)
+        metrics.watch(name, "as `service.monitoring.collection` does", lambda: 0)
+    metrics.watch_counter("adsn_audit_failures", "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_conditions(lambda: ())
     metrics.registry.register(KioskCollector(Health(), Counters(), lambda: "idle", Outputs([]), Latencies()))
     metrics.failed("not_ready", 0.1)

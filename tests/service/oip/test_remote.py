@@ -23,6 +23,7 @@ from runtime.engines.golden import Golden
 from runtime.engines.remote.connection import Link, RemoteSettings
 from runtime.engines.remote.engine import RemoteEngine
 from runtime.liveness.open import open_engine, open_pipeline
+from service.app import parts_of
 from service.auth.keys import new_key, toml_of
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
@@ -440,7 +441,7 @@ def test_a_model_that_is_exchanged_under_way_gives_no_score() -> None:
     with running(Settings(), load) as service:
         engine = remote(service.port)
         engine.infer(random_batch(engine, 1))
-        model = service.app.state.shared.model
+        model = parts_of(service.app).model
         before, digest[0] = model.loaded, "1" * 64
         model.reload()
         deadline = time.monotonic() + 10
