@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -36,7 +36,7 @@ from service.http.parsing import (
 from service.http.problems import RequestError, code_of, problem_of, status_of
 from service.liveness.active_model import ActiveModel
 from service.liveness.capture import Camera
-from service.liveness.contract import Asked
+from service.liveness.contract import Asked, LivenessResponse
 from service.liveness.pool import Pool
 from service.liveness.replay import Answers, Nonces
 from service.liveness.scoring import Order, judge_captured, judge_upload, modalities_of
@@ -56,7 +56,7 @@ class Judged:
     source: Source
     status: int
     code: str
-    answer: Mapping[str, Any] | None
+    answer: LivenessResponse | None
     seconds: float
 
 
@@ -127,7 +127,7 @@ class _Call:
         self.request_id: str = request.state.request_id
         self.caller = ""
         self.source: Source = "upload"
-        self.body: dict[str, Any] | None = None
+        self.body: LivenessResponse | None = None
 
     async def respond(self) -> Response:
         """The answer as a response.
@@ -204,7 +204,7 @@ class _Call:
         # By hand: validating the answer again would cost more than parsing the request. NaN is refused.
         return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
-    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> dict[str, Any]:
+    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
         route, settings = self._route, self._route.settings
         asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
         if isinstance(context, CameraRequest):

@@ -21,7 +21,7 @@ from runtime.liveness.active_light import ActiveLight
 from runtime.liveness.open import Loaded
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
-from service.liveness.contract import Asked, answer
+from service.liveness.contract import Asked, LivenessResponse, answer
 from service.liveness.pool import Helper
 
 
@@ -47,7 +47,7 @@ def modalities_of(loaded: Loaded) -> tuple[Modality, ...]:
     return cast("tuple[Modality, ...]", loaded.manifest.modalities)
 
 
-def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> dict[str, Any]:
+def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> LivenessResponse:
     """Decode and judge an uploaded pair; returns the answer's body.
 
     Both pictures are decoded at the same time: OpenCV lets go of the interpreter, so that on two cores a pair takes as
@@ -68,7 +68,7 @@ def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helpe
     return _judge(loaded, pair, order, timing, helper)
 
 
-def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> dict[str, Any]:
+def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> LivenessResponse:
     """Judge a pair of the rig; returns the answer's body.
 
     Raises:
@@ -84,7 +84,7 @@ def _decoder(modality: Modality, parts: Mapping[str, bytes], order: Order) -> Ca
     return partial(decode, parts[modality], modality, max_pixels=order.max_pixels)
 
 
-def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> dict[str, Any]:
+def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> LivenessResponse:
     now_ns, meta = now_of(pair.clock), order.meta
     given = {"rgb": meta.face_box, "ir": meta.ir_face_box, "depth": meta.depth_face_box}
     if meta.face_box is not None and "rgb" not in loaded.manifest.modalities:
