@@ -17,6 +17,7 @@ from runtime.liveness.decision import Decision
 from service.audit.attestation import Attester, verify_attestation
 from service.audit.jws import Signer, Verifier
 from service.audit.log import AuditLog, AuditSettings, Policy
+from service.audit.trail import DecisionTrail
 from service.audit.verify import check_audit
 from service.kiosk.audited_outputs import Witness, answer_of
 from service.kiosk.state_machine import Outcome
@@ -44,10 +45,8 @@ class Made:
         self.health, self.seen = Health(), Recorder()
         signer = Signer(folder / "device.pem")
         self.log = AuditLog(AuditSettings(self.path, policy=policy), signer)
-        self.witness = Witness(
-            [self.seen], self.health, written=self.log, attester=Attester(signer, "gate-3"), place="home/front",
-            device="gate-3",
-        )  # fmt: skip
+        trail = DecisionTrail(Attester(signer, "gate-3"), self.log, "gate-3")
+        self.witness = Witness([self.seen], self.health, trail, place="home/front")
 
     def conditions(self) -> dict[str, str]:
         return {condition.name: condition.severity for condition in self.health.conditions}

@@ -50,24 +50,18 @@ def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
 
 def test_the_first_pair_proves_the_network_even_without_a_face() -> None:
     rig = Rigged()
-    proved: list[object] = []
-    rig.loop._prove = proved.append
     rig.sight.score = None
     assert "starting" in rig.conditions()
     rig.loop.take(rig.feed.put(a_pair()))
     rig.loop.take(rig.feed.put(a_pair()))
-    assert len(proved) == 1
+    assert len(rig.sight.proved) == 1
     assert rig.notifier.lines == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
     assert rig.health.ready
 
 
 def test_a_network_that_cannot_be_run_is_not_ready() -> None:
     rig = Rigged()
-
-    def fail(pair: object) -> None:
-        raise InferenceFailed("the engine gave no score.")
-
-    rig.loop._prove = fail
+    rig.sight.unproved = InferenceFailed("the engine gave no score.")
     rig.sight.score = None
     rig.loop.take(rig.feed.put(a_pair()))
     assert rig.notifier.lines == []
