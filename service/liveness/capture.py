@@ -11,10 +11,10 @@ from pathlib import Path
 from runtime.core.errors import NotReady, Overloaded
 from runtime.core.values import Pair
 from runtime.geometry.box_mapping import Registrar
-from runtime.geometry.calibration_file import open_registrar
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.http.problem_document import camera_views
 from service.http.problems import RequestError
+from service.liveness.rig_registrar import RigRegistrar
 
 SLICE_S = 0.5
 """How often who waits looks whether the service stops."""
@@ -36,8 +36,7 @@ class Camera:
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
-        self._geometry = geometry
-        self._registrar: tuple[tuple[str, ...], Registrar] | None = None
+        self._registrar = RigRegistrar(geometry)
         self._waiting = 0
         self._stopping = False
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
@@ -73,15 +72,7 @@ class Camera:
         status = feed.status()
         if found is None:
             raise timed_out(status, timeout_s)
-        return Captured(found.pair, self._registrar_of(status))
-
-    def _registrar_of(self, status: FeedStatus) -> Registrar:
-        """By the geometry, read again when other cameras are open than before."""
-        infos = {camera.modality: camera.info for camera in status.cameras if camera.info is not None}
-        identities = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
-        if self._registrar is None or self._registrar[0] != identities:
-            self._registrar = identities, open_registrar(self._geometry, infos)
-        return self._registrar[1]
+        return Captured(found.pair, self._registrar.of(status))
 
     def stop(self) -> None:
         """Who waits is sent away: a service that stops has no time for cameras."""
