@@ -98,9 +98,10 @@ def test_a_decision_is_heard_of_when_its_line_is_on_the_disk(made: Made, monkeyp
 def test_what_a_slow_disk_lets_through_late_opens_nothing(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk()
     monkeypatch.setattr("service.audit.log.os.fsync", disk)
-    made.witness.publish(replace(decided("s1"), expires_ns=boottime_ns() + 100_000_000))
+    event = replace(decided("s1"), expires_ns=boottime_ns() + 100_000_000)
+    made.witness.publish(event)
     assert disk.asked.wait(20)
-    time.sleep(0.2)
+    until(lambda: not event.fresh(boottime_ns()))
     disk.gate.set()
     until(lambda: len(made.seen.events) == 1)
     (late,) = made.seen.events

@@ -112,7 +112,7 @@ def test_the_rig_fails_and_comes_back(rig: Rigged, name: str, caplog: pytest.Log
     assert not rig.health.ready
     until(lambda: any(condition in record.message for record in caplog.records))
     until(lambda: rig.kiosk.state == "idle")
-    time.sleep(0.3)
+    rig.go_on()
     assert rig.seen.decisions == []
     mend(rig)
     until(lambda: rig.health.ready)
@@ -128,8 +128,9 @@ def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig:
     for _ in range(20):
         pair = a_pair()
         object.__setattr__(pair, "rgb_time_ns", old)
+        judged = rig.loop.counters.pairs
         rig.feed.put(pair)
-        time.sleep(0.01)
+        until(lambda judged=judged: rig.loop.counters.pairs > judged)  # type: ignore[misc]
     until(lambda: rig.kiosk.state == "idle")
     assert "live" not in rig.seen.decisions
 

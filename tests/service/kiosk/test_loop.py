@@ -24,7 +24,7 @@ def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
         assert event.expires_ns is not None
         assert event.data["score"] == 0.95
         until(lambda: rig.kiosk.state == "cool_down")
-        time.sleep(0.2)
+        rig.go_on()
         assert rig.seen.decisions == ["live"]
         rig.sight.score = None
         until(lambda: rig.kiosk.state == "idle")
@@ -37,10 +37,10 @@ def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
 def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
     with Rigged() as rig:
         rig.playing.clear()
-        time.sleep(0.1)
+        rig.go_on()
         rig.notifier.lines.clear()
         before = rig.loop.counters.pairs
-        time.sleep(0.5)
+        rig.go_on()
         assert "WATCHDOG=1" not in rig.notifier.lines
         rig.feed.put(a_pair())
         until(lambda: rig.loop.counters.pairs == before + 1)
@@ -103,7 +103,7 @@ def test_an_engine_that_hangs_is_seen_and_its_late_answer_is_worth_nothing() -> 
         rig.sight.score = 0.95
         until(lambda: "judging_stuck" in rig.conditions())
         rig.notifier.lines.clear()
-        time.sleep(0.3)
+        until(lambda: any(line.startswith("STATUS=") for line in rig.notifier.lines))
         assert "WATCHDOG=1" not in rig.notifier.lines
         rig.playing.clear()
         rig.sight.gate.set()

@@ -20,6 +20,7 @@ from tests.support.fakes import FakeFeed, face_pair
 from tests.support.images import encode, ir_file, rgb_file, textured
 from tests.support.service.answers import checked
 from tests.support.service.liveness_requests import check_problem, meta, pair
+from tests.support.service.output_events import until
 from tests.support.service.running_service import Running, running
 
 
@@ -37,7 +38,7 @@ def test_the_next_pair_of_the_rig_is_judged() -> None:
             target=lambda: answers.append(camera(service, timeout_ms=15_000, session_id="gate", nonce="12345678"))
         )
         asking.start()
-        time.sleep(0.2)
+        until(lambda: feed.waits >= 2)
         assert answers == []  # the pair from before the request is not taken
         now = time.monotonic_ns()
         feed.put(replace(face_pair(), rgb_time_ns=now, ir_time_ns=now + 2_000_000, clock="synthetic", epoch=3))
@@ -248,7 +249,7 @@ def test_who_waits_for_cameras_does_not_hold_up_a_stop() -> None:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(camera(service, timeout_ms=30_000)))
         asking.start()
-        time.sleep(0.2)
+        until(lambda: feed.waits >= 2)
         for stop in parts_of(service.app).stopping:
             stop()
         asking.join(10)

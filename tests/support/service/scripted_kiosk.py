@@ -23,6 +23,7 @@ from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Outputs
 from service.process.systemd import Notifier
 from tests.support.fakes import FakeFeed
+from tests.support.service.output_events import until
 
 POINT = OperatingPoint("test", 0.5, 0.4, "none", "none")
 FACE = Box(10, 10, 40, 40)
@@ -160,6 +161,11 @@ class Rigged:
             thread.join(30)
         self.monitor.close()
         self.feed.close()
+
+    def go_on(self) -> None:
+        """Return after the loop has asked the feed five times: with pairs that were judged, or without any."""
+        waits = self.feed.waits
+        until(lambda: self.feed.waits >= waits + 6)
 
     def conditions(self) -> set[str]:
         return {condition.name for condition in self.health.conditions}
