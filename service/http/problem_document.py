@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import NotRequired, TypedDict
 
 from runtime.pairing.feed import FeedStatus
 from service.http.problem_catalogue import PROBLEMS
 
 
-class CameraView(BaseModel):
-    """How a camera is, in a problem."""
+@with_config(ConfigDict(extra="ignore"))  # else it would take the problem's
+class CameraView(TypedDict):
+    """Status of a camera, in a problem."""
 
     modality: Literal["rgb", "ir", "depth"]
     state: Literal["opening", "running", "stalled", "lost", "closed"]
-    error: str = Field(default="", description="Code of its last error.")
+    error: NotRequired[Annotated[str, Field(json_schema_extra={"default": ""}, description="Code of its last error.")]]
 
 
-def camera_views(status: FeedStatus) -> list[dict[str, Any]]:
+def camera_views(status: FeedStatus) -> list[CameraView]:
     """Return the cameras of a rig as problem documents, ``/readyz`` and ``/info`` show them."""
     return [
-        CameraView(modality=camera.modality, state=camera.state, error=camera.last_error_code).model_dump()
+        {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
         for camera in status.cameras
     ]
 

@@ -11,13 +11,26 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 Severity = Literal["warning", "critical"]
 """``critical``: nothing can be decided, so the service is not ready. ``warning``: it decides; someone should look."""
 
 Listener = Callable[["Condition", bool], None]
 """Called with a condition and whether it was raised (True) or has passed (False)."""
+
+
+class ConditionView(TypedDict):
+    """One thing that is wrong."""
+
+    name: Annotated[str, Field(examples=["camera_lost"])]
+    subject: Annotated[str, Field(examples=["ir"])]
+    severity: Annotated[str, Field(description="`critical`: nothing can be judged.", examples=["warning"])]
+    since: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,8 @@ class Condition:
     since: datetime
     subject: str = ""
 
-    def view(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def view(self) -> ConditionView:
+        """Return the condition as JSON has it."""
         return {
             "name": self.name,
             "subject": self.subject,

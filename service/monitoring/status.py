@@ -3,69 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated
 
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from runtime import __version__
 from service.auth.guard import Guard
 from service.config.settings import Settings
 from service.http.openapi import problems
-from service.http.problem_document import CameraView
 from service.http.problems import RequestError
 from service.http.responses import json_response
 from service.liveness.active_model import ActiveModel
 from service.liveness.contract import CONTRACT_VERSION
-from service.monitoring.vitals import Vitals
+from service.monitoring.health import ConditionView
+from service.monitoring.vitals import FeedView, Vitals
 
 
-class Alive(BaseModel):
+class Alive(TypedDict):
     """The process answers."""
 
-    status: str = Field(examples=["alive"])
+    status: Annotated[str, Field(examples=["alive"])]
 
 
-class ConditionView(BaseModel):
-    """One thing that is wrong."""
-
-    name: str = Field(examples=["camera_lost"])
-    subject: str = Field(examples=["ir"])
-    severity: str = Field(description="`critical`: nothing can be judged.", examples=["warning"])
-    since: str
-    detail: str
-
-
-class FeedView(BaseModel):
-    """The attached rig."""
-
-    cameras: list[CameraView]
-    last_pair_age_ms: float | None = Field(description="Null before the first.")
-    pairs_per_s: float
-    skew_ms: float | None
-    advice: str = Field(description="Why no pairs are formed; empty when they are.")
-
-
-class Ready(BaseModel):
+class Ready(TypedDict):
     """Pairs can be judged."""
 
-    status: str = Field(examples=["ready"])
-    conditions: list[ConditionView] = Field(description="What someone should look at nevertheless.")
-    rig: FeedView | None = Field(description="Null without cameras.")
+    status: Annotated[str, Field(examples=["ready"])]
+    conditions: Annotated[list[ConditionView], Field(description="What someone should look at nevertheless.")]
+    rig: Annotated[FeedView | None, Field(description="Null without cameras.")]
 
 
-class InfoModel(BaseModel):
+class InfoModel(TypedDict):
     """The model that judges."""
 
     name: str
     version: str
     sha256: str
-    modalities: list[str] = Field(description="The two pictures that it takes.", examples=[["rgb", "ir"]])
+    modalities: Annotated[list[str], Field(description="The two pictures that it takes.", examples=[["rgb", "ir"]])]
 
 
-class InfoEngine(BaseModel):
+class InfoEngine(TypedDict):
     """What runs the model."""
 
     backend: str
@@ -74,10 +55,10 @@ class InfoEngine(BaseModel):
     threads: int
     versions: dict[str, str]
     degraded: bool
-    reason: str = Field(description="Why it is not what was asked for.")
+    reason: Annotated[str, Field(description="Why it is not what was asked for.")]
 
 
-class Info(BaseModel):
+class Info(TypedDict):
     """What is running."""
 
     contract_version: str
@@ -85,20 +66,21 @@ class Info(BaseModel):
     model: InfoModel
     summary: str
     engine: InfoEngine
-    capabilities: list[str] = Field(
-        description="What this service does beyond uploads.", examples=[["camera", "explain"]]
-    )
-    limits: dict[str, float] = Field(description="What is accepted; see the settings' section of that name.")
+    capabilities: Annotated[
+        list[str], Field(description="What this service does beyond uploads.", examples=[["camera", "explain"]])
+    ]
+    limits: Annotated[dict[str, float], Field(description="What is accepted; see the settings' section of that name.")]
     rig: FeedView | None
 
 
-def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callable[[], dict[str, Any]]) -> None:
+def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callable[[], Info]) -> None:
     """Add the routes ``/livez``, ``/readyz`` and ``/info``. ``about``: the body of ``/info``, from `info_body`."""
 
     @app.get("/livez", summary="Whether the process answers", response_model=Alive, tags=["status"])
     async def livez() -> Response:
         """200 for as long as the process serves; a supervisor restarts it otherwise."""
-        return json_response({"status": "alive"})
+        alive: Alive = {"status": "alive"}
+        return json_response(alive)
 
     @app.get(
         "/readyz",
@@ -115,7 +97,8 @@ def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callabl
         conditions, rig = [condition.view() for condition in found], vitals.feed_view()
         if found and found[0].severity == "critical":
             raise RequestError(503, "not_ready", found[0].detail, conditions=conditions, rig=rig)
-        return json_response({"status": "ready", "conditions": conditions, "rig": rig})
+        ready: Ready = {"status": "ready", "conditions": conditions, "rig": rig}
+        return json_response(ready)
 
     @app.get(
         "/info", summary="What is running", response_model=Info, responses=problems(401, 403, 503), tags=["status"]
@@ -126,8 +109,8 @@ def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callabl
         return json_response(about())
 
 
-def info_body(settings: Settings, model: ActiveModel, vitals: Vitals) -> dict[str, Any]:
-    """Return the body of ``/info``, as `Info` describes it.
+def info_body(settings: Settings, model: ActiveModel, vitals: Vitals) -> Info:
+    """Return the body of ``/info``.
 
     Raises:
         NotReady: no model is loaded.

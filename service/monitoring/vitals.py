@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from runtime.pairing.feed import PairFeed
-from service.http.problem_document import camera_views
+from service.http.problem_document import CameraView, camera_views
 from service.liveness.active_model import ActiveModel
 from service.liveness.pool import Pool
 from service.monitoring.health import ConditionGroup, Health
@@ -16,6 +19,16 @@ from service.monitoring.rig_conditions import SECOND, camera_findings, pair_find
 PERIOD_S = 1.0
 PAIRS_STOPPED_NS = 5 * SECOND
 """Silence of a rig that is worth a condition: longer than any camera takes to be opened again."""
+
+
+class FeedView(TypedDict):
+    """The attached rig."""
+
+    cameras: list[CameraView]
+    last_pair_age_ms: Annotated[float | None, Field(description="Null before the first.")]
+    pairs_per_s: float
+    skew_ms: float | None
+    advice: Annotated[str, Field(description="Why no pairs are formed; empty when they are.")]
 
 
 class Vitals:
@@ -58,7 +71,7 @@ class Vitals:
         less = f"{running.backend} runs, which is less than was asked for. {running.reason}" if running else ""
         health.set("engine_degraded", "warning", less.rstrip() if running is not None and running.degraded else None)
 
-    def feed_view(self) -> dict[str, Any] | None:
+    def feed_view(self) -> FeedView | None:
         """Return the attached rig as `/readyz` and `/info` show it; None without one."""
         if self.feed is None:
             return None
