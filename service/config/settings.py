@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
@@ -16,16 +16,11 @@ from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
 from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
+from service.config.section import Section
 from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
 
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
 """Variables of other programs of this project, and the one that names the file."""
-
-
-class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LimitSettings(Section):

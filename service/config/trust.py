@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from runtime.engines.remote.connection import RemoteSettings
 from service.audit.attestation import DEVICE, Attester
@@ -14,12 +14,7 @@ from service.audit.jws import Signer
 from service.audit.log import AuditLog
 from service.audit.log import AuditSettings as LogSettings
 from service.audit.trail import DecisionTrail
-
-
-class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from service.config.section import Section
 
 
 class AuthSettings(Section):
