@@ -35,17 +35,17 @@ class LimitSettings(Section):
     max_age_ms: float = Field(
         default=10_000, gt=0, description="An uploaded pair whose clock is known is stale when it is older."
     )
-    judge_s: float = Field(default=10, gt=0, description="Longest time for judging one pair; then 503.")
-    replay_s: float = Field(default=600, gt=0, description="How long nonces and Idempotency-Keys are remembered.")
+    judge_s: float = Field(default=10, gt=0, description="Timeout for judging one pair, s; then 503.")
+    replay_s: float = Field(default=600, gt=0, description="Lifetime of nonces and Idempotency-Keys, s.")
     replays: int = Field(
         default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
     )
     connections: int = Field(default=256, ge=1, description="Open connections; more are turned away.")
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
-    header_s: float = Field(default=5, gt=0, description="A request's headers must arrive within so many seconds,")
-    body_s: float = Field(default=10, gt=0, description="and its body within so many more.")
-    idle_s: int = Field(default=20, ge=1, description="A connection is closed when it says nothing for so long.")
-    write_s: float = Field(default=20, gt=0, description="And when it takes nothing of its answer for so long.")
+    header_s: float = Field(default=5, gt=0, description="Timeout for reading a request's headers, s.")
+    body_s: float = Field(default=10, gt=0, description="Timeout for reading its body, s.")
+    idle_s: int = Field(default=20, ge=1, description="An idle connection is closed after this time, s.")
+    write_s: float = Field(default=20, gt=0, description="So is one that takes nothing of its answer, s.")
 
 
 class LogSettings(Section):
@@ -97,11 +97,11 @@ class Settings(Section):
     workers: int = Field(default=0, ge=0, le=64, description="Pairs scored at the same time; 0: as the profile says.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores, threshold and explanations.")
-    drain_s: float = Field(default=5, gt=0, le=60, description="What is being judged at a stop may take so long.")
+    drain_s: float = Field(default=5, gt=0, le=60, description="Time that running requests have at a stop, s.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How much of everything is accepted.")
     log: LogSettings = Field(default_factory=LogSettings, description="What the log looks like.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="HTTPS.")
-    auth: AuthSettings = Field(default_factory=AuthSettings, description="Who is let in.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="Keys and sessions.")
     attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
     remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")

@@ -61,14 +61,14 @@ STATUS: Mapping[type[AdsnError], int] = {
 
 
 def status_of(error: AdsnError) -> int:
-    """HTTP status of an error."""
+    """Return the HTTP status of an error."""
     if isinstance(error, RequestError):
         return error.status
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def code_of(error: AdsnError) -> str:
-    """Stable code of an error."""
+    """Return the stable code of an error."""
     return error.request_code if isinstance(error, RequestError) else error.code
 
 
@@ -82,12 +82,12 @@ def problem(
     retry_after_s: float | None = None,
     **extra: Any,
 ) -> Response:
-    """A problem document as a response."""
+    """Return a problem document as a response."""
     body = problem_body(status, code, detail, request_id, path, **extra)
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:
-        # Rounded up: who comes back a moment early is refused again.
+        # Rounded up: a caller that returns a moment early is refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -95,7 +95,7 @@ def problem(
 
 
 def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
-    """The problem document of one of this project's errors."""
+    """Return the problem document of one of this project's errors."""
     extra: dict[str, Any] = {}
     wait = None
     if isinstance(error, RequestError):

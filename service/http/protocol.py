@@ -25,7 +25,7 @@ CHUNKING = 8
 
 
 def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
-    """A whole response, for requests that never reach the application."""
+    """Return a whole response, for requests that never reach the application."""
     request_id = secrets.token_hex(12)
     body = json.dumps(problem_body(status, code, detail, request_id)).encode()
     again = "retry-after: 1\r\n" if PROBLEMS[code].retryable else ""

@@ -22,8 +22,8 @@ from service.liveness.rig_registrar import RigRegistrar
 class RigSight:
     """A `service.kiosk.loop.Sight`. Not for several threads.
 
-    ``moved``: told once a second in which a face is judged what is wrong with how the cameras stand, None when nothing
-    is.
+    ``moved``: called once a second while faces are judged, with what is wrong with the cameras' places, None when
+    nothing is.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RigSight:
         self._pipeline.engine.infer(crops)
 
     def _follow_cameras(self) -> None:
-        """Streams were opened: by other cameras, another geometry would hold."""
+        """Take the geometry of the cameras that are open now."""
         registrar = self._registrars.of(self._feed.status())
         if registrar is not self._registrar:
             self._registrar = registrar

@@ -1,4 +1,4 @@
-"""The attached rig's next pair, waited for off the event loop."""
+"""Wait for the next pair of the attached rig, off the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.http.problems import RequestError
 from service.liveness.rig_registrar import RigRegistrar
 
 SLICE_S = 0.5
-"""How often who waits looks whether the service stops."""
+"""How often a waiting request checks whether the service stops."""
 WAITERS = 16
 """Requests that may wait for the rig at once; each waits in a thread, because a feed's `wait` blocks."""
 
@@ -31,8 +31,7 @@ class Captured:
 
 
 class Camera:
-    """Waits for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration, where there is
-    one."""
+    """Wait for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration file."""
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
@@ -42,7 +41,7 @@ class Camera:
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
 
     async def next_pair(self, timeout_s: float) -> Captured:
-        """The first pair that is complete after this call.
+        """Return the first pair that is complete after this call.
 
         Raises:
             RequestError: 503 without a rig, 504 when none came in time, with how the cameras are.
@@ -75,12 +74,12 @@ class Camera:
         return Captured(found.pair, self._registrar.of(status))
 
     def stop(self) -> None:
-        """Who waits is sent away: a service that stops has no time for cameras."""
+        """Refuse the requests that wait: a service that stops has no time for cameras."""
         self._stopping = True
 
 
 def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
-    """No pair came."""
+    """Return the error of a request for which no pair came."""
     return RequestError(
         504,
         "capture_timeout",

@@ -129,7 +129,7 @@ class Pool:
         return self._admitted
 
     def stuck_s(self) -> float:
-        """For how many seconds the oldest pair in work has been; 0 where none is."""
+        """Return for how long the oldest running pair has run; 0 where none runs."""
         began = list(self._began.values())
         return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
 
