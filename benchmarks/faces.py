@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -354,7 +355,8 @@ def photograph(detectors: dict[str, FaceLocator]) -> list[str]:
     """The one photograph of a person that a development dependency ships, and those without any."""
     from skimage import data
 
-    image = np.ascontiguousarray(data.astronaut()[:, :, :3])
+    astronaut: Any = data.astronaut
+    image = np.ascontiguousarray(astronaut()[:, :, :3])
     rng = np.random.default_rng(0)
     centre = (223.0, 111.0)
 

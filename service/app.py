@@ -1,10 +1,12 @@
-"""The HTTP application, put together from the modules in `service.routes`."""
+"""The HTTP application: its parts are made here, and each route is handed those that it uses."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -12,27 +14,52 @@ from runtime import __version__
 from runtime.core.processors import usable_cores
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
+from service.audit.trail import DecisionTrail
 from service.auth.guard import Guard
 from service.auth.middleware import GateMiddleware
 from service.config.settings import Settings
+from service.config.trust import open_trail
+from service.console.login import add_login_routes
+from service.console.page import add_console_routes
+from service.console.reference import add_reference_routes
 from service.http import openapi
 from service.http.head import HeadMiddleware
 from service.http.middleware import BodyLimitMiddleware, RequestIdMiddleware
-from service.http.rate_limit import Rates
 from service.http.responses import add_error_handlers
 from service.liveness.active_model import ActiveModel
+from service.liveness.capture import Camera
+from service.liveness.document import describe
 from service.liveness.pool import Pool
+from service.liveness.route import Liveness, add_liveness_route
+from service.monitoring.collection import add_metrics_routes, count_answers, timed, watch_parts
+from service.monitoring.events import EventHub, add_events_routes
 from service.monitoring.health import Health
 from service.monitoring.metrics import Metrics
-from service.monitoring.vitals import watch
-from service.routes import MOUNTS
-from service.state import Hub, State
-from service.trust import equip, timed
+from service.monitoring.rig_watch import RigWatch
+from service.monitoring.status import add_status_routes, info_body
+from service.monitoring.vitals import Vitals
+from service.oip.route import OpenInference, add_oip_routes
 
 DESCRIPTION = (
     "Judges whether the face in a pair of RGB and infrared images belongs to a person who is there. "
     "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of an application. ``hub``: None where nobody can watch a rig. ``stopping``: called when the service
+    begins to stop, before it waits for running requests."""
+
+    guard: Guard
+    model: ActiveModel
+    pool: Pool
+    camera: Camera
+    trail: DecisionTrail
+    vitals: Vitals
+    metrics: Metrics
+    hub: EventHub | None
+    stopping: tuple[Callable[[], None], ...]
 
 
 def create_app(
@@ -41,63 +68,106 @@ def create_app(
     on_failure: Callable[[], None] = lambda: None,
     *,
     feed: PairFeed | None = None,
-    hub: Hub | None = None,
+    hub: EventHub | None = None,
     health: Health | None = None,
     metrics: Metrics | None = None,
+    trail: DecisionTrail | None = None,
 ) -> FastAPI:
-    """The application.
+    """Return the application; `parts_of` gives its parts.
 
-    ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig,
-    started and closed by whoever made it. ``hub``: where events go. ``health``: what is wrong, by which it
-    is ready or not; the caller raises its own conditions in it. ``metrics``: what the caller counts into too.
-    ``app.state.shared`` is the `State` that all routes share.
+    ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig, which
+    the caller starts and closes. The rest belongs to a program that embeds the application, and is made here
+    otherwise: ``hub`` for events, ``health`` with conditions of its own and of the cameras, ``metrics`` with counters
+    of its own, ``trail`` that it closes itself.
+
+    Raises:
+        ConfigError: a key or the audit log cannot be used. AuditBroken: the file is not an audit log.
     """
-    limits = settings.limits
     metrics = metrics or Metrics()
-    state = State(
-        settings=settings,
-        model=ActiveModel(timed(load, metrics)),
-        pool=Pool(settings.worker_count, limits.queue, limits.judge_s, usable_cores()),
-        guard=Guard(settings, metrics.refused),
-        rates=Rates(limits.rate_per_s, limits.burst),
-        health=health or Health(),
-        metrics=metrics,
-        feed=feed,
-        hub=hub,
-    )
-
-    close_trust = equip(state)
+    model = ActiveModel(timed(load, metrics))
+    pool = Pool(settings.worker_count, settings.limits.queue, settings.limits.judge_s, usable_cores())
+    camera = Camera(feed, settings.rig.geometry)
+    stopping: list[Callable[[], None]] = [camera.stop]
+    if feed is not None and hub is None:
+        hub = EventHub()
+        watch = RigWatch(model, feed, hub, expose_score=settings.expose_score)
+        watch.start()
+        stopping.append(watch.close)
     if hub is not None:
-        state.stopping.append(hub.close)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state.model.start(on_failure)
-        # Whoever brings a registry of what is wrong watches the cameras too.
-        watching = asyncio.create_task(watch(state, cameras=health is None))
-        yield
-        watching.cancel()
-        # In a thread: what is being judged is waited for, and tells the loop when it is done.
-        await asyncio.to_thread(state.pool.close)
-        state.model.close()
-        close_trust()
-
+        stopping.append(hub.close)
+    parts = Parts(
+        guard=Guard(settings, metrics.refused),
+        model=model,
+        pool=pool,
+        camera=camera,
+        trail=trail or open_trail(settings.attestation, settings.audit),
+        vitals=Vitals(
+            health or Health(), model, pool, judge_s=settings.limits.judge_s, feed=feed, cameras=health is None
+        ),
+        metrics=metrics,
+        hub=hub,
+        stopping=tuple(stopping),
+    )
+    watch_parts(metrics, pool=pool, health=parts.vitals.health, feed=feed, trail=parts.trail)
+    close_trail = parts.trail.close if trail is None else lambda: None
     app = FastAPI(
         title="adsn",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=partial(_lifespan, parts=parts, on_failure=on_failure, close_trail=close_trail),
         docs_url=None,
         redoc_url=None,
     )
-    app.state.shared = state
+    app.state.parts = parts
+    _add_routes(app, settings, parts)
+    _add_middleware(app, settings, parts.guard)
+    return app
+
+
+def parts_of(app: FastAPI) -> Parts:
+    """Return the parts of an application that `create_app` made."""
+    parts: Parts = app.state.parts
+    return parts
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI, parts: Parts, on_failure: Callable[[], None], close_trail: Callable[[], None]
+) -> AsyncIterator[None]:
+    parts.model.start(on_failure)
+    watching = asyncio.create_task(parts.vitals.watch())
+    yield
+    watching.cancel()
+    # In a thread: what is being judged is waited for, and tells the loop when it is done.
+    await asyncio.to_thread(parts.pool.close)
+    parts.model.close()
+    close_trail()
+
+
+def _add_routes(app: FastAPI, settings: Settings, parts: Parts) -> None:
+    guard, model, pool, vitals = parts.guard, parts.model, parts.pool, parts.vitals
+    shown = settings.expose_score
     add_error_handlers(app)
-    for mount in MOUNTS:
-        mount(app, state)
+    observe = count_answers(parts.metrics)
+    add_liveness_route(app, Liveness(settings, guard, model, pool, parts.camera, parts.trail, observe))
+    add_status_routes(app, guard, vitals, partial(info_body, settings, model, vitals))
+    add_console_routes(app, guard, model, pool, vitals.feed, expose_score=shown)
+    add_events_routes(app, guard, parts.hub)
+    add_metrics_routes(app, guard, parts.metrics)
+    add_oip_routes(
+        app,
+        OpenInference(
+            guard, model, pool, parts.metrics.scored, expose_score=shown, max_bytes=settings.limits.pair_bytes
+        ),
+    )
+    add_login_routes(app, guard, settings.auth.session_s)
+    add_reference_routes(app, keyed=guard.keyed)
+    openapi.install(app, (describe,), keyed=guard.keyed)
+
+
+def _add_middleware(app: FastAPI, settings: Settings, guard: Guard) -> None:
     # What is added last is outermost.
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(BodyLimitMiddleware, limit=limits.body_bytes)
-    app.add_middleware(GateMiddleware, guard=state.guard, hosts=settings.auth.hosts)
+    app.add_middleware(BodyLimitMiddleware, limit=settings.limits.body_bytes)
+    app.add_middleware(GateMiddleware, guard=guard, hosts=settings.auth.hosts)
     app.add_middleware(RequestIdMiddleware)
-    openapi.install(app, state.amends, keyed=state.guard.keyed)
-    return app

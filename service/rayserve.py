@@ -17,13 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import Loaded
-from service.app import create_app
+from service.app import Parts, create_app, parts_of
 from service.config.settings import Settings, read_settings
 from service.liveness.loading import open_model
-from service.monitoring.vitals import refresh
 from service.process.logs import set_up_logging
 from service.process.memory import keep_freed_memory
-from service.state import State
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -98,19 +96,19 @@ class Replica:
         wanted = UserConfig.model_validate(user_config)
         load = self._choice.settle(wanted.bundle)
         if load is not None:
-            await asyncio.to_thread(self._state.model.replace, load)
+            await asyncio.to_thread(self._parts.model.replace, load)
 
     async def check_health(self) -> None:
         """Raise where only a new process helps; a replica that is just starting is waited for."""
         self._choice.settle_if_open()
-        state = self._state
+        model, vitals = self._parts.model, self._parts.vitals
         # Set by the thread that loads, which knows of no event loop.
-        while state.model.loaded is None and state.model.failure is None:  # noqa: ASYNC110
+        while model.loaded is None and model.failure is None:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
-        refresh(state, cameras=False)
-        for condition in state.health.conditions:
+        vitals.refresh()
+        for condition in vitals.health.conditions:
             if condition.name in FATAL:
-                raise RuntimeError(f"{condition.detail} {state.model.failure or ''}".rstrip())
+                raise RuntimeError(f"{condition.detail} {model.failure or ''}".rstrip())
 
     @property
     def _choice(self) -> Choice:
@@ -118,9 +116,8 @@ class Replica:
         return choice
 
     @property
-    def _state(self) -> State:
-        state: State = self._asgi_app.state.shared
-        return state
+    def _parts(self) -> Parts:
+        return parts_of(self._asgi_app)
 
 
 def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.liveness.contract import LivenessResponse
+from tests.support.service.answers import checked
 from tests.support.service.serving_process import serving
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
@@ -54,9 +55,9 @@ def test_a_command_of_the_page(place: Path, address: str, command: str) -> None:
     if '"source": "camera"' in command:
         assert body["code"] == "no_rig"
     elif "/liveness" in command and "-F ir=" in command:
-        answer = LivenessResponse.model_validate(body)
-        assert answer.decision == "live"
-        assert (answer.explain is not None) == ("explain" in command)
+        answer = checked(body)
+        assert answer["decision"] == "live"
+        assert ("explain" in answer) == ("explain" in command)
     elif "/liveness" in command:
         shown = re.search(r'```json\n(\{\n  "type".*?)```', PAGE, re.DOTALL)
         assert shown is not None
@@ -68,6 +69,6 @@ def test_a_command_of_the_page(place: Path, address: str, command: str) -> None:
 def test_the_answer_of_the_page_is_one() -> None:
     shown = re.search(r'```json\n(\{\n  "contract_version".*?)```', PAGE, re.DOTALL)
     assert shown is not None
-    answer = LivenessResponse.model_validate_json(shown[1])
-    assert set(json.loads(shown[1])) == set(LivenessResponse.model_fields) - {"attestation", "explain"}
-    assert answer.decision == "live"
+    answer = checked(json.loads(shown[1]))
+    assert set(json.loads(shown[1])) == set(LivenessResponse.__annotations__) - {"attestation", "explain"}
+    assert answer["decision"] == "live"

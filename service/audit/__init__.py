@@ -1,1 +1,19 @@
 """Signed answers and the log of decisions."""
+
+from service.audit.attestation import Attester, Claims, verify_attestation
+from service.audit.jws import Signer, Verifier
+from service.audit.log import AuditLog, AuditSettings
+from service.audit.trail import DecisionTrail
+from service.audit.verify import check_audit
+
+__all__ = [
+    "Attester",
+    "AuditLog",
+    "AuditSettings",
+    "Claims",
+    "DecisionTrail",
+    "Signer",
+    "Verifier",
+    "check_audit",
+    "verify_attestation",
+]

@@ -17,6 +17,7 @@ from service.auth.keys import Caller, KeyRing, Role, read_keys
 from service.auth.sessions import Failures, Sessions
 from service.config.settings import Settings
 from service.http.problems import RequestError
+from service.http.rate_limit import Rates
 
 __all__ = ["Caller", "Guard", "Role"]
 log = logging.getLogger("adsn.auth")
@@ -61,6 +62,7 @@ class Guard:
         self.secure = settings.tls.certificate is not None
         self.sessions = Sessions(settings.auth.session_s)
         self.failures = Failures(settings.auth.failures, settings.auth.failures_s)
+        self._rates = Rates(settings.limits.rate_per_s, settings.limits.burst)
         self._ring = KeyRing(single=self._single)
         if self._file is not None:
             self._stamp = _stamp_of(self._file)
@@ -71,7 +73,7 @@ class Guard:
 
     @property
     def keyed(self) -> bool:
-        """Whether callers need a key at all."""
+        """Whether callers need a key."""
         return self._single is not None or self._file is not None
 
     @property
@@ -85,25 +87,36 @@ class Guard:
         return "__Host-adsn_session" if self.secure else "adsn_session"
 
     def authorize(self, request: HTTPConnection, role: Role) -> Caller:
-        """The caller, if it may do what ``role`` stands for.
+        """Return the caller if it has ``role``.
 
         Raises:
             RequestError: 401 no key or a wrong one, 403 a key without that role, 429 too many wrong ones.
         """
         return self.authorize_any(request, (role,))
 
+    def admit(self, request: HTTPConnection, role: Role) -> Caller:
+        """Return the caller if it has ``role`` and is within its rate limit: for requests that cost a score.
+
+        Raises:
+            RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
+        """
+        caller = self.authorize(request, role)
+        wait_s = self._rates.take(caller.name, self._now_s())
+        if wait_s > 0:
+            raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
+        return caller
+
     def authorize_any(self, request: HTTPConnection, roles: tuple[Role, ...]) -> Caller:
-        """The caller, if it may do what one of ``roles`` stands for; with none named, any caller. Raises as
-        `authorize`."""
+        """Return the caller if it has one of ``roles``; any caller where none is named. Raises as `authorize`."""
         caller = self.require(request)
         if roles and not any(caller.may(role) for role in roles):
             self.refused("forbidden")
             needed = " or ".join(roles)
-            raise RequestError(403, "forbidden", f"this key has not the role {needed}; ask for one that has.")
+            raise RequestError(403, "forbidden", f"this key lacks the role {needed}. Use a key that has it.")
         return caller
 
     def require(self, request: HTTPConnection) -> Caller:
-        """The caller, whatever it may do. Raises as `authorize`, but no 403."""
+        """Return the caller, whatever its roles. Raises as `authorize`, but no 403."""
         known: Caller | None = request.scope.get("state", {}).get("caller")
         if known is not None:
             return known
@@ -114,7 +127,7 @@ class Guard:
         return found.caller
 
     def refusal(self, found: Found) -> RequestError:
-        """The error for a request without a caller."""
+        """Return the error for a request without a caller."""
         self.refused(found.refused or "missing")
         if found.refused == "limited":
             return RequestError(
@@ -123,7 +136,7 @@ class Guard:
         return RequestError(401, "unauthorized", ASK if not found.refused else f"this key is not accepted; {ASK}")
 
     def identify(self, request: HTTPConnection) -> Found:
-        """Who is behind a request."""
+        """Return the caller of a request, or why there is none."""
         if not self.keyed:
             # Loopback, or a certificate of our own authority: `Settings.require_safe` sees to that.
             return Found(Caller("certificate" if self.certified else "local"))

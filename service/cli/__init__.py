@@ -1,1 +1,5 @@
 """``adsn-serve``."""
+
+from service.cli.serve import main
+
+__all__ = ["main"]

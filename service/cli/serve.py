@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
-from service.app import create_app
+from service.app import create_app, parts_of
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
 from service.http.server import Server
@@ -64,20 +65,61 @@ def serve(
     if print_config:
         typer.echo(config_text(Settings, "Settings of adsn-serve."), nl=False)
         return
-    if rig not in (None, "synthetic"):
-        raise ConfigError("--rig knows synthetic only. Name cameras with --rgb, --ir and --depth, or in [rig].")
-    if rig:
-        rgb, ir = rgb or "synthetic:", ir or "synthetic:"
-    cameras = {"rig.rgb": rgb, "rig.ir": ir, "rig.depth": depth}
-    options: dict[str, Any] = {"host": host, "port": port, "bundle": bundle, "precision": precision, **cameras}
-    settings = read_settings(config, secrets=secrets, options=options)
+    overrides = Overrides(
+        host=host, port=port, bundle=bundle, precision=precision, rig=rig, rgb=rgb, ir=ir, depth=depth
+    )
+    settings = overrides.read(config, secrets)
     if check_config:
         typer.echo("the settings are good.")
         return
+    if not run_service(settings):
+        raise typer.Exit(FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says of the settings; None: nothing."""
+
+    host: str | None
+    port: int | None
+    bundle: Path | None
+    precision: str | None
+    rig: str | None
+    rgb: str | None
+    ir: str | None
+    depth: str | None
+
+    def read(self, config: Path | None, secrets: Path | None) -> Settings:
+        """Return the settings of the file, the secrets and the environment, with these over them.
+
+        Raises:
+            ConfigError: names every wrong entry.
+        """
+        if self.rig not in (None, "synthetic"):
+            raise ConfigError(
+                f"unknown rig {self.rig!r}. Pass --rig synthetic, or name cameras with --rgb, --ir and --depth or in "
+                "[rig]."
+            )
+        rgb, ir = self.rgb, self.ir
+        if self.rig:
+            rgb, ir = rgb or "synthetic:", ir or "synthetic:"
+        options: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "bundle": self.bundle,
+            "precision": self.precision,
+            "rig.rgb": rgb,
+            "rig.ir": ir,
+            "rig.depth": self.depth,
+        }
+        return read_settings(config, secrets=secrets, options=options)
+
+
+def run_service(settings: Settings) -> bool:
+    """Serve until a signal; return whether the service started and its engine did."""
     set_up_logging(settings.log)
     keep_freed_memory()
     feed = open_rig(settings)
-
     notifier, listening = Notifier(), threading.Event()
 
     def tell(loaded: Loaded) -> None:
@@ -92,8 +134,9 @@ def serve(
         sys.stdout.flush()
 
     app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
-    app.state.shared.model.told = tell
-    server = Server(app, settings, announce=announce, reload=app.state.shared.model.reload)
+    parts = parts_of(app)
+    parts.model.told = tell
+    server = Server(app, settings, announce=announce, reload=parts.model.reload, stopping=parts.stopping)
     if feed is not None:
         feed.start()
     try:
@@ -101,8 +144,7 @@ def serve(
     finally:
         if feed is not None:
             feed.close()
-    if server.failed or not server.started:
-        raise typer.Exit(FAILURE)
+    return server.started and not server.failed
 
 
 def open_rig(settings: Settings) -> PairFeed | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
@@ -17,17 +17,12 @@ from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
 from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
+from service.config.section import Section
 from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
 
 HEADER_TEXT = re.compile(r"[!-~]+")
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
 """Variables of other programs of this project, and the one that names the file."""
-
-
-class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LimitSettings(Section):
@@ -45,8 +40,8 @@ class LimitSettings(Section):
     max_age_ms: float = Field(
         default=10_000, gt=0, description="An uploaded pair whose clock is known is stale when it is older."
     )
-    judge_s: float = Field(default=10, gt=0, description="Longest time for judging one pair; then 503.")
-    replay_s: float = Field(default=600, gt=0, description="How long nonces and Idempotency-Keys are remembered.")
+    judge_s: float = Field(default=10, gt=0, description="Timeout for judging one pair, s; then 503.")
+    replay_s: float = Field(default=600, gt=0, description="Lifetime of nonces and Idempotency-Keys, s.")
     replays: int = Field(
         default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
     )
@@ -55,10 +50,10 @@ class LimitSettings(Section):
         default=0, ge=0, description="Open connections from one address; 0: half of all. Raise it behind a proxy."
     )
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
-    header_s: float = Field(default=5, gt=0, description="A request's headers must arrive within so many seconds,")
-    body_s: float = Field(default=10, gt=0, description="and its body within so many more.")
-    idle_s: int = Field(default=20, ge=1, description="A connection is closed when it says nothing for so long.")
-    write_s: float = Field(default=20, gt=0, description="And when it takes nothing of its answer for so long.")
+    header_s: float = Field(default=5, gt=0, description="Timeout for reading a request's headers, s.")
+    body_s: float = Field(default=10, gt=0, description="Timeout for reading its body, s.")
+    idle_s: int = Field(default=20, ge=1, description="An idle connection is closed after this time, s.")
+    write_s: float = Field(default=20, gt=0, description="So is one that takes nothing of its answer, s.")
 
     @property
     def address_share(self) -> int:
@@ -115,11 +110,11 @@ class Settings(Section):
     workers: int = Field(default=0, ge=0, le=64, description="Pairs scored at the same time; 0: as the profile says.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores, threshold and explanations.")
-    drain_s: float = Field(default=5, gt=0, le=60, description="What is being judged at a stop may take so long.")
+    drain_s: float = Field(default=5, gt=0, le=60, description="Time that running requests have at a stop, s.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How much of everything is accepted.")
     log: LogSettings = Field(default_factory=LogSettings, description="What the log looks like.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="HTTPS.")
-    auth: AuthSettings = Field(default_factory=AuthSettings, description="Who is let in.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="Keys and sessions.")
     attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
     remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")

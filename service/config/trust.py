@@ -1,4 +1,4 @@
-"""What an operator may set of keys, attestations, the audit log, and scoring elsewhere."""
+"""Settings of keys, attestations, the audit log, and remote scoring."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from runtime.engines.remote.connection import RemoteSettings
 from service.audit.attestation import DEVICE, Attester
 from service.audit.jws import Signer
 from service.audit.log import AuditLog
 from service.audit.log import AuditSettings as LogSettings
-
-
-class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from service.audit.trail import DecisionTrail
+from service.config.section import Section
 
 
 class AuthSettings(Section):
-    """Who is let in."""
+    """Keys and sessions."""
 
     keys: Path | None = Field(default=None, description="File of keys; adsn-serve key new prints what belongs there.")
-    session_s: float = Field(default=8 * 3600, gt=0, description="How long a browser stays logged in.")
-    failures: int = Field(default=10, ge=1, description="Wrong keys that an address may present")
-    failures_s: float = Field(default=60, gt=0, description="within so many seconds; then it waits.")
+    session_s: float = Field(default=8 * 3600, gt=0, description="Lifetime of a browser's session, s.")
+    failures: int = Field(default=10, ge=1, description="Wrong keys per address within failures_s; then it waits.")
+    failures_s: float = Field(default=60, gt=0, description="Window in which wrong keys are counted, s.")
     hosts: tuple[str, ...] = Field(
         default=(), description="Names by which a service without keys may be called, besides localhost."
     )
@@ -40,7 +36,7 @@ class AttestationSettings(Section):
     device: str = Field(
         default_factory=socket.gethostname, pattern=DEVICE.pattern, description="This device's name in what it signs."
     )
-    lifetime_s: int = Field(default=60, ge=1, le=86_400, description="How long an attestation may be used.")
+    lifetime_s: int = Field(default=60, ge=1, le=86_400, description="Lifetime of an attestation, s.")
 
     def signer(self) -> Signer | None:
         """What signs, or None where no key is configured. Raises `ConfigError` when the key cannot be used."""
@@ -77,6 +73,16 @@ class AuditSettings(Section):
         if self.path is None:
             return None
         return AuditLog(LogSettings(**self.model_dump()), signer)
+
+
+def open_trail(attestation: AttestationSettings, audit: AuditSettings) -> DecisionTrail:
+    """Open the audit log and the signing key, where they are configured.
+
+    Raises:
+        ConfigError: the key or the log cannot be used. AuditBroken: the file is not an audit log.
+    """
+    attester = attestation.attester()
+    return DecisionTrail(attester, audit.open(attester.signer if attester is not None else None), attestation.device)
 
 
 class RemoteSection(Section):

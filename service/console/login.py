@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from service.auth.guard import Guard
 from service.auth.middleware import PAGES
 from service.console.assets import asset, source_hash
 from service.http.parsing import require_plain
 from service.http.problems import RequestError
-from service.state import State
 
 MAX_FORM_BYTES = 4096
 
@@ -39,9 +39,8 @@ def _then(value: str) -> str:
     return path if value and path in PAGES else "/docs"
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add ``/login`` and ``/logout``."""
-    guard = state.guard
+def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
+    """Add the routes ``/login`` and ``/logout``. ``session_s``: lifetime of the cookie."""
 
     @app.get("/login", include_in_schema=False)
     async def form(request: Request) -> Response:
@@ -72,7 +71,7 @@ def mount(app: FastAPI, state: State) -> None:
         response.set_cookie(
             guard.cookie,
             guard.begin(found.caller),
-            max_age=int(state.settings.auth.session_s),
+            max_age=int(session_s),
             secure=guard.secure,
             httponly=True,
             samesite="strict",

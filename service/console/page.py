@@ -24,13 +24,14 @@ from runtime.capture.simulated.rig import SPECIES, SyntheticRig
 from runtime.core.reasons import PRIORITY, REASONS
 from runtime.core.values import Modality
 from runtime.imaging.overlay import grey_picture
+from runtime.pairing.feed import PairFeed
+from service.auth.guard import Guard
 from service.console.assets import asset, source_hash
 from service.http.openapi import problems
 from service.http.problems import RequestError
 from service.http.responses import json_response
-from service.monitoring.events import EventHub
-from service.monitoring.rig_watch import RigWatch
-from service.state import State
+from service.liveness.active_model import ActiveModel
+from service.liveness.pool import Pool
 
 PAGE, STYLE = Template(asset("console.html")), asset("reference.css") + asset("console.css")
 SCRIPT = asset("console.js")
@@ -51,9 +52,9 @@ USUAL: tuple[Modality, Modality] = ("rgb", "ir")
 JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
 
 
-def console_page(state: State) -> str:
-    """HTML of the whole page."""
-    loaded = state.model.loaded
+def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: bool, keyed: bool) -> str:
+    """Return the HTML of the whole page."""
+    loaded = model.loaded
     modalities = loaded.pipeline.modalities if loaded is not None else USUAL
     drops = "".join(
         f'<label class="drop">{escape(WORDS[m]).capitalize()} image'
@@ -66,10 +67,10 @@ def console_page(state: State) -> str:
         "order": sorted(PRIORITY, key=PRIORITY.__getitem__),
         "decisions": DECISIONS,
         "modalities": WORDS,
-        "cameras": rig_modalities(state),
-        "band_low": round(loaded.pipeline.point.band_low, 6) if loaded and state.settings.expose_score else None,
-        "rig": isinstance(state.hub, EventHub),
-        "keyed": state.guard.keyed,
+        "cameras": [camera.modality for camera in feed.status().cameras] if feed is not None else [],
+        "band_low": round(loaded.pipeline.point.band_low, 6) if loaded and expose_score else None,
+        "rig": feed is not None,
+        "keyed": keyed,
     }
     rig = "Waiting for the cameras." if facts["rig"] else "No rig is attached. docs/rig.md says how to attach one."
     return PAGE.substitute(
@@ -83,13 +84,6 @@ def console_page(state: State) -> str:
         # "<" cannot end the block that holds it when it is written as JSON may.
         facts=json.dumps(facts).replace("<", "\\u003c"),
     )
-
-
-def rig_modalities(state: State) -> list[Modality]:
-    """What the attached rig's cameras see."""
-    if state.feed is None:
-        return []
-    return [camera.modality for camera in state.feed.status().cameras]
 
 
 def sample(species: str, subject: int) -> dict[str, Any]:
@@ -122,18 +116,15 @@ def shown(image: NDArray[Any]) -> bytes:
     return encoded(picture, ".jpg")
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add ``/console`` and what it asks for; where a rig is attached and nobody publishes its events, publish them."""
-    if state.feed is not None and state.hub is None:
-        hub = EventHub()
-        state.hub = hub
-        watch = RigWatch(state, state.feed, hub)
-        watch.start()
-        state.stopping += [hub.close, watch.close]
+def add_console_routes(
+    app: FastAPI, guard: Guard, model: ActiveModel, pool: Pool, feed: PairFeed | None, *, expose_score: bool
+) -> None:
+    """Add the route ``/console`` and those that the page calls."""
 
     @app.get("/console", include_in_schema=False)
     async def console() -> Response:
-        return HTMLResponse(console_page(state), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+        page = console_page(model, feed, expose_score=expose_score, keyed=guard.keyed)
+        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
     @app.get(
         "/console/sample",
@@ -146,8 +137,8 @@ def mount(app: FastAPI, state: State) -> None:
         subject: int = Query(default=0, ge=0, lt=1000),
     ) -> Response:
         """Colour and infrared pictures of somebody, or of an attack, who does not exist. Needs the role score."""
-        state.admit(request, "score")
-        return json_response(await state.pool.run(lambda helper: sample(species, subject)))
+        guard.admit(request, "score")
+        return json_response(await pool.run(lambda helper: sample(species, subject)))
 
     @app.get(
         "/console/frame/{modality}",
@@ -160,10 +151,10 @@ def mount(app: FastAPI, state: State) -> None:
     )
     async def console_frame(request: Request, modality: Modality) -> Response:
         """The newest pair's picture, as JPEG. Needs the role camera; it is stored nowhere."""
-        state.authorize(request, "camera")
-        if state.feed is None:
+        guard.authorize(request, "camera")
+        if feed is None:
             raise RequestError(503, "no_rig", "no cameras are attached to this service.")
-        captured = state.feed.wait(-1, 0)
+        captured = feed.wait(-1, 0)
         if captured is None:
             raise RequestError(504, "capture_timeout", "the cameras have given no pair yet.")
         data = await run_in_threadpool(shown, captured.pair.image(modality))

@@ -16,7 +16,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service.console.assets import asset, source_hash
 from service.http.problem_catalogue import PROBLEMS
-from service.state import State
 
 PAGE, STYLE, SCRIPT = Template(asset("reference.html")), asset("reference.css"), asset("reference.js")
 
@@ -94,8 +93,8 @@ def _type(field: dict[str, Any]) -> str:
     return str(field.get("type", "object"))
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add ``/docs``, and ``/`` that leads there."""
+def add_reference_routes(app: FastAPI, *, keyed: bool) -> None:
+    """Add the route ``/docs``, and ``/`` that leads there."""
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -104,4 +103,4 @@ def mount(app: FastAPI, state: State) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-        return HTMLResponse(reference_page(app.openapi(), state.guard.keyed), headers=headers)
+        return HTMLResponse(reference_page(app.openapi(), keyed), headers=headers)

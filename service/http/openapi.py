@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from service.http.problem_document import Problem
 from service.http.problems import MEDIA_TYPE
@@ -48,14 +48,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def reference(model: type[BaseModel]) -> dict[str, str]:
-    """A reference to ``model``, which `add_model` puts into the document."""
+def reference(model: type) -> dict[str, str]:
+    """Return a reference to ``model``, which `add_model` puts into the document."""
     return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
-def add_model(document: dict[str, Any], model: type[BaseModel]) -> None:
-    """Put the schema of ``model``, and of what it is made of, into ``document``."""
-    schema = model.model_json_schema(ref_template=REFERENCE)
+def add_model(document: dict[str, Any], model: type) -> None:
+    """Add the schema of ``model``, a pydantic model or a `TypedDict`, and of its members to ``document``."""
+    schema = TypeAdapter(model).json_schema(ref_template=REFERENCE)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
 

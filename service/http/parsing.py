@@ -158,73 +158,80 @@ def split_multipart(
         RequestError: 400 not readable, 413 a part over ``part_bytes``, 422 a part missing, unknown or twice.
     """
     _, options = parse_options_header(content_type)
-    known = (*modalities, "meta")
-    parts: dict[str, bytes] = {}
-    header: list[bytes] = [b"", b""]
-    disposition = b""
-    chunks: list[bytes] = []
-    finished, headers = False, 0
-
-    def begin() -> None:
-        nonlocal disposition, headers
-        disposition, headers = b"", 0
-        chunks.clear()
-
-    def header_field(data: bytes, start: int, end: int) -> None:
-        header[0] += data[start:end]
-
-    def header_value(data: bytes, start: int, end: int) -> None:
-        header[1] += data[start:end]
-
-    def header_end() -> None:
-        nonlocal disposition, headers
-        headers += 1
-        if headers > MAX_PART_HEADERS:
-            raise malformed("a part has too many headers.")
-        if header[0].lower() == b"content-disposition":
-            disposition = header[1]
-        header[:] = [b"", b""]
-
-    def part_data(data: bytes, start: int, end: int) -> None:
-        chunks.append(data[start:end])
-
-    def part_end() -> None:
-        name = parse_options_header(disposition)[1].get(b"name", b"").decode("utf-8", "replace")
-        if name not in known:
-            unused = "this model takes no" if name in MODALITIES else "there is no part called"
-            raise RequestError(422, "unknown_part", f"{unused} {name[:40]!r}; it takes {', '.join(known)}.")
-        if name in parts:
-            raise RequestError(422, "unknown_part", f"the part {name!r} was sent twice.")
-        parts[name] = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if len(parts[name]) > part_bytes:
-            raise RequestError(413, "body_too_large", f"the part {name!r} is larger than {part_bytes} bytes.")
-
-    def end() -> None:
-        nonlocal finished
-        finished = True
-
-    callbacks: MultipartCallbacks = {
-        "on_part_begin": begin,
-        "on_part_data": part_data,
-        "on_part_end": part_end,
-        "on_header_field": header_field,
-        "on_header_value": header_value,
-        "on_header_end": header_end,
-        "on_end": end,
-    }
+    collector = _PartCollector((*modalities, "meta"), part_bytes)
     try:
-        parser = MultipartParser(options[b"boundary"], callbacks)
+        parser = MultipartParser(options[b"boundary"], collector.callbacks)
         parser.write(_delimited(body, options[b"boundary"]))
         parser.finalize()
     except FormParserError as error:
         raise malformed("the multipart body is not well formed.") from error
-    if not finished:
+    if not collector.finished:
         raise malformed("the multipart body ends early: its closing boundary is missing.")
+    parts = collector.parts
     for name in modalities:
         if not parts.get(name):
             wanted = " and ".join(modalities)
             raise RequestError(422, "missing_part", f"the part {name!r} is missing or empty; send both {wanted}.")
     return parts
+
+
+class _PartCollector:
+    """Collect the parts of one multipart body as the parser meets them. ``known``: the names that a part may have."""
+
+    def __init__(self, known: Sequence[str], part_bytes: int) -> None:
+        self.parts: dict[str, bytes] = {}
+        self.finished = False
+        self._known, self._part_bytes = known, part_bytes
+        self._field = self._value = self._disposition = b""
+        self._headers = 0
+        self._chunks: list[bytes] = []
+
+    @property
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_part_data": self._data,
+            "on_part_end": self._end_part,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._end_header,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._disposition, self._headers = b"", 0
+        self._chunks.clear()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        self._headers += 1
+        if self._headers > MAX_PART_HEADERS:
+            raise malformed("a part has too many headers.")
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field = self._value = b""
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._chunks.append(data[start:end])
+
+    def _end_part(self) -> None:
+        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode("utf-8", "replace")
+        if name not in self._known:
+            unused = "this model takes no" if name in MODALITIES else "there is no part called"
+            raise RequestError(422, "unknown_part", f"{unused} {name[:40]!r}; it takes {', '.join(self._known)}.")
+        if name in self.parts:
+            raise RequestError(422, "unknown_part", f"the part {name!r} was sent twice.")
+        self.parts[name] = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        if len(self.parts[name]) > self._part_bytes:
+            raise RequestError(413, "body_too_large", f"the part {name!r} is larger than {self._part_bytes} bytes.")
+
+    def _end(self) -> None:
+        self.finished = True
 
 
 def read_meta(data: bytes | None) -> Meta:

@@ -1,12 +1,11 @@
 """Every problem that a caller can meet over HTTP: its code, its statuses, and what to do about it.
 
-docs/errors.md is made from this (``python -m service.http.problem_catalogue``); a test holds the table against the
+docs/errors.md is made from this (``python -m service.http``); a test holds the table against the
 code that raises.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -232,7 +231,3 @@ def document() -> str:
             says, again = (kind.__doc__ or "").splitlines()[0], "yes" if kind.retryable else "no"
             lines.append(f"| `{kind.code}` | {says} | {again} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(document())

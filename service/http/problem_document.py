@@ -1,18 +1,31 @@
-"""Models of problem documents, for the OpenAPI document."""
+"""Problem documents (RFC 9457): their models for the OpenAPI document, and the bodies themselves."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import NotRequired, TypedDict
+
+from runtime.pairing.feed import FeedStatus
+from service.http.problem_catalogue import PROBLEMS
 
 
-class CameraView(BaseModel):
-    """How a camera is, in a problem."""
+@with_config(ConfigDict(extra="ignore"))  # else it would take the problem's
+class CameraView(TypedDict):
+    """Status of a camera, in a problem."""
 
     modality: Literal["rgb", "ir", "depth"]
     state: Literal["opening", "running", "stalled", "lost", "closed"]
-    error: str = Field(default="", description="Code of its last error.")
+    error: NotRequired[Annotated[str, Field(json_schema_extra={"default": ""}, description="Code of its last error.")]]
+
+
+def camera_views(status: FeedStatus) -> list[CameraView]:
+    """Return the cameras of a rig as problem documents, ``/readyz`` and ``/info`` show them."""
+    return [
+        {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
+        for camera in status.cameras
+    ]
 
 
 class Problem(BaseModel):
@@ -49,3 +62,24 @@ class Problem(BaseModel):
     reasons: list[str] | None = None
     cameras: list[CameraView] | None = Field(default=None, description="Of a problem with cameras.")
     advice: str | None = Field(default=None, description="Why cameras give no pairs.")
+
+
+def problem_body(status: int, code: str, detail: str, request_id: str, path: str = "", **extra: Any) -> dict[str, Any]:
+    """Return the body of a problem document. ``extra``: further members."""
+    entry = PROBLEMS.get(code, PROBLEMS["error"])
+    body = {
+        "type": f"urn:adsn:problem:{code}",
+        "title": entry.title,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+        "code": code,
+        "retryable": entry.retryable,
+        "help": f"/docs#{code}",
+        "request_id": request_id,
+        **extra,
+    }
+    if path.startswith("/v2"):
+        # Where clients of the Open Inference Protocol look for what is wrong.
+        body["error"] = detail
+    return body

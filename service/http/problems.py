@@ -15,6 +15,7 @@ from starlette.responses import Response
 from runtime.core import errors
 from runtime.core.errors import AdsnError
 from service.http.problem_catalogue import PROBLEMS
+from service.http.problem_document import problem_body
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,14 +61,14 @@ STATUS: Mapping[type[AdsnError], int] = {
 
 
 def status_of(error: AdsnError) -> int:
-    """HTTP status of an error."""
+    """Return the HTTP status of an error."""
     if isinstance(error, RequestError):
         return error.status
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def code_of(error: AdsnError) -> str:
-    """Stable code of an error."""
+    """Return the stable code of an error."""
     return error.request_code if isinstance(error, RequestError) else error.code
 
 
@@ -81,27 +82,12 @@ def problem(
     retry_after_s: float | None = None,
     **extra: Any,
 ) -> Response:
-    """A problem document as a response."""
-    entry = PROBLEMS.get(code, PROBLEMS["error"])
-    body = {
-        "type": f"urn:adsn:problem:{code}",
-        "title": entry.title,
-        "status": status,
-        "detail": detail,
-        "instance": path,
-        "code": code,
-        "retryable": entry.retryable,
-        "help": f"/docs#{code}",
-        "request_id": request_id,
-        **extra,
-    }
-    if path.startswith("/v2"):
-        # Where clients of the Open Inference Protocol look for what is wrong.
-        body["error"] = detail
+    """Return a problem document as a response."""
+    body = problem_body(status, code, detail, request_id, path, **extra)
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:
-        # Rounded up: who comes back a moment early is refused again.
+        # Rounded up: a caller that returns a moment early is refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -109,7 +95,7 @@ def problem(
 
 
 def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
-    """The problem document of one of this project's errors."""
+    """Return the problem document of one of this project's errors."""
     extra: dict[str, Any] = {}
     wait = None
     if isinstance(error, RequestError):

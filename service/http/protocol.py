@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.config.settings import LimitSettings
 from service.http.connections import Shares, group_of
 from service.http.problem_catalogue import PROBLEMS
+from service.http.problem_document import problem_body
 from service.http.problems import MEDIA_TYPE
 
 log = logging.getLogger("adsn.service")
@@ -26,23 +27,10 @@ CHUNKING = 8
 
 
 def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
-    """A whole response, for requests that never reach the application."""
+    """Return a whole response, for requests that never reach the application."""
     request_id = secrets.token_hex(12)
-    entry = PROBLEMS[code]
-    body = json.dumps(
-        {
-            "type": f"urn:adsn:problem:{code}",
-            "title": entry.title,
-            "status": status,
-            "detail": detail,
-            "instance": "",
-            "code": code,
-            "retryable": entry.retryable,
-            "help": f"/docs#{code}",
-            "request_id": request_id,
-        }
-    ).encode()
-    again = "retry-after: 1\r\n" if entry.retryable else ""
+    body = json.dumps(problem_body(status, code, detail, request_id)).encode()
+    again = "retry-after: 1\r\n" if PROBLEMS[code].retryable else ""
     head = (
         f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
         f"x-request-id: {request_id}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n{again}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,8 +21,8 @@ HTTP_ERRORS = {
 }
 
 
-def json_response(body: dict[str, Any], status: int = 200) -> Response:
-    """``body`` as JSON; NaN is refused."""
+def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
+    """Return ``body`` as JSON; NaN is refused."""
     return Response(json.dumps(body, allow_nan=False).encode(), status, media_type="application/json")
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 import uvicorn
@@ -70,7 +70,8 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """``announce`` is called with the URL once it listens; ``reload`` on SIGHUP."""
+    """``announce`` is called with the URL once it listens; ``reload`` on SIGHUP; each of ``stopping`` before the server
+    waits for its requests to end."""
 
     def __init__(
         self,
@@ -79,12 +80,13 @@ class Server(uvicorn.Server):
         *,
         announce: Callable[[str], None] = lambda url: None,
         reload: Callable[[], None] = lambda: None,
+        stopping: Iterable[Callable[[], None]] = (),
     ) -> None:
         super().__init__(configure(app, settings))
         self._settings = settings
         self._announce = announce
         self._reload = reload
-        self._stopping: list[Callable[[], None]] = app.state.shared.stopping
+        self._stopping = tuple(stopping)
         self._listener = listen(settings)
         self.failed = False
 

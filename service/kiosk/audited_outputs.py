@@ -17,8 +17,7 @@ from typing import Any
 from runtime.core.errors import AdsnError
 from runtime.liveness.decision import Decision
 from runtime.liveness.open import Loaded
-from service.audit.attestation import Attester
-from service.audit.log import AuditLog
+from service.audit.trail import DecisionTrail
 from service.kiosk.state_machine import Outcome
 from service.liveness.contract import CONTRACT_VERSION
 from service.monitoring.health import Health, Severity
@@ -49,18 +48,18 @@ def answer_of(outcome: Outcome, loaded: Loaded, *, expose_score: bool) -> Mappin
 
 
 class Witness(Outputs):
-    """Outputs that hear of a decision once ``written`` holds it, with ``attester``'s signature on it.
+    """Outputs that hear of a decision once it is written to the log of ``trail`` and signed.
 
-    ``place``: the door's name in the log; ``device``: this machine's. The log is closed with the outputs.
+    ``place``: the door's name in the log. The log is closed with the outputs.
     """
 
     def __init__(
-        self, channels: list[Channel], health: Health, *, written: AuditLog | None, attester: Attester | None,
-        place: str, device: str, clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
+        self, channels: list[Channel], health: Health, trail: DecisionTrail, *, place: str,
+        clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         super().__init__(channels)
-        self._health, self._written, self._attester = health, written, attester
-        self._place, self._device, self._clock, self._wall = place, device, clock, wall
+        self._health, self._trail, self._place = health, trail, place
+        self._clock, self._wall = clock, wall
         self._mail = Mailbox(CAPACITY, clock)
         self._busy_since: int | None = None
         self._failing = False
@@ -94,8 +93,7 @@ class Witness(Outputs):
                 else:
                     super().publish(self._witnessed(event))
         finally:
-            if self._written is not None:
-                self._written.close()
+            self._trail.close()
 
     def _witnessed(self, event: Event) -> Event:
         """The event as the outputs may have it."""
@@ -124,11 +122,11 @@ class Witness(Outputs):
         return event
 
     def _write(self, answer: Mapping[str, Any]) -> None:
-        written = self._written
+        written = self._trail.log
         if written is None:
             return
         before = written.failures
-        written.decision(answer, caller=self._place, device=self._device)
+        self._trail.record(answer, self._place)
         if written.failures > before:
             self._failed("warning", "the audit log cannot be written; it will state how many decisions it lacks.")
         else:
@@ -136,22 +134,24 @@ class Witness(Outputs):
 
     def _sign(self, event: Event) -> str | None:
         """The attestation, which proves nothing from the second on in which the decision expires."""
-        if self._attester is None or event.answer is None or event.expires_ns is None:
+        attester = self._trail.attester
+        if attester is None or event.answer is None or event.expires_ns is None:
             return None
         now = self._wall()
         until = int(now + (event.expires_ns - self._clock()) / 1e9)
-        return self._attester.attest(event.answer, None, int(now), until) if until > int(now) else None
+        return attester.attest(event.answer, None, int(now), until) if until > int(now) else None
 
     def _probe(self) -> None:
         """Nothing happens: see whether a log that failed can be written again, or the kiosk would stay unready."""
-        if not self._failing or self._written is None:
+        written = self._trail.log
+        if not self._failing or written is None:
             return
-        before = self._written.failures
+        before = written.failures
         try:
-            self._written.write("resumed", {})
+            written.write("resumed", {})
         except Exception:
             return
-        if self._written.failures == before:
+        if written.failures == before:
             self._passed()
 
     def _failed(self, severity: Severity, detail: str) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.face.open import FaceSettings
 from runtime.liveness.evidence import EvidenceRule
 from runtime.liveness.open import default_bundle
+from service.config.section import Section
 from service.config.trust import AttestationSettings, AuditSettings, RemoteSection
 from service.kiosk.door_line import LineSettings
 from service.kiosk.state_machine import KioskRule
@@ -25,12 +26,6 @@ SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names become a part of MQTT topics, so they hold none of their signs."""
 NS = 1_000_000_000
-
-
-class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DecisionSettings(Section):

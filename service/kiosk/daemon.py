@@ -16,10 +16,12 @@ from runtime.liveness.evidence import Evidence
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.app import create_app
+from service.config.trust import open_trail
 from service.kiosk.audited_outputs import Witness, answer_of
 from service.kiosk.config import KioskSettings
-from service.kiosk.loop import Counters, Loop
-from service.kiosk.metrics import KioskCollector, Latencies
+from service.kiosk.loop import Counters, Listeners, Loop
+from service.kiosk.loop_events import LoopEvents
+from service.kiosk.metrics import KioskCollector
 from service.kiosk.monitor import Monitor, log_condition
 from service.kiosk.scoring import RigSight
 from service.kiosk.state_machine import Kiosk
@@ -30,7 +32,6 @@ from service.monitoring.metrics import Metrics
 from service.monitoring.rig_watch import status_event
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
 from service.process.systemd import Notifier
-from service.trust import witness
 
 log = logging.getLogger("adsn.kiosk")
 
@@ -59,6 +60,7 @@ class Daemon:
         channels: Sequence[Channel] = (),
     ) -> None:
         self._settings, self._feed, self._load = settings, feed, load
+        self._place = {"site": settings.site, "door": settings.door}
         self._notifier = notifier or Notifier()
         self._loaded: Future[Loaded] = Future()
         self._kiosk: Kiosk | None = None
@@ -69,11 +71,10 @@ class Daemon:
         self.health.raise_("starting", "critical", "no pair has been judged yet.")
         self._hub = EventHub()
         # Before the outputs: a log that another process writes, or a key that cannot be read, ends it here.
-        self._attester = settings.attestation.attester()
-        self._written = settings.audit.open(self._attester.signer if self._attester is not None else None)
+        self._trail = open_trail(settings.attestation, settings.audit)
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._tell_health)
-        self._metrics, self._latencies = Metrics(), Latencies()
+        self._numbers = KioskCollector(self.health, self.counters, self._state, self.outputs)
         self.monitor = Monitor(
             feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras,
             writing_s=self.outputs.stuck_s if isinstance(self.outputs, Witness) else lambda: 0.0,
@@ -100,28 +101,24 @@ class Daemon:
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
         every = [*open_outputs(settings, health), HubChannel(self._hub, boottime_ns), *channels]
-        if self._written is None and self._attester is None:
+        if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
-        return Witness(
-            every, health, written=self._written, attester=self._attester, place=f"{settings.site}/{settings.door}",
-            device=settings.attestation.device,
-        )  # fmt: skip
+        return Witness(every, health, self._trail, place=f"{settings.site}/{settings.door}")
 
     def _make_page(self) -> Page:
         settings = page_settings(self._settings)
-        self._metrics.registry.register(
-            KioskCollector(self.health, self.counters, self._state, self.outputs, self._latencies)
-        )
+        metrics = Metrics()
+        metrics.registry.register(self._numbers)
         app = create_app(
             settings,
             lambda: borrow(self._loaded.result()),
             feed=self._feed,
             hub=self._hub,
             health=self.health,
-            metrics=self._metrics,
+            metrics=metrics,
+            # Who asks the page is answered under the same conditions as the door.
+            trail=self._trail,
         )
-        # Who asks the page is answered under the same conditions as the door.
-        witness(app.state.shared, self._attester, self._written, self._settings.attestation.device)
         return Page(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
@@ -161,23 +158,16 @@ class Daemon:
         sight = RigSight(loaded, self._settings.rig, self._feed, moved)
         evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())
         self._kiosk = Kiosk(evidence, own.rule(), lambda: str(uuid.uuid4()))
-        loop = Loop(
-            self._feed,
-            sight,
-            self._kiosk,
-            self.outputs,
-            self.health,
-            self._notifier,
-            place={"site": self._settings.site, "door": self._settings.door},
-            prove=sight.prove,
-            fault=self.monitor.fault,
-            trace=self._trace,
-            latency=self._latencies.add,
-            answer=partial(answer_of, loaded=loaded, expose_score=own.expose_score),
+        events = LoopEvents(
+            place=self._place,
             expose_score=own.expose_score,
             threshold=loaded.pipeline.point.threshold,
-            counters=self.counters,
+            answer=partial(answer_of, loaded=loaded, expose_score=own.expose_score),
         )
+        listeners = Listeners(
+            self.outputs, self.health, self._notifier, trace=self._trace, latency=self._numbers.add_latency
+        )
+        loop = Loop(self._feed, sight, self._kiosk, listeners, events, fault=self.monitor.fault, counters=self.counters)
 
         def run() -> None:
             try:
@@ -217,8 +207,7 @@ class Daemon:
         return clean
 
     def _tell_health(self, condition: Condition, raised: bool) -> None:
-        place = {"site": self._settings.site, "door": self._settings.door}
-        data = {**place, **condition.view(), "raised": raised, "ready": self.health.ready}
+        data = {**self._place, **condition.view(), "raised": raised, "ready": self.health.ready}
         self.outputs.publish(Event("health", str(uuid.uuid4()), time.monotonic_ns(), utc_now(), data))
 
     def _trace(self, trace: Mapping[str, Any]) -> None:

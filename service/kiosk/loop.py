@@ -6,21 +6,18 @@ import logging
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.core.errors import AdsnError, EngineError
 from runtime.core.values import Pair
-from runtime.liveness.evidence import Observation
-from runtime.liveness.pair_pipeline import Assessment
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.kiosk.image_checks import PictureWatch
-from service.kiosk.state_machine import SECOND, Change, Kiosk, Outcome, Step
-from service.monitoring.health import Health
-from service.monitoring.rig_watch import pair_event
-from service.outputs.base import Event, Outputs, boottime_ns, utc_now
+from service.kiosk.loop_events import LoopEvents, Seen
+from service.kiosk.state_machine import SECOND, Kiosk, Outcome, Step
+from service.monitoring.health import ConditionGroup, Health
+from service.outputs.base import Outputs
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -29,22 +26,14 @@ GUIDANCE_NS = SECOND // 2
 """What to do differently (come closer, more light) is told at most so often."""
 
 
-class Seen(Protocol):
-    """What judging a pair gave: `runtime.liveness.stream_pipeline.Observed`."""
-
-    @property
-    def observation(self) -> Observation: ...
-    @property
-    def assessment(self) -> Assessment | None: ...
-    @property
-    def timing_ms(self) -> Mapping[str, float]: ...
-
-
 class Sight(Protocol):
-    """What judges pairs: `runtime.liveness.stream_pipeline.StreamPipeline`."""
+    """What judges pairs: `service.kiosk.scoring.RigSight`."""
 
     def observe(self, captured: CapturedPair, now_ns: int) -> Seen: ...
     def reset(self) -> None: ...
+    def prove(self, pair: Pair) -> None:
+        """Run the network on a pair without a face, so that readiness means that a pair went all the way."""
+        ...
 
 
 @dataclass(slots=True)
@@ -63,13 +52,25 @@ class Counters:
     last_latency_ns: int | None = None
 
 
-class Loop:
-    """Drives a `Kiosk` with the pairs of ``feed``.
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who hears of what the loop does.
 
-    ``sight``: judges a pair. ``prove``: runs the network on a pair without a face, once, so that readiness means that
-    a pair went all the way. ``fault``: what is wrong with the rig now, empty when nothing is. ``trace``: called with
-    what each pair gave, for the page; must return at once. ``latency``: called with nanoseconds from a pair's
-    completion to the end of its judgement. ``answer``: a decision in the form that is written down and signed.
+    ``trace``: called with each judged pair as the page shows it; must return at once. ``latency``: called with
+    nanoseconds from a pair's completion to the end of its judgement.
+    """
+
+    outputs: Outputs
+    health: Health
+    notifier: Notifier
+    trace: Callable[[Mapping[str, Any]], None] | None = None
+    latency: Callable[[int], None] = lambda ns: None
+
+
+class Loop:
+    """Drive a `Kiosk` with the pairs of ``feed``.
+
+    ``sight``: judges a pair. ``fault``: what is wrong with the rig now, empty when nothing is.
     """
 
     def __init__(
@@ -77,33 +78,24 @@ class Loop:
         feed: PairFeed,
         sight: Sight,
         kiosk: Kiosk,
-        outputs: Outputs,
-        health: Health,
-        notifier: Notifier,
+        listeners: Listeners,
+        events: LoopEvents,
         *,
-        place: Mapping[str, str],
-        prove: Callable[[Pair], None],
         fault: Callable[[], str] = lambda: "",
-        trace: Callable[[Mapping[str, Any]], None] | None = None,
-        latency: Callable[[int], None] = lambda ns: None,
-        answer: Callable[[Outcome], Mapping[str, Any] | None] = lambda outcome: None,
-        expose_score: bool = True,
-        threshold: float = 0.0,
         counters: Counters | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.counters = counters or Counters()
         self.ready = False
-        self._feed, self._sight, self._kiosk, self._outputs = feed, sight, kiosk, outputs
-        self._health, self._notifier, self._clock = health, notifier, clock
-        self._place, self._prove, self._fault = dict(place), prove, fault
-        self._trace, self._latency, self._answer = trace, latency, answer
-        self._expose, self._threshold = expose_score, threshold
+        self._feed, self._sight, self._kiosk, self._events = feed, sight, kiosk, events
+        self._outputs, self._health, self._notifier = listeners.outputs, listeners.health, listeners.notifier
+        self._trace, self._latency = listeners.trace, listeners.latency
+        self._fault, self._clock = fault, clock
         self._pictures = PictureWatch()
-        self._cameras_wrong: set[tuple[str, str]] = set()
+        self._cameras = ConditionGroup(listeners.health, "critical")
         self._guidance: tuple[str, ...] = ()
         self._guided = 0
-        health.raise_("starting", "critical", "no pair has been judged yet.")
+        listeners.health.raise_("starting", "critical", "no pair has been judged yet.")
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. The feed is started by whoever made it."""
@@ -126,7 +118,7 @@ class Loop:
         try:
             seen = self._sight.observe(captured, self.counters.busy_since)
             if not self.ready and seen.assessment is None:
-                self._prove(captured.pair)
+                self._sight.prove(captured.pair)
         except Exception as error:
             self._failed(error)
             return
@@ -149,17 +141,12 @@ class Loop:
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
-            self._trace(self._trace_of(captured, seen))
+            self._trace(self._events.trace(captured, seen, self._kiosk, self.counters.last_latency_ns or 0))
 
     def _look_at_pictures(self, pair: Pair) -> bool:
         """Whether a camera gave the same picture as before; what its pictures say of it becomes conditions."""
         repeated = self._pictures.repeated(pair)
-        found = self._pictures.findings(pair, self._clock())
-        for (name, modality), detail in found.items():
-            self._health.raise_(name, "critical", detail, modality)
-        for name, modality in self._cameras_wrong - found.keys():
-            self._health.clear(name, modality)
-        self._cameras_wrong = set(found)
+        self._cameras.report(self._pictures.findings(pair, self._clock()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
@@ -194,61 +181,16 @@ class Loop:
             if isinstance(step, Outcome):
                 self.counters.decisions[step.decision] += 1
                 log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
-                self._outputs.publish(self._decided(step))
+                self._outputs.publish(self._events.decision(step, self._clock()))
             else:
-                self._outputs.publish(self._changed(step))
+                self._outputs.publish(self._events.change(step))
                 if step.after == "idle":
                     self._sight.reset()
-
-    def _decided(self, outcome: Outcome) -> Event:
-        left = outcome.expires_ns - self._clock()
-        data: dict[str, Any] = {
-            **self._place,
-            "pairs": outcome.pairs,
-            "attempts": outcome.attempts,
-            "duration_ms": (outcome.t_ns - outcome.started_ns) // 1_000_000,
-        }
-        if self._expose and outcome.score is not None:
-            data["score"] = round(outcome.score, 4)
-        return Event(
-            "decision",
-            outcome.session,
-            outcome.t_ns,
-            utc_now(),
-            data,
-            outcome.decision,
-            outcome.reasons,
-            # The pictures' clock stands still while the machine sleeps; the outputs' does not.
-            boottime_ns() + left,
-            self._answer(outcome),
-        )
-
-    def _changed(self, change: Change) -> Event:
-        return self._state_event(
-            change.t_ns, {"state": change.after, "before": change.before, "cause": change.cause}, change.session
-        )
-
-    def _state_event(self, t_ns: int, data: Mapping[str, Any], session: str | None) -> Event:
-        own = {**self._place, **data, "session": session}
-        return Event("state", str(uuid.uuid4()), t_ns, utc_now(), own)
 
     def _guide(self, now: int) -> None:
         if self._kiosk.guidance != self._guidance and now - self._guided >= GUIDANCE_NS:
             self._guidance, self._guided = self._kiosk.guidance, now
-            data = {"state": self._kiosk.state, "guidance": list(self._guidance)}
-            self._outputs.publish(self._state_event(now, data, self._kiosk.session))
-
-    def _trace_of(self, captured: CapturedPair, seen: Seen) -> Mapping[str, Any]:
-        observation, found = seen.observation, seen.assessment
-        event = pair_event(
-            captured,
-            found,
-            found.reasons if found is not None else observation.failed,
-            self._threshold,
-            expose_score=self._expose,
-        )
-        latency = round((self.counters.last_latency_ns or 0) / 1e6, 2)
-        return {**event, "state": self._kiosk.state, "session": self._kiosk.session, "latency_ms": latency}
+            self._outputs.publish(self._events.guidance(now, self._kiosk))
 
 
 def _place_of(error: Exception) -> str:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client import Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.kiosk.loop import Counters
@@ -21,38 +16,26 @@ BUCKETS_S = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1
 STATES = ("idle", "face", "deciding", "decided", "cool_down", "locked")
 
 
-class Latencies:
-    """A histogram of nanoseconds; written by one thread, read by any."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts = [0] * (len(BUCKETS_S) + 1)
-        self._sum_ns = 0
-
-    def add(self, ns: int) -> None:
-        place = next((i for i, bound in enumerate(BUCKETS_S) if ns <= bound * 1e9), len(BUCKETS_S))
-        with self._lock:
-            self._counts[place] += 1
-            self._sum_ns += ns
-
-    def family(self, name: str, text: str) -> Metric:
-        with self._lock:
-            counts, total = list(self._counts), self._sum_ns
-        buckets, running = [], 0
-        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
-            running += count
-            buckets.append((bound, float(running)))
-        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=total / 1e9)
-
-
 class KioskCollector(Collector):
-    """States, decisions, outputs. Everything is read when it is asked for. Conditions are the service's to count."""
+    """States, decisions, outputs and latencies. All but the latencies are read at each scrape.
 
-    def __init__(
-        self, health: Health, counters: Counters, state: Callable[[], str], outputs: Outputs, latencies: Latencies
-    ) -> None:
+    Conditions are counted by the service.
+    """
+
+    def __init__(self, health: Health, counters: Counters, state: Callable[[], str], outputs: Outputs) -> None:
         self._health, self._counters, self._state = health, counters, state
-        self._outputs, self._latencies = outputs, latencies
+        self._outputs = outputs
+        # In no registry of its own: `collect` hands it on.
+        self._latency = Histogram(
+            "adsn_kiosk_latency_seconds",
+            "From a pair's completion to its judgement.",
+            buckets=BUCKETS_S,
+            registry=None,
+        )
+
+    def add_latency(self, ns: int) -> None:
+        """Count one pair's latency."""
+        self._latency.observe(ns / 1e9)
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("adsn_kiosk_ready", "1 while decisions can be made.", value=self._health.ready)
@@ -74,4 +57,4 @@ class KioskCollector(Collector):
             for result, count in channel.counts().items():
                 events.add_metric([channel.name, result], count)
         yield events
-        yield self._latencies.family("adsn_kiosk_latency_seconds", "From a pair's completion to its judgement.")
+        yield from self._latency.collect()

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 
 from runtime.pairing.feed import FeedStatus, PairFeed
-from service.kiosk.conditions import SECOND, rig_findings
 from service.kiosk.loop import Counters
-from service.monitoring.health import Condition, Health
+from service.monitoring.health import Condition, ConditionGroup, Health
+from service.monitoring.rig_conditions import SECOND, rig_findings
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -37,7 +37,7 @@ class Monitor:
         self._show, self._writing_s = show, writing_s
         self._health, self._notifier, self._clock = health, notifier, clock
         self._started = clock()
-        self._raised: set[tuple[str, str]] = set()
+        self._rig = ConditionGroup(health, "critical")
         self._told = self._shown = 0
         self._thread = threading.Thread(target=self._run, name="adsn-monitor", daemon=True)
         self._stop = threading.Event()
@@ -53,18 +53,13 @@ class Monitor:
         condition says that nothing can be decided, nothing is.
         """
         now = rig_findings(self._feed.status(), self._clock(), self._started)
-        return next((name for name, _ in (*now, *self._raised)), "")
+        return next((name for name, _ in (*now, *self._rig.raised)), "")
 
     def look(self) -> None:
         """One round."""
         now = self._clock()
         status = self._feed.status()
-        found = rig_findings(status, now, self._started)
-        for (name, subject), (severity, detail) in found.items():
-            self._health.raise_(name, severity, detail, subject)
-        for name, subject in self._raised - found.keys():
-            self._health.clear(name, subject)
-        self._raised = set(found)
+        self._rig.report(rig_findings(status, now, self._started))
         busy = self._counters.busy_since
         stuck = busy is not None and now - busy > STUCK_NS
         self._health.set("judging_stuck", "critical", "a pair has been judged for too long." if stuck else None)

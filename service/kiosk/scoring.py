@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from runtime.config.rig import RigSettings
 from runtime.core.values import Box, Pair
-from runtime.geometry.calibration_file import open_registrar
+from runtime.geometry.box_mapping import Registrar
 from runtime.imaging.crop import crop
 from runtime.liveness.drift_watch import Standing
 from runtime.liveness.open import Loaded
 from runtime.liveness.stream_pipeline import Observed, StreamPipeline
 from runtime.pairing.feed import CapturedPair, PairFeed
+from service.liveness.rig_registrar import RigRegistrar
 
 
 class RigSight:
     """A `service.kiosk.loop.Sight`. Not for several threads.
 
-    ``moved``: told once a second in which a face is judged what is wrong with how the cameras stand, None when nothing
-    is.
+    ``moved``: called once a second while faces are judged, with what is wrong with the cameras' places, None when
+    nothing is.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class RigSight:
     ) -> None:
         limits = replace(loaded.pipeline.limits, max_skew_ms=rig.max_skew_ms, max_age_ms=rig.max_age_ms)
         self._pipeline = replace(loaded.pipeline, limits=limits)
-        self._geometry, self._feed, self._moved = rig.geometry, feed, moved
-        self._cameras: tuple[str, ...] | None = None
+        self._feed, self._moved = feed, moved
+        self._registrars = RigRegistrar(rig.geometry)
+        self._registrar: Registrar | None = None
         self._epoch = -1
         self._stream = StreamPipeline(self._pipeline)
         self._standing = Standing(self._pipeline.registrar)
@@ -69,12 +71,10 @@ class RigSight:
         self._pipeline.engine.infer(crops)
 
     def _follow_cameras(self) -> None:
-        """Streams were opened: by other cameras, another geometry would hold."""
-        infos = {c.modality: c.info for c in self._feed.status().cameras if c.info is not None}
-        cameras = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
-        if cameras != self._cameras:
-            registrar = open_registrar(self._geometry, infos)
+        """Take the geometry of the cameras that are open now."""
+        registrar = self._registrars.of(self._feed.status())
+        if registrar is not self._registrar:
+            self._registrar = registrar
             self._stream = StreamPipeline(replace(self._pipeline, registrar=registrar))
             self._standing = Standing(registrar)
             self._moved(None)
-            self._cameras = cameras

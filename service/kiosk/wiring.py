@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from runtime.core.errors import ConfigError
 from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
 from runtime.liveness.open import Loaded
+from service.app import parts_of
 from service.config.settings import Settings
 from service.http.server import Server
 from service.kiosk.config import KioskSettings, MqttSettings
 from service.kiosk.door_line import take_line
+from service.monitoring.events import EventHub
 from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Worker
 from service.outputs.command import Program
@@ -24,7 +26,6 @@ from service.outputs.journal import Journal
 from service.outputs.mqtt import Broker, Mqtt
 from service.outputs.relay import Relay
 from service.outputs.webhook import Webhook
-from service.state import Hub
 
 log = logging.getLogger("adsn.kiosk")
 
@@ -34,7 +35,7 @@ class HubChannel:
 
     name = "page"
 
-    def __init__(self, hub: Hub, clock: Callable[[], int]) -> None:
+    def __init__(self, hub: EventHub, clock: Callable[[], int]) -> None:
         self._hub, self._clock, self._sent = hub, clock, 0
 
     def offer(self, event: Event) -> None:
@@ -162,7 +163,7 @@ class Page:
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        self._server = Server(app, settings)
+        self._server = Server(app, settings, stopping=parts_of(app).stopping)
         self._thread = threading.Thread(target=self._run, name="adsn-http", daemon=True)
 
     @property

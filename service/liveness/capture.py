@@ -1,4 +1,4 @@
-"""The attached rig's next pair, waited for off the event loop."""
+"""Wait for the next pair of the attached rig, off the event loop."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.core.errors import NotReady, Overloaded
 from runtime.core.values import Pair
 from runtime.geometry.box_mapping import Registrar
-from runtime.geometry.calibration_file import open_registrar
 from runtime.pairing.feed import FeedStatus, PairFeed
+from service.http.problem_document import camera_views
 from service.http.problems import RequestError
+from service.liveness.rig_registrar import RigRegistrar
 
 SLICE_S = 0.5
-"""How often who waits looks whether the service stops."""
+"""How often a waiting request checks whether the service stops."""
 WAITERS = 16
 """Requests that may wait for the rig at once; each waits in a thread, because a feed's `wait` blocks."""
 
@@ -31,19 +31,17 @@ class Captured:
 
 
 class Camera:
-    """Waits for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration, where there is
-    one."""
+    """Wait for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration file."""
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
-        self._geometry = geometry
-        self._registrar: tuple[tuple[str, ...], Registrar] | None = None
+        self._registrar = RigRegistrar(geometry)
         self._waiting = 0
         self._stopping = False
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
 
     async def next_pair(self, timeout_s: float) -> Captured:
-        """The first pair that is complete after this call.
+        """Return the first pair that is complete after this call.
 
         Raises:
             RequestError: 503 without a rig, 504 when none came in time, with how the cameras are.
@@ -73,23 +71,15 @@ class Camera:
         status = feed.status()
         if found is None:
             raise timed_out(status, timeout_s)
-        return Captured(found.pair, self._registrar_of(status))
-
-    def _registrar_of(self, status: FeedStatus) -> Registrar:
-        """By the geometry, read again when other cameras are open than before."""
-        infos = {camera.modality: camera.info for camera in status.cameras if camera.info is not None}
-        identities = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
-        if self._registrar is None or self._registrar[0] != identities:
-            self._registrar = identities, open_registrar(self._geometry, infos)
-        return self._registrar[1]
+        return Captured(found.pair, self._registrar.of(status))
 
     def stop(self) -> None:
-        """Who waits is sent away: a service that stops has no time for cameras."""
+        """Refuse the requests that wait: a service that stops has no time for cameras."""
         self._stopping = True
 
 
 def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
-    """No pair came."""
+    """Return the error of a request for which no pair came."""
     return RequestError(
         504,
         "capture_timeout",
@@ -97,11 +87,3 @@ def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
         cameras=camera_views(status),
         advice=status.advice,
     )
-
-
-def camera_views(status: FeedStatus) -> list[dict[str, Any]]:
-    """How each camera is, as `service.liveness.contract.CameraView`."""
-    return [
-        {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
-        for camera in status.cameras
-    ]

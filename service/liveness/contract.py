@@ -1,12 +1,18 @@
-"""The answer of ``POST /liveness``, version 1.0: its models, and how an assessment becomes one."""
+"""The answer of ``POST /liveness``, version 1.0: its members, and how an assessment becomes one.
+
+The types are dictionaries, so that what the document describes, what mypy checks and what is sent are one thing:
+building models and validating them would cost more than parsing the request.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import NotRequired, TypedDict
 
 from runtime.core.values import Pair
 from runtime.liveness.open import Loaded
@@ -15,121 +21,157 @@ from runtime.liveness.quality import NANOSECONDS_PER_MS
 
 CONTRACT_VERSION: Literal["1.0"] = "1.0"
 Score = Annotated[float, Field(ge=0, le=1)]
+CLOSED = ConfigDict(extra="forbid")
+ABSENT = {"default": None}
+"""What the document says of a member that may be absent."""
 
 
-class Part(BaseModel):
-    """Base: no undeclared members."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class OperatingPointView(Part):
+@with_config(CLOSED)
+class OperatingPointView(TypedDict):
     """Which threshold decided, and how it was set."""
 
-    name: str = Field(examples=["default"])
-    target: str = Field(description="What it was set for.", examples=["APCER of the worst species <= 1 %"])
-    measured_on: str = Field(description="The data it was set on.", examples=["3,000 rendered presentations"])
+    name: Annotated[str, Field(examples=["default"])]
+    target: Annotated[str, Field(description="What it was set for.", examples=["APCER of the worst species <= 1 %"])]
+    measured_on: Annotated[str, Field(description="The data it was set on.", examples=["3,000 rendered presentations"])]
 
 
-class ModalityView(Part):
+@with_config(CLOSED)
+class ModalityView(TypedDict):
     """One image's share."""
 
-    score: Score | None = Field(description="Probability of bona fide from this modality alone; null when hidden.")
-    usable: bool = Field(description="Whether its quality gates passed.")
+    score: Annotated[
+        Score | None, Field(description="Probability of bona fide from this modality alone; null when hidden.")
+    ]
+    usable: Annotated[bool, Field(description="Whether its quality gates passed.")]
 
 
+@with_config(CLOSED)
 class IrView(ModalityView):
     """The infrared image's share."""
 
-    illuminated: bool = Field(description="Whether the infrared illuminator lit the face.")
+    illuminated: Annotated[bool, Field(description="Whether the infrared illuminator lit the face.")]
 
 
-class ModalitiesView(Part):
+@with_config(CLOSED)
+class ModalitiesView(TypedDict):
     """Each modality by itself; those that the model does not take are absent."""
 
-    rgb: ModalityView | None = None
-    ir: IrView | None = None
-    depth: ModalityView | None = None
+    rgb: NotRequired[Annotated[ModalityView | None, Field(json_schema_extra=ABSENT)]]
+    ir: NotRequired[Annotated[IrView | None, Field(json_schema_extra=ABSENT)]]
+    depth: NotRequired[Annotated[ModalityView | None, Field(json_schema_extra=ABSENT)]]
 
 
-class FaceView(Part):
+@with_config(CLOSED)
+class FaceView(TypedDict):
     """The judged face."""
 
-    bbox: list[float] = Field(
-        min_length=4,
-        max_length=4,
-        description="x, y, width, height in pixels of the colour image (of an IR-depth model: of the infrared one).",
-        examples=[[200.0, 120.0, 180.0, 180.0]],
-    )
-    confidence: float | None = Field(description="The detector's own measure; null when the caller gave the box.")
-    count: int = Field(ge=1, description="Faces seen.")
+    bbox: Annotated[
+        list[float],
+        Field(
+            min_length=4,
+            max_length=4,
+            description="x, y, width, height in pixels of the colour image (of an IR-depth model: of the infrared "
+            "one).",
+            examples=[[200.0, 120.0, 180.0, 180.0]],
+        ),
+    ]
+    confidence: Annotated[
+        float | None, Field(description="The detector's own measure; null when the caller gave the box.")
+    ]
+    count: Annotated[int, Field(ge=1, description="Faces seen.")]
 
 
-class CheckView(Part):
+@with_config(CLOSED)
+class CheckView(TypedDict):
     """One quality gate."""
 
-    name: str = Field(examples=["ir.illumination"])
-    value: float | None = Field(description="Null where nothing could be measured.", examples=[92.1])
-    range: list[float | None] = Field(
-        min_length=2, max_length=2, description="Accepted low and high end; null: open.", examples=[[12, None]]
-    )
+    name: Annotated[str, Field(examples=["ir.illumination"])]
+    value: Annotated[float | None, Field(description="Null where nothing could be measured.", examples=[92.1])]
+    range: Annotated[
+        list[float | None],
+        Field(min_length=2, max_length=2, description="Accepted low and high end; null: open.", examples=[[12, None]]),
+    ]
     status: Literal["pass", "fail", "unknown"]
 
 
-class PairView(Part):
+@with_config(CLOSED)
+class PairView(TypedDict):
     """Where the two images came from and how far apart they were taken."""
 
-    skew_ms: float | None = Field(description="Difference of the two timestamps; null when one is unknown.")
-    age_ms: float | None = Field(description="Age of the older one when judged; null when its clock is unknown.")
-    clock: str = Field(
-        description="What the timestamps count from: `caller`, `unix` or `monotonic` of an upload, or how the rig's "
-        "are made; `none` without any.",
-        examples=["kernel_soe"],
-    )
-    epoch: int = Field(description="How often the cameras' streams were opened again; 0 for uploads.")
+    skew_ms: Annotated[float | None, Field(description="Difference of the two timestamps; null when one is unknown.")]
+    age_ms: Annotated[
+        float | None, Field(description="Age of the older one when judged; null when its clock is unknown.")
+    ]
+    clock: Annotated[
+        str,
+        Field(
+            description="What the timestamps count from: `caller`, `unix` or `monotonic` of an upload, or how the "
+            "rig's are made; `none` without any.",
+            examples=["kernel_soe"],
+        ),
+    ]
+    epoch: Annotated[int, Field(description="How often the cameras' streams were opened again; 0 for uploads.")]
     source: Literal["upload", "camera"]
 
 
-class ModelView(Part):
+@with_config(CLOSED)
+class ModelView(TypedDict):
     """What judged."""
 
-    name: str = Field(examples=["adsn-rgb-ir"])
-    version: str = Field(examples=["0.1.0"])
-    sha256: str = Field(description="Of the model file that ran.")
+    name: Annotated[str, Field(examples=["adsn-rgb-ir"])]
+    version: Annotated[str, Field(examples=["0.1.0"])]
+    sha256: Annotated[str, Field(description="Of the model file that ran.")]
     precision: Literal["fp32", "int8"]
-    backend: str = Field(examples=["onnx-cpu"])
-    degraded: bool = Field(description="Less than what was configured is running.")
+    backend: Annotated[str, Field(examples=["onnx-cpu"])]
+    degraded: Annotated[bool, Field(description="Less than what was configured is running.")]
 
 
-class LivenessResponse(Part):
+@with_config(CLOSED)
+class LivenessResponse(TypedDict):
     """An answer. A spoof is an answer, and so is ``uncertain``; only ``live`` may open anything."""
 
     contract_version: Literal["1.0"]
-    request_id: str = Field(description="Also in the X-Request-ID header and in the log.")
-    session_id: str | None = Field(description="The caller's own.")
+    request_id: Annotated[str, Field(description="Also in the X-Request-ID header and in the log.")]
+    session_id: Annotated[str | None, Field(description="The caller's own.")]
     decision: Literal["live", "spoof", "uncertain"]
-    score: Score | None = Field(description="Probability of bona fide; higher is live; null when hidden.")
-    threshold: float | None = Field(description="Live at or above it; null when hidden.")
+    score: Annotated[Score | None, Field(description="Probability of bona fide; higher is live; null when hidden.")]
+    threshold: Annotated[float | None, Field(description="Live at or above it; null when hidden.")]
     operating_point: OperatingPointView
-    reasons: list[str] = Field(
-        description="Stable codes, see docs/decisions.md; empty when live.", examples=[["ir_unlit"]]
-    )
+    reasons: Annotated[
+        list[str],
+        Field(description="Stable codes, see docs/decisions.md; empty when live.", examples=[["ir_unlit"]]),
+    ]
     modalities: ModalitiesView
     face: FaceView
     quality: list[CheckView]
     pair: PairView
     model: ModelView
-    timing_ms: dict[str, float] = Field(
-        description="Stage → milliseconds. Stages may run side by side; total is the whole.",
-        examples=[{"inference": 3.8, "total": 8.4}],
-    )
-    captured_at: str = Field(description="When the pair was taken, UTC, where known; else when it arrived.")
-    attestation: str | None = Field(
-        default=None, description="Signed summary of this answer (compact JWS, EdDSA), where a key is configured."
-    )
-    explain: dict[str, str] | None = Field(
-        default=None, description="With ?explain=true: modality → PNG, base64, of where the network looked."
-    )
+    timing_ms: Annotated[
+        dict[str, float],
+        Field(
+            description="Stage → milliseconds. Stages may run side by side; total is the whole.",
+            examples=[{"inference": 3.8, "total": 8.4}],
+        ),
+    ]
+    captured_at: Annotated[str, Field(description="When the pair was taken, UTC, where known; else when it arrived.")]
+    attestation: NotRequired[
+        Annotated[
+            str | None,
+            Field(
+                json_schema_extra=ABSENT,
+                description="Signed summary of this answer (compact JWS, EdDSA), where a key is configured.",
+            ),
+        ]
+    ]
+    explain: NotRequired[
+        Annotated[
+            dict[str, str] | None,
+            Field(
+                json_schema_extra=ABSENT,
+                description="With ?explain=true: modality → PNG, base64, of where the network looked.",
+            ),
+        ]
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +189,15 @@ class Asked:
 UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
 
 
-def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> dict[str, Any]:
-    """The JSON body of a 200, as `LivenessResponse` describes it, but for ``timing_ms``, which whoever judged adds.
-
-    A test holds every answer against that model.
-    """
+def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> LivenessResponse:
+    """Return the body of a 200 but for ``timing_ms``, which the caller adds."""
 
     def shown(value: float) -> float | None:
         return round(value, 6) if asked.expose_score else None
 
-    failed = {check.reason for check in found.checks if check.status == "fail"} | set(found.reasons)
     point = loaded.pipeline.point
     info = loaded.pipeline.engine.info
     box = found.face.box
-    modalities: dict[str, dict[str, Any]] = {}
-    for name, score in zip(found.modalities, found.stream_scores, strict=True):
-        gates = {reason for reason in failed if reason.startswith(f"{name}_") and not reason.endswith("_spoof")}
-        modalities[name] = {"score": shown(score), "usable": not gates}
-        if name == "ir":
-            modalities[name]["illuminated"] = not failed & UNLIT
     return {
         "contract_version": CONTRACT_VERSION,
         "request_id": asked.request_id,
@@ -175,7 +207,7 @@ def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> dict[
         "threshold": shown(point.threshold),
         "operating_point": {"name": point.name, "target": point.target, "measured_on": point.measured_on},
         "reasons": list(found.reasons),
-        "modalities": modalities,
+        "modalities": _modalities(found, shown),
         "face": {
             "bbox": [round(v, 2) for v in (box.x, box.y, box.w, box.h)],
             "confidence": found.face.confidence,
@@ -208,6 +240,18 @@ def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> dict[
         "timing_ms": {},
         "captured_at": _utc(asked.received_ns - (asked.age_ns or 0)),
     }
+
+
+def _modalities(found: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
+    failed = {check.reason for check in found.checks if check.status == "fail"} | set(found.reasons)
+    views: ModalitiesView = {}
+    for name, score in zip(found.modalities, found.stream_scores, strict=True):
+        gates = {reason for reason in failed if reason.startswith(f"{name}_") and not reason.endswith("_spoof")}
+        if name == "ir":
+            views["ir"] = {"score": shown(score), "usable": not gates, "illuminated": not failed & UNLIT}
+        else:
+            views[name] = {"score": shown(score), "usable": not gates}
+    return views
 
 
 def _utc(unix_ns: int) -> str:

@@ -120,11 +120,16 @@ class Pool:
 
     @property
     def inside(self) -> int:
-        """Pairs that are judged or wait."""
+        """Pairs running or queued."""
         return self._inside
 
+    @property
+    def capacity(self) -> int:
+        """Pairs that may run or wait at the same time."""
+        return self._admitted
+
     def stuck_s(self) -> float:
-        """For how many seconds the oldest pair in work has been; 0 where none is."""
+        """Return for how long the oldest running pair has run; 0 where none runs."""
         began = list(self._began.values())
         return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
 

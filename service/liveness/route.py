@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import parse_qs
@@ -18,8 +20,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from runtime.core.errors import AdsnError
+from service.audit.trail import DecisionTrail
+from service.auth.guard import Guard
+from service.config.settings import Settings
 from service.http.middleware import DirectMiddleware
-from service.http.openapi import add_model, problems, reference
 from service.http.parsing import (
     CameraRequest,
     Context,
@@ -31,11 +35,12 @@ from service.http.parsing import (
     split_multipart,
 )
 from service.http.problems import RequestError, code_of, problem_of, status_of
+from service.liveness.active_model import ActiveModel
 from service.liveness.capture import Camera
 from service.liveness.contract import Asked, LivenessResponse
+from service.liveness.pool import Pool
 from service.liveness.replay import Answers, Nonces
 from service.liveness.scoring import AdjustedModel, Order, judge_captured, judge_upload, modalities_of
-from service.state import Judged, State
 
 log = logging.getLogger("adsn.service")
 MAX_KEY_CHARS = 128
@@ -43,19 +48,45 @@ HASHED_HERE = 1 << 19
 Source = Literal["upload", "camera"]
 
 
-class Liveness:
-    """The route. Errors of this project are answered here; others by the outermost middleware."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One ``POST /liveness`` that has ended. ``answer`` is the body of a 200, else None and ``code`` says why."""
 
-    def __init__(self, state: State) -> None:
-        limits = state.settings.limits
-        self._state = state
-        rig = state.settings.rig
-        self.of_uploads = AdjustedModel(limits.max_age_ms)
-        self.of_camera = AdjustedModel(rig.max_age_ms, rig.max_skew_ms)
-        self._camera = Camera(state.feed, state.settings.rig.geometry)
-        self._nonces = Nonces(limits.replay_s, limits.replays)
-        self._answers = Answers(limits.replay_s, limits.replays)
-        state.stopping.append(self._camera.stop)
+    request_id: str
+    caller: str
+    source: Source
+    status: int
+    code: str
+    answer: LivenessResponse | None
+    seconds: float
+
+
+Observer = Callable[[Judged], None]
+"""Called on the event loop after each answer; must return at once and raise nothing."""
+
+
+class Liveness:
+    """The route. Errors of this project are answered here; others by the outermost middleware.
+
+    ``observe``: called after each answer.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        guard: Guard,
+        model: ActiveModel,
+        pool: Pool,
+        camera: Camera,
+        trail: DecisionTrail,
+        observe: Observer,
+    ) -> None:
+        self.settings, self.guard, self.model, self.pool = settings, guard, model, pool
+        self.camera, self.trail, self._observe = camera, trail, observe
+        self.nonces = Nonces(settings.limits.replay_s, settings.limits.replays)
+        self.answers = Answers(settings.limits.replay_s, settings.limits.replays)
+        self.of_uploads = AdjustedModel(settings.limits.max_age_ms)
+        self.of_camera = AdjustedModel(settings.rig.max_age_ms, settings.rig.max_skew_ms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter_ns()
@@ -88,18 +119,18 @@ class Liveness:
         if answer is not None:
             extra |= {"decision": answer["decision"], "reasons": answer["reasons"]}
         log.info("%s %s %s", judged.request_id, judged.status, said.rstrip(), extra=extra)
-        self._state.observe(judged)
+        self._observe(judged)
 
 
 class _Call:
     """One request on its way. ``body``: the answer, once there is one."""
 
     def __init__(self, route: Liveness, request: Request, began: int) -> None:
-        self._route, self._state, self._request, self._began = route, route._state, request, began
+        self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
         self.caller = ""
         self.source: Source = "upload"
-        self.body: dict[str, Any] | None = None
+        self.body: LivenessResponse | None = None
 
     async def respond(self) -> Response:
         """The answer as a response.
@@ -107,14 +138,14 @@ class _Call:
         Raises:
             AdsnError: whatever is wrong. ClientDisconnect: the caller left.
         """
-        headers, state = self._request.headers, self._state
+        headers, route = self._request.headers, self._route
         content_type = headers.get("content-type", "")
         # Who may not ask, and what cannot be answered, is refused before the body is read.
         self.source = "camera" if media_type(content_type) == "json" else "upload"
         require_plain(headers)
-        self.caller = state.admit(self._request, "camera" if self.source == "camera" else "score").name
+        self.caller = route.guard.admit(self._request, "camera" if self.source == "camera" else "score").name
         explain = self._explain()
-        state.model.require()
+        route.model.require()
         data = await self._request.body()
         key = headers.get("idempotency-key")
         if key is None:
@@ -127,7 +158,7 @@ class _Call:
             raise RequestError(
                 400, "malformed_request", f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} printable characters."
             )
-        answers, own = self._route._answers, (self.caller, key)
+        answers, own = self._route.answers, (self.caller, key)
         prefixed = self._request.scope["query_string"] + b"\0" + data
         # A large body in a thread: milliseconds in which the loop would answer nobody.
         hashed = (
@@ -152,46 +183,45 @@ class _Call:
         return response
 
     async def _fresh(self, data: bytes, content_type: str, explain: bool) -> Response:
-        state = self._state
-        loaded = state.model.require()
-        limits = state.settings.limits
+        route = self._route
+        loaded = route.model.require()
         parts: dict[str, bytes] = {}
         context: Meta | CameraRequest
         if self.source == "upload":
-            parts = split_multipart(data, content_type, modalities_of(loaded), limits.part_bytes)
+            parts = split_multipart(data, content_type, modalities_of(loaded), route.settings.limits.part_bytes)
             context = read_meta(parts.get("meta"))
         else:
             context = read_camera_request(data)
         self._use(context)
         try:
             body = await self._judge(context, parts, explain)
-            if state.record is not None:
+            if route.trail.log is not None:
                 # What is not written down where it must be is not answered.
-                await asyncio.to_thread(state.record, body, self.caller)
+                await asyncio.to_thread(route.trail.record, body, self.caller)
         except BaseException:
             if context.nonce is not None:
-                self._route._nonces.release(self.caller, context.nonce)
+                route.nonces.release(self.caller, context.nonce)
             raise
-        if state.attest is not None:
-            body["attestation"] = state.attest(body, context)
+        if route.trail.attester is not None:
+            body["attestation"] = route.trail.sign(body, context.nonce)
         self.body = body
         # By hand: validating the answer again would cost more than parsing the request. NaN is refused.
         return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
-    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> dict[str, Any]:
-        state, settings = self._state, self._state.settings
+    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
+        route, settings = self._route, self._route.settings
         asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
         if isinstance(context, CameraRequest):
-            captured = await self._route._camera.next_pair(context.timeout_ms / 1000)
+            captured = await route.camera.next_pair(context.timeout_ms / 1000)
             order = Order(asked, Meta(), 0, 0, self._began, explain)
-            with state.model.lease() as loaded:
-                used = self._route.of_camera.of(loaded, captured.registrar)
-                return await state.pool.run(partial(judge_captured, used, captured.pair, order))
+            with route.model.lease() as loaded:
+                used = route.of_camera.of(loaded, captured.registrar)
+                return await route.pool.run(partial(judge_captured, used, captured.pair, order))
         limits = settings.limits
         order = Order(asked, context, limits.pixels, limits.pair_bytes, self._began, explain)
-        with state.model.lease() as loaded:
-            used = self._route.of_uploads.of(loaded)
-            return await state.pool.run(partial(judge_upload, used, parts, order))
+        with route.model.lease() as loaded:
+            used = route.of_uploads.of(loaded)
+            return await route.pool.run(partial(judge_upload, used, parts, order))
 
     def _explain(self) -> bool:
         query = self._request.scope["query_string"]
@@ -200,7 +230,7 @@ class _Call:
         given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])
         if given not in (["true"], ["false"]):
             raise RequestError(422, "malformed_request", "explain is true or false.")
-        if given == ["true"] and not self._state.settings.expose_score:
+        if given == ["true"] and not self._route.settings.expose_score:
             raise RequestError(403, "forbidden", "this service shows neither scores nor explanations.")
         return given == ["true"]
 
@@ -208,7 +238,7 @@ class _Call:
         """Count the request's nonce."""
         if context.nonce is None:
             return
-        found = self._route._nonces.use(self.caller, context.nonce, time.monotonic())
+        found = self._route.nonces.use(self.caller, context.nonce, time.monotonic())
         if found == "used":
             raise RequestError(409, "replayed_nonce", "this nonce was used before. Make a new one for each request.")
         if found != "new":
@@ -220,80 +250,8 @@ class _Call:
             )
 
 
-def describe(document: dict[str, Any], names: tuple[str, ...] = ("rgb", "ir", "depth")) -> None:
-    """The route's part of the OpenAPI document."""
-    for model in (LivenessResponse, Meta, CameraRequest):
-        add_model(document, model)
-    image = {"type": "string", "format": "binary"}
-    meanings = {
-        "rgb": "Colour: JPEG, PNG, WebP or BMP, 8 bits.",
-        "ir": "Infrared: the same, grey or grey stored as colour.",
-        "depth": "Depth: 16-bit grey PNG, millimetres, 0 where nothing was measured.",
-    }
-    properties: dict[str, Any] = {name: {**image, "description": meanings[name]} for name in names}
-    properties["meta"] = reference(Meta)
-    responses = {
-        "200": {
-            "description": "Judged",
-            "content": {"application/json": {"schema": reference(LivenessResponse)}},
-            "headers": {
-                "X-Request-ID": {"schema": {"type": "string"}, "description": "As `request_id`."},
-                "Idempotent-Replayed": {
-                    "schema": {"type": "string", "enum": ["true"]},
-                    "description": "The answer was given before, to the same Idempotency-Key.",
-                },
-            },
-        },
-        **{
-            str(status): entry
-            for status, entry in problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504).items()
-        },
-    }
-    document["paths"]["/liveness"] = {
-        "post": {
-            "operationId": "judge",
-            "tags": ["liveness"],
-            "summary": "Judge a pair of images",
-            "description": (
-                "Judge one pair: the two pictures that the model takes as multipart/form-data, or as application/json "
-                "the attached cameras' next pair. A spoof is a 200, and so is a pair too poor to judge (`uncertain`, "
-                "with reasons). Only `live` may open anything."
-            ),
-            "parameters": [
-                {
-                    "name": "explain",
-                    "in": "query",
-                    "required": False,
-                    "schema": {"type": "boolean", "default": False},
-                    "description": "Add pictures of where the network looked.",
-                },
-                {
-                    "name": "Idempotency-Key",
-                    "in": "header",
-                    "required": False,
-                    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
-                    "description": "The same request with the same key is judged once; its answer is given again.",
-                },
-            ],
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "multipart/form-data": {
-                        "schema": {"type": "object", "properties": properties, "additionalProperties": False},
-                        "encoding": {"meta": {"contentType": "application/json"}},
-                    },
-                    "application/json": {"schema": reference(CameraRequest)},
-                },
-            },
-            "responses": responses,
-        }
-    }
-
-
-def mount(app: FastAPI, state: State) -> None:
+def add_liveness_route(app: FastAPI, route: Liveness) -> None:
     """Add ``POST /liveness``."""
-    route = Liveness(state)
     # The route answers what is no POST. A class and not a function: Starlette calls it as an ASGI application.
     app.router.routes.append(Route("/liveness", route, methods=["POST"]))
     app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)
-    state.amends.append(describe)

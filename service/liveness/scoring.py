@@ -21,7 +21,7 @@ from runtime.imaging.overlay import overlay
 from runtime.liveness.open import Loaded
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
-from service.liveness.contract import Asked, answer
+from service.liveness.contract import Asked, LivenessResponse, answer
 from service.liveness.pool import Helper
 
 
@@ -80,7 +80,7 @@ def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box
     return {modality: Box(*box) for modality, box in named.items() if box is not None}
 
 
-def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> dict[str, Any]:
+def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> LivenessResponse:
     """Decode and judge an uploaded pair; returns the answer's body.
 
     Both pictures are decoded at the same time: OpenCV lets go of the interpreter, so that on two cores a pair takes as
@@ -104,7 +104,7 @@ def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helpe
     return _judge(loaded, pair, order, timing, helper)
 
 
-def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> dict[str, Any]:
+def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> LivenessResponse:
     """Judge a pair of the rig; returns the answer's body.
 
     Raises:
@@ -120,7 +120,7 @@ def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], N
     return partial(pixels_of, data, modality, info)
 
 
-def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> dict[str, Any]:
+def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> LivenessResponse:
     now_ns = now_of(pair.clock)
     boxes = boxes_of(order.meta, modalities_of(loaded))
     found = loaded.pipeline.assess(pair, boxes, now_ns=now_ns, both=helper.both)

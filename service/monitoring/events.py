@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from runtime.core.errors import Overloaded
+from service.auth.guard import Guard
 from service.http.openapi import problems
 from service.http.problems import RequestError
-from service.state import State
 
 KEPT = 64
 """Events that wait for one watcher."""
@@ -132,8 +132,8 @@ class EventHub:
             watcher.close()
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add ``GET /events``, where the application has a hub that can be watched."""
+def add_events_routes(app: FastAPI, guard: Guard, hub: EventHub | None) -> None:
+    """Add the route ``GET /events``. ``hub``: None where no rig is attached."""
 
     @app.get(
         "/events",
@@ -150,9 +150,8 @@ def mount(app: FastAPI, state: State) -> None:
     async def events(request: Request) -> Response:
         """Server-sent events: `pair` (each judged pair of the rig), `decision` (of the kiosk), `cameras` (their states,
         each second). Needs the role camera. Never a picture."""
-        state.authorize(request, "camera")
-        hub = state.hub
-        if not isinstance(hub, EventHub):
+        guard.authorize(request, "camera")
+        if hub is None:
             raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
         watcher = hub.subscribe()
 

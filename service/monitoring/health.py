@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 Severity = Literal["warning", "critical"]
 """``critical``: nothing can be decided, so the service is not ready. ``warning``: it decides; someone should look."""
 
 Listener = Callable[["Condition", bool], None]
 """Called with a condition and whether it was raised (True) or has passed (False)."""
+
+
+class ConditionView(TypedDict):
+    """One thing that is wrong."""
+
+    name: Annotated[str, Field(examples=["camera_lost"])]
+    subject: Annotated[str, Field(examples=["ir"])]
+    severity: Annotated[str, Field(description="`critical`: nothing can be judged.", examples=["warning"])]
+    since: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,8 @@ class Condition:
     since: datetime
     subject: str = ""
 
-    def view(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def view(self) -> ConditionView:
+        """Return the condition as JSON has it."""
         return {
             "name": self.name,
             "subject": self.subject,
@@ -104,3 +117,20 @@ class Health:
     def ready(self) -> bool:
         """Whether pairs can be judged: no condition is critical."""
         return not any(condition.severity == "critical" for condition in self.conditions)
+
+
+class ConditionGroup:
+    """The conditions that one observer reports to ``health`` together. Not for several threads."""
+
+    def __init__(self, health: Health, severity: Severity) -> None:
+        self._health, self._severity = health, severity
+        self.raised: tuple[tuple[str, str], ...] = ()
+
+    def report(self, found: Mapping[tuple[str, str], str]) -> None:
+        """Raise what was found, (condition, subject) → detail, and clear what was found before and is gone."""
+        for (name, subject), detail in found.items():
+            self._health.raise_(name, self._severity, detail, subject)
+        for name, subject in self.raised:
+            if (name, subject) not in found:
+                self._health.clear(name, subject)
+        self.raised = tuple(found)

@@ -17,8 +17,8 @@ from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
 from runtime.liveness.quality import NANOSECONDS_PER_MS
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
+from service.liveness.active_model import ActiveModel
 from service.monitoring.events import EventHub
-from service.state import State
 
 log = logging.getLogger("adsn.service")
 PAIRS_PER_S = 8
@@ -86,10 +86,10 @@ def status_event(status: FeedStatus) -> Mapping[str, Any]:
 
 
 class RigWatch:
-    """Judges pairs of ``feed`` for the watchers of ``hub``, one after another and at most `PAIRS_PER_S` a second."""
+    """Judge pairs of ``feed`` for the watchers of ``hub``, one after another and at most `PAIRS_PER_S` a second."""
 
-    def __init__(self, state: State, feed: PairFeed, hub: EventHub) -> None:
-        self._state, self._feed, self._hub = state, feed, hub
+    def __init__(self, model: ActiveModel, feed: PairFeed, hub: EventHub, *, expose_score: bool) -> None:
+        self._model, self._feed, self._hub, self._expose_score = model, feed, hub, expose_score
         self._stop = threading.Event()
         self._after = -1
         self._told_s = 0.0
@@ -127,7 +127,7 @@ class RigWatch:
         self._after = captured.number
         found: Assessment | None = None
         try:
-            with self._state.model.lease() as loaded:
+            with self._model.lease() as loaded:
                 threshold = loaded.pipeline.point.threshold
                 try:
                     seen = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
@@ -137,8 +137,7 @@ class RigWatch:
                     reasons = (error.code,)
         except NotReady:
             return
-        expose = self._state.settings.expose_score
-        event = pair_event(captured, found, reasons, threshold, expose_score=expose)
+        event = pair_event(captured, found, reasons, threshold, expose_score=self._expose_score)
         self._hub.publish("pair", event)
 
     def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,13 @@ from runtime.core.errors import InvalidBatch
 from runtime.engines.base import Scores, check_batch
 from runtime.engines.remote.oip import HEADER_LENGTH, datatype, pack, unpack
 from runtime.liveness.open import Loaded
-from service.auth.guard import Caller
+from service.auth.guard import Caller, Guard
 from service.http.openapi import problems
 from service.http.parsing import require_plain
 from service.http.problems import RequestError
 from service.http.responses import json_response
-from service.state import State
+from service.liveness.active_model import ActiveModel
+from service.liveness.pool import Pool
 
 log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
@@ -153,81 +155,100 @@ def header_length_of(request: Request) -> int | None:
     return int(given)
 
 
-def mount(app: FastAPI, state: State) -> None:
-    """Add the routes under ``/v2``. Their problem documents have a member ``error`` too, see
-    `service.http.problems.problem`."""
+class OpenInference:
+    """The handlers under ``/v2``.
 
-    def check(caller: Caller) -> None:
-        """Only who may have raw scores."""
+    ``scored``: told how many samples each request had. ``max_bytes``: memory that reading a request's JSON may take.
+
+    Their problem documents have a member ``error`` too, see `service.http.problem_document.problem_body`.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        model: ActiveModel,
+        pool: Pool,
+        scored: Callable[[int], None],
+        *,
+        expose_score: bool,
+        max_bytes: int,
+    ) -> None:
+        self._guard, self._model, self._pool = guard, model, pool
+        self._scored, self._expose_score, self._max_bytes = scored, expose_score, max_bytes
+
+    def _require_raw_scores(self, caller: Caller) -> None:
         made_for_it = bool(caller.key_id) and "infer" in caller.roles
-        if not state.settings.expose_score and not made_for_it:
-            state.guard.refused("forbidden")
+        if not self._expose_score and not made_for_it:
+            self._guard.refused("forbidden")
             raise RequestError(403, "forbidden", "scores are hidden here; /v2 needs a key with the role infer.")
 
-    empty: Any = {"response_class": Response}
-    tensors: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
-
-    @app.get("/v2/health/live", summary="Open Inference Protocol: whether the process answers", **empty)
-    async def live() -> Response:
+    async def live(self) -> Response:
         return Response()
 
-    @app.get(
-        "/v2/health/ready",
-        summary="Open Inference Protocol: whether there is an engine",
-        responses=problems(503),
-        **empty,
-    )
-    async def ready() -> Response:
-        state.model.require()
+    async def ready(self) -> Response:
+        self._model.require()
         return Response()
 
-    @app.get("/v2", summary="Open Inference Protocol: the server", responses=problems(401, 403))
-    async def server(request: Request) -> Response:
-        check(state.authorize(request, "infer"))
+    async def server(self, request: Request) -> Response:
+        self._require_raw_scores(self._guard.authorize(request, "infer"))
         return json_response({"name": "adsn", "version": __version__, "extensions": ["binary_tensor_data"]})
 
-    async def about(request: Request, name: str, version: str | None = None) -> Response:
-        check(state.authorize(request, "infer"))
-        loaded = state.model.require()
+    async def about(self, request: Request, name: str, version: str | None = None) -> Response:
+        self._require_raw_scores(self._guard.authorize(request, "infer"))
+        loaded = self._model.require()
         require_model(loaded, name, version)
         return json_response(describe_model(loaded))
 
-    async def able(request: Request, name: str, version: str | None = None) -> Response:
-        await about(request, name, version)
+    async def able(self, request: Request, name: str, version: str | None = None) -> Response:
+        await self.about(request, name, version)
         return Response()
 
-    async def score(request: Request, name: str, version: str | None = None) -> Response:
+    async def score(self, request: Request, name: str, version: str | None = None) -> Response:
         began = time.perf_counter_ns()
-        check(state.admit(request, "infer"))
+        self._require_raw_scores(self._guard.admit(request, "infer"))
         length = header_length_of(request)
         body = await request.body()
-        with state.model.lease() as loaded:
+        with self._model.lease() as loaded:
             require_model(loaded, name, version)
             try:
-                most = state.settings.limits.pair_bytes
-                scored = await state.pool.run(lambda helper: infer(loaded, body, length, most))
+                scored = await self._pool.run(lambda helper: infer(loaded, body, length, self._max_bytes))
             except InvalidBatch as error:
                 raise RequestError(400, "invalid_batch", error.message) from error
-        state.metrics.scored(scored.count)
+        self._scored(scored.count)
         log.debug("%s /v2 %.1f ms", request.state.request_id, (time.perf_counter_ns() - began) / 1e6)
         if scored.header_length is None:
             return Response(scored.body, media_type="application/json")
         headers = {HEADER_LENGTH: str(scored.header_length)}
         return Response(scored.body, headers=headers, media_type="application/octet-stream")
 
+
+def add_oip_routes(app: FastAPI, handlers: OpenInference) -> None:
+    """Add the routes under ``/v2``."""
+    title = "Open Inference Protocol: "
+    empty: Any = {"response_class": Response}
+    tensors: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+    app.add_api_route("/v2/health/live", handlers.live, summary=title + "whether the process answers", **empty)
+    app.add_api_route(
+        "/v2/health/ready",
+        handlers.ready,
+        summary=title + "whether there is an engine",
+        responses=problems(503),
+        **empty,
+    )
+    app.add_api_route("/v2", handlers.server, summary=title + "the server", responses=problems(401, 403))
     routes = (
-        ("", "GET", about, "the model", (401, 403, 404, 503)),
-        ("/ready", "GET", able, "whether the model can score", (401, 403, 404, 503)),
-        ("/infer", "POST", score, "score crops", (400, 401, 403, 404, 413, 415, 429, 503)),
+        ("", "GET", handlers.about, "the model", (401, 403, 404, 503)),
+        ("/ready", "GET", handlers.able, "whether the model can score", (401, 403, 404, 503)),
+        ("/infer", "POST", handlers.score, "score crops", (400, 401, 403, 404, 413, 415, 429, 503)),
     )
     for versioned in (False, True):
-        for ending, method, route, said, statuses in routes:
+        for ending, method, route, told, statuses in routes:
             app.add_api_route(
                 "/v2/models/{name}" + ("/versions/{version}" if versioned else "") + ending,
                 route,
                 methods=[method],
-                summary=f"Open Inference Protocol: {said}" + (", by version" if versioned else ""),
-                responses={**(tensors if route is score else {}), **problems(*statuses)},
-                **(empty if route is able else {}),
+                summary=title + told + (", by version" if versioned else ""),
+                responses={**(tensors if ending == "/infer" else {}), **problems(*statuses)},
+                **(empty if ending == "/ready" else {}),
                 operation_id=f"v2_{route.__name__}" + ("_version" if versioned else ""),
             )

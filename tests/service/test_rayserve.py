@@ -27,13 +27,13 @@ class Wrapped(Replica):
     """As Ray's ingress makes it."""
 
     def __init__(self) -> None:
-        self._asgi_app = make_app(replica_settings(Arguments(), "r1", ENVIRON))
+        self.app = self._asgi_app = make_app(replica_settings(Arguments(), "r1", ENVIRON))
 
 
 @asynccontextmanager
 async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
     """The replica's application between its start and its end, and a client of it."""
-    app = replica._asgi_app
+    app = replica.app
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -43,7 +43,7 @@ async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
             yield client
         finally:
             # Else the thread that loads would wait for a bundle for ever.
-            replica._choice.settle_if_open()
+            app.state.choice.settle_if_open()
 
 
 async def version(client: httpx.AsyncClient) -> str:

@@ -128,6 +128,7 @@ class FakeFeed:
         self._status = FeedStatus(cameras=(), pairs=0, pairs_per_s=0.0, last_pair_ns=None, skew_ms=None)
         self._thread = threading.Thread(target=self._play, name="fake-feed", daemon=True)
         self.started = self.closed = False
+        self.waits = 0
 
     def start(self) -> None:
         self.started = True
@@ -169,6 +170,7 @@ class FakeFeed:
 
     def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
         with self._changed:
+            self.waits += 1
             self._changed.wait_for(lambda: self._fresh(after) is not None or self.closed, timeout_s)
             return self._fresh(after)
 

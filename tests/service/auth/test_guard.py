@@ -14,12 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from starlette.types import Message
 
 from runtime.core.errors import ConfigError
 from service.app import create_app
-from service.auth.guard import RELOAD_S, Guard
+from service.auth.guard import RELOAD_S, Found, Guard
 from service.auth.keys import ROLES, Role, new_key, toml_of
 from service.auth.middleware import OPEN
 from service.config.settings import Settings, TlsSettings, read_settings
@@ -270,31 +271,33 @@ def guard_of(file: Path, now: list[float], **settings: object) -> Guard:
     return Guard(Settings(auth=AuthSettings(keys=file, failures=3), **settings), now_s=lambda: now[0])  # type: ignore[arg-type]
 
 
+def presented(guard: Guard, key: str) -> Found:
+    """What the guard makes of a request with ``key``."""
+    headers = [(b"x-api-key", key.encode())]
+    return guard.identify(HTTPConnection({"type": "http", "headers": headers, "client": ("192.0.2.1", 5000)}))
+
+
 def test_a_revoked_key_is_refused_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file, now = tmp_path / "keys.toml", [0.0]
     (old, old_entry), (new, new_entry) = new_key(["score"]), new_key(["score"])
     write(file, toml_of(old_entry))
     guard = guard_of(file, now)
-    assert guard.check(old, "192.0.2.1").caller
+    assert presented(guard, old).caller
     write(file, toml_of(new_entry))
     now[0] += RELOAD_S
-    guard._reload()
-    assert guard.check(old, "192.0.2.1").caller is None
-    assert guard.check(new, "192.0.2.1").caller
+    assert presented(guard, old).caller is None
+    assert presented(guard, new).caller
     write(file, "[[keys]")
     now[0] += RELOAD_S
-    guard._reload()
-    assert guard.check(new, "192.0.2.1").caller
+    assert presented(guard, new).caller
     assert "the file is wrong" in caplog.text
     file.unlink()
     now[0] += RELOAD_S
-    guard._reload()
-    assert guard.check(new, "192.0.2.1").caller
+    assert presented(guard, new).caller
     write(file, "")
     now[0] += RELOAD_S
-    guard._reload()
     assert guard.keyed
-    assert guard.check(new, "192.0.2.1").caller is None
+    assert presented(guard, new).caller is None
 
 
 def test_wrong_keys_make_an_address_wait_but_not_keys_that_nobody_guesses(tmp_path: Path) -> None:

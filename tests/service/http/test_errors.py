@@ -6,7 +6,6 @@ import json
 import math
 import socket
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -17,6 +16,7 @@ from runtime.liveness.open import Loaded
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
 from tests.support.service.liveness_requests import HEAD, check_problem, meta, pair
+from tests.support.service.output_events import until
 from tests.support.service.running_service import Running, running
 
 
@@ -253,10 +253,7 @@ def test_a_full_queue_refuses_and_recovers() -> None:
         for thread in threads:
             thread.start()
         # One works, one waits, so two of four are turned away, and at once.
-        deadline = time.monotonic() + 20
-        while len(answers) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: len(answers) >= 2)
         for response in list(answers):
             assert check_problem(response, 503, "overloaded")["retryable"] is True
             assert response.headers["retry-after"]

@@ -145,7 +145,7 @@ def test_a_generated_client_speaks_with_a_real_server(
 
 def test_the_errors_page_is_what_the_code_says() -> None:
     written = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert written == document(), "run: python -m service.http.problem_catalogue > docs/errors.md"
+    assert written == document(), "run: python -m service.http > docs/errors.md"
 
 
 def test_every_code_that_is_raised_is_listed() -> None:

@@ -17,6 +17,7 @@ from runtime.liveness.decision import Decision
 from service.audit.attestation import Attester, verify_attestation
 from service.audit.jws import Signer, Verifier
 from service.audit.log import AuditLog, AuditSettings, Policy
+from service.audit.trail import DecisionTrail
 from service.audit.verify import check_audit
 from service.kiosk.audited_outputs import Witness, answer_of
 from service.kiosk.state_machine import Outcome
@@ -44,10 +45,8 @@ class Made:
         self.health, self.seen = Health(), Recorder()
         signer = Signer(folder / "device.pem")
         self.log = AuditLog(AuditSettings(self.path, policy=policy), signer)
-        self.witness = Witness(
-            [self.seen], self.health, written=self.log, attester=Attester(signer, "gate-3"), place="home/front",
-            device="gate-3",
-        )  # fmt: skip
+        trail = DecisionTrail(Attester(signer, "gate-3"), self.log, "gate-3")
+        self.witness = Witness([self.seen], self.health, trail, place="home/front")
 
     def conditions(self) -> dict[str, str]:
         return {condition.name: condition.severity for condition in self.health.conditions}
@@ -99,9 +98,10 @@ def test_a_decision_is_heard_of_when_its_line_is_on_the_disk(made: Made, monkeyp
 def test_what_a_slow_disk_lets_through_late_opens_nothing(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk()
     monkeypatch.setattr("service.audit.log.os.fsync", disk)
-    made.witness.publish(replace(decided("s1"), expires_ns=boottime_ns() + 100_000_000))
+    event = replace(decided("s1"), expires_ns=boottime_ns() + 100_000_000)
+    made.witness.publish(event)
     assert disk.asked.wait(20)
-    time.sleep(0.2)
+    until(lambda: not event.fresh(boottime_ns()))
     disk.gate.set()
     until(lambda: len(made.seen.events) == 1)
     (late,) = made.seen.events

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.kiosk import loop
+from service.kiosk import loop_events
 from service.kiosk.monitor import log_condition
 from service.outputs.base import Event
 from tests.support.service.output_events import until
@@ -112,7 +112,7 @@ def test_the_rig_fails_and_comes_back(rig: Rigged, name: str, caplog: pytest.Log
     assert not rig.health.ready
     until(lambda: any(condition in record.message for record in caplog.records))
     until(lambda: rig.kiosk.state == "idle")
-    time.sleep(0.3)
+    rig.go_on()
     assert rig.seen.decisions == []
     mend(rig)
     until(lambda: rig.health.ready)
@@ -128,15 +128,16 @@ def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig:
     for _ in range(20):
         pair = a_pair()
         object.__setattr__(pair, "rgb_time_ns", old)
+        judged = rig.loop.counters.pairs
         rig.feed.put(pair)
-        time.sleep(0.01)
+        until(lambda judged=judged: rig.loop.counters.pairs > judged)  # type: ignore[misc]
     until(lambda: rig.kiosk.state == "idle")
     assert "live" not in rig.seen.decisions
 
 
 def test_the_wall_clock_may_say_what_it_likes(rig: Rigged, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = iter([1970, 2100, 1999, 2038] * 1000)
-    monkeypatch.setattr(loop, "utc_now", lambda: datetime(next(steps), 1, 1, tzinfo=timezone.utc))
+    monkeypatch.setattr(loop_events, "utc_now", lambda: datetime(next(steps), 1, 1, tzinfo=timezone.utc))
     monkeypatch.setattr(time, "time", lambda: 0.0)
     for _ in range(3):
         decided = len(rig.seen.decisions)

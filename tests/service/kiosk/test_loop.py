@@ -11,7 +11,7 @@ from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
 from runtime.core.reasons import operator_advice
 from runtime.pairing.feed import FeedStatus
-from service.kiosk.conditions import SECOND, rig_findings
+from service.monitoring.rig_conditions import SECOND, rig_findings
 from tests.support.service.output_events import until
 from tests.support.service.scripted_kiosk import Rigged, a_pair
 
@@ -24,7 +24,7 @@ def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
         assert event.expires_ns is not None
         assert event.data["score"] == 0.95
         until(lambda: rig.kiosk.state == "cool_down")
-        time.sleep(0.2)
+        rig.go_on()
         assert rig.seen.decisions == ["live"]
         rig.sight.score = None
         until(lambda: rig.kiosk.state == "idle")
@@ -37,37 +37,35 @@ def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
 def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
     with Rigged() as rig:
         rig.playing.clear()
-        time.sleep(0.1)
+        rig.go_on()
         rig.notifier.lines.clear()
         before = rig.loop.counters.pairs
-        time.sleep(0.5)
+        rig.go_on()
         assert "WATCHDOG=1" not in rig.notifier.lines
-        rig.feed.put(a_pair())
-        until(lambda: rig.loop.counters.pairs == before + 1)
-        until(lambda: "WATCHDOG=1" in rig.notifier.lines)
-        assert rig.notifier.lines.count("WATCHDOG=1") == 1
+
+        def fed() -> bool:
+            # After a silence the first pairs find the rig still at fault, and feed nothing.
+            rig.feed.put(a_pair())
+            return "WATCHDOG=1" in rig.notifier.lines
+
+        until(fed)
+        assert rig.notifier.lines.count("WATCHDOG=1") <= rig.loop.counters.pairs - before
 
 
 def test_the_first_pair_proves_the_network_even_without_a_face() -> None:
     rig = Rigged()
-    proved: list[object] = []
-    rig.loop._prove = proved.append
     rig.sight.score = None
     assert "starting" in rig.conditions()
     rig.loop.take(rig.feed.put(a_pair()))
     rig.loop.take(rig.feed.put(a_pair()))
-    assert len(proved) == 1
+    assert len(rig.sight.proved) == 1
     assert rig.notifier.lines == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
     assert rig.health.ready
 
 
 def test_a_network_that_cannot_be_run_is_not_ready() -> None:
     rig = Rigged()
-
-    def fail(pair: object) -> None:
-        raise InferenceFailed("the engine gave no score.")
-
-    rig.loop._prove = fail
+    rig.sight.unproved = InferenceFailed("the engine gave no score.")
     rig.sight.score = None
     rig.loop.take(rig.feed.put(a_pair()))
     assert rig.notifier.lines == []
@@ -109,7 +107,7 @@ def test_an_engine_that_hangs_is_seen_and_its_late_answer_is_worth_nothing() -> 
         rig.sight.score = 0.95
         until(lambda: "judging_stuck" in rig.conditions())
         rig.notifier.lines.clear()
-        time.sleep(0.3)
+        until(lambda: any(line.startswith("STATUS=") for line in rig.notifier.lines))
         assert "WATCHDOG=1" not in rig.notifier.lines
         rig.playing.clear()
         rig.sight.gate.set()
@@ -152,6 +150,4 @@ def feed(*cameras: CameraStatus, **parts: object) -> FeedStatus:
     ],
 )
 def test_what_is_wrong_with_a_rig(status: FeedStatus, expected: dict[tuple[str, str], str]) -> None:
-    found = rig_findings(status, 100 * SECOND, 0)
-    assert {key: detail for key, (_, detail) in found.items()} == expected
-    assert all(severity == "critical" for severity, _ in found.values())
+    assert rig_findings(status, 100 * SECOND, 0) == expected

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.kiosk import cli, conditions, daemon, loop, monitor
+from service.kiosk import cli, daemon, loop, monitor
 from service.kiosk.state_machine import EXPIRY_LIMIT_NS, SECOND
+from service.monitoring import rig_conditions
 
 ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "deploy/systemd/adsn-kiosk.service"
@@ -29,7 +30,7 @@ def test_times_fit_the_code() -> None:
     says = unit()
     watchdog, stop, start = (float(says[name][0]) for name in ("WatchdogSec", "TimeoutStopSec", "TimeoutStartSec"))
     # A rig that recovers by itself is seen to be in trouble, and reopened several times, before systemd steps in.
-    assert watchdog * SECOND >= 10 * max(conditions.SILENT_NS, monitor.STUCK_NS)
+    assert watchdog * SECOND >= 10 * max(rig_conditions.SILENT_NS, monitor.STUCK_NS)
     assert watchdog > loop.WAIT_S * 10
     # An orderly end fits into what the guard allows, and that into what systemd allows.
     assert daemon.STOP_S + 0.5 + 1 < cli.END_S < 5
@@ -47,7 +48,7 @@ def test_times_fit_the_code() -> None:
 
 
 def test_trouble_shows_within_two_seconds() -> None:
-    assert conditions.SILENT_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
+    assert rig_conditions.SILENT_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
     assert monitor.STUCK_NS + monitor.PERIOD_S * SECOND < 2 * SECOND
 
 

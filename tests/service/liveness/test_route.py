@@ -12,8 +12,8 @@ from skimage import data
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 from service.config.settings import LimitSettings, Settings
-from service.liveness.contract import LivenessResponse
 from tests.support.images import encode, ir_file, rgb_file, textured
+from tests.support.service.answers import checked
 from tests.support.service.liveness_requests import BOX, meta, pair
 from tests.support.service.running_service import Running, running
 
@@ -22,7 +22,7 @@ def test_a_complete_answer(service: Running) -> None:
     response = service.judge(pair(session_id="door-7"))
     assert response.status_code == 200, response.text
     body = response.json()
-    LivenessResponse.model_validate(body)
+    checked(body)
     assert body["decision"] == "live"
     assert body["reasons"] == []
     assert body["face"] == {"bbox": BOX, "confidence": None, "count": 1}
@@ -71,7 +71,7 @@ def test_decisions(service: Running, level: int, decision: str, reasons: list[st
 )
 def test_what_cannot_be_judged_is_uncertain(service: Running, change: dict[str, bytes], reason: str) -> None:
     body = service.judge({**pair(), **change}).json()
-    LivenessResponse.model_validate(body)
+    checked(body)
     assert body["decision"] == "uncertain"
     assert reason in body["reasons"]
 
@@ -102,7 +102,7 @@ def test_a_photograph_of_a_person_is_found_and_judged(service: Running) -> None:
     response = service.judge(files)
     assert response.status_code == 200, response.text
     body = response.json()
-    LivenessResponse.model_validate(body)
+    checked(body)
     x, y, w, h = body["face"]["bbox"]
     # Where the face is in this photograph, by eye: its middle near (222, 115).
     assert abs(x + w / 2 - 222) < 30
@@ -120,7 +120,7 @@ def test_a_request_id_is_echoed_when_sane(service: Running) -> None:
 def test_scores_can_be_hidden() -> None:
     with running(Settings(expose_score=False)) as hidden:
         body = hidden.judge(pair()).json()
-    LivenessResponse.model_validate(body)
+    checked(body)
     assert body["decision"] == "live"
     assert body["score"] is body["threshold"] is None
     assert body["modalities"]["rgb"]["score"] is body["modalities"]["ir"]["score"] is None

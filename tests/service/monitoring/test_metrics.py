@@ -15,7 +15,7 @@ import yaml
 from runtime.capture.status import CameraStatus
 from runtime.pairing.feed import FeedStatus
 from service.kiosk.loop import Counters
-from service.kiosk.metrics import KioskCollector, Latencies
+from service.kiosk.metrics import KioskCollector
 from service.monitoring.health import Health
 from service.monitoring.metrics import MAX_LABELS, OTHER, Bounded, Metrics
 from service.outputs.base import Outputs
@@ -33,10 +33,10 @@ def everything() -> Metrics:
     metrics.watch_feed(lambda: FeedStatus((camera,), 3, 1.0, 9, None, {"skew": 2}), lambda: 10**9)
     metrics.engine_started({"backend": "fake"}, degraded=False, seconds=1.5)
     for name in ("adsn_queue_depth", "adsn_queue_limit", "adsn_ready", "adsn_audit_seq"):
-        metrics.watch(name, "as `service.trust` does", lambda: 0)
-    metrics.watch_counter("adsn_audit_failures", "as `service.trust` does", lambda: 0)
+        metrics.watch(name, "as `service.monitoring.collection` does", lambda: 0)
+    metrics.watch_counter("adsn_audit_failures", "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_conditions(lambda: ())
-    metrics.registry.register(KioskCollector(Health(), Counters(), lambda: "idle", Outputs([]), Latencies()))
+    metrics.registry.register(KioskCollector(Health(), Counters(), lambda: "idle", Outputs([])))
     metrics.failed("not_ready", 0.1)
     timing = {"queue": 1.0, "inference": 2.0}
     pair = {"skew_ms": 1.0, "age_ms": 40.0, "source": "camera"}
@@ -143,3 +143,25 @@ def test_the_page_of_metrics_names_each_of_them() -> None:
     families = {m.name + ("_total" if m.type == "counter" else "_info" if m.type == "info" else "")
                 for m in everything().registry.collect() if m.name.startswith("adsn_")}  # fmt: skip
     assert families == set(re.findall(r"^\| `(adsn_[a-z0-9_]+)", page, re.M))
+
+
+def test_names_labels_and_buckets_are_a_contract() -> None:
+    """Dashboards and alerts of others ask for them: a change of `data/series.txt` is a change of the contract."""
+    lines = [line for line in everything().text().decode().splitlines() if "process_" not in line]
+    types = [line.removeprefix("# ") for line in lines if line.startswith("# TYPE")]
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    found = [re.sub(r'version="[^"]*"', "version", s) if s.startswith("adsn_build_info") else s for s in series]
+    assert sorted(types + found) == (Path(__file__).parent / "data" / "series.txt").read_text().splitlines()
+
+
+def test_a_latency_falls_into_the_bucket_that_it_is_at_most() -> None:
+    collector = KioskCollector(Health(), Counters(), lambda: "idle", Outputs([]))
+    for ns in (5_000_000, 5_000_001, 2_000_000_000):
+        collector.add_latency(ns)
+    metrics = Metrics()
+    metrics.registry.register(collector)
+    text = metrics.text().decode()
+    assert 'adsn_kiosk_latency_seconds_bucket{le="0.005"} 1.0' in text
+    assert 'adsn_kiosk_latency_seconds_bucket{le="0.01"} 2.0' in text
+    assert 'adsn_kiosk_latency_seconds_bucket{le="1.0"} 2.0' in text
+    assert 'adsn_kiosk_latency_seconds_bucket{le="+Inf"} 3.0' in text

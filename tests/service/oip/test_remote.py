@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import threading
@@ -23,12 +24,14 @@ from runtime.engines.golden import Golden
 from runtime.engines.remote.connection import Link, RemoteSettings
 from runtime.engines.remote.engine import RemoteEngine
 from runtime.liveness.open import open_engine, open_pipeline
+from service.app import parts_of
 from service.auth.keys import new_key, toml_of
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
 from tests.support.fakes import SIZE, FakeEngine, loaded
 from tests.support.models.engine_contract import EngineContract, Reference, random_batch
 from tests.support.service.certificates import Authority
+from tests.support.service.output_events import until
 from tests.support.service.running_service import Running, running
 
 INPUTS = (InputSpec("rgb", "uint8", (SIZE, SIZE, 3)), InputSpec("ir", "uint8", (SIZE, SIZE, 1)))
@@ -248,15 +251,19 @@ def test_a_connection_is_used_again() -> None:
 
 
 def test_a_connection_that_the_server_closed_costs_no_attempt() -> None:
+    closed: list[int] = []
+
     def answer(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(reply(b"{}"))
+        connection.close()
+        closed.append(number)
 
     with server(answer) as port:
         found = link(port, retries=0)
-        for _ in range(4):
+        for number in range(4):
             assert found.exchange("GET", "/", limit=10).status == 200
-            time.sleep(0.02)
+            until(lambda number=number: number in closed)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("failure", ["busy", "reset", "nothing"])
@@ -298,7 +305,9 @@ def test_a_server_that_drips_holds_nobody(where: str) -> None:
         connection.sendall(whole[:start])
         for i in range(start, len(whole)):
             connection.sendall(whole[i : i + 1])
-            time.sleep(0.05)
+            # Readable: the client has gone.
+            if select.select([connection], [], [], 0.05)[0]:
+                return
 
     with server(answer) as port:
         began = time.monotonic()
@@ -440,13 +449,10 @@ def test_a_model_that_is_exchanged_under_way_gives_no_score() -> None:
     with running(Settings(), load) as service:
         engine = remote(service.port)
         engine.infer(random_batch(engine, 1))
-        model = service.app.state.shared.model
+        model = parts_of(service.app).model
         before, digest[0] = model.loaded, "1" * 64
         model.reload()
-        deadline = time.monotonic() + 10
-        while model.loaded is before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: model.loaded is not before)
         with pytest.raises(InferenceFailed, match="another model now"):
             engine.infer(random_batch(engine, 1))
         with pytest.raises(InferenceFailed, match="not trusted again"):

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from runtime.core.values import Modality
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
-from service.app import create_app
+from service.app import create_app, parts_of
 from service.config.settings import Settings
 from service.http.server import configure
 from service.monitoring.events import EventHub
@@ -73,7 +73,7 @@ def running(
     port = listener.getsockname()[1]
     app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
     server = uvicorn.Server(configure(app, settings))
-    stopping = app.state.shared.stopping
+    stopping = parts_of(app).stopping
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -15,13 +15,15 @@ from runtime.core.values import Box, Pair
 from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
 from runtime.liveness.pair_pipeline import Assessment
 from runtime.pairing.feed import CapturedPair
-from service.kiosk.loop import Loop
+from service.kiosk.loop import Listeners, Loop
+from service.kiosk.loop_events import LoopEvents
 from service.kiosk.monitor import Monitor
 from service.kiosk.state_machine import Kiosk, KioskRule
 from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Outputs
 from service.process.systemd import Notifier
 from tests.support.fakes import FakeFeed
+from tests.support.service.output_events import until
 
 POINT = OperatingPoint("test", 0.5, 0.4, "none", "none")
 FACE = Box(10, 10, 40, 40)
@@ -42,7 +44,10 @@ class Saw:
 
 
 class ScriptedSight:
-    """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it."""
+    """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it.
+
+    ``proved``: pairs that the network was run on without a face; ``unproved``: raised instead.
+    """
 
     def __init__(self) -> None:
         self.score: float | None = 0.95
@@ -50,6 +55,8 @@ class ScriptedSight:
         self.gate = threading.Event()
         self.gate.set()
         self.resets = 0
+        self.proved: list[Pair] = []
+        self.unproved: Exception | None = None
 
     def observe(self, captured: CapturedPair, now_ns: int) -> Saw:
         assert self.gate.wait(30)
@@ -65,6 +72,11 @@ class ScriptedSight:
 
     def reset(self) -> None:
         self.resets += 1
+
+    def prove(self, pair: Pair) -> None:
+        if self.unproved is not None:
+            raise self.unproved
+        self.proved.append(pair)
 
 
 class Recorder:
@@ -116,8 +128,8 @@ class Rigged:
         ids = iter(f"s{number}" for number in range(1000))
         self.kiosk = Kiosk(Evidence(POINT, ("rgb", "ir"), own), rule, lambda: next(ids))
         self.loop = Loop(
-            self.feed, self.sight, self.kiosk, self.outputs, self.health, self.notifier,
-            place={"site": "home", "door": "front"}, prove=lambda pair: None, fault=lambda: self.monitor.fault(),
+            self.feed, self.sight, self.kiosk, Listeners(self.outputs, self.health, self.notifier),
+            LoopEvents({"site": "home", "door": "front"}), fault=lambda: self.monitor.fault(),
         )  # fmt: skip
         self.monitor = Monitor(self.feed, self.loop.counters, lambda: self.kiosk.state, self.health, self.notifier)
         self.make: Callable[[], Pair] = a_pair
@@ -149,6 +161,11 @@ class Rigged:
             thread.join(30)
         self.monitor.close()
         self.feed.close()
+
+    def go_on(self) -> None:
+        """Return after the loop has asked the feed five times: with pairs that were judged, or without any."""
+        waits = self.feed.waits
+        until(lambda: self.feed.waits >= waits + 6)
 
     def conditions(self) -> set[str]:
         return {condition.name for condition in self.health.conditions}

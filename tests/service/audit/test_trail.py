@@ -21,9 +21,9 @@ from service.audit.jws import Verifier
 from service.audit.verify import check_audit
 from service.config.settings import Settings
 from service.config.trust import AttestationSettings, AuditSettings
-from service.liveness.contract import LivenessResponse
 from tests.support.fakes import FakeEngine, FakeFeed, loaded
 from tests.support.images import ir_file, rgb_file
+from tests.support.service.answers import checked
 from tests.support.service.running_service import Running, running
 
 BOX = [200.0, 120.0, 200.0, 200.0]
@@ -55,7 +55,7 @@ def verifier(tmp_path: Path) -> Verifier:
 @pytest.mark.parametrize(("level", "decision"), [(180, "live"), (60, "spoof"), (2, "uncertain")])
 def test_an_answer_is_signed(signed: Running, tmp_path: Path, level: int, decision: str) -> None:
     body = signed.judge(files(level, nonce="nonce-0001", session_id="s-1")).json()
-    LivenessResponse.model_validate(body)
+    checked(body)
     claims = verify_attestation(
         body["attestation"], verifier(tmp_path), int(time.time()), nonce="nonce-0001", device="gate-3"
     )

@@ -1,0 +1,11 @@
+"""The base of every section of settings."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """Refuse unknown keys by name; values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,82 @@
+"""The events of the kiosk's loop: a decision, a change of state, guidance, and a judged pair for the page."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runtime.liveness.evidence import Observation
+from runtime.liveness.pair_pipeline import Assessment
+from runtime.pairing.feed import CapturedPair
+from service.kiosk.state_machine import Change, Kiosk, Outcome
+from service.monitoring.rig_watch import pair_event
+from service.outputs.base import Event, boottime_ns, utc_now
+
+
+class Seen(Protocol):
+    """What judging a pair gave: `runtime.liveness.stream_pipeline.Observed`."""
+
+    @property
+    def observation(self) -> Observation: ...
+    @property
+    def assessment(self) -> Assessment | None: ...
+    @property
+    def timing_ms(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopEvents:
+    """Make the events of one door.
+
+    ``place``: the members that name the door. ``expose_score``: whether events carry scores. ``threshold``: of the
+    model. ``answer``: returns a decision in the form that is written to the audit log and signed, None for none.
+    """
+
+    place: Mapping[str, str] = field(default_factory=dict)
+    expose_score: bool = True
+    threshold: float = 0.0
+    answer: Callable[[Outcome], Mapping[str, Any] | None] = lambda outcome: None
+
+    def decision(self, outcome: Outcome, now_ns: int) -> Event:
+        """Return the event of a decision. ``now_ns``: of the clock that ``outcome`` counts on."""
+        data: dict[str, Any] = {
+            **self.place,
+            "pairs": outcome.pairs,
+            "attempts": outcome.attempts,
+            "duration_ms": (outcome.t_ns - outcome.started_ns) // 1_000_000,
+        }
+        if self.expose_score and outcome.score is not None:
+            data["score"] = round(outcome.score, 4)
+        return Event(
+            "decision",
+            outcome.session,
+            outcome.t_ns,
+            utc_now(),
+            data,
+            outcome.decision,
+            outcome.reasons,
+            # The pictures' clock stands still while the machine sleeps; the outputs' does not.
+            boottime_ns() + outcome.expires_ns - now_ns,
+            self.answer(outcome),
+        )
+
+    def change(self, change: Change) -> Event:
+        """Return the event of a change of state."""
+        data = {"state": change.after, "before": change.before, "cause": change.cause}
+        return self._state(change.t_ns, data, change.session)
+
+    def guidance(self, now_ns: int, kiosk: Kiosk) -> Event:
+        """Return the event that tells what to do differently: come closer, more light."""
+        return self._state(now_ns, {"state": kiosk.state, "guidance": list(kiosk.guidance)}, kiosk.session)
+
+    def trace(self, captured: CapturedPair, seen: Seen, kiosk: Kiosk, latency_ns: int) -> Mapping[str, Any]:
+        """Return a judged pair as the page shows it."""
+        found = seen.assessment
+        reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
+        event = pair_event(captured, found, reasons, self.threshold, expose_score=self.expose_score)
+        return {**event, "state": kiosk.state, "session": kiosk.session, "latency_ms": round(latency_ns / 1e6, 2)}
+
+    def _state(self, t_ns: int, data: Mapping[str, Any], session: str | None) -> Event:
+        return Event("state", str(uuid.uuid4()), t_ns, utc_now(), {**self.place, **data, "session": session})

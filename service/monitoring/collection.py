@@ -1,0 +1,89 @@
+"""What an application counts, and ``/metrics``, where Prometheus reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runtime.liveness.open import Loaded
+from runtime.pairing.feed import PairFeed
+from service.audit.trail import DecisionTrail
+from service.auth.guard import Guard
+from service.http.openapi import problems
+from service.liveness.pool import Pool
+from service.liveness.route import Judged, Observer
+from service.monitoring.health import Health
+from service.monitoring.metrics import CONTENT_TYPE, Metrics
+
+
+def timed(load: Callable[[], Loaded], metrics: Metrics) -> Callable[[], Loaded]:
+    """Return ``load`` such that ``metrics`` hear how long it took and which engine it gave."""
+
+    def run() -> Loaded:
+        began = time.monotonic()
+        loaded = load()
+        info = loaded.pipeline.engine.info
+        labels = {
+            "backend": info.backend,
+            "precision": info.precision,
+            "device": info.device,
+            "runtime": " ".join(f"{name} {version}" for name, version in info.versions.items()),
+            "model": loaded.manifest.name,
+            "model_version": loaded.manifest.version,
+            "model_sha256": loaded.model_sha256,
+        }
+        metrics.engine_started(labels, degraded=info.degraded, seconds=time.monotonic() - began)
+        return loaded
+
+    return run
+
+
+def count_answers(metrics: Metrics) -> Observer:
+    """Return an observer that counts each request to ``POST /liveness``."""
+
+    def judged(one: Judged) -> None:
+        if one.answer is not None:
+            metrics.answered(one.answer, one.seconds)
+        elif one.status >= 400:
+            metrics.failed(one.code, one.seconds)
+
+    return judged
+
+
+def watch_parts(metrics: Metrics, *, pool: Pool, health: Health, feed: PairFeed | None, trail: DecisionTrail) -> None:
+    """Have ``metrics`` read the parts of an application at each scrape."""
+    if trail.log is not None:
+        log = trail.log
+        metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
+        metrics.watch_counter("adsn_audit_failures", "Lines that could not be written.", lambda: log.failures)
+    metrics.watch("adsn_queue_depth", "Pairs running or queued.", lambda: pool.inside)
+    metrics.watch("adsn_queue_limit", "Pairs that may run or be queued.", lambda: pool.capacity)
+    metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(health.ready))
+    metrics.watch_conditions(lambda: health.conditions)
+    if feed is not None:
+        metrics.watch_feed(feed.status, time.monotonic_ns)
+
+
+def add_metrics_routes(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
+    """Add the route ``/metrics``."""
+    plain: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    }
+
+    @app.get(
+        "/metrics",
+        name="metrics",
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={**plain, **problems(401, 403)},
+    )
+    async def text(request: Request) -> Response:
+        guard.authorize(request, "metrics")
+        # In a thread: a rig's counters are behind its locks.
+        return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE)

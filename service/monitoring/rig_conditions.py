@@ -1,0 +1,53 @@
+"""What is wrong with a rig, from its status: pure functions of a `FeedStatus` and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtime.capture.status import CameraStatus
+from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
+from runtime.pairing.feed import FeedStatus
+
+SECOND = 1_000_000_000
+SILENT_NS = SECOND
+"""A camera that gave nothing for this long is in trouble: half of the two seconds within which a condition appears."""
+Findings = Mapping[tuple[str, str], str]
+"""(condition, subject) → detail."""
+
+
+def camera_findings(status: FeedStatus, now_ns: int) -> Findings:
+    """Return what is wrong with the cameras and the illuminator. ``now_ns``: CLOCK_MONOTONIC."""
+    found: dict[tuple[str, str], str] = {}
+    for camera in status.cameras:
+        name = _camera_trouble(camera, now_ns)
+        if name:
+            told = camera.last_error or camera.last_error_code
+            found[name, camera.modality] = told or f"the {camera.modality} camera is {camera.state}."
+    if status.strobe in ILLUMINATION_CODES:
+        found[status.strobe, ""] = status.advice or operator_advice(status.strobe)
+    return found
+
+
+def pair_findings(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int = SILENT_NS) -> Findings:
+    """Return ``no_pairs`` when no pair came for ``silent_ns``, counted from ``started_ns`` before the first one."""
+    last = started_ns if status.last_pair_ns is None else status.last_pair_ns
+    if now_ns - last <= silent_ns:
+        return {}
+    return {("no_pairs", ""): status.advice or "the cameras run, and their frames make no pairs."}
+
+
+def rig_findings(status: FeedStatus, now_ns: int, started_ns: int) -> Findings:
+    """Return `camera_findings`, or `pair_findings` where the cameras themselves are well."""
+    return camera_findings(status, now_ns) or pair_findings(status, now_ns, started_ns)
+
+
+def _camera_trouble(camera: CameraStatus, now_ns: int) -> str:
+    if camera.state == "opening":
+        # Between two attempts to open a camera that is gone, it is still gone.
+        return "camera_lost" if camera.frames or camera.last_error else "camera_opening"
+    if camera.state != "running":
+        return f"camera_{camera.state}"
+    # A driver that hangs inside a read reports nothing itself.
+    if camera.last_frame_ns is not None and now_ns - camera.last_frame_ns > SILENT_NS:
+        return "camera_stalled"
+    return ""
