@@ -186,9 +186,9 @@ def smooth_normals(vertices: Array, triangles: Indices) -> Array:
     """Return unit normals at the vertices, float32 [n, 3], weighted by the triangles' areas."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     face = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], face)
+    corners = triangles.T.ravel()
+    weights = np.tile(face, (3, 1))
+    normals = np.stack([np.bincount(corners, weights[:, k], len(vertices)) for k in range(3)], 1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return (normals / np.maximum(length, 1e-12)).astype(np.float32)
 

@@ -23,7 +23,7 @@ HELD_BACK = 0.25
 """Share of morphs that only people for testing have."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Worn:
     """A proxy with its mesh and its texture: ``picture`` uint8 [h, w, 4] RGBA, or None where it has none."""
 

@@ -1,0 +1,56 @@
+"""What is before the cameras: the living person, or one of the instruments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthetic.arrays import Array
+from synthetic.pathtraced.description import Description
+from synthetic.pathtraced.people import dressed
+from synthetic.pathtraced.things import Thing
+from synthetic.people.makehuman.figure import Figure
+from synthetic.people.makehuman.library import Library
+from synthetic.people.makehuman.person import person_of
+from synthetic.scene import BONA_FIDE
+
+NECK = (0.0, -40.0, -60.0)
+"""The point that a head turns about."""
+EYE_TO_MOUTH_MM = 72.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A presentation's things in a figure's axes, not yet turned. ``face``: middle of the face box; ``face_scale``: its
+    edge against that of a common head. ``scale``: size of the picture against life."""
+
+    things: tuple[Thing, ...]
+    face: tuple[float, float, float]
+    face_scale: float
+    melanin: float
+    pivot: tuple[float, float, float] = NECK
+    scale: float = 1.0
+
+
+def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:
+    """Return the middle of a figure's face box and its size against that of a common head."""
+    eyes = (figure.landmarks["left_eye"] + figure.landmarks["right_eye"]) / 2
+    mouth = figure.landmarks["mouth"]
+    x, y, z = (float(v) for v in eyes + 0.24 * (mouth - eyes))
+    return (x, y, z), float(np.linalg.norm((mouth - eyes)[:2])) / EYE_TO_MOUTH_MM
+
+
+def shown_of(library: Library, what: Description) -> Shown:
+    """Return what a description shows."""
+    if what.species != BONA_FIDE:
+        raise ValueError(f"no path-traced {what.species}")
+    person = person_of(library, what.subject, reserved=what.reserved)
+    figure, things = dressed(library, person, what.attributes)
+    face, scale = face_of(figure)
+    return Shown(tuple(things), face, scale, person.who.melanin)
+
+
+def offset(point: Array) -> tuple[float, float, float]:
+    """A point as a tuple."""
+    return float(point[0]), float(point[1]), float(point[2])

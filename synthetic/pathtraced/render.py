@@ -1,0 +1,257 @@
+"""From a stage to linear pictures, by Mitsuba."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthetic.arrays import Array
+from synthetic.pathtraced.backend import Band, select
+from synthetic.pathtraced.things import Flash, Lamp, Matter, Stage, Thing, Window, plate
+from synthetic.people.makehuman.figure import Part
+
+DEPTH_OF_PATHS = 5
+BRIGHTEST = 12.0
+"""Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
+TEXTURES_KEPT = 96
+PADDED = {"solid": 20, "masked": 10, "shining": 1}
+"""Things of each structure in a scene, with specks to make up the number."""
+LAMPS = 3
+"""As many lamps has every scene; those that are missing are dark."""
+
+
+class _Textures:
+    """Textures of one band by key; the least used are dropped."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, mi: Any, array: NDArray[Any], key: str | None) -> Any:
+        if key is not None and key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = mi.load_dict({"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(array)), "raw": True})
+        if key is not None:
+            self._kept[key] = found
+            if len(self._kept) > TEXTURES_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+@functools.cache
+def _textures(band: Band) -> _Textures:
+    return _Textures()
+
+
+def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int) -> Array:
+    """Return linear light [h, w, 3] of the visible, or [h, w, 1] of the infrared.
+
+    The infrared is the sum of the flash's light and the room's: with a single lamp no path is spent on choosing one.
+    """
+    if band == "rgb":
+        return _traced(stage, window, band, samples, seed)
+    room = Stage(stage.things, stage.lamps, None, stage.ambient)
+    dark = Stage(stage.things, (), stage.flash, (0.0, 0.0, 0.0, 0.0))
+    light = _traced(room, window, band, max(4, samples // 2), seed)
+    return light + _traced(dark, window, band, max(4, samples // 2), seed + 1) if stage.flash else light
+
+
+def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -> Array:
+    mi = select(band)
+    scene = mi.load_dict(_scene(mi, stage, window, band))
+    image = np.array(mi.render(scene, spp=samples, seed=seed), np.float32)
+    image = image.reshape(window.height, window.width, -1)[:, :, : 3 if band == "rgb" else 1]
+    return np.clip(np.nan_to_num(image), 0, BRIGHTEST)
+
+
+def distances(stage: Stage, window: Window) -> Array:
+    """Return how far along the optical axis the first surface in each pixel's middle is, mm [h, w], 0 for none."""
+    mi = select("ir")
+    solid = tuple(t for t in stage.things if t.matter.opacity is None)
+    scene = mi.load_dict(_scene(mi, Stage(solid, (), None, stage.ambient), window, "ir", textured=False))
+    columns, rows = np.meshgrid(np.arange(window.width) + 0.5, np.arange(window.height) + 0.5)
+    direction = np.stack(
+        [(columns - window.middle[0]) / window.focal, -(rows - window.middle[1]) / window.focal, -np.ones_like(rows)], 2
+    ).reshape(-1, 3)
+    found = np.empty(len(direction), np.float32)
+    if not hasattr(mi.Float, "numpy"):
+        for k, way in enumerate(direction):
+            found[k] = scene.ray_intersect_preliminary(mi.Ray3f(list(window.at), way.tolist())).t
+    else:
+        ray = mi.Ray3f(mi.Point3f(*window.at), mi.Vector3f(*(mi.Float(np.ascontiguousarray(v)) for v in direction.T)))
+        found = np.array(scene.ray_intersect_preliminary(ray).t, np.float32)
+    # The directions have length one along the axis.
+    depth: Array = np.where(np.isfinite(found), found, 0).astype(np.float32)
+    return depth.reshape(window.height, window.width)
+
+
+def _scene(mi: Any, stage: Stage, window: Window, band: Band, *, textured: bool = True) -> dict[str, Any]:
+    scene: dict[str, Any] = {
+        "type": "scene",
+        "integrator": {"type": "volpath", "max_depth": DEPTH_OF_PATHS, "rr_depth": 8},
+        "sensor": _sensor(mi, window, band),
+    }
+    for k, thing in enumerate(_padded(stage.things) if textured else stage.things):
+        scene[f"thing{k}"] = _shape(mi, thing, band, textured=textured)
+    if not textured:
+        return scene
+    if stage.flash is not None:
+        scene["flash"] = _flash(mi, stage.flash, band)
+        return scene
+    # A dome of fixed size instead of an endless one, so that all light comes from lamps of one kind.
+    scene["ambient"] = _dome(mi, stage.ambient, band)
+    # Always as many lamps: the count is compiled into the kernel.
+    unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
+    for k in range(LAMPS):
+        scene[f"lamp{k}"] = _lamp(mi, stage.lamps[k] if k < len(stage.lamps) else unlit, band)
+    return scene
+
+
+def _padded(things: tuple[Thing, ...]) -> list[Thing]:
+    """Things and as many specks out of sight as make every scene alike: their counts are compiled into the kernel."""
+    speck = plate((1.0, 1.0)).moved(np.eye(3, dtype=np.float32), np.array([0, -9500, 0], np.float32))
+    dark, nothing = (0.1,) * 4, np.ones((2, 2), np.float32)
+    matters = {
+        "solid": Matter(dark),
+        "masked": Matter(dark, alpha=nothing, key="speck"),
+        "shining": Matter(dark, emission=np.zeros((2, 2, 3), np.float32)),
+    }
+    sorted_things: dict[str, list[Thing]] = {name: [] for name in PADDED}
+    for thing in things:
+        m = thing.matter
+        name = "shining" if m.emission is not None else "masked" if m.alpha is not None or m.opacity is not None else "solid"
+        sorted_things[name].append(thing)
+    out: list[Thing] = []
+    for name, count in PADDED.items():
+        found = sorted_things[name]
+        out += [*found, *(Thing(speck, matters[name]) for _ in range(count - len(found)))]
+    return out
+
+
+def _light(mi: Any, bands: tuple[float, float, float, float], band: Band) -> Any:
+    """An area emitter whose radiance is data, not code."""
+    value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
+    radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
+    return mi.load_dict({"type": "area", "radiance": radiance})
+
+
+def _dome(mi: Any, bands: tuple[float, float, float, float], band: Band) -> dict[str, Any]:
+    return {
+        "type": "sphere",
+        "to_world": mi.ScalarTransform4f().scale(12000.0),
+        "flip_normals": True,
+        "emitter": _light(mi, bands, band),
+    }
+
+
+def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
+    transform = mi.ScalarTransform4f()
+    x, y, z = window.at
+    return {
+        "type": "perspective",
+        "fov_axis": "x",
+        "fov": 2 * math.degrees(math.atan(window.width / 2 / window.focal)),
+        # Mitsuba counts from the axis to the picture's middle.
+        "principal_point_offset_x": (window.width / 2 - window.middle[0]) / window.width,
+        "principal_point_offset_y": (window.height / 2 - window.middle[1]) / window.height,
+        "near_clip": 1.0,
+        "far_clip": 40000.0,
+        "to_world": transform.look_at(origin=[x, y, z], target=[x, y, z - 1], up=[0, 1, 0]),
+        "film": {
+            "type": "hdrfilm",
+            "width": window.width,
+            "height": window.height,
+            "rfilter": {"type": "box"},
+            "pixel_format": "rgb" if band == "rgb" else "luminance",
+        },
+        "sampler": {"type": "independent"},
+    }
+
+
+def _lamp(mi: Any, lamp: Lamp, band: Band) -> dict[str, Any]:
+    transform = mi.ScalarTransform4f()
+    placed = transform.look_at(origin=list(lamp.at), target=list(lamp.to), up=[0.02, 1, 0.03])
+    return {
+        "type": "rectangle",
+        "to_world": placed @ mi.ScalarTransform4f().scale([lamp.half[0], lamp.half[1], 1]),
+        "emitter": _light(mi, lamp.radiance, band),
+    }
+
+
+def _flash(mi: Any, flash: Flash, band: Band) -> dict[str, Any]:
+    x, y, z = flash.at
+    placed = mi.ScalarTransform4f().look_at(origin=[x, y, z], target=[x, y, z - 1], up=[0, 1, 0])
+    return {
+        "type": "disk",
+        "to_world": placed @ mi.ScalarTransform4f().scale(flash.radius),
+        "emitter": _light(mi, (0.0, 0.0, 0.0, flash.radiance), band),
+    }
+
+
+def _shape(mi: Any, thing: Thing, band: Band, *, textured: bool) -> Any:
+    properties = mi.Properties()
+    if textured:
+        properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
+        if thing.matter.emission is not None and band == "rgb":
+            radiance = _textures(band).get(mi, thing.matter.emission.astype(np.float32), None)
+            properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+    return _mesh(mi, thing.part, properties)
+
+
+def _mesh(mi: Any, part: Part, properties: Any) -> Any:
+    mesh = mi.Mesh(
+        "mesh",
+        vertex_count=len(part.vertices),
+        face_count=len(part.triangles),
+        has_vertex_normals=True,
+        has_vertex_texcoords=True,
+        props=properties,
+    )
+    data = mi.traverse(mesh)
+    # Pictures start at the top here, V at the bottom.
+    uv = np.stack([part.uv[:, 0], 1 - part.uv[:, 1]], 1)
+    data["vertex_positions"] = np.ascontiguousarray(part.vertices, np.float32).ravel()
+    data["vertex_normals"] = np.ascontiguousarray(part.normals, np.float32).ravel()
+    data["vertex_texcoords"] = uv.astype(np.float32).ravel()
+    data["faces"] = part.triangles.astype(np.uint32).ravel()
+    data.update()
+    return mesh
+
+
+def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
+    """One structure for all matter, so that a compiled kernel serves many scenes."""
+    albedo = matter.albedo
+    if isinstance(albedo, tuple):
+        texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))
+    else:
+        texture = albedo.astype(np.float32)
+    texture = np.clip(texture[:, :, :3] if band == "rgb" else texture[:, :, 3:], 0, 0.95)
+    kept = _textures(band)
+    surface: dict[str, Any] = {
+        "type": "twosided",
+        "inner": {
+            "type": "principled",
+            "base_color": kept.get(mi, texture, matter.key and f"{matter.key} albedo"),
+            "roughness": _constant(mi, matter.roughness, band),
+            "metallic": _constant(mi, matter.metallic, band),
+            "specular": 0.5,
+        },
+    }
+    if matter.alpha is not None:
+        opacity: Any = kept.get(mi, matter.alpha.astype(np.float32)[:, :, None], matter.key and f"{matter.key} alpha")
+    elif matter.opacity is not None:
+        opacity = _constant(mi, matter.opacity[0 if band == "rgb" else 1], band)
+    else:
+        return surface
+    return {"type": "mask", "opacity": opacity, "inner": surface}
+
+
+def _constant(mi: Any, value: float, band: Band) -> Any:
+    """A number as a texture: data, where a plain number would be compiled into the kernel."""
+    value = round(value, 3)
+    return _textures(band).get(mi, np.full((2, 2, 1), value, np.float32), f"constant {value}")

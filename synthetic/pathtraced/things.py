@@ -1,0 +1,114 @@
+"""What a scene is made of, before any renderer is involved: meshes with matter, lamps, and cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from synthetic.arrays import Array
+from synthetic.people.makehuman.figure import Part
+
+Bands = tuple[float, float, float, float]
+"""Red, green, blue and infrared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What a surface is made of.
+
+    ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: where
+    there is matter at all. ``opacity``: how much of the light is stopped or mirrored in the visible and the infrared;
+    the rest passes unbent. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures
+    with one key are the same and stay loaded.
+    """
+
+    albedo: Bands | Array
+    roughness: float = 0.6
+    metallic: float = 0.0
+    alpha: Array | None = None
+    opacity: tuple[float, float] | None = None
+    emission: Array | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A mesh made of something. ``role``: ``person``, ``instrument``, ``worn`` or ``place``; ``attack``: it is the
+    attack, where a living face is before the cameras too."""
+
+    part: Part
+    matter: Matter
+    role: str = "place"
+    attack: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """A lit rectangle of half sizes ``half`` mm at ``at``, which looks at ``to``. ``radiance`` in R, G, B, infrared."""
+
+    at: tuple[float, float, float]
+    to: tuple[float, float, float]
+    half: tuple[float, float]
+    radiance: Bands
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """The infrared illuminator: a disc of ``radius`` mm at ``at``, facing along -z."""
+
+    at: tuple[float, float, float]
+    radius: float
+    radiance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A scene. ``ambient``: radiance from everywhere that nothing else fills, R, G, B and infrared."""
+
+    things: tuple[Thing, ...]
+    lamps: tuple[Lamp, ...]
+    flash: Flash | None
+    ambient: Bands
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square or oblong part of a camera's picture.
+
+    ``at``: the lens; the camera looks along -z with y up. ``focal``: pixels of this picture per unit of tangent.
+    ``middle``: where the optical axis meets the picture, in its pixels from the left and the top.
+    """
+
+    at: tuple[float, float, float]
+    width: int
+    height: int
+    focal: float
+    middle: tuple[float, float] = field(default=(0.0, 0.0))
+
+    def project(self, points: Array) -> Array:
+        """Return where points [n, 3] are in the picture, pixels [n, 2]."""
+        away = np.asarray(points, np.float32) - np.array(self.at, np.float32)
+        scale = self.focal / -away[:, 2]
+        return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
+
+
+def plate(
+    half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0
+) -> Part:
+    """Return a sheet in the x-y plane, facing +z, bent back by ``curl`` per mm² across ``axis`` (radians)."""
+    x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(1, -1, rows))
+    u, v = (x.ravel() + 1) / 2, (y.ravel() + 1) / 2
+    px, py = x.ravel() * half[0], y.ravel() * half[1]
+    across = px * np.cos(axis) + py * np.sin(axis)
+    slope = 2 * curl * across
+    normals = np.stack([slope * np.cos(axis), slope * np.sin(axis), np.ones_like(px)], 1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    k = np.arange(columns * rows).reshape(rows, columns)
+    a, b, c, d = k[:-1, :-1].ravel(), k[1:, :-1].ravel(), k[1:, 1:].ravel(), k[:-1, 1:].ravel()
+    return Part(
+        vertices=np.stack([px, py, -curl * across**2], 1).astype(np.float32),
+        normals=normals.astype(np.float32),
+        uv=np.stack([u, v], 1).astype(np.float32),
+        triangles=np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int64),
+    )
