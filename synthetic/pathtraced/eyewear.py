@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synthetic.arrays import Array
-from synthetic.pathtraced.things import Matter, Thing
+from synthetic.pathtraced.things import Matter, Thing, joined
 from synthetic.people.head import Glasses, Hat
 from synthetic.people.makehuman.figure import Figure, Part, smooth_normals
 from synthetic.surface import noise
@@ -40,17 +40,6 @@ def tube(path: Array, radius: float, *, closed: bool, sides: int = 8) -> Part:
     flat = vertices.reshape(-1, 3).astype(np.float32)
     return Part(
         flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles
-    )
-
-
-def joined(parts: list[Part]) -> Part:
-    """Return several parts as one."""
-    starts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
-    return Part(
-        np.concatenate([p.vertices for p in parts]),
-        np.concatenate([p.normals for p in parts]),
-        np.concatenate([p.uv for p in parts]),
-        np.concatenate([p.triangles + s for p, s in zip(parts, starts, strict=True)]),
     )
 
 

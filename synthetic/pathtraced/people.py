@@ -9,7 +9,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.pathtraced import skin as paint
 from synthetic.pathtraced.eyewear import above_hat_line, cap_things, glasses_things
-from synthetic.pathtraced.things import Matter, Thing
+from synthetic.pathtraced.things import Matter, Thing, facing
 from synthetic.people.attributes import Attributes
 from synthetic.people.head import Hat
 from synthetic.people.makehuman.figure import Eye, Figure, Part, figure_of
@@ -67,18 +67,11 @@ def ball_part(eye: Eye) -> Part:
     i, j = np.meshgrid(np.arange(14), np.arange(32), indexing="ij")
     a, b, c, d = i * 33 + j, (i + 1) * 33 + j, (i + 1) * 33 + j + 1, i * 33 + j + 1
     triangles = np.concatenate([np.stack([v.ravel() for v in t], 1) for t in ((a, b, c), (a, c, d))])
-    turn = _towards(eye.gaze)
+    turn = facing(eye.gaze)
     vertices = (points * bulge.reshape(-1, 1) * eye.radius) @ turn.T + eye.centre
     return Part(
         vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles
     )
-
-
-def _towards(direction: Array) -> Array:
-    """A rotation [3, 3] that takes z to a direction near it."""
-    right = np.cross(np.array([0, 1, 0], np.float32), direction)
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(direction, right), direction], 1).astype(np.float32)
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:

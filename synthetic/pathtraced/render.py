@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 
 from synthetic.arrays import Array
 from synthetic.pathtraced.backend import Band, select
-from synthetic.pathtraced.things import Flash, Lamp, Matter, Stage, Thing, Window, plate
+from synthetic.pathtraced.things import (
+    Bands,
+    Flash,
+    Lamp,
+    Matter,
+    Stage,
+    Thing,
+    Window,
+    facing,
+    joined,
+    plate,
+)
+from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import Part
 
 DEPTH_OF_PATHS = 5
@@ -56,9 +68,11 @@ def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int
     if band == "rgb":
         return _traced(stage, window, band, samples, seed)
     room = Stage(stage.things, stage.lamps, None, stage.ambient)
-    dark = Stage(stage.things, (), stage.flash, (0.0, 0.0, 0.0, 0.0))
     light = _traced(room, window, band, max(4, samples // 2), seed)
-    return light + _traced(dark, window, band, max(4, samples // 2), seed + 1) if stage.flash else light
+    if stage.flash is None:
+        return light
+    dark = Stage(stage.things, (), stage.flash, (0.0,) * 4)
+    return light + _traced(dark, window, band, max(4, samples // 2), seed + 1)
 
 
 def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -> Array:
@@ -69,47 +83,72 @@ def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -
     return np.clip(np.nan_to_num(image), 0, BRIGHTEST)
 
 
-def distances(stage: Stage, window: Window) -> Array:
-    """Return how far along the optical axis the first surface in each pixel's middle is, mm [h, w], 0 for none."""
-    mi = select("ir")
-    solid = tuple(t for t in stage.things if t.matter.opacity is None)
-    scene = mi.load_dict(_scene(mi, Stage(solid, (), None, stage.ambient), window, "ir", textured=False))
-    columns, rows = np.meshgrid(np.arange(window.width) + 0.5, np.arange(window.height) + 0.5)
-    direction = np.stack(
-        [(columns - window.middle[0]) / window.focal, -(rows - window.middle[1]) / window.focal, -np.ones_like(rows)], 2
-    ).reshape(-1, 3)
-    found = np.empty(len(direction), np.float32)
-    if not hasattr(mi.Float, "numpy"):
-        for k, way in enumerate(direction):
-            found[k] = scene.ray_intersect_preliminary(mi.Ray3f(list(window.at), way.tolist())).t
-    else:
-        ray = mi.Ray3f(mi.Point3f(*window.at), mi.Vector3f(*(mi.Float(np.ascontiguousarray(v)) for v in direction.T)))
-        found = np.array(scene.ray_intersect_preliminary(ray).t, np.float32)
-    # The directions have length one along the axis.
-    depth: Array = np.where(np.isfinite(found), found, 0).astype(np.float32)
-    return depth.reshape(window.height, window.width)
+def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:
+    """Return how far along the optical axis the first surface in each pixel's middle is, mm [h, w], 0 for none, and
+    which of ``things`` it belongs to, -1 for none. Panes that let light pass do not count."""
+    return z_buffer([(k, t.part) for k, t in enumerate(things) if t.matter.opacity is None], window)
 
 
-def _scene(mi: Any, stage: Stage, window: Window, band: Band, *, textured: bool = True) -> dict[str, Any]:
+def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
     scene: dict[str, Any] = {
         "type": "scene",
         "integrator": {"type": "volpath", "max_depth": DEPTH_OF_PATHS, "rr_depth": 8},
         "sensor": _sensor(mi, window, band),
     }
-    for k, thing in enumerate(_padded(stage.things) if textured else stage.things):
-        scene[f"thing{k}"] = _shape(mi, thing, band, textured=textured)
-    if not textured:
-        return scene
-    if stage.flash is not None:
-        scene["flash"] = _flash(mi, stage.flash, band)
-        return scene
-    # A dome of fixed size instead of an endless one, so that all light comes from lamps of one kind.
-    scene["ambient"] = _dome(mi, stage.ambient, band)
-    # Always as many lamps: the count is compiled into the kernel.
-    unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
-    for k in range(LAMPS):
-        scene[f"lamp{k}"] = _lamp(mi, stage.lamps[k] if k < len(stage.lamps) else unlit, band)
+    for k, thing in enumerate(_padded(stage.things)):
+        scene[f"thing{k}"] = _shape(mi, thing, band)
+    if stage.flash is not None and band == "ir" and not stage.lamps:
+        lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance))]
+    else:
+        # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and
+        # always as many lamps.
+        unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
+        lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
+        lit = [(_box(), stage.ambient), *((_pane(lamp), lamp.radiance) for lamp in lamps)]
+    for k, (part, radiance) in enumerate(lit):
+        scene[f"lamp{k}"] = _glowing(mi, part, radiance, band)
     return scene
+
+
+def _glowing(mi: Any, part: Part, bands: Bands, band: Band) -> Any:
+    """A lamp, whose radiance is data, not code."""
+    value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
+    radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
+    properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+    return _mesh(mi, part, properties)
+
+
+@functools.cache
+def _box() -> Part:
+    """The box that everything is in; its walls face inwards."""
+    far = np.float32(11000)
+    sides = []
+    for axis in range(3):
+        for sign in (-1, 1):
+            inward = np.zeros(3, np.float32)
+            inward[axis] = -sign
+            turn = facing(inward)
+            sides.append(plate((float(far), float(far))).moved(turn, -inward * far))
+    return joined(sides)
+
+
+def _pane(lamp: Lamp) -> Part:
+    """A lamp's rectangle."""
+    way = np.array(lamp.to, np.float32) - np.array(lamp.at, np.float32)
+    return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
+
+
+def _disc(flash: Flash) -> Part:
+    """The flash's disc, which faces -z."""
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    rim = np.stack([np.cos(angle), np.sin(angle), np.zeros(24)], 1) * flash.radius
+    vertices = (np.concatenate([rim, np.zeros((1, 3))]) + np.array(flash.at)).astype(np.float32)
+    k = np.arange(24)
+    triangles = np.stack([np.full(24, 24), (k + 1) % 24, k], 1)
+    normals = np.tile(np.array([0, 0, -1], np.float32), (25, 1))
+    return Part(vertices, normals, np.zeros((25, 2), np.float32), triangles)
 
 
 def _padded(things: tuple[Thing, ...]) -> list[Thing]:
@@ -131,22 +170,6 @@ def _padded(things: tuple[Thing, ...]) -> list[Thing]:
         found = sorted_things[name]
         out += [*found, *(Thing(speck, matters[name]) for _ in range(count - len(found)))]
     return out
-
-
-def _light(mi: Any, bands: tuple[float, float, float, float], band: Band) -> Any:
-    """An area emitter whose radiance is data, not code."""
-    value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
-    radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
-    return mi.load_dict({"type": "area", "radiance": radiance})
-
-
-def _dome(mi: Any, bands: tuple[float, float, float, float], band: Band) -> dict[str, Any]:
-    return {
-        "type": "sphere",
-        "to_world": mi.ScalarTransform4f().scale(12000.0),
-        "flip_normals": True,
-        "emitter": _light(mi, bands, band),
-    }
 
 
 def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
@@ -173,33 +196,13 @@ def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
     }
 
 
-def _lamp(mi: Any, lamp: Lamp, band: Band) -> dict[str, Any]:
-    transform = mi.ScalarTransform4f()
-    placed = transform.look_at(origin=list(lamp.at), target=list(lamp.to), up=[0.02, 1, 0.03])
-    return {
-        "type": "rectangle",
-        "to_world": placed @ mi.ScalarTransform4f().scale([lamp.half[0], lamp.half[1], 1]),
-        "emitter": _light(mi, lamp.radiance, band),
-    }
-
-
-def _flash(mi: Any, flash: Flash, band: Band) -> dict[str, Any]:
-    x, y, z = flash.at
-    placed = mi.ScalarTransform4f().look_at(origin=[x, y, z], target=[x, y, z - 1], up=[0, 1, 0])
-    return {
-        "type": "disk",
-        "to_world": placed @ mi.ScalarTransform4f().scale(flash.radius),
-        "emitter": _light(mi, (0.0, 0.0, 0.0, flash.radiance), band),
-    }
-
-
-def _shape(mi: Any, thing: Thing, band: Band, *, textured: bool) -> Any:
+def _shape(mi: Any, thing: Thing, band: Band) -> Any:
     properties = mi.Properties()
-    if textured:
-        properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
-        if thing.matter.emission is not None and band == "rgb":
-            radiance = _textures(band).get(mi, thing.matter.emission.astype(np.float32), None)
-            properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+    properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
+    if thing.matter.emission is not None:
+        shown = thing.matter.emission if band == "rgb" else np.zeros((2, 2, 1), np.float32)
+        radiance = _textures(band).get(mi, shown.astype(np.float32), None)
+        properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
     return _mesh(mi, thing.part, properties)
 
 

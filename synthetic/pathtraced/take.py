@@ -88,8 +88,8 @@ def _taken(what: Description, shown: Shown, size: int, samples: int) -> Rendered
     noise_seed = int(np.random.default_rng([0x72, *what.key, what.frame]).integers(1 << 30))
     colour = picture(stage, views[0], "rgb", samples=samples, seed=noise_seed)
     infrared = picture(stage, views[1], "ir", samples=samples, seed=noise_seed + 1)
-    depth = distances(stage, views[1])
-    region = _region(stage, views[0])
+    depth, _ = distances(stage.things, views[1])
+    region = _region(stage.things, views[0])
     ratio = views[0].focal / what.camera.focal_px
     rgb, ir = _developed(what, colour, infrared, size, ratio)
     box = size / PATCH_EXTENT
@@ -213,13 +213,10 @@ def _sensed(what: Description, depth: Array, ratio: float) -> NDArray[np.float32
     return np.ascontiguousarray(found[:, :, None], np.float32)
 
 
-def _region(stage: Stage, window: Window) -> NDArray[np.uint8]:
+def _region(things: tuple[Thing, ...], window: Window) -> NDArray[np.uint8]:
     """Where a partial attack covers a living face [h, w, 1]."""
-    out = np.zeros((window.height, window.width, 1), np.uint8)
-    attacks = [t for t in stage.things if t.attack]
-    if attacks:
-        solid = [t for t in stage.things if not t.attack and t.matter.opacity is None]
-        nearest = distances(replace(stage, things=tuple(attacks)), window)
-        behind = distances(replace(stage, things=tuple(solid)), window)
-        out[(nearest > 0) & ((behind == 0) | (nearest < behind))] = 255
-    return out
+    attacks = [k for k, thing in enumerate(things) if thing.attack]
+    if not attacks:
+        return np.zeros((window.height, window.width, 1), np.uint8)
+    _, owner = distances(things, window)
+    return np.where(np.isin(owner, attacks), 255, 0).astype(np.uint8)[:, :, None]

@@ -112,3 +112,22 @@ def plate(
         uv=np.stack([u, v], 1).astype(np.float32),
         triangles=np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int64),
     )
+
+
+def joined(parts: list[Part]) -> Part:
+    """Return several parts as one."""
+    starts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
+    return Part(
+        np.concatenate([p.vertices for p in parts]),
+        np.concatenate([p.normals for p in parts]),
+        np.concatenate([p.uv for p in parts]),
+        np.concatenate([p.triangles + s for p, s in zip(parts, starts, strict=True)]),
+    )
+
+
+def facing(direction: Array) -> Array:
+    """Return a rotation [3, 3] that takes z to a unit direction and keeps x level."""
+    level = np.array([0, 1, 0], np.float32) if abs(float(direction[1])) < 0.99 else np.array([0, 0, -1], np.float32)
+    right = np.cross(level, direction)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(direction, right), direction], 1).astype(np.float32)
