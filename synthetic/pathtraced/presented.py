@@ -1,8 +1,8 @@
-"""What is before the cameras: the living person, or one of the instruments."""
+"""What is before the cameras, and the living person among it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from synthetic.pathtraced.things import Thing
 from synthetic.people.makehuman.figure import Figure
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
-from synthetic.scene import BONA_FIDE
 
+FLIP = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
+"""Between the y of these packages, upwards, and the fast renderer's, downwards."""
 NECK = (0.0, -40.0, -60.0)
 """The point that a head turns about."""
 EYE_TO_MOUTH_MM = 72.0
@@ -41,16 +42,15 @@ def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:
     return (x, y, z), float(np.linalg.norm((mouth - eyes)[:2])) / EYE_TO_MOUTH_MM
 
 
-def shown_of(library: Library, what: Description) -> Shown:
-    """Return what a description shows."""
-    if what.species != BONA_FIDE:
-        raise ValueError(f"no path-traced {what.species}")
+def living(library: Library, what: Description) -> Shown:
+    """Return the living person that a description names."""
     person = person_of(library, what.subject, reserved=what.reserved)
     figure, things = dressed(library, person, what.attributes)
     face, scale = face_of(figure)
     return Shown(tuple(things), face, scale, person.who.melanin)
 
 
-def offset(point: Array) -> tuple[float, float, float]:
-    """A point as a tuple."""
-    return float(point[0]), float(point[1]), float(point[2])
+def placed(thing: Thing, turn: Array, pivot: tuple[float, float, float]) -> Thing:
+    """Return a thing turned by a matrix [3, 3] about a point."""
+    about = np.array(pivot, np.float32)
+    return replace(thing, part=thing.part.moved(turn, about - turn @ about))

@@ -128,7 +128,7 @@ def _window(rng: np.random.Generator, back: float) -> Lamp:
     return Lamp(at, (side, at[1], 1000.0), half, (bright, bright, 1.05 * bright, bright * float(rng.uniform(0.2, 0.8))))
 
 
-def lamps_of(lights: Lights, rng: np.random.Generator, level: float) -> list[Lamp]:
+def lamps_of(lights: Lights, rng: np.random.Generator) -> list[Lamp]:
     """Return a room's lamps as rectangles of finite size whose light at the subject is that of ``lights``."""
     found = []
     for direction, strength in lights.lamps:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from synthetic.arrays import Array, float32
 from synthetic.pathtraced.description import Description, describe
-from synthetic.pathtraced.presented import Shown, shown_of
+from synthetic.pathtraced.instruments import instrument
+from synthetic.pathtraced.presented import FLIP, Shown, living, placed
 from synthetic.pathtraced.render import distances, picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
 from synthetic.pathtraced.things import Stage, Thing, Window
@@ -26,8 +27,6 @@ from synthetic.sensor.camera import expose, normal
 SAMPLES = 32
 FACE_MM = 150.0
 """Edge of the face box on a head of common size, as `synthetic.raster.take` has it."""
-FLIP = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
-"""Between this package's y, upwards, and the fast renderer's, downwards."""
 
 
 def render_patch(
@@ -64,18 +63,19 @@ def render_patch(
         frame=frame,
         attributes=attributes,
     )
-    shown = shown_of(library or open_library(), what)
+    assets = library or open_library()
+    shown = living(assets, what) if species == BONA_FIDE else instrument(assets, what)
     return _taken(what, shown, size, samples)
 
 
 def _taken(what: Description, shown: Shown, size: int, samples: int) -> Rendered:
     turn = FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP
     pivot = np.array(shown.pivot, np.float32)
-    things = [_placed(thing, turn, pivot) for thing in shown.things]
-    colour_at, infrared_at = _cameras(what, shown.scale)
+    things = [placed(thing, turn, shown.pivot) for thing in shown.things]
+    colour_at, infrared_at = _cameras(what)
     place = np.random.default_rng([0x71, *what.key])
     behind, windows = place_things(place)
-    lamps = lamps_of(what.lights, place, what.lux / 300)
+    lamps = lamps_of(what.lights, place)
     r, g, b, nir = (float(v) for v in what.lights.ambient)
     flash = flash_of(
         infrared_at, what.shot.flash_radius, what.shot.flash_beside, what.shot.flash_above, what.lights.flash
@@ -122,12 +122,7 @@ def _taken(what: Description, shown: Shown, size: int, samples: int) -> Rendered
     )
 
 
-def _placed(thing: Thing, turn: Array, pivot: Array) -> Thing:
-    """A thing turned about the pivot."""
-    return replace(thing, part=thing.part.moved(turn, pivot - turn @ pivot))
-
-
-def _cameras(what: Description, scale: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _cameras(what: Description) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Where the two lenses are; the subject is off the axis as its place in the frame says."""
     away = what.distance
     x = -what.centre[0] * 640 / what.camera.focal_px * away
