@@ -69,7 +69,9 @@ def mode() -> str:
                 return candidate
             reasons.append(f"{candidate}: {reason}")
     raise RenderError(
-        "Mitsuba cannot compute here (" + ("; ".join(reasons) or "its build has none of the variants") + "). On a CPU it "
+        "Mitsuba cannot compute here ("
+        + ("; ".join(reasons) or "its build has none of the variants")
+        + "). On a CPU it "
         f"needs LLVM 16 or newer: apt install libllvm19, or name the library in {LLVM_VARIABLE}."
     )
 

@@ -38,9 +38,7 @@ def tube(path: Array, radius: float, *, closed: bool, sides: int = 8) -> Part:
         [np.stack([a.ravel(), b.ravel(), c.ravel()], 1), np.stack([a.ravel(), c.ravel(), d.ravel()], 1)]
     )
     flat = vertices.reshape(-1, 3).astype(np.float32)
-    return Part(
-        flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles
-    )
+    return Part(flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles)
 
 
 def _rim(centre: Array, half: tuple[float, float], power: float, bow: float) -> Array:
@@ -137,7 +135,11 @@ def cap_things(figure: Figure, hat: Hat) -> list[Thing]:
     uv = np.stack([shell[:, 0], shell[:, 1] + shell[:, 2]], 1) / 240 + 0.5
     cloth = Matter(albedo, roughness=0.9)
     things = [
-        Thing(Part(shell, smooth_normals(shell, triangles), uv.astype(np.float32), triangles.astype(np.int64)), cloth, "worn")
+        Thing(
+            Part(shell, smooth_normals(shell, triangles), uv.astype(np.float32), triangles.astype(np.int64)),
+            cloth,
+            "worn",
+        )
     ]
     if hat.brim > 6:
         things.append(Thing(_peak(figure, hat, shell), cloth, "worn"))

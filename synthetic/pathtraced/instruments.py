@@ -55,9 +55,7 @@ class Making:
     def picture(self) -> tuple[Array, Figure]:
         """Return the stolen picture and the figure that it shows."""
         what = self.what
-        return stolen_picture(
-            self.library, what.subject, what.reserved, variant_of(what.presentation), what.attributes
-        )
+        return stolen_picture(self.library, what.subject, what.reserved, variant_of(what.presentation), what.attributes)
 
 
 def instrument(library: Library, what: Description) -> Shown:
@@ -177,9 +175,7 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     nose = float(figure.landmarks["nose"][2])
     gap = nose - float(rng.uniform(6, 14)) if holes >= 2 else nose + float(rng.uniform(2, 8))
     part = sheet_part(half, middle, curl, 0.0).moved(np.eye(3, dtype=np.float32), np.array([0, 0, gap]))
-    matter = Matter(
-        surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=cover.astype(np.float32)
-    )
+    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=cover.astype(np.float32))
     things.append(Thing(part, matter, "instrument"))
     if worn.glasses is not None and worn.glasses_on_picture:
         # Pushed out, so that they stand before the paper.
@@ -221,7 +217,8 @@ def _painted(make: Making, nir: float, ghost: float) -> Array:
     painted = painted * rng.uniform(0.88, 1.12, 4).astype(np.float32)
     relative = painted[:, :, 3] / max(float(tone[3]), 1e-3)
     painted[:, :, 3] = np.float32(nir) * (1 + np.float32(ghost) * (relative - 1))
-    return np.clip(painted, 0.01, 0.95).astype(np.float32)
+    matter: Array = np.clip(painted, 0.01, 0.95).astype(np.float32)
+    return matter
 
 
 def _map_of(make: Making) -> tuple[Array, Array, Array]:
@@ -337,9 +334,7 @@ def partial(make: Making) -> Shown:
     else:
         side = float(rng.choice((-1, 1)))
         band = np.clip((side * x - 6) / 2, 0, 1) * np.clip((y + 108) / 2, 0, 1) * np.clip((70 - y) / 2, 0, 1)
-    matter = Matter(
-        surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=_soft(band * front)
-    )
+    matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=_soft(float32(band * front)))
     patch = Thing(figure.skin.pushed(float(rng.uniform(2.5, 5))), matter, "instrument", attack=True)
     things.append(patch)
     if kind == 0:

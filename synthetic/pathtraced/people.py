@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from synthetic.arrays import Array
 from synthetic.pathtraced import skin as paint
 from synthetic.pathtraced.eyewear import above_hat_line, cap_things, glasses_things
 from synthetic.pathtraced.things import Matter, Thing, facing
@@ -52,9 +51,7 @@ def skin_matter(library: Library, person: Person) -> Matter:
 def eye_matter(library: Library, person: Person, k: int) -> Matter:
     """Return an eyeball's surface: wet, so that lamps show in it as small bright spots."""
     side = 1 if k == 0 else -1
-    return Matter(
-        paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}"
-    )
+    return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
 
 
 def ball_part(eye: Eye) -> Part:
@@ -69,9 +66,7 @@ def ball_part(eye: Eye) -> Part:
     triangles = np.concatenate([np.stack([v.ravel() for v in t], 1) for t in ((a, b, c), (a, c, d))])
     turn = facing(eye.gaze)
     vertices = (points * bulge.reshape(-1, 1) * eye.radius) @ turn.T + eye.centre
-    return Part(
-        vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles
-    )
+    return Part(vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles)
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:

@@ -39,7 +39,7 @@ def stolen_picture(
     rng = np.random.default_rng([0x75, subject, variant])
     person = person_of(library, subject, reserved=reserved)
     figure, things = dressed(library, person, worn, glasses=not worn.glasses_on_picture)
-    turn = FLIP @ portrait_turn(subject, variant) @ FLIP
+    turn: Array = (FLIP @ portrait_turn(subject, variant) @ FLIP).astype(np.float32)
     behind, windows = place_things(rng)
     level, side = float(rng.uniform(0.7, 1.1)), float(rng.uniform(-0.8, 0.8))
     way = np.array([side, -0.5, 0.8], np.float32)
@@ -95,7 +95,9 @@ def lying_on(
 def blank_surface(lying: Array) -> Surface:
     """Return a surface for `synthetic.instruments.prints` to print on."""
     shape = lying.shape[:2]
-    return Surface(0, 0, 1.0, np.zeros(shape, np.float32), np.empty((*shape, 4), np.float32), np.ones(shape, np.float32))
+    return Surface(
+        0, 0, 1.0, np.zeros(shape, np.float32), np.empty((*shape, 4), np.float32), np.ones(shape, np.float32)
+    )
 
 
 def sheet_part(half: tuple[float, float], middle: float, curl: float, axis: float, waves: Array | None = None) -> Part:

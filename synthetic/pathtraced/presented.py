@@ -14,7 +14,7 @@ from synthetic.people.makehuman.figure import Figure
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
 
-FLIP = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
+FLIP: Array = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
 """Between the y of these packages, upwards, and the fast renderer's, downwards."""
 NECK = (0.0, -40.0, -60.0)
 """The point that a head turns about."""

@@ -163,7 +163,13 @@ def _padded(things: tuple[Thing, ...]) -> list[Thing]:
     sorted_things: dict[str, list[Thing]] = {name: [] for name in PADDED}
     for thing in things:
         m = thing.matter
-        name = "shining" if m.emission is not None else "masked" if m.alpha is not None or m.opacity is not None else "solid"
+        name = (
+            "shining"
+            if m.emission is not None
+            else "masked"
+            if m.alpha is not None or m.opacity is not None
+            else "solid"
+        )
         sorted_things[name].append(thing)
     out: list[Thing] = []
     for name, count in PADDED.items():

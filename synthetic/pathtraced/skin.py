@@ -91,7 +91,7 @@ def face_tone(photograph: Array, position: Array) -> Array:
 @functools.lru_cache(maxsize=24)
 def skin_photograph(library: Library, name: str) -> Array:
     """Return a skin's photograph, linear [EDGE, EDGE, 3]."""
-    return srgb_to_linear(read_picture(library.skins[name], EDGE)[:, :, :3].astype(np.float32) / 255)
+    return srgb_to_linear(float32(read_picture(library.skins[name], EDGE)[:, :, :3]) / np.float32(255))
 
 
 @functools.lru_cache(maxsize=12)
@@ -146,7 +146,7 @@ def hair_albedo(worn: Worn, hair: tuple[float, float, float, float]) -> tuple[Ar
     """
     if worn.picture is None:
         return np.tile(np.array(hair, np.float32), (2, 2, 1)), np.ones((2, 2), np.float32)
-    picture = worn.picture.astype(np.float32) / 255
+    picture = float32(worn.picture) / np.float32(255)
     alpha = np.ascontiguousarray(picture[:, :, 3])
     grey = srgb_to_linear(picture[:, :, :3]).mean(2)
     mean = float((grey * alpha).sum() / max(float(alpha.sum()), 1.0))

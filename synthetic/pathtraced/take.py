@@ -69,7 +69,7 @@ def render_patch(
 
 
 def _taken(what: Description, shown: Shown, size: int, samples: int) -> Rendered:
-    turn = FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP
+    turn: Array = (FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP).astype(np.float32)
     pivot = np.array(shown.pivot, np.float32)
     things = [placed(thing, turn, shown.pivot) for thing in shown.things]
     colour_at, infrared_at = _cameras(what)
@@ -182,8 +182,8 @@ def _developed(
     ]
     rgb, ir = (_compressed(v, shot.jpeg) for v in taken)
     if own < size:
-        rgb, ir = (cv2.resize(v, (size, size), interpolation=cv2.INTER_LINEAR) for v in (rgb, ir))
-    return np.asarray(rgb, np.uint8).reshape(size, size, 3), np.asarray(ir, np.uint8).reshape(size, size, 1)
+        rgb, ir = (np.asarray(cv2.resize(v, (size, size)), np.uint8) for v in (rgb, ir))
+    return rgb.reshape(size, size, 3), ir.reshape(size, size, 1)
 
 
 def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:

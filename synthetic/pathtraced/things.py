@@ -93,9 +93,7 @@ class Window:
         return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
 
 
-def plate(
-    half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0
-) -> Part:
+def plate(half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0) -> Part:
     """Return a sheet in the x-y plane, facing +z, bent back by ``curl`` per mm² across ``axis`` (radians)."""
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(1, -1, rows))
     u, v = (x.ravel() + 1) / 2, (y.ravel() + 1) / 2

@@ -116,7 +116,8 @@ def figure_of(library: Library, person: Person, face: Expression, *, hat: str | 
     origin = (centres[0] + centres[1]) / 2
 
     def ours(vertices: Array) -> Array:
-        return ((vertices - origin) * np.float32(TO_MM)).astype(np.float32)
+        place: Array = ((vertices - origin) * np.float32(TO_MM)).astype(np.float32)
+        return place
 
     def fitted(kind: str, name: str | None) -> tuple[Part, Worn] | None:
         if name is None:
@@ -163,7 +164,8 @@ def _gaze(face: Expression) -> Array:
     """Direction of the eyes; the expression's gaze is given in mm on the eyeball."""
     right, down = face.gaze
     direction = np.array([right / 12, -down / 12, 1.0], np.float32)
-    return (direction / np.linalg.norm(direction)).astype(np.float32)
+    gaze: Array = (direction / np.linalg.norm(direction)).astype(np.float32)
+    return gaze
 
 
 def _landmarks(still: Array, eyes: tuple[Array, Array]) -> dict[str, Array]:
@@ -190,7 +192,8 @@ def smooth_normals(vertices: Array, triangles: Indices) -> Array:
     weights = np.tile(face, (3, 1))
     normals = np.stack([np.bincount(corners, weights[:, k], len(vertices)) for k in range(3)], 1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Array = (normals / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit
 
 
 def _only(part: Part, kept: np.ndarray) -> Part:

@@ -16,7 +16,7 @@ from synthetic.people.makehuman.files import MakeHumanError, ObjMesh, Proxy, Tar
 
 VARIABLE = "ADSN_MAKEHUMAN"
 SUBFOLDERS = ("", "base", "data")
-"""Where below a named folder the assets may lie: a clone of makehuman-assets has ``base``, MakeHuman itself ``data``."""
+"""Where below a named folder the assets may lie: ``base`` in a clone of makehuman-assets, ``data`` in MakeHuman."""
 PICTURES = (".png", ".jpg", ".jpeg")
 BASE_VERTICES = 19158
 HELD_BACK = 0.25
@@ -55,8 +55,8 @@ class Library:
         missing = [g for g in ("body", "helper-l-eye", "helper-r-eye") if g not in self.base.triangles]
         if len(self.base.vertices) < BASE_VERTICES or missing:
             raise MakeHumanError(
-                f"{found}: {len(self.base.vertices)} vertices, groups missing: {missing or 'none'}; expected MakeHuman's "
-                f"base mesh hm08 with {BASE_VERTICES} vertices."
+                f"{found}: {len(self.base.vertices)} vertices, groups missing: {missing or 'none'}; expected "
+                f"MakeHuman's base mesh hm08 with {BASE_VERTICES} vertices."
             )
         self._targets: dict[str, Target] = {}
         self._worn: dict[str, Worn] = {}

@@ -21,7 +21,15 @@ OPPOSITES = (
     ("compress", "uncompress"),
     ("concave", "convex"),
 )
-UNFIT = ("head-trans", "neck-trans", "mouth-trans-in", "mouth-trans-out", "head-angle", "nose-trans-in", "nose-trans-out")
+UNFIT = (
+    "head-trans",
+    "neck-trans",
+    "mouth-trans-in",
+    "mouth-trans-out",
+    "head-angle",
+    "nose-trans-in",
+    "nose-trans-out",
+)
 """Morphs that only move a head or make it lopsided."""
 LONG_HAIR = ("bob", "long", "ponytail", "braid")
 
