@@ -44,7 +44,7 @@ class ShardSpec:
     families: tuple[str, ...] = ("A",)
     species: tuple[str, ...] = field(default=tuple(SPECIES[1:]))
     size: int = 144
-    samples: int = 32
+    samples: int = pathtraced.SAMPLES
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.species) - set(SPECIES[1:]))
@@ -215,7 +215,7 @@ class ShardPairs:
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("rgb", "ir", "depth", "box", "ir_box")}
             rows: list[dict[str, Any]] = json.loads(file["rows"].tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -27,7 +27,8 @@ from synthetic.pathtraced.things import (
 from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import Part
 
-DEPTH_OF_PATHS = 5
+DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
+"""Longest paths in segments; light of the flash that comes back from a wall is faint."""
 BRIGHTEST = 12.0
 """Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
 TEXTURES_KEPT = 96
@@ -90,14 +91,19 @@ def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray
 
 
 def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
+    flash_only = stage.flash is not None and band == "ir" and not stage.lamps
     scene: dict[str, Any] = {
         "type": "scene",
-        "integrator": {"type": "volpath", "max_depth": DEPTH_OF_PATHS, "rr_depth": 8},
+        "integrator": {
+            "type": "volpath",
+            "max_depth": DEPTH_FROM_FLASH if flash_only else DEPTH_OF_PATHS,
+            "rr_depth": 8,
+        },
         "sensor": _sensor(mi, window, band),
     }
     for k, thing in enumerate(_padded(stage.things)):
         scene[f"thing{k}"] = _shape(mi, thing, band)
-    if stage.flash is not None and band == "ir" and not stage.lamps:
+    if stage.flash is not None and flash_only:
         lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance))]
     else:
         # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and

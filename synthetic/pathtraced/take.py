@@ -24,7 +24,7 @@ from synthetic.raster.take import DEPTH_LIMIT_MM, PATCH_EXTENT, PATCH_SIZES, Ren
 from synthetic.scene import BONA_FIDE
 from synthetic.sensor.camera import expose, normal
 
-SAMPLES = 32
+SAMPLES = 24
 FACE_MM = 150.0
 """Edge of the face box on a head of common size, as `synthetic.raster.take` has it."""
 

@@ -18,6 +18,8 @@ VARIABLE = "ADSN_MAKEHUMAN"
 SUBFOLDERS = ("", "base", "data")
 """Where below a named folder the assets may lie: ``base`` in a clone of makehuman-assets, ``data`` in MakeHuman."""
 PICTURES = (".png", ".jpg", ".jpeg")
+TEXTURE_EDGE = 512
+"""Pixels of the textures of hair and clothes: the finest that a picture of a face shows."""
 BASE_VERTICES = 19158
 HELD_BACK = 0.25
 """Share of morphs that only people for testing have."""
@@ -172,7 +174,7 @@ def _texture(proxy: Path) -> NDArray[np.uint8] | None:
     """The diffuse texture beside a proxy."""
     pictures = [p for p in sorted(proxy.parent.iterdir()) if p.suffix.lower() in PICTURES]
     named = [p for p in pictures if "diffuse" in p.stem or p.stem == proxy.stem]
-    return read_picture(named[0]) if named else None
+    return read_picture(named[0], TEXTURE_EDGE) if named else None
 
 
 def read_picture(path: Path, edge: int | None = None) -> NDArray[np.uint8]:

@@ -109,7 +109,7 @@ def test_a_proxy_vertex_is_the_weighted_mean_plus_the_scaled_offset(folder: Path
     assert fitted[0] == pytest.approx(base[100])
     mean = 0.5 * base[101] + 0.25 * base[102] + 0.25 * base[103]
     # The sheet is 1.6 wide, twice the file's reference, so the offset doubles.
-    assert fitted[1] == pytest.approx(mean + [0.2, 0, 0], abs=1e-5)
+    assert fitted[1] == pytest.approx(mean + np.array([0.2, 0, 0]), abs=1e-5)
     assert sorted(proxy.hidden) == [200, 201, 202, 203, 210]
 
 
@@ -180,5 +180,5 @@ def test_a_damaged_proxy_is_named(tmp_path: Path, name: str, text: str, word: st
 def test_a_damaged_morph_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bent.target"
     path.write_text("5 0.1 0.2\n")
-    with pytest.raises(MakeHumanError, match="bent.target"):
+    with pytest.raises(MakeHumanError, match=r"bent\.target"):
         read_target(path)
