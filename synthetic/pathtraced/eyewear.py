@@ -18,10 +18,7 @@ UNCOATED = 0.08
 def tube(path: Array, radius: float, *, closed: bool, sides: int = 8) -> Part:
     """Return a tube along points [n, 3]."""
     n = len(path)
-    if closed:
-        along = np.roll(path, -1, 0) - np.roll(path, 1, 0)
-    else:
-        along = np.gradient(path, axis=0)
+    along = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
     along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     up = np.where(np.abs(along[:, 2:]) > 0.8, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
     first = np.cross(along, up)

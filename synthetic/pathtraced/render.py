@@ -7,10 +7,11 @@ import math
 from collections import OrderedDict
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.arrays import Array
+from synthetic.arrays import Array, float32
 from synthetic.pathtraced.backend import Band, select
 from synthetic.pathtraced.things import (
     Bands,
@@ -29,6 +30,10 @@ from synthetic.people.makehuman.figure import Part
 
 DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
 """Longest paths in segments; light of the flash that comes back from a wall is faint."""
+SCREEN_SHARE = 0.15
+"""Share of paths that go to a screen, which mostly is seen itself."""
+GLINT = 8.0
+"""Times its surroundings that a single pixel may be."""
 BRIGHTEST = 12.0
 """Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
 TEXTURES_KEPT = 96
@@ -81,7 +86,11 @@ def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -
     scene = mi.load_dict(_scene(mi, stage, window, band))
     image = np.array(mi.render(scene, spp=samples, seed=seed), np.float32)
     image = image.reshape(window.height, window.width, -1)[:, :, : 3 if band == "rgb" else 1]
-    return np.clip(np.nan_to_num(image), 0, BRIGHTEST)
+    image = np.clip(np.nan_to_num(image), 0, BRIGHTEST)
+    # A stray path that found a lamp by way of a mirror: brighter than a glint of one pixel is.
+    around = float32(cv2.medianBlur(image, 3)).reshape(image.shape)
+    calm: Array = np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean())))
+    return calm
 
 
 def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:
@@ -104,25 +113,43 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
     for k, thing in enumerate(_padded(stage.things)):
         scene[f"thing{k}"] = _shape(mi, thing, band)
     if stage.flash is not None and flash_only:
-        lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance))]
+        lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
     else:
         # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and
         # always as many lamps.
         unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
         lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
-        lit = [(_box(), stage.ambient), *((_pane(lamp), lamp.radiance) for lamp in lamps)]
-    for k, (part, radiance) in enumerate(lit):
-        scene[f"lamp{k}"] = _glowing(mi, part, radiance, band)
+        shares = _shares(stage.ambient, lamps, band)
+        lit = [(_box(), stage.ambient, shares[0])]
+        lit += [(_pane(lamp), lamp.radiance, share) for lamp, share in zip(lamps, shares[1:], strict=True)]
+    for k, (part, radiance, share) in enumerate(lit):
+        scene[f"lamp{k}"] = _glowing(mi, part, radiance, band, share)
     return scene
 
 
-def _glowing(mi: Any, part: Part, bands: Bands, band: Band) -> Any:
-    """A lamp, whose radiance is data, not code."""
+def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
+    """How many paths go to the surroundings and to each lamp: about as much as each lights the subject."""
+
+    def mean(bands: Bands) -> float:
+        return float(np.mean(bands[:3])) if band == "rgb" else bands[3]
+
+    weights = [np.pi * mean(ambient)]
+    for lamp in lamps:
+        away = np.array(lamp.at, np.float64)
+        weights.append(mean(lamp.radiance) * 4 * lamp.half[0] * lamp.half[1] / max(float(away @ away), 1.0))
+    total = sum(weights)
+    # A lamp that lights little still lights something.
+    floors = [0.05 if w > 0 else 0.0 for w in weights]
+    return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
+
+
+def _glowing(mi: Any, part: Part, bands: Bands, band: Band, share: float) -> Any:
+    """A lamp, whose radiance is data, not code. ``share``: how often it is chosen to send a path to."""
     value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
     radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
-    properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+    properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
     return _mesh(mi, part, properties)
 
 
@@ -211,10 +238,11 @@ def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
 def _shape(mi: Any, thing: Thing, band: Band) -> Any:
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
-    if thing.matter.emission is not None:
-        shown = thing.matter.emission if band == "rgb" else np.zeros((2, 2, 1), np.float32)
+    shown = thing.matter.emission
+    if shown is not None and band == "rgb":
         radiance = _textures(band).get(mi, shown.astype(np.float32), None)
-        properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance})
+        share = SCREEN_SHARE if float(shown.max()) > 0 else 0.0
+        properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
     return _mesh(mi, thing.part, properties)
 
 

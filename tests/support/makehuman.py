@@ -65,8 +65,8 @@ def make_folder(root: Path, *, packed: bool = True) -> Path:
     for k in range(4):
         for tone in ("light", "dark"):
             for sex in ("male", "female"):
-                name = root / "skins" / "textures" / f"young_{tone}skinned_{sex}_diffuse{k}.png"
-                _picture(name, (200, 150, 120) if tone == "light" else (90, 60, 45), 64)
+                skin = root / "skins" / "textures" / f"young_{tone}skinned_{sex}_diffuse{k}.png"
+                _picture(skin, (200, 150, 120) if tone == "light" else (90, 60, 45), 64)
     for colour in ("brown", "blue", "green"):
         _picture(root / "eyes" / "materials" / f"{colour}_eye.png", (120, 90, 60), 512)
     return root
