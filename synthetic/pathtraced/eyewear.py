@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synthetic.arrays import Array
-from synthetic.pathtraced.things import Matter, Thing, joined
+from synthetic.pathtraced.things import Matter, Thing, joined, tube
 from synthetic.people.head import Glasses, Hat
 from synthetic.people.makehuman.figure import Figure, Part, smooth_normals
 from synthetic.surface import noise
@@ -13,29 +13,6 @@ from synthetic.surface import noise
 CLEAR = 0.05
 """Share of light that the two faces of a coated lens mirror; without coating it is 0.08."""
 UNCOATED = 0.08
-
-
-def tube(path: Array, radius: float, *, closed: bool, sides: int = 8) -> Part:
-    """Return a tube along points [n, 3]."""
-    n = len(path)
-    along = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
-    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    up = np.where(np.abs(along[:, 2:]) > 0.8, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
-    first = np.cross(along, up)
-    first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
-    second = np.cross(along, first)
-    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
-    normals = np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
-    vertices = path[:, None] + radius * normals
-    rings = n if closed else n - 1
-    i, j = np.meshgrid(np.arange(rings), np.arange(sides), indexing="ij")
-    a, b = i * sides + j, ((i + 1) % n) * sides + j
-    c, d = ((i + 1) % n) * sides + (j + 1) % sides, i * sides + (j + 1) % sides
-    triangles = np.concatenate(
-        [np.stack([a.ravel(), b.ravel(), c.ravel()], 1), np.stack([a.ravel(), c.ravel(), d.ravel()], 1)]
-    )
-    flat = vertices.reshape(-1, 3).astype(np.float32)
-    return Part(flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles)
 
 
 def _rim(centre: Array, half: tuple[float, float], power: float, bow: float) -> Array:

@@ -24,16 +24,18 @@ from synthetic.pathtraced.portrait import (
     variant_of,
 )
 from synthetic.pathtraced.presented import Shown, face_of
-from synthetic.pathtraced.things import Matter, Thing, plate
+from synthetic.pathtraced.things import Matter, Thing, joined, plate, tube
 from synthetic.people.head import Glasses
 from synthetic.people.makehuman.figure import Figure, Part
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import Person, person_of
-from synthetic.physics import mask_nir, screen_nir
+from synthetic.physics import mask_nir, screen_nir, skin_bands
 from synthetic.surface import noise
 
 Ink = Callable[..., None]
 ROUGHNESS = {dye_ink: (0.85, 1.0), toner: (0.35, 0.7), pigment_ink: (0.1, 0.35)}
+IN_HANDS = 0.5
+"""Share of held instruments whose holder's fingers show."""
 HELD_BEFORE_A_PERSON = 0.4
 """Share of held instruments behind which one sees who holds them."""
 SHEET_PX = (256, 320)
@@ -90,8 +92,31 @@ def _held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gl
         _, holder = dressed(make.library, make.wearer(), replace(worn, glasses=None, hat=None))
         shift = np.array([make.rng.normal(0, 60), make.rng.normal(-30, 40), -make.rng.uniform(90, 220)], np.float32)
         things += [replace(t, part=t.part.moved(np.eye(3, dtype=np.float32), shift)) for t in holder]
+    if make.rng.uniform() < IN_HANDS:
+        things.append(_fingers(make, things[0].part))
     face, size = face_in_picture(figure, scale)
     return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0), scale=scale)
+
+
+def _fingers(make: Making, sheet: Part) -> Thing:
+    """Thumbs and fingers that hold a sheet at its sides."""
+    rng = make.rng
+    half, low, high = (float(v) for v in (sheet.vertices[:, 0].max(), *_span(sheet.vertices[:, 1])))
+    found = []
+    for side in (-1, 1) if rng.uniform() < 0.6 else (int(rng.choice((-1, 1))),):
+        at = float(rng.uniform(low, 0.5 * (low + high)))
+        for k in range(int(rng.integers(1, 4))):
+            reach, y = float(rng.uniform(12, 32)), at + 19 * k
+            x = side * np.array([half + 45, half + 14, half - 0.4 * reach, half - 0.8 * reach, half - reach])
+            path = np.stack([x, y + np.array([-12, -4, 0, 1, 1]), np.array([-25, 3, 10, 10, 9])], 1)
+            girth = np.array([10.5, 9.5, 8.5, 7.5, 1.5]) * rng.uniform(0.85, 1.1)
+            found.append(tube(path, girth.astype(np.float32), closed=False))
+    r, g, b, nir = (float(v) for v in skin_bands(make.wearer().who.melanin))
+    return Thing(joined(found), Matter((r, g, b, nir), roughness=0.5), "instrument")
+
+
+def _span(values: Array) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def _paper_size(rng: np.random.Generator) -> tuple[float, float]:

@@ -13,12 +13,15 @@ from synthetic.pathtraced.things import Thing
 from synthetic.people.makehuman.figure import Figure
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
+from synthetic.scene import attributes_of
 
 FLIP: Array = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
 """Between the y of these packages, upwards, and the fast renderer's, downwards."""
 NECK = (0.0, -40.0, -60.0)
 """The point that a head turns about."""
 EYE_TO_MOUTH_MM = 72.0
+SOMEBODY_BEHIND = 0.12
+"""Share of presentations with somebody at the back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,24 @@ def living(library: Library, what: Description) -> Shown:
     figure, things = dressed(library, person, what.attributes)
     face, scale = face_of(figure)
     return Shown(tuple(things), face, scale, person.who.melanin)
+
+
+def others(library: Library, what: Description, rng: np.random.Generator) -> list[Thing]:
+    """Return somebody at the back, in some presentations of every species."""
+    here, number = rng.uniform() < SOMEBODY_BEHIND, int(rng.integers(1 << 20))
+    side, away, low = (
+        float(rng.choice((-1, 1)) * rng.uniform(180, 620)),
+        float(rng.uniform(450, 1500)),
+        rng.normal(0, 80),
+    )
+    if not here:
+        return []
+    person = person_of(library, (1 << 22) + number, reserved=what.reserved)
+    bare = replace(attributes_of(what.seed, number, "bona_fide", what.family, 0), glasses=None, hat=None)
+    _, things = dressed(library, person, bare)
+    shift = np.array([side, low, -away], np.float32)
+    turn = np.eye(3, dtype=np.float32)
+    return [replace(t, part=t.part.moved(turn, shift), role="place") for t in things]
 
 
 def placed(thing: Thing, turn: Array, pivot: tuple[float, float, float]) -> Thing:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synthetic.arrays import Array, float32
 from synthetic.pathtraced.description import Description, describe
 from synthetic.pathtraced.instruments import instrument
-from synthetic.pathtraced.presented import FLIP, Shown, living, placed
+from synthetic.pathtraced.presented import FLIP, Shown, living, others, placed
 from synthetic.pathtraced.render import distances, picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
 from synthetic.pathtraced.things import Stage, Thing, Window
@@ -65,16 +65,17 @@ def render_patch(
     )
     assets = library or open_library()
     shown = living(assets, what) if species == BONA_FIDE else instrument(assets, what)
-    return _taken(what, shown, size, samples)
+    return _taken(assets, what, shown, size, samples)
 
 
-def _taken(what: Description, shown: Shown, size: int, samples: int) -> Rendered:
+def _taken(library: Library, what: Description, shown: Shown, size: int, samples: int) -> Rendered:
     turn: Array = (FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP).astype(np.float32)
     pivot = np.array(shown.pivot, np.float32)
     things = [placed(thing, turn, shown.pivot) for thing in shown.things]
     colour_at, infrared_at = _cameras(what)
     place = np.random.default_rng([0x71, *what.key])
     behind, windows = place_things(place)
+    behind += others(library, what, place)
     lamps = lamps_of(what.lights, place)
     r, g, b, nir = (float(v) for v in what.lights.ambient)
     flash = flash_of(
