@@ -1,0 +1,59 @@
+"""``python -m adsn.cli.render``: path-trace pairs for training in the background."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adsn.datasets.base import DatasetError
+from adsn.datasets.shards import ShardSpec, write_shards
+from synthetic.pathtraced import RenderError
+from synthetic.people.makehuman import MakeHumanError
+
+NICENESS = 15
+
+
+def render(
+    root: Annotated[Path, typer.Argument(help="Folder below which the set lies.")],
+    first: Annotated[int, typer.Option(help="First subject.")] = 0,
+    last: Annotated[int, typer.Option(help="One past the last subject.")] = 400,
+    bona_fide: Annotated[int, typer.Option(help="Bona fide presentations of each subject.")] = 9,
+    per_attack: Annotated[int, typer.Option(help="Presentations of each species of attack and subject.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
+    family: Annotated[list[str] | None, typer.Option(help="Sensor families, in turns.")] = None,
+    part: Annotated[str, typer.Option(help="k/n: every n-th subject from the k-th, counted from 0.")] = "0/1",
+) -> None:
+    """Render what is missing of a set; stop it at any time and start it again."""
+    os.nice(NICENESS)
+    began = time.monotonic()
+    try:
+        k, n = (int(word) for word in part.split("/"))
+        if not 0 <= k < n:
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(f"{part!r}: expected k/n with 0 <= k < n, such as 0/2.") from None
+    try:
+        spec = ShardSpec((first, last), bona_fide, per_attack, seed, tuple(family or ("A",)))
+        pairs = len(spec.plan())
+
+        def tick(subject: int) -> None:
+            typer.echo(f"subject {subject}: {pairs} pairs, {time.monotonic() - began:.0f} s since the start")
+
+        folder = write_shards(spec, root, part=(k, n), tick=tick)
+    except (DatasetError, MakeHumanError, RenderError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(str(folder))
+
+
+def main() -> None:
+    """Run the command."""
+    typer.run(render)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Path-traced pairs on disk, a file for each subject, written in the background and read as a data set.
+
+A folder's name is a digest of the specification, of the renderer's version and of the people's assets; a file appears
+whole or not at all. So rendering may be stopped at any time, goes on where it stopped, and never mixes two renderers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.base import DatasetError
+from adsn.datasets.pairs import BONA_FIDE, Sample, jittered
+from runtime.imaging.crop import CropRule, crop
+from synthetic import SPECIES, pathtraced
+from synthetic.people.makehuman import Library, open_library
+
+ENDING = ".npz"
+SPEC = "spec.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """A set of path-traced pairs.
+
+    ``subjects``: first and one past the last. ``bona_fide``/``per_attack``: presentations of each subject, in
+    ``families`` in turns. ``size``: edge of the stored patches, pixels. ``samples``: paths a pixel.
+    """
+
+    subjects: tuple[int, int]
+    bona_fide: int = 9
+    per_attack: int = 2
+    seed: int = 0
+    families: tuple[str, ...] = ("A",)
+    species: tuple[str, ...] = field(default=tuple(SPECIES[1:]))
+    size: int = 144
+    samples: int = pathtraced.SAMPLES
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.species) - set(SPECIES[1:]))
+        if unknown:
+            raise DatasetError(f"unknown species {unknown}; known are {list(SPECIES[1:])}.")
+        if self.subjects[1] <= self.subjects[0] or min(self.subjects[0], self.bona_fide, self.per_attack) < 0:
+            raise DatasetError(f"subjects {self.subjects}: needs a first below the last, and no negative count.")
+
+    def plan(self) -> list[tuple[str, int]]:
+        """Return species and number of every presentation of a subject."""
+        counts = [(BONA_FIDE, self.bona_fide), *((species, self.per_attack) for species in self.species)]
+        return [(species, number) for species, count in counts for number in range(count)]
+
+    def key(self, library: Library) -> str:
+        """Return the name of the folder that holds the set, 24 hexadecimal digits."""
+        # The range of subjects is left out: a larger one adds files to the same folder.
+        values = {name: value for name, value in asdict(self).items() if name != "subjects"}
+        text = json.dumps([values, pathtraced.VERSION, library.digest()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def write_shards(
+    spec: ShardSpec,
+    root: Path,
+    *,
+    part: tuple[int, int] = (0, 1),
+    library: Library | None = None,
+    tick: Callable[[int], None] = lambda subject: None,
+) -> Path:
+    """Render what is missing of a set below ``root`` and return its folder.
+
+    ``part``: (k, n) renders the k-th of every n subjects, for n processes side by side. ``tick`` is called with each
+    subject that is finished.
+
+    Raises:
+        MakeHumanError, RenderError: people or path tracing are not available.
+    """
+    assets = library or open_library()
+    folder = root / spec.key(assets)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
+    for subject in range(spec.subjects[0] + part[0], spec.subjects[1], part[1]):
+        path = folder / f"{subject:06d}{ENDING}"
+        if not path.exists():
+            _write_whole(path, _rendered(spec, subject, assets))
+            tick(subject)
+    return folder
+
+
+def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDArray[Any]]:
+    """The arrays of a subject's file."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("rgb", "ir", "depth", "box", "ir_box")}
+    rows: list[dict[str, Any]] = []
+    for k, (species, number) in enumerate(spec.plan()):
+        found = pathtraced.render_patch(
+            seed=spec.seed,
+            subject=subject,
+            species=species,
+            family=spec.families[k % len(spec.families)],
+            presentation=number,
+            size=spec.size,
+            samples=spec.samples,
+            library=library,
+        )
+        columns["rgb"].append(found.rgb)
+        columns["ir"].append(found.ir)
+        columns["depth"].append(np.clip(found.depth, 0, 65535).astype(np.uint16))
+        columns["box"].append(found.box)
+        columns["ir_box"].append(found.ir_box)
+        rows.append(
+            {
+                "label": found.label,
+                "species": species,
+                "subject": str(subject),
+                "presentation": f"{species}-{subject}-{number}",
+                "sensor": found.family,
+                "conditions": dict(found.conditions),
+            }
+        )
+    arrays: dict[str, NDArray[Any]] = {name: np.stack(values) for name, values in columns.items()}
+    return {**arrays, "rows": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
+
+
+def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a file beside and rename it."""
+    handle, name = tempfile.mkstemp(prefix=".rendering-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class ShardPairs:
+    """`PairDataset` over the files that a folder holds at the moment it is opened.
+
+    ``box_jitter`` and ``misregistration``: as in `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: only those in
+    this range.
+
+    Raises:
+        DatasetError: the folder holds no file of the range, or a damaged one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "pathtraced",
+        subjects: tuple[int, int] | None = None,
+        box_jitter: float = 0.05,
+        misregistration: float = 0.05,
+        rule: CropRule | None = None,
+    ) -> None:
+        self._name, self._rule = name, rule or CropRule()
+        self._jitter, self._misregistration = box_jitter, misregistration
+        low, high = subjects or (0, 1 << 62)
+        paths = sorted(p for p in folder.glob(f"[0-9]*{ENDING}") if p.stem.isdigit() and low <= int(p.stem) < high)
+        if not paths:
+            raise DatasetError(f"{folder}: no rendered subjects; render some with python -m adsn.cli.render.")
+        self._files = [_read(path) for path in paths]
+        self._index = [(f, k) for f, (_, rows) in enumerate(self._files) for k in range(len(rows))]
+        self._digest = hashlib.sha256()
+        for path in paths:
+            self._digest.update(path.read_bytes())
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for _, rows in self._files:
+            yield from rows
+
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [len]: 1 bona fide, 0 attack."""
+        return np.array([row["label"] for row in self._rows()], np.int64)
+
+    def species(self) -> list[str]:
+        """The species of every sample."""
+        return [str(row["species"]) for row in self._rows()]
+
+    def __getitem__(self, index: int) -> Sample:
+        at, k = self._index[index]
+        arrays, rows = self._files[at]
+        rng = np.random.default_rng([0x77, int(rows[k]["subject"]), k])
+        shift, scale = rng.normal(0, self._jitter, 2), float(np.exp(rng.normal(0, self._jitter)))
+        offset = rng.uniform(-self._misregistration, self._misregistration, 2)
+        box = jittered(arrays["box"][k], shift, scale)
+        ir_box = jittered(arrays["ir_box"][k], shift + offset, scale)
+        crops: dict[str, NDArray[Any]] = {
+            "rgb": crop(arrays["rgb"][k], box, self._rule),
+            "ir": crop(arrays["ir"][k], ir_box, self._rule),
+            "depth": crop(arrays["depth"][k].astype(np.float32), ir_box, self._rule),
+        }
+        return Sample(crops=crops, **rows[k])
+
+    def digest(self) -> str:
+        """SHA-256 over every file's bytes, the crop rule and the spread of the boxes."""
+        h = self._digest.copy()
+        h.update(f"{self._rule} {self._jitter} {self._misregistration}".encode())
+        return h.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("rgb", "ir", "depth", "box", "ir_box")}
+            rows: list[dict[str, Any]] = json.loads(file["rows"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: not a file of path-traced pairs, or damaged: {error}. Delete it.") from None
+    return arrays, rows

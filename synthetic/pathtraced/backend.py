@@ -1,0 +1,100 @@
+"""Mitsuba 3, found when it is first needed: what it lacks is said in one line."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+Band = Literal["rgb", "ir"]
+LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
+LLVM_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib/llvm-{0}/lib")
+LLVM_VERSIONS = (20, 19, 18, 17, 16)
+"""LLVM 14 and 15 compile wrong code for processors with AVX512-FP16."""
+MODES = ("cuda_ad", "llvm_ad", "scalar")
+COLOURS: dict[Band, str] = {"rgb": "rgb", "ir": "mono"}
+MODE_VARIABLE = "ADSN_RENDER"
+
+
+class RenderError(RuntimeError):
+    """Path tracing is not possible on this machine as asked."""
+
+
+def find_llvm() -> Path | None:
+    """Return the newest LLVM library that works, where the system has one."""
+    for version in LLVM_VERSIONS:
+        for folder in LLVM_FOLDERS:
+            for name in (f"libLLVM-{version}.so", f"libLLVM.so.{version}.1", f"libLLVM.so.{version}"):
+                found = Path(folder.format(version)) / name
+                if found.exists():
+                    return found
+    return None
+
+
+@functools.cache
+def mitsuba() -> Any:
+    """Return the module mitsuba.
+
+    Raises:
+        RenderError: it is not installed; says what to install.
+    """
+    if LLVM_VARIABLE not in os.environ:
+        found = find_llvm()
+        if found is not None:
+            os.environ[LLVM_VARIABLE] = str(found)
+    try:
+        import mitsuba as mi
+    except ImportError as error:
+        raise RenderError(f"path tracing needs Mitsuba 3: pip install 'adsn[render]' ({error}).") from error
+    return mi
+
+
+@functools.cache
+def mode() -> str:
+    """Return how Mitsuba computes here: what ``ADSN_RENDER`` names, else CUDA, LLVM or plain C++, the first that works.
+
+    Raises:
+        RenderError: the environment variable names what this machine cannot do.
+    """
+    mi = mitsuba()
+    asked = os.environ.get(MODE_VARIABLE)
+    if asked is not None and asked not in MODES:
+        raise RenderError(f"{MODE_VARIABLE}={asked}: not a mode; there are {', '.join(MODES)}.")
+    reasons = []
+    for candidate in (asked,) if asked else MODES:
+        if all(f"{candidate}_{colour}" in mi.variants() for colour in COLOURS.values()):
+            reason = _trial(mi, candidate)
+            if reason is None:
+                return candidate
+            reasons.append(f"{candidate}: {reason}")
+    raise RenderError(
+        "Mitsuba cannot compute here ("
+        + ("; ".join(reasons) or "its build has none of the variants")
+        + "). On a CPU it "
+        f"needs LLVM 16 or newer: apt install libllvm19, or name the library in {LLVM_VARIABLE}."
+    )
+
+
+def _trial(mi: Any, candidate: str) -> str | None:
+    """Why a mode does not work, or None."""
+    try:
+        mi.set_variant(f"{candidate}_mono")
+        if candidate != "scalar":
+            import drjit as dr
+
+            dr.eval(mi.Float([1.0, 2.0]) + 1)
+    except Exception as error:  # Whatever a driver or a compiler does, the next mode is tried.
+        return str(error).strip().splitlines()[0][:200]
+    return None
+
+
+def select(band: Band) -> Any:
+    """Switch to a band and return the module mitsuba.
+
+    Raises:
+        RenderError: Mitsuba is missing or works in no mode.
+    """
+    mi = mitsuba()
+    mi.set_variant(f"{mode()}_{COLOURS[band]}")
+    return mi

@@ -1,0 +1,155 @@
+"""A presentation for the path tracer, decided before anything is built: who, what, where, how lit, by which cameras.
+
+Nothing but the species itself depends on the species: pose, place, light, exposure, noise and attributes are drawn by
+the same code from the same distributions for bona fide faces and for every instrument.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthetic.instruments.worn import WEARERS
+from synthetic.people.attributes import Attributes
+from synthetic.people.makehuman.person import RESERVED_FROM
+from synthetic.raster.render import Lights
+from synthetic.scene import SPECIES, attributes_of, room
+from synthetic.sensor.camera import FAMILIES, Camera, draw_camera
+
+POSE_SPREAD, POSE_LIMIT = (13.0, 8.0, 6.0), (35.0, 20.0, 20.0)
+"""Standard deviations and limits of yaw, pitch and roll, degrees."""
+DISTANCE_MM = (300.0, 1500.0)
+BASELINE_MM = (5.0, 60.0)
+DAYLIGHT_ON_FACE = 0.12
+"""Share of presentations whose infrared picture is flooded by daylight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """How a presentation is taken beyond `Camera`. ``rgb_exposure`` and ``ir_exposure``: factors on what automatic
+    exposure aims at. ``jpeg``: quality of the pictures as they leave the cameras, None for uncompressed ones."""
+
+    rgb_exposure: float
+    ir_exposure: float
+    jpeg: int | None
+    flash_radius: float
+    flash_beside: float
+    flash_above: float
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A presentation. Angles in degrees, lengths in mm; ``centre``: where the face is against the middle of the frame,
+    as a share of its width and height. ``keys``: seeds of what is drawn later."""
+
+    seed: int
+    subject: int
+    species: str
+    family: str
+    presentation: int
+    frame: int
+    attributes: Attributes
+    wearer: int
+    reserved: bool
+    yaw: float
+    pitch: float
+    roll: float
+    distance: float
+    centre: tuple[float, float]
+    lights: Lights
+    lux: float
+    camera: Camera
+    baseline: float
+    shot: Shot
+
+    @property
+    def key(self) -> list[int]:
+        """Seed of this presentation's own draws."""
+        return [self.seed, self.subject, SPECIES.index(self.species), FAMILIES.index(self.family), self.presentation]
+
+
+def describe(
+    *,
+    seed: int,
+    subject: int,
+    species: str,
+    family: str = "A",
+    presentation: int = 0,
+    frame: int = 0,
+    attributes: Attributes | None = None,
+) -> Description:
+    """Decide a presentation. ``attributes``: what the face wears and does instead of what is drawn, all else the same.
+
+    Raises:
+        ValueError: an unknown species or family, or a negative number.
+    """
+    if species not in SPECIES:
+        raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
+    if family not in FAMILIES:
+        raise ValueError(f"unknown sensor family {family!r}; there are {', '.join(FAMILIES)}")
+    if min(seed, subject, presentation, frame) < 0:
+        raise ValueError("seed, subject, presentation and frame must not be negative")
+    key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation]
+    rng = np.random.default_rng([0x70, *key])
+    camera = draw_camera(family, rng)
+    lights, lux = _flooded(*room(rng), rng)
+    sway = _sway(rng, frame)
+    angles = [
+        float(np.clip(rng.normal(0, spread), -limit, limit)) + 1.5 * s
+        for spread, limit, s in zip(POSE_SPREAD, POSE_LIMIT, sway, strict=False)
+    ]
+    yaw, pitch, roll = (max(-m, min(m, a)) for a, m in zip(angles, POSE_LIMIT, strict=True))
+    distance = float(np.exp(rng.uniform(math.log(DISTANCE_MM[0]), math.log(DISTANCE_MM[1]))))
+    return Description(
+        seed=seed,
+        subject=subject,
+        species=species,
+        family=family,
+        presentation=presentation,
+        frame=frame,
+        attributes=attributes or attributes_of(seed, subject, species, family, presentation),
+        wearer=WEARERS + int(rng.integers(WEARERS)),
+        reserved=subject >= RESERVED_FROM,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        distance=distance * (1 + 0.008 * sway[3]),
+        centre=(float(rng.normal(0, 0.09)) + 0.004 * sway[0], float(rng.normal(0, 0.07)) + 0.004 * sway[1]),
+        lights=lights,
+        lux=lux,
+        camera=camera,
+        baseline=float(rng.uniform(*BASELINE_MM)),
+        shot=_shot(rng),
+    )
+
+
+def _sway(rng: np.random.Generator, frame: int) -> list[float]:
+    """A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike."""
+    phase = rng.uniform(0, 2 * math.pi, 4)
+    t = frame / 30
+    return [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
+
+
+def _flooded(lights: Lights, lux: float, rng: np.random.Generator) -> tuple[Lights, float]:
+    """Sometimes the sun, which is as bright in the infrared, adds to the room's light."""
+    flooded, amount = rng.uniform() < DAYLIGHT_ON_FACE, float(rng.uniform(0.3, 3.0))
+    if not flooded or lux < 50:
+        return lights, lux
+    ambient = lights.ambient.copy()
+    ambient[3] += np.float32(0.5 * amount)
+    lamps = tuple((way, np.array([*colour[:3], colour[3] + amount], np.float32)) for way, colour in lights.lamps)
+    return Lights(ambient, lamps, lights.flash), lux
+
+
+def _shot(rng: np.random.Generator) -> Shot:
+    quality, compressed = int(rng.integers(60, 99)), rng.uniform() < 0.7
+    return Shot(
+        rgb_exposure=float(np.exp(rng.normal(0, 0.28))),
+        ir_exposure=float(np.exp(rng.normal(0, 0.42))),
+        jpeg=quality if compressed else None,
+        flash_radius=float(rng.uniform(3, 14)),
+        flash_beside=float(rng.choice((-1, 1)) * rng.uniform(8, 45)),
+        flash_above=float(rng.uniform(-15, 25)),
+    )

@@ -1,0 +1,142 @@
+"""A person as things before the cameras: skin, eyes, hair, clothes, glasses, hat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from synthetic.pathtraced import skin as paint
+from synthetic.pathtraced.eyewear import above_hat_line, cap_things, glasses_things
+from synthetic.pathtraced.things import Matter, Thing, facing
+from synthetic.people.attributes import Attributes
+from synthetic.people.head import Hat
+from synthetic.people.makehuman.figure import Eye, Figure, Part, figure_of
+from synthetic.people.makehuman.library import Library
+from synthetic.people.makehuman.person import Person
+from synthetic.surface import noise
+
+SKIN_ROUGHNESS = 0.45
+FEDORAS = 0.35
+"""Share of hats that are fedoras, where the library has one."""
+TEETH = (0.62, 0.58, 0.48, 0.55)
+
+
+def dressed(library: Library, person: Person, worn: Attributes, *, glasses: bool = True) -> tuple[Figure, list[Thing]]:
+    """Return a person's figure and things. ``glasses``: whether those that are drawn are worn."""
+    fedora = fedora_of(library, worn.hat)
+    figure = figure_of(library, person, worn.face, hat=fedora)
+    things = [Thing(figure.skin, skin_matter(library, person), "person")]
+    things += [Thing(ball_part(eye), eye_matter(library, person, k), "person") for k, eye in enumerate(figure.eyes)]
+    if figure.teeth is not None and (worn.face.open_mouth > 0 or worn.face.smile > 0):
+        things.append(Thing(figure.teeth, Matter(TEETH, roughness=0.25), "person"))
+    things += hair_things(library, figure, worn.hat)
+    if figure.clothes is not None and person.clothes is not None:
+        things.append(Thing(figure.clothes, cloth_matter(library, person), "person"))
+    things += hat_things(figure, worn.hat, fedora)
+    if glasses and worn.glasses is not None:
+        things += glasses_things(figure, worn.glasses)
+    return figure, things
+
+
+def skin_matter(library: Library, person: Person) -> Matter:
+    """Return a person's skin; older skin is rougher."""
+    return Matter(
+        paint.skin_albedo(library, person),
+        roughness=SKIN_ROUGHNESS + 0.12 * person.who.age,
+        key=f"skin {person.who.number} {person.reserved}",
+    )
+
+
+def eye_matter(library: Library, person: Person, k: int) -> Matter:
+    """Return an eyeball's surface: wet, so that lamps show in it as small bright spots."""
+    side = 1 if k == 0 else -1
+    return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
+
+
+def ball_part(eye: Eye) -> Part:
+    """Return the front half of an eyeball that looks where the eye looks; the cornea bulges."""
+    polar, around = np.meshgrid(np.linspace(0, np.pi * 0.52, 15), np.linspace(0, 2 * np.pi, 33), indexing="ij")
+    x, y, z = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)
+    bulge = 1 + 0.055 * np.clip(1 - np.square(np.sin(polar) / 0.5), 0, 1) * (polar < 0.6)
+    points = np.stack([x, y, z], 2).reshape(-1, 3)
+    uv = np.stack([0.5 + 0.5 * x, 0.5 + 0.5 * y], 2).reshape(-1, 2)
+    i, j = np.meshgrid(np.arange(14), np.arange(32), indexing="ij")
+    a, b, c, d = i * 33 + j, (i + 1) * 33 + j, (i + 1) * 33 + j + 1, i * 33 + j + 1
+    triangles = np.concatenate([np.stack([v.ravel() for v in t], 1) for t in ((a, b, c), (a, c, d))])
+    turn = facing(eye.gaze)
+    vertices = (points * bulge.reshape(-1, 1) * eye.radius) @ turn.T + eye.centre
+    return Part(vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles)
+
+
+def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:
+    """Return hair, brows and lashes; a hat hides the hair above its edge."""
+    person = figure.person
+    brow = paint.brow_colour(person.who)
+    found: list[Thing] = []
+    for kind, name, part, colour in (
+        ("hair", person.hair, figure.hair, person.who.hair),
+        ("eyebrows", person.brows, figure.brows, brow),
+        ("eyelashes", person.lashes, figure.lashes, brow),
+    ):
+        if name is None or part is None:
+            continue
+        if kind == "hair" and hat is not None:
+            part = below_hat(part, figure, hat)
+            if not len(part.triangles):
+                continue
+        albedo, alpha = paint.hair_albedo(library.worn(kind, name), colour)
+        key = f"{kind} {name} {colour}"
+        matter = Matter(albedo, roughness=0.55, alpha=alpha, key=key)
+        found.append(Thing(part, matter, "person"))
+    return found
+
+
+def below_hat(hair: Part, figure: Figure, hat: Hat) -> Part:
+    """Return the hair that shows under a hat."""
+    shows = (above_hat_line(hair.vertices, hat, figure)[hair.triangles] < 4).any(1)
+    return replace(hair, triangles=hair.triangles[shows])
+
+
+def cloth_matter(library: Library, person: Person) -> Matter:
+    """Return a person's clothes: the texture in a colour of their own.
+
+    Dyes for cloth hide little at 850 nm, where dark cloth is mostly bright; carbon black stays dark.
+    """
+    assert person.clothes is not None
+    worn = library.worn("clothes", person.clothes)
+    rng = np.random.default_rng([0x62, person.cloth_seed])
+    if worn.picture is None:
+        visible = np.full((2, 2, 3), 0.3, np.float32)
+    else:
+        visible = np.power(worn.picture[:, :, :3].astype(np.float32) / 255, 2.2)
+    tint = rng.uniform(0.35, 1.0, 3) if rng.uniform() < 0.7 else np.ones(3)
+    if rng.uniform() < 0.5:
+        visible = visible[:, :, rng.permutation(3)]
+    visible = np.clip(visible * tint.astype(np.float32) + np.float32(0.01), 0, 0.9)
+    grey = visible.mean(2)
+    carbon = rng.uniform() < 0.25
+    contrast = 0.9 if carbon else float(rng.uniform(0.05, 0.4))
+    level = float(rng.uniform(0.3, 0.65))
+    nir = np.clip(level * np.power(np.clip(grey / 0.3, 0.05, 3), contrast), 0.02, 0.85)
+    albedo = np.concatenate([visible, nir[:, :, None]], 2).astype(np.float32)
+    return Matter(albedo, roughness=0.85, key=f"clothes {person.who.number} {person.reserved}")
+
+
+def fedora_of(library: Library, hat: Hat | None) -> str | None:
+    """Return the proxy of a hat that is a fedora; None for caps and where there is none."""
+    names = sorted(name for name in library.proxies("clothes") if "fedora" in name)
+    if hat is None or not names or (hat.texture_seed % 1000) / 1000 >= FEDORAS:
+        return None
+    return names[hat.texture_seed % len(names)]
+
+
+def hat_things(figure: Figure, hat: Hat | None, fedora: str | None) -> list[Thing]:
+    """Return the hat that is worn."""
+    if hat is None:
+        return []
+    if figure.hat is None or fedora is None:
+        return cap_things(figure, hat)
+    rng = np.random.default_rng(hat.texture_seed)
+    felt = np.array(hat.colour, np.float32) * (1 + 0.08 * noise(rng, (128, 128), 50))[:, :, None]
+    return [Thing(figure.hat, Matter(felt.astype(np.float32), roughness=0.9), "worn")]

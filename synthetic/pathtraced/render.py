@@ -1,0 +1,300 @@
+"""From a stage to linear pictures, by Mitsuba."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import OrderedDict
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthetic.arrays import Array, float32
+from synthetic.pathtraced.backend import Band, select
+from synthetic.pathtraced.things import (
+    Bands,
+    Flash,
+    Lamp,
+    Matter,
+    Stage,
+    Thing,
+    Window,
+    facing,
+    joined,
+    plate,
+)
+from synthetic.pathtraced.zbuffer import z_buffer
+from synthetic.people.makehuman.figure import Part
+
+DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
+"""Longest paths in segments; light of the flash that comes back from a wall is faint."""
+SCREEN_SHARE = 0.15
+"""Share of paths that go to a screen, which mostly is seen itself."""
+GLINT = 8.0
+"""Times its surroundings that a single pixel may be."""
+BRIGHTEST = 12.0
+"""Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
+TEXTURES_KEPT = 96
+PADDED = {"solid": 20, "masked": 10, "shining": 1}
+"""Things of each structure in a scene, with specks to make up the number."""
+LAMPS = 3
+"""As many lamps has every scene; those that are missing are dark."""
+
+
+class _Textures:
+    """Textures of one band by key; the least used are dropped."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, mi: Any, array: NDArray[Any], key: str | None) -> Any:
+        if key is not None and key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = mi.load_dict({"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(array)), "raw": True})
+        if key is not None:
+            self._kept[key] = found
+            if len(self._kept) > TEXTURES_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+@functools.cache
+def _textures(band: Band) -> _Textures:
+    return _Textures()
+
+
+def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int) -> Array:
+    """Return linear light [h, w, 3] of the visible, or [h, w, 1] of the infrared.
+
+    The infrared is the sum of the flash's light and the room's: with a single lamp no path is spent on choosing one.
+    """
+    if band == "rgb":
+        return _traced(stage, window, band, samples, seed)
+    room = Stage(stage.things, stage.lamps, None, stage.ambient)
+    light = _traced(room, window, band, max(4, samples // 2), seed)
+    if stage.flash is None:
+        return light
+    dark = Stage(stage.things, (), stage.flash, (0.0,) * 4)
+    return light + _traced(dark, window, band, max(4, samples // 2), seed + 1)
+
+
+def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -> Array:
+    mi = select(band)
+    scene = mi.load_dict(_scene(mi, stage, window, band))
+    image = np.array(mi.render(scene, spp=samples, seed=seed), np.float32)
+    image = image.reshape(window.height, window.width, -1)[:, :, : 3 if band == "rgb" else 1]
+    image = np.clip(np.nan_to_num(image), 0, BRIGHTEST)
+    # A stray path that found a lamp by way of a mirror: brighter than a glint of one pixel is.
+    around = float32(cv2.medianBlur(image, 3)).reshape(image.shape)
+    calm: Array = np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean())))
+    return calm
+
+
+def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:
+    """Return how far along the optical axis the first surface in each pixel's middle is, mm [h, w], 0 for none, and
+    which of ``things`` it belongs to, -1 for none. Panes that let light pass do not count."""
+    return z_buffer([(k, t.part) for k, t in enumerate(things) if t.matter.opacity is None], window)
+
+
+def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
+    flash_only = stage.flash is not None and band == "ir" and not stage.lamps
+    scene: dict[str, Any] = {
+        "type": "scene",
+        "integrator": {
+            "type": "volpath",
+            "max_depth": DEPTH_FROM_FLASH if flash_only else DEPTH_OF_PATHS,
+            "rr_depth": 8,
+        },
+        "sensor": _sensor(mi, window, band),
+    }
+    for k, thing in enumerate(_padded(stage.things)):
+        scene[f"thing{k}"] = _shape(mi, thing, band)
+    if stage.flash is not None and flash_only:
+        lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
+    else:
+        # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and
+        # always as many lamps.
+        unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
+        lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
+        shares = _shares(stage.ambient, lamps, band)
+        lit = [(_box(), stage.ambient, shares[0])]
+        lit += [(_pane(lamp), lamp.radiance, share) for lamp, share in zip(lamps, shares[1:], strict=True)]
+    for k, (part, radiance, share) in enumerate(lit):
+        scene[f"lamp{k}"] = _glowing(mi, part, radiance, band, share)
+    return scene
+
+
+def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
+    """How many paths go to the surroundings and to each lamp: about as much as each lights the subject."""
+
+    def mean(bands: Bands) -> float:
+        return float(np.mean(bands[:3])) if band == "rgb" else bands[3]
+
+    weights = [np.pi * mean(ambient)]
+    for lamp in lamps:
+        away = np.array(lamp.at, np.float64)
+        weights.append(mean(lamp.radiance) * 4 * lamp.half[0] * lamp.half[1] / max(float(away @ away), 1.0))
+    total = sum(weights)
+    # A lamp that lights little still lights something.
+    floors = [0.05 if w > 0 else 0.0 for w in weights]
+    return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
+
+
+def _glowing(mi: Any, part: Part, bands: Bands, band: Band, share: float) -> Any:
+    """A lamp, whose radiance is data, not code. ``share``: how often it is chosen to send a path to."""
+    value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
+    radiance = _textures(band).get(mi, np.tile(value, (2, 2, 1)), None)
+    properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
+    return _mesh(mi, part, properties)
+
+
+@functools.cache
+def _box() -> Part:
+    """The box that everything is in; its walls face inwards."""
+    far = np.float32(11000)
+    sides = []
+    for axis in range(3):
+        for sign in (-1, 1):
+            inward = np.zeros(3, np.float32)
+            inward[axis] = -sign
+            turn = facing(inward)
+            sides.append(plate((float(far), float(far))).moved(turn, -inward * far))
+    return joined(sides)
+
+
+def _pane(lamp: Lamp) -> Part:
+    """A lamp's rectangle."""
+    way = np.array(lamp.to, np.float32) - np.array(lamp.at, np.float32)
+    return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
+
+
+def _disc(flash: Flash) -> Part:
+    """The flash's disc, which faces -z."""
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    rim = np.stack([np.cos(angle), np.sin(angle), np.zeros(24)], 1) * flash.radius
+    vertices = (np.concatenate([rim, np.zeros((1, 3))]) + np.array(flash.at)).astype(np.float32)
+    k = np.arange(24)
+    triangles = np.stack([np.full(24, 24), (k + 1) % 24, k], 1)
+    normals = np.tile(np.array([0, 0, -1], np.float32), (25, 1))
+    return Part(vertices, normals, np.zeros((25, 2), np.float32), triangles)
+
+
+def _padded(things: tuple[Thing, ...]) -> list[Thing]:
+    """Things and as many specks out of sight as make every scene alike: their counts are compiled into the kernel."""
+    speck = plate((1.0, 1.0)).moved(np.eye(3, dtype=np.float32), np.array([0, -9500, 0], np.float32))
+    dark, nothing = (0.1,) * 4, np.ones((2, 2), np.float32)
+    matters = {
+        "solid": Matter(dark),
+        "masked": Matter(dark, alpha=nothing, key="speck"),
+        "shining": Matter(dark, emission=np.zeros((2, 2, 3), np.float32)),
+    }
+    sorted_things: dict[str, list[Thing]] = {name: [] for name in PADDED}
+    for thing in things:
+        m = thing.matter
+        name = (
+            "shining"
+            if m.emission is not None
+            else "masked"
+            if m.alpha is not None or m.opacity is not None
+            else "solid"
+        )
+        sorted_things[name].append(thing)
+    out: list[Thing] = []
+    for name, count in PADDED.items():
+        found = sorted_things[name]
+        out += [*found, *(Thing(speck, matters[name]) for _ in range(count - len(found)))]
+    return out
+
+
+def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
+    transform = mi.ScalarTransform4f()
+    x, y, z = window.at
+    return {
+        "type": "perspective",
+        "fov_axis": "x",
+        "fov": 2 * math.degrees(math.atan(window.width / 2 / window.focal)),
+        # Mitsuba counts from the axis to the picture's middle.
+        "principal_point_offset_x": (window.width / 2 - window.middle[0]) / window.width,
+        "principal_point_offset_y": (window.height / 2 - window.middle[1]) / window.height,
+        "near_clip": 1.0,
+        "far_clip": 40000.0,
+        "to_world": transform.look_at(origin=[x, y, z], target=[x, y, z - 1], up=[0, 1, 0]),
+        "film": {
+            "type": "hdrfilm",
+            "width": window.width,
+            "height": window.height,
+            "rfilter": {"type": "box"},
+            "pixel_format": "rgb" if band == "rgb" else "luminance",
+        },
+        "sampler": {"type": "independent"},
+    }
+
+
+def _shape(mi: Any, thing: Thing, band: Band) -> Any:
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(_matter(mi, thing.matter, band))
+    shown = thing.matter.emission
+    if shown is not None and band == "rgb":
+        radiance = _textures(band).get(mi, shown.astype(np.float32), None)
+        share = SCREEN_SHARE if float(shown.max()) > 0 else 0.0
+        properties["emitter"] = mi.load_dict({"type": "area", "radiance": radiance, "sampling_weight": share})
+    return _mesh(mi, thing.part, properties)
+
+
+def _mesh(mi: Any, part: Part, properties: Any) -> Any:
+    mesh = mi.Mesh(
+        "mesh",
+        vertex_count=len(part.vertices),
+        face_count=len(part.triangles),
+        has_vertex_normals=True,
+        has_vertex_texcoords=True,
+        props=properties,
+    )
+    data = mi.traverse(mesh)
+    # Pictures start at the top here, V at the bottom.
+    uv = np.stack([part.uv[:, 0], 1 - part.uv[:, 1]], 1)
+    data["vertex_positions"] = np.ascontiguousarray(part.vertices, np.float32).ravel()
+    data["vertex_normals"] = np.ascontiguousarray(part.normals, np.float32).ravel()
+    data["vertex_texcoords"] = uv.astype(np.float32).ravel()
+    data["faces"] = part.triangles.astype(np.uint32).ravel()
+    data.update()
+    return mesh
+
+
+def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
+    """One structure for all matter, so that a compiled kernel serves many scenes."""
+    albedo = matter.albedo
+    if isinstance(albedo, tuple):
+        texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))
+    else:
+        texture = albedo.astype(np.float32)
+    texture = np.clip(texture[:, :, :3] if band == "rgb" else texture[:, :, 3:], 0, 0.95)
+    kept = _textures(band)
+    surface: dict[str, Any] = {
+        "type": "twosided",
+        "inner": {
+            "type": "principled",
+            "base_color": kept.get(mi, texture, matter.key and f"{matter.key} albedo"),
+            "roughness": _constant(mi, matter.roughness, band),
+            "metallic": _constant(mi, matter.metallic, band),
+            "specular": 0.5,
+        },
+    }
+    if matter.alpha is not None:
+        opacity: Any = kept.get(mi, matter.alpha.astype(np.float32)[:, :, None], matter.key and f"{matter.key} alpha")
+    elif matter.opacity is not None:
+        opacity = _constant(mi, matter.opacity[0 if band == "rgb" else 1], band)
+    else:
+        return surface
+    return {"type": "mask", "opacity": opacity, "inner": surface}
+
+
+def _constant(mi: Any, value: float, band: Band) -> Any:
+    """A number as a texture: data, where a plain number would be compiled into the kernel."""
+    value = round(value, 3)
+    return _textures(band).get(mi, np.full((2, 2, 1), value, np.float32), f"constant {value}")

@@ -1,0 +1,218 @@
+"""A presentation's pictures by path tracing: the same value as the fast renderer gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthetic.arrays import Array, float32
+from synthetic.pathtraced.description import Description, describe
+from synthetic.pathtraced.instruments import instrument
+from synthetic.pathtraced.presented import FLIP, Shown, living, others, placed
+from synthetic.pathtraced.render import distances, picture
+from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
+from synthetic.pathtraced.things import Stage, Thing, Window
+from synthetic.people.attributes import Attributes
+from synthetic.people.makehuman.library import Library, open_library
+from synthetic.physics import stereo_depth_noise
+from synthetic.raster.render import View, rotation, vignette_map
+from synthetic.raster.take import DEPTH_LIMIT_MM, PATCH_EXTENT, PATCH_SIZES, Rendered
+from synthetic.scene import BONA_FIDE
+from synthetic.sensor.camera import expose, normal
+
+SAMPLES = 24
+FACE_MM = 150.0
+"""Edge of the face box on a head of common size, as `synthetic.raster.take` has it."""
+
+
+def render_patch(
+    *,
+    seed: int,
+    subject: int,
+    species: str,
+    family: str = "A",
+    presentation: int = 0,
+    size: int = 168,
+    frame: int = 0,
+    attributes: Attributes | None = None,
+    samples: int = SAMPLES,
+    library: Library | None = None,
+) -> Rendered:
+    """A square of the cameras' pictures around the face, path-traced: uint8/float32 [size, size, ·].
+
+    The arguments are those of `synthetic.render_patch`. ``samples``: paths a pixel. ``library``: where people come
+    from, instead of the folder that the environment variable names.
+
+    Raises:
+        ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
+        MakeHumanError: assets are missing.
+        RenderError: Mitsuba is missing or cannot compute here.
+    """
+    if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
+        raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
+    what = describe(
+        seed=seed,
+        subject=subject,
+        species=species,
+        family=family,
+        presentation=presentation,
+        frame=frame,
+        attributes=attributes,
+    )
+    assets = library or open_library()
+    shown = living(assets, what) if species == BONA_FIDE else instrument(assets, what)
+    return _taken(assets, what, shown, size, samples)
+
+
+def _taken(library: Library, what: Description, shown: Shown, size: int, samples: int) -> Rendered:
+    turn: Array = (FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP).astype(np.float32)
+    pivot = np.array(shown.pivot, np.float32)
+    things = [placed(thing, turn, shown.pivot) for thing in shown.things]
+    colour_at, infrared_at = _cameras(what)
+    place = np.random.default_rng([0x71, *what.key])
+    behind, windows = place_things(place)
+    behind += others(library, what, place)
+    lamps = lamps_of(what.lights, place)
+    r, g, b, nir = (float(v) for v in what.lights.ambient)
+    flash = flash_of(
+        infrared_at, what.shot.flash_radius, what.shot.flash_beside, what.shot.flash_above, what.lights.flash
+    )
+    stage = Stage((*things, *behind), tuple([*lamps, *windows]), flash, (r, g, b, nir))
+    middle = (turn @ (np.array(shown.face, np.float32) - pivot) + pivot)[None]
+    edge_mm = FACE_MM * shown.face_scale
+    # Both patches are cut about the face, wherever in its frame each camera has it.
+    views = [_patch(at, middle, edge_mm, size) for at in (colour_at, infrared_at)]
+    noise_seed = int(np.random.default_rng([0x72, *what.key, what.frame]).integers(1 << 30))
+    colour = picture(stage, views[0], "rgb", samples=samples, seed=noise_seed)
+    infrared = picture(stage, views[1], "ir", samples=samples, seed=noise_seed + 1)
+    depth, _ = distances(stage.things, views[1])
+    region = _region(stage.things, views[0])
+    ratio = views[0].focal / what.camera.focal_px
+    rgb, ir = _developed(what, colour, infrared, size, ratio)
+    box = size / PATCH_EXTENT
+    at = ((size - box) / 2, (size - box) / 2, box, box)
+    return Rendered(
+        rgb=rgb,
+        ir=ir,
+        depth=_sensed(what, depth, ratio),
+        region=region,
+        box=at,
+        ir_box=at,
+        species=what.species,
+        label=int(what.species == BONA_FIDE),
+        subject=what.subject,
+        presentation=what.presentation,
+        family=what.family,
+        shape="makehuman",
+        seed=what.seed,
+        conditions={
+            "distance_mm": what.distance,
+            "yaw_deg": what.yaw,
+            "pitch_deg": what.pitch,
+            "roll_deg": what.roll,
+            "melanin": shown.melanin,
+            "lux": what.lux,
+            "face_px": edge_mm * what.camera.focal_px / what.distance,
+            "rgb_mean": float(rgb.mean()),
+            "ir_mean": float(ir.mean()),
+        },
+    )
+
+
+def _cameras(what: Description) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Where the two lenses are; the subject is off the axis as its place in the frame says."""
+    away = what.distance
+    x = -what.centre[0] * 640 / what.camera.focal_px * away
+    y = what.centre[1] * 480 / what.camera.focal_px * away
+    return (x, y, away), (x + what.baseline, y, away)
+
+
+def _patch(at: tuple[float, float, float], middle: Array, edge_mm: float, size: int) -> Window:
+    """The window about a face whose middle is at ``middle`` [1, 3]."""
+    depth = at[2] - float(middle[0, 2])
+    focal = size / PATCH_EXTENT / edge_mm * depth
+    window = Window(at, size, size, focal, (0.0, 0.0))
+    x, y = window.project(middle)[0]
+    return replace(window, middle=(size / 2 - float(x), size / 2 - float(y)))
+
+
+def _developed(
+    what: Description, colour: Array, infrared: Array, size: int, ratio: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What the sensors make of the light, at their own resolution, brought back to the patch's."""
+    camera, shot = what.camera, what.shot
+    rng = np.random.default_rng([0x73, *what.key, what.frame])
+    # Where the camera has fewer pixels than the patch, the picture is taken with those and then enlarged.
+    own = min(size, max(24, round(size / ratio)))
+    if own < size:
+        colour, infrared = (
+            float32(cv2.resize(v, (own, own), interpolation=cv2.INTER_AREA)).reshape(own, own, -1)
+            for v in (colour, infrared)
+        )
+    soft = min(1.0, ratio * own / size)
+    colour = colour * np.array(camera.balance, np.float32)
+    rows = slice(round(0.34 * own), round(0.66 * own))
+    gains = [
+        min(target * exposure / max(float(light[rows, rows].mean()), 1e-6), most)
+        for light, target, exposure, most in (
+            (colour, camera.rgb_target, shot.rgb_exposure, 5.0),
+            (infrared, camera.ir_target, shot.ir_exposure, 8.0),
+        )
+    ]
+    zoom = own / size * ratio
+    whole = (own / 2 - what.centre[0] * 640 * zoom, own / 2 - what.centre[1] * 480 * zoom, 400 * zoom)
+    view = View(own, own, 1.0, own / 2, own / 2)
+    taken = [
+        expose(
+            np.ascontiguousarray(light),
+            gain=gain,
+            gamma=gamma,
+            noise=noise * soft * math.sqrt(max(gain, 1)),
+            blur=blur * soft,
+            vignette=vignette_map(view, vignette, whole),
+            rng=rng,
+        )
+        for light, gain, gamma, noise, blur, vignette in (
+            (colour, gains[0], camera.rgb_gamma, camera.rgb_noise, camera.rgb_blur, camera.rgb_vignette),
+            (infrared, gains[1], camera.ir_gamma, camera.ir_noise, camera.ir_blur, camera.ir_vignette),
+        )
+    ]
+    rgb, ir = (_compressed(v, shot.jpeg) for v in taken)
+    if own < size:
+        rgb, ir = (np.asarray(cv2.resize(v, (size, size)), np.uint8) for v in (rgb, ir))
+    return rgb.reshape(size, size, 3), ir.reshape(size, size, 1)
+
+
+def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:
+    """A picture after JPEG compression."""
+    if quality is None:
+        return pixels
+    swapped = pixels[:, :, ::-1] if pixels.shape[2] == 3 else pixels
+    ok, data = cv2.imencode(".jpg", np.ascontiguousarray(swapped), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert ok
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8).reshape(pixels.shape)
+    return decoded[:, :, ::-1] if pixels.shape[2] == 3 else decoded
+
+
+def _sensed(what: Description, depth: Array, ratio: float) -> NDArray[np.float32]:
+    """Depth as active stereo delivers it: noise that grows with distance, holes at edges and far away."""
+    rng = np.random.default_rng([0x74, *what.key, what.frame])
+    sigma = np.float32(stereo_depth_noise(what.distance) * min(1.0, ratio))
+    found = np.round(depth + normal(rng, depth.shape) * sigma * np.square(depth / np.float32(what.distance)))
+    torn = np.zeros(depth.shape, bool)
+    torn[:, 1:] = np.abs(np.diff(depth, axis=1)) > 25
+    found[(depth <= 0) | (depth > DEPTH_LIMIT_MM) | torn] = 0
+    return np.ascontiguousarray(found[:, :, None], np.float32)
+
+
+def _region(things: tuple[Thing, ...], window: Window) -> NDArray[np.uint8]:
+    """Where a partial attack covers a living face [h, w, 1]."""
+    attacks = [k for k, thing in enumerate(things) if thing.attack]
+    if not attacks:
+        return np.zeros((window.height, window.width, 1), np.uint8)
+    _, owner = distances(things, window)
+    return np.where(np.isin(owner, attacks), 255, 0).astype(np.uint8)[:, :, None]

@@ -1,0 +1,154 @@
+"""What a scene is made of, before any renderer is involved: meshes with matter, lamps, and cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from synthetic.arrays import Array
+from synthetic.people.makehuman.figure import Part
+
+Bands = tuple[float, float, float, float]
+"""Red, green, blue and infrared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What a surface is made of.
+
+    ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: where
+    there is matter at all. ``opacity``: how much of the light is stopped or mirrored in the visible and the infrared;
+    the rest passes unbent. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures
+    with one key are the same and stay loaded.
+    """
+
+    albedo: Bands | Array
+    roughness: float = 0.6
+    metallic: float = 0.0
+    alpha: Array | None = None
+    opacity: tuple[float, float] | None = None
+    emission: Array | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A mesh made of something. ``role``: ``person``, ``instrument``, ``worn`` or ``place``; ``attack``: it is the
+    attack, where a living face is before the cameras too."""
+
+    part: Part
+    matter: Matter
+    role: str = "place"
+    attack: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """A lit rectangle of half sizes ``half`` mm at ``at``, which looks at ``to``. ``radiance`` in R, G, B, infrared."""
+
+    at: tuple[float, float, float]
+    to: tuple[float, float, float]
+    half: tuple[float, float]
+    radiance: Bands
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """The infrared illuminator: a disc of ``radius`` mm at ``at``, facing along -z."""
+
+    at: tuple[float, float, float]
+    radius: float
+    radiance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A scene. ``ambient``: radiance from everywhere that nothing else fills, R, G, B and infrared."""
+
+    things: tuple[Thing, ...]
+    lamps: tuple[Lamp, ...]
+    flash: Flash | None
+    ambient: Bands
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square or oblong part of a camera's picture.
+
+    ``at``: the lens; the camera looks along -z with y up. ``focal``: pixels of this picture per unit of tangent.
+    ``middle``: where the optical axis meets the picture, in its pixels from the left and the top.
+    """
+
+    at: tuple[float, float, float]
+    width: int
+    height: int
+    focal: float
+    middle: tuple[float, float] = field(default=(0.0, 0.0))
+
+    def project(self, points: Array) -> Array:
+        """Return where points [n, 3] are in the picture, pixels [n, 2]."""
+        away = np.asarray(points, np.float32) - np.array(self.at, np.float32)
+        scale = self.focal / -away[:, 2]
+        return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
+
+
+def plate(half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0) -> Part:
+    """Return a sheet in the x-y plane, facing +z, bent back by ``curl`` per mm² across ``axis`` (radians)."""
+    x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(1, -1, rows))
+    u, v = (x.ravel() + 1) / 2, (y.ravel() + 1) / 2
+    px, py = x.ravel() * half[0], y.ravel() * half[1]
+    across = px * np.cos(axis) + py * np.sin(axis)
+    slope = 2 * curl * across
+    normals = np.stack([slope * np.cos(axis), slope * np.sin(axis), np.ones_like(px)], 1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    k = np.arange(columns * rows).reshape(rows, columns)
+    a, b, c, d = k[:-1, :-1].ravel(), k[1:, :-1].ravel(), k[1:, 1:].ravel(), k[:-1, 1:].ravel()
+    return Part(
+        vertices=np.stack([px, py, -curl * across**2], 1).astype(np.float32),
+        normals=normals.astype(np.float32),
+        uv=np.stack([u, v], 1).astype(np.float32),
+        triangles=np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int64),
+    )
+
+
+def tube(path: Array, radius: float | Array, *, closed: bool, sides: int = 8) -> Part:
+    """Return a tube along points [n, 3]; ``radius``: one, or one for each point [n]."""
+    n = len(path)
+    along = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
+    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    up = np.where(np.abs(along[:, 2:]) > 0.8, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
+    first = np.cross(along, up)
+    first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
+    second = np.cross(along, first)
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    normals = np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
+    vertices = path[:, None] + np.broadcast_to(radius, n)[:, None, None] * normals
+    rings = n if closed else n - 1
+    i, j = np.meshgrid(np.arange(rings), np.arange(sides), indexing="ij")
+    a, b = i * sides + j, ((i + 1) % n) * sides + j
+    c, d = ((i + 1) % n) * sides + (j + 1) % sides, i * sides + (j + 1) % sides
+    triangles = np.concatenate(
+        [np.stack([a.ravel(), b.ravel(), c.ravel()], 1), np.stack([a.ravel(), c.ravel(), d.ravel()], 1)]
+    )
+    flat = vertices.reshape(-1, 3).astype(np.float32)
+    return Part(flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles)
+
+
+def joined(parts: list[Part]) -> Part:
+    """Return several parts as one."""
+    starts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
+    return Part(
+        np.concatenate([p.vertices for p in parts]),
+        np.concatenate([p.normals for p in parts]),
+        np.concatenate([p.uv for p in parts]),
+        np.concatenate([p.triangles + s for p, s in zip(parts, starts, strict=True)]),
+    )
+
+
+def facing(direction: Array) -> Array:
+    """Return a rotation [3, 3] that takes z to a unit direction and keeps x level."""
+    level = np.array([0, 1, 0], np.float32) if abs(float(direction[1])) < 0.99 else np.array([0, 0, -1], np.float32)
+    right = np.cross(level, direction)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(direction, right), direction], 1).astype(np.float32)

@@ -1,0 +1,202 @@
+"""The meshes of a person with an expression: skin, eyes, teeth, brows, lashes, hair, clothes.
+
+Axes here: x to the picture's right as seen from the front, y up, z out of the face, millimetres, the origin in the
+middle between the eyes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from synthetic.arrays import Array
+from synthetic.people.head import Expression
+from synthetic.people.makehuman.files import Indices, ObjMesh
+from synthetic.people.makehuman.library import Library, Worn
+from synthetic.people.makehuman.person import Person
+
+TO_MM = 100.0
+"""Millimetres to a decimetre."""
+BELOW_MM = -480.0
+"""What lies lower is outside every picture."""
+EYES = (("helper-l-eye", 1), ("helper-r-eye", -1))
+UNITS = "expression/units"
+LANDMARKS = {"nose": [297], "mouth": [467, 495], "chin": [732], "crown": [882], "glabella": [169]}
+"""Vertices of the base mesh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A mesh ready to render. ``vertices`` and ``normals`` float32 [n, 3], ``uv`` float32 [n, 2] V upwards,
+    ``triangles`` int64 [m, 3]."""
+
+    vertices: Array
+    normals: Array
+    uv: Array
+    triangles: Indices
+
+    def moved(self, turn: Array, shift: Array) -> Part:
+        """Return the part turned by a matrix [3, 3], then moved by [3]."""
+        return replace(
+            self,
+            vertices=(self.vertices @ turn.T + shift).astype(np.float32),
+            normals=(self.normals @ turn.T).astype(np.float32),
+        )
+
+    def pushed(self, millimetres: float | Array) -> Part:
+        """Return the part moved along its normals."""
+        return replace(self, vertices=(self.vertices + self.normals * np.float32(1) * millimetres).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """An eyeball: ``centre`` [3] and ``radius`` mm; ``gaze`` the direction that it looks [3]."""
+
+    centre: Array
+    radius: float
+    gaze: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A person's parts. ``landmarks``: name → [3], see `LANDMARKS`, and the eyes."""
+
+    person: Person
+    skin: Part
+    eyes: tuple[Eye, Eye]
+    teeth: Part | None
+    brows: Part | None
+    lashes: Part | None
+    hair: Part | None
+    clothes: Part | None
+    hat: Part | None
+    landmarks: dict[str, Array]
+
+
+def strengths_of(person: Person, face: Expression) -> dict[str, float]:
+    """Return the expression units of a face by name below ``expression/units/<ancestry>``."""
+    closed = float(np.clip(0.8 * (1.0 - face.eyes), 0, 0.7))
+    wide = float(np.clip((face.eyes - 1.0) * 4, 0, 0.5))
+    found = {
+        "mouth-corner-puller": 0.8 * face.smile,
+        "mouth-elevation": 0.15 * face.smile,
+        "mouth-open": 0.55 * face.open_mouth,
+        "eye-left-closure": closed,
+        "eye-right-closure": closed,
+        "eye-left-opened-up": wide,
+        "eye-right-opened-up": wide,
+    }
+    return {f"{UNITS}/{person.ancestry}/{name}": value for name, value in found.items() if value > 0}
+
+
+def base_vertices(library: Library, person: Person, face: Expression | None) -> Array:
+    """Return the base mesh of a person in decimetres, float32 [n, 3]; without expression where ``face`` is None."""
+    vertices = library.base.vertices.copy()
+    weights = dict(person.weights)
+    if face is not None:
+        weights |= {k: v for k, v in strengths_of(person, face).items() if k in library.target_files}
+    for name, strength in weights.items():
+        target = library.target(name)
+        # A target names a vertex once, so plain addition is right.
+        vertices[target.at] += target.offset * np.float32(strength)
+    return vertices
+
+
+def figure_of(library: Library, person: Person, face: Expression, *, hat: str | None = None) -> Figure:
+    """Build a person's meshes. ``hat``: a proxy of ``clothes`` that is worn on the head.
+
+    Raises:
+        MakeHumanError: an asset that the person has is missing or damaged.
+    """
+    base = base_vertices(library, person, face)
+    still = base_vertices(library, person, None)
+    balls = [still[library.base.corners[library.base.triangles[name]][:, :, 0].ravel()] for name, _ in EYES]
+    centres = [(ball.min(0) + ball.max(0)) / 2 for ball in balls]
+    origin = (centres[0] + centres[1]) / 2
+
+    def ours(vertices: Array) -> Array:
+        place: Array = ((vertices - origin) * np.float32(TO_MM)).astype(np.float32)
+        return place
+
+    def fitted(kind: str, name: str | None) -> tuple[Part, Worn] | None:
+        if name is None:
+            return None
+        worn = library.worn(kind, name)
+        return part_of(worn.mesh, worn.mesh.all_triangles(), ours(worn.proxy.fit(base))), worn
+
+    clothes = fitted("clothes", person.clothes)
+    hidden = clothes[1].proxy.hidden if clothes else np.zeros(0, np.int64)
+    vertices = ours(base)
+    body = library.base.triangles["body"]
+    owner = library.base.corners[:, 0]
+    kept = ~np.isin(owner[body], hidden).all(1) & (vertices[owner[body], 1] > BELOW_MM).all(1)
+    whole = part_of(library.base, body, vertices)
+    skin = _only(whole, kept)
+    mouth = [g for g in ("helper-upper-teeth", "helper-lower-teeth") if g in library.base.triangles]
+    teeth = np.concatenate([library.base.triangles[g] for g in mouth]) if mouth else None
+    eyes = tuple(
+        Eye(
+            centre=ours(centre[None])[0],
+            radius=float(np.ptp(ball, 0).max() / 2 * TO_MM),
+            gaze=_gaze(face),
+        )
+        for centre, ball in zip(centres, balls, strict=True)
+    )
+    hair = fitted("hair", person.hair)
+    brows, lashes = fitted("eyebrows", person.brows), fitted("eyelashes", person.lashes)
+    on_head = fitted("clothes", hat)
+    return Figure(
+        person=person,
+        skin=skin,
+        eyes=(eyes[0], eyes[1]),
+        teeth=None if teeth is None else part_of(library.base, teeth, vertices),
+        brows=brows[0] if brows else None,
+        lashes=lashes[0] if lashes else None,
+        hair=hair[0] if hair else None,
+        clothes=clothes[0] if clothes else None,
+        hat=on_head[0] if on_head else None,
+        landmarks=_landmarks(ours(still), (eyes[0].centre, eyes[1].centre)),
+    )
+
+
+def _gaze(face: Expression) -> Array:
+    """Direction of the eyes; the expression's gaze is given in mm on the eyeball."""
+    right, down = face.gaze
+    direction = np.array([right / 12, -down / 12, 1.0], np.float32)
+    gaze: Array = (direction / np.linalg.norm(direction)).astype(np.float32)
+    return gaze
+
+
+def _landmarks(still: Array, eyes: tuple[Array, Array]) -> dict[str, Array]:
+    """Points of a face without expression [3]."""
+    found = {name: still[at].mean(0).astype(np.float32) for name, at in LANDMARKS.items()}
+    forward = np.array([0, 0, 12], np.float32)
+    return {"left_eye": eyes[0] + forward, "right_eye": eyes[1] + forward, **found}
+
+
+def part_of(mesh: ObjMesh, triangles: Indices, vertices: Array) -> Part:
+    """Return some triangles of a mesh at ``vertices`` [n, 3], with normals that are smooth across texture seams."""
+    used, renumbered = np.unique(triangles, return_inverse=True)
+    owner = mesh.corners[:, 0]
+    normals = smooth_normals(vertices, owner[triangles])
+    at = owner[used]
+    return Part(vertices[at], normals[at], mesh.uv[used], renumbered.reshape(-1, 3).astype(np.int64))
+
+
+def smooth_normals(vertices: Array, triangles: Indices) -> Array:
+    """Return unit normals at the vertices, float32 [n, 3], weighted by the triangles' areas."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    face = np.cross(b - a, c - a)
+    corners = triangles.T.ravel()
+    weights = np.tile(face, (3, 1))
+    normals = np.stack([np.bincount(corners, weights[:, k], len(vertices)) for k in range(3)], 1)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    unit: Array = (normals / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit
+
+
+def _only(part: Part, kept: np.ndarray) -> Part:
+    """Some of a part's triangles; its vertices stay in their order."""
+    used, renumbered = np.unique(part.triangles[kept], return_inverse=True)
+    return Part(part.vertices[used], part.normals[used], part.uv[used], renumbered.reshape(-1, 3).astype(np.int64))

@@ -1,0 +1,132 @@
+"""Files of path-traced pairs: whole or not at all, stopped and resumed, read as a data set. No Mitsuba is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adsn.datasets import DatasetError
+from adsn.datasets.shards import ShardPairs, ShardSpec, write_shards
+from synthetic import Rendered, pathtraced
+from synthetic.people.makehuman import Library, open_library
+from tests.support.makehuman import make_folder
+
+SPEC = ShardSpec((3, 6), bona_fide=2, per_attack=1, families=("A", "B"), species=("print_matte",), size=144)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return open_library(str(make_folder(tmp_path_factory.mktemp("makehuman"))))
+
+
+class Painter:
+    """Stands for the path tracer: pictures whose pixels are the subject's number."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, str, int]] = []
+        self.fails_at: int | None = None
+
+    def __call__(self, **asked: Any) -> Rendered:
+        subject, species, number = asked["subject"], asked["species"], asked["presentation"]
+        if subject == self.fails_at:
+            raise KeyboardInterrupt
+        self.calls.append((subject, species, number))
+        size = asked["size"]
+        return Rendered(
+            rgb=np.full((size, size, 3), subject, np.uint8),
+            ir=np.full((size, size, 1), number, np.uint8),
+            depth=np.full((size, size, 1), 500.4, np.float32),
+            region=np.zeros((size, size, 1), np.uint8),
+            box=(46, 46, 51, 51),
+            ir_box=(46, 46, 51, 51),
+            species=species,
+            label=int(species == "bona_fide"),
+            subject=subject,
+            presentation=number,
+            family=asked["family"],
+            shape="makehuman",
+            seed=0,
+            conditions={"lux": 300.0},
+        )
+
+
+@pytest.fixture
+def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
+    found = Painter()
+    monkeypatch.setattr(pathtraced, "render_patch", found)
+    return found
+
+
+def test_what_was_written_is_read(tmp_path: Path, library: Library, painter: Painter) -> None:
+    folder = write_shards(SPEC, tmp_path, library=library)
+    pairs = ShardPairs(folder, box_jitter=0.0, misregistration=0.0)
+    assert len(pairs) == 9
+    assert pairs.species() == ["bona_fide", "bona_fide", "print_matte"] * 3
+    assert pairs.labels().tolist() == [1, 1, 0] * 3
+    sample = pairs[4]
+    assert (sample.subject, sample.presentation, sample.sensor) == ("4", "bona_fide-4-1", "B")
+    assert (sample.crops["rgb"] == 4).all()
+    assert (sample.crops["ir"] == 1).all()
+    assert sample.crops["depth"].dtype == np.float32
+    assert sample.crops["depth"].max() == 500
+
+
+def test_rendering_goes_on_where_it_stopped(tmp_path: Path, library: Library, painter: Painter) -> None:
+    painter.fails_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(SPEC, tmp_path, library=library)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(p.name for p in folder.iterdir()) == ["000003.npz", "spec.json"]
+    painter.fails_at = None
+    painter.calls.clear()
+    finished: list[int] = []
+    assert write_shards(SPEC, tmp_path, library=library, tick=finished.append) == folder
+    assert finished == [4, 5]
+    assert {subject for subject, _, _ in painter.calls} == {4, 5}
+
+
+def test_two_processes_share_the_subjects(tmp_path: Path, library: Library, painter: Painter) -> None:
+    write_shards(SPEC, tmp_path, part=(1, 2), library=library)
+    assert {subject for subject, _, _ in painter.calls} == {4}
+    write_shards(SPEC, tmp_path, part=(0, 2), library=library)
+    assert [subject for subject, _, _ in painter.calls[3:]] == [3, 3, 3, 5, 5, 5]
+
+
+def test_another_set_or_renderer_has_another_folder_and_more_subjects_the_same(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = SPEC.key(library)
+    assert ShardSpec((0, 90), 2, 1, 0, ("A", "B"), ("print_matte",), 144).key(library) == key
+    assert ShardSpec((3, 6), 2, 1, 1, ("A", "B"), ("print_matte",), 144).key(library) != key
+    monkeypatch.setattr(pathtraced, "VERSION", pathtraced.VERSION + 1)
+    assert SPEC.key(library) != key
+
+
+def test_the_digest_follows_the_bytes_and_the_boxes(tmp_path: Path, library: Library, painter: Painter) -> None:
+    folder = write_shards(SPEC, tmp_path, library=library)
+    digest = ShardPairs(folder).digest()
+    assert ShardPairs(folder).digest() == digest
+    assert ShardPairs(folder, box_jitter=0.1).digest() != digest
+    assert ShardPairs(folder, subjects=(3, 5)).digest() != digest
+
+
+def test_a_folder_without_pairs_and_a_damaged_file_are_named(
+    tmp_path: Path, library: Library, painter: Painter
+) -> None:
+    with pytest.raises(DatasetError, match="no rendered subjects"):
+        ShardPairs(tmp_path)
+    folder = write_shards(SPEC, tmp_path, library=library)
+    (folder / "000004.npz").write_bytes((folder / "000004.npz").read_bytes()[:500])
+    with pytest.raises(DatasetError, match=r"000004\.npz"):
+        ShardPairs(folder)
+
+
+@pytest.mark.parametrize(
+    "values", [{"subjects": (3, 3)}, {"subjects": (-1, 3)}, {"subjects": (0, 3), "species": ("ghost",)}]
+)
+def test_a_specification_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError):
+        ShardSpec(**values)

@@ -1,0 +1,98 @@
+"""What is decided before rendering: nothing but the species depends on the species."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from synthetic import SPECIES
+from synthetic.pathtraced import Description, describe
+
+PER_SPECIES = 1000
+TRAITS: dict[str, Callable[[Description], float]] = {
+    "glasses": lambda d: d.attributes.glasses is not None,
+    "tinted": lambda d: d.attributes.glasses is not None and d.attributes.glasses.tint > 0,
+    "rims": lambda d: d.attributes.glasses.thickness if d.attributes.glasses else 0,
+    "glasses before the picture": lambda d: d.attributes.glasses_on_picture,
+    "hat": lambda d: d.attributes.hat is not None,
+    "smile": lambda d: d.attributes.face.smile,
+    "open mouth": lambda d: d.attributes.face.open_mouth,
+    "eyes": lambda d: d.attributes.face.eyes,
+    "gaze": lambda d: d.attributes.face.gaze[0],
+    "yaw": lambda d: d.yaw,
+    "pitch": lambda d: d.pitch,
+    "roll": lambda d: d.roll,
+    "distance": lambda d: d.distance,
+    "across": lambda d: d.centre[0],
+    "down": lambda d: d.centre[1],
+    "illuminance": lambda d: np.log(d.lux),
+    "infrared of the room": lambda d: float(d.lights.ambient[3]),
+    "flash": lambda d: d.lights.flash,
+    "baseline": lambda d: d.baseline,
+    "exposure": lambda d: d.shot.rgb_exposure,
+    "infrared exposure": lambda d: d.shot.ir_exposure,
+    "jpeg": lambda d: d.shot.jpeg or 100,
+    "noise": lambda d: d.camera.rgb_noise,
+    "infrared noise": lambda d: d.camera.ir_noise,
+    "blur": lambda d: d.camera.rgb_blur,
+    "gamma": lambda d: d.camera.rgb_gamma,
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, list[Description]]:
+    # One presentation a subject: copies of one picture show the same attributes.
+    return {
+        species: [describe(seed=5, subject=subject, species=species) for subject in range(PER_SPECIES)]
+        for species in SPECIES
+    }
+
+
+@pytest.mark.parametrize("name", TRAITS)
+def test_ten_thousand_descriptions_are_drawn_alike_for_every_species(
+    drawn: dict[str, list[Description]], name: str
+) -> None:
+    values = {species: np.sort([float(TRAITS[name](d)) for d in found]) for species, found in drawn.items()}
+    everything = np.sort(np.concatenate(list(values.values())))
+    for species, own in values.items():
+        others = np.sort(np.concatenate([v for s, v in values.items() if s != species]))
+        shares = [np.searchsorted(v, everything, side="right") / len(v) for v in (own, others)]
+        # Two-sample Kolmogorov–Smirnov: 0.07 is exceeded by chance once in some ten thousand comparisons.
+        assert np.abs(shares[0] - shares[1]).max() < 0.07, species
+
+
+def test_all_shares_of_attributes_occur(drawn: dict[str, list[Description]]) -> None:
+    everyone = [d for found in drawn.values() for d in found]
+    assert 0.27 < np.mean([d.attributes.glasses is not None for d in everyone]) < 0.33
+    assert max(abs(d.yaw) for d in everyone) <= 35
+    assert max(abs(d.pitch) for d in everyone) <= 20
+    assert max(abs(d.roll) for d in everyone) <= 20
+    assert min(d.distance for d in everyone) > 290
+    assert max(d.distance for d in everyone) < 1520
+
+
+def test_another_attribute_leaves_everything_else() -> None:
+    first = describe(seed=1, subject=2, species="mask_rigid")
+    other = describe(seed=1, subject=9, species="bona_fide").attributes
+    second = describe(seed=1, subject=2, species="mask_rigid", attributes=other)
+    assert second.attributes is other
+    for name in ("yaw", "pitch", "roll", "distance", "centre", "lux", "camera", "shot", "wearer", "baseline"):
+        assert getattr(first, name) == getattr(second, name), name
+
+
+def test_frames_of_a_presentation_differ_a_little() -> None:
+    first, second = (describe(seed=1, subject=2, species="bona_fide", frame=frame) for frame in (0, 10))
+    assert 0 < abs(first.yaw - second.yaw) < 6
+    assert first.camera == second.camera
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [({"species": "ghost"}, "ghost"), ({"family": "C"}, "'C'"), ({"subject": -1}, "negative")],
+)
+def test_what_is_not_known_is_refused(values: dict[str, object], word: str) -> None:
+    arguments: dict[str, object] = {"seed": 0, "subject": 0, "species": "bona_fide", **values}
+    with pytest.raises(ValueError, match=word):
+        describe(**arguments)  # type: ignore[arg-type]
