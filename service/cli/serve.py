@@ -17,6 +17,7 @@ from runtime.core.errors import ConfigError
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
 from service.app import create_app
+from service.cli.check import check
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
 from service.http.server import Server
@@ -71,6 +72,7 @@ def serve(
     cameras = {"rig.rgb": rgb, "rig.ir": ir, "rig.depth": depth}
     options: dict[str, Any] = {"host": host, "port": port, "bundle": bundle, "precision": precision, **cameras}
     settings = read_settings(config, secrets=secrets, options=options)
+    check(settings)
     if check_config:
         typer.echo("the settings are good.")
         return

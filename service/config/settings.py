@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
+from runtime.core.tls_files import TlsFile, server_context
 from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
 from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
@@ -91,6 +93,17 @@ class TlsSettings(Section):
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("clients' certificates are asked for over TLS only: name certificate and key too.")
         return self
+
+    def context(self) -> ssl.SSLContext | None:
+        """What the service speaks TLS with, None where it speaks plain HTTP.
+
+        Raises:
+            ConfigError: a file cannot be used; says which, why and what to do.
+        """
+        if self.certificate is None or self.key is None:
+            return None
+        authorities = TlsFile("tls.client_ca", self.client_ca) if self.client_ca is not None else None
+        return server_context(TlsFile("tls.certificate", self.certificate), TlsFile("tls.key", self.key), authorities)
 
 
 class Settings(Section):

@@ -63,12 +63,9 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     if settings.webhook is not None:
         hook = settings.webhook
         secret = hook.secret.get_secret_value().encode()
-        try:
-            webhook = Webhook(
-                hook.url, secret, kinds=frozenset(hook.events), timeout_s=hook.timeout_s, authorities=hook.authorities
-            )
-        except OSError as error:
-            raise ConfigError(f"webhook.authorities: {hook.authorities} cannot be used: {error}.") from error
+        webhook = Webhook(
+            hook.url, secret, kinds=frozenset(hook.events), timeout_s=hook.timeout_s, authorities=hook.authorities
+        )
         channels.append(Worker(webhook, health))
     if settings.mqtt is not None:
         channels.append(Mqtt(broker_of(settings.mqtt), settings.topic, health))

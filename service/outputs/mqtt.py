@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.core.errors import ConfigError
+from runtime.core.tls_files import TlsFile, client_context
 from service.monitoring.health import Health
 from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
 
@@ -58,13 +59,13 @@ class Broker:
         """Raises ConfigError when a file cannot be used."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.authorities)
-            if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"mqtt: the TLS files cannot be used: {describe(error)}.") from error
-        return context
+
+        def named(setting: str, path: Path | None) -> TlsFile | None:
+            return TlsFile(f"mqtt.{setting}", path) if path is not None else None
+
+        return client_context(
+            named("authorities", self.authorities), named("certificate", self.certificate), named("key", self.key)
+        )
 
 
 class Mqtt:

@@ -105,7 +105,10 @@ def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None
 def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
     for text, says in (
         ('[command]\nargv = ["/dev/null/absent"]\n', "/dev/null/absent is no program"),
-        ('[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n', "TLS files cannot be used"),
+        (
+            '[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n',
+            r"mqtt\.authorities: /dev/null/absent cannot",
+        ),
         ('bundle = "/dev/null/absent"\n', "/dev/null/absent: no such file"),
         ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', "audit.path: there is no folder /dev/null/absent"),
         ('[attestation]\nkey = "/dev/null/absent.pem"\n', "/dev/null/absent.pem"),
@@ -130,7 +133,7 @@ secret = "{SECRET}"
     assert sorted(channel.name for channel in channels) == ["command", "log", "webhook"]
     for channel in channels:
         channel.close(20)
-    with pytest.raises(ConfigError, match=r"webhook.authorities: /dev/null/absent cannot be used"):
+    with pytest.raises(ConfigError, match=r"webhook\.authorities: /dev/null/absent cannot be read"):
         open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())
 
 
