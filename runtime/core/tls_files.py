@@ -187,7 +187,8 @@ def _is_own_issuer(certificate: bytes) -> bool:
     inner = _element(certificate, outer[0]) if outer is not None else None
     if inner is None:
         return False
-    at, fields = inner[0], []
+    at = inner[0]
+    fields: list[bytes] = []
     while at < inner[1] and len(fields) < 6:
         found = _element(certificate, at)
         if found is None:

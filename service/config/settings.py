@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from runtime.config.host_name import HostName
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
@@ -27,9 +28,9 @@ OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", 
 
 
 class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
+    """Base: unknown keys are refused by name, numbers are finite, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LimitSettings(Section):
@@ -45,10 +46,15 @@ class LimitSettings(Section):
     rate_per_s: float = Field(default=0, ge=0, description="Pairs a second for each key, in the long run; 0: any.")
     burst: int = Field(default=20, ge=1, description="Pairs that a key may send at once, with rate_per_s set.")
     max_age_ms: float = Field(
-        default=10_000, gt=0, description="An uploaded pair whose clock is known is stale when it is older."
+        default=10_000,
+        gt=0,
+        le=86_400_000,
+        description="An uploaded pair whose clock is known is stale when it is older.",
     )
-    judge_s: float = Field(default=10, gt=0, description="Longest time for judging one pair; then 503.")
-    replay_s: float = Field(default=600, gt=0, description="How long nonces and Idempotency-Keys are remembered.")
+    judge_s: float = Field(default=10, gt=0, le=3600, description="Longest time for judging one pair; then 503.")
+    replay_s: float = Field(
+        default=600, gt=0, le=31_536_000, description="How long nonces and Idempotency-Keys are remembered."
+    )
     replays: int = Field(
         default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
     )
@@ -57,10 +63,16 @@ class LimitSettings(Section):
         default=0, ge=0, description="Open connections from one address; 0: half of all. Raise it behind a proxy."
     )
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
-    header_s: float = Field(default=5, gt=0, description="A request's headers must arrive within so many seconds,")
-    body_s: float = Field(default=10, gt=0, description="and its body within so many more.")
-    idle_s: int = Field(default=20, ge=1, description="A connection is closed when it says nothing for so long.")
-    write_s: float = Field(default=20, gt=0, description="And when it takes nothing of its answer for so long.")
+    header_s: float = Field(
+        default=5, gt=0, le=3600, description="A request's headers must arrive within so many seconds,"
+    )
+    body_s: float = Field(default=10, gt=0, le=3600, description="and its body within so many more.")
+    idle_s: int = Field(
+        default=20, ge=1, le=86_400, description="A connection is closed when it says nothing for so long."
+    )
+    write_s: float = Field(
+        default=20, gt=0, le=3600, description="And when it takes nothing of its answer for so long."
+    )
 
     @property
     def address_share(self) -> int:
@@ -109,7 +121,7 @@ class TlsSettings(Section):
 class Settings(Section):
     """Settings of the HTTP service."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
     bundle_key: Path | None = Field(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from runtime.config.host_name import HostName
 from runtime.engines.remote.connection import RemoteSettings
 from service.audit.attestation import DEVICE, Attester
 from service.audit.jws import Signer
@@ -16,19 +17,19 @@ from service.audit.log import AuditSettings as LogSettings
 
 
 class Section(BaseModel):
-    """Base: unknown keys are refused by name, values never change."""
+    """Base: unknown keys are refused by name, numbers are finite, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AuthSettings(Section):
     """Who is let in."""
 
     keys: Path | None = Field(default=None, description="File of keys; adsn-serve key new prints what belongs there.")
-    session_s: float = Field(default=8 * 3600, gt=0, description="How long a browser stays logged in.")
+    session_s: float = Field(default=8 * 3600, gt=0, le=31_536_000, description="How long a browser stays logged in.")
     failures: int = Field(default=10, ge=1, description="Wrong keys that an address may present")
-    failures_s: float = Field(default=60, gt=0, description="within so many seconds; then it waits.")
-    hosts: tuple[str, ...] = Field(
+    failures_s: float = Field(default=60, gt=0, le=86_400, description="within so many seconds; then it waits.")
+    hosts: tuple[HostName, ...] = Field(
         default=(), description="Names by which a service without keys may be called, besides localhost."
     )
 
@@ -38,7 +39,9 @@ class AttestationSettings(Section):
 
     key: Path | None = Field(default=None, description="Ed25519 private key (PEM), from adsn-serve keygen.")
     device: str = Field(
-        default_factory=socket.gethostname, pattern=DEVICE.pattern, description="This device's name in what it signs."
+        default_factory=socket.gethostname,
+        pattern=f"^{DEVICE.pattern}$",
+        description="This device's name in what it signs.",
     )
     lifetime_s: int = Field(default=60, ge=1, le=86_400, description="How long an attestation may be used.")
 

@@ -77,7 +77,7 @@ class Mqtt:
         self, broker: Broker, topic: str, health: Health, *, clock: Clock = boottime_ns,
         back_off_s: tuple[float, float] = BACK_OFF_S, jitter: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
-        self._library = _aiomqtt()
+        self._library = import_aiomqtt()
         self._broker, self._topic, self._health, self._clock = broker, topic, health, clock
         self._tls = broker.context()
         self._back_off, self._jitter = back_off_s, jitter
@@ -263,7 +263,8 @@ def _json(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _aiomqtt() -> Any:
+def import_aiomqtt() -> Any:
+    """Return the module. Raises ConfigError where it is not installed."""
     try:
         import aiomqtt
     except ModuleNotFoundError:

@@ -16,24 +16,32 @@ from dataclasses import replace
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.capture.v4l2 import abi
-from runtime.capture.v4l2.controls import Controls, ControlSettings, ExposureReading
+from runtime.capture.v4l2.controls import Controls, ExposureReading
 from runtime.capture.v4l2.formats import Decoder
 from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
 from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
-from runtime.capture.v4l2.negotiation import Wanted, negotiate
+from runtime.capture.v4l2.negotiation import negotiate
 from runtime.capture.v4l2.node import Node, identity_of
 from runtime.capture.v4l2.queue import Queue
-from runtime.capture.v4l2.timestamps import STAMPS, Stamps, stamp_edge
+from runtime.capture.v4l2.request import check_request, parse_request
+from runtime.capture.v4l2.timestamps import Stamps, stamp_edge
 from runtime.capture.v4l2.uvc_metadata import UvcMetadata
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
 from runtime.core.values import Frame, Modality
 
 log = logging.getLogger(__name__)
 
-BUFFERS = 4
 CLOSE_S = 1.5
 """How long closing waits for a reader that sits in a system call; then the reader frees the camera when it returns."""
-OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buffers", *ControlSettings.OPTIONS)
+
+
+def check_v4l2(options: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options while its camera stays closed.
+
+    Raises:
+        ConfigError: an option is unknown or wrong, or the node is no device.
+    """
+    check_request(options, modality)
 
 
 def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Kernel | None = None) -> V4l2Source:
@@ -43,34 +51,17 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         ConfigError: an option is unknown or wrong.
         CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: it cannot be used.
     """
-    options.allow(*OPTIONS)
-    path = f"/dev/video{options.path}" if options.path.isdigit() else options.path
-    if not path.startswith("/"):
-        raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
-    wanted = Wanted(
-        fourcc=options.string("fourcc") or None,
-        size=options.size(),
-        fps=options.number("fps", 0, 0.1, 1000) if "fps" in options.options else None,
-    )
-    bits = options.integer("bits", 0, 8, 16) or None
-    unit_mm = options.number("unit_mm", 1.0, 0.001, 1000)
-    stamp = options.choice("stamp", STAMPS, "auto")
-    buffers = options.integer("buffers", BUFFERS, 2, 32)
-    settings = ControlSettings.of(options)
-    metadata = options.string("metadata", "auto" if modality == "ir" else "off")
-    if metadata not in ("auto", "off") and not metadata.startswith("/"):
-        raise ConfigError(f"{options.text}: metadata is auto, off or a node such as /dev/video3, not {metadata!r}.")
-
+    request = parse_request(options, modality)
     kernel = kernel or LinuxKernel()
     if struct.calcsize("P") != 8:
         raise CameraUnsupported(f"{options.text}: this reader knows 64-bit systems only; use opencv: on this one.")
     with contextlib.ExitStack() as undo:
-        node = Node(kernel, path)
+        node = Node(kernel, request.path)
         undo.callback(node.close)
         if node.kind != "video" or not node.streams:
             raise CameraUnsupported(f"{node.name} {_not_a_camera(node)}")
-        agreed = negotiate(node, wanted, modality)
-        if bits is not None and agreed.format.kind != "grey16":
+        agreed = negotiate(node, request.wanted, modality)
+        if request.bits is not None and agreed.format.kind != "grey16":
             raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; this is {agreed.format.name}.")
         decoder = Decoder(
             agreed.format,
@@ -78,8 +69,8 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
             agreed.height,
             agreed.stride,
             modality,
-            bits=bits,
-            unit_mm=unit_mm,
+            bits=request.bits,
+            unit_mm=request.unit_mm,
             name=node.name,
         )
         if agreed.image_bytes < decoder.needed:
@@ -88,17 +79,17 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
                 f"{agreed.width}×{agreed.height} takes {decoder.needed}."
             )
         controls = Controls(kernel, node.fd, node.name)
-        controls.apply(settings)
+        controls.apply(request.controls)
         exposure = ExposureReading(controls, round(1e9 / agreed.fps) if agreed.fps else None)
         identity, _, _ = identity_of(kernel, node)
-        told = open_metadata(kernel, node, metadata)
+        told = open_metadata(kernel, node, request.metadata)
         if told is not None:
             undo.callback(told.close)
             told.start()
-        queue = Queue(node, abi.BUF_VIDEO, buffers)
+        queue = Queue(node, abi.BUF_VIDEO, request.buffers)
         undo.callback(queue.stop)
         flags = queue.start()
-        edge = stamp_edge(kernel, node.driver, flags) if stamp == "auto" else stamp
+        edge = stamp_edge(kernel, node.driver, flags) if request.stamp == "auto" else request.stamp
         stamps = Stamps(None if edge == "arrival" else edge, node.name)
         info = SourceInfo(
             modality=modality,
