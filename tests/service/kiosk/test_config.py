@@ -151,7 +151,8 @@ def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
             r"mqtt\.authorities: /dev/null/absent cannot",
         ),
         ('bundle = "/dev/null/absent"\n', "bundle: /dev/null/absent: no such model folder"),
-        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', "audit.path: there is no folder /dev/null/absent"),
+        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', r"audit\.path: /dev/null is no folder"),
+        ('[audit]\npath = "/absent/audit.jsonl"\n', r"audit\.path: there is no folder /absent"),
         ('[attestation]\nkey = "/dev/null/absent.pem"\n', "/dev/null/absent.pem"),
     ):
         with pytest.raises(ConfigError, match=says):
