@@ -183,6 +183,17 @@ def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
         CameraMissing: there is no such file, or no picture in the folder.
         CameraUnsupported: the modality cannot come from it. RecordingInvalid: it is no video.
     """
+    clip, pictures, loop = _clip(options, modality)
+    return FileSource(clip, pictures, options, modality, epoch, loop=loop)
+
+
+def check_file(options: CameraUri, modality: Modality) -> None:
+    """Make sure that an address can be played. Raises as `open_file`."""
+    _clip(options, modality)
+
+
+def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, Pictures, bool]:
+    """What an address plays, how its pictures are read, and whether in a loop."""
     options.allow(*OPTIONS)
     path, fps = options.file, options.number("fps", 0, 0.1, 1000) if "fps" in options.options else 0.0
     pictures = Pictures(
@@ -191,18 +202,16 @@ def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
         bits=options.integer("bits", 0, 8, 16) or None,
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
     )
-    clip: Clip
+    loop = options.flag("loop")
     if is_folder(path):
-        clip = PictureClip(path, fps, options.text)
-    elif not path.is_file():
+        return PictureClip(path, fps, options.text), pictures, loop
+    if not path.is_file():
         raise CameraMissing(f"{options.text}: there is no such file.")
-    elif modality == "depth":
+    if modality == "depth":
         raise CameraUnsupported(
             f"{options.text}: a video has 8 bits, too few for depth. Use a folder of 16-bit PNG pictures, or mcap:."
         )
-    else:
-        clip = VideoClip(path, fps, options.text)
-    return FileSource(clip, pictures, options, modality, epoch, loop=options.flag("loop"))
+    return VideoClip(path, fps, options.text), pictures, loop
 
 
 class FileSource:

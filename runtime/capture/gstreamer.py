@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +72,7 @@ def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
         CameraUnsupported: GStreamer is missing, or the pipeline cannot give this modality.
         CameraMissing, CameraBusy, CameraDenied, CameraLost: the pipeline does not start.
     """
-    options.allow(*OPTIONS)
-    bits, unit_mm = options.integer("bits", 0, 8, 16) or None, options.number("unit_mm", 1.0, 0.001, 1000)
-    stamp = options.choice("stamp", ("auto", "arrival"), "auto")
-    timeout_s = options.number("timeout", 10, 0.1, 120)
-    if not options.path.strip():
-        raise ConfigError(f"{options.text}: gst needs a pipeline, e.g. gst:v4l2src ! videoconvert.")
+    bits, unit_mm, stamp, timeout_s = _settings(options)
     stream = GstStream(options.path, options.text, modality)
     try:
         first = stream.pull(round(timeout_s * 1e9))
@@ -88,6 +83,30 @@ def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
         raise
     pictures = Pictures(modality, options.text, order=stream.order, bits=bits, unit_mm=unit_mm)
     return GstSource(stream, pictures, options, modality, epoch, arrival=stamp == "arrival")
+
+
+def check_gst(options: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options. Whether the pipeline's elements exist is known once it is opened.
+
+    Raises:
+        ConfigError: an option is unknown or wrong, or there is no pipeline.
+    """
+    _settings(options)
+
+
+def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "arrival"], float]:
+    """Significant bits, millimetres a step of depth, whose times, and seconds until the first picture."""
+    options.allow(*OPTIONS)
+    stamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
+    found = (
+        options.integer("bits", 0, 8, 16) or None,
+        options.number("unit_mm", 1.0, 0.001, 1000),
+        options.choice("stamp", stamps, "auto"),
+        options.number("timeout", 10, 0.1, 120),
+    )
+    if not options.path.strip():
+        raise ConfigError(f"{options.text}: gst needs a pipeline, e.g. gst:v4l2src ! videoconvert.")
+    return found
 
 
 class GstStream:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import cast
 
 from runtime.capture.source import Source
@@ -18,8 +19,8 @@ Opener = Callable[[CameraUri, Modality, int], Source]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A kind of camera. ``module`` has the function ``open_<scheme>``; ``needs``: the package that it imports when it
-    opens, and ``install`` how to get that."""
+    """A kind of camera. ``module`` has the functions ``open_<scheme>`` and ``check_<scheme>``; ``needs``: the package
+    that it imports when it opens, and ``install`` how to get that."""
 
     module: str
     what: str
@@ -75,6 +76,19 @@ def missing_package(scheme: Scheme) -> str:
     return "" if present else scheme.install
 
 
+def check_camera(text: str, modality: Modality) -> CameraUri:
+    """Make sure of an address and its options, as far as that can be known while the camera stays closed.
+
+    Raises:
+        ConfigError: the address or one of its options is wrong.
+        CaptureError: a package or a file that it needs is missing.
+    """
+    parsed = check_uri(text)
+    checker = cast(Callable[[CameraUri, Modality], None], getattr(_module(parsed), f"check_{parsed.scheme}"))
+    checker(parsed, modality)
+    return parsed
+
+
 def open_source(uri: str, modality: Modality, epoch: int = 0) -> Source:
     """Open the camera at an address as the ``modality`` of a rig, with ``epoch`` in each of its frames.
 
@@ -84,16 +98,24 @@ def open_source(uri: str, modality: Modality, epoch: int = 0) -> Source:
         CaptureError: the camera cannot be opened.
     """
     parsed = check_uri(uri)
+    opener = cast(Opener, getattr(_module(parsed), f"open_{parsed.scheme}"))
+    return opener(parsed, modality, epoch)
+
+
+def _module(parsed: CameraUri) -> ModuleType:
+    """The module that reads a camera's scheme.
+
+    Raises:
+        CameraUnsupported: a package that it needs is not installed.
+    """
     scheme = SCHEMES[parsed.scheme]
     install = missing_package(scheme)
     if install:
         raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs a package that is not installed: {install}.")
     try:
-        module = importlib.import_module(scheme.module)
+        return importlib.import_module(scheme.module)
     except ModuleNotFoundError as error:
         # A module of the house that does not exist is a fault of this installation, not of the operator's machine.
         if (error.name or "").startswith("runtime"):
             raise CameraUnsupported(f"{parsed.text}: this version cannot read {scheme.what}.") from error
         raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs {error.name}, which is not installed.") from error
-    opener = cast(Opener, getattr(module, f"open_{parsed.scheme}"))
-    return opener(parsed, modality, epoch)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -42,6 +43,7 @@ class Settings:
     bits: int | None
     unit_mm: float
     stamp: Literal["start", "end", "arrival"]
+    timeout_s: float
 
 
 def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSource:
@@ -51,32 +53,16 @@ def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSou
         ConfigError: an option is unknown or wrong.
         CameraMissing, CameraUnsupported, CameraData: it cannot be used.
     """
-    device = options.path.removeprefix("/dev/video")
-    local = device.isdigit()
-    # A stream's size and rate are its sender's.
-    options.allow(*(LOCAL if local else NETWORK))
-    settings = Settings(
-        fourcc=ALIASES.get(options.string("fourcc").upper(), options.string("fourcc").upper()),
-        size=options.size(),
-        fps=options.number("fps", 0, 0, 1000),
-        bits=options.integer("bits", 0, 8, 16) or None,
-        unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
-        # OpenCV uses the driver's stamp but not its flags; USB cameras stamp near the end of exposure.
-        stamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
-    )
-    timeout_ms = round(options.number("timeout", 5, 0.1, 60) * 1000)
+    device, local = _device(options)
+    settings = _settings(options, local)
     capture = cv2.VideoCapture()
     if local:
         opened = capture.open(int(device), cv2.CAP_V4L2)
-    elif "://" in options.path:
+    else:
         require_ffmpeg(options.text)
+        timeout_ms = round(settings.timeout_s * 1000)
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         opened = capture.open(options.path, cv2.CAP_FFMPEG, timeouts)
-    else:
-        hint = " Did you leave out rtsp:// or http:// before the host?" if "@" in options.path else ""
-        raise ConfigError(
-            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:.{hint}"
-        )
     if not opened:
         capture.release()
         raise CameraMissing(
@@ -90,6 +76,52 @@ def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSou
         capture.release()
         raise
     return OpenCvSource(options, modality, epoch, capture, settings, raw)
+
+
+def check_opencv(options: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options while its camera stays closed.
+
+    Raises:
+        ConfigError: an option is unknown or wrong. CameraUnsupported: this OpenCV reads no network streams.
+    """
+    device, local = _device(options)
+    _settings(options, local)
+    if not local:
+        try:
+            parts = urlsplit(device)
+            named = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            named = False
+        if not named:
+            raise ConfigError(f"{options.text}: no network address; one is rtsp://HOST:PORT/PATH.")
+        require_ffmpeg(options.text)
+
+
+def _device(options: CameraUri) -> tuple[str, bool]:
+    """The number of a camera or a network address, and whether it is of this machine."""
+    device = options.path.removeprefix("/dev/video")
+    local = device.isdigit()
+    if not local and "://" not in options.path:
+        hint = " Did you leave out rtsp:// or http:// before the host?" if "@" in options.path else ""
+        raise ConfigError(
+            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:.{hint}"
+        )
+    # A stream's size and rate are its sender's.
+    options.allow(*(LOCAL if local else NETWORK))
+    return device, local
+
+
+def _settings(options: CameraUri, local: bool) -> Settings:
+    return Settings(
+        fourcc=ALIASES.get(options.string("fourcc").upper(), options.string("fourcc").upper()),
+        size=options.size(),
+        fps=options.number("fps", 0, 0, 1000),
+        bits=options.integer("bits", 0, 8, 16) or None,
+        unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
+        # OpenCV uses the driver's stamp but not its flags; USB cameras stamp near the end of exposure.
+        stamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
+        timeout_s=options.number("timeout", 5, 0.1, 60),
+    )
 
 
 def _ask(capture: cv2.VideoCapture, settings: Settings, modality: Modality) -> str:

@@ -23,7 +23,7 @@ MAX_MODEL_BYTES = 256 << 20
 class FaceSettings(BaseModel):
     """How the face is found."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["auto", "yunet", "scrfd", "haar", "fixed", "none"] = Field(
         default="auto",

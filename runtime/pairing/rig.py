@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from runtime.capture.file import require_same_numbers
-from runtime.capture.open import check_uri, open_source
+from runtime.capture.check import check_cameras
+from runtime.capture.open import open_source
 from runtime.capture.source import Source
 from runtime.capture.status import CameraStatus
 from runtime.capture.supervisor import Supervisor
@@ -55,7 +55,7 @@ class Rig:
     ``observers``: see `Observer`. ``opener`` and ``rng`` are given by tests.
 
     Raises:
-        ConfigError: not two cameras are named, an address is none, or two folders of pictures disagree.
+        ConfigError: not two cameras are named, or one of them cannot be opened as it is named.
     """
 
     def __init__(
@@ -67,16 +67,15 @@ class Rig:
         rng: random.Random | None = None,
     ) -> None:
         self._pairing = Pairing(settings)
+        check_cameras({modality: getattr(settings, modality) for modality in self._pairing.modalities})
         self._observers = observers
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._cameras: list[Supervisor] = []
         for modality in self._pairing.modalities:
             uri = getattr(settings, modality)
-            check_uri(uri)
             opening = functools.partial(opener, uri, modality)
             self._cameras.append(Supervisor(modality, opening, wake=self._awake.set, rng=rng))
-        require_same_numbers({m: getattr(settings, m) for m in self._pairing.modalities})
         self._fresh = threading.Condition()
         self._newest: CapturedPair | None = None
         self._emitted: deque[int] = deque(maxlen=512)

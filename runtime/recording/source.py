@@ -45,10 +45,7 @@ class RecordedSource:
     """One modality of a recording. See `runtime.capture.source.Source`."""
 
     def __init__(self, uri: CameraUri, modality: Modality, epoch: int) -> None:
-        recording = Recording(uri.file)
-        if modality not in recording.modalities:
-            have = " and ".join(recording.modalities)
-            raise CameraUnsupported(f"{uri.text}: the recording has no {modality}; it has {have}.")
+        recording = _recording(uri, modality)
         self._tally = Tally()
         self._frames: Iterator[Frame] = recording.frames(modality, self._tally)
         self._epoch, self._text = epoch, uri.text
@@ -115,5 +112,18 @@ def open_mcap(uri: CameraUri, modality: Modality, epoch: int) -> RecordedSource:
         CameraUnsupported: the recording has no such modality.
         RecordingInvalid: it is no recording, or nothing of it can be read.
     """
-    uri.allow()
     return RecordedSource(uri, modality, epoch)
+
+
+def check_mcap(uri: CameraUri, modality: Modality) -> None:
+    """Make sure that an address's recording has this modality. Raises as `open_mcap`."""
+    _recording(uri, modality)
+
+
+def _recording(uri: CameraUri, modality: Modality) -> Recording:
+    uri.allow()
+    recording = Recording(uri.file)
+    if modality not in recording.modalities:
+        have = " and ".join(recording.modalities)
+        raise CameraUnsupported(f"{uri.text}: the recording has no {modality}; it has {have}.")
+    return recording

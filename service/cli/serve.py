@@ -18,6 +18,7 @@ from runtime.core.errors import ConfigError
 from runtime.liveness.open import Loaded
 from runtime.pairing.feed import PairFeed
 from service.app import create_app, parts_of
+from service.cli.check import check
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
 from service.http.server import Server
@@ -69,6 +70,7 @@ def serve(
         host=host, port=port, bundle=bundle, precision=precision, rig=rig, rgb=rgb, ir=ir, depth=depth
     )
     settings = overrides.read(config, secrets)
+    check(settings)
     if check_config:
         typer.echo("the settings are good.")
         return

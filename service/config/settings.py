@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
+from runtime.config.host_name import HostName
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
+from runtime.core.tls_files import TlsFile, server_context
 from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
 from service.config.section import Section
@@ -38,10 +41,13 @@ class LimitSettings(Section):
     rate_per_s: float = Field(default=0, ge=0, description="Pairs a second for each key, in the long run; 0: any.")
     burst: int = Field(default=20, ge=1, description="Pairs that a key may send at once, with rate_per_s set.")
     max_age_ms: float = Field(
-        default=10_000, gt=0, description="An uploaded pair whose clock is known is stale when it is older."
+        default=10_000,
+        gt=0,
+        le=86_400_000,
+        description="An uploaded pair whose clock is known is stale when it is older.",
     )
-    judge_s: float = Field(default=10, gt=0, description="Timeout for judging one pair, s; then 503.")
-    replay_s: float = Field(default=600, gt=0, description="Lifetime of nonces and Idempotency-Keys, s.")
+    judge_s: float = Field(default=10, gt=0, le=3600, description="Timeout for judging one pair, s; then 503.")
+    replay_s: float = Field(default=600, gt=0, le=31_536_000, description="Lifetime of nonces and Idempotency-Keys, s.")
     replays: int = Field(
         default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
     )
@@ -50,10 +56,10 @@ class LimitSettings(Section):
         default=0, ge=0, description="Open connections from one address; 0: half of all. Raise it behind a proxy."
     )
     header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
-    header_s: float = Field(default=5, gt=0, description="Timeout for reading a request's headers, s.")
-    body_s: float = Field(default=10, gt=0, description="Timeout for reading its body, s.")
-    idle_s: int = Field(default=20, ge=1, description="An idle connection is closed after this time, s.")
-    write_s: float = Field(default=20, gt=0, description="So is one that takes nothing of its answer, s.")
+    header_s: float = Field(default=5, gt=0, le=3600, description="Timeout for reading a request's headers, s.")
+    body_s: float = Field(default=10, gt=0, le=3600, description="Timeout for reading its body, s.")
+    idle_s: int = Field(default=20, ge=1, le=86_400, description="An idle connection is closed after this time, s.")
+    write_s: float = Field(default=20, gt=0, le=3600, description="So is one that takes nothing of its answer, s.")
 
     @property
     def address_share(self) -> int:
@@ -87,11 +93,22 @@ class TlsSettings(Section):
             raise ValueError("clients' certificates are asked for over TLS only: name certificate and key too.")
         return self
 
+    def context(self) -> ssl.SSLContext | None:
+        """What the service speaks TLS with, None where it speaks plain HTTP.
+
+        Raises:
+            ConfigError: a file cannot be used; says which, why and what to do.
+        """
+        if self.certificate is None or self.key is None:
+            return None
+        authorities = TlsFile("tls.client_ca", self.client_ca) if self.client_ca is not None else None
+        return server_context(TlsFile("tls.certificate", self.certificate), TlsFile("tls.key", self.key), authorities)
+
 
 class Settings(Section):
     """Settings of the HTTP service."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
     bundle_key: Path | None = Field(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 
+from runtime.config.host_name import HostName
 from runtime.engines.remote.connection import RemoteSettings
 from service.audit.attestation import DEVICE, Attester
 from service.audit.jws import Signer
@@ -21,10 +22,10 @@ class AuthSettings(Section):
     """Keys and sessions."""
 
     keys: Path | None = Field(default=None, description="File of keys; adsn-serve key new prints what belongs there.")
-    session_s: float = Field(default=8 * 3600, gt=0, description="Lifetime of a browser's session, s.")
+    session_s: float = Field(default=8 * 3600, gt=0, le=31_536_000, description="Lifetime of a browser's session, s.")
     failures: int = Field(default=10, ge=1, description="Wrong keys per address within failures_s; then it waits.")
-    failures_s: float = Field(default=60, gt=0, description="Window in which wrong keys are counted, s.")
-    hosts: tuple[str, ...] = Field(
+    failures_s: float = Field(default=60, gt=0, le=86_400, description="Window in which wrong keys are counted, s.")
+    hosts: tuple[HostName, ...] = Field(
         default=(), description="Names by which a service without keys may be called, besides localhost."
     )
 
@@ -34,7 +35,9 @@ class AttestationSettings(Section):
 
     key: Path | None = Field(default=None, description="Ed25519 private key (PEM), from adsn-serve keygen.")
     device: str = Field(
-        default_factory=socket.gethostname, pattern=DEVICE.pattern, description="This device's name in what it signs."
+        default_factory=socket.gethostname,
+        pattern=f"^{DEVICE.pattern}$",
+        description="This device's name in what it signs.",
     )
     lifetime_s: int = Field(default=60, ge=1, le=86_400, description="Lifetime of an attestation, s.")
 

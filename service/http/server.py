@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -49,9 +50,13 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """uvicorn's configuration: with these settings' limits, TLS and time to drain."""
-    tls = settings.tls
-    return uvicorn.Config(
+    """uvicorn's configuration: with these settings' limits, TLS and time to drain.
+
+    Raises:
+        ConfigError: a TLS file cannot be used.
+    """
+    return _Config(
+        settings.tls.context(),
         app,
         http=limited(settings.limits),
         ws="none",
@@ -62,11 +67,20 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=settings.limits.idle_s,
         # What is left of the time is for the pool and the cameras.
         timeout_graceful_shutdown=max(1, int(settings.drain_s) - 2),
-        ssl_certfile=tls.certificate,
-        ssl_keyfile=tls.key,
-        ssl_ca_certs=str(tls.client_ca) if tls.client_ca is not None else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if tls.client_ca is not None else ssl.CERT_NONE,
     )
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's configuration with a TLS context of our own: its own asks for pass phrases on the terminal, and lets
+    errors of files through that name no file."""
+
+    def __init__(self, context: ssl.SSLContext | None, app: FastAPI, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._context = context
+
+    def load(self) -> None:
+        super().load()
+        self.ssl = self._context
 
 
 class Server(uvicorn.Server):

@@ -85,13 +85,13 @@ def kiosk(
     if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
         raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
     from service.config.settings import LogSettings
-    from service.kiosk.wiring import check_outputs
+    from service.kiosk.check import check
     from service.process.logs import set_up_logging
     from service.process.memory import keep_freed_memory
 
     require_rig(settings)
+    check(settings)
     if check_config is not None:
-        check_outputs(settings)
         typer.echo(f"{check_config}: the settings are good.")
         return
     # No face lands in a core dump, however this was started.
@@ -156,17 +156,12 @@ def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
 
 
 def require_rig(settings: KioskSettings) -> None:
-    """Raise `ConfigError` unless two cameras are named by addresses that can be read."""
-    from runtime.capture.open import check_uri
-    from runtime.pairing.rig_pairing import modalities_of
-
+    """Raise `ConfigError` unless cameras are named."""
     if not settings.rig.configured:
         raise ConfigError(
             "no cameras are configured. Name them in the section [rig] of a file (adsn-kiosk --print-config), or try "
             "adsn-kiosk --demo."
         )
-    for modality in modalities_of(settings.rig):
-        check_uri(getattr(settings.rig, modality))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from runtime.config.host_name import HostName, require_host
 from runtime.config.loader import Prefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.face.open import FaceSettings
@@ -32,9 +33,12 @@ class DecisionSettings(Section):
     """When there is a decision, and what follows from it."""
 
     deadline_s: float = Field(default=3, gt=0, le=60, description="A session is undecided after so many seconds.")
-    min_pairs: int = Field(default=5, ge=2, description="Good pairs that a decision needs at least.")
+    min_pairs: int = Field(default=5, ge=2, le=1000, description="Good pairs that a decision needs at least.")
     min_follows: int = Field(
-        default=0, ge=0, description="Pairs on which the face must have followed a strobing illuminator before live."
+        default=0,
+        ge=0,
+        le=1000,
+        description="Pairs on which the face must have followed a strobing illuminator before live.",
     )
     confirm: float = Field(default=1.5, ge=1, le=100, description="How many independent pairs must agree.")
     max_age_s: float = Field(default=0.5, gt=0, lt=2, description="A pair older than this is not looked at.")
@@ -86,7 +90,7 @@ class HttpSettings(Section):
     """The page and its sources: /console, /events, /metrics, /readyz."""
 
     enabled: bool = Field(default=True, description="Serve them.")
-    host: str = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
     port: int = Field(default=8001, ge=0, le=65535, description="Port; 0 lets the system choose.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
 
@@ -107,7 +111,7 @@ class LogSettings(Section):
 class MqttSettings(Section):
     """An MQTT 5 broker. Needs the extra ``kiosk``."""
 
-    host: str = Field(min_length=1, description="Its name or address.", examples=["broker.example"])
+    host: HostName = Field(description="Its name or address.", examples=["broker.example"])
     port: int = Field(default=8883, ge=1, le=65535, description="Its port.")
     tls: bool = Field(default=True, description="Speak TLS. Without, anybody on the way can say live.")
     authorities: Path | None = Field(default=None, description="PEM file of who vouches for it; default: the system's.")
@@ -122,6 +126,8 @@ class MqttSettings(Section):
             raise ValueError("name both certificate and key, or neither.")
         if self.password is not None and self.username is None:
             raise ValueError("a password needs a username.")
+        if not self.tls and (self.authorities or self.certificate):
+            raise ValueError("authorities, certificate and key are for TLS: take them out, or set tls = true.")
         return self
 
 
@@ -142,11 +148,16 @@ class WebhookSettings(Section):
     @field_validator("url")
     @classmethod
     def _safe(cls, url: str) -> str:
+        if not (url.isascii() and url.isprintable()) or " " in url:
+            raise ValueError("an address has no blanks and only ASCII characters; write others as %XX or in punycode.")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("give an address that begins with https://.")
         if parts.username or parts.password:
             raise ValueError("no name or password in the address: events are signed instead.")
+        require_host(parts.hostname)
+        if parts.port == 0:
+            raise ValueError("port 0 is no port to send to.")
         if parts.scheme == "http" and not _loopback(parts.hostname):
             raise ValueError("use https://; http:// is for receivers on this machine only.")
         return url
@@ -187,6 +198,8 @@ class CommandSettings(Section):
     def _absolute(cls, argv: list[str]) -> list[str]:
         if not argv[0].startswith("/"):
             raise ValueError("give the program by its full path.")
+        if any("\0" in word for word in argv):
+            raise ValueError("a word of a command holds no NUL character.")
         return argv
 
 
@@ -229,6 +242,21 @@ class KioskSettings(Section):
     def _elsewhere(self) -> KioskSettings:
         if self.engine == "remote" and self.remote.url is None:
             raise ValueError("engine is remote, and remote.url names no scoring server.")
+        return self
+
+    @model_validator(mode="after")
+    def _reachable(self) -> KioskSettings:
+        """Refuse what could never end in ``live``."""
+        if self.face.kind == "none":
+            raise ValueError(
+                'face.kind is "none", which finds no face, so no session would ever begin. Name a detector.'
+            )
+        if self.decision.min_follows and (self.rig.strobe in ("steady", "none") or (self.rig.rgb and self.rig.depth)):
+            raise ValueError(
+                f"decision.min_follows is {self.decision.min_follows}, and this rig has no strobing illuminator "
+                f'(rig.strobe = "{self.rig.strobe}", or no rig.ir), so nobody would ever be live. Set it to 0, or set '
+                "up the strobe."
+            )
         return self
 
     @property

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from fastapi import FastAPI
 
-from runtime.core.errors import ConfigError
 from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
 from runtime.liveness.open import Loaded
 from service.app import parts_of
 from service.config.settings import Settings
 from service.http.server import Server
-from service.kiosk.config import KioskSettings, MqttSettings
+from service.kiosk.config import KioskSettings, MqttSettings, WebhookSettings
 from service.kiosk.door_line import take_line
 from service.monitoring.events import EventHub
 from service.monitoring.health import Health
@@ -62,15 +60,7 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
         command = Program(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
         channels.append(Worker(command, health, capacity=4))
     if settings.webhook is not None:
-        hook = settings.webhook
-        secret = hook.secret.get_secret_value().encode()
-        try:
-            webhook = Webhook(
-                hook.url, secret, kinds=frozenset(hook.events), timeout_s=hook.timeout_s, authorities=hook.authorities
-            )
-        except OSError as error:
-            raise ConfigError(f"webhook.authorities: {hook.authorities} cannot be used: {error}.") from error
-        channels.append(Worker(webhook, health))
+        channels.append(Worker(webhook_of(settings.webhook), health))
     if settings.mqtt is not None:
         channels.append(Mqtt(broker_of(settings.mqtt), settings.topic, health))
     if settings.log.path is not None:
@@ -82,23 +72,15 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     return channels
 
 
-def check_outputs(settings: KioskSettings) -> None:
-    """What can be told of the outputs without touching the world.
-
-    Raises:
-        ConfigError: a file that they need is missing or unusable, or the page would be open to others.
-    """
-    page_settings(settings)
-    if settings.mqtt is not None:
-        broker_of(settings.mqtt).context()
-    if settings.command is not None and not os.access(settings.command.argv[0], os.X_OK):
-        raise ConfigError(f"command.argv: {settings.command.argv[0]} is no program that can be run.")
-    settings.attestation.attester()
-    if settings.audit.path is not None and not settings.audit.path.parent.is_dir():
-        raise ConfigError(f"audit.path: there is no folder {settings.audit.path.parent}.")
-    for path in (settings.bundle, settings.rig.geometry, settings.bundle_key):
-        if path is not None and not path.exists():
-            raise ConfigError(f"{path}: no such file or folder.")
+def webhook_of(settings: WebhookSettings) -> Webhook:
+    """The webhook of the settings. Raises ConfigError when a file cannot be used."""
+    return Webhook(
+        settings.url,
+        settings.secret.get_secret_value().encode(),
+        kinds=frozenset(settings.events),
+        timeout_s=settings.timeout_s,
+        authorities=settings.authorities,
+    )
 
 
 def broker_of(settings: MqttSettings) -> Broker:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
+from runtime.core.tls_files import TlsFile, client_context
 from service.monitoring.health import Health
 from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
 
@@ -58,13 +59,13 @@ class Broker:
         """Raises ConfigError when a file cannot be used."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.authorities)
-            if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"mqtt: the TLS files cannot be used: {describe(error)}.") from error
-        return context
+
+        def named(setting: str, path: Path | None) -> TlsFile | None:
+            return TlsFile(f"mqtt.{setting}", path) if path is not None else None
+
+        return client_context(
+            named("authorities", self.authorities), named("certificate", self.certificate), named("key", self.key)
+        )
 
 
 class Mqtt:
@@ -76,7 +77,7 @@ class Mqtt:
         self, broker: Broker, topic: str, health: Health, *, clock: Clock = boottime_ns,
         back_off_s: tuple[float, float] = BACK_OFF_S,
     ) -> None:  # fmt: skip
-        self._library = _aiomqtt()
+        self._library = import_aiomqtt()
         self._broker, self._topic, self._health, self._clock = broker, topic, health, clock
         self._tls = broker.context()
         self._backoff = Backoff(first_s=back_off_s[0], last_s=back_off_s[1], spread=0.5)
@@ -261,7 +262,8 @@ def _json(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _aiomqtt() -> Any:
+def import_aiomqtt() -> Any:
+    """Return the module. Raises ConfigError where it is not installed."""
     try:
         import aiomqtt
     except ModuleNotFoundError:

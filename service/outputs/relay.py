@@ -42,7 +42,7 @@ class GpiodLine:
     """
 
     def __init__(self, chip: str, line: int | str, active_low: bool = False) -> None:
-        gpiod = _gpiod()
+        gpiod = import_gpiod()
         self._value = gpiod.line.Value
         self._line = line
         settings = gpiod.LineSettings(
@@ -67,7 +67,8 @@ class GpiodLine:
                 self._request = None
 
 
-def _gpiod() -> Any:
+def import_gpiod() -> Any:
+    """Return the module. Raises ConfigError where it is not installed, or too old."""
     try:
         import gpiod
     except ModuleNotFoundError:

@@ -12,7 +12,6 @@ import hmac
 import http.client
 import json
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.core.retry import Backoff
+from runtime.core.tls_files import TlsFile, client_context
 from service.outputs.base import Clock, Event, Expired, Kind, OutputError, boottime_ns
 
 RETRIES, FIRST_PAUSE_S = 4, 0.1
@@ -60,7 +60,8 @@ class Webhook:
         assert parts.hostname is not None
         self._host, self._port = parts.hostname, parts.port
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._tls = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
+        trusted = TlsFile("webhook.authorities", authorities) if authorities is not None else None
+        self._tls = client_context(trusted) if parts.scheme == "https" else None
         self._secret, self._kinds, self._timeout = secret, kinds, timeout_s
         self._clock, self._wall = clock, wall
         self._stop = threading.Event()

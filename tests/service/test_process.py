@@ -18,6 +18,7 @@ from runtime.capture.simulated.rig import SyntheticRig
 from runtime.liveness.open import default_bundle
 from service.config.settings import Settings
 from tests.support.images import encode
+from tests.support.service.certificates import Authority, encrypted
 from tests.support.service.liveness_requests import check_problem, pair
 from tests.support.service.running_service import running
 from tests.support.service.serving_process import COMMAND, ENVIRONMENT, serving
@@ -149,6 +150,11 @@ def test_settings_are_checked_and_shown(tmp_path: Path) -> None:
         ("", {"ADSN_LIMITS__PIXELS": "few"}, ["ADSN_LIMITS__PIXELS"]),
         ('host = "0.0.0.0"\n', {}, ["0.0.0.0", "key"]),
         ('[tls]\ncertificate = "/x.pem"\n', {}, ["certificate", "key"]),
+        ('host = "http://127.0.0.1:8000"\n', {}, ["adsn.toml:1", "host", "without scheme", "127.0.0.1"]),
+        ("[limits]\nwrite_s = inf\n", {}, ["adsn.toml:2", "limits.write_s", "finite"]),
+        ("[limits]\nwrite_s = 1e12\n", {}, ["adsn.toml:2", "limits.write_s", "3600"]),
+        ('[auth]\nhosts = ["https://kiosk.local"]\n', {}, ["adsn.toml:2", "auth.hosts[0]", "kiosk.local"]),
+        ('[rig]\nrgb = "v4l2:9"\nir = "v4l2:/dev/video9"\n', {}, ["rig.rgb and rig.ir are one camera"]),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, environment: dict[str, str], says: list[str]) -> None:
@@ -159,6 +165,20 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, environment: dict[s
     for word in says:
         assert word in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--check-config",)])
+def test_tls_files_that_cannot_be_used_end_it_before_it_serves(tmp_path: Path, words: tuple[str, ...]) -> None:
+    certificate, key = Authority(tmp_path).issue("server")
+    for setting, path, says in (
+        ("ADSN_TLS__KEY", encrypted(key), f"tls.key: {tmp_path}/server.encrypted.key is encrypted"),
+        ("ADSN_TLS__CLIENT_CA", tmp_path / "absent.pem", f"tls.client_ca: {tmp_path}/absent.pem cannot be read"),
+    ):
+        good = {"ADSN_TLS__CERTIFICATE": str(certificate), "ADSN_TLS__KEY": str(key)}
+        done = run("--port", "0", *words, **{**good, setting: str(path)})
+        assert done.returncode == 78, done.stderr
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

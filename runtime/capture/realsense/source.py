@@ -32,15 +32,7 @@ def open_realsense(
         ConfigError: an option is unknown or wrong, or it does not say which of several cameras.
         CameraUnsupported, CameraMissing, CameraBusy, CameraDenied, CameraLost: it cannot be used.
     """
-    options.allow(*OPTIONS)
-    wanted = Wanted(
-        modality=modality,
-        size=options.size() or (640, 480),
-        fps=options.integer("fps", 30, 1, 300),
-        index=options.integer("ir", 1, 1, 2) if modality == "ir" else 0,
-        emitter=options.choice("emitter", EMITTERS, "leave"),
-        align=options.flag("align") and modality == "depth",
-    )
+    wanted = _wanted(options, modality)
     rs = import_realsense()
     driver = driver or PipelineDriver(rs, options.path, options.text)
     # The only device and the same one by its number are one.
@@ -59,6 +51,29 @@ def open_realsense(
     with _hubs_lock:
         HUBS.setdefault(key, hub)
     return RealSenseSource(hub, key, box, wanted, options)
+
+
+def check_realsense(options: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options while its camera stays closed.
+
+    Raises:
+        ConfigError: an option is unknown or wrong.
+    """
+    _wanted(options, modality)
+
+
+def _wanted(options: CameraUri, modality: Modality) -> Wanted:
+    options.allow(*OPTIONS)
+    # Read whichever stream it is: a wrong value is a mistake in any of them.
+    index, align = options.integer("ir", 1, 1, 2), options.flag("align")
+    return Wanted(
+        modality=modality,
+        size=options.size() or (640, 480),
+        fps=options.integer("fps", 30, 1, 300),
+        index=index if modality == "ir" else 0,
+        emitter=options.choice("emitter", EMITTERS, "leave"),
+        align=align and modality == "depth",
+    )
 
 
 def _forget(key: str, hub: Hub) -> None:

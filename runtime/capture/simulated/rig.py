@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import synthetic
-from runtime.capture.simulated.scenario import Visits
+from runtime.capture.simulated.scenario import Clockwork, Script, Strobe, Visits
 from runtime.capture.simulated.source import Scene, Scenes, SimulatedCamera
 from runtime.capture.simulated.stage import Light, Shot, Stage
 from runtime.capture.uri import CameraUri
@@ -119,23 +119,49 @@ def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic")
     return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an address says of its scene."""
+
+    seed: int
+    family: str
+    shape: str
+    visits: Visits
+    presentation: int
+    size: tuple[int, int]
+    baseline_mm: float | None
+    moments: int
+
+    @classmethod
+    def parse(cls, uri: CameraUri) -> _Plan:
+        shape = uri.choice("shape", SHAPES, SHAPES[0])
+        require_shape(shape)
+        size = uri.size() or (640, 480)
+        low, high = synthetic.FRAME_SIZES
+        if not all(low <= side <= high for side in size):
+            raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
+        baseline = None
+        if "baseline_mm" in uri.options:
+            baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
+        return cls(
+            seed=uri.integer("seed", WORLD, 0, 2**31),
+            family=uri.choice("family", FAMILIES, FAMILIES[0]),
+            shape=shape,
+            visits=Visits.parse(uri, SPECIES, SUBJECT),
+            presentation=uri.integer("presentation", 0, 0, 10**6),
+            size=size,
+            baseline_mm=baseline,
+            moments=uri.integer("moments", 16, 1, 256),
+        )
+
+
 def _make_scene(uri: CameraUri) -> Scene:
-    seed = uri.integer("seed", WORLD, 0, 2**31)
-    family = uri.choice("family", FAMILIES, FAMILIES[0])
-    shape = uri.choice("shape", SHAPES, SHAPES[0])
-    require_shape(shape)
-    visits = Visits.parse(uri, SPECIES, SUBJECT)
-    presentation = uri.integer("presentation", 0, 0, 10**6)
-    size = uri.size() or (640, 480)
-    low, high = synthetic.FRAME_SIZES
-    if not all(low <= side <= high for side in size):
-        raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
-    baseline = None
-    if "baseline_mm" in uri.options:
-        baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
-    render = SceneRenderer(visits, seed, family, presentation, shape, size, baseline)
-    stage = Stage(visits, uri.integer("moments", 16, 1, 256), size, seed, render)
-    return Scene(stage, f"{family}-{seed}", seed, size)
+    plan = _Plan.parse(uri)
+    render = SceneRenderer(
+        plan.visits, plan.seed, plan.family, plan.presentation, plan.shape, plan.size, plan.baseline_mm
+    )
+    stage = Stage(plan.visits, plan.moments, plan.size, plan.seed, render)
+    return Scene(stage, f"{plan.family}-{plan.seed}", plan.seed, plan.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +196,21 @@ class SceneRenderer:
 
 
 SCENES = Scenes(_make_scene, SCENE)
+
+
+def check_synthetic(uri: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options; nothing is rendered.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+    """
+    uri.allow(*SCENE, *STREAM)
+    plan = _Plan.parse(uri)
+    Script.parse(uri)
+    Strobe.parse(uri)
+    Clockwork.parse(uri, plan.seed)
+    for flag in ("metadata", "wait"):
+        uri.flag(flag)
 
 
 def open_synthetic(uri: CameraUri, modality: Modality, epoch: int) -> SimulatedCamera:

@@ -11,69 +11,37 @@ import contextlib
 import logging
 import struct
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.capture.v4l2 import abi
-from runtime.capture.v4l2.controls import Controls, ControlSettings, ExposureReading
+from runtime.capture.v4l2.controls import Controls, ExposureReading
 from runtime.capture.v4l2.formats import Decoder
 from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
 from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
-from runtime.capture.v4l2.negotiation import Agreed, Wanted, negotiate
+from runtime.capture.v4l2.negotiation import Agreed, negotiate
 from runtime.capture.v4l2.node import Node, identity_of
 from runtime.capture.v4l2.queue import Queue
-from runtime.capture.v4l2.timestamps import STAMPS, Stamp, Stamps, stamp_edge
+from runtime.capture.v4l2.request import check_request, parse_request
+from runtime.capture.v4l2.timestamps import Stamps, stamp_edge
 from runtime.capture.v4l2.uvc_metadata import UvcMetadata
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
 from runtime.core.values import Frame, Modality
 
 log = logging.getLogger(__name__)
 
-BUFFERS = 4
 CLOSE_S = 1.5
 """How long closing waits for a reader that sits in a system call; then the reader frees the camera when it returns."""
-OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buffers", *ControlSettings.OPTIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What an address says about how to open the camera and read its pictures."""
+def check_v4l2(options: CameraUri, modality: Modality) -> None:
+    """Make sure of an address's options while its camera stays closed.
 
-    path: str
-    wanted: Wanted
-    bits: int | None
-    unit_mm: float
-    stamp: Stamp
-    buffers: int
-    metadata: str
-    controls: ControlSettings
-
-    @classmethod
-    def of(cls, uri: CameraUri, modality: Modality) -> SourceOptions:
-        """Read the options of ``uri``.
-
-        Raises:
-            ConfigError: an option is unknown or wrong.
-        """
-        uri.allow(*OPTIONS)
-        path = f"/dev/video{uri.path}" if uri.path.isdigit() else uri.path
-        if not path.startswith("/"):
-            raise ConfigError(f"{uri.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
-        wanted = Wanted(
-            fourcc=uri.string("fourcc") or None,
-            size=uri.size(),
-            fps=uri.number("fps", 0, 0.1, 1000) if "fps" in uri.options else None,
-        )
-        bits = uri.integer("bits", 0, 8, 16) or None
-        unit_mm = uri.number("unit_mm", 1.0, 0.001, 1000)
-        stamp = uri.choice("stamp", STAMPS, "auto")
-        buffers = uri.integer("buffers", BUFFERS, 2, 32)
-        controls = ControlSettings.of(uri)
-        metadata = uri.string("metadata", "auto" if modality == "ir" else "off")
-        if metadata not in ("auto", "off") and not metadata.startswith("/"):
-            raise ConfigError(f"{uri.text}: metadata is auto, off or a node such as /dev/video3, not {metadata!r}.")
-        return cls(path, wanted, bits, unit_mm, stamp, buffers, metadata, controls)
+    Raises:
+        ConfigError: an option is unknown or wrong, or the node is no device.
+    """
+    check_request(options, modality)
 
 
 def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Kernel | None = None) -> V4l2Source:
@@ -83,29 +51,29 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         ConfigError: an option is unknown or wrong.
         CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: it cannot be used.
     """
-    chosen = SourceOptions.of(options, modality)
+    request = parse_request(options, modality)
     kernel = kernel or LinuxKernel()
     if struct.calcsize("P") != 8:
         raise CameraUnsupported(f"{options.text}: this reader knows 64-bit systems only; use opencv: on this one.")
     with contextlib.ExitStack() as undo:
-        node = Node(kernel, chosen.path)
+        node = Node(kernel, request.path)
         undo.callback(node.close)
         if node.kind != "video" or not node.streams:
             raise CameraUnsupported(f"{node.name} {_not_a_camera(node)}")
-        agreed = negotiate(node, chosen.wanted, modality)
-        decoder = _decoder_of(options, chosen, agreed, modality, node.name)
+        agreed = negotiate(node, request.wanted, modality)
+        decoder = _decoder_of(options, request, agreed, modality, node.name)
         controls = Controls(kernel, node.fd, node.name)
-        controls.apply(chosen.controls)
+        controls.apply(request.controls)
         exposure = ExposureReading(controls, round(1e9 / agreed.fps) if agreed.fps else None)
         identity, _, _ = identity_of(kernel, node)
-        told = open_metadata(kernel, node, chosen.metadata)
+        told = open_metadata(kernel, node, request.metadata)
         if told is not None:
             undo.callback(told.close)
             told.start()
-        queue = Queue(node, abi.BUF_VIDEO, chosen.buffers)
+        queue = Queue(node, abi.BUF_VIDEO, request.buffers)
         undo.callback(queue.stop)
         flags = queue.start()
-        edge = stamp_edge(kernel, node.driver, flags) if chosen.stamp == "auto" else chosen.stamp
+        edge = stamp_edge(kernel, node.driver, flags) if request.stamp == "auto" else request.stamp
         stamps = Stamps(None if edge == "arrival" else edge, node.name)
         info = SourceInfo(
             modality=modality,
@@ -123,7 +91,7 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         return source
 
 
-def _decoder_of(uri: CameraUri, chosen: SourceOptions, agreed: Agreed, modality: Modality, name: str) -> Decoder:
+def _decoder_of(uri: CameraUri, chosen: Request, agreed: Agreed, modality: Modality, name: str) -> Decoder:
     """Return what decodes the pictures that the driver agreed to give.
 
     Raises:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
+from runtime.core.tls_files import TlsFile, client_context
 
 MAX_IDLE_S = 10
 """Below what servers keep a connection for, so that it is seldom one they have just closed."""
@@ -261,15 +262,14 @@ class _Reader(io.RawIOBase):
 
 
 def _context(settings: RemoteSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.certificate is not None:
-            context.load_cert_chain(settings.certificate, settings.certificate_key)
-    except (OSError, ValueError) as error:
-        named = settings.certificate or settings.ca
-        raise ConfigError(f"{named}: the certificate cannot be used: {_reason(error)}.") from error
-    return context
+    def named(setting: str, path: Path | None) -> TlsFile | None:
+        return TlsFile(f"remote.{setting}", path) if path is not None else None
+
+    return client_context(
+        named("ca", settings.ca),
+        named("certificate", settings.certificate),
+        named("certificate_key", settings.certificate_key),
+    )
 
 
 def _is_loopback(host: str) -> bool:

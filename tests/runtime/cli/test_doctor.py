@@ -190,7 +190,11 @@ def test_a_rig_that_runs(tmp_path: Path) -> None:
 def test_a_rig_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_rig, "START_S", 0.2)
     assert [f.level for f in rig_findings(RigSettings(rgb="synthetic:"), 0.1)] == ["fail"]
-    lost = RigSettings(rgb="file:/nonexistent.mkv", ir="synthetic:?size=160x160&moments=1")
+    absent = RigSettings(rgb="file:/nonexistent.mkv", ir="synthetic:?size=160x160&moments=1")
+    (finding,) = rig_findings(absent, 0.1)
+    assert (finding.level, finding.subject) == ("fail", "rig")
+    assert "rig.rgb: file:/nonexistent.mkv: there is no such file" in finding.detail
+    lost = RigSettings(rgb="v4l2:/dev/video250", ir="synthetic:?size=160x160&moments=1")
     found = {f.subject: f for f in rig_findings(lost, 0.1)}
     assert found["colour camera"].level == "fail"
     assert found["pairs"].level == "fail"

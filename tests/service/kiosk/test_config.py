@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
+from service.kiosk.check import check, check_outputs
 from service.kiosk.cli import demo_rig, require_rig
 from service.kiosk.config import KioskSettings, read_kiosk_settings
-from service.kiosk.wiring import check_outputs, open_outputs, page_settings
+from service.kiosk.wiring import open_outputs, page_settings
 from service.monitoring.health import Health
 
 RIG = '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\n'
@@ -47,6 +49,31 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ('[webhook]\nurl = "https://h.example/"\nsecret = "short"\n', "kiosk.toml:3: webhook.secret: shorter than 16"),
         ('[mqtt]\nhost = "b"\npassword = "p"\n', "kiosk.toml:1: mqtt: a password needs a username."),
         ('[mqtt]\nhost = "b"\ncertificate = "/c"\n', "mqtt: name both certificate and key"),
+        (
+            '[mqtt]\nhost = "mqtts://broker.example:8883"\n',
+            "kiosk.toml:2: mqtt.host: give the host alone, without scheme",
+        ),
+        ('[mqtt]\nhost = "mqtts://broker.example:8883"\n', "port or path: broker.example."),
+        (
+            '[mqtt]\nhost = "broker.example:1883"\n',
+            "without the port: broker.example; 'broker.example:1883' holds both",
+        ),
+        ('[mqtt]\nhost = "10.0.0.256"\n', "mqtt.host: '10.0.0.256' is no IP address"),
+        ('[mqtt]\nhost = "broker one"\n', "mqtt.host: 'broker one' is no host name"),
+        ('[mqtt]\nhost = ""\n', "mqtt.host: '' is no host name"),
+        ('[mqtt]\nhost = "b"\ntls = false\ncertificate = "/c"\nkey = "/k"\n', "are for TLS: take them out"),
+        ('[http]\nhost = "http://127.0.0.1"\n', "http.host: give the host alone"),
+        (f'[webhook]\nurl = "https://h.example:99999/"\nsecret = "{SECRET}"\n', "webhook.url: Port out of range"),
+        (f'[webhook]\nurl = "https://h.example:0/"\nsecret = "{SECRET}"\n', "webhook.url: port 0"),
+        (f'[webhook]\nurl = "https://h.example/a b"\nsecret = "{SECRET}"\n', "webhook.url: an address has no blanks"),
+        (f'[webhook]\nurl = "https://a..b/"\nsecret = "{SECRET}"\n', "webhook.url: 'a..b' is no host name"),
+        ('[command]\nargv = ["/bin/true", "a\\u0000b"]\n', "command.argv: a word of a command holds no NUL"),
+        ("[decision]\nmin_pairs = 5000\n", "decision.min_pairs: Input should be less than or equal to 1000"),
+        ("[rig]\nmax_age_ms = inf\n", "rig.max_age_ms: Input should be a finite number"),
+        ("[rig]\nir_offset_ms = 1e9\n", "rig.ir_offset_ms: Input should be less than or equal to 10000"),
+        ('[decision]\nmin_follows = 2\n[rig]\nstrobe = "none"\n', "nobody would ever be live"),
+        ('[face]\nkind = "none"\n', 'face.kind is "none", which finds no face'),
+        ('[attestation]\ndevice = "!! gate"\n', "attestation.device: String should match pattern"),
         ('door = "front/#"\n', "kiosk.toml:1: door: String should match pattern"),
     ],
 )
@@ -91,13 +118,18 @@ def test_the_page_is_open_to_this_machine_only_unless_there_is_a_key(tmp_path: P
 
 def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None:
     require_rig(read(tmp_path, RIG))
+    check(read(tmp_path, RIG))
+    with pytest.raises(ConfigError, match="no cameras are configured"):
+        require_rig(read(tmp_path, ""))
     for text, says in (
-        ("", "no cameras are configured"),
         ('[rig]\nrgb = "synthetic:"\n', "two cameras"),
-        ('[rig]\nrgb = "synthetic:"\nir = "v4l3:/dev/video0"\n', "v4l3"),
+        (
+            '[rig]\nrgb = "synthetic:"\nir = "v4l3:/dev/video0"\n',
+            r"rig\.ir: v4l3:/dev/video0: there is no camera scheme",
+        ),
     ):
         with pytest.raises(ConfigError, match=says):
-            require_rig(read(tmp_path, text))
+            check(read(tmp_path, text))
     with pytest.raises(ConfigError, match="unknown species ghost"):
         demo_rig("bona_fide,ghost", 1)
 
@@ -105,14 +137,37 @@ def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None
 def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
     for text, says in (
         ('[command]\nargv = ["/dev/null/absent"]\n', "/dev/null/absent is no program"),
-        ('[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n', "TLS files cannot be used"),
-        ('bundle = "/dev/null/absent"\n', "/dev/null/absent: no such file"),
-        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', "audit.path: there is no folder /dev/null/absent"),
+        ('[command]\nargv = ["/etc"]\n', r"command\.argv: /etc is no program"),
+        ('[command]\nargv = ["/etc/passwd"]\n', r"/etc/passwd is no program that can be run.*chmod \+x"),
+        (WEBHOOK + 'authorities = "/dev/null/absent"\n', r"webhook\.authorities: /dev/null/absent cannot be read"),
+        ('[log]\npath = "/etc"\n', r"log\.path: /etc is a folder or a device"),
+        ('[log]\npath = "/etc/passwd/events.jsonl"\n', r"log\.path: /etc/passwd is no folder"),
+        (
+            '[log]\npath = "/tmp/x.jsonl"\n[audit]\npath = "/tmp/../tmp/x.jsonl"\n',
+            r"log\.path: \S+ is the audit log too",
+        ),
+        (
+            '[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n',
+            r"mqtt\.authorities: /dev/null/absent cannot",
+        ),
+        ('bundle = "/dev/null/absent"\n', "bundle: /dev/null/absent: no such model folder"),
+        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', r"audit\.path: /dev/null is no folder"),
+        ('[audit]\npath = "/absent/audit.jsonl"\n', r"audit\.path: there is no folder /absent"),
         ('[attestation]\nkey = "/dev/null/absent.pem"\n', "/dev/null/absent.pem"),
     ):
         with pytest.raises(ConfigError, match=says):
-            check_outputs(read(tmp_path, text))
+            check(read(tmp_path, text))
     check_outputs(read(tmp_path, RIG))
+
+
+@pytest.mark.parametrize("package", ["aiomqtt", "gpiod"])
+def test_a_package_that_an_output_needs_is_missed_before_it_starts(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    section = '[mqtt]\nhost = "broker.example"\n' if package == "aiomqtt" else "[gpio]\nline = 17\n"
+    with pytest.raises(ConfigError, match=f"needs the package {package}: pip install"):
+        check_outputs(read(tmp_path, section))
 
 
 def test_only_what_is_configured_is_opened(tmp_path: Path) -> None:
@@ -130,7 +185,7 @@ secret = "{SECRET}"
     assert sorted(channel.name for channel in channels) == ["command", "log", "webhook"]
     for channel in channels:
         channel.close(20)
-    with pytest.raises(ConfigError, match=r"webhook.authorities: /dev/null/absent cannot be used"):
+    with pytest.raises(ConfigError, match=r"webhook\.authorities: /dev/null/absent cannot be read"):
         open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())
 
 

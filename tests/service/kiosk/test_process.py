@@ -200,8 +200,13 @@ def test_a_kiosk_that_was_killed_starts_again_and_opens_for_nobody_who_left(tmp_
 
 
 def test_an_engine_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
-    text = f'bundle = "{tmp_path}/absent"\n' + CONFIG.format(script="", again=1)
-    with KioskProcess(tmp_path, text) as kiosk:
+    config = CONFIG.format(script="", again=1)
+    with KioskProcess(tmp_path, f'bundle = "{tmp_path}/absent"\n' + config) as kiosk:
+        assert kiosk.process.wait(60) == 78
+    assert any("bundle: " in line and "no such model folder" in line for line in kiosk.said)
+    # Nobody listens there.
+    nowhere = 'engine = "remote"\nrequire_engine = true\n' + config + '[remote]\nurl = "http://127.0.0.1:9"\n'
+    with KioskProcess(tmp_path, nowhere) as kiosk:
         assert kiosk.process.wait(60) == 1
     assert any("the engine cannot start" in line for line in kiosk.said)
     assert not kiosk.has_notified("READY=1")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 
@@ -23,6 +24,15 @@ class Authority:
         signed = built.add_extension(_usage(signs=True), True).sign(self._key, hashes.SHA256())
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+    def intermediate(self, name: str) -> Authority:
+        """An authority below this one."""
+        below = Authority(self._folder, name)
+        built = _builder(_name(name), _name(self._name), below._key.public_key())
+        built = built.add_extension(x509.BasicConstraints(True, 0), True).add_extension(_usage(signs=True), True)
+        signed = built.sign(self._key, hashes.SHA256())
+        below.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return below
 
     def issue(self, name: str) -> tuple[Path, Path]:
         """Paths of a certificate for 127.0.0.1 and its key."""
@@ -41,6 +51,59 @@ class Authority:
             )
         )
         return certificate, private
+
+
+def in_der(path: Path) -> Path:
+    """A copy in DER of a certificate or a key in PEM."""
+    data, copy = path.read_bytes(), path.with_name(f"{path.stem}.{path.suffix[1:]}.der")
+    if b"PRIVATE KEY" in data:
+        key = serialization.load_pem_private_key(data, None)
+        copy.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    else:
+        copy.write_bytes(x509.load_pem_x509_certificate(data).public_bytes(serialization.Encoding.DER))
+    return copy
+
+
+def in_pkcs12(certificate: Path, key: Path) -> Path:
+    """Both in one file, as Windows exports them, without a pass phrase."""
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    copy = certificate.with_suffix(".p12")
+    copy.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"server",
+            private,
+            x509.load_pem_x509_certificate(certificate.read_bytes()),
+            None,
+            serialization.NoEncryption(),
+        )
+    )
+    return copy
+
+
+def encrypted(key: Path, form: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8) -> Path:
+    """A copy of a key that asks for a pass phrase."""
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    copy = key.with_name(f"{key.stem}.encrypted.key")
+    copy.write_bytes(
+        private.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"pass phrase"))
+    )
+    return copy
+
+
+def rsa_key(path: Path) -> Path:
+    """An RSA private key in PEM."""
+    private = rsa.generate_private_key(65537, 2048)
+    path.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return path
 
 
 def _name(common: str) -> x509.Name:

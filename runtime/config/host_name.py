@@ -1,0 +1,51 @@
+"""Names and addresses of hosts in settings: what no look-up could ever find is refused while it can still be mended."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+LONGEST = 253
+
+
+def require_host(text: str) -> str:
+    """Return ``text`` where it is a host's name or IP address and nothing more.
+
+    Raises:
+        ValueError: it holds a scheme, a port, a path or a name, or is no name at all.
+    """
+    if "://" in text or "/" in text or "@" in text:
+        # What stands before an @ may be a password, so it is not said again.
+        raise ValueError(f"give the host alone, without scheme, user, port or path{_instead(text)}.")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        pass
+    else:
+        return text
+    if re.fullmatch(r"[^:]+:\d*", text):
+        raise ValueError(f"give the host alone, without the port{_instead(text)}; {text!r} holds both.")
+    labels = text.removesuffix(".").split(".")
+    if len(text) > LONGEST or not all(LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"{text!r} is no host name or IP address; names of other letters are given in punycode.")
+    if labels[-1].isdigit():
+        raise ValueError(f"{text!r} is no IP address: one is four numbers up to 255, joined by dots.")
+    return text
+
+
+def _instead(text: str) -> str:
+    try:
+        host = urlsplit(text if "://" in text else f"//{text}").hostname
+    except ValueError:
+        host = None
+    return f": {host}" if host and host != text else ""
+
+
+HostName = Annotated[str, AfterValidator(require_host)]
+"""A host's name or IP address, as a setting."""

@@ -1,0 +1,212 @@
+"""TLS contexts from files that an operator names: each file is looked at first, so that one line says what is wrong.
+
+OpenSSL says ``PEM lib`` to a file of another form, and asks for a pass phrase on the terminal, where nobody sits.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from runtime.core.errors import ConfigError
+
+MAX_BYTES = 4 << 20
+LABEL = re.compile(rb"(?m)^-----BEGIN ([A-Z0-9 ]+)-----")
+CERTIFICATE = re.compile(
+    rb"(?ms)^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.*?^-----END (?:X509 |TRUSTED )?CERTIFICATE-----"
+)
+MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says to a key that is not the certificate's; the last one to a key of another algorithm."""
+SEQUENCE = 0x30
+VERSION = 0xA0
+What = Literal["certificate", "private key"]
+CONVERT: dict[tuple[What, str], str] = {
+    ("certificate", "DER"): "openssl x509 -inform DER -in {path} -out {stem}.pem",
+    ("private key", "DER"): "openssl pkey -inform DER -in {path} -out {stem}.pem",
+    ("certificate", "PKCS#12"): "openssl pkcs12 -in {path} -nokeys -out {stem}.pem",
+    ("private key", "PKCS#12"): "openssl pkcs12 -in {path} -nocerts -nodes -out {stem}.key.pem",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFile:
+    """A file and the setting that names it."""
+
+    setting: str
+    path: Path
+
+    def wrong(self, what: str) -> ConfigError:
+        """The error that says what is wrong with this file."""
+        return ConfigError(f"{self.setting}: {self.path} {what}")
+
+
+def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFile | None = None) -> ssl.SSLContext:
+    """Return what a server speaks TLS with. With ``client_authorities``, clients need a certificate of theirs.
+
+    Raises:
+        ConfigError: a file cannot be used; says which, why and what to do.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    _load_identity(context, certificate, key)
+    if client_authorities is not None:
+        data = _load_authorities(context, client_authorities)
+        if not any(_is_own_issuer(found) for found in _certificates(data)):
+            raise client_authorities.wrong(
+                "holds no root: no certificate in it is signed by itself, so no client's certificate leads to one "
+                "and nobody would get a connection. Add the root authority's certificate to the file."
+            )
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(
+    authorities: TlsFile | None = None, certificate: TlsFile | None = None, key: TlsFile | None = None
+) -> ssl.SSLContext:
+    """Return what a client speaks TLS with: it trusts ``authorities`` instead of the system's, and shows
+    ``certificate`` to servers that ask.
+
+    Raises:
+        ConfigError: a file cannot be used; says which, why and what to do.
+    """
+    if authorities is not None:
+        # Looked at before it is loaded: the default context reports no file's name.
+        _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), authorities)
+    context = ssl.create_default_context(cafile=authorities.path if authorities is not None else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        _load_identity(context, certificate, key or certificate)
+    return context
+
+
+def _load_identity(context: ssl.SSLContext, certificate: TlsFile, key: TlsFile) -> None:
+    _read_pem(certificate, "certificate")
+    if _is_encrypted(_read_pem(key, "private key")):
+        raise _encrypted(key)
+
+    def nobody() -> NoReturn:
+        raise _encrypted(key)
+
+    try:
+        context.load_cert_chain(certificate.path, key.path, nobody)
+    except ssl.SSLError as error:
+        if error.reason in MISMATCHES:
+            raise key.wrong(
+                f"is not the private key of {certificate.path} ({certificate.setting}). Name the key that this "
+                "certificate was made for; in a chain, the server's own certificate comes first."
+            ) from error
+        raise _unusable(certificate if _is_damaged(certificate) else key, error) from error
+    except OSError as error:
+        raise certificate.wrong(f"cannot be read: {error.strerror or error}.") from error
+
+
+def _load_authorities(context: ssl.SSLContext, file: TlsFile) -> bytes:
+    data = _read_pem(file, "certificate")
+    try:
+        context.load_verify_locations(file.path)
+    except ssl.SSLError as error:
+        raise _unusable(file, error) from error
+    except OSError as error:
+        raise file.wrong(f"cannot be read: {error.strerror or error}.") from error
+    return data
+
+
+def _read_pem(file: TlsFile, what: What) -> bytes:
+    """The bytes of a file that holds PEM of this kind."""
+    try:
+        with file.path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise file.wrong(f"cannot be read: {error.strerror}. Name a {what} in PEM that this user may read.") from error
+    if len(data) > MAX_BYTES:
+        raise file.wrong(f"is larger than {MAX_BYTES >> 20} MiB. Name a {what} in PEM.")
+    labels = [label.decode("ascii") for label in LABEL.findall(data)]
+    ending = "CERTIFICATE" if what == "certificate" else "PRIVATE KEY"
+    if any(label.endswith(ending) for label in labels):
+        return data
+    if labels:
+        held = " and ".join(sorted({label.lower() for label in labels}))
+        raise file.wrong(f"holds no {what}, but: {held}. Name the file with the {what}.")
+    form = _form(data)
+    command = CONVERT.get((what, form))
+    advice = (
+        f"Convert it: {command.format(path=file.path, stem=file.path.stem)}" if command else f"Name a {what} in PEM."
+    )
+    raise file.wrong(f"is {form}, not PEM. {advice}")
+
+
+def _form(data: bytes) -> str:
+    if not data.strip():
+        return "empty"
+    if data.startswith(b"\xef\xbb\xbf"):
+        return "text behind a byte-order mark, which OpenSSL does not read"
+    inner = _element(data, 0)
+    if data[0] != SEQUENCE or inner is None:
+        return "of an unknown form"
+    # PFX begins with its version, 3; private keys with 0 or 1; certificates with another sequence.
+    return "PKCS#12" if data[inner[0] : inner[0] + 3] == b"\x02\x01\x03" else "DER"
+
+
+def _is_encrypted(data: bytes) -> bool:
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
+
+
+def _encrypted(key: TlsFile) -> ConfigError:
+    return key.wrong(
+        "is encrypted, and nobody is there to type its pass phrase. Decrypt it, and let only this program's user read "
+        f"it: openssl pkey -in {key.path} -out {key.path.stem}.plain.pem"
+    )
+
+
+def _is_damaged(certificate: TlsFile) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate.path)
+    except (ssl.SSLError, OSError):
+        return True
+    return False
+
+
+def _unusable(file: TlsFile, error: ssl.SSLError) -> ConfigError:
+    said = (error.reason or "it gives no reason").replace("_", " ").lower()
+    return file.wrong(f"is damaged, or OpenSSL does not take it ({said}). Make or copy it again.")
+
+
+def _certificates(data: bytes) -> list[bytes]:
+    """The certificates of a PEM file that OpenSSL has read, in DER."""
+    texts = [re.sub(r"(X509|TRUSTED) ", "", found.decode("ascii", "replace")) for found in CERTIFICATE.findall(data)]
+    return [ssl.PEM_cert_to_DER_cert(text) for text in texts]
+
+
+def _is_own_issuer(certificate: bytes) -> bool:
+    """Whether a certificate names itself as its issuer. RFC 5280, 4.1: version, serial number, algorithm, issuer,
+    validity, subject."""
+    outer = _element(certificate, 0)
+    inner = _element(certificate, outer[0]) if outer is not None else None
+    if inner is None:
+        return False
+    at = inner[0]
+    fields: list[bytes] = []
+    while at < inner[1] and len(fields) < 6:
+        found = _element(certificate, at)
+        if found is None:
+            return False
+        # Version 1 is not written.
+        if fields or certificate[at] != VERSION:
+            fields.append(certificate[found[0] : found[1]])
+        at = found[1]
+    return len(fields) > 4 and fields[2] == fields[4]
+
+
+def _element(data: bytes, at: int) -> tuple[int, int] | None:
+    """Where the content of the DER element at ``at`` begins and ends, None where there is none."""
+    if at + 2 > len(data):
+        return None
+    length, begin = data[at + 1], at + 2
+    if length & 0x80:
+        count = length & 0x7F
+        begin += count
+        length = int.from_bytes(data[at + 2 : begin], "big")
+    return (begin, begin + length) if begin + length <= len(data) else None

@@ -1,0 +1,30 @@
+"""What ``--check-config`` and every start of ``adsn-serve`` find wrong before anything listens."""
+
+from __future__ import annotations
+
+from service.auth.keys import KeyRing, read_keys
+from service.config.check import check_face, check_model, check_remote, check_rig, check_trust, setting
+from service.config.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """Make sure of everything that can be known without opening a camera, a socket or an engine.
+
+    Raises:
+        ConfigError: says which setting, its value and what to do.
+    """
+    settings.tls.context()
+    if settings.auth.keys is not None:
+        with setting("auth.keys"):
+            KeyRing(read_keys(settings.auth.keys))
+    check_trust(settings.attestation, settings.audit)
+    check_remote(settings.remote)
+    check_face(settings.face)
+    check_rig(settings.rig)
+    check_model(
+        settings.bundle,
+        settings.bundle_key,
+        engine=settings.engine,
+        precision=settings.precision,
+        rig=settings.rig,
+    )
