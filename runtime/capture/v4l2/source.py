@@ -23,7 +23,7 @@ from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
 from runtime.capture.v4l2.negotiation import Agreed, negotiate
 from runtime.capture.v4l2.node import Node, identity_of
 from runtime.capture.v4l2.queue import Queue
-from runtime.capture.v4l2.request import check_request, parse_request
+from runtime.capture.v4l2.request import Request, check_request, parse_request
 from runtime.capture.v4l2.timestamps import Stamps, stamp_edge
 from runtime.capture.v4l2.uvc_metadata import UvcMetadata
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
