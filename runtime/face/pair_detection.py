@@ -268,7 +268,7 @@ def is_dark(image: Image) -> bool:
 
 
 def _mean_of(image: Image) -> float:
-    return sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2]
+    return float(sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2])
 
 
 def region_of(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
