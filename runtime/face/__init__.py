@@ -1,4 +1,4 @@
-"""Ways to find a face besides OpenCV's cascade: a user's detector, a fixed place, none. See `runtime.face.open`."""
+"""Finding the face: detectors, the face in every picture of a pair, following it, head pose."""
 
 from typing import TYPE_CHECKING
 

@@ -101,8 +101,8 @@ class YuNetLocator:
         except cv2.error as error:
             raise EngineUnavailable("OpenCV failed in the face detector; name another one in face.kind.") from error
         # x, y, w, h, five points from the left eye to the right corner of the mouth as the picture has them, score.
-        points: NDArray[np.float32] = np.divide(rows[:, 4:14].reshape(-1, 5, 2), np.array(scale, np.float32))
-        return points, rows[:, 14]
+        marks = np.asarray(rows[:, 4:14].reshape(-1, 5, 2) / np.array(scale, np.float32), np.float32)
+        return marks, rows[:, 14]
 
     def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Rows [N, 15] for an image uint8 [H, W, 3]."""

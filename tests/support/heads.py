@@ -100,9 +100,9 @@ def landmarks_mm(scene: Scene, face: Expression) -> NDArray[np.float32]:
 
 def project(scene: Scene, points: NDArray[np.float32], view: View) -> NDArray[np.float32]:
     """Points [N, 3] mm on a head → pixels [N, 2] of the colour camera."""
-    turned = (points + np.array([0, 0, PIVOT_MM], np.float32)) @ scene.turn.T
-    pixels: NDArray[np.float32] = (turned[:, :2] * view.scale + np.array([view.cx, view.cy])).astype(np.float32)
-    return pixels
+    turned: NDArray[np.float32] = (points + np.array([0, 0, PIVOT_MM], np.float32)) @ scene.turn.T
+    at = turned[:, :2] * view.scale + np.array([view.cx, view.cy], np.float32)
+    return np.asarray(at, np.float32)
 
 
 def bare_face(smile: float = 0.0, hat: Hat | None = None) -> Attributes:

@@ -1,0 +1,126 @@
+"""Heads of known pose for `benchmarks.faces`: which cases there are, and their pictures."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.core.values import Box, Image
+from synthetic.people.attributes import Attributes, draw_glasses, draw_hat
+from synthetic.people.head import Expression
+from synthetic.people.scan import VARIABLE
+from tests.support.heads import PosedHead, posed_head
+
+FIRST = 9500
+"""First subject: none of training."""
+Angles = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row: how the heads of all people stand there. ``mirrored``: every second person turns the other way."""
+
+    name: str
+    angles: Angles = (0.0, 0.0, 0.0)
+    species: str = "bona_fide"
+    distance_mm: float = 600.0
+    glasses: bool = False
+    hat: bool = False
+    vacant: bool = False
+    dim: float = 1.0
+
+
+CASES = (
+    Case("frontal"),
+    *(Case(f"frontal, ×{dim}", dim=dim) for dim in (0.5, 0.25, 0.12, 0.06)),
+    Case("yaw 15°", (15, 0, 0)),
+    Case("yaw 30°", (30, 0, 0)),
+    Case("yaw 40°", (40, 0, 0)),
+    Case("pitch 10°", (0, 10, 0)),
+    Case("pitch 20°", (0, 20, 0)),
+    Case("roll 15°", (0, 0, 15)),
+    Case("roll 25°", (0, 0, 25)),
+    Case("roll 35°", (0, 0, 35)),
+    Case("glasses", glasses=True),
+    Case("cap", hat=True),
+    Case("1 m away", distance_mm=1000),
+    Case("1.5 m away", distance_mm=1500),
+    Case("rigid mask", species="mask_rigid"),
+    Case("silicone mask", species="mask_silicone"),
+    Case("paper mask", species="mask_paper"),
+    Case("part of a face covered", species="partial"),
+    Case("matte print", species="print_matte"),
+    Case("screen", species="replay_screen"),
+    Case("nobody", vacant=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture and the truth about it."""
+
+    case: str
+    modality: str
+    image: Image
+    box: Box
+    landmarks: NDArray[np.float32]
+    forward: NDArray[np.float32]
+    roll: float
+    empty: bool
+
+
+def shots(people: int) -> Iterator[Shot]:
+    """Render every case; scan-derived heads for every second person where the face model is at hand."""
+    rng = np.random.default_rng(3)
+    for case in CASES:
+        for number in range(people):
+            subject = FIRST + number
+            side = -1.0 if number // 2 % 2 else 1.0
+            yaw, pitch, roll = (side * angle for angle in case.angles)
+            look = np.random.default_rng(subject)
+            worn = Attributes(
+                Expression(smile=float(look.uniform(0, 1)), eyes=float(look.uniform(0.7, 1.1))),
+                draw_glasses(look) if case.glasses else None,
+                draw_hat(look) if case.hat else None,
+            )
+            head = head_of(
+                subject,
+                (yaw, pitch, roll),
+                species=case.species,
+                shape="scan" if number % 2 and os.environ.get(VARIABLE) else "analytic",
+                distance_mm=case.distance_mm,
+                attributes=worn,
+                vacant=case.vacant,
+            )
+            if case.dim < 1:
+                head = replace(head, rgb=dimmed(head.rgb, case.dim, rng), ir=dimmed(head.ir, case.dim, rng))
+            yield from _both(head, case, roll)
+
+
+head_of = functools.lru_cache(maxsize=64)(posed_head)
+"""Dimmed cases take the frontal pictures again."""
+
+
+def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
+    rest = (head.forward, roll, case.vacant)
+    yield Shot(case.name, "RGB", head.rgb, head.box, head.landmarks, *rest)
+    yield Shot(case.name, "IR", head.ir, head.ir_box, head.ir_landmarks, *rest)
+
+
+def dimmed(image: Image, factor: float, rng: np.random.Generator) -> Image:
+    """Return ``image`` with less light and the noise of a sensor at its highest gain."""
+    noisy = image * np.float32(factor) + rng.normal(0, 1.2, image.shape).astype(np.float32)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def angles_of(forward: NDArray[np.float32], roll: float) -> tuple[float, float]:
+    """Yaw and pitch in degrees of a head that faces ``forward``, its roll taken out."""
+    c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    x, y, z = (float(v) for v in forward)
+    sideways, upright = c * x + s * y, -s * x + c * y
+    return float(np.degrees(np.arctan2(sideways, z))), float(np.degrees(np.arctan2(upright, np.hypot(sideways, z))))
