@@ -159,7 +159,9 @@ def replay_screen(make: Making) -> Shown:
     angle, wave, depth = rng.uniform(0, np.pi), rng.uniform(4, 25), float(rng.uniform(0, 0.06))
     phase = (x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / wave)
     beat = 1 + depth * np.sin(phase[:, :, None] + np.array([0, 0.7, 1.4]))
-    tint = rng.uniform(0.85, 1.1, 3) * float(rng.uniform(0.6, 2.0))
+    # A white of 1 is paper under 300 lux, about 95 cd/m²; screens dim themselves in the dark.
+    nits = np.exp(rng.uniform(np.log(120), np.log(700)) if make.what.lux > 40 else rng.uniform(np.log(15), np.log(120)))
+    tint = rng.uniform(0.85, 1.1, 3) * float(nits) / 95
     emission = np.power(lying, float(rng.uniform(0.85, 1.25))) * beat * tint
     glass = Matter(
         (0.03, 0.03, 0.035, screen_nir(rng)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -113,7 +114,7 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
     for k, thing in enumerate(_padded(stage.things)):
         scene[f"thing{k}"] = _shape(mi, thing, band)
     if stage.flash is not None and flash_only:
-        lit = [(_disc(stage.flash), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
+        lit = [(_pane(_as_lamp(stage.flash)), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
     else:
         # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and
         # always as many lamps.
@@ -163,25 +164,24 @@ def _box() -> Part:
             inward = np.zeros(3, np.float32)
             inward[axis] = -sign
             turn = facing(inward)
-            sides.append(plate((float(far), float(far))).moved(turn, -inward * far))
+            side = plate((float(far), float(far))).moved(turn, -inward * far)
+            # Paths are sent to places on the texture: each side has a part of it to itself.
+            cell = np.array([axis / 3, 0 if sign < 0 else 0.5], np.float32)
+            sides.append(replace(side, uv=side.uv / np.array([3, 2], np.float32) + cell))
     return joined(sides)
+
+
+def _as_lamp(flash: Flash) -> Lamp:
+    """The flash as a square of the disc's area."""
+    x, y, z = flash.at
+    edge = flash.radius * math.sqrt(math.pi) / 2
+    return Lamp(flash.at, (x, y, z - 1), (edge, edge), (0.0, 0.0, 0.0, flash.radiance))
 
 
 def _pane(lamp: Lamp) -> Part:
     """A lamp's rectangle."""
     way = np.array(lamp.to, np.float32) - np.array(lamp.at, np.float32)
     return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
-
-
-def _disc(flash: Flash) -> Part:
-    """The flash's disc, which faces -z."""
-    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    rim = np.stack([np.cos(angle), np.sin(angle), np.zeros(24)], 1) * flash.radius
-    vertices = (np.concatenate([rim, np.zeros((1, 3))]) + np.array(flash.at)).astype(np.float32)
-    k = np.arange(24)
-    triangles = np.stack([np.full(24, 24), (k + 1) % 24, k], 1)
-    normals = np.tile(np.array([0, 0, -1], np.float32), (25, 1))
-    return Part(vertices, normals, np.zeros((25, 2), np.float32), triangles)
 
 
 def _padded(things: tuple[Thing, ...]) -> list[Thing]:

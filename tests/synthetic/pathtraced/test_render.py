@@ -10,6 +10,10 @@ import pytest
 
 from synthetic import SPECIES
 from synthetic.pathtraced import describe, render_patch
+from synthetic.pathtraced.backend import Band
+from synthetic.pathtraced.render import picture
+from synthetic.pathtraced.surroundings import flash_of
+from synthetic.pathtraced.things import Lamp, Matter, Stage, Thing, Window, plate
 from synthetic.people.makehuman import VARIABLE
 
 pytestmark = [
@@ -59,3 +63,40 @@ def test_a_hat_changes_nothing_of_the_pose() -> None:
     second = render_patch(seed=3, subject=16, species="bona_fide", size=64, samples=4)
     assert first.conditions["yaw_deg"] == second.conditions["yaw_deg"]
     assert first.box == second.box
+
+
+WALL = (Thing(plate((200.0, 200.0)), Matter((0.7,) * 4, roughness=1.0)),)
+WINDOW = Window((0.0, 0.0, 600.0), 16, 16, 200.0, (8.0, 8.0))
+DARK = (0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_flash_lights_a_wall_by_the_inverse_square_law() -> None:
+    for away in (600.0, 1200.0):
+        flash = flash_of((0.0, 0.0, away), 10.0, 0.0, 0.0, 1.0)
+        light = picture(Stage(WALL, (), flash, DARK), WINDOW, "ir", samples=16, seed=1)
+        assert float(light.mean()) == pytest.approx(0.7 * (500 / away) ** 2, rel=0.06)
+
+
+@pytest.mark.parametrize("band", ["rgb", "ir"])
+def test_surroundings_and_lamps_give_the_light_that_is_asked_for(band: Band) -> None:
+    light = picture(Stage(WALL, (), None, (0.5,) * 4), WINDOW, band, samples=64, seed=1)
+    # Besides what it scatters, the wall mirrors some.
+    assert 0.33 < float(light.mean()) < 0.41
+    lamp = Lamp((300.0, 300.0, 900.0), (0.0, 0.0, 0.0), (100.0, 200.0), (5.0,) * 4)
+    away = np.linalg.norm(lamp.at)
+    light = picture(Stage(WALL, (lamp,), None, DARK), WINDOW, band, samples=64, seed=1)
+    assert float(light.mean()) == pytest.approx(5 * 80000 / away**2 * 900 / away * 0.7 / np.pi, rel=0.1)
+
+
+def test_a_point_is_where_the_window_projects_it() -> None:
+    speck = plate((6.0, 6.0)).moved(np.eye(3, dtype=np.float32), np.array([40, -25, 30], np.float32))
+    window = Window((15.0, 10.0, 600.0), 48, 40, 180.0, (20.0, 26.0))
+    stage = Stage((Thing(speck, Matter((0.9,) * 4)),), (), None, (1.0,) * 4)
+    dark = Stage((Thing(speck, Matter((0.0,) * 4)),), (), None, (1.0,) * 4)
+    difference = np.abs(
+        picture(stage, window, "ir", samples=16, seed=1) - picture(dark, window, "ir", samples=16, seed=1)
+    )
+    row, column = np.unravel_index(difference[:, :, 0].argmax(), (40, 48))
+    at = window.project(np.array([[40, -25, 30]], np.float32))[0]
+    assert abs(column + 0.5 - at[0]) < 2
+    assert abs(row + 0.5 - at[1]) < 2
