@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime.core.species import BONA_FIDE as BONA_FIDE
+from runtime.core.species import BONA_FIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,15 @@ def presentation_scores(
     Frames without a score (NaN) do not count; a presentation that has no other gets NaN, a non-response.
     """
     sums: dict[tuple[str, str], list[float]] = {}
-    for score, kind, presentation in zip(np.asarray(scores, np.float64).tolist(), species, presentations, strict=True):
-        sums.setdefault((kind, presentation), []).append(score)
+    for score, species_name, presentation in zip(
+        np.asarray(scores, np.float64).tolist(), species, presentations, strict=True
+    ):
+        sums.setdefault((species_name, presentation), []).append(score)
     means = []
     for frames in sums.values():
         answered = [score for score in frames if not math.isnan(score)]
         means.append(sum(answered) / len(answered) if answered else math.nan)
-    return np.array(means), [kind for kind, _ in sums]
+    return np.array(means), [species_name for species_name, _ in sums]
 
 
 def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report:
@@ -95,15 +97,15 @@ def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report
         raise ValueError(f"one species for each score: {values.shape} scores, {len(species)} species.")
     if np.isinf(values).any():
         raise ValueError("scores hold infinite values; a non-response is NaN.")
-    kinds, silent = np.array(species), np.isnan(values)
+    species_array, silent = np.array(species), np.isnan(values)
     accepted = values >= threshold
     apcer, nrr = {}, {}
-    for kind in sorted(set(species) | {BONA_FIDE}):
-        own = kinds == kind
+    for species_name in sorted(set(species) | {BONA_FIDE}):
+        own = species_array == species_name
         answered = own & ~silent
-        wrong = answered & (~accepted if kind == BONA_FIDE else accepted)
-        apcer[kind] = Rate(int(wrong.sum()), int(answered.sum()))
-        nrr[kind] = Rate(int((own & silent).sum()), int(own.sum()))
+        wrong = answered & (~accepted if species_name == BONA_FIDE else accepted)
+        apcer[species_name] = Rate(int(wrong.sum()), int(answered.sum()))
+        nrr[species_name] = Rate(int((own & silent).sum()), int(own.sum()))
     bpcer, bpnrr = apcer.pop(BONA_FIDE), nrr.pop(BONA_FIDE)
     return Report(threshold, apcer, bpcer, nrr, bpnrr)
 
@@ -145,10 +147,10 @@ def threshold_for_bpcer(bona_fide_scores: ArrayLike, bpcer: float) -> float:
 
 def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> float:
     """The lowest threshold at which no species is accepted more often than ``apcer`` in this sample."""
-    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    values, species_array = np.asarray(scores, np.float64), np.array(species)
     thresholds = []
-    for kind in set(species) - {BONA_FIDE}:
-        ordered = np.sort(values[kinds == kind])[::-1]
+    for species_name in set(species) - {BONA_FIDE}:
+        ordered = np.sort(values[species_array == species_name])[::-1]
         allowed = math.floor(apcer * len(ordered) + 1e-9)
         # Just above the first score that must not pass.
         thresholds.append(
@@ -164,24 +166,24 @@ def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> t
 
     With 0.10, 0.05 and 0.01 these are the BPCER10, BPCER20 and BPCER100 of reports.
     """
-    values, kinds = _answered(scores, species)
-    threshold = threshold_for_apcer(values, kinds, apcer)
-    return threshold, rates(values, kinds, threshold).bpcer
+    values, species_array = _answered(scores, species)
+    threshold = threshold_for_apcer(values, species_array, apcer)
+    return threshold, rates(values, species_array, threshold).bpcer
 
 
 def apcer_at_bpcer(scores: ArrayLike, species: Sequence[str], bpcer: float) -> tuple[float, str, Rate]:
     """Strictest threshold that keeps BPCER at most ``bpcer``, and the worst species' name and APCER there."""
-    values, kinds = _answered(scores, species)
-    threshold = threshold_for_bpcer(values[np.array(kinds) == BONA_FIDE], bpcer)
-    return threshold, *rates(values, kinds, threshold).worst
+    values, species_array = _answered(scores, species)
+    threshold = threshold_for_bpcer(values[np.array(species_array) == BONA_FIDE], bpcer)
+    return threshold, *rates(values, species_array, threshold).worst
 
 
 def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
     """D-EER: where the worst species' APCER and BPCER meet; their mean at the threshold where they differ least."""
-    values, kinds = _answered(scores, species)
+    values, species_array = _answered(scores, species)
     best = (math.inf, math.nan)
     for threshold in np.append(np.unique(values), np.nextafter(values.max(), 2.0)):
-        report = rates(values, kinds, float(threshold))
+        report = rates(values, species_array, float(threshold))
         a, b = report.worst[1].value, report.bpcer.value
         best = min(best, (abs(a - b), (a + b) / 2))
     return best[1]
@@ -191,7 +193,7 @@ def _answered(scores: ArrayLike, species: Sequence[str]) -> tuple[NDArray[np.flo
     """Without non-responses, of which no threshold can be asked."""
     values = np.asarray(scores, np.float64)
     kept = ~np.isnan(values)
-    return values[kept], [kind for kind, keep in zip(species, kept.tolist(), strict=True) if keep]
+    return values[kept], [species_name for species_name, keep in zip(species, kept.tolist(), strict=True) if keep]
 
 
 Statistic = Callable[[NDArray[np.float64], list[str]], float]
@@ -215,7 +217,7 @@ def subject_bootstrap(
     Raises:
         ValueError: fewer than two subjects, or a statistic that is never defined.
     """
-    values, kinds, owners = np.asarray(scores, np.float64), np.array(species), np.array(subjects)
+    values, species_array, owners = np.asarray(scores, np.float64), np.array(species), np.array(subjects)
     names = np.unique(owners)
     if len(names) < 2:
         raise ValueError("a bootstrap over subjects needs two subjects or more.")
@@ -224,7 +226,7 @@ def subject_bootstrap(
     found = []
     for _ in range(rounds):
         drawn = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
-        found.append(statistic(values[drawn], kinds[drawn].tolist()))
+        found.append(statistic(values[drawn], species_array[drawn].tolist()))
     defined = np.array(found)[~np.isnan(found)]
     if not len(defined):
         raise ValueError("the statistic is not defined on any resample.")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from runtime.core.check import Check
 from runtime.core.errors import BundleMissing, InputError, ModalityMissing
 from runtime.core.values import MODALITIES, Box, Modality, Pair
-from runtime.face.open import open_locator
+from runtime.face.open import open_detector
 from runtime.imaging.decode import decode, decode_depth, grey_of
 from runtime.liveness.decision import Decision
-from runtime.liveness.open import Loaded, default_bundle, open_pipeline
+from runtime.liveness.open import LoadedModel, default_bundle, open_pipeline
 from runtime.liveness.pair_pipeline import Assessment
 
 Source = NDArray[Any] | str | os.PathLike[str]
@@ -74,7 +74,7 @@ class Pipeline:
     A pipeline is a context manager; leaving the block closes its engine.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
 
     def __repr__(self) -> str:
@@ -178,7 +178,9 @@ def load_pipeline(
     if not folder.is_dir():
         raise BundleMissing(f"{folder}: no such folder. Pass the folder of a bundle, or nothing for the shipped one.")
     key = None if public_key is None else Path(public_key)
-    return Pipeline(open_pipeline(folder, precision=precision, backend=backend, public_key=key, locator=open_locator()))
+    return Pipeline(
+        open_pipeline(folder, precision=precision, backend=backend, public_key=key, detector=open_detector())
+    )
 
 
 def _image(modality: Modality, source: Source | None) -> NDArray[Any]:

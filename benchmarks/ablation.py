@@ -40,7 +40,7 @@ EPOCHS, WIDTH, BATCH = 4, 16, 32
 MAX_BPCER = 0.01
 
 
-class Part:
+class PairSubset:
     """Chosen samples of a rendered set as a set of their own, in memory; ``blind``: a modality shown as zeros."""
 
     def __init__(self, whole: CachedPairs, chosen: NDArray[np.int64], blind: str = "") -> None:
@@ -157,12 +157,12 @@ def run_once(
     """Train and score one variant with one seed."""
     began = time.monotonic()
     recipe = recipe_of(shipped, variant, seed)
-    parts = Part(train, chosen_of(train, variant, FACES, EACH), variant.blind)
+    parts = PairSubset(train, chosen_of(train, variant, FACES, EACH), variant.blind)
     # Whoever leaves a species out must not choose the threshold with it either.
-    dev_part = Part(dev, chosen_of(dev, variant, 10**6, 10**6), variant.blind)
+    dev_part = PairSubset(dev, chosen_of(dev, variant, 10**6, 10**6), variant.blind)
     with tempfile.TemporaryDirectory() as folder:
         # Looked at after every epoch, and nothing follows from it: a part of it does.
-        watched = Part(dev, chosen_of(dev, variant, 100, 10), variant.blind)
+        watched = PairSubset(dev, chosen_of(dev, variant, 100, 10), variant.blind)
         trainer = Trainer(recipe, parts, watched, Path(folder))
         trainer.run()
     network = trainer.network.eval()
@@ -170,7 +170,7 @@ def run_once(
     scored_dev = score_set(scorer, dev_part, trainer.modalities, batch=64)
     values, kinds = scored_dev.presentations_of()
     threshold = threshold_for_bpcer(values[np.array(kinds) == BONA_FIDE], MAX_BPCER)
-    scored = score_set(scorer, Part(test, np.arange(len(test)), variant.blind), trainer.modalities, batch=64)
+    scored = score_set(scorer, PairSubset(test, np.arange(len(test)), variant.blind), trainer.modalities, batch=64)
     result = {
         "variant": variant.name,
         "seed": seed,

@@ -26,16 +26,16 @@ from benchmarks.support.presentations import PAIR_NS, Presentation, code_digest,
 from benchmarks.support.presentations import Sequence as Shown
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Pair
-from runtime.face.detector import HaarLocator
+from runtime.face.detector import HaarDetector
 from runtime.face.pair_detection import find_face
-from runtime.geometry.box_mapping import SameView
+from runtime.geometry.box_mapping import ScaleMapper
 from runtime.imaging.crop import CropRule, crop
-from runtime.liveness.active_light import LightRule, compare
-from runtime.liveness.decision import Strobe, decide
+from runtime.liveness.active_light import ActiveLightRule, compare
+from runtime.liveness.decision import StrobeResponse, decide
 from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
-from runtime.liveness.grey_copy import copied
-from runtime.liveness.open import Loaded, default_bundle, open_pipeline
-from runtime.liveness.quality import blur_check, copy_check, failures, ir_checks, rgb_checks
+from runtime.liveness.grey_copy import copy_correlation
+from runtime.liveness.open import LoadedModel, default_bundle, open_pipeline
+from runtime.liveness.quality import blur_check, copy_check, failed_codes, ir_checks, rgb_checks
 from synthetic import SPECIES, render_frame, render_patch
 
 FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20
@@ -65,19 +65,19 @@ def toned(ir: Picture, seed: int) -> Picture:
 
 
 @dataclass(slots=True)
-class Judged:
+class ScoredPresentation:
     """The pairs of a presentation, judged: per pair the scores [F, 3], failed gates and the strobe's answer."""
 
     what: Presentation
     scores: NDArray[np.float32]
     failed: list[tuple[str, ...]]
-    strobe: list[Strobe]
+    strobe: list[StrobeResponse]
     rgb_means: list[float]
 
 
-def judge(
-    loaded: Loaded, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[Strobe], gate: bool
-) -> Judged:
+def score_presentation(
+    loaded: LoadedModel, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[StrobeResponse], gate: bool
+) -> ScoredPresentation:
     """Score a presentation with ``ir`` in the place of its infrared. ``gate``: with the check for copies."""
     path = cache / f"{shown.what.family}-{shown.what.species}-{shown.what.number}-{name}.npy"
     if path.exists():
@@ -92,18 +92,18 @@ def judge(
     for rgb_crop, ir_crop in zip(shown.rgb, ir, strict=True):
         checks = [*rgb_checks(rgb_crop, limits, alone_in_the_dark=False), blur_check(rgb_crop, limits)]
         checks += ir_checks(ir_crop, None, "lit", limits)
-        failed.append(failures([*checks, *([copy_check(rgb_crop, ir_crop, limits)] if gate else [])]))
-    return Judged(shown.what, scores, failed, strobe, [float(image.mean()) for image in shown.rgb])
+        failed.append(failed_codes([*checks, *([copy_check(rgb_crop, ir_crop, limits)] if gate else [])]))
+    return ScoredPresentation(shown.what, scores, failed, strobe, [float(image.mean()) for image in shown.rgb])
 
 
-def still(loaded: Loaded, seen: Judged) -> str:
+def decide_first_pair(loaded: LoadedModel, seen: ScoredPresentation) -> str:
     """The decision on the first pair alone."""
     score, *streams = (float(v) for v in seen.scores[0])
     pipeline = loaded.pipeline
     return decide(score, streams, pipeline.modalities, pipeline.point, seen.failed[0], seen.strobe[0]).decision
 
 
-def sequential(loaded: Loaded, seen: Judged, rule: EvidenceRule = RULE) -> tuple[str, int]:
+def decide_sequentially(loaded: LoadedModel, seen: ScoredPresentation, rule: EvidenceRule = RULE) -> tuple[str, int]:
     """The decision over the pairs, and how many it took."""
     evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, rule)
     box = Box(100, 100, 150, 150)
@@ -121,17 +121,17 @@ def sequential(loaded: Loaded, seen: Judged, rule: EvidenceRule = RULE) -> tuple
     return verdict.decision, len(seen.scores)
 
 
-def answers(shown: Shown, lit: Picture, dark: Picture) -> list[Strobe]:
+def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
     """What the illuminator's question gives, pair by pair; views uint8 [F, h, w]."""
     boxes = [Box(*map(float, box)) for box in shown.scene_box]
     return [
-        compare(a[:, :, None], b[:, :, None], box, LightRule()).answer
+        compare(a[:, :, None], b[:, :, None], box, ActiveLightRule()).answer
         for a, b, box in zip(lit, dark, boxes, strict=True)
     ]
 
 
 @dataclass(slots=True)
-class Tally:
+class DecisionTally:
     """Decisions by family and kind, for every way of deciding."""
 
     counts: dict[tuple[str, str, str], collections.Counter[str]] = field(
@@ -139,12 +139,12 @@ class Tally:
     )
     pairs: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: collections.defaultdict(list))
 
-    def add(self, way: str, family: str, kind: str, decision: str, pairs: int = 1) -> None:
-        self.counts[way, family, kind][decision] += 1
-        self.pairs[way, family, kind].append(pairs)
+    def add(self, way: str, family: str, species_name: str, decision: str, pairs: int = 1) -> None:
+        self.counts[way, family, species_name][decision] += 1
+        self.pairs[way, family, species_name].append(pairs)
 
-    def row(self, way: str, family: str, kind: str) -> str:
-        count = self.counts[way, family, kind]
+    def row(self, way: str, family: str, species_name: str) -> str:
+        count = self.counts[way, family, species_name]
         return f"{count['live']} / {count['spoof']} / {count['uncertain']}"
 
 
@@ -159,40 +159,40 @@ INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
 }
 
 
-def simulate(loaded: Loaded, cache: Path) -> tuple[Tally, list[Judged]]:
+def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[ScoredPresentation]]:
     """Every presentation, decided in every way."""
-    tally, people = Tally(), []
+    tally, people = DecisionTally(), []
     scores = cache / f"scores-{loaded.model_sha256[:12]}-{code_digest()}"
     scores.mkdir(parents=True, exist_ok=True)
-    unknown: list[Strobe] = ["unknown"] * PAIRS
+    unknown: list[StrobeResponse] = ["unknown"] * PAIRS
     for shown in sequences(planned(FAMILIES, BONA_FIDE, PER_ATTACK), PAIRS, cache):
-        family, kind = shown.what.family, shown.what.species
+        family, species_name = shown.what.family, shown.what.species
         strobe = answers(shown, shown.scene_lit, shown.scene_dark)
-        seen = judge(loaded, shown, scores, "own", shown.ir, unknown, gate=True)
-        lit = Judged(seen.what, seen.scores, seen.failed, strobe, seen.rgb_means)
-        tally.add("still", family, kind, still(loaded, seen))
-        tally.add("sequential", family, kind, *sequential(loaded, seen))
-        tally.add("sequential, light", family, kind, *sequential(loaded, lit))
+        seen = score_presentation(loaded, shown, scores, "own", shown.ir, unknown, gate=True)
+        lit = ScoredPresentation(seen.what, seen.scores, seen.failed, strobe, seen.rgb_means)
+        tally.add("still", family, species_name, decide_first_pair(loaded, seen))
+        tally.add("sequential", family, species_name, *decide_sequentially(loaded, seen))
+        tally.add("sequential, light", family, species_name, *decide_sequentially(loaded, lit))
         for answer, count in collections.Counter(strobe).items():
-            tally.counts["answers", family, kind][answer] += count
-        if kind != SPECIES[0]:
+            tally.counts["answers", family, species_name][answer] += count
+        if species_name != SPECIES[0]:
             continue
         people.append(lit)
         for name, make in INJECTED.items():
             ir, view_lit, view_dark = make(shown)
             fed = answers(shown, view_lit, view_dark)
             key = name.replace(" ", "-").replace(",", "")
-            plain = judge(loaded, shown, scores, key, ir, unknown, gate=False)
-            gated = judge(loaded, shown, scores, key, ir, unknown, gate=True)
-            tally.add("still, no check", family, name, still(loaded, plain))
-            tally.add("still", family, name, still(loaded, gated))
-            tally.add("sequential", family, name, *sequential(loaded, gated))
+            plain = score_presentation(loaded, shown, scores, key, ir, unknown, gate=False)
+            gated = score_presentation(loaded, shown, scores, key, ir, unknown, gate=True)
+            tally.add("still, no check", family, name, decide_first_pair(loaded, plain))
+            tally.add("still", family, name, decide_first_pair(loaded, gated))
+            tally.add("sequential", family, name, *decide_sequentially(loaded, gated))
             gated.strobe = fed
-            tally.add("sequential, light", family, name, *sequential(loaded, gated))
+            tally.add("sequential, light", family, name, *decide_sequentially(loaded, gated))
     return tally, people
 
 
-def correlation(people: Sequence[Judged], lags: int = 6) -> tuple[list[float], float, float]:
+def correlation(people: Sequence[ScoredPresentation], lags: int = 6) -> tuple[list[float], float, float]:
     """Correlation of a person's log-odds about their mean at lags of one pair and more, corrected for the mean being
     of few pairs, and the variances within a presentation and between presentations."""
     odds = [np.log(p / (1 - p)) for p in (np.clip(s.scores[:, 0].astype(float), 1e-4, 1 - 1e-4) for s in people)]
@@ -207,7 +207,7 @@ def correlation(people: Sequence[Judged], lags: int = 6) -> tuple[list[float], f
 
 
 def copy_rates() -> dict[str, list[float]]:
-    """`copied` on single people that the threshold's choice did not see, by family."""
+    """`copy_correlation` on single people that the threshold's choice did not see, by family."""
     found: dict[str, list[float]] = {}
     rng = np.random.default_rng(7)
     for family in FAMILIES:
@@ -218,24 +218,24 @@ def copy_rates() -> dict[str, list[float]]:
             boxes = [Box(x + shift[0] * w, y + shift[1] * h, w * scale, h * scale) for x, y, w, h in (r.box, r.ir_box)]
             rgb, ir = crop(r.rgb, boxes[0], CropRule()), crop(r.ir, boxes[1], CropRule())
             if rgb.mean() >= 25:
-                found[family].append(copied(rgb, ir))
+                found[family].append(copy_correlation(rgb, ir))
     return found
 
 
 def agreement() -> Iterator[tuple[str, str, str]]:
     """Whole frames: family, species and whether a face was found, in which picture, and confirmed in the other."""
-    locator = HaarLocator()
+    detector = HaarDetector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):
             for number in range(FRAMES if species == SPECIES[0] else 20):
                 r = render_frame(seed=93, subject=7000 + number, species=species, family=family, presentation=number)
                 try:
-                    found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), locator, SameView())
+                    found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), detector, ScaleMapper())
                 except NoFace:
                     yield family, species, "no face"
                     continue
-                failed = failures(c for c in found.checks if c.name != "face.count")
-                led = "" if found.seen_in == "rgb" else "infrared leads, "
+                failed = failed_codes(c for c in found.checks if c.name != "face.count")
+                led = "" if found.detected_in == "rgb" else "infrared leads, "
                 yield family, species, led + (failed[0] if failed else "agreed")
 
 
@@ -251,7 +251,11 @@ def main() -> None:
 
 
 def report(
-    loaded: Loaded, tally: Tally, people: list[Judged], copies: dict[str, list[float]], agreed: dict[Any, int]
+    loaded: LoadedModel,
+    tally: DecisionTally,
+    people: list[ScoredPresentation],
+    copies: dict[str, list[float]],
+    agreed: dict[Any, int],
 ) -> list[str]:
     """The page."""
     ways = ("still", "sequential", "sequential, light")
@@ -274,12 +278,12 @@ def report(
             "| presented | first pair alone | over pairs | with the illuminator's question | the question's answers |",
             "| --- | --- | --- | --- | --- |",
         ]
-        for kind in SPECIES:
-            cells = [tally.row(way, family, kind) for way in ways]
-            told = tally.counts["answers", family, kind]
+        for species_name in SPECIES:
+            cells = [tally.row(way, family, species_name) for way in ways]
+            told = tally.counts["answers", family, species_name]
             total = sum(told.values())
             shares = ", ".join(f"{name} {told[name] / total:.1%}" for name in ("follows", "mismatch", "unknown"))
-            lines.append(f"| {kind} | {' | '.join(cells)} | {shares} |")
+            lines.append(f"| {species_name} | {' | '.join(cells)} | {shares} |")
     lines += [
         "",
         "## Time to a decision",
@@ -288,8 +292,8 @@ def report(
         "| --- | --- | --- | --- |",
     ]
     for family in FAMILIES:
-        for group, kinds in (("people", SPECIES[:1]), ("attacks", SPECIES[1:])):
-            taken = [n for kind in kinds for n in tally.pairs["sequential", family, kind]]
+        for group, species_list in (("people", SPECIES[:1]), ("attacks", SPECIES[1:])):
+            taken = [n for species_name in species_list for n in tally.pairs["sequential", family, species_name]]
             seconds = [(n - 1) * PAIR_NS / 1e9 for n in taken]
             tail = statistics.quantiles(seconds, n=20, method="inclusive")[18]
             lines.append(f"| {family} | {group} | {statistics.median(seconds):.2f} s | {tail:.2f} s |")

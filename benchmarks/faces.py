@@ -19,13 +19,13 @@ import numpy as np
 from benchmarks.support.face_shots import CASES, Shot, angles_of, dimmed, shots
 from benchmarks.support.machine import describe
 from runtime.core.values import Box, Image, Pair
-from runtime.face.detector import Face, FaceLocator, HaarLocator
+from runtime.face.detector import Face, FaceDetector, HaarDetector
 from runtime.face.head_pose import head_angles
-from runtime.face.landmarks import box_of
+from runtime.face.landmarks import box_from_landmarks
 from runtime.face.tracker import Tracker, TrackRule
-from runtime.face.yunet import FACE_PX, MIN_SCORE, YuNetLocator
+from runtime.face.yunet import FACE_PX, MIN_SCORE, YuNetDetector
 from runtime.face.yunet_model import packaged_yunet
-from runtime.geometry.box_mapping import SameView
+from runtime.geometry.box_mapping import ScaleMapper
 from synthetic import render_frame
 from synthetic.people.scan import VARIABLE
 
@@ -53,10 +53,10 @@ def difference(found: Box, true: Box) -> tuple[float, float, float]:
     )
 
 
-class Tally:
+class RecallTally:
     """What the detectors found, by detector, case and modality."""
 
-    def __init__(self, detectors: dict[str, FaceLocator]) -> None:
+    def __init__(self, detectors: dict[str, FaceDetector]) -> None:
         self.detectors = detectors
         self.hits: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
         self.false: dict[tuple[str, str], int] = defaultdict(int)
@@ -71,7 +71,7 @@ class Tally:
         upright = shot.case in ("frontal", "yaw 15°", "pitch 10°", "glasses")
         for name, detector in self.detectors.items():
             began = time.thread_time()
-            found = detector.locate(shot.image)
+            found = detector.detect(shot.image)
             self.times[name, "nobody" if shot.empty else "a face"].append((time.thread_time() - began) * 1e3)
             hit = found is not None and not shot.empty and is_face(found.box, shot.box)
             if found is not None and not hit:
@@ -84,7 +84,7 @@ class Tally:
                 self._pose(shot, found)
         self._score(shot)
         if upright:
-            self.offs["true landmarks", shot.modality].append(difference(box_of(shot.landmarks), shot.box))
+            self.offs["true landmarks", shot.modality].append(difference(box_from_landmarks(shot.landmarks), shot.box))
 
     def _pose(self, shot: Shot, found: Face) -> None:
         assert found.landmarks is not None
@@ -94,14 +94,14 @@ class Tally:
 
     def _score(self, shot: Shot) -> None:
         """For the choice of the least score: what a detector that takes nearly everything finds."""
-        found = EAGER.locate(shot.image)
+        found = EAGER.detect(shot.image)
         hit = found is not None and not shot.empty and is_face(found.box, shot.box)
         kind = "nobody" if shot.empty else shot.modality
         score = 0.0 if found is None or found.confidence is None else found.confidence
         self.scores[kind].append((score, hit))
 
 
-EAGER = YuNetLocator(packaged_yunet(), LEAST_SCORE)
+EAGER = YuNetDetector(packaged_yunet(), LEAST_SCORE)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -112,7 +112,7 @@ def paragraph(*parts: str) -> list[str]:
     return [*textwrap.wrap(" ".join(parts), 118), ""]
 
 
-def recall_rows(tally: Tally) -> list[str]:
+def recall_rows(tally: RecallTally) -> list[str]:
     names = list(tally.detectors)
     rows = []
     for case in CASES:
@@ -136,7 +136,7 @@ def recall_rows(tally: Tally) -> list[str]:
     ]
 
 
-def score_rows(tally: Tally) -> list[str]:
+def score_rows(tally: RecallTally) -> list[str]:
     rows = []
     for threshold in THRESHOLDS:
         cells = []
@@ -157,7 +157,7 @@ def score_rows(tally: Tally) -> list[str]:
     ]
 
 
-def box_rows(tally: Tally) -> list[str]:
+def box_rows(tally: RecallTally) -> list[str]:
     rows = []
     for name in (*tally.detectors, "true landmarks"):
         for modality in ("RGB", "IR"):
@@ -178,7 +178,7 @@ def box_rows(tally: Tally) -> list[str]:
     ]
 
 
-def pose_rows(tally: Tally) -> list[str]:
+def pose_rows(tally: RecallTally) -> list[str]:
     rows = []
     for case in CASES:
         if (case.name, "RGB") not in tally.poses or case.species != "bona_fide":
@@ -199,7 +199,7 @@ def pose_rows(tally: Tally) -> list[str]:
     ]
 
 
-def time_rows(tally: Tally) -> list[str]:
+def time_rows(tally: RecallTally) -> list[str]:
     rows = [
         [name, *(f"{np.median(tally.times[name, what]):.1f}" for what in ("a face", "nobody"))]
         for name in tally.detectors
@@ -212,12 +212,12 @@ def time_rows(tally: Tally) -> list[str]:
     ]
 
 
-def stream_rows(detectors: dict[str, FaceLocator]) -> list[str]:
+def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
     """What following costs in a stream, by how often the detector looks near the last place."""
     frames = [render_frame(seed=3, subject=9801, species="bona_fide", frame=k) for k in range(6)]
     rows = []
     for name, near in (("Haar", 10), *(("YuNet 320", near) for near in (20, 10, 5, 1))):
-        tracker = Tracker(("rgb", "ir"), detectors[name], SameView(), TrackRule(near_every=near))
+        tracker = Tracker(("rgb", "ir"), detectors[name], ScaleMapper(), TrackRule(search_near_every=near))
         times = []
         for number in range(240):
             frame = frames[min(number % 10, 10 - number % 10)]
@@ -232,14 +232,15 @@ def stream_rows(detectors: dict[str, FaceLocator]) -> list[str]:
         *paragraph(
             "Processor time for finding the face of a simulated person in each of 240 pairs, ms: the detector looks",
             "near the last place in both pictures after so many pairs, and in the whole picture after",
-            f"{TrackRule().whole_every}. The default is {TrackRule().near_every}: looking more often costs more, and",
+            f"{TrackRule().search_whole_every}. The default is {TrackRule().search_near_every}: looking more often",
+            "costs more, and",
             "the 99th percentile is that of the whole picture whichever is chosen.",
         ),
         *table(["detector", "near the last place every", "mean", "median", "99th percentile"], rows),
     ]
 
 
-def photograph(detectors: dict[str, FaceLocator]) -> list[str]:
+def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
     """The one photograph of a person that a development dependency ships, and those without any."""
     data: Any = importlib.import_module("skimage.data")
 
@@ -262,7 +263,7 @@ def photograph(detectors: dict[str, FaceLocator]) -> list[str]:
         picture = make()
         cells = []
         for detector in detectors.values():
-            found = detector.locate(picture)
+            found = detector.detect(picture)
             near = (
                 found is not None
                 and np.hypot(found.box.x + found.box.w / 2 - 223, found.box.y + found.box.h / 2 - 111) < 28
@@ -275,7 +276,7 @@ def photograph(detectors: dict[str, FaceLocator]) -> list[str]:
         picture = np.asarray(getattr(data, name)(), np.uint8)
         picture = picture[:, :, None] if picture.ndim == 2 else np.ascontiguousarray(picture[:, :, :3])
         for k, detector in enumerate(detectors.values()):
-            false[k] += detector.locate(picture) is not None
+            false[k] += detector.detect(picture) is not None
     return [
         "## Photographs",
         "",
@@ -291,14 +292,14 @@ def main() -> None:
     """Measure and write the page."""
     cv2.setNumThreads(1)
     model = packaged_yunet()
-    detectors: dict[str, FaceLocator] = {"Haar": HaarLocator()}
-    detectors |= {f"YuNet {edge}": YuNetLocator(model, edge=edge) for edge in (320, 480, 640)}
+    detectors: dict[str, FaceDetector] = {"Haar": HaarDetector()}
+    detectors |= {f"YuNet {edge}": YuNetDetector(model, edge=edge) for edge in (320, 480, 640)}
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--people", type=int, default=PEOPLE, help="heads in each row")
     options.add_argument("--beside", action="store_true", help="say that another job ran at the same time")
     options.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
     chosen = options.parse_args()
-    tally = Tally(detectors)
+    tally = RecallTally(detectors)
     for shot in shots(chosen.people):
         tally.add(shot)
     heads = "every second head is scan-derived, the others analytic" if os.environ.get(VARIABLE) else "analytic heads"

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from benchmarks.support.machine import describe
 from benchmarks.timing_offsets import offset_rows
 from calib.geometry.board import Board, BoardFinder
-from calib.geometry.coverage import View
+from calib.geometry.coverage import BoardView
 from calib.geometry.stereo import as_floats, calibrate
 from runtime.core.values import Box, Modality
-from runtime.face.detector import HaarLocator
-from runtime.geometry.box_mapping import FACE_BOX_MM, Calibrated, Camera, SameView, carry
-from runtime.geometry.drift import CROP, LEAST_RESPONSE, shift_between
+from runtime.face.detector import HaarDetector
+from runtime.geometry.box_mapping import FACE_BOX_MM, CalibratedMapper, CameraModel, ScaleMapper, reproject_box
+from runtime.geometry.drift import CROP, MIN_RESPONSE, shift_between
 from runtime.imaging.crop import crop
 from tests.support.geometry.boards import COLOUR, INFRARED, Photographer, poses
 from tests.support.geometry.rigs import blank, centre, face, rig
@@ -49,18 +49,18 @@ def positions(z: float) -> list[tuple[float, float, float]]:
     return [(x * z, y * z, z) for x in (-0.2, -0.1, 0.0, 0.1, 0.2) for y in (-0.1, 0.0, 0.1)]
 
 
-def transfer(rgb: Camera, ir: Camera) -> Floats:
+def transfer(rgb: CameraModel, ir: CameraModel) -> Floats:
     """Errors in pixels of boxes at known distances from 0.35 to 1 m, as two cameras carry them that were calibrated."""
     errors = []
     for z in DISTANCES:
         for point in positions(z):
-            found = carry(face(RIG.cameras["rgb"], point), rgb, ir, z)
+            found = reproject_box(face(RIG.cameras["rgb"], point), rgb, ir, z)
             assert found is not None
             errors.append(np.linalg.norm(centre(found) - centre(face(RIG.cameras["ir"], point))))
     return np.array(errors)
 
 
-def by_opencv(views: Sequence[View], joint: bool) -> tuple[Camera, Camera]:
+def by_opencv(views: Sequence[BoardView], joint: bool) -> tuple[CameraModel, CameraModel]:
     """The same views by OpenCV's functions alone, each camera by itself first, then both."""
     corners = BOARD.corners_mm()
     alone = []
@@ -85,8 +85,8 @@ def by_opencv(views: Sequence[View], joint: bool) -> tuple[Camera, Camera]:
         flags=flags,
     )
 
-    def camera(size: tuple[int, int], k: object, d: object, r: object, t: object) -> Camera:
-        return Camera("", *size, as_floats(k), as_floats(d).ravel()[:5], as_floats(r), as_floats(t).ravel())
+    def camera(size: tuple[int, int], k: object, d: object, r: object, t: object) -> CameraModel:
+        return CameraModel("", *size, as_floats(k), as_floats(d).ravel()[:5], as_floats(r), as_floats(t).ravel())
 
     return camera(SIZES["rgb"], ka, da, np.eye(3), np.zeros(3)), camera(SIZES["ir"], kb, db, turn, shift)
 
@@ -104,7 +104,7 @@ def calibration() -> list[str]:
         for number, where in enumerate(poses(22, seed)):
             rgb, ir = finder.find(colour.take(where, 3)), finder.find(infrared.take(where))
             if rgb is not None and ir is not None:
-                views.append(View(str(number), {"rgb": rgb, "ir": ir}))
+                views.append(BoardView(str(number), {"rgb": rgb, "ir": ir}))
         began = time.perf_counter()
         found = calibrate(views, SIZES, {"rgb": "a", "ir": "b"}, BOARD, "2026-01-01T00:00:00Z")
         seconds["adsn"].append(time.perf_counter() - began)
@@ -172,7 +172,7 @@ def calibration() -> list[str]:
 def distances() -> list[str]:
     """How far off a face's box is by each way to know its distance."""
     rgb, ir = RIG.cameras["rgb"], RIG.cameras["ir"]
-    registrar, pair = Calibrated(RIG), blank(RIG)
+    box_mapper, pair = CalibratedMapper(RIG), blank(RIG)
     rng = np.random.default_rng(0)
     rows = []
     for z in DISTANCES:
@@ -183,12 +183,12 @@ def distances() -> list[str]:
             errors[name].append(float(np.linalg.norm(centre(found) - centre(true))) / true.w)
 
         for point in positions(z):
-            note("fixed", carry(face(rgb, point), rgb, ir, 500), face(ir, point))
+            note("fixed", reproject_box(face(rgb, point), rgb, ir, 500), face(ir, point))
             for name, width in (("150", 150.0), ("-10", 135.0), ("+10", 165.0)):
-                placed = registrar.place(face(rgb, point, width), "rgb", "ir", pair)
+                placed = box_mapper.map_box(face(rgb, point, width), "rgb", "ir", pair)
                 note(name, placed.box if placed else None, face(ir, point, width))
             for width in rng.normal(FACE_BOX_MM, 0.05 * FACE_BOX_MM, 20):
-                placed = registrar.place(face(rgb, point, float(width)), "rgb", "ir", pair)
+                placed = box_mapper.map_box(face(rgb, point, float(width)), "rgb", "ir", pair)
                 note("people", placed.box if placed else None, face(ir, point, float(width)))
         width_px = face(ir, (0, 0, z)).w
         rows.append(
@@ -220,19 +220,19 @@ def distances() -> list[str]:
 
 def detected(shots: Sequence[Shot]) -> list[str]:
     """What a detector makes of it: its boxes on simulated faces, transferred and found again."""
-    locator = HaarLocator()
+    detector = HaarDetector()
     ratios: list[float] = []
     placed_off: list[float] = []
     same_off: list[float] = []
     for shot in shots:
-        rgb, ir = locator.locate(shot.pair.image("rgb")), locator.locate(shot.pair.image("ir"))
+        rgb, ir = detector.detect(shot.pair.image("rgb")), detector.detect(shot.pair.image("ir"))
         if rgb is None or np.linalg.norm(centre(rgb.box) - centre(shot.rgb_box)) > shot.rgb_box.w / 4:
             continue
         ratios.append(rgb.box.w / shot.rgb_box.w)
         if ir is None or np.linalg.norm(centre(ir.box) - centre(shot.ir_box)) > shot.ir_box.w / 4:
             continue
-        for registrar, into in ((Calibrated(shot.geometry), placed_off), (SameView(), same_off)):
-            placed = registrar.place(rgb.box, "rgb", "ir", shot.pair)
+        for box_mapper, into in ((CalibratedMapper(shot.geometry), placed_off), (ScaleMapper(), same_off)):
+            placed = box_mapper.map_box(rgb.box, "rgb", "ir", shot.pair)
             assert placed is not None
             into.append(float(np.linalg.norm(centre(placed.box) - centre(ir.box))) / ir.box.w)
     return [
@@ -270,7 +270,7 @@ def drift(shots: Sequence[Shot]) -> list[str]:
             found = shift_between(rgb, ir)
             times.append(time.perf_counter() - began)
             count += 1
-            if found.response >= LEAST_RESPONSE:
+            if found.response >= MIN_RESPONSE:
                 kept += 1
                 scale = round(b.w * (1 + 2 * CROP.margin)) / CROP.size
                 errors.append(np.hypot(found.x * scale - x, found.y * scale - y))
@@ -280,7 +280,7 @@ def drift(shots: Sequence[Shot]) -> list[str]:
         *paragraph(
             "Phase correlation of colour and infrared crops of the same people, shifted by 0, 7 and 15",
             f"pixels: {kept} of",
-            f"{count} readings are clear enough (response {LEAST_RESPONSE} or more; the others are dark).",
+            f"{count} readings are clear enough (response {MIN_RESPONSE} or more; the others are dark).",
             "Their error is",
             f"{np.median(errors):.1f} px median, {np.percentile(errors, 95):.1f} px at the 95th percentile,",
             f"{np.mean(np.array(errors) > 5):.1%} beyond 5 px; the alarm is on the median of 20 and more.",

@@ -37,7 +37,7 @@ BROKEN_BYTES = 500
 
 
 @dataclass(slots=True)
-class Record:
+class LoadRecord:
     """What happened. ``answers``: seconds since the start, milliseconds from when it was due. ``held``: MiB."""
 
     answers: list[tuple[float, float]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Record:
     held: list[tuple[float, float]] = field(default_factory=list)
 
 
-def honest(port: int, payload: bytes, per_s: float, began: float, until: float, record: Record) -> None:
+def honest(port: int, payload: bytes, per_s: float, began: float, until: float, record: LoadRecord) -> None:
     """Send pairs at a fixed rate, whatever the answers take: a caller does not wait because the service is slow."""
     client, number = Client(port, payload), 0
     while True:
@@ -96,7 +96,7 @@ def wear(port: int, pid: int, payload: bytes) -> list[float]:
     return held
 
 
-def misbehave(port: int, payload: bytes, until: float, record: Record) -> None:
+def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> None:
     """Break off, send damaged pictures, stop in the middle, speak no HTTP. Seeded."""
     rng = random.Random(0)
     head = head_of(payload)
@@ -132,14 +132,14 @@ def misbehave(port: int, payload: bytes, until: float, record: Record) -> None:
         held.close()
 
 
-def watch(pid: int, began: float, until: float, record: Record) -> None:
+def watch(pid: int, began: float, until: float, record: LoadRecord) -> None:
     """Note the service's memory."""
     while time.perf_counter() < until:
         record.held.append((time.perf_counter() - began, memory(pid, "VmRSS")))
         time.sleep(SAMPLE_S)
 
 
-def report(record: Record, minutes: float, capacity: float, per_s: float, worn: list[float]) -> str:
+def report(record: LoadRecord, minutes: float, capacity: float, per_s: float, worn: list[float]) -> str:
     """load.md."""
     whole = minutes * 60
     tenth = [ms for at, ms in record.answers if at < whole / 10], [ms for at, ms in record.answers if at > whole * 0.9]
@@ -184,7 +184,7 @@ def main(
     box = made.face_box
     meta = json.dumps({"face_box": [box.x, box.y, box.w, box.h]}).encode()
     payload = body({"rgb": jpeg(made.pair.image("rgb")), "ir": jpeg(made.pair.image("ir")), "meta": meta})
-    record = Record()
+    record = LoadRecord()
     with serving() as (port, pid, _):
         capacity = rate([Client(port, payload).post for _ in range(CALLERS)])
         per_s = capacity * SHARE

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.support.machine import describe
-from benchmarks.support.rules import Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Ours, Rule, Times
+from benchmarks.support.rules import AdsnRule, Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Rule, Times
 from runtime.core.values import Frame, Modality
 from runtime.pairing.pairer import Pairer
 
@@ -53,11 +53,11 @@ class Scenario:
             arrived = 0
             period = self.periods[number] * (1 + self.ppm * 1e-6 * number)
             for k in range(int(FRAMES * self.periods[0] / self.periods[number])):
-                stamp = int((1000 + k * period + number * self.phase + rng.gauss(0, self.jitter)) * MS)
+                timestamp = int((1000 + k * period + number * self.phase + rng.gauss(0, self.jitter)) * MS)
                 delay = int((8 + rng.expovariate(1.0) + self.late * (1 - number)) * MS)
-                arrived = max(arrived + 1, stamp + delay)
+                arrived = max(arrived + 1, timestamp + delay)
                 if rng.random() >= self.drops:
-                    frame = Frame(modality, _PICTURE, stamp, arrived, k, "synthetic", lit="lit")
+                    frame = Frame(modality, _PICTURE, timestamp, arrived, k, "synthetic", lit="lit")
                     made[number].append(frame)
         return made[0], made[1]
 
@@ -82,7 +82,7 @@ def rules(scenario: Scenario) -> dict[str, Callable[[], Rule]]:
     limit = int(scenario.limit * MS)
     first, second = (int(0.6 * period * MS) for period in scenario.periods)
     return {
-        "Pairer": lambda: Ours(limit),
+        "Pairer": lambda: AdsnRule(limit),
         "ApproximateTime": lambda: Approximate(limit),
         "ApproximateTime, rate bounds": lambda: Approximate(limit, (first, second)),
         "message_filters, Python": lambda: MessageFiltersPython(limit),

@@ -61,7 +61,7 @@ def run() -> list[Row]:
     found = loaded.pipeline.assess(pairs[0])
     crops = {m: crop(pairs[0].image(m), found.boxes[m], loaded.pipeline.rule)[None] for m in loaded.pipeline.modalities}
     # Followed only: the searches, which come every tenth and sixtieth pair, are counted apart.
-    follow = StreamPipeline(loaded.pipeline, track=TrackRule(near_every=NEVER, whole_every=NEVER))
+    follow = StreamPipeline(loaded.pipeline, track=TrackRule(search_near_every=NEVER, search_whole_every=NEVER))
     usual = StreamPipeline(loaded.pipeline)
     times = in_turns(
         {

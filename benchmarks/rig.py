@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.support.measure import Row
 from runtime.capture.open import open_source
 from runtime.capture.source import Source, SourceInfo
-from runtime.capture.supervisor import Supervisor
+from runtime.capture.supervisor import CameraSupervisor
 from runtime.config.rig import RigSettings
 from runtime.core.errors import CameraLost
 from runtime.core.values import Frame
@@ -70,8 +70,8 @@ def running(strobe: str) -> list[Row]:
 class OneFrame:
     """A simulated camera that goes away after its first frame."""
 
-    def __init__(self, epoch: int) -> None:
-        self._source: Source = open_source(SCENE, "rgb", epoch)
+    def __init__(self, generation: int) -> None:
+        self._source: Source = open_source(SCENE, "rgb", generation)
         self._given = False
 
     @property
@@ -103,12 +103,12 @@ def reconnecting() -> list[Row]:
             done.set()
             done.wait()
 
-    def opening(epoch: int) -> OneFrame:
+    def opening(generation: int) -> OneFrame:
         nonlocal opened
         opened += 1
-        return OneFrame(epoch)
+        return OneFrame(generation)
 
-    camera = Supervisor("rgb", opening, pause=pause)
+    camera = CameraSupervisor("rgb", opening, pause=pause)
     camera.start()
     done.wait(600)
     camera.close()

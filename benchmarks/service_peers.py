@@ -39,7 +39,7 @@ PEERS = ("litserve", "bentoml")
 
 
 @dataclass(slots=True)
-class Round:
+class PeerResult:
     """What one server did with one number of callers, over all rounds."""
 
     per_s: list[float] = field(default_factory=list)
@@ -121,7 +121,7 @@ def held(pid: int) -> float:
     return total / 1024
 
 
-def work(port: int, payload: bytes, callers: int, seconds: float, into: Round) -> None:
+def work(port: int, payload: bytes, callers: int, seconds: float, into: PeerResult) -> None:
     """Keep ``callers`` connections busy."""
     until = time.perf_counter() + seconds
     counts, lock = [0] * callers, threading.Lock()
@@ -170,14 +170,14 @@ def main(
     }
     for peer in PEERS:
         servers[f"{peer} {version_of(pythons[peer], peer)}"] = partial(open_peer, peer)
-    results = {name: {n: Round() for n in CALLERS} for name in servers}
+    results = {name: {n: PeerResult() for n in CALLERS} for name in servers}
     memory: dict[str, float] = {}
     for number in range(rounds):
         # One server at a time: idle ones would still hold memory, and some of them wake up.
         for name in [*servers][number % len(servers) :] + [*servers][: number % len(servers)]:
             with ExitStack() as stack:
                 port, pid = servers[name](stack)
-                work(port, payload, 2, 2, Round())
+                work(port, payload, 2, 2, PeerResult())
                 for callers in CALLERS:
                     work(port, payload, callers, seconds, results[name][callers])
                 memory[name] = max(memory.get(name, 0), held(pid))

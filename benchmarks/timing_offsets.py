@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
+from calib.timing.offset import LevelSeries, OffsetUnknown, TimeOffset, by_blink
 from calib.timing.offset_other import by_motion, by_strobe
 from tests.support.geometry.lights import MINUTE_MS, frames, seen, switched, waving
 
@@ -14,16 +14,16 @@ Table = Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]]
 RUNS = 40
 
 
-def blink(seed: int, total: float, exposures: tuple[float, float]) -> tuple[Offset, float]:
+def blink(seed: int, total: float, exposures: tuple[float, float]) -> tuple[TimeOffset, float]:
     rng = np.random.default_rng(seed)
     true = float(rng.uniform(-70, 70))
     switches = switched(rng, total)
     a, b = frames(rng, total), frames(rng, total)
-    first = Series(a - true, seen(rng, switches, a, float(rng.uniform(*exposures))))
-    return by_blink(first, Series(b, seen(rng, switches, b, float(rng.uniform(*exposures)), step=30))), true
+    first = LevelSeries(a - true, seen(rng, switches, a, float(rng.uniform(*exposures))))
+    return by_blink(first, LevelSeries(b, seen(rng, switches, b, float(rng.uniform(*exposures)), step=30))), true
 
 
-def motion(seed: int, total: float, fps: float) -> tuple[Offset, float]:
+def motion(seed: int, total: float, fps: float) -> tuple[TimeOffset, float]:
     rng = np.random.default_rng(seed)
     true = float(rng.uniform(-70, 70))
     fine, light = waving(rng, total)
@@ -33,21 +33,21 @@ def motion(seed: int, total: float, fps: float) -> tuple[Offset, float]:
         level: np.ndarray = 60 + gain * np.interp(times, fine, light) + rng.normal(0, 0.5, times.size)
         return level
 
-    return by_motion(Series(a - true, look(a, 60)), Series(b, look(b, 35))), true
+    return by_motion(LevelSeries(a - true, look(a, 60)), LevelSeries(b, look(b, 35))), true
 
 
-def strobe(seed: int, total: float) -> tuple[Offset, float]:
+def strobe(seed: int, total: float) -> tuple[TimeOffset, float]:
     rng = np.random.default_rng(seed)
     true = float(rng.uniform(-30, 30))
     lit = frames(rng, total, fps=15, jitter_ms=0.05)
     on = np.column_stack([lit - 4, lit + 4]).ravel()
     times = frames(rng, total, fps=30.3)
-    return by_strobe(Series(times - true, seen(rng, on, times, 12, step=8)), lit), true
+    return by_strobe(LevelSeries(times - true, seen(rng, on, times, 12, step=8)), lit), true
 
 
 def offset_rows(table: Table) -> list[str]:
     """The section of the page."""
-    ways: dict[str, Callable[[int], tuple[Offset, float]]] = {
+    ways: dict[str, Callable[[int], tuple[TimeOffset, float]]] = {
         "blink, 1 min, exposures 8 to 25 ms": lambda seed: blink(seed, MINUTE_MS, (8, 25)),
         "blink, 2 min, exposures 8 to 25 ms": lambda seed: blink(seed, 2 * MINUTE_MS, (8, 25)),
         "blink, 2 min, exposures 2 to 8 ms": lambda seed: blink(seed, 2 * MINUTE_MS, (2, 8)),

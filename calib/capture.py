@@ -17,7 +17,7 @@ from runtime.pairing.illumination import IlluminationClassifier, frame_stats
 READ_S = 0.5
 
 
-class Reader:
+class SourceReader:
     """Reads a source and hands every frame to ``take``, which runs in the reader's thread. Infrared frames are told lit
     from dark as the rig does it, so that a strobe needs no metadata."""
 
@@ -51,12 +51,12 @@ class Reader:
                 if frame is None:
                     continue
                 if strobe is not None:
-                    lit = strobe.observe(
+                    lit = strobe.classify(
                         frame_stats(frame.image),
                         t_ns=frame.t_capture_ns,
                         seq=frame.seq,
                         lit=frame.lit,
-                        epoch=frame.epoch,
+                        generation=frame.generation,
                     )
                     frame = dataclasses.replace(frame, lit=lit)
                 self._take(frame)
@@ -66,7 +66,7 @@ class Reader:
 
 
 @contextmanager
-def reading(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iterator[dict[Modality, Reader]]:
+def read_cameras(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iterator[dict[Modality, SourceReader]]:
     """Open cameras and read them until the block ends.
 
     Raises:
@@ -81,6 +81,6 @@ def reading(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iter
             stack.callback(sources[modality].close)
         readers = {}
         for modality, source in sources.items():
-            readers[modality] = Reader(source, take)
+            readers[modality] = SourceReader(source, take)
             stack.callback(readers[modality].close)
         yield readers

@@ -101,13 +101,16 @@ def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:
     """Indices of ``count`` samples, or of all where there are fewer: as evenly from each species as there are samples,
     in the set's own order. The same seed gives the same choice."""
     rng = np.random.default_rng(seed)
-    kinds = sorted(set(species))
-    of = {kind: rng.permutation([i for i, k in enumerate(species) if k == kind]).tolist() for kind in kinds}
+    species_list = sorted(set(species))
+    of = {
+        species_name: rng.permutation([i for i, k in enumerate(species) if k == species_name]).tolist()
+        for species_name in species_list
+    }
     chosen: list[int] = []
     while len(chosen) < min(count, len(species)):
-        for kind in kinds:
-            if of[kind] and len(chosen) < count:
-                chosen.append(int(of[kind].pop()))
+        for species_name in species_list:
+            if of[species_name] and len(chosen) < count:
+                chosen.append(int(of[species_name].pop()))
     return sorted(chosen)
 
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adsn.metrics import BONA_FIDE, Rate, rates, threshold_for_apcer, threshold_for_bpcer
+from adsn.metrics import Rate, rates, threshold_for_apcer, threshold_for_bpcer
 from runtime.bundle.manifest import OperatingPointEntry, RateEntry
 from runtime.core.errors import InputError
-from runtime.core.species import require_distinct, require_species
+from runtime.core.species import BONA_FIDE, require_distinct, require_species
 
 
 class SampleTooSmall(InputError):
@@ -35,7 +35,7 @@ def presentations_needed(rate: float) -> int:
 def require_presentations(counts: Mapping[str, int], target: float, words: str) -> None:
     """Refuse a sample that cannot show ``target``: fewer presentations of something than three errors need."""
     needed = presentations_needed(target)
-    short = [f"{count} of {kind}" for kind, count in counts.items() if count < needed]
+    short = [f"{count} of {species_name}" for species_name, count in counts.items() if count < needed]
     if short:
         raise SampleTooSmall(
             f"a target of {words} needs at least {needed} presentations of each kind it counts; the sample has "
@@ -67,24 +67,27 @@ def operating_point(
         SampleTooSmall: says how many presentations, and of what, the target needs.
         SpeciesInvalid: a species looks like a misspelt ``bona_fide``.
     """
-    for kind in set(species):
-        require_species(kind)
+    for species_name in set(species):
+        require_species(species_name)
     require_distinct(species)
-    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    values, species_array = np.asarray(scores, np.float64), np.array(species)
     answered = ~np.isnan(values)
-    bona_fide = values[answered & (kinds == BONA_FIDE)]
+    bona_fide = values[answered & (species_array == BONA_FIDE)]
     if max_apcer is None:
         require_presentations({BONA_FIDE: len(bona_fide)}, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
         # float32 scores: the threshold is stored as the value it will be compared with.
         threshold = threshold_for_bpcer(bona_fide, max_bpcer)
         target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
     else:
-        counts = {kind: int((answered & (kinds == kind)).sum()) for kind in sorted(set(species) - {BONA_FIDE})}
+        counts = {
+            species_name: int((answered & (species_array == species_name)).sum())
+            for species_name in sorted(set(species) - {BONA_FIDE})
+        }
         if not counts:
             raise SampleTooSmall("a target of APCER needs attack presentations; the sample has none.")
         require_presentations(counts, max_apcer, f"APCER <= {max_apcer:.1%}")
         require_presentations({BONA_FIDE: len(bona_fide)}, 1.0, "a threshold and its BPCER")
-        threshold = threshold_for_apcer(values[answered], kinds[answered].tolist(), max_apcer)
+        threshold = threshold_for_apcer(values[answered], species_array[answered].tolist(), max_apcer)
         target = f"the lowest threshold with APCER <= {max_apcer:.1%} for every species"
     band_low = min(threshold, threshold_for_bpcer(bona_fide, band_bpcer))
     report = rates(values, species, threshold)
@@ -94,6 +97,6 @@ def operating_point(
         band_low=band_low,
         target=target,
         measured_on=measured_on,
-        apcer={kind: rate_entry(rate) for kind, rate in report.apcer.items()},
+        apcer={species_name: rate_entry(rate) for species_name, rate in report.apcer.items()},
         bpcer=rate_entry(report.bpcer),
     )

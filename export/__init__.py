@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from export.build import Built, Options, Source, Step, build
+    from export.build import ExportOptions, ExportResult, ProgressStep, Source, build
     from export.errors import ExportError, ParityError
     from export.graph import to_onnx
     from export.parity import ParityLimits
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from export.write import write_bundle
 
 __all__ = [
-    "Built",
     "ExportError",
-    "Options",
+    "ExportOptions",
+    "ExportResult",
     "ParityError",
     "ParityLimits",
+    "ProgressStep",
     "Source",
-    "Step",
     "build",
     "to_onnx",
     "write_bundle",

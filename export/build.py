@@ -23,28 +23,32 @@ from calib.ranges import Method, Ranges, measure_ranges, stratified
 from calib.threshold import operating_point
 from export.errors import ExportError
 from export.graph import check_against_torch, session, to_onnx
-from export.lint import Target, lint
+from export.lint import LintTarget, lint
 from export.manifest import Measured, golden_vectors, manifest_of, source_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
-from runtime.bundle.manifest import Artifact, OperatingPointEntry
+from runtime.bundle.manifest import Int8Artifact, OperatingPointEntry
 from runtime.engines.onnx import OnnxCpuEngine
 from runtime.imaging.crop import CropRule
 
 CALIBRATION_BATCH = 16
 SENSITIVITY_PAIRS = 64
-SERVED_BY: dict[Artifact, tuple[Target, ...]] = {"int8-cpu": (), "int8-trt": ("8.6", "10"), "int8-trt11": ("11",)}
+SERVED_BY: dict[Int8Artifact, tuple[LintTarget, ...]] = {
+    "int8-cpu": (),
+    "int8-trt": ("8.6", "10"),
+    "int8-trt11": ("11",),
+}
 """Which TensorRT generations an artifact is for; it must pass the lint of each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ExportOptions:
     """What a person may choose. ``artifacts`` beside ``int8-cpu``, which every bundle holds; ``samples`` to calibrate
     on, drawn evenly from each species with ``seed``; ``min_samples`` below which ranges are not to be trusted."""
 
-    artifacts: tuple[Artifact, ...] = ("int8-cpu",)
+    artifacts: tuple[Int8Artifact, ...] = ("int8-cpu",)
     method: Method = "percentile"
     samples: int = 512
     min_samples: int = 128
@@ -71,7 +75,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class ExportResult:
     """Everything a bundle is written from, and what was measured on the way, on which test sets."""
 
     files: dict[str, bytes]
@@ -84,17 +88,19 @@ class Built:
     tests: list[PairDataset]
 
 
-class Step:
+class ProgressStep:
     """Progress of one step: ``start(name, total)`` once, ``tick(n)`` as samples finish."""
 
     def start(self, name: str, total: int) -> None: ...
     def tick(self, count: int) -> None: ...
 
 
-class Chosen:
+class SampleSubset:
     """Some samples of a set, in its order, as a set of their own to read from."""
 
-    def __init__(self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: Step) -> None:
+    def __init__(
+        self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: ProgressStep
+    ) -> None:
         self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
 
     def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
@@ -125,14 +131,14 @@ def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
 
 
 def quantised(
-    fp32: bytes, ranges: Ranges, artifacts: Sequence[Artifact], keep_float: Sequence[str]
-) -> dict[Artifact, bytes]:
+    fp32: bytes, ranges: Ranges, artifacts: Sequence[Int8Artifact], keep_float: Sequence[str]
+) -> dict[Int8Artifact, bytes]:
     """The artifacts, each past the lint of the TensorRT generations it is for.
 
     Raises:
         ExportError: a graph would not be read as it is meant; names node and rule.
     """
-    models: dict[Artifact, bytes] = {"int8-cpu": quantize_for_cpu(fp32, ranges, keep_float)}
+    models: dict[Int8Artifact, bytes] = {"int8-cpu": quantize_for_cpu(fp32, ranges, keep_float)}
     if set(artifacts) & {"int8-trt", "int8-trt11"}:
         models["int8-trt"] = quantize_for_tensorrt(fp32, ranges, keep_float)
     if "int8-trt11" in artifacts:
@@ -156,7 +162,7 @@ class _Sets:
     tests: list[PairDataset]
 
 
-def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step: Step) -> _Sets:
+def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
     """Open or render the plan's sets.
 
     Raises:
@@ -181,10 +187,10 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
     return sets
 
 
-class _Gate:
+class _ParityGate:
     """Scores of FP32, measured once, and of what is held against them. ``scorer``: of the FP32 engine."""
 
-    def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: Step) -> None:
+    def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: ProgressStep) -> None:
         self.tests, self.modalities, self.step = tests, modalities, step
         self.scorer = engine_scorer(OnnxCpuEngine(fp32, "fp32"))
         self.fp32 = [self.score("FP32", self.scorer, test) for test in tests]
@@ -206,7 +212,7 @@ class _Gate:
             for a, test in zip(self.fp32, self.tests, strict=True)
         ]
 
-    def literal(self, artifact: Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
+    def literal(self, artifact: Int8Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare an artifact, computed as it is written, with FP32, on each test set."""
         return [
             Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
@@ -223,12 +229,17 @@ class _Settled:
     point: OperatingPointEntry
 
 
-Quantise = Callable[[Sequence[Artifact], Sequence[str]], dict[Artifact, bytes]]
+Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, bytes]]
 """Artifacts and nodes to leave in float → models, see `quantised`."""
 
 
 def _settle(
-    gate: _Gate, dev: PairDataset, source: str, quantise: Quantise, costs: Sequence[LayerCost], options: Options
+    gate: _ParityGate,
+    dev: PairDataset,
+    source: str,
+    quantise: Quantise,
+    costs: Sequence[LayerCost],
+    options: ExportOptions,
 ) -> _Settled:
     """Set the threshold on ``dev`` before any test set is scored, and choose the layers to leave in float.
 
@@ -248,14 +259,14 @@ def _settle(
     return _Settled(kept, scorer, point)
 
 
-def build(source: Source, options: Options, step: Step | None = None) -> Built:
+def build(source: Source, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:
         CheckpointError: the checkpoint cannot be used. CalibrationError: the samples cannot give ranges.
         DatasetError: a set cannot be used. ExportError: a step failed; says which and why.
     """
-    step = step or Step()
+    step = step or ProgressStep()
     network, training = load_checkpoint(source.checkpoint)
     modalities, rule = network.config.modalities, crop_rule(network.config, training)
     step.start("ONNX", 1)
@@ -266,7 +277,7 @@ def build(source: Source, options: Options, step: Step | None = None) -> Built:
     difference = check_against_torch(network, fp32, sample)
     ranges, chosen = calibrated(fp32, sets.calibration, modalities, options, step)
     costs = _costs(fp32, ranges, chosen, step) if options.sensitivity or options.auto_keep else []
-    gate = _Gate(fp32, sets.tests, modalities, step)
+    gate = _ParityGate(fp32, sets.tests, modalities, step)
     quantise = partial(quantised, fp32, ranges)
     settled = _settle(gate, sets.dev, source_of(source.plan.dev), quantise, costs, options)
     models = quantise(options.artifacts, settled.kept)
@@ -285,19 +296,19 @@ def build(source: Source, options: Options, step: Step | None = None) -> Built:
     }
     measured = Measured(settled.point, ranges, options.seed, comparisons, settled.kept, options.limits)
     manifest = manifest_of(network, training, source.plan, options.version, measured)
-    return Built(files, manifest, comparisons, settled.point, difference, settled.kept, costs, sets.tests)
+    return ExportResult(files, manifest, comparisons, settled.point, difference, settled.kept, costs, sets.tests)
 
 
 def calibrated(
-    fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: Options, step: Step
-) -> tuple[Ranges, Chosen]:
+    fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: ExportOptions, step: ProgressStep
+) -> tuple[Ranges, SampleSubset]:
     """Activation ranges of ``pairs``, or those that ``options`` give; and the samples they come from.
 
     Raises:
         ExportError: fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
     """
     species = pairs.species()
-    chosen = Chosen(pairs, stratified(species, options.samples, options.seed), modalities, step)
+    chosen = SampleSubset(pairs, stratified(species, options.samples, options.seed), modalities, step)
     if len(chosen.indices) < options.min_samples:
         raise ExportError(
             f"{pairs.name}: {len(chosen.indices)} calibration pairs; ranges from fewer than {options.min_samples} "
@@ -312,7 +323,7 @@ def calibrated(
     return measure_ranges(fp32, names, chosen.batches, pairs.name, method=options.method, species=counts), chosen
 
 
-def _costs(fp32: bytes, ranges: Ranges, chosen: Chosen, step: Step) -> list[LayerCost]:
+def _costs(fp32: bytes, ranges: Ranges, chosen: SampleSubset, step: ProgressStep) -> list[LayerCost]:
     from export.sensitivity import layers
 
     step.start("sensitivity, layer by layer", len(layers(fp32)))
@@ -320,11 +331,11 @@ def _costs(fp32: bytes, ranges: Ranges, chosen: Chosen, step: Step) -> list[Laye
 
 
 def _auto_keep(
-    gate: _Gate,
+    gate: _ParityGate,
     started: Callable[[Sequence[str]], Scorer],
     threshold: float,
     costs: Sequence[LayerCost],
-    options: Options,
+    options: ExportOptions,
 ) -> list[str]:
     """Return the fewest layers, dearest first, that must stay in float for the gate to pass as served.
 

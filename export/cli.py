@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from calib.ranges import Ranges
-    from export.build import Built, Options, Source, Step
-    from runtime.bundle.manifest import Artifact
+    from export.build import ExportOptions, ExportResult, ProgressStep, Source
+    from runtime.bundle.manifest import Int8Artifact
 
 
 class TargetName(str, Enum):
@@ -32,7 +32,7 @@ class TargetName(str, Enum):
     trt11 = "trt11"
 
 
-ARTIFACTS: dict[TargetName, Artifact] = {
+ARTIFACTS: dict[TargetName, Int8Artifact] = {
     TargetName.cpu: "int8-cpu",
     TargetName.trt: "int8-trt",
     TargetName.trt11: "int8-trt11",
@@ -117,10 +117,10 @@ def export(
     """Turn CHECKPOINT into a bundle: ONNX, activation ranges, INT8, threshold, parity, golden vectors, manifest."""
     if not int8:
         raise ConfigError("pass --int8: a bundle always holds the INT8 model, with the float one beside it.")
-    from export.build import Options, Source
+    from export.build import ExportOptions, Source
     from export.parity import ParityLimits
 
-    options = Options(
+    options = ExportOptions(
         artifacts=artifacts_of(target or [], engine=engine),
         method=method.value,
         samples=samples,
@@ -150,7 +150,7 @@ def export(
         check_engine(built, options, out, console)
 
 
-def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Artifact, ...]:
+def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Int8Artifact, ...]:
     """Return the artifacts to make; ``engine``: also what this machine's TensorRT takes.
 
     Raises:
@@ -158,7 +158,7 @@ def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Artifa
     """
     from export.graph import require_half_precision
 
-    wanted: set[Artifact] = {ARTIFACTS[target] for target in targets}
+    wanted: set[Int8Artifact] = {ARTIFACTS[target] for target in targets}
     if engine:
         from export.tensorrt import require_tensorrt
 
@@ -197,7 +197,9 @@ def require_usable(source: Source, out: Path) -> None:
     require_writable_folder(source.cache, "--cache")
 
 
-def build_bundle(source: Source, options: Options, out: Path, sign: Path | None, console: Console) -> Built:
+def build_bundle(
+    source: Source, options: ExportOptions, out: Path, sign: Path | None, console: Console
+) -> ExportResult:
     """Build a bundle, show what was measured, and write it to ``out`` if the gate passes.
 
     Raises:
@@ -219,7 +221,7 @@ def build_bundle(source: Source, options: Options, out: Path, sign: Path | None,
     return built
 
 
-def check_engine(built: Built, options: Options, out: Path, console: Console) -> None:
+def check_engine(built: ExportResult, options: ExportOptions, out: Path, console: Console) -> None:
     """Build TensorRT's engine of the bundle in ``out`` and hold it against FP32 on the same test sets.
 
     Raises:
@@ -249,11 +251,11 @@ def reviewed(path: Path) -> Ranges:
     return read_ranges(data, str(path))
 
 
-def steps(progress: Progress) -> Step:
+def steps(progress: Progress) -> ProgressStep:
     """Progress bars, one a step."""
-    from export.build import Step
+    from export.build import ProgressStep
 
-    class Bars(Step):
+    class Bars(ProgressStep):
         def start(self, name: str, total: int) -> None:
             finish(progress)
             self.task = progress.add_task(name, total=total, note="")
@@ -270,7 +272,7 @@ def finish(progress: Progress) -> None:
         progress.update(task.id, completed=task.total)
 
 
-def announce(console: Console, source: Source, options: Options, out: Path) -> None:
+def announce(console: Console, source: Source, options: ExportOptions, out: Path) -> None:
     """Print what an export would do, without doing it."""
     from adsn.network.checkpoint import read_metadata
 

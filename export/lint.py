@@ -17,8 +17,8 @@ from onnx import TensorProto, numpy_helper
 
 from runtime.bundle.onnx_check import OPERATORS
 
-Target = Literal["8.6", "10", "11"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+LintTarget = Literal["8.6", "10", "11"]
+TARGETS: tuple[LintTarget, ...] = get_args(LintTarget)
 
 IGNORES_AXES_INPUT = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"}) | {
     "ReduceSumSquare",
@@ -29,7 +29,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintViolation:
     """One breach of ``rule`` at ``where``: the node, tensor or the graph; ``words`` say what would happen."""
 
     rule: str
@@ -43,7 +43,7 @@ class Finding:
 class _Graph:
     """A model with what the rules ask of it at hand."""
 
-    def __init__(self, model: onnx.ModelProto, target: Target) -> None:
+    def __init__(self, model: onnx.ModelProto, target: LintTarget) -> None:
         self.model, self.target = model, target
         self.nodes = list(model.graph.node)
         self.tensors = {t.name: t for t in model.graph.initializer}
@@ -57,82 +57,86 @@ class _Graph:
         yield from (n for n in self.nodes if n.op_type in ("QuantizeLinear", "DequantizeLinear"))
 
 
-Rule = Callable[[_Graph], Iterator[Finding]]
+Rule = Callable[[_Graph], Iterator[LintViolation]]
 
 
-def opset(g: _Graph) -> Iterator[Finding]:
+def opset(g: _Graph) -> Iterator[LintViolation]:
     """TensorRT 8 knows opsets up to 17; float16 scales need 19."""
     if g.target == "8.6" and g.opset > 17:
-        yield Finding("opset", "graph", f"opset {g.opset}; TensorRT 8.6 knows 17 at most and does not check")
+        yield LintViolation("opset", "graph", f"opset {g.opset}; TensorRT 8.6 knows 17 at most and does not check")
     if g.target == "11" and g.opset < 19:
-        yield Finding("opset", "graph", f"opset {g.opset}; strongly typed Q/DQ with float16 scales needs 19 or later")
+        yield LintViolation(
+            "opset", "graph", f"opset {g.opset}; strongly typed Q/DQ with float16 scales needs 19 or later"
+        )
 
 
-def reduce_axes(g: _Graph) -> Iterator[Finding]:
+def reduce_axes(g: _Graph) -> Iterator[LintViolation]:
     """TensorRT 8 reads the axes of these operators as an attribute; as an input it is passed over in silence."""
     if g.target == "8.6":
         for node in g.nodes:
             if node.op_type in IGNORES_AXES_INPUT and len(node.input) > 1:
-                yield Finding(
+                yield LintViolation(
                     "reduce-axes", node.name, "axes as an input: it would reduce over all axes, the batch too"
                 )
 
 
-def uint8(g: _Graph) -> Iterator[Finding]:
+def uint8(g: _Graph) -> Iterator[LintViolation]:
     """No uint8 tensor: TensorRT 8 refuses them, later ones change a uint8 zero point's meaning."""
     for value in g.model.graph.input:
         if value.type.tensor_type.elem_type == TensorProto.UINT8:
-            yield Finding("uint8", value.name, "a uint8 graph input; give it float32 values 0 to 255")
+            yield LintViolation("uint8", value.name, "a uint8 graph input; give it float32 values 0 to 255")
     for node in g.quantisers():
         zero = g.tensors.get(node.input[2]) if len(node.input) > 2 else None
         if zero is not None and zero.data_type == TensorProto.UINT8:
-            yield Finding("uint8", node.name, "a uint8 zero point; TensorRT quantises to int8 only")
+            yield LintViolation("uint8", node.name, "a uint8 zero point; TensorRT quantises to int8 only")
 
 
-def int32_dequantize(g: _Graph) -> Iterator[Finding]:
+def int32_dequantize(g: _Graph) -> Iterator[LintViolation]:
     """A quantised bias: TensorRT has no int32 DequantizeLinear."""
     for node in g.quantisers():
         tensor = g.tensors.get(node.input[0])
         if node.op_type == "DequantizeLinear" and tensor is not None and tensor.data_type == TensorProto.INT32:
-            yield Finding("int32-dequantize", node.name, "dequantises int32 (a quantised bias); leave biases in float")
+            yield LintViolation(
+                "int32-dequantize", node.name, "dequantises int32 (a quantised bias); leave biases in float"
+            )
 
 
-def scales(g: _Graph) -> Iterator[Finding]:
+def scales(g: _Graph) -> Iterator[LintViolation]:
     """Scales are constants, finite and above zero."""
     for node in g.quantisers():
         value = g.value(node.input[1])
         if value is None:
-            yield Finding("scale-constant", node.name, "its scale is no constant of the graph")
+            yield LintViolation("scale-constant", node.name, "its scale is no constant of the graph")
         elif value.ndim == 0 or value.size == 1:
             if not (np.isfinite(value).all() and (value > 0).all()):
-                yield Finding("zero-scale", node.name, f"scale {float(value.ravel()[0])}; it must be above 0")
+                yield LintViolation("zero-scale", node.name, f"scale {float(value.ravel()[0])}; it must be above 0")
         elif not (np.isfinite(value).all() and (value > 0).all()):
             dead = np.flatnonzero(~(np.isfinite(value) & (value > 0)))
             words = f"scale 0 in {len(dead)} channels ({dead[:4].tolist()}…): dead channels"
-            yield Finding("dead-channel", node.name, f"{words} need a scale above 0 all the same")
+            yield LintViolation("dead-channel", node.name, f"{words} need a scale above 0 all the same")
 
 
-def zero_points(g: _Graph) -> Iterator[Finding]:
+def zero_points(g: _Graph) -> Iterator[LintViolation]:
     """Symmetric quantisation only, said in full."""
     for node in g.quantisers():
         if len(node.input) < 3:
             if g.target == "8.6":
-                yield Finding("zero-point", node.name, "no zero point; TensorRT 8 wants all three inputs")
+                yield LintViolation("zero-point", node.name, "no zero point; TensorRT 8 wants all three inputs")
             continue
         value = g.value(node.input[2])
         if value is None or value.any():
-            yield Finding("zero-point", node.name, "a zero point other than 0; TensorRT quantises symmetrically")
+            yield LintViolation("zero-point", node.name, "a zero point other than 0; TensorRT quantises symmetrically")
 
 
-def operators(g: _Graph) -> Iterator[Finding]:
+def operators(g: _Graph) -> Iterator[LintViolation]:
     """Only operators known to be served, none of another domain."""
     for node in g.nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-            yield Finding("operator", node.name, f"{name} is not among the operators this export may use")
+            yield LintViolation("operator", node.name, f"{name} is not among the operators this export may use")
 
 
-def outputs_unquantised(g: _Graph) -> Iterator[Finding]:
+def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
     """Q/DQ belongs on the inputs of weighted operators: a pair between a convolution and what follows breaks fusion."""
     producers = {name: node for node in g.nodes for name in node.output}
     consumers: dict[str, list[onnx.NodeProto]] = {}
@@ -144,10 +148,12 @@ def outputs_unquantised(g: _Graph) -> Iterator[Finding]:
         if node.op_type == "QuantizeLinear" and producer is not None and producer.op_type == "Conv":
             after = [c.op_type for dq in consumers.get(node.output[0], []) for c in consumers.get(dq.output[0], [])]
             if "Relu" in after:
-                yield Finding("fusion", node.name, "Q/DQ between a convolution and its ReLU; they would not be fused")
+                yield LintViolation(
+                    "fusion", node.name, "Q/DQ between a convolution and its ReLU; they would not be fused"
+                )
 
 
-def strong_types(g: _Graph) -> Iterator[Finding]:
+def strong_types(g: _Graph) -> Iterator[LintViolation]:
     """TensorRT 11 computes in the types the graph says: Q/DQ of float16 tensors need float16 scales."""
     if g.target != "11":
         return
@@ -156,18 +162,20 @@ def strong_types(g: _Graph) -> Iterator[Finding]:
     half = any(g.tensors[n.input[2]].data_type == TensorProto.FLOAT16 for n in convolutions)
     for name, kind in types.items():
         if half and kind != TensorProto.FLOAT16:
-            yield Finding("strong-types", name, "a float32 scale in a float16 network; the types do not meet")
+            yield LintViolation("strong-types", name, "a float32 scale in a float16 network; the types do not meet")
     if not half:
-        yield Finding("strong-types", "graph", "no float16 backbone: on TensorRT 11 all but int8 would run in float32")
+        yield LintViolation(
+            "strong-types", "graph", "no float16 backbone: on TensorRT 11 all but int8 would run in float32"
+        )
 
 
-def finite(g: _Graph) -> Iterator[Finding]:
+def finite(g: _Graph) -> Iterator[LintViolation]:
     """Weights are numbers; nothing lies outside the file."""
     for tensor in g.model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            yield Finding("external-data", tensor.name, "its values lie outside the model file")
+            yield LintViolation("external-data", tensor.name, "its values lie outside the model file")
         elif tensor.data_type in FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            yield Finding("not-finite", tensor.name, "holds values that are not finite")
+            yield LintViolation("not-finite", tensor.name, "holds values that are not finite")
 
 
 RULES: tuple[Rule, ...] = (
@@ -184,7 +192,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def lint(model: bytes, target: Target) -> list[Finding]:
+def lint(model: bytes, target: LintTarget) -> list[LintViolation]:
     """All breaches of the rules for ``target`` in a serialised ONNX model; empty when there are none."""
     graph = _Graph(onnx.load_from_string(model), target)
     return [finding for rule in RULES for finding in rule(graph)]

@@ -21,7 +21,7 @@ from adsn.network.model import ADSN, INPUT_CHANNELS
 from calib.ranges import Ranges
 from export.parity import Comparison, ParityLimits
 from runtime.bundle.manifest import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
-from runtime.engines.golden import Golden
+from runtime.engines.golden import GoldenVectors
 
 GOLDEN_PAIRS = 12
 NEAR_PAIRS = 8
@@ -51,16 +51,16 @@ def golden_vectors(
     modalities: tuple[str, str],
     scorers: Mapping[str, Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]],
     fp32: NDArray[np.float32],
-) -> Golden:
+) -> GoldenVectors:
     """A pair of every kind, noise, which drives activations where faces do not, and pairs with middling scores.
 
     ``fp32``: score of every pair by the float model. ``scorers``: what is recorded, e.g. ``int8`` or ``int8-trt`` →
     crops to float32 [N, 3].
     """
     chosen: list[dict[str, NDArray[Any]]] = []
-    kinds = pairs.species()
-    for species in dict.fromkeys(kinds):
-        crops = pairs[kinds.index(species)].crops
+    species_list = pairs.species()
+    for species in dict.fromkeys(species_list):
+        crops = pairs[species_list.index(species)].crops
         chosen.append({m: np.asarray(crops[m]) for m in modalities})
     rng = np.random.default_rng(0)
     while len(chosen) < GOLDEN_PAIRS:
@@ -79,7 +79,7 @@ def golden_vectors(
         name: np.concatenate([scorer({m: a[i : i + 1] for m, a in inputs.items()}) for i in range(len(chosen))])
         for name, scorer in scorers.items()
     }
-    return Golden(inputs, scores)
+    return GoldenVectors(inputs, scores)
 
 
 def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from adsn.evaluation.evaluate import Scored
 from adsn.metrics import Report
 from calib.threshold import rate_entry
 from export.errors import ParityError
-from runtime.bundle.manifest import Artifact, Parity
+from runtime.bundle.manifest import Int8Artifact, Parity
 
 Execution = Literal["served", "literal"]
 
@@ -33,7 +33,7 @@ class Comparison:
     fp32: Scored
     int8: Scored
     threshold: float
-    artifact: Artifact = "int8-cpu"
+    artifact: Int8Artifact = "int8-cpu"
     execution: Execution = "served"
 
     @property
@@ -83,7 +83,7 @@ class Comparison:
 
 
 def _entries(report: Report) -> dict[str, Any]:
-    entries = {f"apcer.{kind}": rate_entry(rate) for kind, rate in report.apcer.items()}
+    entries = {f"apcer.{species_name}": rate_entry(rate) for species_name, rate in report.apcer.items()}
     return {**entries, "bpcer": rate_entry(report.bpcer)}
 
 

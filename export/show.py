@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adsn.metrics import Rate
-from export.build import Built
+from export.build import ExportResult
 from export.parity import Comparison, ParityLimits
 from export.sensitivity import LayerCost
 
@@ -32,7 +32,7 @@ def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]
     console.print(table)
 
 
-def show_parity(console: Console, built: Built, limits: ParityLimits) -> None:
+def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> None:
     """Threshold, then one line a comparison, then the species of what will serve."""
     point = built.point
     console.print(
@@ -69,7 +69,7 @@ def _row(comparison: Comparison, limits: ParityLimits) -> list[str]:
 def _species(comparison: Comparison) -> Table:
     a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
     table = Table("", "FP32", "INT8", title=comparison.title, title_justify="left")
-    for kind in a.apcer:
-        table.add_row(f"APCER {kind}", brief(a.apcer[kind]), brief(b.apcer[kind]))
+    for species_name in a.apcer:
+        table.add_row(f"APCER {species_name}", brief(a.apcer[species_name]), brief(b.apcer[species_name]))
     table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))
     return table

@@ -23,7 +23,7 @@ from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.engines.base import Engine
 from runtime.engines.tensorrt.cache import EngineCache
 from runtime.engines.tensorrt.open import open_tensorrt
-from runtime.engines.tensorrt.versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
+from runtime.engines.tensorrt.versions import BuildSettings, PhaseReporter, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_engine
 
 
@@ -41,7 +41,7 @@ def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:
 
 
 @contextmanager
-def shown(progress: Progress) -> Iterator[Phase]:
+def shown(progress: Progress) -> Iterator[PhaseReporter]:
     """A bar for each phase of a build that TensorRT tells of (10 and later)."""
     tasks: dict[str, TaskID] = {}
 

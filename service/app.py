@@ -12,11 +12,11 @@ from fastapi import FastAPI
 
 from runtime import __version__
 from runtime.core.processors import usable_cores
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import PairFeed
 from service.audit.trail import DecisionTrail
 from service.auth.guard import Guard
-from service.auth.middleware import GateMiddleware
+from service.auth.middleware import AuthMiddleware
 from service.config.settings import Settings
 from service.config.trust import open_trail
 from service.console.login import add_login_routes
@@ -27,11 +27,11 @@ from service.http.head import HeadMiddleware
 from service.http.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from service.http.responses import add_error_handlers
 from service.liveness.active_model import ActiveModel
-from service.liveness.capture import Camera
+from service.liveness.capture import RigPairSource
 from service.liveness.document import describe
-from service.liveness.pool import Pool
-from service.liveness.route import Liveness, add_liveness_route
-from service.monitoring.collection import add_metrics_routes, count_answers, timed, watch_parts
+from service.liveness.pool import WorkerPool
+from service.liveness.route import LivenessRoute, add_liveness_route
+from service.monitoring.collection import add_metrics_routes, count_answers, watch_parts, with_start_metrics
 from service.monitoring.events import EventHub, add_events_routes
 from service.monitoring.health import Health
 from service.monitoring.metrics import Metrics
@@ -47,14 +47,14 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppComponents:
     """The parts of an application. ``hub``: None where nobody can watch a rig. ``stopping``: called when the service
     begins to stop, before it waits for running requests."""
 
     guard: Guard
     model: ActiveModel
-    pool: Pool
-    camera: Camera
+    pool: WorkerPool
+    camera: RigPairSource
     trail: DecisionTrail
     vitals: Vitals
     metrics: Metrics
@@ -64,7 +64,7 @@ class Parts:
 
 def create_app(
     settings: Settings,
-    load: Callable[[], Loaded],
+    load: Callable[[], LoadedModel],
     on_failure: Callable[[], None] = lambda: None,
     *,
     feed: PairFeed | None = None,
@@ -73,7 +73,7 @@ def create_app(
     metrics: Metrics | None = None,
     trail: DecisionTrail | None = None,
 ) -> FastAPI:
-    """Return the application; `parts_of` gives its parts.
+    """Return the application; `components_of` gives its parts.
 
     ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig, which
     the caller starts and closes. The rest belongs to a program that embeds the application, and is made here
@@ -84,9 +84,9 @@ def create_app(
         ConfigError: a key or the audit log cannot be used. AuditBroken: the file is not an audit log.
     """
     metrics = metrics or Metrics()
-    model = ActiveModel(timed(load, metrics))
-    pool = Pool(settings.worker_count, settings.limits.queue, settings.limits.judge_s, usable_cores())
-    camera = Camera(feed, settings.rig.geometry)
+    model = ActiveModel(with_start_metrics(load, metrics))
+    pool = WorkerPool(settings.worker_count, settings.limits.queue, settings.limits.judge_s, usable_cores())
+    camera = RigPairSource(feed, settings.rig.geometry)
     stopping: list[Callable[[], None]] = [camera.stop]
     if feed is not None and hub is None:
         hub = EventHub()
@@ -95,7 +95,7 @@ def create_app(
         stopping.append(watch.close)
     if hub is not None:
         stopping.append(hub.close)
-    parts = Parts(
+    parts = AppComponents(
         guard=Guard(settings, metrics.refused),
         model=model,
         pool=pool,
@@ -124,15 +124,15 @@ def create_app(
     return app
 
 
-def parts_of(app: FastAPI) -> Parts:
+def components_of(app: FastAPI) -> AppComponents:
     """Return the parts of an application that `create_app` made."""
-    parts: Parts = app.state.parts
+    parts: AppComponents = app.state.parts
     return parts
 
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI, parts: Parts, on_failure: Callable[[], None], close_trail: Callable[[], None]
+    app: FastAPI, parts: AppComponents, on_failure: Callable[[], None], close_trail: Callable[[], None]
 ) -> AsyncIterator[None]:
     parts.model.start(on_failure)
     watching = asyncio.create_task(parts.vitals.watch())
@@ -144,12 +144,12 @@ async def _lifespan(
     close_trail()
 
 
-def _add_routes(app: FastAPI, settings: Settings, parts: Parts) -> None:
+def _add_routes(app: FastAPI, settings: Settings, parts: AppComponents) -> None:
     guard, model, pool, vitals = parts.guard, parts.model, parts.pool, parts.vitals
     shown = settings.expose_score
     add_error_handlers(app)
     observe = count_answers(parts.metrics)
-    add_liveness_route(app, Liveness(settings, guard, model, pool, parts.camera, parts.trail, observe))
+    add_liveness_route(app, LivenessRoute(settings, guard, model, pool, parts.camera, parts.trail, observe))
     add_status_routes(app, guard, vitals, partial(info_body, settings, model, vitals))
     add_console_routes(app, guard, model, pool, vitals.feed, expose_score=shown)
     add_events_routes(app, guard, parts.hub)
@@ -169,5 +169,5 @@ def _add_middleware(app: FastAPI, settings: Settings, guard: Guard) -> None:
     # What is added last is outermost.
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=settings.limits.body_bytes)
-    app.add_middleware(GateMiddleware, guard=guard, hosts=settings.auth.hosts)
+    app.add_middleware(AuthMiddleware, guard=guard, hosts=settings.auth.hosts)
     app.add_middleware(RequestIdMiddleware)

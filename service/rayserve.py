@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.core.errors import ConfigError
-from runtime.liveness.open import Loaded
-from service.app import Parts, create_app, parts_of
+from runtime.liveness.open import LoadedModel
+from service.app import AppComponents, components_of, create_app
 from service.config.settings import Settings, read_settings
 from service.liveness.loading import open_model
 from service.process.logs import set_up_logging
@@ -50,7 +50,7 @@ class UserConfig(BaseModel):
     bundle: Path | None = Field(default=None, description="Model folder on each node; default: the settings'.")
 
 
-class Choice:
+class BundleChoice:
     """Which bundle a replica shall load. The first load waits until it is known."""
 
     def __init__(self, settings: Settings) -> None:
@@ -58,12 +58,12 @@ class Choice:
         self._known = threading.Event()
         self._bundle: Path | None = None
 
-    def first(self) -> Loaded:
+    def first(self) -> LoadedModel:
         """The model to begin with."""
         self._known.wait()
         return open_model(self._settings, self._bundle)
 
-    def settle(self, bundle: Path | None) -> Callable[[], Loaded] | None:
+    def settle(self, bundle: Path | None) -> Callable[[], LoadedModel] | None:
         """It shall be ``bundle``. Returns what loads it where another was settled before, else None."""
         if not self._known.is_set():
             self._bundle = bundle
@@ -72,7 +72,7 @@ class Choice:
         if bundle == self._bundle:
             return None
 
-        def load() -> Loaded:
+        def load() -> LoadedModel:
             loaded = open_model(self._settings, bundle)
             self._bundle = bundle
             return loaded
@@ -111,13 +111,13 @@ class Replica:
                 raise RuntimeError(f"{condition.detail} {model.failure or ''}".rstrip())
 
     @property
-    def _choice(self) -> Choice:
-        choice: Choice = self._asgi_app.state.choice
+    def _choice(self) -> BundleChoice:
+        choice: BundleChoice = self._asgi_app.state.choice
         return choice
 
     @property
-    def _parts(self) -> Parts:
-        return parts_of(self._asgi_app)
+    def _parts(self) -> AppComponents:
+        return components_of(self._asgi_app)
 
 
 def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -147,7 +147,7 @@ def make_app(settings: Settings) -> FastAPI:
     """The application of one replica."""
     set_up_logging(settings.log)
     keep_freed_memory()
-    choice = Choice(settings)
+    choice = BundleChoice(settings)
     app = create_app(settings, choice.first)
     app.state.choice = choice
     return app

@@ -16,7 +16,7 @@ from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
 from synthetic.raster.render import Lights, rotation
-from synthetic.sensor.camera import FAMILIES, Camera, draw_camera
+from synthetic.sensor.camera import FAMILIES, CameraRig, draw_camera
 
 BONA_FIDE = "bona_fide"
 SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
@@ -36,7 +36,7 @@ class Scene:
     centre: tuple[float, float]
     lights: Lights
     lux: float
-    camera: Camera
+    camera: CameraRig
     place_key: list[int]
     place: np.random.Generator
     sensor: np.random.Generator

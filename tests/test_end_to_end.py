@@ -76,7 +76,7 @@ def test_the_person_of_the_readme_is_live(address: str, samples: Path) -> None:
     assert body["model"]["name"] == manifest.name
     assert (body["model"]["precision"], body["model"]["backend"]) == ("int8", "onnx-cpu")
     assert body["threshold"] == pytest.approx(manifest.operating_point().threshold, abs=1e-6)
-    # The box that the locator found is where the sensor knows the face to be.
+    # The box that the detector found is where the sensor knows the face to be.
     x, y, w, h = body["face"]["bbox"]
     truth = json.loads((samples / "bona_fide-0.json").read_text())["face_box"]
     assert abs(x + w / 2 - truth[0] - truth[2] / 2) < truth[2] / 4

@@ -24,10 +24,10 @@ from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adsn.datasets.pairs import PairDataset
-    from adsn.evaluation.attention import Attend
+    from adsn.evaluation.attention import AttentionFunction
     from adsn.evaluation.counterfactual import Effect
     from adsn.evaluation.evaluate import Scored, Scorer
-    from adsn.evaluation.report import Picture, Section
+    from adsn.evaluation.report import ReportImage, ReportSection
     from runtime.imaging.crop import CropRule
 
 Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
@@ -64,18 +64,18 @@ LARGEST_EFFECT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EvaluatedModel:
     """What is evaluated: a scorer for each precision, and how to ask for attention."""
 
     what: str
     scorers: dict[str, Scorer]
-    attend: Attend
+    attend: AttentionFunction
     modalities: tuple[str, ...]
     rule: CropRule
     threshold: float
 
 
-def open_subject(model: Path, precision: str, threshold: float | None) -> Subject:
+def open_model(model: Path, precision: str, threshold: float | None) -> EvaluatedModel:
     """Open a bundle or a checkpoint.
 
     Raises:
@@ -93,7 +93,7 @@ def open_subject(model: Path, precision: str, threshold: float | None) -> Subjec
             raise ConfigError("a checkpoint has no operating point: give --threshold, or evaluate a bundle.")
         network, training = load_checkpoint(model)
         config = network.config
-        return Subject(
+        return EvaluatedModel(
             what=f"{model} torch",
             scorers={"torch": network_scorer(network)},
             attend=network_attention(network),
@@ -114,7 +114,7 @@ def open_subject(model: Path, precision: str, threshold: float | None) -> Subjec
     bundle = open_bundle(model)
     engines = {name: open_engine(bundle, precision=name) for name in wanted[precision]}
     manifest = bundle.manifest
-    return Subject(
+    return EvaluatedModel(
         what=f"{manifest.name} {manifest.version} {' and '.join(engines)}",
         scorers={str(name): engine_scorer(engine) for name, engine in engines.items()},
         attend=engine_attention(next(iter(engines.values()))),
@@ -150,7 +150,7 @@ def evaluate(
     require_writable_folder(cache, "--cache")
     console = Console()
     plan = open_plan(data, console)
-    subject = open_subject(model, precision, threshold)
+    subject = open_model(model, precision, threshold)
     results = []
     with bars(console) as progress:
         for name, section in ({"dev": plan.dev} if dev else plan.test).items():
@@ -174,8 +174,8 @@ def evaluate(
 
 
 def measured(
-    subject: Subject, name: str, pairs: PairDataset, progress: Progress, plain: int, explained: int
-) -> Section:
+    subject: EvaluatedModel, name: str, pairs: PairDataset, progress: Progress, plain: int, explained: int
+) -> ReportSection:
     """Score a set with every precision.
 
     ``plain`` and ``explained``: how many of the worst samples of each kind to draw, without and with attention.
@@ -185,7 +185,7 @@ def measured(
     """
     from adsn.datasets.base import require_both_classes
     from adsn.evaluation.evaluate import report_json, score_set
-    from adsn.evaluation.report import Section
+    from adsn.evaluation.report import ReportSection
 
     require_both_classes(pairs)
     scored = {}
@@ -201,10 +201,10 @@ def measured(
         scored[kind] = score_set(scorer, pairs, subject.modalities, tick=tick)
     figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
     pictures = worst_pictures(subject, pairs, next(iter(scored.values())), plain, explained)
-    return Section(name, subject.threshold, scored, figures, pictures)
+    return ReportSection(name, subject.threshold, scored, figures, pictures)
 
 
-def counterfactuals(subject: Subject, presentations: int, console: Console) -> list[Effect]:
+def counterfactuals(subject: EvaluatedModel, presentations: int, console: Console) -> list[Effect]:
     """Measure and print what glasses, hats and expressions change, with the first precision."""
     from adsn.evaluation.counterfactual import CHANGES, Counterfactual
     from synthetic import SPECIES
@@ -229,7 +229,7 @@ def counterfactuals(subject: Subject, presentations: int, console: Console) -> l
     return effects
 
 
-def evaluation_json(subject: Subject, results: list[Section], effects: list[Effect]) -> dict[str, Any]:
+def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect]) -> dict[str, Any]:
     """What ``--out`` holds. The first precision's figures and scores stand at the top of each set."""
     from adsn.evaluation.counterfactual import effects_json
 
@@ -250,7 +250,7 @@ def evaluation_json(subject: Subject, results: list[Section], effects: list[Effe
     return found
 
 
-def comparison_notes(result: Section) -> list[str]:
+def comparison_notes(result: ReportSection) -> list[str]:
     """How far two precisions differ on one set, in words; nothing when there is one."""
     if len(result.scored) < 2:
         return []
@@ -263,10 +263,12 @@ def comparison_notes(result: Section) -> list[str]:
     ]
 
 
-def worst_pictures(subject: Subject, pairs: PairDataset, scored: Scored, plain: int, explained: int) -> list[Picture]:
+def worst_pictures(
+    subject: EvaluatedModel, pairs: PairDataset, scored: Scored, plain: int, explained: int
+) -> list[ReportImage]:
     """Crops of the highest scored attacks and lowest scored bona fide pairs, and attention over some of them."""
     from adsn.evaluation.attention import overlay
-    from adsn.evaluation.report import Picture, worst_samples
+    from adsn.evaluation.report import ReportImage, worst_samples
     from runtime.imaging.overlay import grey_picture
 
     pictures = []
@@ -278,9 +280,9 @@ def worst_pictures(subject: Subject, pairs: PairDataset, scored: Scored, plain: 
             if drawn:
                 maps = subject.attend({m: crop[None] for m, crop in crops.items()})[0]
                 shown = {m: overlay(crop, maps[k]) for k, (m, crop) in enumerate(crops.items())}
-                pictures.append(Picture(f"{caption}, attention", shown))
+                pictures.append(ReportImage(f"{caption}, attention", shown))
             else:
-                pictures.append(Picture(caption, {m: grey_picture(crop) for m, crop in crops.items()}))
+                pictures.append(ReportImage(caption, {m: grey_picture(crop) for m, crop in crops.items()}))
     return pictures
 
 

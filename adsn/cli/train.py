@@ -164,7 +164,7 @@ def train(
 
     import torch
 
-    from adsn.training.parallel import join_world, leave_world, require_device
+    from adsn.training.parallel import join_process_group, leave_process_group, require_device
     from adsn.training.recipe import read_recipe
     from adsn.training.train import STATE_FILE, Trainer, TrainingError
 
@@ -176,7 +176,7 @@ def train(
         raise TrainingError(f"{out} already holds a run. Continue it with --resume, or choose another --out.")
     cores = threads or os.cpu_count() or 1
     torch.set_num_threads(cores)
-    world, device = join_world(device)
+    world, device = join_process_group(device)
     console = Console(quiet=world.rank > 0)
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
@@ -204,7 +204,7 @@ def train(
             )
 
         trainer.run(report)
-    leave_world()
+    leave_process_group()
     console.print(f"wrote {out}/checkpoint.safetensors and train.json")
 
 

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.datasets.pairs import Sample
-from adsn.metrics import BONA_FIDE
 from runtime.core.errors import InputError, WrongChannels
-from runtime.core.species import require_distinct
+from runtime.core.species import BONA_FIDE, require_distinct
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
@@ -48,7 +47,7 @@ class DatasetError(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class FrameFile:
     """Where one picture is: a file or, with ``key``, an array in an HDF5 file, of which ``channel`` is one plane."""
 
     path: Path
@@ -57,10 +56,10 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PairEntry:
     """One pair (or triplet), not opened. ``frames``: modality → where. The rest as in `adsn.datasets.pairs.Sample`."""
 
-    frames: Mapping[str, Frame]
+    frames: Mapping[str, FrameFile]
     species: str
     subject: str
     presentation: str
@@ -104,7 +103,7 @@ def modality_of(path: str) -> str | None:
     return None
 
 
-def read_frame(frame: Frame, modality: str, window: DepthWindow) -> NDArray[Any]:
+def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[Any]:
     """One picture: uint8 RGB [H, W, 3], uint8 [H, W, 1] of infrared, float32 mm [H, W, 1] of depth.
 
     Raises:
@@ -157,7 +156,7 @@ def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
     return pixels
 
 
-def _read_array(frame: Frame) -> NDArray[Any]:
+def _read_array(frame: FrameFile) -> NDArray[Any]:
     try:
         import h5py
     except ImportError as error:
@@ -202,7 +201,7 @@ class ListedPairs:
     def __init__(
         self,
         name: str,
-        entries: Sequence[Entry],
+        entries: Sequence[PairEntry],
         *,
         sensor: str,
         modalities: Sequence[str],
@@ -230,7 +229,7 @@ class ListedPairs:
         return self._name
 
     @property
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[PairEntry]:
         """What is listed, in order."""
         return self._entries
 
@@ -257,7 +256,7 @@ class ListedPairs:
             conditions={},
         )
 
-    def _crop(self, picture: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    def _crop(self, picture: NDArray[Any], frame: FrameFile) -> NDArray[Any]:
         """What the network sees of a picture: all of it."""
         height, width = picture.shape[:2]
         return crop(picture, Box(0, 0, width, height), self._rule)
@@ -277,7 +276,7 @@ class ListedPairs:
 
 def complete(
     found: Iterable[tuple[Mapping[str, Path], str, str, str]], modalities: Sequence[str]
-) -> tuple[list[Entry], dict[str, int]]:
+) -> tuple[list[PairEntry], dict[str, int]]:
     """Entries whose pictures of all ``modalities`` exist, and what is missing of the others, counted by modality.
 
     ``found``: files by modality, species, subject, presentation.
@@ -288,8 +287,8 @@ def complete(
         if missing:
             skipped[f"no {' and '.join(missing)}"] += 1
             continue
-        frames = {m: Frame(files[m]) for m in modalities}
-        entries.append(Entry(frames, species, without_identity(subject), without_identity(presentation)))
+        frames = {m: FrameFile(files[m]) for m in modalities}
+        entries.append(PairEntry(frames, species, without_identity(subject), without_identity(presentation)))
     return entries, dict(skipped)
 
 

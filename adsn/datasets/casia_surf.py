@@ -28,8 +28,8 @@ from adsn.datasets.base import (
     read_list,
     require_folder,
 )
-from adsn.metrics import BONA_FIDE
 from runtime.core.file_names import is_left_behind
+from runtime.core.species import BONA_FIDE
 from runtime.imaging.crop import CropRule
 
 Form = Literal["challenge", "full", "release"]
@@ -40,7 +40,7 @@ BENT = {"s": "flat", "b": "bent"}
 CHALLENGE_LISTS = {"train": "train_list.txt", "dev": "val_private_list.txt", "test": "test_private_list.txt"}
 FULL_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 FOLDERS = {"rgb": "color", "depth": "depth", "ir": "ir"}
-Found = tuple[Mapping[str, Path], str, str, str]
+EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 def open_casia_surf(
@@ -107,7 +107,7 @@ def _video_of(path: str) -> tuple[str, str]:
     return stem, stem
 
 
-def _challenge(root: Path, split: Split) -> Iterator[Found]:
+def _challenge(root: Path, split: Split) -> Iterator[EntryFields]:
     path = root / CHALLENGE_LISTS[split]
     for number, row in enumerate(read_list(path, (4,)), 1):
         where = f"{path}, row {number}"
@@ -123,7 +123,7 @@ def _challenge(root: Path, split: Split) -> Iterator[Found]:
         yield files, species_of(row[0], live), subject, presentation
 
 
-def _full(root: Path, split: Split) -> Iterator[Found]:
+def _full(root: Path, split: Split) -> Iterator[EntryFields]:
     name = FULL_SPLITS[split]
     for kind, live in (("real", True), ("fake", False)):
         folder = root / f"{kind}_part" / f"{kind}_{name}_part"
@@ -137,7 +137,7 @@ def _full(root: Path, split: Split) -> Iterator[Found]:
             yield _beside(colour), species_of(inside, live), subject, presentation
 
 
-def _release(root: Path, split: Split) -> Iterator[Found]:
+def _release(root: Path, split: Split) -> Iterator[EntryFields]:
     path = root / "protocol" / f"CASIA_SURF@p1_image_{split}.txt"
     for number, (word, label) in enumerate(read_list(path, (2,)), 1):
         where = f"{path}, row {number}"

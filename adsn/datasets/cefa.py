@@ -30,7 +30,7 @@ from adsn.datasets.base import (
     require_folder,
     without_identity,
 )
-from adsn.metrics import BONA_FIDE
+from runtime.core.species import BONA_FIDE
 from runtime.imaging.crop import CropRule
 
 Split = Literal["train", "dev", "test"]
@@ -42,7 +42,7 @@ MASKS = {"3D-Mask": "mask_3d", "Silicone-Mask": "mask_silicone"}
 VIDEO = re.compile(r"^([123])_(\d{3})_(\d)_(\d)_([1-4])$")
 SUBJECT = re.compile(r"^(AF|CA|EA)-(\d{3})(?:-.*)?$")
 PICTURE = re.compile(r"^\d{4}\.jpg$")
-Found = tuple[Mapping[str, Path], str, str, str]
+EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 def open_cefa(
@@ -106,7 +106,7 @@ def chosen(protocol: str, split: Split) -> tuple[set[str], set[str]]:
     raise DatasetError(f"CeFA has no protocol {protocol!r}; there are all, 1.1-1.3, 2.1, 2.2, 4.1-4.3, challenge.1-3.")
 
 
-def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterator[Found]:
+def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterator[EntryFields]:
     ethnicities, attacks = chosen(protocol, split)
     for ethnicity in sorted(ethnicities):
         require_folder(root / ethnicity, f"the subjects of ethnicity {ethnicity}")
@@ -129,7 +129,7 @@ def species_of(video: str) -> str | None:
     return PAI[match[5]] if match else None
 
 
-def _masks(root: Path, frames: int | None) -> Iterator[Found]:
+def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
     """The 3-D subset, where a copy has it."""
     for folder, species in MASKS.items():
         if not (root / folder).is_dir():
@@ -144,7 +144,7 @@ def _masks(root: Path, frames: int | None) -> Iterator[Found]:
                 yield from _pictures(video, species, subject, f"{folder}/{video.name}", frames)
 
 
-def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[Found]:
+def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[EntryFields]:
     colour = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
     if colour is None:
         raise DatasetError(f"{without_identity(video)}: neither a folder 'profile' nor 'color' of colour pictures.")
@@ -156,7 +156,7 @@ def _pictures(video: Path, species: str, subject: str, presentation: str, frames
         yield files, species, subject, presentation
 
 
-def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Iterator[Found]:
+def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Iterator[EntryFields]:
     """Lists of the challenge: 1 is bona fide. Training lists pictures, dev lists folders; test labels were never
     published."""
     if part not in ("1", "2", "3"):

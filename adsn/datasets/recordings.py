@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from adsn.datasets.base import DatasetError, DepthWindow, Frame, ListedPairs, complete, require_folder
+from adsn.datasets.base import DatasetError, DepthWindow, FrameFile, ListedPairs, complete, require_folder
 from runtime.core.errors import InvalidFaceBox
 from runtime.core.file_names import files_in
 from runtime.core.species import SpeciesInvalid, require_distinct, require_species
@@ -32,7 +32,7 @@ from runtime.imaging.crop import CropRule, crop
 Split = Literal["train", "dev", "test"]
 COLUMNS = ("presentation", "subject", "species", "sensor", "split")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-Found = tuple[Mapping[str, Path], str, str, str]
+EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 class Recordings(ListedPairs):
@@ -42,7 +42,7 @@ class Recordings(ListedPairs):
         super().__init__(*arguments, rule=rule, **named)
         self._boxes, self._face_rule = dict(boxes), rule or CropRule()
 
-    def _crop(self, picture: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    def _crop(self, picture: NDArray[Any], frame: FrameFile) -> NDArray[Any]:
         box = self._boxes.get(frame.path)
         if box is None:
             return super()._crop(picture, frame)
@@ -152,7 +152,7 @@ def _require_consistent(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 def _pictures(
     root: Path, rows: Sequence[Mapping[str, str]], modalities: Sequence[str], boxes: dict[Path, Box]
-) -> Iterator[Found]:
+) -> Iterator[EntryFields]:
     for row in rows:
         folder = root / row["presentation"]
         require_folder(folder, "the pictures of a listed presentation")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adsn.datasets import ListedPairs
 
 
-class Section(BaseModel):
+class TableModel(BaseModel):
     """Base of all tables: unknown keys are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,7 +31,7 @@ def attack_species(name: str) -> str:
 Species = Annotated[str, AfterValidator(attack_species)]
 
 
-class DataSection(Section):
+class DataSection(TableModel):
     """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.datasets.pairs.SyntheticSpec`. ``species`` leaves
     some out; ``extra`` adds presentations of single species; ``shapes`` with ``"scan"`` needs the ICT Face Model, see
     `synthetic.people.scan`."""
@@ -55,7 +55,7 @@ class DataSection(Section):
         return self
 
 
-class ListedSection(Section):
+class ListedSection(TableModel):
     """A split of a data set on disk, see `adsn.datasets`. ``root``: its folder, from where the command runs."""
 
     dataset: Literal["casia-surf", "cefa", "wmca", "recordings"]
@@ -86,12 +86,12 @@ class ListedSection(Section):
         )
 
 
-def kind_of(section: object) -> str:
+def section_kind(section: object) -> str:
     """Which of the two sections a table is: one with ``dataset`` is on disk."""
     named = section.get("dataset") if isinstance(section, dict) else getattr(section, "dataset", None)
     return "rendered" if named is None else "listed"
 
 
 AnySection = Annotated[
-    Annotated[DataSection, Tag("rendered")] | Annotated[ListedSection, Tag("listed")], Discriminator(kind_of)
+    Annotated[DataSection, Tag("rendered")] | Annotated[ListedSection, Tag("listed")], Discriminator(section_kind)
 ]

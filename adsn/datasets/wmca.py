@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adsn.datasets.base import DatasetError, Entry, Frame, ListedPairs, complete, require_folder
-from adsn.metrics import BONA_FIDE
+from adsn.datasets.base import DatasetError, FrameFile, ListedPairs, PairEntry, complete, require_folder
 from runtime.core.file_names import is_left_behind, natural
+from runtime.core.species import BONA_FIDE
 from runtime.core.user_text import ENCODING
 from runtime.imaging.crop import CropRule
 
@@ -156,11 +156,11 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 def _hdf5(
     rows: Sequence[Row], planes: Path, colour: Path, modalities: Sequence[str], frames: int
-) -> tuple[list[Entry], dict[str, int]]:
+) -> tuple[list[PairEntry], dict[str, int]]:
     require_folder(planes, "the preprocessed package of grey, depth, infrared and thermal planes")
     if "rgb" in modalities:
         require_folder(colour, "the preprocessed package of colour pictures")
-    entries: list[Entry] = []
+    entries: list[PairEntry] = []
     skipped = Counter[str]()
     for row in rows:
         name = row.path.rsplit("/", 1)[-1]
@@ -174,14 +174,14 @@ def _hdf5(
             continue
         for index in _spread(FRAMES, frames):
             key = f"Frame_{index}/array"
-            found = {m: Frame(path, key, None if m == "rgb" else PLANES[m]) for m, path in sources.items()}
-            entries.append(Entry(found, row.species, row.client, name))
+            found = {m: FrameFile(path, key, None if m == "rgb" else PLANES[m]) for m, path in sources.items()}
+            entries.append(PairEntry(found, row.species, row.client, name))
     return entries, dict(skipped)
 
 
 def _jpeg(
     rows: Sequence[Row], dump: Path, modalities: Sequence[str], frames: int
-) -> tuple[list[Entry], dict[str, int]]:
+) -> tuple[list[PairEntry], dict[str, int]]:
     require_folder(dump, "the dump of pictures, a folder for each presentation")
     found = []
     gone = Counter[str]()

@@ -15,18 +15,18 @@ from runtime.imaging.overlay import combined, overlay
 if TYPE_CHECKING:
     from adsn.network.model import ADSN
 
-__all__ = ["Attend", "combined", "engine_attention", "network_attention", "overlay", "weight_on"]
+__all__ = ["AttentionFunction", "combined", "engine_attention", "network_attention", "overlay", "weight_on"]
 
-Attend = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+AttentionFunction = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 """Crops [N, S, S, C] by modality → attention float32 [N, 2, M, h, w], non-negative."""
 
 
-def engine_attention(engine: Engine) -> Attend:
+def engine_attention(engine: Engine) -> AttentionFunction:
     """Attention of a serving engine."""
     return lambda batch: engine.infer(batch).attention
 
 
-def network_attention(network: ADSN) -> Attend:
+def network_attention(network: ADSN) -> AttentionFunction:
     """Attention of a network in torch."""
     import torch
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adsn.evaluation.curves import FLOOR, det_curves, histogram, probit
-from adsn.metrics import BONA_FIDE
+from runtime.core.species import BONA_FIDE
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 TOP = 0.5
@@ -67,13 +67,13 @@ def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
 
 def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float) -> str:
     """A row of bars for each species, bona fide first, with the threshold through all of them."""
-    values, kinds = np.asarray(scores, np.float64), np.array(species)
-    names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (kinds == name).any()]
+    values, species_array = np.asarray(scores, np.float64), np.array(species)
+    names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (species_array == name).any()]
     left, width, row, gap = 130, 400, 30, 10
     height = (row + gap) * len(names)
     parts = []
     for number, name in enumerate(names):
-        counts = histogram(values[kinds == name])
+        counts = histogram(values[species_array == name])
         step, base = width / len(counts), (row + gap) * number + row
         highest = max(int(counts.max()), 1)
         kind = "live" if name == BONA_FIDE else "attack"

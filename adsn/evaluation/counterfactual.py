@@ -21,7 +21,7 @@ from synthetic import SPECIES, Attributes, attributes_of, draw_glasses, draw_hat
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
-Change = Callable[[Attributes, np.random.Generator], Attributes]
+AttributeChange = Callable[[Attributes, np.random.Generator], Attributes]
 
 
 def _bare_eyes(worn: Attributes, rng: np.random.Generator) -> Attributes:
@@ -49,19 +49,19 @@ def _open(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, face=replace(worn.face, open_mouth=0.9, smile=0.0))
 
 
-def _straight(worn: Attributes, rng: np.random.Generator) -> Attributes:
+def _frontal_gaze(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, face=replace(worn.face, gaze=(0.0, 0.0)))
 
 
-def _aside(worn: Attributes, rng: np.random.Generator) -> Attributes:
+def _averted_gaze(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, face=replace(worn.face, gaze=(float(rng.choice((-3.5, 3.5))), 0.0)))
 
 
-CHANGES: Mapping[str, tuple[Change, Change]] = {
+CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
     "glasses": (_bare_eyes, _glasses),
     "hat": (_bare_head, _hat),
     "open mouth": (_shut, _open),
-    "gaze": (_straight, _aside),
+    "gaze": (_frontal_gaze, _averted_gaze),
 }
 """Attribute → how a presentation is changed to be without it and to have it."""
 
@@ -108,8 +108,8 @@ class Counterfactual:
     ) -> Iterator[Effect]:
         """Yield the effect of each attribute on each species, as each is measured."""
         for attribute in attributes:
-            for kind in species:
-                yield self.effect(attribute, kind)
+            for species_name in species:
+                yield self.effect(attribute, species_name)
 
     def effect(self, attribute: str, species: str) -> Effect:
         """Measure the effect of one attribute on one species."""
@@ -118,7 +118,7 @@ class Counterfactual:
         rates = [Rate(int(w.sum()), self.presentations) for w in wrong]
         return Effect(attribute, species, rates[0], rates[1], int((without != with_it).sum()))
 
-    def accepted(self, species: str, change: Change) -> NDArray[np.bool_]:
+    def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
         """Which changed presentations the model takes for bona fide, bool [presentations]."""
         found = []
         for start in range(0, self.presentations, BATCH):
@@ -129,7 +129,7 @@ class Counterfactual:
             found.append(self.scorer(batch)[:, 0] >= self.threshold)
         return np.concatenate(found)
 
-    def crops(self, species: str, number: int, change: Change) -> dict[str, NDArray[Any]]:
+    def crops(self, species: str, number: int, change: AttributeChange) -> dict[str, NDArray[Any]]:
         """Render a changed presentation; return its crops by modality, [S, S, C]."""
         subject = self.first_subject + number
         worn = attributes_of(self.seed, subject, species, self.family, number)

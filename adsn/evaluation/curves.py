@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adsn.metrics import BONA_FIDE
+from runtime.core.species import BONA_FIDE
 
 FLOOR = 0.0005
 """A rate of zero has no place on a probit axis; it is drawn here, at the axis's end."""
@@ -35,14 +35,14 @@ def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
 
     One point for each score at which either rate changes, and one above all, where everything is refused.
     """
-    values, kinds = np.asarray(scores, np.float64), np.array(species)
+    values, species_array = np.asarray(scores, np.float64), np.array(species)
     answered = ~np.isnan(values)
-    live = np.sort(values[answered & (kinds == BONA_FIDE)])
+    live = np.sort(values[answered & (species_array == BONA_FIDE)])
     curves = []
     if not len(live):
         return []
-    for kind in sorted(set(species) - {BONA_FIDE}):
-        attacks = np.sort(values[answered & (kinds == kind)])
+    for species_name in sorted(set(species) - {BONA_FIDE}):
+        attacks = np.sort(values[answered & (species_array == species_name)])
         if not len(attacks):
             continue
         threshold = np.unique(np.concatenate([live, attacks]))
@@ -50,7 +50,7 @@ def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
         # Live means score >= threshold.
         apcer = 1 - np.searchsorted(attacks, threshold, side="left") / len(attacks)
         bpcer = np.searchsorted(live, threshold, side="left") / len(live)
-        curves.append(Det(kind, threshold, apcer, bpcer))
+        curves.append(Det(species_name, threshold, apcer, bpcer))
     return curves
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from adsn.datasets.pairs import PairDataset
 from adsn.metrics import (
-    BONA_FIDE,
     Rate,
     Report,
     apcer_at_bpcer,
@@ -24,6 +23,7 @@ from adsn.metrics import (
     subject_bootstrap,
 )
 from runtime.core.errors import InferenceFailed
+from runtime.core.species import BONA_FIDE
 from runtime.engines.base import Engine
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Scored:
     def auc(self, column: int = 0) -> float:
         """Area under the ROC curve, over presentations."""
         values, species = self.presentations_of(column)
-        return auc(values, [int(kind == "bona_fide") for kind in species])
+        return auc(values, [int(species_name == "bona_fide") for species_name in species])
 
 
 def batch_of(
@@ -157,7 +157,7 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
     """The figures of one set at ``threshold``, for JSON."""
     report = scored.report(threshold)
     species, worst = report.worst
-    values, kinds = scored.presentations_of()
+    values, species_list = scored.presentations_of()
     return {
         "set": scored.name,
         "data_sha256": scored.digest,
@@ -165,17 +165,17 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "auc": scored.auc(0),
         "auc_streams": [scored.auc(1), scored.auc(2)],
-        "apcer": {kind: rate_json(rate) for kind, rate in report.apcer.items()},
+        "apcer": {species_name: rate_json(rate) for species_name, rate in report.apcer.items()},
         "worst_species": species,
         "apcer_worst": worst.value,
         "bpcer": rate_json(report.bpcer),
-        "apnrr": {kind: rate_json(rate) for kind, rate in report.apnrr.items()},
+        "apnrr": {species_name: rate_json(rate) for species_name, rate in report.apnrr.items()},
         "bpnrr": rate_json(report.bpnrr),
         "bpcer_subject_bootstrap": _bootstrap(scored, threshold),
-        "curve": curve_figures(values, kinds),
+        "curve": curve_figures(values, species_list),
         "parts": {
             name: {
-                "apcer": {kind: rate_json(rate) for kind, rate in part.report(threshold).apcer.items()},
+                "apcer": {species_name: rate_json(rate) for species_name, rate in part.report(threshold).apcer.items()},
                 "bpcer": rate_json(part.report(threshold).bpcer),
             }
             for name, part in scored.parts().items()
@@ -183,24 +183,24 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
     }
 
 
-def curve_figures(values: NDArray[np.float64], kinds: list[str]) -> dict[str, float] | None:
+def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[str, float] | None:
     """What depends on no threshold of ours; None where a set lacks bona fide or attack presentations."""
-    if len({kind == BONA_FIDE for kind in kinds}) < 2:
+    if len({species_name == BONA_FIDE for species_name in species_list}) < 2:
         return None
     return {
-        "bpcer_at_apcer_5_percent": bpcer_at_apcer(values, kinds, 0.05)[1].value,
-        "bpcer_at_apcer_1_percent": bpcer_at_apcer(values, kinds, 0.01)[1].value,
-        "apcer_worst_at_bpcer_1_percent": apcer_at_bpcer(values, kinds, 0.01)[2].value,
-        "detection_eer_worst_species": detection_eer(values, kinds),
+        "bpcer_at_apcer_5_percent": bpcer_at_apcer(values, species_list, 0.05)[1].value,
+        "bpcer_at_apcer_1_percent": bpcer_at_apcer(values, species_list, 0.01)[1].value,
+        "apcer_worst_at_bpcer_1_percent": apcer_at_bpcer(values, species_list, 0.01)[2].value,
+        "detection_eer_worst_species": detection_eer(values, species_list),
     }
 
 
 def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
     """95 % interval of BPCER over resampled subjects; None where there are too few."""
     live = scored.part("", np.array(scored.species) == BONA_FIDE)
-    values, kinds = live.presentations_of()
+    values, species_list = live.presentations_of()
     owner = dict(zip(live.presentations, live.subjects, strict=True))
     subjects = list(owner.values())
     if len(set(subjects)) < 2:
         return None
-    return list(subject_bootstrap(values, kinds, subjects, lambda s, k: rates(s, k, threshold).bpcer.value))
+    return list(subject_bootstrap(values, species_list, subjects, lambda s, k: rates(s, k, threshold).bpcer.value))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from adsn.datasets.pairs import SyntheticSpec
-from adsn.datasets.sections import AnySection, DataSection, ListedSection, Section
+from adsn.datasets.sections import AnySection, DataSection, ListedSection, TableModel
 from adsn.training.recipe import describe, read_toml
 from runtime.core.errors import ConfigError
 from runtime.imaging.crop import CropRule
@@ -17,7 +17,7 @@ FACE_MODEL = "ADSN_FACE_MODEL"
 DEFAULT_PLAN = Path(__file__).parents[1] / "recipes" / "evaluation.toml"
 
 
-class DataPlan(Section):
+class DataPlan(TableModel):
     """``[calibration]``: activation ranges. ``[dev]``: the threshold. ``[test.NAME]``: what is reported.
 
     Each is rendered (`adsn.training.recipe.DataSection`) or, with a key ``dataset``, read from disk (`ListedSection`).

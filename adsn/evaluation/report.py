@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from adsn.evaluation.charts import det_chart, histogram_chart
 from adsn.evaluation.evaluate import Scored
-from adsn.metrics import BONA_FIDE, Rate, Report
+from adsn.metrics import Rate, Report
+from runtime.core.species import BONA_FIDE
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReportImage:
     """One sample shown in the report: its crops as uint8 [S, S, 3] or [S, S, 1], and a line of text."""
 
     caption: str
@@ -28,14 +29,14 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ReportSection:
     """One data set: scored by every precision in ``scored`` (name → scores), at one threshold."""
 
     title: str
     threshold: float
     scored: Mapping[str, Scored]
     figures: Mapping[str, Mapping[str, Any]]
-    pictures: Sequence[Picture] = field(default=())
+    pictures: Sequence[ReportImage] = field(default=())
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
@@ -47,7 +48,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def html_report(model: str, sections: Sequence[Section], notes: Sequence[str]) -> str:
+def html_report(model: str, sections: Sequence[ReportSection], notes: Sequence[str]) -> str:
     """The whole page. Every text that comes from data is escaped."""
     template = resources.files("adsn.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     return Template(template).substitute(
@@ -69,7 +70,7 @@ def rate_cell(rate: Rate) -> str:
     )
 
 
-def _headline(sections: Sequence[Section]) -> str:
+def _headline(sections: Sequence[ReportSection]) -> str:
     cards = []
     for section in sections:
         name, scored = next(iter(section.scored.items()))
@@ -88,14 +89,14 @@ def _percent(rate: Rate) -> str:
     return f"{rate.value:.2%}" if rate.trials else "–"
 
 
-def _section(section: Section, number: int) -> str:
+def _section(section: ReportSection, number: int) -> str:
     reports = {name: scored.report(section.threshold) for name, scored in section.scored.items()}
     first = next(iter(section.scored.values()))
-    values, kinds = first.presentations_of()
+    values, species = first.presentations_of()
     charts = (
-        f"<figure>{det_chart(values, kinds, f'det{number}')}<figcaption>Detection error trade-off by species, "
+        f"<figure>{det_chart(values, species, f'det{number}')}<figcaption>Detection error trade-off by species, "
         "probit axes. A rate of zero is drawn at the axis\u2019s end.</figcaption></figure>"
-        f"<figure>{histogram_chart(values, kinds, section.threshold)}<figcaption>Scores of presentations, each row "
+        f"<figure>{histogram_chart(values, species, section.threshold)}<figcaption>Scores of presentations, each row "
         "scaled to its own highest bar; the line is the threshold.</figcaption></figure>"
     )
     return (
@@ -135,7 +136,7 @@ LABELS = {
 }
 
 
-def _other(section: Section) -> str:
+def _other(section: ReportSection) -> str:
     names = list(section.figures)
     rows = []
     for key, label in LABELS.items():
@@ -163,7 +164,7 @@ def _interval(value: Sequence[float] | None) -> str:
     return "–" if value is None else f"{value[0]:.2%} to {value[1]:.2%}"
 
 
-def _parts(section: Section) -> str:
+def _parts(section: ReportSection) -> str:
     scored = next(iter(section.scored.values()))
     rows = []
     for name, part in scored.parts().items():
@@ -179,7 +180,7 @@ def _parts(section: Section) -> str:
     )
 
 
-def _pictures(section: Section) -> str:
+def _pictures(section: ReportSection) -> str:
     if not section.pictures:
         return ""
     shown = []

@@ -111,7 +111,7 @@ def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-class Input(nn.Module):
+class InputLayer(nn.Module):
     """Camera values NHWC → network values NCHW.
 
     Colour and infrared: uint8 → (v − 128) / 128. Both numbers are powers of two on purpose: the 8-bit
@@ -221,7 +221,7 @@ class ADSN(nn.Module):
         self.config = config = config or NetworkConfig()
         w, maps = config.width, config.maps
         self.grid = config.size // STRIDE_AT_LAYER3
-        self.inputs = nn.ModuleList(Input(m) for m in config.modalities)
+        self.inputs = nn.ModuleList(InputLayer(m) for m in config.modalities)
         self.streams = nn.ModuleList(Stream(m, w) for m in config.modalities)
         self.attention = nn.ModuleList(Attention(4 * w, maps, config.maps_from) for _ in config.modalities)
         self.pooling = BilinearAttentionPooling(maps, 2 * w, (2 * self.grid) ** 2)

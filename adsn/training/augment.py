@@ -256,7 +256,7 @@ def augment(
             batch = erase(exposure(batch, config, generator, dark=modality == "rgb"), config.erase, generator)
         out.append(batch)
     draw = torch.rand(n, generator=generator)
-    # Either half of a copied or mismatched pair looks genuine by itself: nothing may be learnt from it alone.
+    # Either half of a copied or mismatched pair looks bona fide by itself: nothing may be learnt from it alone.
     dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1) & ~copied[:, None]
     weight = (~dropped & ~copied[:, None]).float()
     return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight

@@ -30,7 +30,7 @@ class _Features(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ProcessGroup:
     """This process's ``rank`` among ``size``; rank 0 writes and reports."""
 
     rank: int = 0
@@ -51,7 +51,7 @@ class World:
                 buffer /= self.size
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def require_device(name: str) -> None:
@@ -74,19 +74,19 @@ def require_device(name: str) -> None:
         ) from error
 
 
-def join_world(device: str) -> tuple[World, str]:
+def join_process_group(device: str) -> tuple[ProcessGroup, str]:
     """Join the processes ``torchrun`` started, if it did: the place among them and this process's device."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return ALONE, device
+        return SINGLE_PROCESS, device
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return World(distributed.get_rank(), size), device
+    return ProcessGroup(distributed.get_rank(), size), device
 
 
-def leave_world() -> None:
+def leave_process_group() -> None:
     """Part from the other processes."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from adsn.datasets.pairs import SyntheticSpec
-from adsn.datasets.sections import AnySection, DataSection, Section
+from adsn.datasets.sections import AnySection, DataSection, TableModel
 from adsn.network.model import NetworkConfig
 from adsn.training.augment import AugmentConfig
 from adsn.training.losses import LossWeights
@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 
-class NetworkSection(Section):
+class NetworkSection(TableModel):
     """``[network]``"""
 
     modalities: tuple[Literal["rgb", "ir"], Literal["ir", "depth"]] = ("rgb", "ir")
@@ -33,14 +33,14 @@ class NetworkSection(Section):
     maps_from: Literal[2, 3] = 3
 
 
-class Data(Section):
+class Data(TableModel):
     """``[data]``: each table is rendered, or read from disk when it has a key ``dataset``."""
 
     train: AnySection
     dev: AnySection
 
 
-class TrainSection(Section):
+class TrainSection(TableModel):
     """``[train]``. ``balance``: how a batch is drawn, each pair once an epoch (``none``), or bona fide faces and
     attacks (``class``), or bona fide faces and each species (``species``) equally often, which public sets need.
     ``precision``: ``bfloat16`` computes the network in mixed precision; the loss and the weights stay float32."""
@@ -55,7 +55,7 @@ class TrainSection(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
-class AugmentSection(Section):
+class AugmentSection(TableModel):
     """``[augment]``: see `adsn.training.augment.AugmentConfig`."""
 
     drop: float = Field(default=0.1, ge=0, le=0.5)
@@ -76,7 +76,7 @@ class AugmentSection(Section):
     mismatch: float = Field(default=0.0, ge=0, le=0.5)
 
 
-class LossSection(Section):
+class LossSection(TableModel):
     """``[loss]``: see `adsn.training.losses.LossWeights`."""
 
     stream: float = Field(default=0.3, ge=0)
@@ -85,13 +85,13 @@ class LossSection(Section):
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
 
 
-class CropSection(Section):
+class CropSection(TableModel):
     """``[crop]``: ``margin``: what the network sees round the face's box on each side, as a fraction of its edge."""
 
     margin: float = Field(default=0.2, ge=0, le=0.6)
 
 
-class TeacherSection(Section):
+class TeacherSection(TableModel):
     """``[teacher]``: how much a colour network given by ``adsn-train --teacher`` counts, see `adsn.training.teacher`.
 
     Without one the section has no effect.
@@ -101,7 +101,7 @@ class TeacherSection(Section):
     features: float = Field(default=0.5, ge=0)
 
 
-class Recipe(Section):
+class Recipe(TableModel):
     """A whole recipe."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")

@@ -77,7 +77,7 @@ class Teacher:
         return torch.from_numpy(logits), torch.from_numpy(features.reshape(len(rgb), -1))
 
 
-class Lesson(nn.Module):
+class DistillationLoss(nn.Module):
     """What the colour stream is asked to reproduce, and the linear heads that it does so by."""
 
     def __init__(self, inputs: int, teacher: Teacher, scores: float, features: float) -> None:

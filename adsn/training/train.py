@@ -26,9 +26,9 @@ from adsn.network.checkpoint import load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN, Outputs
 from adsn.training.augment import augment
 from adsn.training.losses import JointLoss
-from adsn.training.parallel import ALONE, World
+from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
-from adsn.training.teacher import Lesson, Teacher
+from adsn.training.teacher import DistillationLoss, Teacher
 from runtime.core.errors import AdsnError
 from runtime.core.files import write_atomically
 
@@ -57,7 +57,7 @@ class ArrayPairs(Protocol):
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """What a run has done so far; written to train.json after every epoch."""
 
     epoch: int = 0
@@ -65,7 +65,7 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
-def chances(pairs: ArrayPairs, balance: str) -> Tensor | None:
+def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
     """How likely each pair is drawn, so that classes or species come equally often; None where each comes once."""
     if balance == "none":
         return None
@@ -93,7 +93,7 @@ class Trainer:
         dev: ArrayPairs,
         out: Path,
         device: str = "cpu",
-        world: World = ALONE,
+        world: ProcessGroup = SINGLE_PROCESS,
         start: Path | None = None,
         teacher: Teacher | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class Trainer:
             )
         for pairs in (train, dev):
             require_both_classes(pairs)
-        self.chances = chances(train, recipe.train.balance)
+        self.chances = sampling_weights(train, recipe.train.balance)
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
         self.modalities = config.modalities
@@ -116,7 +116,7 @@ class Trainer:
         if start is not None:
             self._start_from(start)
         self.loss = JointLoss(config.maps, 2 * config.width, recipe.loss_weights()).to(self.device)
-        self.lesson: Lesson | None = None
+        self.lesson: DistillationLoss | None = None
         if teacher is not None:
             if "rgb" not in self.modalities:
                 trained = " + ".join(self.modalities)
@@ -125,7 +125,7 @@ class Trainer:
                 )
             weights = recipe.teacher
             width = self.network.stream_width
-            self.lesson = Lesson(width, teacher, weights.scores, weights.features).to(self.device)
+            self.lesson = DistillationLoss(width, teacher, weights.scores, weights.features).to(self.device)
         self.features = world.distribute(self.network, self.device)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.train.learning_rate)
         self.steps_per_epoch = len(train) // recipe.train.batch
@@ -133,7 +133,7 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, recipe.train.learning_rate, total_steps=total + 1, pct_start=recipe.train.warm_up
         )
-        self.progress = Progress()
+        self.progress = TrainingProgress()
 
     def _start_from(self, path: Path) -> None:
         network, _ = load_checkpoint(path)
@@ -351,5 +351,5 @@ class Trainer:
         # The schedule turns both the rate and the momentum; a fresh optimiser has neither where they stood.
         for group, saved in zip(self.optimiser.param_groups, json.loads(header["groups"]), strict=True):
             group["lr"], group["betas"] = saved["lr"], tuple(saved["betas"])
-        self.progress = Progress(record["epochs_done"], record["seconds"], record["curve"])
+        self.progress = TrainingProgress(record["epochs_done"], record["seconds"], record["curve"])
         return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import bentoml
 
-from benchmarks.peers.pairs import judge, load
+from benchmarks.peers.pairs import assess, load
 
 
 @bentoml.service(workers=int(os.environ.get("PEER_WORKERS", "2")), logging={"access": {"enabled": False}})
@@ -20,4 +20,4 @@ class Liveness:
 
     @bentoml.api(route="/liveness")  # type: ignore[untyped-decorator]  # not installed where types are checked
     def liveness(self, rgb: Path, ir: Path, meta: dict[str, Any]) -> dict[str, Any]:
-        return judge(self.pipeline, rgb.read_bytes(), ir.read_bytes(), meta)
+        return assess(self.pipeline, rgb.read_bytes(), ir.read_bytes(), meta)

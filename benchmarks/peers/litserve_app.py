@@ -7,7 +7,7 @@ from typing import Any
 import litserve
 from fastapi import Request
 
-from benchmarks.peers.pairs import judge, load
+from benchmarks.peers.pairs import assess, load
 from runtime.liveness.pair_pipeline import LivenessPipeline
 
 
@@ -25,7 +25,7 @@ class Liveness(litserve.LitAPI):  # type: ignore[misc]  # the package is not ins
         return form["rgb"].file.read(), form["ir"].file.read(), json.loads(_text(form["meta"]))
 
     def predict(self, pair: tuple[bytes, bytes, dict[str, Any]]) -> dict[str, Any]:
-        return judge(self.pipeline, *pair)
+        return assess(self.pipeline, *pair)
 
     def encode_response(self, found: dict[str, Any]) -> dict[str, Any]:
         return found

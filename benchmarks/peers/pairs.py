@@ -15,7 +15,7 @@ def load() -> LivenessPipeline:
     return open_pipeline(default_bundle(), profile="throughput").pipeline
 
 
-def judge(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
+def assess(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
     """Decode, score, decide."""
     pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
     found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])})

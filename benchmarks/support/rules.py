@@ -37,7 +37,7 @@ class _OnFrames:
         return ()
 
 
-class Ours:
+class AdsnRule:
     """`Pairer` as a rig drives it: with frames, and at its deadlines."""
 
     def __init__(self, limit_ns: int) -> None:

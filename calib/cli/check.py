@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from calib.capture import reading
+from calib.capture import read_cameras
 from calib.cli.rig import Ir, Rgb
 from runtime.core.errors import CalibrationInvalid, ConfigError
 from runtime.core.values import Frame, Modality, Pair
-from runtime.face.open import open_locator
-from runtime.geometry.box_mapping import FACE_BOX_SPREAD, Calibrated, parallax
+from runtime.face.open import open_detector
+from runtime.geometry.box_mapping import FACE_BOX_SPREAD, CalibratedMapper, parallax
 from runtime.geometry.calibration_file import load_geometry
-from runtime.geometry.drift import LIMIT_PX, Drift, DriftMonitor
+from runtime.geometry.drift import LIMIT_PX, DriftMonitor, DriftState
 
 MAX_SKEW_NS = 20_000_000
 """A head that moves at 0.3 m/s is then off by six pixels at half a metre; the median of many does not mind."""
@@ -27,7 +27,7 @@ ENOUGH = 40
 LOOK_S = 0.05
 
 
-class Newest:
+class NewestFrames:
     """The last few frames of each camera, filled by their readers."""
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ def check(
         raise ConfigError("name both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     found = load_geometry(geometry)
-    registrar, locator, newest = Calibrated(found, use_depth=False), open_locator(), Newest()
-    with reading({"rgb": rgb, "ir": ir}, newest.take) as readers:
+    box_mapper, detector, newest = CalibratedMapper(found, use_depth=False), open_detector(), NewestFrames()
+    with read_cameras({"rgb": rgb, "ir": ir}, newest.take) as readers:
         found.require_cameras({modality: reader.info for modality, reader in readers.items()}, str(geometry))
         monitor = DriftMonitor(limit_px=LIMIT_PX * readers["ir"].info.width / 640, every_ns=EVERY_NS)
         console.print("stand before the cameras, in the light; more people are better than one.")
@@ -78,11 +78,11 @@ def check(
             if frames is None or not monitor.due(frames[0].t_capture_ns):
                 continue
             pair = Pair(rgb=frames[0].image, ir=frames[1].image, source="camera")
-            face = locator.locate(frames[0].image)
-            placed = registrar.place(face.box, "rgb", "ir", pair) if face is not None else None
+            face = detector.detect(frames[0].image)
+            placed = box_mapper.map_box(face.box, "rgb", "ir", pair) if face is not None else None
             if face is not None and placed is not None and placed.distance_mm is not None:
                 way = parallax(face.box, found.cameras["rgb"], found.cameras["ir"], placed.distance_mm)
-                state = monitor.observe(
+                state = monitor.update(
                     frames[0].image,
                     frames[1].image,
                     face.box,
@@ -93,7 +93,7 @@ def check(
     console.print(verdict(state, seconds))
 
 
-def verdict(state: Drift, seconds: float) -> str:
+def verdict(state: DriftState, seconds: float) -> str:
     """What to tell.
 
     Raises:

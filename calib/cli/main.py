@@ -98,7 +98,11 @@ def threshold(
     manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
     text = (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
     was_signed = replace_manifest(bundle, text, sign)
-    worst = max(point.apcer, key=lambda kind: point.apcer[kind].errors / max(point.apcer[kind].trials, 1), default="")
+    worst = max(
+        point.apcer,
+        key=lambda species_name: point.apcer[species_name].errors / max(point.apcer[species_name].trials, 1),
+        default="",
+    )
     got_through = f", worst species {worst} {brief(point.apcer[worst])}" if worst else ""
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "

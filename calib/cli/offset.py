@@ -10,40 +10,40 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from calib.capture import reading
+from calib.capture import read_cameras
 from calib.cli.rig import Ir, Rgb
-from calib.timing.offset import Floats, Offset, OffsetUnknown, Series, by_blink
+from calib.timing.offset import Floats, LevelSeries, OffsetUnknown, TimeOffset, by_blink
 from calib.timing.offset_other import by_motion, by_strobe
 from runtime.core.errors import ConfigError
-from runtime.core.values import Frame, Lit, Modality
+from runtime.core.values import Frame, IlluminationState, Modality
 
 GRACE_S = 5.0
 Method = Literal["auto", "blink", "motion", "strobe"]
 
 
-class Levels:
+class StreamLevels:
     """Mean levels of the frames of several streams, filled by their readers. No picture is kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[Modality, list[tuple[int, float, Lit, int | None]]] = {}
-        self._epochs: dict[Modality, int] = {}
+        self._rows: dict[Modality, list[tuple[int, float, IlluminationState, int | None]]] = {}
+        self._generations: dict[Modality, int] = {}
 
     def take(self, frame: Frame) -> None:
         level = float(frame.image.mean())
         with self._lock:
             # Times before and after a reopening have not the same offset.
-            if self._epochs.setdefault(frame.modality, frame.epoch) != frame.epoch:
-                self._epochs[frame.modality] = frame.epoch
+            if self._generations.setdefault(frame.modality, frame.generation) != frame.generation:
+                self._generations[frame.modality] = frame.generation
                 self._rows[frame.modality] = []
             self._rows.setdefault(frame.modality, []).append((frame.t_capture_ns, level, frame.lit, frame.exposure_ns))
 
-    def series(self, modality: Modality, origin_ns: int, dark: bool = True) -> Series:
+    def series(self, modality: Modality, origin_ns: int, dark: bool = True) -> LevelSeries:
         """What came so far, in ms from ``origin_ns``. ``dark``: frames without the strobe too."""
         with self._lock:
             rows = [row for row in self._rows.get(modality, []) if dark or row[2] != "dark"]
         exposures = [row[3] for row in rows if row[3]]
-        return Series(
+        return LevelSeries(
             np.array([(row[0] - origin_ns) / 1e6 for row in rows]),
             np.array([row[1] for row in rows]),
             float(np.median(exposures)) / 1e6 if exposures else None,
@@ -75,9 +75,9 @@ def offset(
         raise ConfigError("name both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"looking for {seconds:g} s: switch a light on and off in view of both cameras, at irregular times.")
-    levels = Levels()
+    levels = StreamLevels()
     origin = time.monotonic_ns()
-    with reading({"rgb": rgb, "ir": ir}, levels.take) as readers:
+    with read_cameras({"rgb": rgb, "ir": ir}, levels.take) as readers:
         end, ending = time.monotonic() + seconds, False
         while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
             time.sleep(0.1)
@@ -99,7 +99,7 @@ def offset(
     )
 
 
-def measured(levels: Levels, origin_ns: int, method: Method) -> Offset:
+def measured(levels: StreamLevels, origin_ns: int, method: Method) -> TimeOffset:
     """The offset by one way, or by whichever determines it best.
 
     Raises:

@@ -15,16 +15,16 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from calib.capture import reading
+from calib.capture import read_cameras
 from calib.geometry.board import Board
 from calib.geometry.coverage import NAMES
 from calib.geometry.pictures import pairs_in, write
 from calib.geometry.session import BoardSession
 from calib.geometry.sheet import PAGES, sheet_of, to_pdf, to_png
-from calib.geometry.stereo import Result, calibrate
+from calib.geometry.stereo import StereoCalibration, calibrate
 from runtime.core.errors import CalibrationInvalid, ConfigError, InputError
 from runtime.core.values import Frame, Modality
-from runtime.geometry.box_mapping import FACE_BOX_MM, Camera
+from runtime.geometry.box_mapping import FACE_BOX_MM, CameraModel
 from runtime.geometry.calibration_file import load_geometry, save_geometry
 
 BOTH: tuple[Modality, Modality] = ("rgb", "ir")
@@ -148,13 +148,13 @@ def from_folder(
     return identities
 
 
-def with_depth(result: Result, like: Literal["rgb", "ir"] | None, identity: str | None) -> Result:
+def with_depth(result: StereoCalibration, like: Literal["rgb", "ir"] | None, identity: str | None) -> StereoCalibration:
     """The result with a depth camera whose pixels are another camera's."""
     if like is None or identity is None:
         return result
     geometry = result.geometry
     depth = dataclasses.replace(geometry.cameras[like], identity=identity)
-    cameras: dict[Modality, Camera] = {**geometry.cameras, "depth": depth}
+    cameras: dict[Modality, CameraModel] = {**geometry.cameras, "depth": depth}
     return dataclasses.replace(result, geometry=dataclasses.replace(geometry, cameras=cameras))
 
 
@@ -173,7 +173,7 @@ def older_name(path: Path) -> Path | None:
     return path.with_name(f"{path.stem}-{stamp}{path.suffix}")
 
 
-def report(result: Result) -> str:
+def report(result: StereoCalibration) -> str:
     """What was found, in words."""
     geometry = result.geometry
     ir = geometry.cameras["ir"]
@@ -210,7 +210,7 @@ def live(
             with lock:
                 newest[frame.modality] = frame
 
-    with reading(uris, take) as readers:
+    with read_cameras(uris, take) as readers:
         end, told, last = time.monotonic() + seconds, 0.0, ""
         while time.monotonic() < end:
             time.sleep(LOOK_S)

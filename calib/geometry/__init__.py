@@ -8,16 +8,16 @@ from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from calib.geometry.board import Board, BoardFinder
-    from calib.geometry.coverage import View
+    from calib.geometry.coverage import BoardView
     from calib.geometry.session import BoardSession
-    from calib.geometry.stereo import Result, calibrate
+    from calib.geometry.stereo import StereoCalibration, calibrate
 
 __all__ = [
     "Board",
     "BoardFinder",
     "BoardSession",
-    "Result",
-    "View",
+    "BoardView",
+    "StereoCalibration",
     "calibrate",
 ]
 

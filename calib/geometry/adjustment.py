@@ -31,7 +31,7 @@ HUBER = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Corners:
+class BoardCorners:
     """What one camera saw of the board in one view: ``board`` float64 [N, 3] in mm, ``pixels`` float64 [N, 2]."""
 
     board: Vector
@@ -39,7 +39,7 @@ class Corners:
 
 
 @dataclass(slots=True, eq=False)
-class Bundle:
+class BundleParameters:
     """All that is adjusted. ``lenses`` [2, LENS]; ``pose`` [6] from the first camera to the second and ``boards``
     [V, 6] from the board to the first camera: rotation vector, then translation in mm."""
 
@@ -47,9 +47,9 @@ class Bundle:
     pose: Vector
     boards: Vector
 
-    def moved(self, step: Vector) -> Bundle:
+    def moved(self, step: Vector) -> BundleParameters:
         split = 2 * LENS
-        return Bundle(
+        return BundleParameters(
             self.lenses + step[:split].reshape(2, LENS),
             self.pose + step[split : split + 6],
             self.boards + step[split + 6 :].reshape(-1, 6),
@@ -67,13 +67,15 @@ def matrix_of(lens: Vector) -> tuple[Vector, Vector]:
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), np.append(lens[4:], 0.0)
 
 
-def residuals(bundle: Bundle, views: Sequence[tuple[Corners, Corners]]) -> list[tuple[Vector, Vector]]:
+def residuals(
+    bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]
+) -> list[tuple[Vector, Vector]]:
     """Pixels [N, 2] from where each camera saw the corners to where the bundle puts them, view by view."""
     return [(seen[0][0], seen[1][0]) for seen in (view_residuals(bundle, n, pair) for n, pair in enumerate(views))]
 
 
 def view_residuals(
-    bundle: Bundle, number: int, pair: tuple[Corners, Corners]
+    bundle: BundleParameters, number: int, pair: tuple[BoardCorners, BoardCorners]
 ) -> tuple[tuple[Vector, Vector], tuple[Vector, Vector]]:
     """Residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board, for each camera."""
     turn, shift = bundle.boards[number, :3], bundle.boards[number, 3:]
@@ -91,7 +93,7 @@ def view_residuals(
     return (error, one), (error2, two)
 
 
-def _project(corners: Corners, turn: Vector, shift: Vector, lens: Vector) -> tuple[Vector, Vector]:
+def _project(corners: BoardCorners, turn: Vector, shift: Vector, lens: Vector) -> tuple[Vector, Vector]:
     """Residuals [N, 2], and derivatives [2N, 6 + LENS] by pose and lens."""
     matrix, distortion = matrix_of(lens)
     pixels, by = cv2.projectPoints(corners.board, turn, shift, matrix, distortion)
@@ -110,7 +112,7 @@ def _cost(errors: Sequence[Vector], scale: float) -> float:
 
 
 @dataclass(slots=True, eq=False)
-class Normal:
+class NormalEquations:
     """Normal equations, sorted: ``shared`` [22, 22] of lenses and pose, ``own`` [V, 6, 6] of each board, ``mixed``
     [V, 22, 6], and the slopes of the cost."""
 
@@ -134,10 +136,10 @@ class Normal:
         return -np.concatenate([first, boards.ravel()])
 
 
-def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> Normal:
+def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> NormalEquations:
     """Gather residuals and derivatives, as `view_residuals` gives them, with the weights of each part."""
     count = len(seen)
-    found = Normal(
+    found = NormalEquations(
         np.zeros((SHARED, SHARED)),
         np.zeros((count, 6, 6)),
         np.zeros((count, SHARED, 6)),
@@ -158,7 +160,7 @@ def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights:
     return found
 
 
-def adjust(bundle: Bundle, views: Sequence[tuple[Corners, Corners]]) -> Bundle:
+def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]) -> BundleParameters:
     """The bundle that fits the views best, from one that is near it; by Levenberg's and Marquardt's method."""
     damping = 1e-3
     for _ in range(STEPS):

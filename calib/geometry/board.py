@@ -72,7 +72,7 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class BoardDetection:
     """Corners of the board in one picture: ``numbers`` int [N], ascending, and ``pixels`` float32 [N, 2]."""
 
     numbers: NDArray[np.int64]
@@ -91,7 +91,7 @@ class BoardFinder:
         self._charuco = board.charuco()
         self._detector = cv2.aruco.CharucoDetector(self._charuco)
 
-    def find(self, image: NDArray[Any]) -> Seen | None:
+    def find(self, image: NDArray[Any]) -> BoardDetection | None:
         """The corners in ``image`` (uint8 or uint16 [H, W], [H, W, 1] or RGB [H, W, 3]), or None where fewer than
         `LEAST_CORNERS` are seen, or all on one line."""
         corners, numbers, _, _ = self._detector.detectBoard(stretched(image))
@@ -101,7 +101,7 @@ class BoardFinder:
         order = np.argsort(found)
         if self._charuco.checkCharucoCornersCollinear(np.asarray(numbers, np.int32)):
             return None
-        return Seen(found[order], np.asarray(corners, np.float32).reshape(-1, 2)[order])
+        return BoardDetection(found[order], np.asarray(corners, np.float32).reshape(-1, 2)[order])
 
     def is_mirrored(self, image: NDArray[Any]) -> bool:
         """Whether a picture without a board shows one when it is turned round as in a mirror."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.geometry.board import Board, Seen
+from calib.geometry.board import Board, BoardDetection
 from runtime.core.values import Modality
 
 CELLS = (4, 3)
@@ -33,27 +33,27 @@ COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class BoardView:
     """The board in pictures of the same moment. ``name``: of the pictures, for messages."""
 
     name: str
-    seen: Mapping[Modality, Seen]
+    seen: Mapping[Modality, BoardDetection]
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class CoverageGap:
     """Something missing. ``needed``: without it there is no calibration; else it is better with it."""
 
     says: str
     needed: bool
 
 
-def common(view: View, first: Modality, second: Modality) -> NDArray[np.int64]:
+def common(view: BoardView, first: Modality, second: Modality) -> NDArray[np.int64]:
     """Numbers of the corners that both cameras see."""
     return np.intersect1d(view.seen[first].numbers, view.seen[second].numbers)
 
 
-def empty_cells(views: Sequence[View], modality: Modality, size: tuple[int, int]) -> list[tuple[int, int]]:
+def empty_cells(views: Sequence[BoardView], modality: Modality, size: tuple[int, int]) -> list[tuple[int, int]]:
     """Column and row of parts of one camera's picture where fewer than `CORNERS_IN_CELL` corners were seen."""
     columns, rows = CELLS
     count = np.zeros(CELLS, int)
@@ -65,7 +65,7 @@ def empty_cells(views: Sequence[View], modality: Modality, size: tuple[int, int]
     return [(int(x), int(y)) for x, y in np.argwhere(count < CORNERS_IN_CELL)]
 
 
-def attitude(seen: Seen, board: Board, size: tuple[int, int]) -> tuple[float, float, float]:
+def attitude(seen: BoardDetection, board: Board, size: tuple[int, int]) -> tuple[float, float, float]:
     """How a board stands before a camera that is not calibrated yet: which way its face looks, right of the camera and
     below it, in degrees, and its distance in multiples of its own squares. Rough."""
     focal = GUESSED_FOCAL * max(size)
@@ -87,11 +87,11 @@ def more(count: int) -> str:
     return f"{count} more view{'s' if count > 1 else ''}"
 
 
-def gaps(views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[Gap]:
+def gaps(views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[CoverageGap]:
     """What is still missing, the most important first. ``sizes``: width and height of each camera's pictures."""
-    found: list[Gap] = []
+    found: list[CoverageGap] = []
     if len(views) < LEAST_VIEWS:
-        found.append(Gap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))
+        found.append(CoverageGap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))
     first = next(iter(sizes))
     stands = [attitude(view.seen[first], board, sizes[first]) for view in views]
     across = [a for a, _, _ in stands]
@@ -100,17 +100,19 @@ def gaps(views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board
         tilted = sum(abs(a) >= TILT_DEG for a in angles)
         if tilted < TILTED_VIEWS:
             wanted = more(TILTED_VIEWS - tilted)
-            found.append(Gap(f"{wanted} with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
+            found.append(CoverageGap(f"{wanted} with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
         elif not (any(a >= TILT_DEG for a in angles) and any(a <= -TILT_DEG for a in angles)):
-            found.append(Gap(f"the board turned {way}: so far to one side only", False))
+            found.append(CoverageGap(f"the board turned {way}: so far to one side only", False))
     distances = [d for _, _, d in stands if np.isfinite(d)]
     if not distances or max(distances) < NEAR_TO_FAR * min(distances):
-        found.append(Gap(f"the board nearer and farther: {NEAR_TO_FAR:g} times as far as at its nearest", True))
+        found.append(CoverageGap(f"the board nearer and farther: {NEAR_TO_FAR:g} times as far as at its nearest", True))
     for modality, size in sizes.items():
         cells = empty_cells(views, modality, size)
         where = ", ".join(f"{ROWS[y]} {COLUMNS[x]}".replace("middle middle", "middle") for x, y in cells)
         if cells:
             found.append(
-                Gap(f"the board in these parts of the {NAMES[modality]} picture: {where}", len(cells) > CELLS_MISSABLE)
+                CoverageGap(
+                    f"the board in these parts of the {NAMES[modality]} picture: {where}", len(cells) > CELLS_MISSABLE
+                )
             )
     return sorted(found, key=lambda gap: not gap.needed)

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.geometry.board import LEAST_CORNERS, Board, BoardFinder, Seen
-from calib.geometry.coverage import NAMES, Gap, View, common, gaps
+from calib.geometry.board import LEAST_CORNERS, Board, BoardDetection, BoardFinder
+from calib.geometry.coverage import NAMES, BoardView, CoverageGap, common, gaps
 from runtime.core.errors import CalibrationInvalid
 from runtime.core.values import Modality
 
-Picture = NDArray[Any]
+BoardImage = NDArray[Any]
 STILL_PX = 1.0
 """A board that moved less than this, of a picture 640 wide, since the last look is still: cameras that expose a few
 milliseconds apart then see it in the same place."""
@@ -39,19 +39,19 @@ class BoardSession:
     board: Board
     modalities: tuple[Modality, Modality]
     still_only: bool = False
-    views: list[View] = field(default_factory=list)
+    views: list[BoardView] = field(default_factory=list)
     sizes: dict[Modality, tuple[int, int]] = field(default_factory=dict)
     found: dict[Modality, int] = field(default_factory=dict)
     offered: int = 0
     _finder: BoardFinder = field(init=False)
-    _last: Mapping[Modality, Seen | None] = field(default_factory=dict, init=False)
+    _last: Mapping[Modality, BoardDetection | None] = field(default_factory=dict, init=False)
     _mirror_tests: int = field(default=0, init=False)
     _colour: dict[Modality, list[float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._finder = BoardFinder(self.board)
 
-    def offer(self, name: str, pictures: Mapping[Modality, Picture]) -> str:
+    def offer(self, name: str, pictures: Mapping[Modality, BoardImage]) -> str:
         """Look at a pair (uint8 or uint16 [H, W, 1] or RGB [H, W, 3]): empty when it became a view, else why not.
 
         Raises:
@@ -75,11 +75,11 @@ class BoardSession:
         if missing:
             self._require_not_mirrored(name, {modality: pictures[modality] for modality in missing})
             return f"no board in the {' and the '.join(NAMES[m] for m in missing)} picture"
-        view = View(name, {modality: found for modality, found in seen.items() if found is not None})
+        view = BoardView(name, {modality: found for modality, found in seen.items() if found is not None})
         if common(view, *self.modalities).size < LEAST_CORNERS:
             return "the cameras see too little of the board in common"
         if self.still_only:
-            moved = [apart(last.get(m), view.seen[m]) * 640 / self.sizes[m][0] for m in self.modalities]
+            moved = [mean_corner_distance(last.get(m), view.seen[m]) * 640 / self.sizes[m][0] for m in self.modalities]
             if max(moved) > STILL_PX:
                 return "hold the board still"
             if any(self._alike(view, other) for other in self.views):
@@ -89,10 +89,10 @@ class BoardSession:
         self.views.append(view)
         return ""
 
-    def gaps(self) -> list[Gap]:
+    def gaps(self) -> list[CoverageGap]:
         """What is still missing."""
         if not self.sizes:
-            return [Gap("pictures of the board", True)]
+            return [CoverageGap("pictures of the board", True)]
         return gaps(self.views, {m: self.sizes[m] for m in self.modalities}, self.board)
 
     def require_right_cameras(self) -> None:
@@ -129,11 +129,11 @@ class BoardSession:
             )
         return ""
 
-    def _alike(self, view: View, other: View) -> bool:
+    def _alike(self, view: BoardView, other: BoardView) -> bool:
         first = self.modalities[0]
-        return apart(other.seen[first], view.seen[first]) * 640 / self.sizes[first][0] < NEW_PX
+        return mean_corner_distance(other.seen[first], view.seen[first]) * 640 / self.sizes[first][0] < NEW_PX
 
-    def _require_not_mirrored(self, name: str, pictures: Mapping[Modality, Picture]) -> None:
+    def _require_not_mirrored(self, name: str, pictures: Mapping[Modality, BoardImage]) -> None:
         if self._mirror_tests >= MIRROR_TESTS:
             return
         self._mirror_tests += 1
@@ -145,7 +145,7 @@ class BoardSession:
                 )
 
 
-def apart(one: Seen | None, other: Seen) -> float:
+def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> float:
     """Mean distance in pixels of the corners that both have; infinite where those are few."""
     if one is None:
         return float("inf")
@@ -155,7 +155,7 @@ def apart(one: Seen | None, other: Seen) -> float:
     return float(np.linalg.norm(one.of(numbers) - other.of(numbers), axis=1).mean())
 
 
-def tint(picture: Picture) -> float:
+def tint(picture: BoardImage) -> float:
     """Mean difference of the channels of a picture in grey levels, after blurring the noise away; 0 for a grey one."""
     if picture.ndim == 2 or picture.shape[2] == 1:
         return 0.0

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.geometry.adjustment import Bundle, Corners, adjust, lens_of, matrix_of, residuals, rms
+from calib.geometry.adjustment import BoardCorners, BundleParameters, adjust, lens_of, matrix_of, residuals, rms
 from calib.geometry.board import LEAST_CORNERS, Board
-from calib.geometry.coverage import NAMES, Gap, View, common, gaps
+from calib.geometry.coverage import NAMES, BoardView, CoverageGap, common, gaps
 from runtime.core.errors import CalibrationInvalid
 from runtime.core.values import Modality
-from runtime.geometry.box_mapping import Camera, RigGeometry, Vector, move
+from runtime.geometry.box_mapping import CameraModel, RigGeometry, Vector, reproject_points
 
 FOLDS = 5
 """Each fifth of the views is predicted by a fit on the others."""
@@ -34,17 +34,17 @@ FIT = cv2.CALIB_FIX_K3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Together:
+class StereoFit:
     """Two cameras adjusted to some views: reprojection errors in pixels, of all, of each camera, of each view [N]."""
 
-    bundle: Bundle
+    bundle: BundleParameters
     rms_px: float
     each_px: tuple[float, float]
     views_px: Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class StereoCalibration:
     """A calibration and what is to be known of it. ``used``: names of the views it is from; ``left_out``: of those that
     did not belong to the others. ``held_out_px``: median and 95th percentile of how far board corners lay in the second
     camera from where the first camera and the board's distance put them, each view predicted by a fit on others.
@@ -58,12 +58,12 @@ class Result:
 
 
 def calibrate(
-    views: Sequence[View],
+    views: Sequence[BoardView],
     sizes: Mapping[Modality, tuple[int, int]],
     identities: Mapping[Modality, str],
     board: Board,
     date: str,
-) -> Result:
+) -> StereoCalibration:
     """Calibrate two cameras.
 
     ``sizes``: width and height of the pictures of the two; the first is the rig's frame. ``identities``: of the
@@ -85,7 +85,7 @@ def calibrate(
     errors = []
     for fold in range(FOLDS):
         without = [view for number, view in enumerate(kept) if number % FOLDS != fold]
-        others = cameras_of(together(without, sizes, board, found), sizes, identities)
+        others = cameras_of(fit_stereo(without, sizes, board, found), sizes, identities)
         errors += [transfer_errors(v, others, first, second, board) for v in kept[fold::FOLDS]]
     median, worst = (float(v) for v in np.percentile(np.concatenate(errors), (50, 95)))
     limit = LARGEST_HELD_OUT * sizes[second][0] / 640
@@ -95,7 +95,7 @@ def calibrate(
             f"percentile; at most {limit:.2f}), though it fits its own to {found.rms_px:.2f}: the views are too "
             "alike. Take more, of other tilts and distances and near the edges of the pictures."
         )
-    return Result(
+    return StereoCalibration(
         geometry=RigGeometry(cameras, rms_px=found.rms_px, held_out_px=worst, views=len(kept), date=date),
         used=tuple(view.name for view in kept),
         left_out=tuple(left_out),
@@ -105,8 +105,8 @@ def calibrate(
 
 
 def require_enough(
-    views: Sequence[View], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
-) -> list[Gap]:
+    views: Sequence[BoardView], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
+) -> list[CoverageGap]:
     """Refuse views that do not determine the rig, and return what would make it better.
 
     Raises:
@@ -123,8 +123,8 @@ def require_enough(
 
 
 def cameras_of(
-    found: Together, sizes: Mapping[Modality, tuple[int, int]], identities: Mapping[Modality, str]
-) -> dict[Modality, Camera]:
+    found: StereoFit, sizes: Mapping[Modality, tuple[int, int]], identities: Mapping[Modality, str]
+) -> dict[Modality, CameraModel]:
     """The two cameras, the first of which is the rig's frame."""
     pose = found.bundle.pose
     turns = (np.eye(3), as_floats(cv2.Rodrigues(pose[:3])[0]))
@@ -132,7 +132,7 @@ def cameras_of(
     cameras = {}
     for number, (modality, (width, height)) in enumerate(sizes.items()):
         matrix, distortion = matrix_of(found.bundle.lenses[number])
-        cameras[modality] = Camera(
+        cameras[modality] = CameraModel(
             identity=identities[modality],
             width=width,
             height=height,
@@ -145,29 +145,29 @@ def cameras_of(
     return cameras
 
 
-def together(
-    views: Sequence[View],
+def fit_stereo(
+    views: Sequence[BoardView],
     sizes: Mapping[Modality, tuple[int, int]],
     board: Board,
-    start: Together | None = None,
-) -> Together:
+    start: StereoFit | None = None,
+) -> StereoFit:
     """Both cameras, adjusted to these views. ``start``: where to start from; else each camera by itself."""
     corners = board.corners_mm().astype(np.float64)
     seen = [
-        tuple(Corners(corners[view.seen[m].numbers], view.seen[m].pixels.astype(np.float64)) for m in sizes)
+        tuple(BoardCorners(corners[view.seen[m].numbers], view.seen[m].pixels.astype(np.float64)) for m in sizes)
         for view in views
     ]
     if start is None:
-        lenses = np.array([lens_alone([s[n] for s in seen], size) for n, size in enumerate(sizes.values())])
+        lenses = np.array([fit_lens([s[n] for s in seen], size) for n, size in enumerate(sizes.values())])
     else:
         lenses = start.bundle.lenses
-    stands = [[stand(part, lens) for part, lens in zip(pair, lenses, strict=True)] for pair in seen]
+    stands = [[board_pose(part, lens) for part, lens in zip(pair, lenses, strict=True)] for pair in seen]
     # The median, as one view whose pictures are of different moments would spoil the mean.
     pose = np.median([relative(a, b) for a, b in stands], axis=0)
     pairs = [(a, b) for a, b in seen]
-    bundle = adjust(Bundle(lenses, pose, np.array([a for a, _ in stands])), pairs)
+    bundle = adjust(BundleParameters(lenses, pose, np.array([a for a, _ in stands])), pairs)
     errors = residuals(bundle, pairs)
-    return Together(
+    return StereoFit(
         bundle,
         rms([part for pair in errors for part in pair]),
         (rms([a for a, _ in errors]), rms([b for _, b in errors])),
@@ -175,7 +175,7 @@ def together(
     )
 
 
-def lens_alone(seen: Sequence[Corners], size: tuple[int, int]) -> Vector:
+def fit_lens(seen: Sequence[BoardCorners], size: tuple[int, int]) -> Vector:
     """One camera's lens by itself."""
     _, matrix, distortion, _, _ = cv2.calibrateCamera(
         [part.board.astype(np.float32) for part in seen],
@@ -188,7 +188,7 @@ def lens_alone(seen: Sequence[Corners], size: tuple[int, int]) -> Vector:
     return lens_of(as_floats(matrix), as_floats(distortion))
 
 
-def stand(corners: Corners, lens: Vector) -> Vector:
+def board_pose(corners: BoardCorners, lens: Vector) -> Vector:
     """Pose of the board before a camera [6]: rotation vector, translation in mm."""
     _, turn, shift = cv2.solvePnP(corners.board, corners.pixels, *matrix_of(lens), flags=cv2.SOLVEPNP_ITERATIVE)
     return np.concatenate([as_floats(turn).ravel(), as_floats(shift).ravel()])
@@ -205,8 +205,8 @@ def as_floats(values: object) -> Vector:
 
 
 def consistent(
-    views: Sequence[View], sizes: Mapping[Modality, tuple[int, int]], board: Board
-) -> tuple[list[View], list[str], Together]:
+    views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], board: Board
+) -> tuple[list[BoardView], list[str], StereoFit]:
     """Views that agree with each other, the names of those that do not (the board moved between the exposures, or the
     pictures are not of the same moment), and the cameras by the former.
 
@@ -217,7 +217,7 @@ def consistent(
     limit = max(1, int(LARGEST_OUTLIERS * len(views)))
     scale = max(size[0] for size in sizes.values()) / 640
     while True:
-        found = together(kept, sizes, board)
+        found = fit_stereo(kept, sizes, board)
         errors = found.views_px
         wrong = errors > max(OUTLIER * float(np.median(errors)), 0.5 * scale)
         if not wrong.any() or float(np.median(errors)) > HOPELESS_PX * scale:
@@ -235,17 +235,17 @@ def consistent(
 
 
 def transfer_errors(
-    view: View, cameras: Mapping[Modality, Camera], first: Modality, second: Modality, board: Board
+    view: BoardView, cameras: Mapping[Modality, CameraModel], first: Modality, second: Modality, board: Board
 ) -> NDArray[np.float64]:
     """Pixels [N] between corners in the second camera and where they are expected from their pixels in the first and
     the distance of the board, which is measured in the first camera alone."""
     a, b = cameras[first], cameras[second]
     corners, seen = board.corners_mm().astype(np.float64), view.seen[first]
     lens = lens_of(a.matrix, a.distortion)
-    pose = stand(Corners(corners[seen.numbers], seen.pixels.astype(np.float64)), lens)
+    pose = board_pose(BoardCorners(corners[seen.numbers], seen.pixels.astype(np.float64)), lens)
     numbers = common(view, first, second)
     distance = (corners[numbers] @ as_floats(cv2.Rodrigues(pose[:3])[0]).T + pose[3:])[:, 2]
-    points = move(seen.of(numbers).astype(np.float64), a, b, distance)
+    points = reproject_points(seen.of(numbers).astype(np.float64), a, b, distance)
     if points is None:
         return np.full(numbers.size, np.inf)
     off: Vector = np.linalg.norm(b.pixels(points) - view.seen[second].of(numbers), axis=1)
@@ -262,7 +262,7 @@ def require_rms(error: float, width: int, what: str) -> None:
         )
 
 
-def require_plausible(second: Camera) -> None:
+def require_plausible(second: CameraModel) -> None:
     """Refuse what no face rig is."""
     angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(second.rotation)[0])))
     apart = float(np.linalg.norm(second.translation))

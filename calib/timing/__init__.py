@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from calib.timing.offset import Offset, OffsetUnknown, Series, by_blink
+    from calib.timing.offset import LevelSeries, OffsetUnknown, TimeOffset, by_blink
     from calib.timing.offset_other import by_motion, by_strobe
 
 __all__ = [
-    "Offset",
+    "LevelSeries",
     "OffsetUnknown",
-    "Series",
+    "TimeOffset",
     "by_blink",
     "by_motion",
     "by_strobe",

@@ -47,7 +47,7 @@ class OffsetUnknown(InputError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
+class LevelSeries:
     """Mean level of one stream's frames. ``times_ms`` float64 [N], ascending; ``levels`` float64 [N]. ``exposure_ms``:
     None where the camera does not tell."""
 
@@ -64,7 +64,7 @@ Method = Literal["blink", "strobe", "motion"]
 
 
 @dataclass(frozen=True, slots=True)
-class Offset:
+class TimeOffset:
     """``ms`` is to be added to the first stream's times. ``sigma_ms``: standard deviation of that. ``events``: how many
     edges, flashes or seconds it rests on."""
 
@@ -75,7 +75,7 @@ class Offset:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Edges:
+class LightEdges:
     """When the light went on (``rising``) or off: between ``low`` and ``high``, float64 [M], ms."""
 
     low: Floats
@@ -83,7 +83,7 @@ class Edges:
     rising: NDArray[np.bool_]
 
 
-def by_blink(first: Series, second: Series) -> Offset:
+def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
     """Offset from a light that is switched at irregular times, much more slowly than frames come.
 
     Each edge lies between two frames of either camera, or inside the exposure of a frame that is half bright. What both
@@ -124,10 +124,10 @@ def by_blink(first: Series, second: Series) -> Offset:
     middle = float((grid * share).sum())
     sigma = float(np.hypot(np.sqrt((np.square(grid - middle) * share).sum()), SYSTEMATIC_MS))
     require_certain(middle, sigma)
-    return Offset(middle, sigma, matched, "blink")
+    return TimeOffset(middle, sigma, matched, "blink")
 
 
-def require_out_of_step(edges: Edges, period_ms: float) -> None:
+def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
     """Refuse a light that blinks regularly and always at the same point between two frames: every edge repeats what the
     first one said, and adding them up would make the offset look better known than it is."""
     times = ((edges.low + edges.high) / 2)[edges.rising]
@@ -157,7 +157,7 @@ def require_certain(middle: float, sigma: float) -> None:
         raise OffsetUnknown(f"the streams are {abs(middle):.0f} ms apart or more: whole frames are delayed.")
 
 
-def states(series: Series, what: str) -> Floats:
+def states(series: LevelSeries, what: str) -> Floats:
     """Levels as fractions between dark, 0, and bright, 1.
 
     Raises:
@@ -185,7 +185,7 @@ def states(series: Series, what: str) -> Floats:
     return share
 
 
-def edges_of(series: Series, what: str) -> Edges:
+def edges_of(series: LevelSeries, what: str) -> LightEdges:
     """When a light was switched, as one stream saw it.
 
     Raises:
@@ -222,4 +222,4 @@ def edges_of(series: Series, what: str) -> Edges:
         low.append(middle - half)
         high.append(middle + half)
         rising.append(up)
-    return Edges(np.array(low), np.array(high), np.array(rising, bool))
+    return LightEdges(np.array(low), np.array(high), np.array(rising, bool))

@@ -10,9 +10,9 @@ from calib.timing.offset import (
     RANGE_MS,
     SYSTEMATIC_MS,
     Floats,
-    Offset,
+    LevelSeries,
     OffsetUnknown,
-    Series,
+    TimeOffset,
     require_certain,
 )
 
@@ -28,7 +28,7 @@ LEAST_PHASES = 10
 HARMONICS = 2
 
 
-def by_motion(first: Series, second: Series) -> Offset:
+def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
     """Offset from light that changes smoothly and without rhythm: a hand waved between a lamp and both lenses.
 
     Both streams are smoothed alike and compared at every offset, then refined by the slope.
@@ -73,10 +73,10 @@ def by_motion(first: Series, second: Series) -> Offset:
     fit = np.column_stack([np.gradient(moved, GRID_MS), moved, np.ones(grid.size)])
     sigma = float(np.hypot(jackknife(fit, b), SYSTEMATIC_MS))
     require_certain(middle, sigma)
-    return Offset(middle, sigma, round((end - start) / 1000), "motion")
+    return TimeOffset(middle, sigma, round((end - start) / 1000), "motion")
 
 
-def smooth(series: Series, at: Floats, width: float) -> Floats:
+def smooth(series: LevelSeries, at: Floats, width: float) -> Floats:
     """A series at other times: straight lines fitted in a Gaussian window of ``width`` ms, so that where the frames
     fall does not shift it."""
     out = np.empty(at.size)
@@ -112,7 +112,7 @@ def jackknife(fit: Floats, b: Floats) -> float:
     return float(np.sqrt((BLOCKS - 1) / BLOCKS * np.square(np.array(steps) - np.mean(steps)).sum()))
 
 
-def by_strobe(first: Series, lit_ms: Floats) -> Offset:
+def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
     """Offset from the infrared camera's own strobe, where the colour camera sees it: one without an infrared filter.
 
     The strobe is on during the exposure of each lit frame. How bright a colour frame is depends on how much of that
@@ -162,7 +162,7 @@ def by_strobe(first: Series, lit_ms: Floats) -> Offset:
     sigma = float(np.hypot(noise / strength * period / (2 * np.pi), SYSTEMATIC_MS))
     if sigma > LARGEST_SIGMA_MS:
         require_certain(middle, sigma)
-    return Offset(middle, sigma, int(lit_ms.size), "strobe")
+    return TimeOffset(middle, sigma, int(lit_ms.size), "strobe")
 
 
 def trend(times: Floats, levels: Floats, width: float) -> tuple[Floats, Floats]:

@@ -28,24 +28,26 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20
 """Far above any model of this network; a larger file is a mistake or an attempt to fill the memory."""
 
-Artifact = Literal["int8-cpu", "int8-trt", "int8-trt11"]
-Role = Literal["checkpoint", "model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11", "ranges", "golden"]
+Int8Artifact = Literal["int8-cpu", "int8-trt", "int8-trt11"]
+FileRole = Literal[
+    "checkpoint", "model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11", "ranges", "golden"
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Part(BaseModel):
+class ManifestEntry(BaseModel):
     """Base of all manifest entries: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FileEntry(Part):
+class FileEntry(ManifestEntry):
     """One file. ``shipped`` is False for large files that are made on the spot and may be absent.
 
     ``float_inputs``: a model whose uint8 inputs are float32 of the same values, 0 to 255, because its engine's parser
     takes no uint8."""
 
-    role: Role
+    role: FileRole
     path: str
     size: int = Field(ge=0, le=MAX_FILE_BYTES)
     sha256: Sha256
@@ -53,7 +55,7 @@ class FileEntry(Part):
     float_inputs: bool = False
 
 
-class TensorEntry(Part):
+class TensorEntry(ManifestEntry):
     """A graph input or output; ``shape`` after the batch axis."""
 
     name: str
@@ -61,14 +63,14 @@ class TensorEntry(Part):
     shape: tuple[int, ...]
 
 
-class CropEntry(Part):
+class CropEntry(ManifestEntry):
     """See `runtime.imaging.crop.CropRule`."""
 
     size: int = Field(ge=32, le=512)
     margin: float = Field(ge=0, le=1)
 
 
-class RateEntry(Part):
+class RateEntry(ManifestEntry):
     """Errors among presentations with a two-sided 95 % Clopper-Pearson interval."""
 
     errors: int
@@ -76,7 +78,7 @@ class RateEntry(Part):
     interval: tuple[float, float]
 
 
-class OperatingPointEntry(Part):
+class OperatingPointEntry(ManifestEntry):
     """A threshold and how it came about; see `runtime.liveness.decision.OperatingPoint`."""
 
     name: str
@@ -96,7 +98,7 @@ class OperatingPointEntry(Part):
         return OperatingPoint(self.name, self.threshold, self.band_low, self.target, self.measured_on)
 
 
-class Calibration(Part):
+class Calibration(ManifestEntry):
     """Where the activation ranges come from."""
 
     method: str
@@ -108,13 +110,13 @@ class Calibration(Part):
     kept_in_float: list[str] = []
 
 
-class Parity(Part):
+class Parity(ManifestEntry):
     """What an 8-bit artifact changed against FP32 on held-out pairs.
 
     ``execution``: ``served``, with the kernels that serve; ``literal``, with every Q/DQ computed as written, which is
     what another engine's kernels are to reproduce."""
 
-    artifact: Artifact
+    artifact: Int8Artifact
     execution: Literal["served", "literal"]
     data: str
     data_sha256: Sha256
@@ -127,7 +129,7 @@ class Parity(Part):
     int8_parts: dict[str, dict[str, RateEntry]] = {}
 
 
-class Manifest(Part):
+class Manifest(ManifestEntry):
     """Everything a deployment must know of a model."""
 
     schema_version: Literal[2]
@@ -175,7 +177,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def entry(self, role: Role) -> FileEntry:
+    def entry(self, role: FileRole) -> FileEntry:
         """The manifest's entry for ``role``.
 
         Raises:
@@ -186,7 +188,7 @@ class Bundle:
                 return entry
         raise BundleMissing(f"{self.folder}: the manifest names no file with the role {role!r}.")
 
-    def read(self, role: Role) -> bytes:
+    def read(self, role: FileRole) -> bytes:
         """The verified bytes of the file with ``role``.
 
         Raises:

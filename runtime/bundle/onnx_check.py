@@ -37,7 +37,7 @@ FLOAT, FLOAT16, DOUBLE = 1, 10, 11
 RAW_TYPES: dict[int, np.dtype[Any]] = {FLOAT: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), DOUBLE: np.dtype("<f8")}
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-Field = tuple[int, int | memoryview]
+WireField = tuple[int, int | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def fields(data: memoryview) -> Iterator[Field]:
+def fields(data: memoryview) -> Iterator[WireField]:
     """Field number and value of each entry of a message: an integer, or the bytes of what is within.
 
     Raises:

@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from runtime.capture.open import check_uri, open_source
     from runtime.capture.source import Source, SourceInfo
     from runtime.capture.status import CameraState, CameraStatus
-    from runtime.capture.supervisor import Supervisor
+    from runtime.capture.supervisor import CameraSupervisor
     from runtime.capture.uri import CameraUri, parse_uri
 
 __all__ = [
     "CameraState",
     "CameraStatus",
+    "CameraSupervisor",
     "CameraUri",
     "Source",
     "SourceInfo",
-    "Supervisor",
     "check_uri",
     "open_source",
     "parse_uri",

@@ -31,27 +31,28 @@ _LATE_FOR_NS = 400 * MS
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class HostTime:
     """A device's stamp on the host's clock.
 
     ``host_ns``: CLOCK_MONOTONIC, late by the shortest delay of the transport. ``delay_ns``: how much longer than that
-    this frame took. ``epoch`` grows with each step of the device's clock; times of two epochs must not be compared.
+    this frame took. ``generation`` grows with each step of the device's clock; times of two generations must not be
+    compared.
     """
 
     host_ns: int
     delay_ns: int
-    epoch: int
+    generation: int
 
 
-class ClockMap:
+class DeviceClock:
     """Maps the stamps of one device. Pure and streaming; remembers 1,024 arrivals at most.
 
     ``tick_ns``: nanoseconds of one count (1000 for microseconds; a Fraction where it is no whole number). ``bits``:
     width of the counter, which wraps; 0 for one that does not. ``window_ns``: how long arrivals are remembered.
 
-    A step of the device's clock, if it is 15 ms forward or 30 ms back or more, begins a new epoch: at once when a frame
-    arrives earlier than possible or stamps go back, and after eight frames and 0.4 s that were all too late when they
-    may have been held up until then. Smaller ones are followed as old arrivals leave the window.
+    A step of the device's clock, if it is 15 ms forward or 30 ms back or more, begins a new stream generation: at once
+    when a frame arrives earlier than possible or stamps go back, and after eight frames and 0.4 s that were all too
+    late when they may have been held up until then. Smaller ones are followed as old arrivals leave the window.
 
     Raises:
         ValueError: a tick or a window that is not above 0, or a width below 0.
@@ -65,7 +66,7 @@ class ClockMap:
         self._window = window_ns
         self._ticks: int | None = None  # newest stamp, unwrapped
         self._arrival = 0
-        self.epoch = 0
+        self.generation = 0
         self._start(0, 0)
 
     @property
@@ -77,12 +78,12 @@ class ClockMap:
         """Arrivals that are remembered."""
         return len(self._points)
 
-    def update(self, ticks: int, t_arrival_ns: int) -> Mapped:
+    def update(self, ticks: int, t_arrival_ns: int) -> HostTime:
         """Map a frame's stamp, as the device counts it, and learn from its arrival on the host's clock."""
         ticks = self._unwrap(ticks, t_arrival_ns)
         device = int(ticks * self._tick)
         if self._stepped(device, t_arrival_ns):
-            self.epoch += 1
+            self.generation += 1
             self._points.clear()
         if not self._points:
             self._start(device, t_arrival_ns - device)
@@ -90,7 +91,7 @@ class ClockMap:
         if not self._late:  # what is late says nothing of the edge
             self._learn(device - self._zero, t_arrival_ns - device - self._base)
         host = device + self._base + round(self._edge(device - self._zero))
-        return Mapped(host, max(t_arrival_ns - host, 0), self.epoch)
+        return HostTime(host, max(t_arrival_ns - host, 0), self.generation)
 
     def _unwrap(self, ticks: int, arrival: int) -> int:
         if self._ticks is not None and self._wrap:

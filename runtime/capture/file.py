@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.capture.ffmpeg import require_ffmpeg
-from runtime.capture.pixels import Pictures
+from runtime.capture.pixels import ImageConverter
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri, parse_uri
 from runtime.core.errors import (
@@ -42,7 +42,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
 DEFAULT_FPS = 30.0
 TOGETHER_NS, LEAD_NS = 250_000_000, 500_000_000
 """Clips opened within the first of these times share their beginning, which lies the second one ahead."""
-Decoded = tuple[int, NDArray[Any] | str]
+TimedImage = tuple[int, NDArray[Any] | str]
 """Media time in ns since the beginning, and the picture; what is wrong with it where it cannot be decoded."""
 
 
@@ -53,7 +53,7 @@ class Clip(Protocol):
     format: str
     fps: float
 
-    def frames(self) -> Iterator[Decoded]: ...
+    def frames(self) -> Iterator[TimedImage]: ...
 
 
 class VideoClip:
@@ -76,7 +76,7 @@ class VideoClip:
             raise RecordingInvalid(f"{self.name}: FFmpeg reads no video from it; it is of another kind, or damaged.")
         return capture
 
-    def frames(self) -> Iterator[Decoded]:
+    def frames(self) -> Iterator[TimedImage]:
         capture = self._open()
         try:
             last, number = -1, 0
@@ -92,7 +92,7 @@ class VideoClip:
             capture.release()
 
 
-class PictureClip:
+class ImageSequenceClip:
     """A folder of pictures in the natural order of their names, or those of a pattern with ``*``."""
 
     def __init__(self, path: Path, fps: float, name: str) -> None:
@@ -102,7 +102,7 @@ class PictureClip:
             raise CameraMissing(f"{name}: there is no picture ({', '.join(PICTURES)}) there.")
         self.format = self._files[0].suffix[1:].upper()
 
-    def frames(self) -> Iterator[Decoded]:
+    def frames(self) -> Iterator[TimedImage]:
         for number, file in enumerate(self._files):
             at = round(number * 1e9 / self.fps)
             try:
@@ -175,7 +175,7 @@ class Together:
 TOGETHER = Together()
 
 
-def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
+def open_file(options: CameraUri, modality: Modality, generation: int) -> FileSource:
     """Open ``file:PATH``; docs/cameras.md lists the options.
 
     Raises:
@@ -183,8 +183,8 @@ def open_file(options: CameraUri, modality: Modality, epoch: int) -> FileSource:
         CameraMissing: there is no such file, or no picture in the folder.
         CameraUnsupported: the modality cannot come from it. RecordingInvalid: it is no video.
     """
-    clip, pictures, loop = _clip(options, modality)
-    return FileSource(clip, pictures, options, modality, epoch, loop=loop)
+    clip, converter, loop = _clip(options, modality)
+    return FileSource(clip, converter, options, modality, generation, loop=loop)
 
 
 def check_file(options: CameraUri, modality: Modality) -> None:
@@ -192,11 +192,11 @@ def check_file(options: CameraUri, modality: Modality) -> None:
     _clip(options, modality)
 
 
-def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, Pictures, bool]:
+def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, ImageConverter, bool]:
     """What an address plays, how its pictures are read, and whether in a loop."""
     options.allow(*OPTIONS)
     path, fps = options.file, options.number("fps", 0, 0.1, 1000) if "fps" in options.options else 0.0
-    pictures = Pictures(
+    converter = ImageConverter(
         modality,
         options.text,
         bits=options.integer("bits", 0, 8, 16) or None,
@@ -204,23 +204,30 @@ def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, Pictures, bool]
     )
     loop = options.flag("loop")
     if is_folder(path):
-        return PictureClip(path, fps, options.text), pictures, loop
+        return ImageSequenceClip(path, fps, options.text), converter, loop
     if not path.is_file():
         raise CameraMissing(f"{options.text}: there is no such file.")
     if modality == "depth":
         raise CameraUnsupported(
             f"{options.text}: a video has 8 bits, too few for depth. Use a folder of 16-bit PNG pictures, or mcap:."
         )
-    return VideoClip(path, fps, options.text), pictures, loop
+    return VideoClip(path, fps, options.text), converter, loop
 
 
 class FileSource:
     """A clip that plays; a `runtime.capture.source.Source`."""
 
     def __init__(
-        self, clip: Clip, pictures: Pictures, options: CameraUri, modality: Modality, epoch: int, *, loop: bool
+        self,
+        clip: Clip,
+        converter: ImageConverter,
+        options: CameraUri,
+        modality: Modality,
+        generation: int,
+        *,
+        loop: bool,
     ) -> None:
-        self._clip, self._pictures, self._epoch, self._loop = clip, pictures, epoch, loop
+        self._clip, self._converter, self._generation, self._loop = clip, converter, generation, loop
         self._closed = threading.Event()
         self._frames = clip.frames()
         first = next(self._frames, None)
@@ -228,12 +235,12 @@ class FileSource:
             raise RecordingInvalid(f"{clip.name}: its first picture cannot be read; it is damaged or no picture.")
         if isinstance(first[1], str):
             raise RecordingInvalid(f"{clip.name}: its first picture cannot be read: {first[1]}")
-        self._shape = pictures.make(first[1]).shape
+        self._shape = converter.convert(first[1]).shape
         try:
             check_shape(self._shape[1], self._shape[0], clip.name)
         except WrongShape as error:
             raise RecordingInvalid(error.message) from error
-        self._next: Decoded | None = first
+        self._next: TimedImage | None = first
         self._number, self._passed_ns, self._last_ns = 0, 0, 0
         self._info = SourceInfo(
             modality=modality,
@@ -279,7 +286,7 @@ class FileSource:
             t_arrival_ns=max(due_ns, time.monotonic_ns()),
             seq=number,
             timestamp_source="media",
-            epoch=self._epoch,
+            generation=self._generation,
         )
 
     def _again(self) -> None:
@@ -294,7 +301,7 @@ class FileSource:
     def _picture(self, pixels: NDArray[Any] | str, number: int) -> NDArray[Any]:
         if isinstance(pixels, str):
             raise CameraData(f"{self._clip.name}: frame {number}: {pixels}")
-        image = self._pictures.make(np.asarray(pixels))
+        image = self._converter.convert(np.asarray(pixels))
         if image.shape != self._shape:
             raise CameraData(
                 f"{self._clip.name}: frame {number} is {image.shape[1]}×{image.shape[0]} pixels, the first one "

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.pixels import Pictures
-from runtime.capture.pump import Pump
+from runtime.capture.pixels import ImageConverter
+from runtime.capture.reader_thread import ReaderThread
 from runtime.capture.source import SourceInfo
-from runtime.capture.uri import CameraUri, without_secrets
+from runtime.capture.uri import CameraUri, redact
 from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
-from runtime.capture.v4l2.timestamps import Stamps
+from runtime.capture.v4l2.timestamps import TimestampMapper
 from runtime.core.errors import (
     CameraBusy,
     CameraData,
@@ -37,7 +37,7 @@ OPTIONS = ("bits", "unit_mm", "stamp", "timeout")
 FORMATS: dict[Modality, str] = {"rgb": "{RGB,BGR}", "ir": "{GRAY8,GRAY16_LE}", "depth": "GRAY16_LE"}
 STEP_NS = 100_000_000
 """How long the library may hold the reading thread before that looks whether it shall end."""
-Taken = tuple[NDArray[Any], int, int | None]
+TimedSample = tuple[NDArray[Any], int, int | None]
 """Pixels, arrival in ns, and the buffer's time in ns of CLOCK_MONOTONIC, None where it has none."""
 
 
@@ -64,7 +64,7 @@ def import_gstreamer() -> tuple[Any, Any]:
     return Gst, GstVideo
 
 
-def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
+def open_gst(options: CameraUri, modality: Modality, generation: int) -> GstSource:
     """Open ``gst:PIPELINE``; docs/cameras.md lists the options and has examples.
 
     Raises:
@@ -72,7 +72,7 @@ def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
         CameraUnsupported: GStreamer is missing, or the pipeline cannot give this modality.
         CameraMissing, CameraBusy, CameraDenied, CameraLost: the pipeline does not start.
     """
-    bits, unit_mm, stamp, timeout_s = _settings(options)
+    bits, unit_mm, timestamp, timeout_s = _settings(options)
     stream = GstStream(options.path, options.text, modality)
     try:
         first = stream.pull(round(timeout_s * 1e9))
@@ -81,8 +81,8 @@ def open_gst(options: CameraUri, modality: Modality, epoch: int) -> GstSource:
     except BaseException:
         stream.stop()
         raise
-    pictures = Pictures(modality, options.text, order=stream.order, bits=bits, unit_mm=unit_mm)
-    return GstSource(stream, pictures, options, modality, epoch, arrival=stamp == "arrival")
+    converter = ImageConverter(modality, options.text, order=stream.order, bits=bits, unit_mm=unit_mm)
+    return GstSource(stream, converter, options, modality, generation, arrival=timestamp == "arrival")
 
 
 def check_gst(options: CameraUri, modality: Modality) -> None:
@@ -97,11 +97,11 @@ def check_gst(options: CameraUri, modality: Modality) -> None:
 def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "arrival"], float]:
     """Significant bits, millimetres a step of depth, whose times, and seconds until the first picture."""
     options.allow(*OPTIONS)
-    stamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
+    timestamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
     found = (
         options.integer("bits", 0, 8, 16) or None,
         options.number("unit_mm", 1.0, 0.001, 1000),
-        options.choice("stamp", stamps, "auto"),
+        options.choice("stamp", timestamps, "auto"),
         options.number("timeout", 10, 0.1, 120),
     )
     if not options.path.strip():
@@ -122,7 +122,7 @@ class GstStream:
             self._pipeline = gst.parse_launch(text)
         except Exception as error:
             # Whatever PyGObject calls its exceptions, the text is GStreamer's.
-            raise ConfigError(f"{name}: {_said(error)}. Try the pipeline with gst-launch-1.0.") from error
+            raise ConfigError(f"{name}: {_error_text(error)}. Try the pipeline with gst-launch-1.0.") from error
         sinks = [] if not isinstance(self._pipeline, gst.Bin) else self._appsinks()
         if len(sinks) != 1:
             raise ConfigError(f"{name}: the pipeline has {len(sinks)} appsinks; one is needed.")
@@ -150,7 +150,7 @@ class GstStream:
             if element.get_factory().get_name() == "appsink":
                 found.append(element)
 
-    def pull(self, timeout_ns: int = STEP_NS) -> Taken | None:
+    def pull(self, timeout_ns: int = STEP_NS) -> TimedSample | None:
         """The next picture, None when none came in time.
 
         Raises:
@@ -159,11 +159,11 @@ class GstStream:
         sample = self._sink.emit("try-pull-sample", timeout_ns)
         arrival_ns = time.monotonic_ns()
         if sample is None:
-            self._complain()
+            self._raise_bus_error()
             return None
         return self._pixels(sample), arrival_ns, self._time_of(sample)
 
-    def _complain(self) -> None:
+    def _raise_bus_error(self) -> None:
         gst = self._gst
         ended = self._sink.get_property("eos")
         # The appsink knows of an end before the bus does, and an error ends it too: let the bus say which it was.
@@ -174,10 +174,10 @@ class GstStream:
         if message is None or message.type == gst.MessageType.EOS:
             raise StreamEnded(f"{self._name}: the pipeline has come to its end.")
         error, _ = message.parse_error()
-        raise self._translated(error)
+        raise self._as_capture_error(error)
 
-    def _translated(self, error: Any) -> CaptureError:
-        resource, said = self._gst.ResourceError, f"{self._name}: {_said(error)}"
+    def _as_capture_error(self, error: Any) -> CaptureError:
+        resource, said = self._gst.ResourceError, f"{self._name}: {_error_text(error)}"
         kinds: tuple[tuple[type[CaptureError], tuple[Any, ...]], ...] = (
             (CameraMissing, (resource.NOT_FOUND,)),
             (CameraBusy, (resource.BUSY, resource.NO_SPACE_LEFT)),
@@ -235,15 +235,15 @@ class GstSource:
     def __init__(
         self,
         stream: GstStream,
-        pictures: Pictures,
+        converter: ImageConverter,
         options: CameraUri,
         modality: Modality,
-        epoch: int,
+        generation: int,
         *,
         arrival: bool,
     ) -> None:
-        self._pictures, self._epoch = pictures, epoch
-        self._stamps = Stamps(None if arrival else "start", options.text)
+        self._converter, self._generation = converter, generation
+        self._timestamps = TimestampMapper(None if arrival else "start", options.text)
         self._info = SourceInfo(
             modality=modality,
             uri=options.text,
@@ -255,7 +255,7 @@ class GstSource:
             fps=stream.fps,
             timestamp_source="arrival" if arrival else "device_mapped",
         )
-        self._pump: Pump[Taken] = Pump(stream.pull, stream.stop, options.text)
+        self._reader_thread: ReaderThread[TimedSample] = ReaderThread(stream.pull, stream.stop, options.text)
 
     @property
     def info(self) -> SourceInfo:
@@ -263,12 +263,12 @@ class GstSource:
 
     def read(self, timeout_s: float) -> Frame | None:
         """See `Source.read`. A pipeline that ends raises `StreamEnded`."""
-        taken = self._pump.take(timeout_s)
+        taken = self._reader_thread.get(timeout_s)
         if taken is None:
             return None
-        pixels, arrival_ns, stamp_ns = taken
-        image = self._pictures.make(pixels)
-        capture_ns, judged = self._stamps.capture(stamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
+        pixels, arrival_ns, timestamp_ns = taken
+        image = self._converter.convert(pixels)
+        capture_ns, judged = self._timestamps.capture(timestamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
         source = "arrival" if judged == "arrival" else "device_mapped"
         if source != self._info.timestamp_source:
             self._info = replace(self._info, timestamp_source=source)  # type: ignore[arg-type]  # one of two literals
@@ -279,14 +279,14 @@ class GstSource:
             t_arrival_ns=arrival_ns,
             seq=None,
             timestamp_source=self._info.timestamp_source,
-            epoch=self._epoch,
+            generation=self._generation,
         )
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._pump.close()
+        self._reader_thread.close()
 
 
-def _said(error: Any) -> str:
+def _error_text(error: Any) -> str:
     """GStreamer's own words, without secrets."""
-    return without_secrets(str(getattr(error, "message", error)).strip().rstrip("."))
+    return redact(str(getattr(error, "message", error)).strip().rstrip("."))

@@ -19,7 +19,7 @@ class Mailbox(Generic[T]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._ready = threading.Condition()
-        self._waiting: deque[T | CameraData] = deque(maxlen=DEPTH)
+        self._queue: deque[T | CameraData] = deque(maxlen=DEPTH)
         self._ended: CaptureError | None = None
         self._closed = False
 
@@ -27,10 +27,10 @@ class Mailbox(Generic[T]):
     def closed(self) -> bool:
         return self._closed
 
-    def put(self, found: T | CameraData) -> None:
+    def put(self, item: T | CameraData) -> None:
         """Leave a result, or the fault of one picture."""
         with self._ready:
-            self._waiting.append(found)
+            self._queue.append(item)
             self._ready.notify_all()
 
     def end(self, error: CaptureError) -> None:
@@ -39,7 +39,7 @@ class Mailbox(Generic[T]):
             self._ended = error
             self._ready.notify_all()
 
-    def take(self, timeout_s: float) -> T | None:
+    def get(self, timeout_s: float) -> T | None:
         """The next result, or None when none came in time or the box was closed meanwhile.
 
         Raises:
@@ -48,20 +48,20 @@ class Mailbox(Generic[T]):
         with self._ready:
             if self._closed:
                 raise CameraLost(f"{self._name} was closed.")
-            self._ready.wait_for(lambda: self._waiting or self._ended or self._closed, max(0.0, timeout_s))
+            self._ready.wait_for(lambda: self._queue or self._ended or self._closed, max(0.0, timeout_s))
             if self._closed:
                 return None
-            if self._waiting:
-                found = self._waiting.popleft()
-                if isinstance(found, CameraData):
-                    raise found
-                return found
+            if self._queue:
+                item = self._queue.popleft()
+                if isinstance(item, CameraData):
+                    raise item
+                return item
             if self._ended is not None:
                 raise self._ended
             return None
 
     def close(self) -> None:
-        """End a `take` that waits; later ones are refused."""
+        """End a `get` that waits; later ones are refused."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()

@@ -14,7 +14,7 @@ from runtime.capture.uri import CameraUri, parse_uri
 from runtime.core.errors import CameraUnsupported, ConfigError
 from runtime.core.values import Modality
 
-Opener = Callable[[CameraUri, Modality, int], Source]
+SchemeOpener = Callable[[CameraUri, Modality, int], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def check_camera(text: str, modality: Modality) -> CameraUri:
     return parsed
 
 
-def open_source(uri: str, modality: Modality, epoch: int = 0) -> Source:
-    """Open the camera at an address as the ``modality`` of a rig, with ``epoch`` in each of its frames.
+def open_source(uri: str, modality: Modality, generation: int = 0) -> Source:
+    """Open the camera at an address as the ``modality`` of a rig, with ``generation`` in each of its frames.
 
     Raises:
         ConfigError: the address or one of its options is wrong.
@@ -98,8 +98,8 @@ def open_source(uri: str, modality: Modality, epoch: int = 0) -> Source:
         CaptureError: the camera cannot be opened.
     """
     parsed = check_uri(uri)
-    opener = cast(Opener, getattr(_module(parsed), f"open_{parsed.scheme}"))
-    return opener(parsed, modality, epoch)
+    opener = cast(SchemeOpener, getattr(_module(parsed), f"open_{parsed.scheme}"))
+    return opener(parsed, modality, generation)
 
 
 def _module(parsed: CameraUri) -> ModuleType:

@@ -17,24 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.capture.ffmpeg import require_ffmpeg
-from runtime.capture.pixels import Pictures
-from runtime.capture.pump import Pump
+from runtime.capture.pixels import ImageConverter
+from runtime.capture.reader_thread import ReaderThread
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
 from runtime.capture.v4l2.formats import ALIASES, FORMATS
-from runtime.capture.v4l2.timestamps import Stamps
+from runtime.capture.v4l2.timestamps import TimestampMapper
 from runtime.core.errors import CameraData, CameraLost, CameraMissing, CameraUnsupported, ConfigError
 from runtime.core.values import Frame, Modality
 
 LOCAL = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp")
 NETWORK = ("timeout",)
-Picture = tuple[NDArray[Any], int, float]
+GrabbedFrame = tuple[NDArray[Any], int, float]
 """Decoded array, arrival in ns, OpenCV's position in ms."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class OpenCvRequest:
     """What an address asks for; empty, 0 or None where it leaves the choice."""
 
     fourcc: str
@@ -42,11 +42,11 @@ class Settings:
     fps: float
     bits: int | None
     unit_mm: float
-    stamp: Literal["start", "end", "arrival"]
+    timestamp: Literal["start", "end", "arrival"]
     timeout_s: float
 
 
-def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSource:
+def open_opencv(options: CameraUri, modality: Modality, generation: int) -> OpenCvSource:
     """Open ``opencv:INDEX`` or ``opencv:URL``; docs/cameras.md lists the options.
 
     Raises:
@@ -70,12 +70,12 @@ def open_opencv(options: CameraUri, modality: Modality, epoch: int) -> OpenCvSou
             f"For a camera of this machine v4l2: gives the reason."
         )
     try:
-        raw = _ask(capture, settings, modality) if local else ""
-        _verify(capture, settings, options)
+        raw = _configure(capture, settings, modality) if local else ""
+        _verify_format(capture, settings, options)
     except BaseException:
         capture.release()
         raise
-    return OpenCvSource(options, modality, epoch, capture, settings, raw)
+    return OpenCvSource(options, modality, generation, capture, settings, raw)
 
 
 def check_opencv(options: CameraUri, modality: Modality) -> None:
@@ -111,20 +111,20 @@ def _device(options: CameraUri) -> tuple[str, bool]:
     return device, local
 
 
-def _settings(options: CameraUri, local: bool) -> Settings:
-    return Settings(
+def _settings(options: CameraUri, local: bool) -> OpenCvRequest:
+    return OpenCvRequest(
         fourcc=ALIASES.get(options.string("fourcc").upper(), options.string("fourcc").upper()),
         size=options.size(),
         fps=options.number("fps", 0, 0, 1000),
         bits=options.integer("bits", 0, 8, 16) or None,
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
         # OpenCV uses the driver's stamp but not its flags; USB cameras stamp near the end of exposure.
-        stamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
+        timestamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
         timeout_s=options.number("timeout", 5, 0.1, 60),
     )
 
 
-def _ask(capture: cv2.VideoCapture, settings: Settings, modality: Modality) -> str:
+def _configure(capture: cv2.VideoCapture, settings: OpenCvRequest, modality: Modality) -> str:
     """Ask a camera of this machine for what the address names. Returns the format of pictures that OpenCV then leaves
     as they are, empty where it converts them."""
     if settings.fourcc:
@@ -143,7 +143,7 @@ def _ask(capture: cv2.VideoCapture, settings: Settings, modality: Modality) -> s
     return given
 
 
-def _verify(capture: cv2.VideoCapture, settings: Settings, options: CameraUri) -> None:
+def _verify_format(capture: cv2.VideoCapture, settings: OpenCvRequest, options: CameraUri) -> None:
     """OpenCV takes what it gets without a word."""
     given = format_of(capture)
     if settings.fourcc and given != settings.fourcc:
@@ -171,15 +171,17 @@ class OpenCvSource:
         self,
         options: CameraUri,
         modality: Modality,
-        epoch: int,
+        generation: int,
         capture: cv2.VideoCapture,
-        settings: Settings,
+        settings: OpenCvRequest,
         raw: str,
     ) -> None:
-        self._epoch, self._capture, self._raw, self._name = epoch, capture, raw, options.text
+        self._generation, self._capture, self._raw, self._name = generation, capture, raw, options.text
         bits = settings.bits or (FORMATS[raw].bits if raw and raw != "Y16" else None)
-        self._pictures = Pictures(modality, options.text, bits=bits, unit_mm=settings.unit_mm)
-        self._stamps = Stamps(None if settings.stamp == "arrival" else settings.stamp, options.text)
+        self._converter = ImageConverter(modality, options.text, bits=bits, unit_mm=settings.unit_mm)
+        self._timestamps = TimestampMapper(
+            None if settings.timestamp == "arrival" else settings.timestamp, options.text
+        )
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         self._info = SourceInfo(
             modality=modality,
@@ -190,15 +192,15 @@ class OpenCvSource:
             height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             pixel_format=format_of(capture),
             fps=fps if 0 < fps < 1000 else None,
-            timestamp_source=self._stamps.source(CLOCK_MONOTONIC),
+            timestamp_source=self._timestamps.source(CLOCK_MONOTONIC),
         )
-        self._pump: Pump[Picture] = Pump(self._step, capture.release, options.text)
+        self._reader_thread: ReaderThread[GrabbedFrame] = ReaderThread(self._step, capture.release, options.text)
 
     @property
     def info(self) -> SourceInfo:
         return self._info
 
-    def _step(self) -> Picture:
+    def _step(self) -> GrabbedFrame:
         if not self._capture.grab():
             raise CameraLost(
                 f"{self._name}: OpenCV gets no more frames: the camera or the connection is gone or hangs."
@@ -212,12 +214,12 @@ class OpenCvSource:
 
     def read(self, timeout_s: float) -> Frame | None:
         """See `Source.read`."""
-        found = self._pump.take(timeout_s)
-        if found is None:
+        grabbed = self._reader_thread.get(timeout_s)
+        if grabbed is None:
             return None
-        pixels, arrival_ns, position_ms = found
-        image = self._pictures.make(self._native(pixels) if self._raw else pixels)
-        capture_ns, source = self._stamps.capture(round(position_ms * 1e6), CLOCK_MONOTONIC, arrival_ns, None)
+        pixels, arrival_ns, position_ms = grabbed
+        image = self._converter.convert(self._native(pixels) if self._raw else pixels)
+        capture_ns, source = self._timestamps.capture(round(position_ms * 1e6), CLOCK_MONOTONIC, arrival_ns, None)
         if source != self._info.timestamp_source:
             self._info = replace(self._info, timestamp_source=source)
         return Frame(
@@ -227,7 +229,7 @@ class OpenCvSource:
             t_arrival_ns=arrival_ns,
             seq=None,
             timestamp_source=source,
-            epoch=self._epoch,
+            generation=self._generation,
         )
 
     def _native(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -243,4 +245,4 @@ class OpenCvSource:
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._pump.close()
+        self._reader_thread.close()

@@ -18,7 +18,7 @@ WATCHED = 30
 """Frames after which 16-bit pictures that never leave the low bits are spoken of."""
 
 
-class Narrower:
+class BitDepthReducer:
     """Brings grey pictures of up to 16 bits to 8 by dropping the lowest of the ``bits`` that are significant.
 
     ``declared``: somebody said how many there are. Sensors of 10 bits often come in 16 with the upper ones empty; taken
@@ -30,7 +30,7 @@ class Narrower:
         self._watching = WATCHED if bits == 16 and not declared else 0
         self._peak = 0
 
-    def narrow(self, pixels: NDArray[np.uint16]) -> Image:
+    def reduce(self, pixels: NDArray[np.uint16]) -> Image:
         """uint16 [H, W] → uint8 [H, W, 1].
 
         Raises:
@@ -64,7 +64,7 @@ class Narrower:
             )
 
 
-class Pictures:
+class ImageConverter:
     """Makes pictures of one modality from decoded arrays.
 
     ``order``: of the channels of colour arrays. ``bits``: significant bits of 16-bit grey, None where nobody said.
@@ -81,9 +81,9 @@ class Pictures:
         unit_mm: float = 1.0,
     ) -> None:
         self._modality, self._name, self._order, self._unit = modality, name, order, unit_mm
-        self._narrower = Narrower(bits or 16, bits is not None, name)
+        self._reducer = BitDepthReducer(bits or 16, bits is not None, name)
 
-    def make(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def convert(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """`Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or uint16 [H, W]. May share its memory.
 
         Raises:
@@ -102,23 +102,23 @@ class Pictures:
             code = cv2.COLOR_BGR2GRAY if self._order == "bgr" else cv2.COLOR_RGB2GRAY
             return cv2.cvtColor(pixels, code)[:, :, None]
         if self._modality == "ir" and kind == ("uint16", 2, 1):
-            return self._narrower.narrow(pixels)
+            return self._reducer.reduce(pixels)
         if self._modality == "depth" and kind == ("uint16", 2, 1):
-            return millimetres(pixels, self._unit)
+            return to_millimetres(pixels, self._unit)
         raise CameraData(
             f"{self._name}: pictures of {kind[2]} channel(s) of {kind[0]} cannot be {self._modality}; "
-            f"{TAKES[self._modality]}."
+            f"{ACCEPTED_FORMATS[self._modality]}."
         )
 
 
-TAKES: dict[Modality, str] = {
+ACCEPTED_FORMATS: dict[Modality, str] = {
     "rgb": "colour is three channels of 8 bits",
     "ir": "infrared is one channel of 8 or 16 bits, or a grey picture in three of 8",
     "depth": "depth is one channel of 16 bits",
 }
 
 
-def millimetres(pixels: NDArray[Any], unit_mm: float) -> NDArray[np.float32]:
+def to_millimetres(pixels: NDArray[Any], unit_mm: float) -> NDArray[np.float32]:
     """uint16 [H, W] → float32 [H, W, 1], 0 staying "missing"."""
     depth: NDArray[np.float32] = pixels.astype(np.float32)
     if unit_mm != 1.0:

@@ -19,7 +19,7 @@ class CameraStatus:
     modality: Modality
     state: CameraState
     info: SourceInfo | None
-    epoch: int
+    generation: int
     fps: float
     frames: int
     drops: Mapping[str, int]

@@ -1,8 +1,8 @@
 """Keeps one camera running: a thread that opens, reads, notices trouble, and opens again.
 
 States: ``opening`` until the first frame, ``running``, ``stalled`` while an open camera sends nothing, ``lost`` between
-attempts, ``closed`` when it was stopped or a recording has ended. Each opening has a new epoch. Only the newest frames
-are kept. A thread that a driver holds fast is left to itself and replaced, so that it blocks nobody.
+attempts, ``closed`` when it was stopped or a recording has ended. Each opening has a new stream generation. Only the
+newest frames are kept. A thread that a driver holds fast is left to itself and replaced, so that it blocks nobody.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from runtime.capture.source import Source, SourceInfo
 from runtime.capture.status import CameraState, CameraStatus
 from runtime.core.errors import AdsnError, CameraData, CameraLost, CaptureError, StreamEnded
-from runtime.core.retry import Backoff, Thinned
+from runtime.core.retry import Backoff, LogThrottle
 from runtime.core.values import Frame, Modality
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ FPS_WINDOW = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class _ReaderRun:
     """One thread's life. ``progress_ns``: when the driver last let it go. ``abandoned``: nobody waits for it."""
 
     progress_ns: int
@@ -50,12 +50,12 @@ class _Run:
 
 
 @dataclass(slots=True)
-class _Record:
+class _CameraRecord:
     """What is known of a camera, under the supervisor's lock."""
 
     state: CameraState = "closed"
     info: SourceInfo | None = None
-    epoch: int = -1
+    generation: int = -1
     frames: int = 0
     opened: int = 0
     drops: Counter[str] = field(default_factory=Counter)
@@ -65,11 +65,11 @@ class _Record:
     error_code: str = ""
 
 
-class Supervisor:
+class CameraSupervisor:
     """One camera, kept running from `start` to `close`.
 
-    ``open_source``: opens the camera for an epoch. ``wake``: called after each frame and change of state, from the
-    camera's thread. ``pause``: waits between attempts, and no longer once `close` is called; tests give it,
+    ``open_source``: opens the camera for a stream generation. ``wake``: called after each frame and change of state,
+    from the camera's thread. ``pause``: waits between attempts, and no longer once `close` is called; tests give it,
     ``clock_ns`` and ``rng``. `check` must be called now and then, for a thread that hangs cannot say so itself.
     """
 
@@ -94,11 +94,11 @@ class Supervisor:
         self._slot: deque[Frame] = deque()
         self._slot_size = slot
         self._arrivals: deque[int] = deque(maxlen=FPS_WINDOW)
-        self._record = _Record()
-        self._next_epoch = 0
-        self._backoff, self._thinned = Backoff(rng), Thinned()
-        self._run: _Run | None = None
-        self._hung: list[_Run] = []
+        self._record = _CameraRecord()
+        self._next_generation = 0
+        self._backoff, self._log_throttle = Backoff(rng), LogThrottle()
+        self._run: _ReaderRun | None = None
+        self._hung: list[_ReaderRun] = []
 
     # -- for whoever owns the camera ---------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Supervisor:
                 self._record.state = "opening"
                 self._begin()
 
-    def take(self) -> list[Frame]:
+    def drain(self) -> list[Frame]:
         """The frames that came since the last call, oldest first."""
         with self._lock:
             frames = list(self._slot)
@@ -135,7 +135,7 @@ class Supervisor:
             self._hung.append(run)
             if run.source is None:
                 # Should that opening succeed after all, its frames must not be taken for the next one's.
-                self._next_epoch += 1
+                self._next_generation += 1
             self._fail(CameraLost(f"the driver of the {self.modality} camera has not answered for {HANG_S:g} s."))
             more = len(self._hung) < HUNG_THREADS
             if more:
@@ -160,7 +160,7 @@ class Supervisor:
                 modality=self.modality,
                 state=record.state,
                 info=record.info,
-                epoch=max(record.epoch, 0),
+                generation=max(record.generation, 0),
                 fps=fps,
                 frames=record.frames,
                 drops=dict(record.drops),
@@ -203,11 +203,11 @@ class Supervisor:
 
     def _begin(self) -> None:
         """Begin a thread. The lock is held."""
-        run = self._run = _Run(self._clock_ns())
+        run = self._run = _ReaderRun(self._clock_ns())
         run.thread = threading.Thread(target=self._live, args=(run,), name=f"{self.modality}-camera", daemon=True)
         run.thread.start()
 
-    def _live(self, run: _Run) -> None:
+    def _live(self, run: _ReaderRun) -> None:
         while not self._over(run):
             began = self._clock_ns()
             try:
@@ -219,7 +219,7 @@ class Supervisor:
                 caught: AdsnError = error
             except Exception as error:
                 # A fault in a driver's binding must not end the camera for good; the traceback is logged once.
-                if self._thinned.due(repr(type(error)), self._clock_ns() / 1e9):
+                if self._log_throttle.due(repr(type(error)), self._clock_ns() / 1e9):
                     log.exception("%s camera: unexpected failure", self.modality)
                 caught = CaptureError(f"{type(error).__name__}: {error}")
             else:
@@ -232,10 +232,10 @@ class Supervisor:
                     return
                 if self._record.state in ("running", "stalled") and now - began > SETTLED_S * 1e9:
                     self._backoff.reset()
-                    self._thinned.reset()
+                    self._log_throttle.reset()
                 self._fail(caught)
                 delay = self._backoff.next(patient=not getattr(caught, "retryable", True))
-            times = self._thinned.due(caught.code, now / 1e9)
+            times = self._log_throttle.due(caught.code, now / 1e9)
             if times:
                 count = f" ({times} times so far)" if times > 1 else ""
                 # As text: an exception holds its traceback, and that the camera's buffers.
@@ -246,23 +246,23 @@ class Supervisor:
             self._pause(delay)
             run.progress_ns = self._clock_ns()
 
-    def _session(self, run: _Run) -> None:
+    def _session(self, run: _ReaderRun) -> None:
         """From opening to the first failure; returns when told to stop."""
         with self._lock:
             if run.abandoned:
                 return
-            epoch = self._next_epoch
+            generation = self._next_generation
             self._record.state = "opening"
         self._wake()
-        source = self._open(epoch)
+        source = self._open(generation)
         run.progress_ns = self._clock_ns()
         run.source = source
         try:
             with self._lock:
                 if run.abandoned:
                     return
-                self._next_epoch = epoch + 1
-                self._record.info, self._record.epoch = source.info, epoch
+                self._next_generation = generation + 1
+                self._record.info, self._record.generation = source.info, generation
                 self._record.opened += 1
                 self._record.last_seq = None
                 self._arrivals.clear()
@@ -274,7 +274,7 @@ class Supervisor:
             run.source = None
             run.progress_ns = self._clock_ns()
 
-    def _read(self, run: _Run, source: Source) -> None:
+    def _read(self, run: _ReaderRun, source: Source) -> None:
         good = self._clock_ns()
         while not self._over(run):
             try:
@@ -293,17 +293,17 @@ class Supervisor:
             elif now - good > STALL_S * 1e9 and self._record.state == "running":
                 with self._lock:
                     self._record.state = "stalled"
-                if self._thinned.due("stalled", now / 1e9):
+                if self._log_throttle.due("stalled", now / 1e9):
                     log.warning("%s camera: no frame for %g s.", self.modality, STALL_S)
                 self._wake()
 
-    def _put(self, run: _Run, frame: Frame, now: int) -> None:
+    def _put(self, run: _ReaderRun, frame: Frame, now: int) -> None:
         with self._lock:
             record = self._record
             if run.abandoned:
                 return
             if record.state != "running":
-                log.info("%s camera: running, epoch %d.", self.modality, frame.epoch)
+                log.info("%s camera: running, stream generation %d.", self.modality, frame.generation)
                 record.state, record.error, record.error_code = "running", "", ""
             record.frames += 1
             record.last_frame_ns = now
@@ -323,7 +323,7 @@ class Supervisor:
         with self._lock:
             self._record.drops["corrupt"] += 1
             self._record.error, self._record.error_code = str(error), error.code
-        if self._thinned.due(error.code, now_s):
+        if self._log_throttle.due(error.code, now_s):
             log.warning("%s camera: %s", self.modality, str(error))
         # A driver that fails at once must not keep a core busy.
         self._closing.wait(0.005)
@@ -333,7 +333,7 @@ class Supervisor:
         self._record.state = "lost"
         self._record.error, self._record.error_code = str(error), error.code
 
-    def _ended(self, run: _Run, error: StreamEnded) -> None:
+    def _ended(self, run: _ReaderRun, error: StreamEnded) -> None:
         with self._lock:
             if run.abandoned:
                 return
@@ -342,5 +342,5 @@ class Supervisor:
         log.info("%s camera: %s", self.modality, str(error))
         self._wake()
 
-    def _over(self, run: _Run) -> bool:
+    def _over(self, run: _ReaderRun) -> bool:
         return run.abandoned or self._closing.is_set()

@@ -32,15 +32,15 @@ SECRETS = re.compile(r"(?i)\b([a-z_-]*(?:password|passwd|passphrase|secret|token
 MOST_PIXELS = 8192
 
 
-def without_secrets(text: str) -> str:
+def redact(text: str) -> str:
     """``text`` with names, passwords and tokens replaced by three stars, fit for logs and pages."""
     return SECRETS.sub(r"\1=***", BARE_CREDENTIALS.sub(_bare, CREDENTIALS.sub("//***@", text)))
 
 
-def _bare(found: re.Match[str]) -> str:
+def _bare(match: re.Match[str]) -> str:
     """What stands for a name and a password; what only looks like them stays."""
-    hidden = "//***@" in found[2] or PATH_WITH_AT.fullmatch(found[2])
-    return found[0] if hidden else f"{found[1]}***@"
+    hidden = "//***@" in match[2] or PATH_WITH_AT.fullmatch(match[2])
+    return match[0] if hidden else f"{match[1]}***@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class CameraUri:
         text = self.options.get(name)
         if text is None:
             return None
-        found = SIZE.fullmatch(text)
-        if found is None:
+        match = SIZE.fullmatch(text)
+        if match is None:
             raise self._wrong(name, "a width and a height such as 640x480")
-        width, height = int(found[1]), int(found[2])
+        width, height = int(match[1]), int(match[2])
         if not (1 <= width <= MOST_PIXELS and 1 <= height <= MOST_PIXELS):
             raise self._wrong(name, f"from 1x1 to {MOST_PIXELS}x{MOST_PIXELS}")
         return width, height
@@ -112,9 +112,9 @@ class CameraUri:
         text = self.options.get(name)
         if text is None:
             return default
-        for found in choices:
-            if found == text:
-                return found
+        for match in choices:
+            if match == text:
+                return match
         raise self._wrong(name, f"one of {', '.join(choices)}")
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -135,7 +135,7 @@ class CameraUri:
         return written if os.path.exists(written) else Path(self.path).expanduser()
 
     def _wrong(self, name: str, expected: str) -> ConfigError:
-        shown = "***" if without_secrets(f"{name}=x") != f"{name}=x" else self.options[name]
+        shown = "***" if redact(f"{name}=x") != f"{name}=x" else self.options[name]
         return ConfigError(f"{self.text}: the option {name} must be {expected}, not {shown!r}.")
 
     def _bounds(self, name: str, value: float, low: float | None, high: float | None) -> None:
@@ -151,12 +151,12 @@ def parse_uri(text: str) -> CameraUri:
     Raises:
         ConfigError: no scheme, or options that are none.
     """
-    shown = without_secrets(text)
-    found = SCHEME.fullmatch(text.strip())
-    if found is None:
+    shown = redact(text)
+    match = SCHEME.fullmatch(text.strip())
+    if match is None:
         hint = f" Did you mean v4l2:{shown}?" if text.startswith("/dev/video") else ""
         raise ConfigError(f"{shown!r} is no camera address; one is scheme:path?options, e.g. v4l2:/dev/video0.{hint}")
-    scheme, rest = found[1], found[2]
+    scheme, rest = match[1], match[2]
     path, options = rest, ""
     head, mark, tail = rest.rpartition("?")
     if mark and not (scheme == "gst" and re.search(r"[\s!]", tail)):
@@ -172,7 +172,7 @@ def _options(text: str, shown: str) -> dict[str, str]:
     for part in filter(None, text.split("&")):
         name, equals, value = part.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{shown}: options are name=value, joined by '&'; {without_secrets(part)!r} is none.")
+            raise ConfigError(f"{shown}: options are name=value, joined by '&'; {redact(part)!r} is none.")
         if name in options:
             raise ConfigError(f"{shown}: the option {name} is given twice.")
         options[name] = unquote(value)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.config.loader import Prefix, load_config
+from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import default_bundle, open_pipeline
@@ -22,7 +22,7 @@ Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/vid
 Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2.")]
 Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
 Skew = Annotated[float | None, typer.Option("--max-skew-ms", help="Largest difference of mid-exposure in a pair.")]
-Strobe = Annotated[str | None, typer.Option(help="auto, steady, 1:1, 2:1, 1:2, or none without an illuminator.")]
+StrobeOption = Annotated[str | None, typer.Option(help="auto, steady, 1:1, 2:1, 1:2, or none without an illuminator.")]
 Synthetic = Annotated[bool, typer.Option("--synthetic", help="The simulated rig, colour and infrared.")]
 Bundle = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 
@@ -53,7 +53,7 @@ def rig_settings(
     if synthetic:
         rgb, ir = rgb or SYNTHETIC, ir or (None if depth else SYNTHETIC)
     options = {"rig.rgb": rgb, "rig.ir": ir, "rig.depth": depth, "rig.max_skew_ms": max_skew_ms, "rig.strobe": strobe}
-    return load_config(_File, config, prefixes=(Prefix("ADSN_", strict=False),), options=options).rig
+    return load_config(_File, config, prefixes=(EnvironmentPrefix("ADSN_", strict=False),), options=options).rig
 
 
 def require_rig(settings: RigSettings) -> RigSettings:
@@ -70,7 +70,7 @@ def require_rig(settings: RigSettings) -> RigSettings:
     return settings
 
 
-class Judge:
+class DecisionPrinter:
     """Judges pairs for display with a bundle's model; opened once.
 
     Raises:
@@ -83,8 +83,8 @@ class Judge:
 
     def line(self, captured: CapturedPair, now_ns: int) -> str:
         """The decision on a pair, its score and its reasons."""
-        seen = self._stream.assess(captured, now_ns)
-        if seen.assessment is None:
-            return " ".join(("uncertain", "  –  ", *seen.observation.failed))
-        found = seen.assessment
-        return " ".join((found.decision, f"{found.score:.3f}", *found.reasons))
+        assessed = self._stream.assess(captured, now_ns)
+        if assessed.assessment is None:
+            return " ".join(("uncertain", "  –  ", *assessed.observation.failed))
+        assessment = assessed.assessment
+        return " ".join((assessment.decision, f"{assessment.score:.3f}", *assessment.reasons))

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.config.loader import Prefix, load_config
+    from runtime.config.loader import EnvironmentPrefix, load_config
     from runtime.config.rig import RigSettings
     from runtime.config.template import config_text
 
 __all__ = [
-    "Prefix",
+    "EnvironmentPrefix",
     "RigSettings",
     "config_text",
     "load_config",

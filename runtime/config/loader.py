@@ -23,8 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from runtime.config.toml_lines import Path as KeyPath
-from runtime.config.toml_lines import key_lines
+from runtime.config.toml_lines import KeyPath, key_lines
 from runtime.core.errors import ConfigError
 from runtime.core.file_names import files_in
 from runtime.core.user_text import ENCODING
@@ -42,7 +41,7 @@ SCALARS = (str, int, float, bool, Path, SecretStr, type(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class EnvironmentPrefix:
     """Environment variables that begin with ``text`` are settings.
 
     ``strict``: one that is no setting is a mistake; otherwise it is another program's and left alone.
@@ -53,7 +52,7 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigMistake:
     """One thing that is wrong. ``where``: ``kiosk.toml:12``, a variable's name, or a secret's file."""
 
     where: str
@@ -68,7 +67,7 @@ class Mistake:
 class InvalidConfig(ConfigError):
     """Settings with mistakes, all of them at once."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+    def __init__(self, mistakes: Sequence[ConfigMistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("these settings are wrong:\n" + "\n".join(f"  {mistake}" for mistake in self.mistakes))
 
@@ -77,7 +76,7 @@ def load_config(
     model: type[Model],
     path: Path | None = None,
     *,
-    prefixes: Sequence[Prefix] = (),
+    prefixes: Sequence[EnvironmentPrefix] = (),
     environ: Mapping[str, str] | None = None,
     secrets: Path | None = None,
     options: Mapping[str, Any] | None = None,
@@ -121,7 +120,7 @@ class _Draft:
         self.model = model
         self.data: dict[str, Any] = {}
         self.origins: dict[KeyPath, str] = {}
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigMistake] = []
         self._file = "the settings"
         self._lines: dict[KeyPath, int] = {}
 
@@ -139,11 +138,11 @@ class _Draft:
             self.data = tomllib.loads(text)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise InvalidConfig([Mistake(f"{path}:{line}", "", "not UTF-8, which TOML is.", line)]) from error
+            raise InvalidConfig([ConfigMistake(f"{path}:{line}", "", "not UTF-8, which TOML is.", line)]) from error
         except tomllib.TOMLDecodeError as error:
             message, _, place = str(error).partition(" (at line ")
             line = int(place.partition(",")[0]) if place else text.count("\n") + 1
-            raise InvalidConfig([Mistake(f"{path}:{line}", "", f"not valid TOML: {message}.", line)]) from error
+            raise InvalidConfig([ConfigMistake(f"{path}:{line}", "", f"not valid TOML: {message}.", line)]) from error
         self._lines = key_lines(text)
 
     def read_secrets(self, folder: Path) -> None:
@@ -156,15 +155,15 @@ class _Draft:
             keys = tuple(file.name.lower().replace("__", ".").split("."))
             if keys not in known:
                 # Key files and certificates lie in such folders too; only a near miss is a mistake.
-                near = _near(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
+                near = _closest_name(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
                 if near:
-                    self.mistakes.append(Mistake(str(file), file.name, f"there is no such setting; {near}"))
+                    self.mistakes.append(ConfigMistake(str(file), file.name, f"there is no such setting; {near}"))
                 continue
             with file.open("rb") as stream:
                 value = stream.read(MAX_SECRET_BYTES).decode(ENCODING, "replace").strip("\r\n")
             self.set_text(keys, value, str(file))
 
-    def read_environment(self, prefix: Prefix, environ: Mapping[str, str]) -> None:
+    def read_environment(self, prefix: EnvironmentPrefix, environ: Mapping[str, str]) -> None:
         known = list(_leaves(self.model))
         for name in sorted(environ):
             if not name.startswith(prefix.text):
@@ -174,8 +173,8 @@ class _Draft:
                 self.set_text(keys, self._secret(keys, environ[name], name), name)
             elif prefix.strict:
                 names = [prefix.text + "__".join(path).upper() for path in known]
-                near = _near(name, names) or "see --print-config."
-                self.mistakes.append(Mistake(name, "", f"there is no such setting; {near}"))
+                near = _closest_name(name, names) or "see --print-config."
+                self.mistakes.append(ConfigMistake(name, "", f"there is no such setting; {near}"))
 
     def _secret(self, keys: tuple[str, ...], text: str, name: str) -> str:
         """A variable's text, of a secret without the line break that files and ``echo`` leave at its end."""
@@ -191,7 +190,7 @@ class _Draft:
             try:
                 value = json.loads(text)
             except ValueError:
-                self.mistakes.append(Mistake(origin, "", 'give this as JSON, e.g. ["one", "two"].'))
+                self.mistakes.append(ConfigMistake(origin, "", 'give this as JSON, e.g. ["one", "two"].'))
                 return
         self.set(keys, value, origin)
 
@@ -205,18 +204,20 @@ class _Draft:
         table[keys[-1]] = value
         self.origins[keys] = origin
 
-    def mistake(self, entry: ErrorDetails) -> Mistake:
+    def mistake(self, entry: ErrorDetails) -> ConfigMistake:
         """What pydantic found, as a person reads it."""
         path, models = self._walk(entry["loc"])
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
         message = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
             fields = [name for model in models for name in model.model_fields]
-            message = "there is no such setting; " + (_near(str(path[-1]), fields) or f"there are {', '.join(fields)}.")
+            message = "there is no such setting; " + (
+                _closest_name(str(path[-1]), fields) or f"there are {', '.join(fields)}."
+            )
         elif entry["type"] == "missing":
             message = "is needed and is not given."
         where, line = self._origin(path)
-        return Mistake(where, key, message, line)
+        return ConfigMistake(where, key, message, line)
 
     def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
         """pydantic's place without the names of union members, and the models of the section it lies in."""
@@ -246,9 +247,9 @@ class _Draft:
         return self._file, None
 
 
-def _near(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
-    found = difflib.get_close_matches(name, names, 1, cutoff)
-    return f"did you mean {found[0]}?" if found else ""
+def _closest_name(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
+    matches = difflib.get_close_matches(name, names, 1, cutoff)
+    return f"did you mean {matches[0]}?" if matches else ""
 
 
 def _members(annotation: Any) -> Iterator[Any]:
@@ -265,16 +266,16 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models that a field may hold, in itself or in a list."""
-    found: list[type[BaseModel]] = []
+    matches: list[type[BaseModel]] = []
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
-            found.append(member)
+            matches.append(member)
         elif typing.get_origin(member) in (list, tuple):
-            found += [model for argument in typing.get_args(member) for model in _models(argument)]
-    return found
+            matches += [model for argument in typing.get_args(member) for model in _models(argument)]
+    return matches
 
 
-def section(annotation: Any) -> type[BaseModel] | None:
+def section_model(annotation: Any) -> type[BaseModel] | None:
     """The model of a field that is a section of its own, where it is one."""
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
@@ -292,7 +293,7 @@ def _is_scalar(annotation: Any) -> bool:
 def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Paths of all settings that are not sections."""
     for name, field in model.model_fields.items():
-        inner = section(field.annotation)
+        inner = section_model(field.annotation)
         if inner is None:
             yield (*above, name)
         else:
@@ -301,5 +302,5 @@ def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tup
 
 def _annotation(model: type[BaseModel], keys: tuple[str, ...]) -> Any:
     field = model.model_fields[keys[0]]
-    inner = section(field.annotation)
+    inner = section_model(field.annotation)
     return field.annotation if inner is None or len(keys) == 1 else _annotation(inner, keys[1:])

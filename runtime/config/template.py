@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from runtime.config.loader import section
+from runtime.config.loader import section_model
 
 WIDTH = 100
 LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
@@ -39,7 +39,7 @@ def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iter
     """Plain keys first, then sections, as TOML wants them."""
     sections: list[tuple[str, FieldInfo, type[BaseModel], bool]] = []
     for name, field in model.model_fields.items():
-        inner = section(field.annotation)
+        inner = section_model(field.annotation)
         kind = inner or _listed(field.annotation)
         if kind is not None:
             sections.append((name, field, kind, inner is None))
@@ -62,7 +62,7 @@ def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iter
 def _listed(annotation: Any) -> type[BaseModel] | None:
     """The model of a field that is a list of sections."""
     if typing.get_origin(annotation) in (list, tuple):
-        return section(typing.get_args(annotation)[0])
+        return section_model(typing.get_args(annotation)[0])
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys from the top of the document, and positions in arrays of tables."""
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -13,14 +13,14 @@ BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 SPACES = re.compile(r"[ \t]*")
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """Key path → line, from 1, for every key and table header of a TOML text that is known to be valid.
 
     Keys inside inline tables are not listed: their line is that of the key that holds the table.
     """
-    lines: dict[Path, int] = {}
-    table: Path = ()
-    counts: dict[Path, int] = {}
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    counts: dict[KeyPath, int] = {}
     at = _skip(BLANK, text, 0)
     while at < len(text):
         line = text.count("\n", 0, at) + 1
@@ -44,14 +44,14 @@ def key_lines(text: str) -> dict[Path, int]:
     return lines
 
 
-def _note(lines: dict[Path, int], path: Path, line: int) -> None:
+def _note(lines: dict[KeyPath, int], path: KeyPath, line: int) -> None:
     for length in range(1, len(path) + 1):
         lines.setdefault(path[:length], line)
 
 
-def _resolve(names: Path, counts: dict[Path, int]) -> Path:
+def _resolve(names: KeyPath, counts: dict[KeyPath, int]) -> KeyPath:
     """A header's names with the position of the array element that they speak of: the last one so far."""
-    path: Path = ()
+    path: KeyPath = ()
     for name in names:
         path += (name,)
         if path in counts:
@@ -60,20 +60,20 @@ def _resolve(names: Path, counts: dict[Path, int]) -> Path:
 
 
 def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found else at
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
-def _key(text: str, at: int) -> tuple[Path, int]:
+def _key(text: str, at: int) -> tuple[KeyPath, int]:
     """The dotted key at ``at``, and where it ends."""
     names: list[str] = []
     while True:
         at = _skip(SPACES, text, at)
-        found = STRING.match(text, at) or BARE.match(text, at)
-        if found is None:
+        match = STRING.match(text, at) or BARE.match(text, at)
+        if match is None:
             return tuple(names), at
-        names.append(found.group().strip("\"'") if found.group()[0] in "\"'" else found.group())
-        at = _skip(SPACES, text, found.end())
+        names.append(match.group().strip("\"'") if match.group()[0] in "\"'" else match.group())
+        at = _skip(SPACES, text, match.end())
         if not text.startswith(".", at):
             return tuple(names), at
         at += 1
@@ -85,8 +85,8 @@ def _value_end(text: str, at: int) -> int:
     while at < len(text):
         sign = text[at]
         if sign in "\"'":
-            found = STRING.match(text, at)
-            at = found.end() if found else at + 1
+            match = STRING.match(text, at)
+            at = match.end() if match else at + 1
             continue
         if sign == "#":
             end = text.find("\n", at)

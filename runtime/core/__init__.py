@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from runtime.core.errors import AdsnError, BundleError, CaptureError, ConfigError, EngineError, InputError, NotReady
     from runtime.core.operating_point import OperatingPoint
     from runtime.core.reasons import REASONS, Reason
-    from runtime.core.values import MODALITIES, Box, DepthMap, Frame, Image, Lit, Modality, Pair
+    from runtime.core.values import MODALITIES, Box, DepthMap, Frame, IlluminationState, Image, Modality, Pair
 
 __all__ = [
     "MODALITIES",
@@ -23,9 +23,9 @@ __all__ = [
     "DepthMap",
     "EngineError",
     "Frame",
+    "IlluminationState",
     "Image",
     "InputError",
-    "Lit",
     "Modality",
     "NotReady",
     "OperatingPoint",

@@ -112,7 +112,7 @@ class InvalidFaceBox(InputError):
 
 
 class NoFace(InputError):
-    """The locator found no face and the caller named none."""
+    """The detector found no face and the caller named none."""
 
     code = "no_face"
 

@@ -25,7 +25,7 @@ def _quotas(cgroups: Path, own: Path) -> list[float]:
         lines = own.read_text().splitlines()
     except OSError:
         return []
-    found = []
+    quotas = []
     for line in lines:
         # HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers named (cgroups(7)).
         _, _, rest = line.partition(":")
@@ -39,8 +39,8 @@ def _quotas(cgroups: Path, own: Path) -> list[float]:
         parts = Path(path.lstrip("/")).parts
         # A container may see its own group as the root while the path is still the host's.
         folders = [base.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-        found += [quota for folder in folders if (quota := _quota(folder)) is not None]
-    return found
+        quotas += [quota for folder in folders if (quota := _quota(folder)) is not None]
+    return quotas
 
 
 def _quota(folder: Path) -> float | None:

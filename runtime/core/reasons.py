@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["face", "rgb", "ir", "depth", "pair", "score", "spoof"]
+ReasonKind = Literal["face", "rgb", "ir", "depth", "pair", "score", "spoof"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Reason:
     nothing. ``operator``: what whoever looks after the rig does when it keeps happening."""
 
     code: str
-    kind: Kind
+    kind: ReasonKind
     meaning: str
     subject: str
     operator: str

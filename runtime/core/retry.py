@@ -37,7 +37,7 @@ class Backoff:
         self._failures = 0
 
 
-class Thinned:
+class LogThrottle:
     """Says which of many equal warnings to log: the first, then every `WARN_EVERY`-th, or one in `WARN_EVERY_S`."""
 
     def __init__(self) -> None:

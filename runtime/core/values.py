@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 """uint8 [H, W, C]: RGB order with C = 3, infrared with C = 1."""
 DepthMap = NDArray[np.float32]
 """float32 [H, W, 1]: millimetres along the optical axis, 0 = missing."""
-Lit = Literal["lit", "dark", "unknown"]
+IlluminationState = Literal["lit", "dark", "unknown"]
 """Whether the infrared illuminator was on during the exposure. ``unknown`` is never taken for ``dark``."""
 TimestampSource = Literal["kernel_soe", "kernel_eof", "device_mapped", "media", "recorded", "synthetic", "arrival"]
 """Where a capture time comes from: the driver at start of exposure or end of frame, a device clock mapped to the host,
@@ -56,7 +56,7 @@ class Frame:
 
     ``image``: `Image` for colour and infrared, `DepthMap` for depth; not to be written to. Times are integer
     nanoseconds of CLOCK_MONOTONIC: ``t_capture_ns`` is mid-exposure, ``t_arrival_ns`` when the host had the picture.
-    ``seq``: the driver's sequence number, None where it has none. ``epoch`` grows each time the stream is opened.
+    ``seq``: the driver's sequence number, None where it has none. ``generation`` grows each time the stream is opened.
     """
 
     modality: Modality
@@ -65,8 +65,8 @@ class Frame:
     t_arrival_ns: int
     seq: int | None
     timestamp_source: TimestampSource
-    lit: Lit = "unknown"
-    epoch: int = 0
+    lit: IlluminationState = "unknown"
+    generation: int = 0
     exposure_ns: int | None = None
 
 
@@ -76,7 +76,7 @@ class Pair:
     clock, None where unknown.
 
     ``ir_dark``: the infrared camera's neighbouring frame with the illuminator off, where it strobes. ``lit`` is that of
-    ``ir``. ``epoch`` is 0 for uploads. ``clock`` names what the times were read from.
+    ``ir``. ``generation`` is 0 for uploads. ``clock`` names what the times were read from.
     """
 
     rgb: Image | None = None
@@ -87,8 +87,8 @@ class Pair:
     depth_time_ns: int | None = None
     ir_dark: Image | None = None
     ir_dark_time_ns: int | None = None
-    lit: Lit = "unknown"
-    epoch: int = 0
+    lit: IlluminationState = "unknown"
+    generation: int = 0
     clock: str = "caller"
     source: Literal["upload", "camera"] = "upload"
 

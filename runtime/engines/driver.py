@@ -57,7 +57,7 @@ def find_gpus() -> list[Gpu]:
     count, driver = ctypes.c_int(), ctypes.c_int()
     call("cuDeviceGetCount", ctypes.byref(count))
     call("cuDriverGetVersion", ctypes.byref(driver))
-    found = []
+    gpus = []
     for index in range(count.value):
         handle, text = ctypes.c_int(), ctypes.create_string_buffer(256)
         major, minor = ctypes.c_int(), ctypes.c_int()
@@ -65,7 +65,7 @@ def find_gpus() -> list[Gpu]:
         call("cuDeviceGetName", text, len(text), handle)
         call("cuDeviceGetAttribute", ctypes.byref(major), CAPABILITY_MAJOR, handle)
         call("cuDeviceGetAttribute", ctypes.byref(minor), CAPABILITY_MINOR, handle)
-        found.append(Gpu(index, text.value.decode(errors="replace"), (major.value, minor.value), driver.value))
-    if not found:
+        gpus.append(Gpu(index, text.value.decode(errors="replace"), (major.value, minor.value), driver.value))
+    if not gpus:
         raise EngineUnavailable("the NVIDIA driver knows no GPU. Check nvidia-smi and CUDA_VISIBLE_DEVICES.")
-    return found
+    return gpus

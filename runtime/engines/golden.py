@@ -24,7 +24,7 @@ while 8-bit weights, which clip without it, were off by 0.2. TensorRT computes w
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class GoldenVectors:
     """``inputs``: name → array [K, S, S, C]. ``scores``: precision → float32 [K, 3],
     the fused score and each stream's."""
 
@@ -40,7 +40,7 @@ class Golden:
         return buffer.getvalue()
 
 
-def read_golden(data: bytes) -> Golden:
+def read_golden(data: bytes) -> GoldenVectors:
     """Parse an ``.npz`` archive; object arrays, which would be unpickled, are refused.
 
     Raises:
@@ -55,10 +55,10 @@ def read_golden(data: bytes) -> Golden:
     scores = {k[7:]: v for k, v in arrays.items() if k.startswith("scores.")}
     if not inputs or not scores:
         raise ManifestInvalid("the golden vectors hold no inputs or no scores.")
-    return Golden(inputs, scores)
+    return GoldenVectors(inputs, scores)
 
 
-def check_golden(engine: Engine, golden: Golden, recorded: str = "") -> float:
+def check_golden(engine: Engine, golden: GoldenVectors, recorded: str = "") -> float:
     """Run the golden inputs one by one and as a batch; returns the largest difference.
 
     ``recorded``: which of the recorded scores must be given, e.g. ``int8-trt``; by default the engine's precision's.

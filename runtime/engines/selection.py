@@ -14,11 +14,11 @@ Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu", "remote"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """Fastest on this machine first. ``remote`` is only ever opened where it is asked for, so ``auto`` has no opener of
 it."""
-Openers = Mapping[Backend, Callable[[], Engine]]
+EngineOpeners = Mapping[Backend, Callable[[], Engine]]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class EngineCandidate:
     """What became of one backend: ``reason`` is empty only for the one that runs."""
 
     backend: Backend
@@ -27,12 +27,12 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectedEngine:
     """`Engine` that knows how it was chosen."""
 
     engine: Engine
     info: EngineInfo
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[EngineCandidate, ...]
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -56,7 +56,9 @@ def has_gpu() -> bool:
         return False
 
 
-def select_engine(openers: Openers, wanted: Backend | Literal["auto"] = "auto", *, required: bool = False) -> Selected:
+def select_engine(
+    openers: EngineOpeners, wanted: Backend | Literal["auto"] = "auto", *, required: bool = False
+) -> SelectedEngine:
     """Open ``wanted`` or, where that does not work, the next one that does; ``auto``: the first that works.
 
     ``degraded`` is set when it is less than was asked for: another backend than ``wanted`` or, for ``auto``, the
@@ -68,20 +70,20 @@ def select_engine(openers: Openers, wanted: Backend | Literal["auto"] = "auto", 
         EngineUnavailable: ``required`` and it does not work, or nothing works; with every candidate's reason.
     """
     order = BACKENDS if wanted == "auto" else (wanted, *(b for b in BACKENDS if b != wanted))
-    candidates: list[Candidate] = []
+    candidates: list[EngineCandidate] = []
     for backend in order:
         if backend not in openers:
             continue
         try:
             engine = openers[backend]()
         except (BundleMissing, EngineError, ConfigError) as error:
-            candidates.append(Candidate(backend, False, error.message))
+            candidates.append(EngineCandidate(backend, False, error.message))
             if required and backend == wanted:
                 raise EngineUnavailable(f"{wanted} is required and does not work: {error.message}") from error
             continue
-        candidates.append(Candidate(backend, True))
+        candidates.append(EngineCandidate(backend, True))
         degraded = backend != wanted if wanted != "auto" else backend == "onnx-cpu" and has_gpu()
         refused = "; ".join(f"not {c.backend}: {c.reason}" for c in candidates if not c.accepted)
-        return Selected(engine, replace(engine.info, degraded=degraded, reason=refused), tuple(candidates))
+        return SelectedEngine(engine, replace(engine.info, degraded=degraded, reason=refused), tuple(candidates))
     reasons = "\n  ".join(f"{c.backend}: {c.reason}" for c in candidates)
     raise EngineUnavailable(f"no engine works on this machine:\n  {reasons}")

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.face.detector import Face, FaceLocator, HaarLocator
-    from runtime.face.open import open_locator
+    from runtime.face.detector import Face, FaceDetector, HaarDetector
+    from runtime.face.open import open_detector
     from runtime.face.tracker import Tracker, TrackRule
 
 __all__ = [
     "Face",
-    "FaceLocator",
-    "HaarLocator",
+    "FaceDetector",
+    "HaarDetector",
     "TrackRule",
     "Tracker",
-    "open_locator",
+    "open_detector",
 ]
 
 __getattr__ = attach(

@@ -71,10 +71,10 @@ class DetectorInfo:
     reason: str = ""
 
 
-class FaceLocator(Protocol):
+class FaceDetector(Protocol):
     """Finds the face to be judged. Safe to call from several threads."""
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
 
         ``smallest``: edge in pixels below which a face need not be looked for, given where one is expected: detectors
@@ -83,7 +83,7 @@ class FaceLocator(Protocol):
         ...
 
 
-class HaarLocator:
+class HaarDetector:
     """OpenCV's frontal-face cascade (alt2) on a grey image whose contrast is equalised place by place.
 
     By place (CLAHE), because a bright wall behind a dark face leaves an image that is equalised as a whole too few
@@ -117,7 +117,7 @@ class HaarLocator:
             self._local.equaliser = cv2.createCLAHE(3.0, (8, 8))
         return classifier
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
         # Where no small face is looked for, the picture can be smaller still.
@@ -142,7 +142,7 @@ class HaarLocator:
         best = max(range(len(boxes)), key=lambda i: int(boxes[i][2]))
         # A second box counts as a second person only when it could be one at a similar distance, the cascade's false
         # finds in clutter being small, and when it is not the same face once more.
-        count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same(box, boxes[best]) for box in boxes)
+        count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same_face(box, boxes[best]) for box in boxes)
         x, y, w, h = (float(v) / scale for v in boxes[best])
         # Its boxes are squares, a little larger than the ones that crops are cut by.
         edge, cx, cy = w / CASCADE_EDGE, x + w / 2, y + h / 2
@@ -151,6 +151,6 @@ class HaarLocator:
         return Face(Box(x0, y0, x1 - x0, y1 - y0), float(weights[best]), int(count))
 
 
-def _same(box: Sequence[int], best: Sequence[int]) -> bool:
+def _same_face(box: Sequence[int], best: Sequence[int]) -> bool:
     """Whether a box has its centre in the middle half of another, or is that one."""
     return all(abs(box[k] + box[k + 2] / 2 - best[k] - best[k + 2] / 2) <= best[k + 2] / 4 for k in (0, 1))

@@ -11,7 +11,7 @@ from runtime.face.detector import DetectorInfo, Face
 
 @dataclass(frozen=True, slots=True)
 class FixedRegion:
-    """`FaceLocator` that always gives the same part of the picture, whether a face is there or not.
+    """`FaceDetector` that always gives the same part of the picture, whether a face is there or not.
 
     ``x``, ``y``, ``w``, ``h``: fractions of the picture's width and height. Because it looks at nothing, what it gives
     is never counted as a face that was seen: gates that ask for one are ``unknown``.
@@ -31,15 +31,15 @@ class FixedRegion:
         if not (self.x >= 0 and self.y >= 0 and 0 < self.w <= 1 - self.x and 0 < self.h <= 1 - self.y):
             raise ValueError("a region lies inside the picture: fractions x, y, w, h with x + w and y + h up to 1.")
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         height, width = image.shape[:2]
         return Face(Box(self.x * width, self.y * height, self.w * width, self.h * height), None, 1)
 
 
-class NoLocator:
-    """`FaceLocator` that finds nothing: only pairs with a named box are judged, and a stream never is."""
+class NoDetector:
+    """`FaceDetector` that finds nothing: only pairs with a named box are judged, and a stream never is."""
 
     info: ClassVar[DetectorInfo] = DetectorInfo("none")
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         return None

@@ -21,7 +21,7 @@ DOWN, ASIDE = 0.25, 0.3
 from that way to the side, which a turned head moves as it moves the middle of the face."""
 
 
-def box_of(landmarks: NDArray[np.float32]) -> Box:
+def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
     """Return the square box of a face with ``landmarks`` [5, 2], see `runtime.face.detector.Face`."""
     points = np.asarray(landmarks, np.float64)
     edge = EDGE_MM / SPREAD_MM * float(np.sqrt(np.square(points - points.mean(0)).sum()))
@@ -32,7 +32,7 @@ def box_of(landmarks: NDArray[np.float32]) -> Box:
     return Box(cx - edge / 2, cy - edge / 2, edge, edge)
 
 
-def largest(
+def largest_face(
     marks: NDArray[np.float32], scores: NDArray[np.float32], shape: tuple[int, ...], smallest: float
 ) -> Face | None:
     """Return the largest of N detections, cut at the image's edges as other detectors' boxes are; None without one.
@@ -44,7 +44,7 @@ def largest(
     for landmarks, score in zip(marks, scores, strict=True):
         if not np.isfinite(landmarks).all():
             continue
-        box = box_of(landmarks)
+        box = box_from_landmarks(landmarks)
         # No picture shows such a face: the detector was led astray.
         if not (0 <= box.x + box.w / 2 <= width and 0 <= box.y + box.h / 2 <= height and box.w <= 2 * max(shape[:2])):
             continue

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runtime.core.errors import ConfigError, EngineUnavailable
-from runtime.face.detector import DetectorInfo, FaceLocator, HaarLocator
-from runtime.face.fixed import FixedRegion, NoLocator
-from runtime.face.yunet import MIN_SCORE, WORKING_EDGE, YuNetLocator
+from runtime.face.detector import DetectorInfo, FaceDetector, HaarDetector
+from runtime.face.fixed import FixedRegion, NoDetector
+from runtime.face.yunet import MIN_SCORE, WORKING_EDGE, YuNetDetector
 from runtime.face.yunet_model import SHA256 as YUNET_SHA256
 from runtime.face.yunet_model import packaged_yunet
 
@@ -64,7 +64,7 @@ class FaceSettings(BaseModel):
         return self
 
 
-def open_locator(settings: FaceSettings | None = None) -> FaceLocator:
+def open_detector(settings: FaceSettings | None = None) -> FaceDetector:
     """Open the detector that ``settings`` describe; without any, YuNet or, where it cannot run, the cascade.
 
     Raises:
@@ -73,9 +73,9 @@ def open_locator(settings: FaceSettings | None = None) -> FaceLocator:
     """
     chosen = settings or FaceSettings()
     if chosen.kind == "haar":
-        return HaarLocator()
+        return HaarDetector()
     if chosen.kind == "none":
-        return NoLocator()
+        return NoDetector()
     if chosen.region is not None:
         return FixedRegion(*chosen.region)
     if chosen.kind == "auto":
@@ -83,23 +83,23 @@ def open_locator(settings: FaceSettings | None = None) -> FaceLocator:
     if chosen.kind == "yunet":
         return _open_yunet(chosen)
     assert chosen.model is not None
-    from runtime.face.scrfd import ScrfdLocator
+    from runtime.face.scrfd import ScrfdDetector
 
     model = read_model(chosen.model, chosen.sha256)
     info = DetectorInfo("scrfd", hashlib.sha256(model).hexdigest())
-    return ScrfdLocator(model, info=info) if chosen.min_score is None else ScrfdLocator(model, chosen.min_score, info)
+    return ScrfdDetector(model, info=info) if chosen.min_score is None else ScrfdDetector(model, chosen.min_score, info)
 
 
-def _open_auto(settings: FaceSettings) -> FaceLocator:
+def _open_auto(settings: FaceSettings) -> FaceDetector:
     try:
         return _open_yunet(settings)
     except EngineUnavailable as error:
         reason = f"YuNet cannot run: {error.message}"
     log.warning("the face is found by OpenCV's cascade, which misses turned, tilted and masked faces. %s", reason)
-    return HaarLocator(reason)
+    return HaarDetector(reason)
 
 
-def _open_yunet(settings: FaceSettings) -> YuNetLocator:
+def _open_yunet(settings: FaceSettings) -> YuNetDetector:
     if settings.model is None:
         model = packaged_yunet()
         if settings.sha256 is not None and settings.sha256 != YUNET_SHA256:
@@ -109,7 +109,7 @@ def _open_yunet(settings: FaceSettings) -> YuNetLocator:
         log.info("face detector YuNet, SHA-256 %s", YUNET_SHA256)
     else:
         model = read_model(settings.model, settings.sha256)
-    return YuNetLocator(
+    return YuNetDetector(
         model,
         MIN_SCORE if settings.min_score is None else settings.min_score,
         settings.working_edge or WORKING_EDGE,
@@ -117,10 +117,10 @@ def _open_yunet(settings: FaceSettings) -> YuNetLocator:
     )
 
 
-def detector_info(locator: FaceLocator) -> DetectorInfo:
-    """Return which detector ``locator`` is; one of the caller's own goes by its class's name."""
-    info = getattr(locator, "info", None)
-    return info if isinstance(info, DetectorInfo) else DetectorInfo(type(locator).__name__)
+def detector_info(detector: FaceDetector) -> DetectorInfo:
+    """Return which detector ``detector`` is; one of the caller's own goes by its class's name."""
+    info = getattr(detector, "info", None)
+    return info if isinstance(info, DetectorInfo) else DetectorInfo(type(detector).__name__)
 
 
 def read_model(path: Path, sha256: str | None) -> bytes:

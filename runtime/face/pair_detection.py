@@ -16,13 +16,13 @@ from functools import partial
 import cv2
 import numpy as np
 
-from runtime.core.both import Both, one_by_one
 from runtime.core.check import Check
 from runtime.core.errors import NoFace
+from runtime.core.parallel import ParallelRunner, run_sequentially
 from runtime.core.values import Box, Image, Modality, Pair
-from runtime.face.detector import Face, FaceLocator
+from runtime.face.detector import Face, FaceDetector
 from runtime.face.fixed import FixedRegion
-from runtime.geometry.box_mapping import Placed, Registrar
+from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 REACHES = (1.7, 2.4)
 """Edges of the regions in which a face is looked for again, one after the other, against its expected box. What lies
@@ -31,28 +31,28 @@ DETECTOR_OFF = 0.25
 """How far a face may be found from where a calibration expects it, as a fraction of the expected edge, besides the
 calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
 heads by 0.1 (benchmarks/faces.md)."""
-CONFIRM_OFF = 0.5
+CONFIRM_MAX_OFFSET = 0.5
 """The most that it may be off, and what is accepted where nothing is calibrated: it is one face or another."""
-CONFIRM_ZOOM = 2.0
+CONFIRM_MAX_SCALE = 2.0
 SEARCHABLE_MEAN = 25
 """Mean grey level of a region below which that no face is found there says nothing."""
 NO_FACE_CODES: Mapping[Modality, str] = {"rgb": "no_face", "ir": "ir_no_face"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PairDetection:
     """``face`` in pixels of the picture of ``lead``, the first of the model's modalities that a face can be seen in.
-    ``seen_in``: where it was found, None when the caller named its box. ``boxes``: modality → box in its picture.
+    ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality → box in its picture.
     ``checks``: what finding it has settled already."""
 
     face: Face
     lead: Modality
-    seen_in: Modality | None
+    detected_in: Modality | None
     boxes: Mapping[Modality, Box]
     checks: tuple[Check, ...]
 
 
-def leads(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
+def searchable_modalities(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
     """Those in whose pictures a face can be found, in the order in which they are searched."""
     return tuple(m for m in ("rgb", "ir") if m in modalities)
 
@@ -60,15 +60,15 @@ def leads(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
 def find_face(
     pair: Pair,
     modalities: Sequence[Modality],
-    locator: FaceLocator,
-    registrar: Registrar,
+    detector: FaceDetector,
+    box_mapper: BoxMapper,
     given: Mapping[Modality, Box] | None = None,
-    both: Both = one_by_one,
-) -> Found:
+    run_both: ParallelRunner = run_sequentially,
+) -> PairDetection:
     """Find a still pair's face.
 
-    ``given``: boxes that the caller names, which are used as they are. ``both``: runs two searches at a time where each
-    picture has to be searched as a whole, because nothing says where the face of one is in the other.
+    ``given``: boxes that the caller names, which are used as they are. ``run_both``: runs two searches at a time where
+    each picture has to be searched as a whole, because nothing says where the face of one is in the other.
 
     Raises:
         ModalityMissing: the pair lacks a picture.
@@ -80,53 +80,53 @@ def find_face(
         shape = pair.image(modality).shape
         if modality in boxes:
             boxes[modality].require_inside(shape, f"{modality} face box")
-    lead = leads(modalities)[0]
+    lead = searchable_modalities(modalities)[0]
     checks: list[Check] = []
     if lead in boxes:
-        sighting = _Sighting(Face(boxes[lead], None, 1), None, {})
+        sighting = _LeadDetection(Face(boxes[lead], None, 1), None, {})
     else:
-        sighting = _search(pair, leads(modalities), locator, registrar, boxes, both)
-        checks.append(count_check(sighting.face, locator))
-    placed, more = _place(pair, modalities, sighting, locator, registrar, boxes)
-    return Found(sighting.face, lead, sighting.seen_in, placed, (*checks, *more))
+        sighting = _search(pair, searchable_modalities(modalities), detector, box_mapper, boxes, run_both)
+        checks.append(face_count_check(sighting.face, detector))
+    placed, more = _place(pair, modalities, sighting, detector, box_mapper, boxes)
+    return PairDetection(sighting.face, lead, sighting.detected_in, placed, (*checks, *more))
 
 
 @dataclass(frozen=True, slots=True)
-class _Sighting:
-    """``face`` in pixels of the leading picture, the modality it was ``seen_in``, and what was found in ``whole``
+class _LeadDetection:
+    """``face`` in pixels of the leading picture, the modality it was ``detected_in``, and what was found in ``whole``
     pictures, in pixels of each."""
 
     face: Face
-    seen_in: Modality | None
+    detected_in: Modality | None
     whole: Mapping[Modality, Face | None]
 
 
 def _search(
     pair: Pair,
     searched: Sequence[Modality],
-    locator: FaceLocator,
-    registrar: Registrar,
+    detector: FaceDetector,
+    box_mapper: BoxMapper,
     given: Mapping[Modality, Box],
-    both: Both,
-) -> _Sighting:
+    run_both: ParallelRunner,
+) -> _LeadDetection:
     lead = searched[0]
-    whole = _search_apart(pair, searched, locator, registrar, both) if not given else {}
+    whole = _search_apart(pair, searched, detector, box_mapper, run_both) if not given else {}
     # In the dark the detector may well find a face in RGB, but not as exactly as in IR.
     for modality in reversed(searched) if is_dark(pair.image(lead)) and lead == "rgb" else searched:
         if modality in given:
-            face, seen_in = Face(given[modality], None, 1), None
+            face, detected_in = Face(given[modality], None, 1), None
         else:
             if modality not in whole:
-                whole[modality] = locator.locate(pair.image(modality))
-            found = whole[modality]
-            if found is None:
+                whole[modality] = detector.detect(pair.image(modality))
+            detected = whole[modality]
+            if detected is None:
                 continue
-            face, seen_in = found, modality
+            face, detected_in = detected, modality
         if modality == lead:
-            return _Sighting(face, seen_in, whole)
-        back = registrar.place(face.box, modality, lead, pair)
+            return _LeadDetection(face, detected_in, whole)
+        back = box_mapper.map_box(face.box, modality, lead, pair)
         if back is not None:
-            return _Sighting(face.onto(back.box), seen_in, whole)
+            return _LeadDetection(face.onto(back.box), detected_in, whole)
     names = " nor in the ".join({"rgb": "RGB image", "ir": "infrared one"}[m] for m in searched)
     raise NoFace(
         f"no face was found in the {names}. Send a frontal, upright face of at least 64 pixels, or name its box."
@@ -134,30 +134,31 @@ def _search(
 
 
 def _search_apart(
-    pair: Pair, searched: Sequence[Modality], locator: FaceLocator, registrar: Registrar, both: Both
+    pair: Pair, searched: Sequence[Modality], detector: FaceDetector, box_mapper: BoxMapper, run_both: ParallelRunner
 ) -> dict[Modality, Face | None]:
-    """Faces of two whole pictures, searched at the same time, where the registrar cannot lead from one to the other."""
+    """Faces of two whole pictures, searched at the same time, where the box mapper cannot lead from one to the
+    other."""
     if len(searched) != 2:
         return {}
     first, second = searched
     height, width = pair.image(first).shape[:2]
     middle = Box(width * 0.375, height * 0.375, width * 0.25, height * 0.25)
-    if registrar.place(middle, first, second, pair) is not None:
+    if box_mapper.map_box(middle, first, second, pair) is not None:
         return {}
-    one, other = both(partial(locator.locate, pair.image(second)), partial(locator.locate, pair.image(first)))
+    one, other = run_both(partial(detector.detect, pair.image(second)), partial(detector.detect, pair.image(first)))
     return {second: one, first: other}
 
 
 def _place(
     pair: Pair,
     modalities: Sequence[Modality],
-    sighting: _Sighting,
-    locator: FaceLocator,
-    registrar: Registrar,
+    sighting: _LeadDetection,
+    detector: FaceDetector,
+    box_mapper: BoxMapper,
     given: Mapping[Modality, Box],
 ) -> tuple[dict[Modality, Box], list[Check]]:
     """The face's box in every picture, and whether it is to be seen there."""
-    lead, face, seen_in = leads(modalities)[0], sighting.face, sighting.seen_in
+    lead, face, detected_in = searchable_modalities(modalities)[0], sighting.face, sighting.detected_in
     boxes: dict[Modality, Box] = {}
     checks: list[Check] = []
     for modality in modalities:
@@ -166,44 +167,44 @@ def _place(
             continue
         if modality == lead:
             boxes[lead] = face.box
-            if seen_in not in (lead, None):
-                checks.append(look_again(pair, lead, Placed(face.box, "same", None), locator)[0])
+            if detected_in not in (lead, None):
+                checks.append(detect_again(pair, lead, MappedBox(face.box, "same", None), detector)[0])
             continue
         own = sighting.whole.get(modality)
-        if modality == seen_in and own is not None:
+        if modality == detected_in and own is not None:
             boxes[modality] = own.box
             continue
-        there = registrar.place(face.box, lead, modality, pair)
+        there = box_mapper.map_box(face.box, lead, modality, pair)
         if there is None:
-            boxes[modality], check = _unregistered(pair, lead, modality, face.box, sighting.whole, locator)
+            boxes[modality], check = _detect_unregistered(pair, lead, modality, face.box, sighting.whole, detector)
             checks.append(check)
             continue
         boxes[modality] = there.box
-        if modality in NO_FACE_CODES and seen_in == lead:
-            check, again = look_again(pair, modality, there, locator)
+        if modality in NO_FACE_CODES and detected_in == lead:
+            check, again = detect_again(pair, modality, there, detector)
             checks.append(check)
             if again is not None:
                 boxes[modality] = again.box
     return boxes, checks
 
 
-def _unregistered(
+def _detect_unregistered(
     pair: Pair,
     lead: Modality,
     modality: Modality,
     box: Box,
     whole: Mapping[Modality, Face | None],
-    locator: FaceLocator,
+    detector: FaceDetector,
 ) -> tuple[Box, Check]:
     """Nobody can say where the face is in this picture: look for it, and where that cannot be, the gate has failed."""
     shape = pair.image(modality).shape
-    found = whole.get(modality)
+    detected = whole.get(modality)
     if modality not in whole and modality in NO_FACE_CODES:
-        found = locator.locate(pair.image(modality))
+        detected = detector.detect(pair.image(modality))
     code = NO_FACE_CODES.get(modality, "depth_invalid")
-    check = Check(f"{modality}.face_count", found.count if found else 0, 1, 1, code)
-    if found is not None:
-        return found.box, check
+    check = Check(f"{modality}.face_count", detected.count if detected else 0, 1, 1, code)
+    if detected is not None:
+        return detected.box, check
     # The gate has failed already; a box is still needed to say what was seen. Its middle goes where the picture's
     # proportions say, its edges by one scale: with one for each axis a square would become as long as the picture.
     leading = pair.image(lead).shape
@@ -213,52 +214,55 @@ def _unregistered(
     return Box(middle.x + middle.w / 2 - w / 2, middle.y + middle.h / 2 - h / 2, w, h), check
 
 
-def count_check(face: Face, locator: FaceLocator) -> Check:
-    """How many faces there are; ``unknown`` to a locator that looks at nothing."""
-    count = None if isinstance(locator, FixedRegion) else face.count
+def face_count_check(face: Face, detector: FaceDetector) -> Check:
+    """How many faces there are; ``unknown`` to a detector that looks at nothing."""
+    count = None if isinstance(detector, FixedRegion) else face.count
     return Check("face.count", count, 1, 1, "multiple_faces")
 
 
-def look_again(pair: Pair, modality: Modality, expected: Placed, locator: FaceLocator) -> tuple[Check, Face | None]:
+def detect_again(
+    pair: Pair, modality: Modality, expected: MappedBox, detector: FaceDetector
+) -> tuple[Check, Face | None]:
     """Return whether a face is where it is expected, and that face, in pixels of the picture, where it is.
 
     It is looked for from the expected place outwards. The check is ``unknown`` where the picture is too dark to tell.
     """
     image, box = pair.image(modality), expected.box
     name, code = f"{modality}.face", NO_FACE_CODES[modality]
-    region = region_of(image, box, REACHES[0])
+    region = square_around(image, box, REACHES[0])
     if region is None:
         return Check(name, 0, 1, None, code), None
-    if isinstance(locator, FixedRegion) or (modality == "rgb" and _mean_of(region[0]) < SEARCHABLE_MEAN):
+    if isinstance(detector, FixedRegion) or (modality == "rgb" and _mean_of(region[0]) < SEARCHABLE_MEAN):
         return Check(name, None, 1, None, code), None
     for reach in REACHES:
-        region = region_of(image, box, reach)
-        found = None if region is None else locator.locate(region[0], box.w * 0.6)
-        if region is None or found is None:
+        region = square_around(image, box, reach)
+        detected = None if region is None else detector.detect(region[0], box.w * 0.6)
+        if region is None or detected is None:
             continue
-        whole = not _touches_edge(found.box, region[0])
-        found = found.moved(region[1], region[2])
+        whole = not _touches_edge(detected.box, region[0])
+        detected = detected.moved(region[1], region[2])
         # What the region has cut off lies further out than its box says.
         if whole or reach == REACHES[-1]:
-            seen = agrees(found.box, expected)
-            return Check(name, float(seen), 1, None, code), found if seen else None
+            seen = is_same_face(detected.box, expected)
+            return Check(name, float(seen), 1, None, code), detected if seen else None
     return Check(name, 0, 1, None, code), None
 
 
-def agrees(found: Box, expected: Placed) -> bool:
-    """Return whether a face found at ``found`` can be the one that is expected.
+def is_same_face(detected: Box, expected: MappedBox) -> bool:
+    """Return whether a face found at ``detected`` can be the one that is expected.
 
     Its centre may be off by `DETECTOR_OFF` of the expected edge and by the tolerance of whoever expects it, and never
-    by more than `CONFIRM_OFF`, which holds where no tolerance is known; its edge may differ by `CONFIRM_ZOOM`.
+    by more than `CONFIRM_MAX_OFFSET`, which holds where no tolerance is known; its edge may differ by
+    `CONFIRM_MAX_SCALE`.
     """
     box = expected.box
     edge = max(box.w, box.h, 1e-6)
-    dx, dy = found.x + found.w / 2 - box.x - box.w / 2, found.y + found.h / 2 - box.y - box.h / 2
-    ratio = max(found.w, box.w) / max(min(found.w, box.w), 1e-6)
-    allowed = CONFIRM_OFF * edge
+    dx, dy = detected.x + detected.w / 2 - box.x - box.w / 2, detected.y + detected.h / 2 - box.y - box.h / 2
+    ratio = max(detected.w, box.w) / max(min(detected.w, box.w), 1e-6)
+    allowed = CONFIRM_MAX_OFFSET * edge
     if expected.tolerance_px is not None:
         allowed = min(allowed, DETECTOR_OFF * edge + expected.tolerance_px)
-    return math.hypot(dx, dy) <= allowed and ratio <= CONFIRM_ZOOM
+    return math.hypot(dx, dy) <= allowed and ratio <= CONFIRM_MAX_SCALE
 
 
 def _touches_edge(box: Box, region: Image) -> bool:
@@ -275,7 +279,7 @@ def _mean_of(image: Image) -> float:
     return float(sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2])
 
 
-def region_of(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
+def square_around(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
     """The square of ``reach`` times the box's edge around it, cut at the image's edges, and its left and top; None
     where nothing is left."""
     side = max(box.w, box.h) * reach

@@ -17,7 +17,7 @@ from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Image
 from runtime.engines.onnx import import_onnxruntime
 from runtime.face.detector import DetectorInfo, Face
-from runtime.face.landmarks import largest
+from runtime.face.landmarks import largest_face
 
 STRIDES, ANCHORS = (8, 16, 32), 2
 EDGE = 640
@@ -25,8 +25,8 @@ EDGE = 640
 MEAN, SCALE, OVERLAP = 127.5, 1 / 128.0, 0.4
 
 
-class ScrfdLocator:
-    """`FaceLocator` by ``model``, the bytes of an ONNX file with landmarks (…_kps.onnx). ``min_score``: 0 to 1.
+class ScrfdDetector:
+    """`FaceDetector` by ``model``, the bytes of an ONNX file with landmarks (…_kps.onnx). ``min_score``: 0 to 1.
 
     Raises:
         EngineUnavailable: ONNX Runtime is not installed or refuses the file, or it is no SCRFD with landmarks.
@@ -54,8 +54,8 @@ class ScrfdLocator:
             )
         self._find(np.zeros((*self._size, 3), np.uint8))
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
-        """As `FaceLocator.locate`.
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
+        """As `FaceDetector.detect`.
 
         Raises:
             EngineUnavailable: ONNX Runtime failed on this image.
@@ -68,7 +68,7 @@ class ScrfdLocator:
         canvas = np.zeros((*self._size, 3), np.uint8)
         canvas[: size[1], : size[0]] = small
         marks, scores = self._find(canvas)
-        return largest(marks / np.float32(scale), scores, (height, width), smallest)
+        return largest_face(marks / np.float32(scale), scores, (height, width), smallest)
 
     def _find(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Landmarks [N, 5, 2] and scores [N] on an RGB image of the input's size."""

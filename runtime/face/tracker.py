@@ -19,40 +19,48 @@ from numpy.typing import NDArray
 from runtime.core.check import Check
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Image, Modality, Pair
-from runtime.face.detector import Face, FaceLocator
+from runtime.face.detector import Face, FaceDetector
 from runtime.face.fixed import FixedRegion
-from runtime.face.pair_detection import Found, count_check, find_face, leads, look_again, region_of
-from runtime.geometry.box_mapping import Placed, Registrar
+from runtime.face.pair_detection import (
+    PairDetection,
+    detect_again,
+    face_count_check,
+    find_face,
+    searchable_modalities,
+    square_around,
+)
+from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 PATCH = 24
 """Edge of the small picture of a face, in its own pixels."""
 INNER = 0.8
 """Part of the box that is in it: less background than the box has."""
-SLACK = 6
+SEARCH_MARGIN = 6
 """How far a face is looked for around its last place, in pixels of the small picture: a fifth of its edge."""
-FLAT = 4.0
+MIN_DEVIATION = 4.0
 """Standard deviation of the small picture below which it is no pattern to follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRule:
-    """``near_every``: pairs after which the detector looks near the last place; ``whole_every``: in the whole picture.
-    ``reach``: edge of the region near the last place, in face boxes. ``alike``: least correlation with the face as it
-    was found for following it; ``other``: correlation below which a face found anew is another one. ``max_gap_ns``:
-    time without a pair after which nothing is followed. ``idle_every``: where there was nobody, it is looked
-    again so many pairs later, as two whole pictures are searched for nothing then."""
+    """``search_near_every``: pairs after which the detector looks near the last place; ``search_whole_every``: in the
+    whole picture. ``reach``: edge of the region near the last place, in face boxes. ``min_correlation``: least
+    correlation with the face as it was found for following it; ``new_face_correlation``: correlation below which a face
+    found anew is another one. ``max_gap_ns``: time without a pair after which nothing is followed.
+    ``search_idle_every``: where there was nobody, it is looked again so many pairs later, as two whole pictures are
+    searched for nothing then."""
 
-    near_every: int = 10
-    whole_every: int = 60
+    search_near_every: int = 10
+    search_whole_every: int = 60
     reach: float = 1.6
-    alike: float = 0.7
-    other: float = 0.35
+    min_correlation: float = 0.7
+    new_face_correlation: float = 0.35
     max_gap_ns: int = 300_000_000
-    idle_every: int = 3
+    search_idle_every: int = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Offset:
+class TrackOffset:
     """How a face's box in a picture differs from where it is expected there: of the centre, as a fraction of the
     expected edge, and ``zoom`` of the edge."""
 
@@ -61,13 +69,13 @@ class Offset:
     zoom: float = 1.0
 
     @classmethod
-    def between(cls, expected: Box, found: Box) -> Offset:
-        """Return how ``found`` differs from ``expected``."""
+    def between(cls, expected: Box, detection: Box) -> TrackOffset:
+        """Return how ``detection`` differs from ``expected``."""
         edge = max(expected.w, 1e-6)
         return cls(
-            (found.x + found.w / 2 - expected.x - expected.w / 2) / edge,
-            (found.y + found.h / 2 - expected.y - expected.h / 2) / edge,
-            found.w / edge,
+            (detection.x + detection.w / 2 - expected.x - expected.w / 2) / edge,
+            (detection.y + detection.h / 2 - expected.y - expected.h / 2) / edge,
+            detection.w / edge,
         )
 
     def apply(self, expected: Box) -> Box:
@@ -87,9 +95,9 @@ class _Track:
     face: Face
     patch: NDArray[np.uint8]
     checks: tuple[Check, ...]
-    offsets: Mapping[Modality, Offset]
+    offsets: Mapping[Modality, TrackOffset]
     t_ns: int
-    epoch: int
+    generation: int
     since_near: int = 0
     since_whole: int = 0
 
@@ -104,12 +112,12 @@ class Tracker:
     def __init__(
         self,
         modalities: Sequence[Modality],
-        locator: FaceLocator,
-        registrar: Registrar,
+        detector: FaceDetector,
+        box_mapper: BoxMapper,
         rule: TrackRule | None = None,
     ) -> None:
         self._modalities = tuple(modalities)
-        self._locator, self._registrar = locator, registrar
+        self._detector, self._box_mapper = detector, box_mapper
         self._rule = rule or TrackRule()
         self._track: _Track | None = None
         self._idle = 0
@@ -120,22 +128,22 @@ class Tracker:
         self._track = None
         self._idle = 0
 
-    def find(self, pair: Pair, t_ns: int) -> Found:
+    def find(self, pair: Pair, t_ns: int) -> PairDetection:
         """The face in ``pair``, taken at ``t_ns``.
 
         Raises:
             ModalityMissing: the pair lacks a picture. NoFace: there is none.
         """
         rule, track = self._rule, self._track
-        if track is not None and (pair.epoch != track.epoch or not 0 < t_ns - track.t_ns <= rule.max_gap_ns):
+        if track is not None and (pair.generation != track.generation or not 0 < t_ns - track.t_ns <= rule.max_gap_ns):
             track = self._track = None
         if track is not None:
             track = replace(track, t_ns=t_ns, since_near=track.since_near + 1, since_whole=track.since_whole + 1)
-            if track.since_whole < rule.whole_every:
-                found = self._follow(pair, track) if track.since_near < rule.near_every else None
-                found = found or self._search_near(pair, track)
-                if found is not None:
-                    return found
+            if track.since_whole < rule.search_whole_every:
+                detection = self._follow(pair, track) if track.since_near < rule.search_near_every else None
+                detection = detection or self._search_near(pair, track)
+                if detection is not None:
+                    return detection
         if self._idle > 0:
             for modality in self._modalities:
                 pair.image(modality)
@@ -143,76 +151,76 @@ class Tracker:
             raise NoFace("there was no face in the pair before; the next ones are searched again.")
         return self._search_whole(pair, t_ns)
 
-    def _follow(self, pair: Pair, track: _Track) -> Found | None:
+    def _follow(self, pair: Pair, track: _Track) -> PairDetection | None:
         """By correlation, where that will do."""
-        face = followed(pair.image(track.modality), track.face, track.patch, self._rule.alike)
+        face = follow_face(pair.image(track.modality), track.face, track.patch, self._rule.min_correlation)
         placed = None if face is None else self._placed(pair, track.modality, face)
         if face is None or placed is None:
             return None
         self._track = replace(track, face=face)
         return self._found(track.modality, face, placed, track.offsets, track.checks)
 
-    def _search_near(self, pair: Pair, track: _Track) -> Found | None:
+    def _search_near(self, pair: Pair, track: _Track) -> PairDetection | None:
         """By the detector, near the last place; None when nothing is found there."""
         image = pair.image(track.modality)
-        region = region_of(image, track.face.box, self._rule.reach)
+        region = square_around(image, track.face.box, self._rule.reach)
         if region is None:
             return None
-        face = self._locator.locate(region[0], track.face.box.w * 0.6)
+        face = self._detector.detect(region[0], track.face.box.w * 0.6)
         if face is None:
             return None
         face = face.moved(region[1], region[2])
         placed = self._placed(pair, track.modality, face)
         if placed is None:
             return None
-        checks, offsets = [count_check(face, self._locator)], {}
-        for other in leads(self._modalities):
+        checks, offsets = [face_count_check(face, self._detector)], {}
+        for other in searchable_modalities(self._modalities):
             if other != track.modality:
-                check, again = look_again(pair, other, placed[other], self._locator)
+                check, again = detect_again(pair, other, placed[other], self._detector)
                 checks.append(check)
                 # The leading picture's box is that of the face which is told; see `find_face`.
-                if again is not None and other != leads(self._modalities)[0]:
-                    offsets[other] = Offset.between(placed[other].box, again.box)
+                if again is not None and other != searchable_modalities(self._modalities)[0]:
+                    offsets[other] = TrackOffset.between(placed[other].box, again.box)
         self._begin(pair, track.modality, face, tuple(checks), offsets, track.t_ns, track.since_whole)
         return self._found(track.modality, face, placed, offsets, tuple(checks))
 
-    def _search_whole(self, pair: Pair, t_ns: int) -> Found:
+    def _search_whole(self, pair: Pair, t_ns: int) -> PairDetection:
         try:
-            found = find_face(pair, self._modalities, self._locator, self._registrar)
+            detection = find_face(pair, self._modalities, self._detector, self._box_mapper)
         except NoFace:
             self._track = None
-            self._idle = self._rule.idle_every - 1
+            self._idle = self._rule.search_idle_every - 1
             raise
-        modality = found.seen_in or found.lead
-        face = found.face if modality == found.lead else found.face.onto(found.boxes[modality])
+        modality = detection.detected_in or detection.lead
+        face = detection.face if modality == detection.lead else detection.face.onto(detection.boxes[modality])
         placed = self._placed(pair, modality, face) or {}
-        offsets = {m: Offset.between(there.box, found.boxes[m]) for m, there in placed.items()}
-        self._begin(pair, modality, face, found.checks, offsets, t_ns, 0)
-        return found
+        offsets = {m: TrackOffset.between(there.box, detection.boxes[m]) for m, there in placed.items()}
+        self._begin(pair, modality, face, detection.checks, offsets, t_ns, 0)
+        return detection
 
-    def _placed(self, pair: Pair, modality: Modality, face: Face) -> dict[Modality, Placed] | None:
-        """Where the face is expected in the other pictures; None where the registrar cannot say."""
-        found: dict[Modality, Placed] = {}
+    def _placed(self, pair: Pair, modality: Modality, face: Face) -> dict[Modality, MappedBox] | None:
+        """Where the face is expected in the other pictures; None where the box mapper cannot say."""
+        detection: dict[Modality, MappedBox] = {}
         for other in self._modalities:
             if other != modality:
-                placed = self._registrar.place(face.box, modality, other, pair)
+                placed = self._box_mapper.map_box(face.box, modality, other, pair)
                 if placed is None:
                     return None
-                found[other] = placed
-        return found
+                detection[other] = placed
+        return detection
 
     def _found(
         self,
         modality: Modality,
         face: Face,
-        placed: Mapping[Modality, Placed],
-        offsets: Mapping[Modality, Offset],
+        placed: Mapping[Modality, MappedBox],
+        offsets: Mapping[Modality, TrackOffset],
         checks: tuple[Check, ...],
-    ) -> Found:
-        boxes = {m: offsets.get(m, Offset()).apply(there.box) for m, there in placed.items()}
+    ) -> PairDetection:
+        boxes = {m: offsets.get(m, TrackOffset()).apply(there.box) for m, there in placed.items()}
         boxes[modality] = face.box
-        lead = leads(self._modalities)[0]
-        return Found(face.onto(boxes[lead]), lead, modality, {m: boxes[m] for m in self._modalities}, checks)
+        lead = searchable_modalities(self._modalities)[0]
+        return PairDetection(face.onto(boxes[lead]), lead, modality, {m: boxes[m] for m in self._modalities}, checks)
 
     def _begin(
         self,
@@ -220,27 +228,27 @@ class Tracker:
         modality: Modality,
         face: Face,
         checks: tuple[Check, ...],
-        offsets: Mapping[Modality, Offset],
+        offsets: Mapping[Modality, TrackOffset],
         t_ns: int,
         since_whole: int,
     ) -> None:
         """Follow ``face`` from here on, as the one before or as another."""
         before, self._track = self._track, None
-        patch = small_picture(pair.image(modality), face.box)
+        patch = face_patch(pair.image(modality), face.box)
         if (
             before is None
             or before.modality != modality
             or patch is None
-            or likeness(patch, before.patch) < self._rule.other
+            or patch_correlation(patch, before.patch) < self._rule.new_face_correlation
         ):
             self.number += 1
         # Where several were seen, the next pair is searched again: it is a gate, and must not last longer than they do.
         # A fixed region is no face that could be followed.
-        if patch is not None and face.count == 1 and not isinstance(self._locator, FixedRegion):
-            self._track = _Track(modality, face, patch, checks, offsets, t_ns, pair.epoch, 0, since_whole)
+        if patch is not None and face.count == 1 and not isinstance(self._detector, FixedRegion):
+            self._track = _Track(modality, face, patch, checks, offsets, t_ns, pair.generation, 0, since_whole)
 
 
-def small_picture(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:
+def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:
     """The middle of a face in grey, uint8 [`PATCH` + 2·``slack``]², or None where it lies outside the picture or has no
     structure. ``slack``: pixels more on each side, filled with the edge's values outside the picture."""
     scale = box.w * INNER / PATCH
@@ -262,35 +270,35 @@ def small_picture(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] |
         part = image[rows[:, None], columns]
     small = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 and small.shape[2] == 3 else small
-    flat = float(cv2.meanStdDev(grey)[1][0, 0]) < FLAT
+    flat = float(cv2.meanStdDev(grey)[1][0, 0]) < MIN_DEVIATION
     return None if flat else np.asarray(grey, np.uint8).reshape(side, side)
 
 
-def followed(image: Image, face: Face, patch: NDArray[np.uint8], alike: float) -> Face | None:
+def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlation: float) -> Face | None:
     """``face`` where it is now, by its small picture ``patch``; None where nothing is enough like it."""
-    area = small_picture(image, face.box, SLACK)
+    area = face_patch(image, face.box, SEARCH_MARGIN)
     if area is None:
         return None
     map_ = cv2.matchTemplate(area, patch, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(map_)
     # At the rim it may have gone further than was looked.
-    if not best >= alike or column in (0, 2 * SLACK) or row in (0, 2 * SLACK):
+    if not best >= min_correlation or column in (0, 2 * SEARCH_MARGIN) or row in (0, 2 * SEARCH_MARGIN):
         return None
     pixel = face.box.w * INNER / PATCH
     return face.moved(
-        (column + _vertex(map_[row, column - 1 : column + 2]) - SLACK) * pixel,
-        (row + _vertex(map_[row - 1 : row + 2, column]) - SLACK) * pixel,
+        (column + _parabola_vertex(map_[row, column - 1 : column + 2]) - SEARCH_MARGIN) * pixel,
+        (row + _parabola_vertex(map_[row - 1 : row + 2, column]) - SEARCH_MARGIN) * pixel,
     )
 
 
-def _vertex(three: NDArray[Any]) -> float:
+def _parabola_vertex(three: NDArray[Any]) -> float:
     """Where the parabola through three values, the middle one highest, has its vertex: −0.5 to 0.5."""
     a, b, c = (float(v) for v in three)
     bend = a - 2 * b + c
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (a - c) / (2 * bend)))
 
 
-def likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+def patch_correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Correlation of two small pictures, the second shifted a little where that fits better: −1 to 1."""
     edge = 3
     return float(cv2.matchTemplate(a, b[edge:-edge, edge:-edge], cv2.TM_CCOEFF_NORMED).max())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Image
 from runtime.face.detector import DetectorInfo, Face
-from runtime.face.landmarks import largest
+from runtime.face.landmarks import largest_face
 
 WORKING_EDGE = 320
 """Longest edge at which a whole picture is searched first."""
@@ -45,8 +45,8 @@ HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 STRIDES = (8, 16, 32)
 
 
-class YuNetLocator:
-    """`FaceLocator` by YuNet.
+class YuNetDetector:
+    """`FaceDetector` by YuNet.
 
     ``model``: the bytes of its ONNX file. ``min_score``: 0 to 1. ``edge``: longest edge, in pixels, at which a whole
     picture is searched first; where nothing is found and smaller faces are wanted, it is searched once more at a larger
@@ -74,8 +74,8 @@ class YuNetLocator:
                 + str(error).strip().splitlines()[0][:200]
             ) from error
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
-        """As `FaceLocator.locate`.
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
+        """As `FaceDetector.detect`.
 
         Raises:
             EngineUnavailable: OpenCV failed on this image.
@@ -84,12 +84,12 @@ class YuNetLocator:
         first, second = working_edges(longest, smallest, self._edge)
         small, scale = shrunk(image, first)
         gain = gain_of(small)
-        found = largest(*self._search(small, scale, gain), image.shape, smallest)
+        found = largest_face(*self._search(small, scale, gain), image.shape, smallest)
         if gain > 1:
             second = max(second, min(longest, DIM_EDGE))
         if found is None and second - first >= DIVISOR:
             small, scale = shrunk(image, second)
-            found = largest(*self._search(small, scale, gain), image.shape, smallest)
+            found = largest_face(*self._search(small, scale, gain), image.shape, smallest)
         return found
 
     def _search(

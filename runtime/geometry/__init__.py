@@ -5,20 +5,27 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.geometry.box_mapping import Calibrated, Camera, Placed, Registrar, RigGeometry, SameView
-    from runtime.geometry.calibration_file import load_geometry, open_registrar, save_geometry
+    from runtime.geometry.box_mapping import (
+        BoxMapper,
+        CalibratedMapper,
+        CameraModel,
+        MappedBox,
+        RigGeometry,
+        ScaleMapper,
+    )
+    from runtime.geometry.calibration_file import load_geometry, open_box_mapper, save_geometry
     from runtime.geometry.drift import DriftMonitor
 
 __all__ = [
-    "Calibrated",
-    "Camera",
+    "BoxMapper",
+    "CalibratedMapper",
+    "CameraModel",
     "DriftMonitor",
-    "Placed",
-    "Registrar",
+    "MappedBox",
     "RigGeometry",
-    "SameView",
+    "ScaleMapper",
     "load_geometry",
-    "open_registrar",
+    "open_box_mapper",
     "save_geometry",
 ]
 

@@ -27,7 +27,8 @@ FACE_BOX_MM = 150.0
 """Width of a face box on a face: the 15 cm that Microsoft's requirements on infrared cameras take for one. OpenCV's
 frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md),
 and those of people measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), so
-about 150 mm too; in other surveys heads are up to a tenth wider. Another detector's habit is given to `Calibrated`."""
+about 150 mm too; in other surveys heads are up to a tenth wider. Another detector's habit is given to
+`CalibratedMapper`."""
 FACE_BOX_SPREAD = 0.20
 """Two standard deviations of a face box's width, as a fraction: heads differ by 3 to 5 %, and with the cascade's own
 scatter it is 9 % on simulated faces."""
@@ -35,13 +36,13 @@ FACE_RELIEF_MM = 25.0
 """From the plane that a depth map gives for a face to the parts before and behind it that matter."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
 """Distances outside this range are not those of a face before a rig."""
-LEAST_DEPTH = 0.2
+MIN_DEPTH_SHARE = 0.2
 """Fraction of the middle of a face box that must have depth for the distance to be read from it."""
 ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Camera:
+class CameraModel:
     """One camera of a rig: pinhole with OpenCV's distortion model.
 
     ``matrix`` float64 [3, 3], pixels. ``distortion`` float64 [5]: k1, k2, p1, p2, k3. ``rotation`` [3, 3] and
@@ -81,7 +82,7 @@ class RigGeometry:
     UTC.
     """
 
-    cameras: Mapping[Modality, Camera]
+    cameras: Mapping[Modality, CameraModel]
     rms_px: float
     held_out_px: float | None
     views: int
@@ -118,11 +119,11 @@ class RigGeometry:
                 )
 
 
-PlacedBy = Literal["same", "depth", "face_width", "scale"]
+MappingMethod = Literal["same", "depth", "face_width", "scale"]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class MappedBox:
     """A face's box in another picture.
 
     ``by``: how it was placed. ``tolerance_px``: how far, in pixels of that picture, its centre may be off, about two
@@ -131,17 +132,17 @@ class Placed:
     """
 
     box: Box
-    by: PlacedBy
+    by: MappingMethod
     tolerance_px: float | None
     distance_mm: float | None = None
 
 
-class Registrar(Protocol):
+class BoxMapper(Protocol):
     """Says where a face of one picture is in another picture of the same pair. Safe to call from several threads."""
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         """Where ``box``, in pixels of the pair's ``source``, is in pixels of its ``target``; it may reach over the
-        edge. None when this registrar cannot say: the face has to be found there.
+        edge. None when this box mapper cannot say: the face has to be found there.
 
         Raises:
             ModalityMissing: the pair lacks one of the two.
@@ -151,21 +152,21 @@ class Registrar(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SameView:
+class ScaleMapper:
     """Takes two pictures as registered when they differ in scale alone: aligned uploads, aligned depth, one lens."""
 
     aspect_tolerance: float = ASPECT_TOLERANCE
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         a, b = pair.image(source).shape, pair.image(target).shape
         sx, sy = b[1] / a[1], b[0] / a[0]
         if abs(sx / sy - 1) > self.aspect_tolerance:
             return None
-        return Placed(box.scaled(sx, sy), "same" if sx == sy == 1 else "scale", None)
+        return MappedBox(box.scaled(sx, sy), "same" if sx == sy == 1 else "scale", None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Calibrated:
+class CalibratedMapper:
     """Places boxes by a rig's geometry.
 
     ``face_box_mm``: how wide the detector in use draws a box on a face, see `FACE_BOX_MM`. ``use_depth``: read the
@@ -176,7 +177,7 @@ class Calibrated:
     face_box_mm: float = FACE_BOX_MM
     use_depth: bool = True
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         cameras = self.geometry.cameras
         for modality in (source, target):
             shape = pair.image(modality).shape
@@ -189,8 +190,8 @@ class Calibrated:
                     f"{shape[1]}×{shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
                 )
         if source == target:
-            return Placed(box, "same", 0.0)
-        by: PlacedBy = "face_width"
+            return MappedBox(box, "same", 0.0)
+        by: MappingMethod = "face_width"
         distance = face_distance(box, cameras[source], self.face_box_mm)
         if self.use_depth and pair.depth is not None and "depth" in cameras:
             measured = depth_distance(box, cameras[source], cameras["depth"], pair.depth, distance)
@@ -198,12 +199,12 @@ class Calibrated:
                 by, distance = "depth", measured
         if not NEAREST_MM <= distance <= FARTHEST_MM:
             return None
-        placed = carry(box, cameras[source], cameras[target], distance)
+        placed = reproject_box(box, cameras[source], cameras[target], distance)
         if placed is None:
             return None
-        return Placed(placed, by, self._tolerance(placed, source, target, by, distance), distance)
+        return MappedBox(placed, by, self._tolerance(placed, source, target, by, distance), distance)
 
-    def _tolerance(self, box: Box, source: Modality, target: Modality, by: PlacedBy, distance: float) -> float:
+    def _tolerance(self, box: Box, source: Modality, target: Modality, by: MappingMethod, distance: float) -> float:
         focal = float(self.geometry.cameras[target].matrix[0, 0])
         parallax = focal * self.geometry.baseline_mm(source, target) / distance
         wrong = FACE_BOX_SPREAD if by == "face_width" else FACE_RELIEF_MM / distance
@@ -211,7 +212,7 @@ class Calibrated:
         return math.hypot(parallax * wrong, known if known is not None else 2 * self.geometry.rms_px)
 
 
-def face_distance(box: Box, camera: Camera, face_box_mm: float = FACE_BOX_MM) -> float:
+def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_MM) -> float:
     """Distance of a face in mm from the width of its box, distortion taken out; infinite for a box without width."""
     middle = box.y + box.h / 2
     left, right = camera.rays(np.array([[box.x, middle], [box.x + box.w, middle]]))
@@ -219,7 +220,7 @@ def face_distance(box: Box, camera: Camera, face_box_mm: float = FACE_BOX_MM) ->
     return face_box_mm / width if width > 0 else math.inf
 
 
-def carry(box: Box, source: Camera, target: Camera, distance: float) -> Box | None:
+def reproject_box(box: Box, source: CameraModel, target: CameraModel, distance: float) -> Box | None:
     """The box of ``source`` as ``target`` sees it, taken as a plane ``distance`` mm before ``source`` and facing it.
 
     Centre and edge lengths are carried, not corners: a camera that is turned about its axis does not widen the box.
@@ -227,7 +228,11 @@ def carry(box: Box, source: Camera, target: Camera, distance: float) -> Box | No
     """
     x, y, w, h = box.x, box.y, box.w, box.h
     marks = np.array([[x + w / 2, y + h / 2], [x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]])
-    seen = target.pixels(in_target) if (in_target := move(marks, source, target, distance)) is not None else None
+    seen = (
+        target.pixels(in_target)
+        if (in_target := reproject_points(marks, source, target, distance)) is not None
+        else None
+    )
     if seen is None or not np.isfinite(seen).all():
         return None
     (cx, cy), left, right, top, bottom = seen
@@ -235,16 +240,18 @@ def carry(box: Box, source: Camera, target: Camera, distance: float) -> Box | No
     return Box(float(cx) - width / 2, float(cy) - height / 2, width, height)
 
 
-def parallax(box: Box, source: Camera, target: Camera, distance: float) -> tuple[float, float]:
+def parallax(box: Box, source: CameraModel, target: CameraModel, distance: float) -> tuple[float, float]:
     """How far, across and down in pixels of ``target``, a face at ``distance`` mm lies from where one infinitely far
     away would; a distance that is wrong by a tenth misplaces it by a tenth of this."""
-    near, far = (carry(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
+    near, far = (reproject_box(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
     if near is None or far is None:
         return 0.0, 0.0
     return near.x + near.w / 2 - far.x - far.w / 2, near.y + near.h / 2 - far.y - far.h / 2
 
 
-def move(points: Vector, source: Camera, target: Camera, distance: float | Vector) -> Vector | None:
+def reproject_points(
+    points: Vector, source: CameraModel, target: CameraModel, distance: float | Vector
+) -> Vector | None:
     """Pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) → points [N, 3] in ``target``'s frame, mm.
     None when one of them is not before ``target``."""
     rays = source.rays(np.asarray(points, np.float64))
@@ -255,7 +262,7 @@ def move(points: Vector, source: Camera, target: Camera, distance: float | Vecto
 
 
 def depth_distance(
-    box: Box, source: Camera, depth_camera: Camera, depth: DepthMap, guess: float, rounds: int = 4
+    box: Box, source: CameraModel, depth_camera: CameraModel, depth: DepthMap, guess: float, rounds: int = 4
 ) -> float | None:
     """Distance of a face from ``source`` in mm, read from a depth map that another camera may have taken.
 
@@ -272,14 +279,14 @@ def depth_distance(
         )
     distance = min(max(guess, NEAREST_MM), FARTHEST_MM)
     for _ in range(rounds):
-        seen = carry(box, source, depth_camera, distance)
+        seen = reproject_box(box, source, depth_camera, distance)
         if seen is None:
             return None
-        there = middle_depth(depth, seen)
+        there = median_depth(depth, seen)
         if there is None:
             return None
         centre = np.array([[seen.x + seen.w / 2, seen.y + seen.h / 2]])
-        back = move(centre, depth_camera, source, there)
+        back = reproject_points(centre, depth_camera, source, there)
         if back is None:
             return None
         before, distance = distance, float(back[0, 2])
@@ -288,11 +295,12 @@ def depth_distance(
     return None
 
 
-def middle_depth(depth: DepthMap, box: Box) -> float | None:
-    """Median depth in mm of the middle half of a box, each way; None where less than `LEAST_DEPTH` of it is known."""
+def median_depth(depth: DepthMap, box: Box) -> float | None:
+    """Median depth in mm of the middle half of a box, each way; None where less than `MIN_DEPTH_SHARE` of it is
+    known."""
     x0, x1 = round(box.x + box.w / 4), round(box.x + box.w * 3 / 4)
     y0, y1 = round(box.y + box.h / 4), round(box.y + box.h * 3 / 4)
     part: NDArray[Any] = depth[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     known = part[np.isfinite(part) & (part >= NEAREST_MM) & (part <= FARTHEST_MM)]
     whole = (x1 - x0) * (y1 - y0)
-    return float(np.median(known)) if whole > 0 and known.size >= LEAST_DEPTH * whole else None
+    return float(np.median(known)) if whole > 0 and known.size >= MIN_DEPTH_SHARE * whole else None

@@ -15,7 +15,7 @@ from runtime.core.errors import CalibrationInvalid
 from runtime.core.files import write_atomically
 from runtime.core.user_text import without_mark
 from runtime.core.values import Modality
-from runtime.geometry.box_mapping import Calibrated, Camera, Registrar, RigGeometry, SameView
+from runtime.geometry.box_mapping import BoxMapper, CalibratedMapper, CameraModel, RigGeometry, ScaleMapper
 
 SCHEMA_VERSION: Literal[1] = 1
 MAX_BYTES = 1 << 20
@@ -28,14 +28,15 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
-class Part(BaseModel):
+class GeometryEntry(BaseModel):
     """Base of all entries: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CameraEntry(Part):
-    """See `runtime.geometry.box_mapping.Camera`; focal lengths and principal point in pixels, translation in mm."""
+class CameraEntry(GeometryEntry):
+    """See `runtime.geometry.box_mapping.CameraModel`; focal lengths and principal point in pixels, translation in
+    mm."""
 
     identity: str = Field(min_length=1)
     width: int = Field(ge=16, le=16384)
@@ -64,9 +65,9 @@ class CameraEntry(Part):
             raise ValueError("distortion folds over inside the picture; calibrate with more views near its edges")
         return self
 
-    def camera(self) -> Camera:
+    def camera(self) -> CameraModel:
         (fx, fy), (cx, cy) = self.focal, self.centre
-        return Camera(
+        return CameraModel(
             identity=self.identity,
             width=self.width,
             height=self.height,
@@ -78,7 +79,7 @@ class CameraEntry(Part):
         )
 
 
-class GeometryFile(Part):
+class GeometryFile(GeometryEntry):
     """A rig's geometry as it is written; see `runtime.geometry.box_mapping.RigGeometry`."""
 
     schema_version: Literal[1]
@@ -89,7 +90,7 @@ class GeometryFile(Part):
     cameras: dict[Modality, CameraEntry] = Field(min_length=2)
 
 
-def entry_of(camera: Camera) -> CameraEntry:
+def camera_entry(camera: CameraModel) -> CameraEntry:
     """The entry that `CameraEntry.camera` gives back as ``camera``."""
     k = camera.matrix
     return CameraEntry.model_validate(
@@ -121,10 +122,10 @@ def save_geometry(geometry: RigGeometry, path: Path) -> None:
             views=geometry.views,
             rms_px=geometry.rms_px,
             held_out_px=geometry.held_out_px,
-            cameras={modality: entry_of(camera) for modality, camera in geometry.cameras.items()},
+            cameras={modality: camera_entry(camera) for modality, camera in geometry.cameras.items()},
         )
     except ValidationError as error:
-        raise CalibrationInvalid(f"{path} was not written: {said(error)}") from error
+        raise CalibrationInvalid(f"{path} was not written: {validation_message(error)}") from error
     write_atomically(path, (json.dumps(content.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
@@ -143,31 +144,31 @@ def load_geometry(path: Path) -> RigGeometry:
     if len(content) > MAX_BYTES:
         raise CalibrationInvalid(f"{path}: larger than {MAX_BYTES >> 20} MiB, so not a rig's geometry. {again}")
     try:
-        found = GeometryFile.model_validate_json(without_mark(content))
+        parsed = GeometryFile.model_validate_json(without_mark(content))
     except ValidationError as error:
-        raise CalibrationInvalid(f"{path}: {said(error)}. {again}") from error
+        raise CalibrationInvalid(f"{path}: {validation_message(error)}. {again}") from error
     return RigGeometry(
-        cameras={modality: entry.camera() for modality, entry in found.cameras.items()},
-        rms_px=found.rms_px,
-        held_out_px=found.held_out_px,
-        views=found.views,
-        date=found.date,
+        cameras={modality: entry.camera() for modality, entry in parsed.cameras.items()},
+        rms_px=parsed.rms_px,
+        held_out_px=parsed.held_out_px,
+        views=parsed.views,
+        date=parsed.date,
     )
 
 
-def said(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """Each wrong field and what is wrong with it, on one line."""
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
 
 
-def open_registrar(path: Path | None, infos: Mapping[Modality, SourceInfo]) -> Registrar:
-    """The registrar of the cameras that are open: by the geometry in ``path``, or, without one, by scale alone.
+def open_box_mapper(path: Path | None, infos: Mapping[Modality, SourceInfo]) -> BoxMapper:
+    """The box mapper of the cameras that are open: by the geometry in ``path``, or, without one, by scale alone.
 
     Raises:
         CalibrationInvalid: the file is damaged, or of other cameras or sizes than ``infos``.
     """
     if path is None:
-        return SameView()
+        return ScaleMapper()
     geometry = load_geometry(path)
     geometry.require_cameras(infos, str(path))
-    return Calibrated(geometry)
+    return CalibratedMapper(geometry)

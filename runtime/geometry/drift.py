@@ -23,7 +23,7 @@ from runtime.imaging.crop import CropRule, crop, crop_window
 CROP = CropRule(size=160, margin=0.25)
 """Large enough for a tenth of a pixel, small enough for less than a millisecond."""
 BLUR = 1.0
-LEAST_RESPONSE = 0.2
+MIN_RESPONSE = 0.2
 """Correlation peaks below this are not shifts: pictures of different scale, turned pictures, darkness."""
 LIMIT_PX = 5.0
 """Of a picture 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
@@ -33,7 +33,7 @@ SECOND_NS = 1_000_000_000
 @dataclass(frozen=True, slots=True)
 class Shift:
     """How far the second picture's content lies right of and below the first's, in pixels, and how clear that is:
-    ``response`` 0 to 1, see `LEAST_RESPONSE`."""
+    ``response`` 0 to 1, see `MIN_RESPONSE`."""
 
     x: float
     y: float
@@ -41,7 +41,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class DriftState:
     """Median shift in pixels of the infrared picture over the last readings.
 
     ``drifted`` is None until there were enough. ``readings`` of them count, ``rejected`` were not clear enough since
@@ -56,7 +56,7 @@ class Drift:
     advice: str = ""
 
 
-def edges(image: Image) -> NDArray[np.float32]:
+def edge_map(image: Image) -> NDArray[np.float32]:
     """Logarithm of the gradient's magnitude float32 [H, W] of a blurred picture uint8 [H, W, 1 or 3].
 
     The logarithm, because the edges of a lit face are ten times as strong in one picture as in the other.
@@ -69,7 +69,7 @@ def edges(image: Image) -> NDArray[np.float32]:
 
 def shift_between(first: Image, second: Image) -> Shift:
     """Shift between two pictures of one size, uint8 [H, W, 1 or 3]."""
-    a, b = edges(first), edges(second)
+    a, b = edge_map(first), edge_map(second)
     window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
     (x, y), response = cv2.phaseCorrelate(a, b, window)
     return Shift(float(x), float(y), float(response))
@@ -100,12 +100,12 @@ class DriftMonitor:
         self._slacks = deque(maxlen=self.window)
 
     def due(self, t_ns: int) -> bool:
-        """Whether `observe` would take a reading now."""
+        """Whether `update` would take a reading now."""
         return self._last_ns is None or t_ns - self._last_ns >= self.every_ns
 
-    def observe(
+    def update(
         self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
-    ) -> Drift:
+    ) -> DriftState:
         """Take a reading of a pair: ``ir_box`` is where the geometry placed ``rgb_box``, ``t_ns`` when the pair was
         taken.
 
@@ -117,29 +117,29 @@ class DriftMonitor:
         if self.due(t_ns):
             self._last_ns = t_ns
             try:
-                found = shift_between(crop(rgb, rgb_box, CROP), crop(ir, ir_box, CROP))
+                shift = shift_between(crop(rgb, rgb_box, CROP), crop(ir, ir_box, CROP))
             except InvalidFaceBox:
                 # Placed beside the picture: no reading, and the pipeline says so itself.
                 self._rejected += 1
                 return self.state()
-            if found.response >= LEAST_RESPONSE:
+            if shift.response >= MIN_RESPONSE:
                 # Crops start at whole pixels; what was rounded away is no shift.
                 k = crop_window(ir_box, CROP)[2] / CROP.size
-                x, y = rounded_away(ir_box, rgb_box)
-                self._xs.append(found.x * k + x)
-                self._ys.append(found.y * k + y)
+                x, y = rounding_shift(ir_box, rgb_box)
+                self._xs.append(shift.x * k + x)
+                self._ys.append(shift.y * k + y)
                 self._slacks.append((abs(slack[0]), abs(slack[1])))
             else:
                 self._rejected += 1
         return self.state()
 
-    def state(self) -> Drift:
+    def state(self) -> DriftState:
         """What the readings so far say."""
         if not self._xs:
-            return Drift(0.0, 0.0, 0, self._rejected, None)
+            return DriftState(0.0, 0.0, 0, self._rejected, None)
         x, y = statistics.median(self._xs), statistics.median(self._ys)
         if len(self._xs) < self.least:
-            return Drift(x, y, len(self._xs), self._rejected, None)
+            return DriftState(x, y, len(self._xs), self._rejected, None)
         beyond = [
             max(abs(value) - statistics.median(slack), 0.0)
             for value, slack in zip((x, y), zip(*self._slacks, strict=True), strict=True)
@@ -150,7 +150,7 @@ class DriftMonitor:
             f"{math.hypot(*beyond):.1f} more than their distances explain (limit {self.limit_px:g}): a "
             "camera has moved. Fasten it and calibrate again with: adsn-calib rig"
         )
-        return Drift(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
+        return DriftState(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
 
     def reset(self) -> None:
         """Forget all readings: the cameras were opened again, or calibrated."""
@@ -160,7 +160,7 @@ class DriftMonitor:
         self._rejected, self._last_ns = 0, None
 
 
-def rounded_away(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
+def rounding_shift(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
     """What the two crops' whole-pixel windows add to the shift between them, in infrared pixels."""
     left, top, side = crop_window(ir_box, CROP)
     off_x, off_y = left + side / 2 - (ir_box.x + ir_box.w / 2), top + side / 2 - (ir_box.y + ir_box.h / 2)

@@ -5,29 +5,29 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.liveness.active_light import ActiveLight, LightRule
-    from runtime.liveness.decision import Decision, Strobe, Verdict, decide
+    from runtime.liveness.active_light import ActiveLight, ActiveLightRule
+    from runtime.liveness.decision import Decision, StrobeResponse, Verdict, decide
     from runtime.liveness.evidence import Evidence, EvidenceRule, EvidenceState, Observation
-    from runtime.liveness.open import Loaded, default_bundle, open_engine, open_pipeline
+    from runtime.liveness.open import LoadedModel, default_bundle, open_engine, open_pipeline
     from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
-    from runtime.liveness.quality import Limits
-    from runtime.liveness.stream_pipeline import Observed, StreamPipeline
+    from runtime.liveness.quality import QualityLimits
+    from runtime.liveness.stream_pipeline import StreamAssessment, StreamPipeline
 
 __all__ = [
     "ActiveLight",
+    "ActiveLightRule",
     "Assessment",
     "Decision",
     "Evidence",
     "EvidenceRule",
     "EvidenceState",
-    "LightRule",
-    "Limits",
     "LivenessPipeline",
-    "Loaded",
+    "LoadedModel",
     "Observation",
-    "Observed",
+    "QualityLimits",
+    "StreamAssessment",
     "StreamPipeline",
-    "Strobe",
+    "StrobeResponse",
     "Verdict",
     "decide",
     "default_bundle",

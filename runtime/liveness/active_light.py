@@ -24,7 +24,7 @@ import cv2
 from numpy.typing import NDArray
 
 from runtime.core.values import Box, Image, Pair
-from runtime.liveness.decision import Strobe
+from runtime.liveness.decision import StrobeResponse
 
 FACE = 0.3
 """Half the edge of the part of the face that is measured, in face boxes."""
@@ -35,7 +35,7 @@ CLIPPED_MEAN = 240
 
 
 @dataclass(frozen=True, slots=True)
-class LightRule:
+class ActiveLightRule:
     """``no_answer``: grey levels that the face must gain, below which it does not answer; ``answer``: those from which
     it does. ``min_ratio``: least of what it gains against its surroundings. ``min_darkening``: least difference of the
     logarithms of dark over lit between surroundings and face. ``min_ambient``: grey level of the dark face from which
@@ -52,17 +52,17 @@ class LightRule:
 
 
 @dataclass(frozen=True, slots=True)
-class LightCue:
+class ActiveLightCue:
     """What was measured. ``gain``: grey levels that the face gains; ``ratio``: that against its surroundings' gain;
-    ``darkening``: see `LightRule`; both None where they cannot be told."""
+    ``darkening``: see `ActiveLightRule`; both None where they cannot be told."""
 
-    answer: Strobe
+    answer: StrobeResponse
     gain: float | None = None
     ratio: float | None = None
     darkening: float | None = None
 
 
-UNKNOWN = LightCue("unknown")
+UNKNOWN = ActiveLightCue("unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class ActiveLight:
     `runtime.liveness.evidence.EvidenceRule.min_follows` for rigs that must not accept that.
     """
 
-    rule: LightRule = LightRule()
+    rule: ActiveLightRule = ActiveLightRule()
 
-    def measure(self, pair: Pair, box: Box) -> LightCue:
+    def measure(self, pair: Pair, box: Box) -> ActiveLightCue:
         """Measure whether the face at ``box`` of the infrared picture follows the illuminator."""
         lit, dark = pair.ir, pair.ir_dark
         if lit is None or dark is None or pair.lit != "lit" or lit.shape != dark.shape:
@@ -86,7 +86,7 @@ class ActiveLight:
         return compare(lit, dark, box, self.rule)
 
 
-def compare(lit: Image, dark: Image, box: Box, rule: LightRule) -> LightCue:
+def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveLightCue:
     """A lit and a dark infrared picture, uint8 [H, W, 1], of a face at ``box``."""
     cx, cy, w, h = box.x + box.w / 2, box.y + box.h / 2, box.w, box.h
     face = (cx - FACE * w, cy - FACE * h, cx + FACE * w, cy + FACE * h)
@@ -95,21 +95,21 @@ def compare(lit: Image, dark: Image, box: Box, rule: LightRule) -> LightCue:
         (cx - FAR * w, cy - NEAR * h, cx - NEAR * w, cy + CHIN * h),
         (cx + NEAR * w, cy - NEAR * h, cx + FAR * w, cy + CHIN * h),
     )
-    lit_face, seen = _mean(lit, (face,))
+    lit_face, visible = _mean(lit, (face,))
     dark_face, _ = _mean(dark, (face,))
-    if seen < 0.9 or dark_face > CLIPPED_MEAN:
+    if visible < 0.9 or dark_face > CLIPPED_MEAN:
         return UNKNOWN
     gain = lit_face - dark_face
     ratio = darkening = None
-    lit_around, seen = _mean(lit, around)
+    lit_around, visible = _mean(lit, around)
     dark_around, _ = _mean(dark, around)
     # Clipped surroundings gain nothing, whatever falls on them.
-    if seen >= rule.min_background and lit_around <= CLIPPED_MEAN and lit_face <= CLIPPED_MEAN:
+    if visible >= rule.min_background and lit_around <= CLIPPED_MEAN and lit_face <= CLIPPED_MEAN:
         ratio = gain / max(lit_around - dark_around, 1.0)
         if dark_face >= rule.min_ambient:
-            darkening = _log(dark_around, lit_around) - _log(dark_face, lit_face)
+            darkening = _log_ratio(dark_around, lit_around) - _log_ratio(dark_face, lit_face)
     if gain < rule.no_answer:
-        answer: Strobe = "mismatch"
+        answer: StrobeResponse = "mismatch"
     elif gain < rule.answer:
         # In the sun a strobe is worth eight to ten grey levels.
         answer = "unknown"
@@ -117,10 +117,10 @@ def compare(lit: Image, dark: Image, box: Box, rule: LightRule) -> LightCue:
         answer = "mismatch"
     else:
         answer = "follows" if ratio is not None else "unknown"
-    return LightCue(answer, gain, ratio, darkening)
+    return ActiveLightCue(answer, gain, ratio, darkening)
 
 
-def _log(dark: float, lit: float) -> float:
+def _log_ratio(dark: float, lit: float) -> float:
     return math.log(max(dark, 0.5) / max(lit, 0.5))
 
 

@@ -11,9 +11,9 @@ from runtime.core.operating_point import OperatingPoint
 
 Decision = Literal["live", "spoof", "uncertain"]
 
-Strobe = Literal["follows", "mismatch", "unknown"]
+StrobeResponse = Literal["follows", "mismatch", "unknown"]
 """Whether a face follows the rig's strobing illuminator: see `runtime.liveness.active_light`."""
-VETOES = frozenset({"ir_no_face", "strobe_lost"})
+VETO_CODES = frozenset({"ir_no_face", "strobe_lost"})
 """Gates whose failure is a sign of an attack, not of a poor picture: they keep a pair from being ``live``, and do not
 keep it from being ``spoof``."""
 STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}
@@ -27,7 +27,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def with_strobe(failed_gates: Sequence[str], strobe: Strobe) -> tuple[str, ...]:
+def with_strobe(failed_gates: Sequence[str], strobe: StrobeResponse) -> tuple[str, ...]:
     """Return the failed gates, with ``strobe_lost`` among them where the face does not follow the illuminator.
 
     The rule that such a face is never ``live`` stands here alone: `decide` and `runtime.liveness.evidence.Evidence`
@@ -43,16 +43,16 @@ def decide(
     modalities: Sequence[str],
     point: OperatingPoint,
     failed_gates: Sequence[str] = (),
-    strobe: Strobe = "unknown",
+    strobe: StrobeResponse = "unknown",
 ) -> Verdict:
     """Decide one still pair.
 
-    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof. Of `VETOES` alone
-    a low score is still a spoof.
-    A score that is no number is ``uncertain`` too, though engines refuse to return one.
+    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof. Of `VETO_CODES`
+    alone a low score is still a spoof. A score that is no number is ``uncertain`` too, though engines refuse to return
+    one.
     """
     failed = with_strobe(failed_gates, strobe)
-    if set(failed) - VETOES:
+    if set(failed) - VETO_CODES:
         return Verdict("uncertain", failed)
     if not (math.isfinite(score) and 0 <= score <= 1):
         return Verdict("uncertain", ("score_in_band",))

@@ -30,13 +30,13 @@ from dataclasses import dataclass
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.reasons import PRIORITY
 from runtime.core.values import Box
-from runtime.liveness.decision import STREAM_SPOOF, VETOES, Strobe, Verdict, with_strobe
+from runtime.liveness.decision import STREAM_SPOOF, VETO_CODES, StrobeResponse, Verdict, with_strobe
 
 CERTAIN = 1e-4
 """Scores are taken as no closer to 0 and 1 than this: a network's last digits are no evidence."""
 MIN_BAND = 0.5
 """Log-odds. An operating point without a band still needs a unit of evidence."""
-SUBJECT_CHANGED, EPOCH_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
+SUBJECT_CHANGED, GENERATION_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
     "subject_changed", "epoch_changed", "face_lost", "gap", "multiple_faces", "strobe_lost",
 )  # fmt: skip
 
@@ -85,7 +85,7 @@ class EvidenceRule:
 class Observation:
     """What one pair of a stream gave.
 
-    ``number`` grows with each pair, ``t_ns`` is its capture time, ``epoch`` the run of its streams. ``score`` and
+    ``number`` grows with each pair, ``t_ns`` is its capture time, ``generation`` the run of its streams. ``score`` and
     ``stream_scores``: the network's, None where it was not run or a stream could not be seen (colour in darkness).
     ``failed``: codes of failed gates. ``box``: the face in the leading picture, None without one.
     ``strobe``: whether it follows the illuminator (`runtime.liveness.active_light`). ``track``: another number is
@@ -94,12 +94,12 @@ class Observation:
 
     number: int
     t_ns: int
-    epoch: int
+    generation: int
     score: float | None
     stream_scores: tuple[float | None, ...] = ()
     failed: tuple[str, ...] = ()
     box: Box | None = None
-    strobe: Strobe = "unknown"
+    strobe: StrobeResponse = "unknown"
     track: int = 0
 
 
@@ -175,44 +175,46 @@ class Evidence:
             self._verdict = Verdict("uncertain", self._why_undecided())
         return self._verdict
 
-    def add(self, seen: Observation) -> Verdict | None:
+    def add(self, observation: Observation) -> Verdict | None:
         """Take in a pair. None: not decided yet. A verdict stands until `reset`, whatever comes after it.
 
-        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETOES`: nothing
-        but evidence against the subject); one without a face,
-        with several, of another epoch, of another subject or after a gap takes away all there was, and one that does
-        not follow the strobe all that spoke for the subject.
+        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETO_CODES`:
+        nothing but evidence against the subject); one without a face, with several, of another stream generation, of
+        another subject or after a gap takes away all there was, and one that does not follow the strobe all that spoke
+        for the subject.
         """
         last = self._last
-        if self._verdict is not None or (last is not None and (seen.number <= last.number or seen.t_ns <= last.t_ns)):
+        if self._verdict is not None or (
+            last is not None and (observation.number <= last.number or observation.t_ns <= last.t_ns)
+        ):
             return self._verdict
-        self._last = seen
+        self._last = observation
         if self._started is None:
-            self._started = seen.t_ns
-        if self.expire(seen.t_ns) is not None:
+            self._started = observation.t_ns
+        if self.expire(observation.t_ns) is not None:
             return self._verdict
-        failed = with_strobe(seen.failed, seen.strobe)
-        self._follow(seen, failed, last)
-        if not failed and (seen.score is None or seen.box is None):
+        failed = with_strobe(observation.failed, observation.strobe)
+        self._follow(observation, failed, last)
+        if not failed and (observation.score is None or observation.box is None):
             failed = ("no_face",)
         self._failures.update(dict.fromkeys(failed, 1))
-        if not set(failed) - VETOES and seen.score is not None and seen.box is not None:
-            self._weigh(seen, vetoed=bool(failed))
+        if not set(failed) - VETO_CODES and observation.score is not None and observation.box is not None:
+            self._weigh(observation, vetoed=bool(failed))
         return self._verdict
 
-    def _follow(self, seen: Observation, failed: Sequence[str], last: Observation | None) -> None:
+    def _follow(self, observation: Observation, failed: Sequence[str], last: Observation | None) -> None:
         """Forget what was gathered of somebody or something else."""
-        if last is not None and seen.epoch != last.epoch:
-            self._forget(EPOCH_CHANGED)
-        elif seen.box is None or "no_face" in failed:
+        if last is not None and observation.generation != last.generation:
+            self._forget(GENERATION_CHANGED)
+        elif observation.box is None or "no_face" in failed:
             self._forget(FACE_LOST)
         elif "multiple_faces" in failed:
             self._forget(NOT_ALONE)
         elif last is not None and (
-            seen.track != last.track or (last.box is not None and self._jumped(last.box, seen.box))
+            observation.track != last.track or (last.box is not None and self._jumped(last.box, observation.box))
         ):
             self._forget(SUBJECT_CHANGED)
-        elif self._counted is not None and seen.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
+        elif self._counted is not None and observation.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
             self._forget(GAP)
         elif self._level >= 0 and "strobe_lost" in failed:
             # What speaks against the subject is kept.
@@ -225,14 +227,14 @@ class Evidence:
         # Written so that a box of NaN is a jump.
         return not near
 
-    def _weigh(self, seen: Observation, *, vetoed: bool) -> None:
+    def _weigh(self, observation: Observation, *, vetoed: bool) -> None:
         """Add a pair's evidence, and decide when it is enough. A vetoed pair counts against the subject or not at
         all."""
-        assert seen.score is not None
-        fused = self._strength(seen.score, self._zero)
+        assert observation.score is not None
+        fused = self._strength(observation.score, self._zero)
         streams = [
             self._strength(score, self._floor) if score is not None else 1.0
-            for score in (*seen.stream_scores, *[None] * len(self._modalities))[: len(self._modalities)]
+            for score in (*observation.stream_scores, *[None] * len(self._modalities))[: len(self._modalities)]
         ]
         strength = min(fused, *streams)
         if vetoed:
@@ -243,10 +245,10 @@ class Evidence:
         if self._counted is None:
             self._first = strength
         else:
-            weight = math.tanh((seen.t_ns - self._counted.t_ns) / (2 * self.rule.correlation_ns))
+            weight = math.tanh((observation.t_ns - self._counted.t_ns) / (2 * self.rule.correlation_ns))
             between = self._between + weight * (self._strength_before + strength) / 2
             self._between = max(-confirm, min(confirm, between))
-        self._counted, self._strength_before = seen, strength
+        self._counted, self._strength_before = observation, strength
         self._level = max(-confirm, min(confirm, self._between + (self._first + strength) / 2))
         self._fused += weight * fused
         self._streams = [total + weight * value for total, value in zip(self._streams, streams, strict=True)]
@@ -254,7 +256,7 @@ class Evidence:
             self._good += 1
         else:
             self._bad += 1
-        self._follows += seen.strobe == "follows"
+        self._follows += observation.strobe == "follows"
         if (
             self._level >= confirm
             and strength >= 0
@@ -275,7 +277,7 @@ class Evidence:
         reasons = [STREAM_SPOOF[name] for name, total in zip(self._modalities, self._streams, strict=True) if total < 0]
         if self._fused < 0 or not reasons:
             reasons.append("fused_spoof")
-        return (*sorted(VETOES & self._failures.keys()), *reasons)
+        return (*sorted(VETO_CODES & self._failures.keys()), *reasons)
 
     def _why_undecided(self) -> tuple[str, ...]:
         """The gates that failed, the most frequent first; where none did, the evidence lay between the limits."""

@@ -1,7 +1,7 @@
 """Whether an infrared picture is a copy of the colour one beside it.
 
 Whoever feeds a colour video into a rig needs an infrared one with it, and the one that costs nothing is its luminance.
-Such a pair can look genuine to a network that judges pictures. But skin, hair, lips and cloth reflect other parts of
+Such a pair can look bona fide to a network that judges pictures. But skin, hair, lips and cloth reflect other parts of
 infrared than of visible light, and the two are lit from other sides: between the fine structure of a luminance and of
 an infrared picture of the same face there is resemblance, and never identity.
 """
@@ -26,7 +26,7 @@ FLAT = 0.5
 """Standard deviation of the structure, grey levels, below which there is none. Of simulated faces none is below 3."""
 
 
-def copied(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
+def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
     """How much infrared repeats luminance: −1 to 1, 1 for a copy. Crops uint8 [S, S, 3] and [S, S, 1].
 
     The correlation of their structure, at the shift where it is largest. Brightness, contrast and, nearly, a tone curve
@@ -37,11 +37,11 @@ def copied(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
     # Most pairs are far from being copies, which half the resolution is enough to see.
     half = (luminance.shape[1] // 2, luminance.shape[0] // 2)
     small, small_ir = (cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (luminance, infrared))
-    rough = _alike(small, small_ir, FINE // 2 + 1, COARSE // 2, RIM // 2, SHIFT // 2)
-    return rough if rough < ROUGH else _alike(luminance, infrared, FINE, COARSE, RIM, SHIFT)
+    rough = _max_correlation(small, small_ir, FINE // 2 + 1, COARSE // 2, RIM // 2, SHIFT // 2)
+    return rough if rough < ROUGH else _max_correlation(luminance, infrared, FINE, COARSE, RIM, SHIFT)
 
 
-def _alike(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, shift: int) -> float:
+def _max_correlation(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, shift: int) -> float:
     """Largest correlation of the structure of two pictures, the second without its rim, within so many pixels of shift
     each way."""
     first, second = _structure(a, fine, coarse), _structure(b, fine, coarse)
@@ -49,8 +49,8 @@ def _alike(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, s
     if min(float(cv2.meanStdDev(part)[1][0, 0]) for part in (first, second)) < FLAT:
         return 0.0
     wide = rim - shift
-    found = cv2.matchTemplate(first[wide:-wide, wide:-wide], second[rim:-rim, rim:-rim], cv2.TM_CCOEFF_NORMED)
-    return float(found.max())
+    correlation = cv2.matchTemplate(first[wide:-wide, wide:-wide], second[rim:-rim, rim:-rim], cv2.TM_CCOEFF_NORMED)
+    return float(correlation.max())
 
 
 def _structure(grey: NDArray[Any], fine: int, coarse: int) -> NDArray[np.float32]:

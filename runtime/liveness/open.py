@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from runtime.bundle.manifest import Bundle, Manifest, Role, open_bundle
+from runtime.bundle.manifest import Bundle, FileRole, Manifest, open_bundle
 from runtime.bundle.onnx_check import check_model
 from runtime.core.errors import ConfigError, EngineUnavailable
 from runtime.core.values import MODALITIES
 from runtime.engines.base import Engine, EngineInfo, Precision, ThreadProfile
 from runtime.engines.golden import check_golden, read_golden
 from runtime.engines.onnx import OnnxCpuEngine, OnnxCudaEngine, OnnxEngine
-from runtime.engines.remote.connection import Link, RemoteSettings
+from runtime.engines.remote.connection import RemoteConnection, RemoteSettings
 from runtime.engines.remote.engine import open_remote
-from runtime.engines.selection import Backend, Openers, select_engine
+from runtime.engines.selection import Backend, EngineOpeners, select_engine
 from runtime.engines.tensorrt.versions import artifact_for, generation_of
-from runtime.face.detector import FaceLocator
-from runtime.face.open import open_locator
-from runtime.face.pair_detection import leads
+from runtime.face.detector import FaceDetector
+from runtime.face.open import open_detector
+from runtime.face.pair_detection import searchable_modalities
 from runtime.liveness.pair_pipeline import LivenessPipeline
 
 DEFAULT_NAME = "adsn-rgb-ir"
-MODEL_ROLES: dict[Precision, Role] = {"int8": "model-int8-cpu", "fp32": "model-fp32"}
+MODEL_ROLES: dict[Precision, FileRole] = {"int8": "model-int8-cpu", "fp32": "model-fp32"}
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A pipeline that is ready, and what it was made from."""
 
     pipeline: LivenessPipeline
@@ -46,10 +46,10 @@ def default_bundle() -> Path:
     return installed if installed.exists() else here.parent / "models" / DEFAULT_NAME
 
 
-def model_role(info: EngineInfo) -> Role:
+def model_role(info: EngineInfo) -> FileRole:
     """Which of a bundle's files an engine runs."""
     if info.backend == "remote":
-        return cast("Role", info.versions["artifact"])
+        return cast("FileRole", info.versions["artifact"])
     if info.backend == "tensorrt":
         artifact = artifact_for(generation_of(info.versions["tensorrt"]))
         return "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
@@ -101,7 +101,7 @@ def open_engine(
 
     if backend == "onnx-cpu":
         return open_onnx(bundle, OnnxCpuEngine, precision, profile)
-    openers: Openers = {
+    openers: EngineOpeners = {
         "tensorrt": tensorrt,
         "onnx-cuda": lambda: open_onnx(bundle, OnnxCudaEngine, "fp32", profile),
         "onnx-cpu": lambda: open_onnx(bundle, OnnxCpuEngine, precision, profile),
@@ -109,7 +109,7 @@ def open_engine(
     if backend == "remote":
         if remote is None:
             raise ConfigError("the engine is remote, and no scoring server is named.")
-        link = Link(remote)
+        link = RemoteConnection(remote)
 
         def elsewhere() -> Engine:
             return open_remote(bundle, link, remote.model)
@@ -127,11 +127,11 @@ def open_pipeline(
     backend: Backend | Literal["auto"] = "onnx-cpu",
     required: bool = False,
     remote: RemoteSettings | None = None,
-    locator: FaceLocator | None = None,
-) -> Loaded:
+    detector: FaceDetector | None = None,
+) -> LoadedModel:
     """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
 
-    ``locator``: finds the face; YuNet or else the cascade where None. The other parameters are those of `open_engine`.
+    ``detector``: finds the face; YuNet or else the cascade where None. The other parameters are those of `open_engine`.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -139,7 +139,7 @@ def open_pipeline(
     bundle = open_bundle(folder, public_key)
     manifest = bundle.manifest
     modalities = tuple(m for name in manifest.modalities for m in MODALITIES if m == name)
-    if len(modalities) != len(manifest.modalities) or not leads(modalities):
+    if len(modalities) != len(manifest.modalities) or not searchable_modalities(modalities):
         raise EngineUnavailable(
             f"{folder}: a model for {' and '.join(manifest.modalities)}; this version knows pairs of "
             f"{', '.join(MODALITIES)} with colour or infrared in them. Name another bundle."
@@ -153,6 +153,6 @@ def open_pipeline(
         remote=remote,
     )
     pipeline = LivenessPipeline(
-        engine, locator or open_locator(), manifest.rule(), manifest.operating_point(), modalities
+        engine, detector or open_detector(), manifest.rule(), manifest.operating_point(), modalities
     )
-    return Loaded(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)
+    return LoadedModel(pipeline, manifest, bundle.entry(model_role(engine.info)).sha256)

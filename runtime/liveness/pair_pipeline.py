@@ -11,34 +11,34 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core.both import Both, one_by_one
 from runtime.core.check import Check
 from runtime.core.operating_point import OperatingPoint
+from runtime.core.parallel import ParallelRunner, run_sequentially
 from runtime.core.values import Box, Modality, Pair
 from runtime.engines.base import Batch, Engine
-from runtime.face.detector import Face, FaceLocator
+from runtime.face.detector import Face, FaceDetector
 from runtime.face.head_pose import head_angles
-from runtime.face.pair_detection import Found, find_face
-from runtime.geometry.box_mapping import Registrar, SameView
+from runtime.face.pair_detection import PairDetection, find_face
+from runtime.geometry.box_mapping import BoxMapper, ScaleMapper
 from runtime.imaging.crop import CropRule, crop
 from runtime.liveness.active_light import ActiveLight
-from runtime.liveness.decision import Decision, Strobe, decide
+from runtime.liveness.decision import Decision, StrobeResponse, decide
 from runtime.liveness.quality import (
     FACE_RULE,
-    Limits,
+    QualityLimits,
     blur_check,
     box_checks,
     copy_check,
     depth_checks,
-    failures,
+    failed_codes,
     ir_checks,
     pose_checks,
     rgb_checks,
     time_checks,
 )
 
-Here = TypeVar("Here")
-SLOW = frozenset({"rgb.blur", "ir.copied"})
+SecondResult = TypeVar("SecondResult")
+SLOW_CHECKS = frozenset({"rgb.blur", "ir.copied"})
 """Checks that cost more than the others together."""
 
 
@@ -48,8 +48,8 @@ class Assessment:
 
     ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
     the decision ``uncertain``. ``face``: in pixels of the picture of ``lead``, the first of the model's modalities that
-    a face can be seen in; ``seen_in``: where it was found, None when the caller named its box. ``boxes``: modality →
-    box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether
+    a face can be seen in; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality
+    → box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether
     the face follows the illuminator, ``unknown`` on pairs without a dark infrared frame.
     """
 
@@ -60,12 +60,12 @@ class Assessment:
     modalities: tuple[Modality, ...]
     face: Face
     lead: Modality
-    seen_in: Modality | None
+    detected_in: Modality | None
     boxes: Mapping[Modality, Box]
     checks: tuple[Check, ...]
     timing_ms: Mapping[str, float]
     attention: NDArray[np.float32]
-    strobe: Strobe = "unknown"
+    strobe: StrobeResponse = "unknown"
 
 
 class Stopwatch:
@@ -80,7 +80,7 @@ class Stopwatch:
         self.laps[name] = (now - self._last) / 1e6
         self._last = now
 
-    def time(self, name: str, function: Callable[[], Here]) -> Here:
+    def time(self, name: str, function: Callable[[], SecondResult]) -> SecondResult:
         """Call it, and note how long it took; in any thread. The next lap begins where the last such call ends."""
         began = time.perf_counter_ns()
         value = function()
@@ -91,21 +91,21 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class LivenessPipeline:
-    """Judges pairs of any two modalities. Safe to call from several threads when its engine and locator are.
+    """Judges pairs of any two modalities. Safe to call from several threads when its engine and detector are.
 
-    ``registrar``: says where a face of one picture is in another; the default takes pictures that differ in scale alone
-    as registered. ``both``: runs the gates beside the network, and two searches for a face, where whoever
+    ``box_mapper``: says where a face of one picture is in another; the default takes pictures that differ in scale
+    alone as registered. ``run_both``: runs the gates beside the network, and two searches for a face, where whoever
     calls has a second core for it.
     """
 
     engine: Engine
-    locator: FaceLocator
+    detector: FaceDetector
     rule: CropRule
     point: OperatingPoint
     modalities: Sequence[Modality] = ("rgb", "ir")
-    limits: Limits = field(default_factory=Limits)
-    registrar: Registrar = field(default_factory=SameView)
-    both: Both = one_by_one
+    limits: QualityLimits = field(default_factory=QualityLimits)
+    box_mapper: BoxMapper = field(default_factory=ScaleMapper)
+    run_both: ParallelRunner = run_sequentially
     light: ActiveLight = field(default_factory=ActiveLight)
 
     def assess(
@@ -114,12 +114,12 @@ class LivenessPipeline:
         boxes: Mapping[Modality, Box] | None = None,
         *,
         now_ns: int | None = None,
-        both: Both | None = None,
+        run_both: ParallelRunner | None = None,
     ) -> Assessment:
         """Find the face in a single pair and decide on it.
 
         ``boxes``: modality → face box in pixels of its picture; used as they are, missing ones are found. ``now_ns``:
-        the time on the clock of the pair's times, when its age matters. ``both``: instead of the pipeline's own.
+        the time on the clock of the pair's times, when its age matters. ``run_both``: instead of the pipeline's own.
 
         Raises:
             ModalityMissing: the pair lacks a picture that the model takes.
@@ -128,86 +128,86 @@ class LivenessPipeline:
             CalibrationInvalid: the pictures are not those that the rig's geometry holds for.
             InferenceFailed: the engine gave no score.
         """
-        watch = Stopwatch()
-        found = find_face(pair, self.modalities, self.locator, self.registrar, boxes, both or self.both)
-        watch.lap("locate")
-        return self.assess_found(pair, found, watch, now_ns=now_ns, both=both)
+        stopwatch = Stopwatch()
+        detection = find_face(pair, self.modalities, self.detector, self.box_mapper, boxes, run_both or self.run_both)
+        stopwatch.lap("locate")
+        return self.assess_found(pair, detection, stopwatch, now_ns=now_ns, run_both=run_both)
 
     def assess_found(
         self,
         pair: Pair,
-        found: Found,
-        watch: Stopwatch,
+        detection: PairDetection,
+        stopwatch: Stopwatch,
         *,
         now_ns: int | None = None,
         carried: Mapping[str, Check] | None = None,
-        both: Both | None = None,
+        run_both: ParallelRunner | None = None,
     ) -> Assessment:
         """Decide on a pair whose face is found.
 
-        ``watch`` has timed what came before. ``carried``: name → what one of the checks of `SLOW` found on a pair just
-        before, to be taken for this one. ``now_ns``, ``both``: as for `assess`.
+        ``stopwatch`` has timed what came before. ``carried``: name → what one of the checks of `SLOW_CHECKS` found on a
+        pair just before, to be taken for this one. ``now_ns``, ``run_both``: as for `assess`.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
         """
-        crops = {m: crop(pair.image(m), found.boxes[m], self.rule) for m in self.modalities}
-        watch.lap("crop")
+        crops = {m: crop(pair.image(m), detection.boxes[m], self.rule) for m in self.modalities}
+        stopwatch.lap("crop")
         batch: Batch = {modality: image[None] for modality, image in crops.items()}
-        checking = partial(self._gates, pair, found, now_ns, carried or {})
+        checking = partial(self._gates, pair, detection, now_ns, carried or {})
         # In this order, whichever is done first.
-        watch.laps |= {"quality": 0.0, "inference": 0.0}
-        (measured, strobe), scores = (both or self.both)(
-            partial(watch.time, "quality", checking),
-            partial(watch.time, "inference", partial(self.engine.infer, batch)),
+        stopwatch.laps |= {"quality": 0.0, "inference": 0.0}
+        (measured, strobe), scores = (run_both or self.run_both)(
+            partial(stopwatch.time, "quality", checking),
+            partial(stopwatch.time, "inference", partial(self.engine.infer, batch)),
         )
-        checks = (*found.checks, *measured)
+        checks = (*detection.checks, *measured)
         score = float(scores.score[0])
         streams = (float(scores.stream_scores[0, 0]), float(scores.stream_scores[0, 1]))
-        verdict = decide(score, streams, self.modalities, self.point, failures(checks), strobe)
+        verdict = decide(score, streams, self.modalities, self.point, failed_codes(checks), strobe)
         return Assessment(
             decision=verdict.decision,
             reasons=verdict.reasons,
             score=score,
             stream_scores=streams,
             modalities=tuple(self.modalities),
-            face=found.face,
-            lead=found.lead,
-            seen_in=found.seen_in,
-            boxes=found.boxes,
+            face=detection.face,
+            lead=detection.lead,
+            detected_in=detection.detected_in,
+            boxes=detection.boxes,
             checks=checks,
-            timing_ms=watch.laps,
+            timing_ms=stopwatch.laps,
             attention=scores.attention[0],
             strobe=strobe,
         )
 
     def _gates(
-        self, pair: Pair, found: Found, now_ns: int | None, carried: Mapping[str, Check]
-    ) -> tuple[list[Check], Strobe]:
+        self, pair: Pair, detection: PairDetection, now_ns: int | None, carried: Mapping[str, Check]
+    ) -> tuple[list[Check], StrobeResponse]:
         """The quality gates, and whether the face follows the illuminator."""
-        box = found.boxes.get("ir")
+        box = detection.boxes.get("ir")
         strobe = "unknown" if box is None else self.light.measure(pair, box).answer
-        return self._checks(pair, found, now_ns, carried), strobe
+        return self._checks(pair, detection, now_ns, carried), strobe
 
     def _checks(
         self,
         pair: Pair,
-        found: Found,
+        detection: PairDetection,
         now_ns: int | None,
         carried: Mapping[str, Check],
     ) -> list[Check]:
         limits = self.limits
         # The network may see more than the face; a gate is about the face.
-        crops = {m: crop(pair.image(m), found.boxes[m], FACE_RULE) for m in self.modalities}
-        checks = box_checks(pair, found.boxes, limits)
-        angles = None if found.face.landmarks is None else head_angles(found.face.landmarks)
+        crops = {m: crop(pair.image(m), detection.boxes[m], FACE_RULE) for m in self.modalities}
+        checks = box_checks(pair, detection.boxes, limits)
+        angles = None if detection.face.landmarks is None else head_angles(detection.face.landmarks)
         checks += pose_checks(angles, limits)
         for modality, image in crops.items():
             if modality == "rgb":
                 checks += rgb_checks(image, limits, alone_in_the_dark="ir" not in crops)
                 checks.append(carried.get("rgb.blur") or blur_check(image, limits))
             elif modality == "ir":
-                dark = None if pair.ir_dark is None else crop(pair.ir_dark, found.boxes["ir"], FACE_RULE)
+                dark = None if pair.ir_dark is None else crop(pair.ir_dark, detection.boxes["ir"], FACE_RULE)
                 checks += ir_checks(image, dark, pair.lit, limits)
             else:
                 checks += depth_checks(image, limits)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.check import Check
-from runtime.core.values import Box, Lit, Modality, Pair
+from runtime.core.values import Box, IlluminationState, Modality, Pair
 from runtime.imaging.crop import CropRule, coverage
-from runtime.liveness.grey_copy import copied
+from runtime.liveness.grey_copy import copy_correlation
 
 NANOSECONDS_PER_MS = 1_000_000
 FUTURE_MS = 10.0
@@ -31,7 +31,7 @@ REBLUR = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QualityLimits:
     """The ranges of the gates, in the units of what they measure."""
 
     min_face_px: float = 64
@@ -56,7 +56,8 @@ class Limits:
     min_ir_deviation: float = 3
     """Standard deviation of the infrared crop: a lens cover, a wall or a disconnected sensor is flat."""
     max_copied: float = 0.94
-    """See `runtime.liveness.grey_copy.copied`. Set on simulated cameras of family A, tried on B: docs/decisions.md."""
+    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tried on B:
+    docs/decisions.md."""
     max_ir_ambient: float = 120
     """Mean of the same crop with the illuminator off. Beyond it, field reports find infrared faces unreliable."""
     min_depth_valid: float = 0.6
@@ -67,7 +68,7 @@ class Limits:
     max_age_ms: float = 500
 
 
-def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: Limits) -> list[Check]:
+def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits) -> list[Check]:
     """Size of the face and how much of it the images really hold."""
     size = min(min(box.w, box.h) for box in boxes.values())
     whole = min(coverage(pair.image(modality).shape, box, FACE_RULE) for modality, box in boxes.items())
@@ -77,7 +78,7 @@ def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: Limits) -> lis
     ]
 
 
-def pose_checks(angles: tuple[float, float] | None, limits: Limits) -> list[Check]:
+def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> list[Check]:
     """Yaw and pitch in degrees, None where nothing gave landmarks."""
     yaw, pitch = (None, None) if angles is None else (abs(angles[0]), abs(angles[1]))
     return [
@@ -86,7 +87,7 @@ def pose_checks(angles: tuple[float, float] | None, limits: Limits) -> list[Chec
     ]
 
 
-def rgb_checks(crop: NDArray[np.uint8], limits: Limits, *, alone_in_the_dark: bool) -> list[Check]:
+def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_dark: bool) -> list[Check]:
     """Exposure of a colour crop, uint8 [S, S, 3].
 
     A dark one passes unless it is ``alone_in_the_dark``: otherwise the infrared leads, and the network was trained for
@@ -100,14 +101,16 @@ def rgb_checks(crop: NDArray[np.uint8], limits: Limits, *, alone_in_the_dark: bo
     ]
 
 
-def blur_check(crop: NDArray[np.uint8], limits: Limits) -> Check:
+def blur_check(crop: NDArray[np.uint8], limits: QualityLimits) -> Check:
     """Focus of a colour crop, uint8 [S, S, 3]."""
     bright = _mean_of(crop) >= limits.min_sharp_mean
     found = blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) if bright else None
     return Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry")
 
 
-def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit, limits: Limits) -> list[Check]:
+def ir_checks(
+    crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: IlluminationState, limits: QualityLimits
+) -> list[Check]:
     """Exposure and illumination of an infrared crop, uint8 [S, S, 1]. ``dark``: the same place with the illuminator
     off, where there is such a frame; ``lit``: whether the illuminator is known to have been on."""
     mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(crop))
@@ -126,13 +129,13 @@ def ir_checks(crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: Lit,
     return checks
 
 
-def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: Limits) -> Check:
+def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLimits) -> Check:
     """Whether the infrared crop is a copy of the colour one; not asked where there is hardly any colour."""
-    found = copied(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
+    found = copy_correlation(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
 
-def depth_checks(crop: NDArray[np.float32], limits: Limits) -> list[Check]:
+def depth_checks(crop: NDArray[np.float32], limits: QualityLimits) -> list[Check]:
     """How much of the face a depth crop by `FACE_RULE` holds, float32 [S, S, 1] mm, and how far away that is."""
     rule = FACE_RULE
     edge = round(rule.size * rule.margin / (1 + 2 * rule.margin))
@@ -147,7 +150,7 @@ def depth_checks(crop: NDArray[np.float32], limits: Limits) -> list[Check]:
     ]
 
 
-def time_checks(pair: Pair, limits: Limits, now_ns: int | None = None) -> list[Check]:
+def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) -> list[Check]:
     """Skew of the pair, and its age at ``now_ns`` on the clock of its times, where they are known."""
     checks = []
     if pair.skew_ns is not None:
@@ -182,7 +185,7 @@ def blur(grey: NDArray[Any]) -> float:
     return worst
 
 
-def failures(checks: Iterable[Check]) -> tuple[str, ...]:
+def failed_codes(checks: Iterable[Check]) -> tuple[str, ...]:
     """Reason codes of the failed checks, each once, in order."""
     return tuple(dict.fromkeys(check.reason for check in checks if check.status == "fail"))
 

@@ -10,19 +10,19 @@ from runtime.core.errors import InvalidFaceBox, ModalityMissing, NoFace
 from runtime.core.values import Pair
 from runtime.face.tracker import Tracker, TrackRule
 from runtime.liveness.evidence import Observation
-from runtime.liveness.pair_pipeline import SLOW, Assessment, LivenessPipeline, Stopwatch
-from runtime.liveness.quality import failures
+from runtime.liveness.pair_pipeline import SLOW_CHECKS, Assessment, LivenessPipeline, Stopwatch
+from runtime.liveness.quality import failed_codes
 from runtime.pairing.feed import CapturedPair
 
-CARRIED = 2
+MAX_CARRIED_PAIRS = 2
 """So many pairs of a followed face take over what the slow checks found on the one before them."""
-DARK = 10
+DARK_RGB_MEAN = 10
 """Mean of a colour crop below which its stream has seen nothing. The shipped training counts such pairs as low light,
 and its colour head says anything between 0.2 and 0.7 of people then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class StreamAssessment:
     """What a pair of a stream gave. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is None
     where there was no face or no picture to judge. ``timing_ms``: stage → milliseconds."""
 
@@ -36,7 +36,7 @@ class StreamPipeline:
 
     def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
-        self._tracker = Tracker(pipeline.modalities, pipeline.locator, pipeline.registrar, track)
+        self._tracker = Tracker(pipeline.modalities, pipeline.detector, pipeline.box_mapper, track)
         self._carried: dict[str, Check] = {}
         self._carried_of, self._carried_for = -1, 0
 
@@ -44,7 +44,7 @@ class StreamPipeline:
         """Forget the face that was followed, as before another person."""
         self._tracker.reset()
 
-    def assess(self, captured: CapturedPair, now_ns: int) -> Observed:
+    def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
         """Decide on the next pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
 
         No face, or a picture missing, is an observation with its reason. An error of the engine or of the rig's
@@ -53,22 +53,24 @@ class StreamPipeline:
         Raises:
             InferenceFailed: the engine gave no score. CalibrationInvalid: pictures of another size than calibrated.
         """
-        watch = Stopwatch()
+        stopwatch = Stopwatch()
         pair = captured.pair
         times = [t for t in pair.times_ns if t is not None]
         t_ns = min(times) if times else captured.t_emitted_ns
-        assessment, reason = self._assess(pair, t_ns, now_ns, watch)
+        assessment, reason = self._assess_tracked(pair, t_ns, now_ns, stopwatch)
         track = self._tracker.number
         if assessment is None:
-            seen = Observation(captured.number, t_ns, pair.epoch, None, (), (reason,), track=track)
-            return Observed(seen, None, watch.laps)
+            seen = Observation(captured.number, t_ns, pair.generation, None, (), (reason,), track=track)
+            return StreamAssessment(seen, None, stopwatch.laps)
         # A camera's pair without a time is of no known age.
-        failed = failures(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
-        dark = any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK for c in assessment.checks)
+        failed = failed_codes(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
+        dark = any(
+            c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in assessment.checks
+        )
         observation = Observation(
             number=captured.number,
             t_ns=t_ns,
-            epoch=pair.epoch,
+            generation=pair.generation,
             score=assessment.score,
             stream_scores=tuple(
                 None if dark and modality == "rgb" else score
@@ -79,14 +81,16 @@ class StreamPipeline:
             strobe=assessment.strobe,
             track=track,
         )
-        return Observed(observation, assessment, watch.laps)
+        return StreamAssessment(observation, assessment, stopwatch.laps)
 
-    def _assess(self, pair: Pair, t_ns: int, now_ns: int, watch: Stopwatch) -> tuple[Assessment | None, str]:
+    def _assess_tracked(
+        self, pair: Pair, t_ns: int, now_ns: int, stopwatch: Stopwatch
+    ) -> tuple[Assessment | None, str]:
         """The assessment, or why there is none."""
         try:
-            found = self._tracker.find(pair, t_ns)
-            watch.lap("locate")
-            assessment = self.pipeline.assess_found(pair, found, watch, now_ns=now_ns, carried=self._carry())
+            detection = self._tracker.find(pair, t_ns)
+            stopwatch.lap("locate")
+            assessment = self.pipeline.assess_found(pair, detection, stopwatch, now_ns=now_ns, carried=self._carry())
             self._keep(assessment)
             return assessment, ""
         except NoFace:
@@ -94,20 +98,20 @@ class StreamPipeline:
         except ModalityMissing:
             reason = "modality_missing"
         except InvalidFaceBox:
-            # The registrar has put it outside the other picture.
+            # The box mapper has put it outside the other picture.
             reason = "face_cropped"
-        watch.lap("locate")
+        stopwatch.lap("locate")
         return None, reason
 
     def _carry(self) -> dict[str, Check]:
         """What the slow checks found on this very face a pair or two ago, as long as they passed."""
-        if self._tracker.number != self._carried_of or self._carried_for >= CARRIED:
+        if self._tracker.number != self._carried_of or self._carried_for >= MAX_CARRIED_PAIRS:
             return {}
         self._carried_for += 1
         return self._carried
 
     def _keep(self, assessment: Assessment) -> None:
-        slow = {check.name: check for check in assessment.checks if check.name in SLOW}
+        slow = {check.name: check for check in assessment.checks if check.name in SLOW_CHECKS}
         if any(self._carried.get(name) is not check for name, check in slow.items()):
             self._carried_for = 0
         # Where one failed or could not be told, all are asked again on the next pair.

@@ -7,9 +7,9 @@ from runtime.core.lazy import attach
 if TYPE_CHECKING:
     from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
     from runtime.pairing.illumination import FrameStats, Illumination, IlluminationClassifier, frame_stats
-    from runtime.pairing.pairer import Match, Pairer
-    from runtime.pairing.rig import Observer, Rig
-    from runtime.pairing.rig_pairing import Pairing
+    from runtime.pairing.pairer import MatchedFrames, Pairer
+    from runtime.pairing.rig import Rig, RigObserver
+    from runtime.pairing.rig_pairing import RigPairing
 
 __all__ = [
     "CapturedPair",
@@ -17,12 +17,12 @@ __all__ = [
     "FrameStats",
     "Illumination",
     "IlluminationClassifier",
-    "Match",
-    "Observer",
+    "MatchedFrames",
     "PairFeed",
     "Pairer",
-    "Pairing",
     "Rig",
+    "RigObserver",
+    "RigPairing",
     "frame_stats",
 ]
 

@@ -37,15 +37,17 @@ def pairing_advice(
     if since.get("clock_mismatch"):
         return "capture times are not of the host's clock: the source must map its device clock to CLOCK_MONOTONIC."
     if since.get("time_backwards", 0) > 4:
-        return "capture times go backwards or repeat: the source must start a new epoch when its clock is set anew."
+        return (
+            "capture times go backwards or repeat: the source must start a new stream generation when its clock is set."
+        )
     # A pair forgets what was rejected before it; a few rejections between two pairs are how it should be.
     if sum(since.values()) < 16 and (paired or not since):
         return phase_advice(phase, max_skew_ns)
-    infrared = since.get("ir_dark", 0), since.get("ir_unknown", 0)
+    ir = since.get("ir_dark", 0), since.get("ir_unknown", 0)
     usable = sum(since.get(reason, 0) for reason in ("skew", "nearer"))
-    if infrared[0] and not infrared[1] and infrared[0] >= usable:
+    if ir[0] and not ir[1] and ir[0] >= usable:
         return "all infrared frames are dark: the illuminator is off, covered or without power."
-    if infrared[1] and infrared[1] >= usable:
+    if ir[1] and ir[1] >= usable:
         return (
             "it is not known which infrared frames are lit. Declare strobe = steady, 1:1, 2:1 or 1:2, or none where "
             "there is no illuminator; a strobe that has failed looks the same."

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core.values import Lit
-from runtime.pairing.phase import Period
-from runtime.pairing.strobe import RHYTHMS, Fit, Rhythm, Strobe, best_fit, fit
+from runtime.core.values import IlluminationState
+from runtime.pairing.phase import PeriodEstimator
+from runtime.pairing.strobe import RHYTHMS, RhythmFit, StrobeMode, StrobeRhythm, best_rhythm_fit, fit_rhythm
 
 LOCK_GAP = 8.0
 """Grey levels between lit and dark frames. Sunlight compresses the gap to 8 to 10; from 8 on the rhythm is found
@@ -32,7 +32,7 @@ _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
 
-Knowledge = Literal["metadata", "declared", "found", "steady", "unknown"]
+IlluminationSource = Literal["metadata", "declared", "found", "steady", "unknown"]
 """Where the state of frames comes from."""
 
 
@@ -50,7 +50,7 @@ def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
     return FrameStats(float(view.mean()), float(view.std()))
 
 
-def _calm(levels: list[float]) -> bool:
+def _is_steady(levels: list[float]) -> bool:
     return float(np.std(levels)) < LOCK_GAP
 
 
@@ -63,7 +63,7 @@ class Illumination:
     ``reason``: code of what is wrong (``strobe_lost``, ``ir_unlit``, ``ambient_flood``), empty when nothing is.
     """
 
-    knowledge: Knowledge
+    knowledge: IlluminationSource
     pattern: str
     contrast: float | None
     ambient: float | None
@@ -75,20 +75,20 @@ class IlluminationClassifier:
     """Tells lit from dark frames of one infrared stream. Pure: frames' statistics in, states out.
 
     ``strobe``: the rig's declaration, see `RigSettings`. ``auto`` finds a rhythm, or that there is none: a light that
-    stays the same over twelve frames is steady and its frames are lit, unless a rhythm was seen before in this epoch,
-    for then the strobe is lost.
+    stays the same over twelve frames is steady and its frames are lit, unless a rhythm was seen before in this stream
+    generation, for then the strobe is lost.
     """
 
-    def __init__(self, strobe: Strobe = "auto") -> None:
+    def __init__(self, strobe: StrobeMode = "auto") -> None:
         self._strobe = strobe
         self._rhythms = tuple(r for r in RHYTHMS if strobe in ("auto", r.pattern))
-        self._epoch: int | None = None
+        self._generation: int | None = None
         self._restart()
 
     def _restart(self) -> None:
-        self._levels: deque[tuple[int, float, Lit]] = deque(maxlen=_WINDOW)
-        self._rhythm: Rhythm | None = None
-        self._last: Fit | None = None
+        self._levels: deque[tuple[int, float, IlluminationState]] = deque(maxlen=_WINDOW)
+        self._rhythm: StrobeRhythm | None = None
+        self._last: RhythmFit | None = None
         self._holding = False
         self._steady = False
         self._flagged = 0
@@ -96,18 +96,24 @@ class IlluminationClassifier:
         self._index = 0
         self._seq: int | None = None
         self._time: int | None = None
-        self._period = Period()
+        self._period = PeriodEstimator()
 
-    def observe(
-        self, stats: FrameStats, *, t_ns: int, seq: int | None = None, lit: Lit = "unknown", epoch: int = 0
-    ) -> Lit:
+    def classify(
+        self,
+        stats: FrameStats,
+        *,
+        t_ns: int,
+        seq: int | None = None,
+        lit: IlluminationState = "unknown",
+        generation: int = 0,
+    ) -> IlluminationState:
         """Take in the stream's next frame and say what it is.
 
         ``seq``: the driver's number; without one frames are counted by ``t_ns`` and the period. ``lit``: what the
-        camera says of the frame. A new ``epoch`` forgets everything.
+        camera says of the frame. A new ``generation`` forgets everything.
         """
-        if epoch != self._epoch:
-            self._epoch = epoch
+        if generation != self._generation:
+            self._generation = generation
             self._restart()
         index = self._count(seq, t_ns)
         if lit != "unknown":
@@ -135,7 +141,7 @@ class IlluminationClassifier:
 
     # -- rhythm ------------------------------------------------------------------------------------------------------
 
-    def _by_rhythm(self, index: int, mean: float) -> Lit:
+    def _by_rhythm(self, index: int, mean: float) -> IlluminationState:
         indices, levels = self._series()
         if self._rhythm is None or not self._holding:
             self._search(indices, levels)
@@ -153,35 +159,35 @@ class IlluminationClassifier:
     def _search(self, indices: list[int], levels: list[float]) -> None:
         # A rhythm known from before is taken up again on half the evidence, in the same phase alone.
         if self._rhythm is not None and len(levels) >= _SHORT:
-            found = fit(indices[-_SHORT:], levels[-_SHORT:], self._rhythm)
-            if found.gap >= LOCK_GAP and found.separation >= LOCK_SEPARATION:
-                self._hold(found)
+            fitted = fit_rhythm(indices[-_SHORT:], levels[-_SHORT:], self._rhythm)
+            if fitted.gap >= LOCK_GAP and fitted.separation >= LOCK_SEPARATION:
+                self._hold(fitted)
                 return
         steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
         if len(levels) == _WINDOW and max(steps) < LOST_GAP:
             # No rhythm is there to be found, and looking for it in every frame of a steady light would cost more than
             # all the rest.
-            self._last = Fit(self._rhythm or self._rhythms[0], 0.0, 0.0)
-            self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _calm(levels))
+            self._last = RhythmFit(self._rhythm or self._rhythms[0], 0.0, 0.0)
+            self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _is_steady(levels))
             return
         for length in (_WINDOW, _WINDOW - 2):
             if len(levels) < length:
                 continue
-            found = best_fit(indices[-length:], levels[-length:], self._rhythms)
-            if found.gap >= LOCK_GAP and found.separation >= LOCK_SEPARATION:
-                self._hold(found)
+            fitted = best_rhythm_fit(indices[-length:], levels[-length:], self._rhythms)
+            if fitted.gap >= LOCK_GAP and fitted.separation >= LOCK_SEPARATION:
+                self._hold(fitted)
                 return
         if len(levels) == _WINDOW:
-            self._last = best_fit(indices, levels, self._rhythms)
-            calm = self._last.gap < LOST_GAP and _calm(levels)
+            self._last = best_rhythm_fit(indices, levels, self._rhythms)
+            calm = self._last.gap < LOST_GAP and _is_steady(levels)
             self._steady = self._strobe == "auto" and self._rhythm is None and (calm or self._steady)
 
-    def _hold(self, found: Fit) -> None:
-        self._rhythm, self._last, self._holding, self._steady, self._faint = found.rhythm, found, True, False, 0
+    def _hold(self, fitted: RhythmFit) -> None:
+        self._rhythm, self._last, self._holding, self._steady, self._faint = fitted.rhythm, fitted, True, False, 0
 
     def _check(self, indices: list[int], levels: list[float]) -> None:
         assert self._rhythm is not None
-        self._last = fit(indices, levels, self._rhythm)
+        self._last = fit_rhythm(indices, levels, self._rhythm)
         if self._last.gap <= -LOCK_GAP and self._last.separation >= LOCK_SEPARATION:
             self._search(indices, levels)  # turned round: the camera dropped a frame without counting it
             return
@@ -189,7 +195,7 @@ class IlluminationClassifier:
         if self._faint >= _SHORT:
             self._holding = False
 
-    def _consistent(self, index: int, mean: float) -> Lit:
+    def _consistent(self, index: int, mean: float) -> IlluminationState:
         """What the rhythm says, unless the frame's own brightness speaks against it."""
         assert self._rhythm is not None
         lit = self._rhythm.is_lit(index)
@@ -209,8 +215,8 @@ class IlluminationClassifier:
         gap = float(np.mean(lit) - np.mean(dark))
         deviation = float(np.sqrt((np.var(lit) + np.var(dark)) / 2))
         cycle = max(2, round((len(lit) + len(dark)) / min(len(lit), len(dark))))
-        rhythm = Rhythm(cycle, cycle - 1 if len(lit) > len(dark) else 1, 0)
-        self._last = Fit(rhythm, gap, abs(gap) / max(deviation, 0.5))
+        rhythm = StrobeRhythm(cycle, cycle - 1 if len(lit) > len(dark) else 1, 0)
+        self._last = RhythmFit(rhythm, gap, abs(gap) / max(deviation, 0.5))
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
@@ -235,7 +241,7 @@ class IlluminationClassifier:
     def _series(self) -> tuple[list[int], list[float]]:
         return [i for i, _, _ in self._levels], [level for _, level, _ in self._levels]
 
-    def _knowledge(self) -> tuple[Knowledge, str]:
+    def _knowledge(self) -> tuple[IlluminationSource, str]:
         if self._flagged:
             return "metadata", self._last.rhythm.pattern if self._last else "steady"
         if self._strobe in ("steady", "none"):

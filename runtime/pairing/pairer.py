@@ -20,10 +20,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from runtime.core.values import Frame, Lit, Modality, Pair
+from runtime.core.values import Frame, IlluminationState, Modality, Pair
 from runtime.pairing.advice import pairing_advice
-from runtime.pairing.phase import Period, Phase, PhaseTracker
-from runtime.pairing.strobe import Strobe
+from runtime.pairing.phase import PeriodEstimator, Phase, PhaseTracker
+from runtime.pairing.strobe import StrobeMode
 
 Rejection = Literal[
     "skew",
@@ -41,8 +41,8 @@ Rejection = Literal[
 ``skew``: its nearest is beyond the limit. ``surplus``: the same, of the faster stream of a rig with two rates, where
 it is nothing to worry about. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream
 was silent. ``ir_dark``: infrared with the illuminator off. ``ir_unknown``: it is not known whether it was on.
-``epoch``: left over when its stream was opened anew, or late from before that. ``time_backwards``: not later than the
-frame before it. ``clock_mismatch``: its capture time cannot be of the host's clock."""
+``generation``: left over when its stream was opened anew, or late from before that. ``time_backwards``: not later than
+the frame before it. ``clock_mismatch``: its capture time cannot be of the host's clock."""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
 MS = 1_000_000
@@ -58,19 +58,19 @@ _UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
 
-class Match(NamedTuple):
+class MatchedFrames(NamedTuple):
     """Two frames that belong together, in the order of the pairer's modalities.
 
     ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the infrared frame beside
     the one in this match with the illuminator off, where there is one; ``dark_ns`` its time, offset applied.
-    ``epoch``: sum of both streams' epochs, so that it grows whenever one of them is opened anew.
+    ``generation``: sum of both streams' generations, so that it grows whenever one of them is opened anew.
     """
 
     first: Frame
     second: Frame
     first_ns: int
     second_ns: int
-    epoch: int
+    generation: int
     dark: Frame | None
     dark_ns: int | None
 
@@ -98,19 +98,19 @@ class Match(NamedTuple):
             ir_dark=None if self.dark is None else self.dark.image,
             ir_dark_time_ns=self.dark_ns,
             lit="lit" if "ir" in images else "unknown",
-            epoch=self.epoch,
+            generation=self.generation,
             clock="+".join(sources),
             source="camera",
         )
 
 
-class _Stream:
+class _FrameStream:
     """One stream's undecided frames, oldest first, as (time, frame, dark neighbour)."""
 
     __slots__ = (
         "dark",
-        "epoch",
-        "infrared",
+        "generation",
+        "is_ir",
         "last",
         "last_arrival",
         "modality",
@@ -122,16 +122,16 @@ class _Stream:
 
     def __init__(self, modality: Modality, offset: int, period: int) -> None:
         self.modality = modality
-        self.infrared = modality == "ir"
+        self.is_ir = modality == "ir"
         self.offset = offset
         self.queue: deque[tuple[int, Frame, Frame | None]] = deque()
-        self.period = Period(period)
-        self.epoch = -1
+        self.period = PeriodEstimator(period)
+        self.generation = -1
         self.restart(-1)
         self.last_arrival: int | None = None
 
-    def restart(self, epoch: int) -> None:
-        self.epoch = epoch
+    def restart(self, generation: int) -> None:
+        self.generation = generation
         self.last: int | None = None  # time of the newest frame that was let in, dark ones too
         self.previous: int | None = None  # time of the newest decided frame
         self.dark: Frame | None = None  # the newest frame, if it was dark
@@ -165,7 +165,7 @@ class Pairer:
         max_skew_ns: int = MAX_SKEW_NS,
         offsets_ns: Mapping[Modality, int] | None = None,
         periods_ns: Mapping[Modality, int] | None = None,
-        strobe: Strobe = "auto",
+        strobe: StrobeMode = "auto",
         depth: int = _DEPTH,
         on_reject: Callable[[Frame, Rejection], None] | None = None,
     ) -> None:
@@ -176,7 +176,7 @@ class Pairer:
             raise ValueError("max_skew_ns and periods_ns must not be negative, and depth must be 2 or more.")
         self.modalities = modalities
         self.max_skew_ns = max_skew_ns
-        self._first, self._second = (_Stream(m, offsets.get(m, 0), periods.get(m, 0)) for m in modalities)
+        self._first, self._second = (_FrameStream(m, offsets.get(m, 0), periods.get(m, 0)) for m in modalities)
         self._strobe = strobe
         self._depth = depth
         self._on_reject = on_reject
@@ -189,7 +189,7 @@ class Pairer:
 
     # -- what goes in ------------------------------------------------------------------------------------------------
 
-    def push(self, frame: Frame, lit: Lit | None = None) -> Sequence[Match]:
+    def push(self, frame: Frame, lit: IlluminationState | None = None) -> Sequence[MatchedFrames]:
         """Take in a frame; what became certain by it comes back, oldest first. ``lit`` overrides the frame's own.
 
         Raises:
@@ -200,12 +200,12 @@ class Pairer:
             stream = self._second
             if frame.modality != stream.modality:
                 raise ValueError(f"this pairer takes {' and '.join(self.modalities)}, not {frame.modality}.")
-        epoch = frame.epoch
-        if epoch != stream.epoch:
-            if epoch < stream.epoch:
+        generation = frame.generation
+        if generation != stream.generation:
+            if generation < stream.generation:
                 self._reject(frame, "epoch")
                 return ()
-            self._open(stream, epoch)
+            self._open(stream, generation)
         captured = frame.t_capture_ns
         arrival = frame.t_arrival_ns
         stream.last_arrival = arrival
@@ -218,7 +218,7 @@ class Pairer:
             return ()
         stream.last = time
         dark = None
-        if stream.infrared:
+        if stream.is_ir:
             if lit is None:
                 lit = frame.lit
             if lit != "lit" and self._strobe != "none":
@@ -240,7 +240,7 @@ class Pairer:
             return self._settle(forced=False)
         return ()
 
-    def advance(self, now_ns: int) -> Sequence[Match]:
+    def advance(self, now_ns: int) -> Sequence[MatchedFrames]:
         """Stop waiting for something nearer where the deadline has passed. Needed only while `deadline_ns` says so."""
         deadline = self.deadline_ns
         if deadline is None or now_ns < deadline:
@@ -293,20 +293,20 @@ class Pairer:
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 
-    def _settle(self, *, forced: bool) -> Sequence[Match]:
+    def _settle(self, *, forced: bool) -> Sequence[MatchedFrames]:
         first, second = self._first, self._second
         ours, theirs = first.queue, second.queue
         limit = self.max_skew_ns
         tracker = self._tracker
-        made: list[Match] = []
+        made: list[MatchedFrames] = []
         while ours and theirs:
             difference = theirs[0][0] - ours[0][0]
             if difference > limit:
                 # Whatever else comes on the second stream is later still.
-                self._pass_over(first, second, difference)
+                self._reject_unmatched(first, second, difference)
                 continue
             if difference < -limit:
-                self._pass_over(second, first, difference)
+                self._reject_unmatched(second, first, difference)
                 continue
             # ``early`` and ``late`` by times with the phase taken off. Of the late one's stream everything else lies
             # further away from the early one; so the question is whether the late one has something nearer.
@@ -330,29 +330,29 @@ class Pairer:
             made.append(self._match(difference))
         return made
 
-    def _match(self, difference: int) -> Match:
+    def _match(self, difference: int) -> MatchedFrames:
         first, second = self._first, self._second
         first_ns, one, first_dark = first.pop()
         second_ns, other, second_dark = second.pop()
         dark: Frame | None = None
         dark_ns = None
-        infrared = first if first.infrared else second if second.infrared else None
-        if infrared is not None:
-            dark = first_dark if infrared is first else second_dark
-            lit_ns = first_ns if infrared is first else second_ns
-            if dark is None and not infrared.queue:
-                dark = infrared.dark  # the one behind, if it is here already
+        is_ir = first if first.is_ir else second if second.is_ir else None
+        if is_ir is not None:
+            dark = first_dark if is_ir is first else second_dark
+            lit_ns = first_ns if is_ir is first else second_ns
+            if dark is None and not is_ir.queue:
+                dark = is_ir.dark  # the one behind, if it is here already
             if dark is not None:
-                dark_ns = dark.t_capture_ns + infrared.offset
+                dark_ns = dark.t_capture_ns + is_ir.offset
                 if abs(dark_ns - lit_ns) > MAX_DARK_GAP_NS:
                     dark = dark_ns = None
         self.pairs += 1
         self.last_skew_ns = difference
         if self._since:
             self._since = {}
-        return Match(one, other, first_ns, second_ns, first.epoch + second.epoch, dark, dark_ns)
+        return MatchedFrames(one, other, first_ns, second_ns, first.generation + second.generation, dark, dark_ns)
 
-    def _pass_over(self, stream: _Stream, other: _Stream, difference: int) -> None:
+    def _reject_unmatched(self, stream: _FrameStream, other: _FrameStream, difference: int) -> None:
         self._learn(difference)
         frame = stream.pop()[1]
         faster = 4 * stream.period.value < 3 * other.period.value
@@ -363,11 +363,11 @@ class Pairer:
         if one and other:
             self._tracker.add(difference, min(one, other))
 
-    def _open(self, stream: _Stream, epoch: int) -> None:
+    def _open(self, stream: _FrameStream, generation: int) -> None:
         """A stream was opened anew: nothing of before is paired with anything of after."""
         while stream.queue:
             self._reject(stream.queue.popleft()[1], "epoch")
-        stream.restart(epoch)
+        stream.restart(generation)
         self._tracker.reset()
 
     def _reject(self, frame: Frame, reason: Rejection) -> None:

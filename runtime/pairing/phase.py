@@ -42,7 +42,7 @@ class Phase:
         return abs(self.phase_ns) / self.period_ns if self.period_ns else 0.0
 
 
-class Period:
+class PeriodEstimator:
     """Period of a stream from its intervals; drops do not lengthen it, a change of rate is followed.
 
     ``value``: nanoseconds, 0 before two frames have been seen.

@@ -15,11 +15,11 @@ from runtime.capture.check import check_cameras
 from runtime.capture.open import open_source
 from runtime.capture.source import Source
 from runtime.capture.status import CameraStatus
-from runtime.capture.supervisor import Supervisor
+from runtime.capture.supervisor import CameraSupervisor
 from runtime.config.rig import RigSettings
 from runtime.core.values import Frame, Modality, Pair
 from runtime.pairing.feed import CapturedPair, FeedStatus
-from runtime.pairing.rig_pairing import Pairing
+from runtime.pairing.rig_pairing import RigPairing
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ RATE_WINDOW_NS = 2_000_000_000
 CLOSE_S = 1.8
 NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 
-Opener = Callable[[str, Modality, int], Source]
+CameraOpener = Callable[[str, Modality, int], Source]
 
 
-class Observer(Protocol):
+class RigObserver(Protocol):
     """Sees everything that passes through a rig, in the thread that pairs: it must return at once and never raise.
 
     ``recording``: where frames are kept, empty when they are not.
@@ -52,7 +52,7 @@ class Observer(Protocol):
 class Rig:
     """A `runtime.pairing.feed.PairFeed` of two cameras.
 
-    ``observers``: see `Observer`. ``opener`` and ``rng`` are given by tests.
+    ``observers``: see `RigObserver`. ``opener`` and ``rng`` are given by tests.
 
     Raises:
         ConfigError: not two cameras are named, or one of them cannot be opened as it is named.
@@ -62,20 +62,20 @@ class Rig:
         self,
         settings: RigSettings,
         *,
-        observers: tuple[Observer, ...] = (),
-        opener: Opener = open_source,
+        observers: tuple[RigObserver, ...] = (),
+        opener: CameraOpener = open_source,
         rng: random.Random | None = None,
     ) -> None:
-        self._pairing = Pairing(settings)
+        self._pairing = RigPairing(settings)
         check_cameras({modality: getattr(settings, modality) for modality in self._pairing.modalities})
         self._observers = observers
         self._awake = threading.Event()
         self._closing = threading.Event()
-        self._cameras: list[Supervisor] = []
+        self._cameras: list[CameraSupervisor] = []
         for modality in self._pairing.modalities:
             uri = getattr(settings, modality)
             opening = functools.partial(opener, uri, modality)
-            self._cameras.append(Supervisor(modality, opening, wake=self._awake.set, rng=rng))
+            self._cameras.append(CameraSupervisor(modality, opening, wake=self._awake.set, rng=rng))
         self._fresh = threading.Condition()
         self._newest: CapturedPair | None = None
         self._emitted: deque[int] = deque(maxlen=512)
@@ -174,7 +174,7 @@ class Rig:
     def _round(self) -> None:
         # Taken first: a frame that has arrived by now is among those taken, save what is on its way to the slot.
         now = time.monotonic_ns() - SLOT_NS
-        frames = [frame for camera in self._cameras for frame in camera.take()]
+        frames = [frame for camera in self._cameras for frame in camera.drain()]
         # Stable, so that each stream keeps its order.
         frames.sort(key=lambda frame: frame.t_arrival_ns)
         for frame in frames:

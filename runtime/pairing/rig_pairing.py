@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.reasons import operator_advice
-from runtime.core.values import MODALITIES, Frame, Lit, Modality, Pair
+from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality, Pair
 from runtime.pairing.advice import phase_advice
 from runtime.pairing.illumination import Illumination, IlluminationClassifier, frame_stats
 from runtime.pairing.pairer import Pairer
@@ -33,7 +33,7 @@ def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
     return named[0], named[1]
 
 
-class Pairing:
+class RigPairing:
     """One rig's classifier and pairer. Not thread-safe.
 
     Raises:
@@ -50,12 +50,12 @@ class Pairing:
             strobe=settings.strobe,
         )
 
-    def classify(self, frame: Frame) -> Lit:
+    def classify(self, frame: Frame) -> IlluminationState:
         """Whether an infrared frame is lit; takes it into account for those to come. Others: what they say."""
         if frame.modality != "ir":
             return frame.lit
-        return self._classifier.observe(
-            frame_stats(frame.image), t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit, epoch=frame.epoch
+        return self._classifier.classify(
+            frame_stats(frame.image), t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit, generation=frame.generation
         )
 
     def push(self, frame: Frame) -> Sequence[Pair]:

@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Strobe = Literal["auto", "steady", "1:1", "2:1", "1:2", "none"]
+StrobeMode = Literal["auto", "steady", "1:1", "2:1", "1:2", "none"]
 """What a rig declares of its illuminator: lit to dark frames; see `RigSettings`."""
 _NOISE_FLOOR = 0.5
 """Grey levels. A mean over many pixels of a still scene hardly varies; a ratio to that would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class StrobeRhythm:
     """Out of every ``cycle`` frames the ``lit`` from number ``start`` on are lit, counted by sequence number."""
 
     cycle: int
@@ -36,47 +36,49 @@ class Rhythm:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class RhythmFit:
     """A rhythm with how well the levels follow it.
 
     ``gap``: lit minus dark, grey levels. ``separation``: gap over the standard deviation of what trend and rhythm
     leave unexplained; about 1 for a steady light, whatever the rhythm.
     """
 
-    rhythm: Rhythm
+    rhythm: StrobeRhythm
     gap: float
     separation: float
 
 
-RHYTHMS: tuple[Rhythm, ...] = (
-    *(Rhythm(2, 1, start) for start in range(2)),
-    *(Rhythm(3, lit, start) for lit in (1, 2) for start in range(3)),
+RHYTHMS: tuple[StrobeRhythm, ...] = (
+    *(StrobeRhythm(2, 1, start) for start in range(2)),
+    *(StrobeRhythm(3, lit, start) for lit in (1, 2) for start in range(3)),
 )
 """Every rhythm that cameras are known to have: 1:1, 1:2 and 2:1, each from every start."""
 
 
-def fit(indices: Sequence[int], levels: Sequence[float], rhythm: Rhythm) -> Fit:
+def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRhythm) -> RhythmFit:
     """How well ``levels`` [N] at sequence numbers ``indices`` [N] follow one rhythm.
 
     The gap is negative when what should be lit is the darker. With fewer than two levels of either kind it is 0.
     """
     lit = np.array([rhythm.is_lit(i) for i in indices], dtype=np.float64)
     if min(lit.sum(), len(lit) - lit.sum()) < 2:
-        return Fit(rhythm, 0.0, 0.0)
+        return RhythmFit(rhythm, 0.0, 0.0)
     level = _detrended(np.asarray(indices, np.float64), np.asarray(levels, np.float64))
     signal = _detrended(np.asarray(indices, np.float64), lit)
     power = float(signal @ signal)
     if power < 1e-9:
-        return Fit(rhythm, 0.0, 0.0)
+        return RhythmFit(rhythm, 0.0, 0.0)
     gap = float(signal @ level) / power
     rest = level - gap * signal
     deviation = float(np.sqrt(rest @ rest / max(len(lit) - 3, 1)))
-    return Fit(rhythm, gap, abs(gap) / max(deviation, _NOISE_FLOOR))
+    return RhythmFit(rhythm, gap, abs(gap) / max(deviation, _NOISE_FLOOR))
 
 
-def best_fit(indices: Sequence[int], levels: Sequence[float], rhythms: Sequence[Rhythm] = RHYTHMS) -> Fit:
+def best_rhythm_fit(
+    indices: Sequence[int], levels: Sequence[float], rhythms: Sequence[StrobeRhythm] = RHYTHMS
+) -> RhythmFit:
     """The rhythm that the levels follow best with lit frames the brighter ones."""
-    fits = [fit(indices, levels, rhythm) for rhythm in rhythms]
+    fits = [fit_rhythm(indices, levels, rhythm) for rhythm in rhythms]
     return max(fits, key=lambda found: (found.gap > 0, found.separation))
 
 

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from runtime.config.rig import RigSettings
 from runtime.core.errors import CameraData, CameraMissing, ConfigError, RecordingInvalid
-from runtime.core.values import MODALITIES, Frame, Lit, Modality, TimestampSource
+from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality, TimestampSource
 from runtime.pairing.feed import CapturedPair
-from runtime.pairing.rig_pairing import Pairing
+from runtime.pairing.rig_pairing import RigPairing
 from runtime.recording.image_message import decode_image, decode_jpeg
 from runtime.recording.writer import CALIBRATION, FORMAT, METADATA
 
@@ -35,13 +35,13 @@ class RecordedPair:
     """A pair as the rig found it when it was recorded. ``times_ns``: modality → mid-exposure."""
 
     number: int
-    epoch: int
+    generation: int
     times_ns: Mapping[str, int]
     dark_time_ns: int | None
 
 
 @dataclass(slots=True)
-class Tally:
+class ReadTally:
     """What was read, and what was not. ``end``: why reading ended before the file's end, empty when it did not."""
 
     frames: int = 0
@@ -69,7 +69,7 @@ class Recording:
         first = None
         self.modalities: tuple[Modality, ...] = ()
         found: set[Modality] = set()
-        tally = Tally()
+        tally = ReadTally()
         for record in self._records(tally):
             name = type(record).__name__
             if name == "Metadata" and record.name == METADATA:
@@ -99,9 +99,9 @@ class Recording:
         except (ValueError, ValidationError) as error:
             raise RecordingInvalid(f"{path}: the settings that it was recorded with are damaged: {error}") from error
 
-    def frames(self, only: Modality | None = None, tally: Tally | None = None) -> Iterator[Frame]:
+    def frames(self, only: Modality | None = None, tally: ReadTally | None = None) -> Iterator[Frame]:
         """The frames in the order in which the rig paired them. Damaged ones are counted in ``tally`` and left out."""
-        tally = tally if tally is not None else Tally()
+        tally = tally if tally is not None else ReadTally()
         topics: dict[int, tuple[str, str]] = {}
         schemas: dict[int, str] = {}
         facts: dict[str, dict[str, Any]] = {}
@@ -130,7 +130,7 @@ class Recording:
     def pairs(self) -> Iterator[RecordedPair]:
         """The pairs as they were found when it was recorded, for comparison."""
         topics: dict[int, str] = {}
-        for record in self._records(Tally()):
+        for record in self._records(ReadTally()):
             name = type(record).__name__
             if name == "Channel":
                 topics[record.id] = record.topic
@@ -143,12 +143,12 @@ class Recording:
                 except (KeyError, TypeError, ValueError):
                     continue
 
-    def replay(self, settings: RigSettings | None = None, tally: Tally | None = None) -> Iterator[CapturedPair]:
+    def replay(self, settings: RigSettings | None = None, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
         """The pairs that the frames make, as fast as they can be read. ``settings``: others than those recorded with.
 
         With the recorded settings these are the pairs that the rig found.
         """
-        pairing = Pairing(settings or self.settings)
+        pairing = RigPairing(settings or self.settings)
         number = 0
         newest = 0
         for frame in self.frames(tally=tally):
@@ -162,7 +162,7 @@ class Recording:
                 yield CapturedPair(number, pair, due)
                 number += 1
 
-    def _records(self, tally: Tally) -> Iterator[Any]:
+    def _records(self, tally: ReadTally) -> Iterator[Any]:
         try:
             import mcap.exceptions
             import mcap.records
@@ -191,7 +191,7 @@ class Recording:
                 yield from parts
 
 
-def _chunk_records(chunk: Any, tally: Tally) -> list[Any]:
+def _chunk_records(chunk: Any, tally: ReadTally) -> list[Any]:
     """A chunk's records; none where it is damaged, for the next one may be whole."""
     from mcap.stream_reader import breakup_chunk
 
@@ -223,8 +223,10 @@ def _frame(message: Any, modality: Modality, schema: str, facts: Mapping[str, An
     source: TimestampSource = next(
         (s for s in get_args(TimestampSource) if s == facts.get("timestamp_source")), "recorded"
     )
-    lit: Lit = next((state for state in get_args(Lit) if state == facts.get("lit")), "unknown")
-    seq, exposure, epoch = facts.get("seq"), facts.get("exposure_ns"), facts.get("epoch")
+    lit: IlluminationState = next(
+        (state for state in get_args(IlluminationState) if state == facts.get("lit")), "unknown"
+    )
+    seq, exposure, generation = facts.get("seq"), facts.get("exposure_ns"), facts.get("epoch")
     if not max(message.publish_time, message.log_time) < CLOCK:
         raise CameraData("a recorded picture has impossible times.")
     return Frame(
@@ -235,6 +237,6 @@ def _frame(message: Any, modality: Modality, schema: str, facts: Mapping[str, An
         seq=seq if isinstance(seq, int) else None,
         timestamp_source=source,
         lit=lit,
-        epoch=epoch if isinstance(epoch, int) and epoch >= 0 else 0,
+        generation=generation if isinstance(generation, int) and generation >= 0 else 0,
         exposure_ns=exposure if isinstance(exposure, int) else None,
     )

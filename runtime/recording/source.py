@@ -16,7 +16,7 @@ from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraLost, CameraUnsupported, RecordingInvalid, StreamEnded
 from runtime.core.values import Frame, Modality
-from runtime.recording.reader import Recording, Tally
+from runtime.recording.reader import ReadTally, Recording
 
 LEAD_NS = 500_000_000
 """The first frame comes this long after opening, so that the cameras opened next miss none."""
@@ -44,11 +44,11 @@ def _leave(path: Path) -> None:
 class RecordedSource:
     """One modality of a recording. See `runtime.capture.source.Source`."""
 
-    def __init__(self, uri: CameraUri, modality: Modality, epoch: int) -> None:
+    def __init__(self, uri: CameraUri, modality: Modality, generation: int) -> None:
         recording = _recording(uri, modality)
-        self._tally = Tally()
+        self._tally = ReadTally()
         self._frames: Iterator[Frame] = recording.frames(modality, self._tally)
-        self._epoch, self._text = epoch, uri.text
+        self._generation, self._text = generation, uri.text
         self._closed, self._closing = threading.Event(), threading.Lock()
         first = next(self._frames, None)
         if first is None:
@@ -92,7 +92,7 @@ class RecordedSource:
             t_capture_ns=frame.t_capture_ns + self._shift,
             t_arrival_ns=frame.t_arrival_ns + self._shift,
             timestamp_source="recorded",
-            epoch=frame.epoch + self._epoch,
+            generation=frame.generation + self._generation,
         )
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class RecordedSource:
         _leave(self._path)
 
 
-def open_mcap(uri: CameraUri, modality: Modality, epoch: int) -> RecordedSource:
+def open_mcap(uri: CameraUri, modality: Modality, generation: int) -> RecordedSource:
     """A recording's camera.
 
     Raises:
@@ -112,7 +112,7 @@ def open_mcap(uri: CameraUri, modality: Modality, epoch: int) -> RecordedSource:
         CameraUnsupported: the recording has no such modality.
         RecordingInvalid: it is no recording, or nothing of it can be read.
     """
-    return RecordedSource(uri, modality, epoch)
+    return RecordedSource(uri, modality, generation)
 
 
 def check_mcap(uri: CameraUri, modality: Modality) -> None:

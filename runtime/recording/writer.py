@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from runtime import __version__
 from runtime.capture.source import SourceInfo
-from runtime.capture.uri import without_secrets
+from runtime.capture.uri import redact
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.values import MODALITIES, Frame, Modality
@@ -94,10 +94,10 @@ def private_folder(folder: Path) -> None:
         ConfigError: it is somebody else's too, or no folder, and what to do.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise ConfigError(f"{folder} is a link or no folder; recordings go to a folder of their own.")
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise ConfigError(
             f"{folder} can be read by others, and recordings show faces: chmod 700 {folder}, or name another folder."
         )
@@ -111,7 +111,7 @@ def create_private(path: Path) -> IO[bytes]:
 def settings_text(settings: RigSettings) -> str:
     """The rig's settings as JSON, without passwords."""
     values = settings.model_dump(mode="json")
-    return json.dumps({k: without_secrets(v) if isinstance(v, str) else v for k, v in values.items()})
+    return json.dumps({k: redact(v) if isinstance(v, str) else v for k, v in values.items()})
 
 
 class Recorder:
@@ -178,7 +178,7 @@ class Recorder:
 
     @property
     def recording(self) -> str:
-        """The file, while it is written to; see `runtime.pairing.rig.Observer`."""
+        """The file, while it is written to; see `runtime.pairing.rig.RigObserver`."""
         return str(self.path) if self._active else ""
 
     def on_frame(self, frame: Frame) -> None:
@@ -257,7 +257,7 @@ class Recorder:
         times = {"log_time": frame.t_arrival_ns, "publish_time": frame.t_capture_ns, "sequence": frame.seq or 0}
         facts = {
             "lit": frame.lit,
-            "epoch": frame.epoch,
+            "epoch": frame.generation,
             "seq": frame.seq,
             "exposure_ns": frame.exposure_ns,
             "timestamp_source": frame.timestamp_source,
@@ -295,7 +295,7 @@ class Recorder:
         times = {m: getattr(pair, f"{m}_time_ns") for m in MODALITIES if getattr(pair, m) is not None}
         facts = {
             "number": captured.number,
-            "epoch": pair.epoch,
+            "epoch": pair.generation,
             "skew_ns": pair.skew_ns,
             "times_ns": times,
             "dark_time_ns": pair.ir_dark_time_ns,

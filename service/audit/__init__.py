@@ -2,14 +2,14 @@
 
 from service.audit.attestation import Attester, Claims, verify_attestation
 from service.audit.jws import Signer, Verifier
-from service.audit.log import AuditLog, AuditSettings
+from service.audit.log import AuditLog, AuditLogOptions
 from service.audit.trail import DecisionTrail
 from service.audit.verify import check_audit
 
 __all__ = [
     "Attester",
     "AuditLog",
-    "AuditSettings",
+    "AuditLogOptions",
     "Claims",
     "DecisionTrail",
     "Signer",

@@ -103,9 +103,9 @@ def verify_attestation(
     Raises:
         TokenInvalid: it proves nothing; says why.
     """
-    found = verifier.verify(TYPE, token.strip())
+    payload = verifier.verify(TYPE, token.strip())
     try:
-        claims = Claims.model_validate(found)
+        claims = Claims.model_validate(payload)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise TokenInvalid(

@@ -19,7 +19,7 @@ MAX_LINE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """A line's number and digest: what the next one builds on."""
 
     seq: int
@@ -30,7 +30,7 @@ class Link:
         return canonical({"seq": self.seq + 1, "time": time, "kind": kind, "prev": self.digest, **members})
 
 
-FIRST = Link(0, GENESIS)
+FIRST_LINK = ChainLink(0, GENESIS)
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
@@ -44,9 +44,9 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     return found
 
 
-def link_of(line: bytes, members: Mapping[str, Any]) -> Link:
+def link_of(line: bytes, members: Mapping[str, Any]) -> ChainLink:
     """The link that ``line`` is for the one after it."""
-    return Link(members["seq"], hashlib.sha256(line).hexdigest())
+    return ChainLink(members["seq"], hashlib.sha256(line).hexdigest())
 
 
 def torn_digest(torn: bytes) -> str:
@@ -54,7 +54,7 @@ def torn_digest(torn: bytes) -> str:
     return hashlib.sha256(torn.removesuffix(b"\n")).hexdigest()
 
 
-def last_link(tail: bytes, where: str) -> tuple[Link, bytes]:
+def last_link(tail: bytes, where: str) -> tuple[ChainLink, bytes]:
     """The last whole line of a file's end, and the bytes that a crash left behind it.
 
     A line that only lacks its line break is whole; the second value then is empty and the file does not end with one.

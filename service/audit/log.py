@@ -27,7 +27,7 @@ from runtime.core.errors import AuditUnavailable, ConfigError
 from service.audit.jws import Signer
 from service.audit.lines import (
     CHECKPOINT_TYPE,
-    FIRST,
+    FIRST_LINK,
     MAX_LINE_BYTES,
     closed_files,
     last_link,
@@ -44,7 +44,7 @@ MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True)
-class AuditSettings:
+class AuditLogOptions:
     """``policy``: what happens when a line cannot be written: no decision, or a gap that the log states later.
 
     ``sync``: ``each`` line is on the disk before its decision is given; ``none`` leaves that to the system.
@@ -72,7 +72,7 @@ class AuditLog:
     """
 
     def __init__(
-        self, settings: AuditSettings, signer: Signer | None = None, clock: Callable[[], str] = _utc_now
+        self, settings: AuditLogOptions, signer: Signer | None = None, clock: Callable[[], str] = _utc_now
     ) -> None:
         self._settings = settings
         self._signer = signer
@@ -84,7 +84,7 @@ class AuditLog:
         self._end = 0
         self._since_checkpoint = 0
         self.failures = 0
-        self.link = FIRST
+        self.link = FIRST_LINK
         self._claimed = _claim(settings.path)
         self._file = -1
         try:
@@ -93,12 +93,12 @@ class AuditLog:
             os.fsync(self._file)
             self._sync_folder()
         except OSError as error:
-            self._let_go()
+            self._release()
             raise ConfigError(
                 f"{settings.path}: the audit log cannot be opened: {error.strerror}. See ADSN_AUDIT."
             ) from error
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def decision(self, answer: Mapping[str, Any], *, caller: str, device: str = "") -> None:
@@ -154,7 +154,7 @@ class AuditLog:
                 self._append("close", {})
                 self._checkpoint()
                 os.fsync(self._file)
-            self._let_go()
+            self._release()
 
     def _failed(self, error: OSError) -> None:
         with self._lock:
@@ -255,7 +255,7 @@ class AuditLog:
         finally:
             os.close(folder)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         for file in (self._file, self._claimed):
             if file >= 0:
                 os.close(file)

@@ -14,7 +14,7 @@ from typing import Any
 
 from runtime.core.errors import AuditBroken, TokenInvalid
 from service.audit.jws import Verifier
-from service.audit.lines import CHECKPOINT_TYPE, FIRST, Link, closed_files, link_of, parse_line, torn_digest
+from service.audit.lines import CHECKPOINT_TYPE, FIRST_LINK, ChainLink, closed_files, link_of, parse_line, torn_digest
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class AuditReport:
 
     lines: int = 0
     first: int = 0
-    last: Link = FIRST
+    last: ChainLink = FIRST_LINK
     decisions: int = 0
     checkpoints: int = 0
     signed: int = 0
@@ -85,7 +85,7 @@ def _check(
 ) -> None:
     kind, seq = members.get("kind"), members["seq"]
     if not report.lines:
-        if seq == 1 and members["prev"] != FIRST.digest:
+        if seq == 1 and members["prev"] != FIRST_LINK.digest:
             raise AuditBroken(f"{where}: the first line of all does not begin a chain.")
         report.first = seq
     elif members["prev"] != report.last.digest:

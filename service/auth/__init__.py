@@ -1,7 +1,7 @@
 """API keys, sessions and roles."""
 
 from service.auth.guard import Guard
-from service.auth.keys import ROLES, Caller, Role, new_key
-from service.auth.middleware import GateMiddleware
+from service.auth.keys import CALLER_ROLES, Caller, CallerRole, new_key
+from service.auth.middleware import AuthMiddleware
 
-__all__ = ["ROLES", "Caller", "GateMiddleware", "Guard", "Role", "new_key"]
+__all__ = ["CALLER_ROLES", "AuthMiddleware", "Caller", "CallerRole", "Guard", "new_key"]

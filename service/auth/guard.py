@@ -13,13 +13,13 @@ from pathlib import Path
 from starlette.requests import HTTPConnection
 
 from runtime.core.errors import ConfigError
-from service.auth.keys import Caller, KeyRing, Role, read_keys
-from service.auth.sessions import Failures, Sessions
+from service.auth.keys import Caller, CallerRole, KeyRing, read_keys
+from service.auth.sessions import LoginFailures, Sessions
 from service.config.settings import Settings
 from service.http.problems import RequestError
-from service.http.rate_limit import Rates
+from service.http.rate_limit import RateLimiter
 
-__all__ = ["Caller", "Guard", "Role"]
+__all__ = ["Caller", "CallerRole", "Guard"]
 log = logging.getLogger("adsn.auth")
 RELOAD_S = 2.0
 """How often at most the file of keys is looked at; a revoked key is refused after so long."""
@@ -27,7 +27,7 @@ ASK = "send a key as Authorization: Bearer KEY, or as X-API-Key; browsers enter 
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Identification:
     """What a request presented: a caller, or why there is none (empty: nothing was presented)."""
 
     caller: Caller | None
@@ -55,17 +55,17 @@ class Guard:
         self._settings = settings
         self._single = settings.api_key.get_secret_value() if settings.api_key else None
         self._file = settings.auth.keys
-        self._stamp: tuple[int, ...] = ()
-        self._looked_s = now_s()
+        self._signature: tuple[int, ...] = ()
+        self._checked_s = now_s()
         self._now_s = now_s
         self.refused = refused
         self.secure = settings.tls.certificate is not None
         self.sessions = Sessions(settings.auth.session_s)
-        self.failures = Failures(settings.auth.failures, settings.auth.failures_s)
-        self._rates = Rates(settings.limits.rate_per_s, settings.limits.burst)
+        self.failures = LoginFailures(settings.auth.failures, settings.auth.failures_s)
+        self._rates = RateLimiter(settings.limits.rate_per_s, settings.limits.burst)
         self._ring = KeyRing(single=self._single)
         if self._file is not None:
-            self._stamp = _stamp_of(self._file)
+            self._signature = _file_signature(self._file)
             self._ring = KeyRing(read_keys(self._file), self._single)
             if not self._ring:
                 # Not the same as none configured: whoever empties the file locks the service, and does not open it.
@@ -86,7 +86,7 @@ class Guard:
         """The session cookie's name. Over TLS one that no other host or path can set."""
         return "__Host-adsn_session" if self.secure else "adsn_session"
 
-    def authorize(self, request: HTTPConnection, role: Role) -> Caller:
+    def authorize(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role``.
 
         Raises:
@@ -94,7 +94,7 @@ class Guard:
         """
         return self.authorize_any(request, (role,))
 
-    def admit(self, request: HTTPConnection, role: Role) -> Caller:
+    def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role`` and is within its rate limit: for requests that cost a score.
 
         Raises:
@@ -106,10 +106,10 @@ class Guard:
             raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
         return caller
 
-    def authorize_any(self, request: HTTPConnection, roles: tuple[Role, ...]) -> Caller:
+    def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
         """Return the caller if it has one of ``roles``; any caller where none is named. Raises as `authorize`."""
         caller = self.require(request)
-        if roles and not any(caller.may(role) for role in roles):
+        if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
             needed = " or ".join(roles)
             raise RequestError(403, "forbidden", f"this key lacks the role {needed}. Use a key that has it.")
@@ -120,26 +120,28 @@ class Guard:
         known: Caller | None = request.scope.get("state", {}).get("caller")
         if known is not None:
             return known
-        found = self.identify(request)
-        if found.caller is None:
-            raise self.refusal(found)
-        request.scope.setdefault("state", {})["caller"] = found.caller
-        return found.caller
+        identification = self.identify(request)
+        if identification.caller is None:
+            raise self.refusal(identification)
+        request.scope.setdefault("state", {})["caller"] = identification.caller
+        return identification.caller
 
-    def refusal(self, found: Found) -> RequestError:
+    def refusal(self, identification: Identification) -> RequestError:
         """Return the error for a request without a caller."""
-        self.refused(found.refused or "missing")
-        if found.refused == "limited":
+        self.refused(identification.refused or "missing")
+        if identification.refused == "limited":
             return RequestError(
-                429, "rate_limited", "too many wrong keys came from this address.", retry_after_s=found.wait_s
+                429, "rate_limited", "too many wrong keys came from this address.", retry_after_s=identification.wait_s
             )
-        return RequestError(401, "unauthorized", ASK if not found.refused else f"this key is not accepted; {ASK}")
+        return RequestError(
+            401, "unauthorized", ASK if not identification.refused else f"this key is not accepted; {ASK}"
+        )
 
-    def identify(self, request: HTTPConnection) -> Found:
+    def identify(self, request: HTTPConnection) -> Identification:
         """Return the caller of a request, or why there is none."""
         if not self.keyed:
             # Loopback, or a certificate of our own authority: `Settings.require_safe` sees to that.
-            return Found(Caller("certificate" if self.certified else "local"))
+            return Identification(Caller("certificate" if self.certified else "local"))
         self._reload()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
@@ -147,9 +149,9 @@ class Guard:
             return self.check(key, request.client.host if request.client else "")
         session = self.sessions.find(request.cookies.get(self.cookie, ""), self._now_s())
         caller = self._ring.still(session, _today()) if session is not None else None
-        return Found(caller, by_session=caller is not None)
+        return Identification(caller, by_session=caller is not None)
 
-    def check(self, key: str, address: str) -> Found:
+    def check(self, key: str, address: str) -> Identification:
         """Whose ``key`` it is. Wrong ones count against ``address``.
 
         A right key of the file is let in even from an address that failed too often: nobody guesses one, and a
@@ -158,14 +160,14 @@ class Guard:
         """
         caller = self._ring.find(key, _today())
         if caller is not None:
-            return Found(caller)
+            return Identification(caller)
         wait = self.failures.wait_s(address, self._now_s())
         if wait > 0:
-            return Found(None, "limited", wait)
+            return Identification(None, "limited", wait)
         if self._ring.is_single(key):
-            return Found(Caller("key"))
+            return Identification(Caller("key"))
         self.failures.count(address, self._now_s())
-        return Found(None, "wrong")
+        return Identification(None, "wrong")
 
     def begin(self, caller: Caller) -> str:
         """A session for a browser whose user has entered a key; returns its token."""
@@ -175,14 +177,14 @@ class Guard:
         """Take a changed file of keys. A file that is wrong changes nothing, loudly: half a list would lock people
         out."""
         now = self._now_s()
-        if self._file is None or now - self._looked_s < RELOAD_S:
+        if self._file is None or now - self._checked_s < RELOAD_S:
             return
-        self._looked_s = now
+        self._checked_s = now
         try:
-            stamp = _stamp_of(self._file)
-            if stamp == self._stamp:
+            signature = _file_signature(self._file)
+            if signature == self._signature:
                 return
-            self._stamp = stamp
+            self._signature = signature
             self._ring = KeyRing(read_keys(self._file), self._single)
         except ConfigError as error:
             log.error("the keys are as they were, because the file is wrong: %s", error)
@@ -190,13 +192,13 @@ class Guard:
             log.info("%s was read again", self._file)
 
 
-def _stamp_of(path: Path) -> tuple[int, ...]:
+def _file_signature(path: Path) -> tuple[int, ...]:
     """Changes whenever the file is written or put in place of another."""
     try:
-        found = os.stat(path)
+        identification = os.stat(path)
     except OSError:
         return ()
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return identification.st_mtime_ns, identification.st_ino, identification.st_size
 
 
 def _today() -> date:

@@ -30,24 +30,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Role = Literal["score", "camera", "infer", "metrics", "admin"]
+CallerRole = Literal["score", "camera", "infer", "metrics", "admin"]
 """``score``: judge uploaded pairs. ``camera``: judge and see pairs of the attached rig. ``infer``: raw scores of crops
 (``/v2``), for a kiosk whose engine is remote. ``metrics``: counters. ``admin``: everything, and what changes the
 running service."""
-ROLES: tuple[Role, ...] = get_args(Role)
+CALLER_ROLES: tuple[CallerRole, ...] = get_args(CallerRole)
 ID_BYTES = 6
 KEY = re.compile(r"adsn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 MAX_FILE_BYTES = 1 << 20
-NOBODY = "0" * 64
+ANONYMOUS = "0" * 64
 
 
-class Entry(BaseModel):
+class KeyEntry(BaseModel):
     """One key of the file. The key itself is nowhere in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=r"^[0-9a-f]{12}$", description="Which key; its second part.")
-    roles: tuple[Role, ...] = Field(min_length=1, description="What its owner may do.")
+    roles: tuple[CallerRole, ...] = Field(min_length=1, description="What its owner may do.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Digest of the whole key.")
     name: str = Field(default="", max_length=64, description="Whose it is; shown in logs.")
     expires: date | None = Field(default=None, description="The last day on which it is accepted, UTC.")
@@ -66,7 +66,7 @@ class KeyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: tuple[Entry, ...] = ()
+    keys: tuple[KeyEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ class Caller:
     """
 
     name: str
-    roles: frozenset[Role] = frozenset(ROLES)
+    roles: frozenset[CallerRole] = frozenset(CALLER_ROLES)
     key_id: str = ""
 
-    def may(self, role: Role) -> bool:
+    def has_role(self, role: CallerRole) -> bool:
         """Whether the caller may do what ``role`` stands for."""
         return role in self.roles or "admin" in self.roles
 
@@ -90,14 +90,16 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def new_key(roles: Iterable[Role], name: str = "", expires: date | None = None) -> tuple[str, Entry]:
+def new_key(roles: Iterable[CallerRole], name: str = "", expires: date | None = None) -> tuple[str, KeyEntry]:
     """A new key, to be shown once, and its entry."""
     key_id = secrets.token_hex(ID_BYTES)
     key = f"adsn_{key_id}_{secrets.token_urlsafe(32)}"
-    return key, Entry(id=key_id, roles=tuple(dict.fromkeys(roles)), sha256=digest_of(key), name=name, expires=expires)
+    return key, KeyEntry(
+        id=key_id, roles=tuple(dict.fromkeys(roles)), sha256=digest_of(key), name=name, expires=expires
+    )
 
 
-def toml_of(entry: Entry) -> str:
+def toml_of(entry: KeyEntry) -> str:
     """The lines to append to the file of keys."""
 
     def text(value: str) -> str:
@@ -112,7 +114,7 @@ def toml_of(entry: Entry) -> str:
     return "\n".join(lines) + "\n"
 
 
-def caller_of(entry: Entry) -> Caller:
+def caller_of(entry: KeyEntry) -> Caller:
     """The owner of a key. Two keys of one name are two callers."""
     return Caller(f"{entry.name} ({entry.id})" if entry.name else entry.id, frozenset(entry.roles), entry.id)
 
@@ -124,8 +126,8 @@ class KeyRing:
         ConfigError: two entries have the same id.
     """
 
-    def __init__(self, entries: Iterable[Entry] = (), single: str | None = None) -> None:
-        self._entries: dict[str, Entry] = {}
+    def __init__(self, entries: Iterable[KeyEntry] = (), single: str | None = None) -> None:
+        self._entries: dict[str, KeyEntry] = {}
         for entry in entries:
             if entry.id in self._entries:
                 raise ConfigError(f"two keys have the id {entry.id}; take one of them out.")
@@ -140,7 +142,7 @@ class KeyRing:
         match = KEY.fullmatch(key)
         entry = self._entries.get(match.group(1)) if match else None
         # An unknown id takes as long as a known one.
-        right = hmac.compare_digest(digest_of(key), entry.sha256 if entry else NOBODY)
+        right = hmac.compare_digest(digest_of(key), entry.sha256 if entry else ANONYMOUS)
         if entry is None or not right or (entry.expires is not None and today > entry.expires):
             return None
         return caller_of(entry)
@@ -159,7 +161,7 @@ class KeyRing:
         return caller_of(entry)
 
 
-def parse_keys(text: str, where: str) -> tuple[Entry, ...]:
+def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:
     """Entries of a file's text.
 
     Raises:
@@ -176,7 +178,7 @@ def parse_keys(text: str, where: str) -> tuple[Entry, ...]:
         raise ConfigError(f"{where}: {at}: {first['msg']}. adsn-serve key new prints what belongs there.") from error
 
 
-def read_keys(path: Path) -> tuple[Entry, ...]:
+def read_keys(path: Path) -> tuple[KeyEntry, ...]:
     """Entries of the file at ``path``.
 
     Raises:

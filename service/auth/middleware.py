@@ -18,16 +18,16 @@ from service.auth.guard import Guard
 from service.config.settings import is_loopback
 from service.http.problems import RequestError, problem_of
 
-OPEN = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})
 """What answers without a key: whether the service is alive, and the way to log in."""
-PAGES = frozenset({"/", "/docs", "/console"})
+PAGE_PATHS = frozenset({"/", "/docs", "/console"})
 """What a person opens in a browser; without a session it leads to /login instead of an error."""
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"cross-origin-opener-policy", b"same-origin")]
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
-class GateMiddleware:
+class AuthMiddleware:
     """Belongs inside `RequestIdMiddleware` and outside everything that reads a body."""
 
     def __init__(self, app: ASGIApp, guard: Guard, hosts: tuple[str, ...] = ()) -> None:
@@ -54,7 +54,7 @@ class GateMiddleware:
         try:
             self._check_site(request)
             # Of the request line. A request's URL is put together with its Host header, which can say anything.
-            if scope["path"] not in OPEN:
+            if scope["path"] not in OPEN_PATHS:
                 await self._check_caller(request)
         except AdsnError as error:
             response = self._refuse(request, error)
@@ -86,7 +86,7 @@ class GateMiddleware:
         found = self._guard.identify(request)
         if found.caller is None:
             raise self._guard.refusal(found)
-        if found.by_session and request.method not in SAFE and not _from_own_page(request):
+        if found.by_session and request.method not in SAFE_METHODS and not _from_own_page(request):
             # A cookie comes along by itself; only a page of this very service may use it to change or ask something.
             raise self._cross_site()
         request.scope.setdefault("state", {})["caller"] = found.caller
@@ -105,7 +105,12 @@ class GateMiddleware:
     def _refuse(self, request: Request, error: AdsnError) -> Response:
         path = request.scope["path"]
         asked = isinstance(error, RequestError) and error.request_code == "unauthorized"
-        if asked and path in PAGES and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        if (
+            asked
+            and path in PAGE_PATHS
+            and request.method == "GET"
+            and "text/html" in request.headers.get("accept", "")
+        ):
             return RedirectResponse(f"/login?next={quote(path, safe='')}", 303)
         return problem_of(error, request_id=request.state.request_id, path=path)
 

@@ -50,7 +50,7 @@ class Sessions:
         self._open.pop(_digest(token), None)
 
 
-class Failures:
+class LoginFailures:
     """Counts wrong keys by address: more than ``limit`` within ``window_s``, and the address waits for the window's
     end.
 

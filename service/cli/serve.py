@@ -15,9 +15,9 @@ from runtime import __version__
 from runtime.cli.command import FAILURE, Version, run
 from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import PairFeed
-from service.app import create_app, parts_of
+from service.app import components_of, create_app
 from service.cli.check import check
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
@@ -124,7 +124,7 @@ def run_service(settings: Settings) -> bool:
     feed = open_rig(settings)
     notifier, listening = Notifier(), threading.Event()
 
-    def tell(loaded: Loaded) -> None:
+    def tell(loaded: LoadedModel) -> None:
         # A service manager is told when both are so: it listens, and pairs can be judged.
         listening.wait()
         notifier.send("READY=1", f"STATUS=judging with {loaded.manifest.name} {loaded.manifest.version}")
@@ -136,7 +136,7 @@ def run_service(settings: Settings) -> bool:
         sys.stdout.flush()
 
     app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
-    parts = parts_of(app)
+    parts = components_of(app)
     parts.model.told = tell
     server = Server(app, settings, announce=announce, reload=parts.model.reload, stopping=parts.stopping)
     if feed is not None:

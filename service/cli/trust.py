@@ -19,9 +19,11 @@ from runtime.core.errors import AuditBroken, ConfigError
 from service.audit.attestation import verify_attestation
 from service.audit.jws import Verifier
 from service.audit.verify import check_audit
-from service.auth.keys import ROLES, new_key, toml_of
+from service.auth.keys import CALLER_ROLES, new_key, toml_of
 
-Roles = Annotated[list[str], typer.Option("--role", help=f"What its owner may do: {', '.join(ROLES)}. Repeatable.")]
+Roles = Annotated[
+    list[str], typer.Option("--role", help=f"What its owner may do: {', '.join(CALLER_ROLES)}. Repeatable.")
+]
 Name = Annotated[str, typer.Option(help="Whose it is; shown in logs.")]
 Expires = Annotated[str | None, typer.Option(help="Its last day, e.g. 2027-01-31 (UTC).")]
 Out = Annotated[Path, typer.Option(help="File for the private key; the public one goes beside it.")]
@@ -44,9 +46,9 @@ audit = group("The audit log.")
 @keys.command("new")
 def key_new(role: Roles, name: Name = "", expires: Expires = None) -> None:
     """Make a key. It is shown once, on standard error; the lines for the file of keys go to standard output."""
-    wrong = [one for one in role if one not in ROLES]
+    wrong = [one for one in role if one not in CALLER_ROLES]
     if wrong:
-        raise ConfigError(f"there is no role {wrong[0]!r}; there are {', '.join(ROLES)}.")
+        raise ConfigError(f"there is no role {wrong[0]!r}; there are {', '.join(CALLER_ROLES)}.")
     try:
         until = date.fromisoformat(expires) if expires else None
     except ValueError as error:
@@ -56,7 +58,7 @@ def key_new(role: Roles, name: Name = "", expires: Expires = None) -> None:
         raise ConfigError(f"{until} is past, so the key would never be accepted; today is {today} (UTC).")
     if len(name) > 64 or not name.isprintable():
         raise ConfigError("a name is up to 64 printable characters.")
-    key, entry = new_key([one for one in ROLES if one in role], name, until)
+    key, entry = new_key([one for one in CALLER_ROLES if one in role], name, until)
     # Apart, so that >> keeps the key out of the file and a terminal shows both.
     typer.echo(f"the key, shown this once: {key}", err=True)
     typer.echo(toml_of(entry))

@@ -1,7 +1,7 @@
 """Settings of the service."""
 
 from service.config.settings import LimitSettings, LogSettings, Settings, TlsSettings, is_loopback, read_settings
-from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection, open_trail
+from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteEngineSettings, open_trail
 
 __all__ = [
     "AttestationSettings",
@@ -9,7 +9,7 @@ __all__ = [
     "AuthSettings",
     "LimitSettings",
     "LogSettings",
-    "RemoteSection",
+    "RemoteEngineSettings",
     "Settings",
     "TlsSettings",
     "is_loopback",

@@ -9,21 +9,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.bundle.manifest import Manifest, Role, open_bundle
+from runtime.bundle.manifest import FileRole, Manifest, open_bundle
 from runtime.capture.check import check_cameras
 from runtime.capture.open import check_uri
 from runtime.config.rig import RigSettings
 from runtime.core.errors import AdsnError, ConfigError
 from runtime.core.values import Modality
 from runtime.engines.base import Precision
-from runtime.engines.remote.connection import Link
-from runtime.face.open import FaceSettings, open_locator
+from runtime.engines.remote.connection import RemoteConnection
+from runtime.face.open import FaceSettings, open_detector
 from runtime.geometry.calibration_file import load_geometry
 from runtime.liveness.open import MODEL_ROLES
 from runtime.pairing.rig_pairing import modalities_of
-from service.config.trust import AttestationSettings, AuditSettings, RemoteSection
+from service.config.trust import AttestationSettings, AuditSettings, RemoteEngineSettings
 
-ON_GPU: tuple[Role, ...] = ("model-fp32", "model-int8-trt", "model-int8-trt11")
+ON_GPU: tuple[FileRole, ...] = ("model-fp32", "model-int8-trt", "model-int8-trt11")
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def check_model(
         bundle = open_bundle(folder, public_key)
         bundle.verify()
     manifest = bundle.manifest
-    roles: tuple[Role, ...] = (MODEL_ROLES[precision],) if engine in ("auto", "onnx-cpu") else ()
+    roles: tuple[FileRole, ...] = (MODEL_ROLES[precision],) if engine in ("auto", "onnx-cpu") else ()
     if engine == "auto":
         roles += ON_GPU
     there = [entry.role for entry in manifest.files if (folder / entry.path).exists()]
@@ -110,10 +110,10 @@ def check_face(face: FaceSettings) -> None:
     """
     if face.model is not None:
         with setting("face.model"):
-            open_locator(face)
+            open_detector(face)
 
 
-def check_remote(remote: RemoteSection) -> None:
+def check_remote(remote: RemoteEngineSettings) -> None:
     """Make sure of a scoring server's address and certificates; it is not asked.
 
     Raises:
@@ -122,7 +122,7 @@ def check_remote(remote: RemoteSection) -> None:
     wanted = remote.engine()
     if wanted is not None:
         with setting("remote"):
-            Link(wanted).close()
+            RemoteConnection(wanted).close()
 
 
 def check_trust(attestation: AttestationSettings, audit: AuditSettings) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from runtime.config.host_name import HostName
-from runtime.config.loader import Prefix, load_config
+from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
@@ -21,7 +21,7 @@ from runtime.core.tls_files import TlsFile, server_context
 from runtime.face.open import FaceSettings
 from runtime.liveness.open import default_bundle
 from service.config.section import Section
-from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteSection
+from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteEngineSettings
 
 HEADER_TEXT = re.compile(r"[!-~]+")
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
@@ -134,7 +134,9 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings, description="Keys and sessions.")
     attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
-    remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
+    remote: RemoteEngineSettings = Field(
+        default_factory=RemoteEngineSettings, description="A scoring server, for engine = remote."
+    )
     rig: RigSettings = Field(default_factory=RigSettings, description="Cameras, for pairs that nobody uploads.")
     face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
 
@@ -192,6 +194,8 @@ def read_settings(
     if path is None and environ.get("ADSN_CONFIG"):
         path = Path(environ["ADSN_CONFIG"])
     own = {name: value for name, value in environ.items() if not name.startswith(OTHERS)}
-    settings = load_config(Settings, path, prefixes=(Prefix("ADSN_"),), environ=own, secrets=secrets, options=options)
+    settings = load_config(
+        Settings, path, prefixes=(EnvironmentPrefix("ADSN_"),), environ=own, secrets=secrets, options=options
+    )
     settings.require_safe()
     return settings

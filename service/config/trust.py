@@ -13,7 +13,7 @@ from runtime.engines.remote.connection import RemoteSettings
 from service.audit.attestation import DEVICE, Attester
 from service.audit.jws import Signer
 from service.audit.log import AuditLog
-from service.audit.log import AuditSettings as LogSettings
+from service.audit.log import AuditLogOptions as LogSettings
 from service.audit.trail import DecisionTrail
 from service.config.section import Section
 
@@ -88,7 +88,7 @@ def open_trail(attestation: AttestationSettings, audit: AuditSettings) -> Decisi
     return DecisionTrail(attester, audit.open(attester.signer if attester is not None else None), attestation.device)
 
 
-class RemoteSection(Section):
+class RemoteEngineSettings(Section):
     """A scoring server, for ``engine = "remote"``."""
 
     url: str | None = Field(
@@ -104,7 +104,7 @@ class RemoteSection(Section):
     plaintext: bool = Field(default=False, description="Allow http:// to other machines; another layer must encrypt.")
 
     @model_validator(mode="after")
-    def _both(self) -> RemoteSection:
+    def _both(self) -> RemoteEngineSettings:
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("name both certificate and certificate_key, or neither.")
         return self

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service.auth.guard import Guard
-from service.auth.middleware import PAGES
+from service.auth.middleware import PAGE_PATHS
 from service.console.assets import asset, source_hash
 from service.http.parsing import require_plain
 from service.http.problems import RequestError
@@ -36,7 +36,7 @@ def page(then: str, message: str = "", status: int = 200) -> Response:
 def _then(value: str) -> str:
     """Where to go afterwards: one of this service's own pages, never another site."""
     path = "/" + value.removeprefix("/")
-    return path if value and path in PAGES else "/docs"
+    return path if value and path in PAGE_PATHS else "/docs"
 
 
 def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:

@@ -31,7 +31,7 @@ from service.http.openapi import problems
 from service.http.problems import RequestError
 from service.http.responses import json_response
 from service.liveness.active_model import ActiveModel
-from service.liveness.pool import Pool
+from service.liveness.pool import WorkerPool
 
 PAGE, STYLE = Template(asset("console.html")), asset("reference.css") + asset("console.css")
 SCRIPT = asset("console.js")
@@ -43,7 +43,7 @@ DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
 WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 WARNING = "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
 WORLD = 107
-"""A simulated world whose scenes are lit and whose faces the default locator finds."""
+"""A simulated world whose scenes are lit and whose faces the default detector finds."""
 SUBJECTS = 9000
 """The first subject of samples: above all that the shipped weights were trained or tested on."""
 SHOWN_WIDTH = 640
@@ -91,12 +91,12 @@ def sample(species: str, subject: int) -> dict[str, Any]:
     made = SyntheticRig(seed=WORLD, subject=SUBJECTS + subject, species=species, presentation=subject).next()
     images = {}
     for modality, suffix, kind in (("rgb", ".jpg", "image/jpeg"), ("ir", ".png", "image/png")):
-        data = encoded(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # literals of a tuple
+        data = encode_image(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # literals of a tuple
         images[modality] = {"type": kind, "data": base64.b64encode(data).decode()}
     return {"species": species, "images": images}
 
 
-def encoded(image: NDArray[Any], suffix: str) -> bytes:
+def encode_image(image: NDArray[Any], suffix: str) -> bytes:
     """uint8 [H, W, 1 or 3] RGB as a file's bytes."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(suffix, np.ascontiguousarray(pixels))
@@ -105,19 +105,19 @@ def encoded(image: NDArray[Any], suffix: str) -> bytes:
     return data.tobytes()
 
 
-def shown(image: NDArray[Any]) -> bytes:
+def encode_for_display(image: NDArray[Any]) -> bytes:
     """A picture of a camera as a person looks at it: JPEG, not wider than `SHOWN_WIDTH`."""
     picture = grey_picture(image)
     height, width = picture.shape[:2]
     if width > SHOWN_WIDTH:
         size = (SHOWN_WIDTH, max(1, round(height * SHOWN_WIDTH / width)))
         smaller = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        return encoded(smaller.reshape(size[1], size[0], -1), ".jpg")
-    return encoded(picture, ".jpg")
+        return encode_image(smaller.reshape(size[1], size[0], -1), ".jpg")
+    return encode_image(picture, ".jpg")
 
 
 def add_console_routes(
-    app: FastAPI, guard: Guard, model: ActiveModel, pool: Pool, feed: PairFeed | None, *, expose_score: bool
+    app: FastAPI, guard: Guard, model: ActiveModel, pool: WorkerPool, feed: PairFeed | None, *, expose_score: bool
 ) -> None:
     """Add the route ``/console`` and those that the page calls."""
 
@@ -157,5 +157,5 @@ def add_console_routes(
         captured = feed.wait(-1, 0)
         if captured is None:
             raise RequestError(504, "capture_timeout", "the cameras have given no pair yet.")
-        data = await run_in_threadpool(shown, captured.pair.image(modality))
+        data = await run_in_threadpool(encode_for_display, captured.pair.image(modality))
         return Response(data, media_type="image/jpeg", headers={"X-Pair-Number": str(captured.number)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from service.http.problem_catalogue import document
+from service.http.problem_catalogue import errors_page
 
 if __name__ == "__main__":
-    sys.stdout.write(document())
+    sys.stdout.write(errors_page())

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from service.http.problem_document import Problem
 from service.http.problems import MEDIA_TYPE
 
-Amend = Callable[[dict[str, Any]], None]
+SchemaAmendment = Callable[[dict[str, Any]], None]
 """Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
 
 REFERENCE = "#/components/schemas/{model}"
@@ -60,14 +60,14 @@ def add_model(document: dict[str, Any], model: type) -> None:
     schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
 
 
-def install(app: FastAPI, amends: Iterable[Amend], *, keyed: bool) -> None:
+def install(app: FastAPI, schema_amendments: Iterable[SchemaAmendment], *, keyed: bool) -> None:
     """Let ``app`` describe itself, once, when it is first asked. ``keyed``: whether callers need a key."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             add_model(made, Problem)
-            for amend in amends:
+            for amend in schema_amendments:
                 amend(made)
             if keyed:
                 made["components"]["securitySchemes"] = {

@@ -28,13 +28,13 @@ MAX_JSON_BYTES = 16384
 MAX_PART_HEADERS = 8
 PICTURES_IN_JSON = re.compile(rb'"(?:rgb|ir|depth|images?|pictures?)"\s*:')
 
-Numbers = Annotated[list[float], Field(min_length=4, max_length=4)]
+BoxNumbers = Annotated[list[float], Field(min_length=4, max_length=4)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=1 << 63)]
 Clock = Literal["caller", "unix", "monotonic"]
 """Whose nanoseconds they are: the caller's own, since 1970 UTC, or CLOCK_MONOTONIC of the service's machine."""
 
 
-class Context(BaseModel):
+class RequestContext(BaseModel):
     """What goes with any request to judge."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -50,7 +50,7 @@ class Context(BaseModel):
     )
 
 
-class Meta(Context):
+class Meta(RequestContext):
     """The optional ``meta`` part: JSON.
 
     Boxes are x, y, width and height in pixels of their image as it is stored: EXIF orientation is ignored.
@@ -71,11 +71,13 @@ class Meta(Context):
         }
     )
 
-    face_box: Numbers | None = Field(
+    face_box: BoxNumbers | None = Field(
         default=None, description="Face in the colour image (of an IR-depth model: in the infrared one)."
     )
-    ir_face_box: Numbers | None = Field(default=None, description="Face in the infrared image, where it is not there.")
-    depth_face_box: Numbers | None = Field(default=None, description="Face in the depth image.")
+    ir_face_box: BoxNumbers | None = Field(
+        default=None, description="Face in the infrared image, where it is not there."
+    )
+    depth_face_box: BoxNumbers | None = Field(default=None, description="Face in the depth image.")
     rgb_timestamp_ns: Nanoseconds | None = Field(default=None, description="Mid-exposure of the colour image.")
     ir_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the infrared image, on the same clock.")
     depth_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the depth image, on the same clock.")
@@ -92,7 +94,7 @@ class Meta(Context):
         return found
 
 
-class CameraRequest(Context):
+class CameraRequest(RequestContext):
     """``application/json``: judge the attached rig's next pair."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "camera", "timeout_ms": 1500}]})
@@ -101,7 +103,7 @@ class CameraRequest(Context):
     timeout_ms: int = Field(default=1500, ge=1, le=30_000, description="How long to wait for a pair.")
 
 
-def malformed(message: str) -> RequestError:
+def malformed_request(message: str) -> RequestError:
     return RequestError(400, "malformed_request", message)
 
 
@@ -164,9 +166,9 @@ def split_multipart(
         parser.write(_delimited(body, options[b"boundary"]))
         parser.finalize()
     except FormParserError as error:
-        raise malformed("the multipart body is not well formed.") from error
+        raise malformed_request("the multipart body is not well formed.") from error
     if not collector.finished:
-        raise malformed("the multipart body ends early: its closing boundary is missing.")
+        raise malformed_request("the multipart body ends early: its closing boundary is missing.")
     parts = collector.parts
     for name in modalities:
         if not parts.get(name):
@@ -211,7 +213,7 @@ class _PartCollector:
     def _end_header(self) -> None:
         self._headers += 1
         if self._headers > MAX_PART_HEADERS:
-            raise malformed("a part has too many headers.")
+            raise malformed_request("a part has too many headers.")
         if self._field.lower() == b"content-disposition":
             self._disposition = self._value
         self._field = self._value = b""
@@ -251,7 +253,7 @@ def read_camera_request(data: bytes) -> CameraRequest:
     """
     # A caller who has pictures is told where they go, and not that they are too many characters.
     if len(data) > MAX_JSON_BYTES or PICTURES_IN_JSON.search(data):
-        raise malformed(
+        raise malformed_request(
             "JSON carries no pictures: it asks for the attached cameras' next pair, in "
             f"{MAX_JSON_BYTES} bytes at most. "
             "To upload a pair, send multipart/form-data with a part for each picture; see /docs."
@@ -261,9 +263,9 @@ def read_camera_request(data: bytes) -> CameraRequest:
 
 def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
     if len(data) > limit:
-        raise malformed(f"{what} is larger than {limit} bytes.")
+        raise malformed_request(f"{what} is larger than {limit} bytes.")
     try:
         return model.model_validate_json(without_mark(data))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        raise malformed(f"{what}: {'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}") from error
+        raise malformed_request(f"{what}: {'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}") from error

@@ -14,7 +14,7 @@ from runtime.core.errors import AdsnError
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProblemEntry:
     """What a code means. ``statuses``: it comes with one of these. ``remedy``: what its receiver does next."""
 
     code: str
@@ -25,181 +25,181 @@ class Entry:
 
 
 _ALL = (
-    Entry(
+    ProblemEntry(
         "malformed_request", (400, 422), "The request cannot be read",
         "Send what /docs describes; `detail` names the first thing that is wrong.",
     ),
-    Entry(
+    ProblemEntry(
         "unauthorized", (401,), "A key is needed",
         "Send the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
     ),
-    Entry(
+    ProblemEntry(
         "forbidden", (403,), "The key may not do this",
         "Use a key with the role that `detail` names.",
     ),
-    Entry(
+    ProblemEntry(
         "cross_site", (403,), "A page of another site may not ask",
         "Call from a program, or from this service's own pages: browsers say which site a request is for.",
     ),
-    Entry(
+    ProblemEntry(
         "not_found", (404,), "No such resource",
         "See /docs for the paths that there are.",
     ),
-    Entry(
+    ProblemEntry(
         "method_not_allowed", (405,), "The method is not allowed here",
         "Use a method that the `Allow` header names.",
     ),
-    Entry(
+    ProblemEntry(
         "request_timeout", (408,), "The request did not arrive in time",
         "Send it again, faster; the connection is closed.", True,
     ),
-    Entry(
+    ProblemEntry(
         "replayed_nonce", (409,), "The nonce was used before",
         "Make a new nonce for each check. Where nobody on your side sent it twice, somebody replays your "
         "requests.",
     ),
-    Entry(
+    ProblemEntry(
         "idempotency_conflict", (409,), "The Idempotency-Key belongs to another request",
         "Make a new key for each new request; use one again only to repeat the very same request.",
     ),
-    Entry(
+    ProblemEntry(
         "body_too_large", (413,), "The request is too large",
         "Send smaller pictures; `limits.body_bytes` and `limits.part_bytes` say how large they may be.",
     ),
-    Entry(
+    ProblemEntry(
         "image_too_large", (413,), "The image is too large",
         "Send a picture with fewer pixels; `limits.pixels` says how many, `limits.pair_bytes` how much memory two may "
         "take.",
     ),
-    Entry(
+    ProblemEntry(
         "unsupported_media", (415,), "The request's media type is not accepted",
         "Send `multipart/form-data` with pictures, or `application/json` to use the attached cameras.",
     ),
-    Entry(
+    ProblemEntry(
         "not_an_image", (415,), "Not an image",
         "Send JPEG, PNG, WebP or BMP.",
     ),
-    Entry(
+    ProblemEntry(
         "missing_part", (422,), "A part is missing",
         "Send a picture for each modality of the model; `/info` lists them.",
     ),
-    Entry(
+    ProblemEntry(
         "unknown_part", (422,), "A part is not known",
         "Send only the parts that the model takes, each once.",
     ),
-    Entry(
+    ProblemEntry(
         "truncated_image", (422,), "The image is not whole",
         "Send the file again; it was cut off or damaged on the way.",
     ),
-    Entry(
+    ProblemEntry(
         "wrong_channels", (422,), "The image has the wrong channels",
         "8-bit colour as `rgb`, 8-bit grey as `ir`, 16-bit grey PNG in millimetres as `depth`. Were parts "
         "swapped?",
     ),
-    Entry(
+    ProblemEntry(
         "wrong_shape", (422,), "The image has a shape that no camera gives",
         "Send the cameras' own pictures: edges of 16 pixels or more, the longer at most four times the shorter, and "
         "both pictures of similar shape.",
     ),
-    Entry(
+    ProblemEntry(
         "invalid_face_box", (422,), "The face box is invalid",
         "Give the box in pixels of its own image, or leave it out.",
     ),
-    Entry(
+    ProblemEntry(
         "invalid_input", (422,), "The input cannot be used",
         "See `detail`.",
     ),
-    Entry(
+    ProblemEntry(
         "invalid_batch", (400, 422), "The tensors are not the model's",
         "Send the names, types and shapes that the model's metadata lists.",
     ),
-    Entry(
+    ProblemEntry(
         "modality_missing", (422,), "A modality is missing",
         "Send a picture for each modality of the model; `/info` lists them.",
     ),
-    Entry(
+    ProblemEntry(
         "no_face", (422,), "No face was found",
         "Have a frontal, upright face of at least 64 pixels in the picture, or name its box. Never let this "
         "open anything.",
     ),
-    Entry(
+    ProblemEntry(
         "wrong_host", (421,), "The service is not called so",
         "Use localhost, name the host in `auth.hosts`, or configure keys.",
     ),
-    Entry(
+    ProblemEntry(
         "request_header_too_large", (431,), "The request's headers are too large",
         "Send fewer or shorter headers.",
     ),
-    Entry(
+    ProblemEntry(
         "rate_limited", (429,), "Too many requests",
         "Wait as long as `Retry-After` says.", True,
     ),
-    Entry(
+    ProblemEntry(
         "internal_error", (500,), "Something went wrong in the service",
         "Look for the request id in the service's log, and report it.",
     ),
-    Entry(
+    ProblemEntry(
         "error", (500,), "Something went wrong in the service",
         "Look for the request id in the service's log, and report it.",
     ),
-    Entry(
+    ProblemEntry(
         "not_ready", (503,), "The service is not ready",
         "Wait; `/readyz` says what it waits for.", True,
     ),
-    Entry(
+    ProblemEntry(
         "overloaded", (503,), "The service is busy",
         "Wait as long as `Retry-After` says.", True,
     ),
-    Entry(
+    ProblemEntry(
         "no_rig", (503,), "No cameras are attached",
         "Configure the section `[rig]`, or upload a pair.",
     ),
-    Entry(
+    ProblemEntry(
         "capture_error", (503,), "The cameras give no picture",
         "Try again; where it goes on, `/readyz` says how the cameras are.", True,
     ),
-    Entry(
+    ProblemEntry(
         "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
         "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
     ),
-    Entry(
+    ProblemEntry(
         "audit_unavailable", (503,), "The audit log cannot be written",
         "Free or repair the service's disk; while `audit.policy` is required, no decision is given without its line.",
         True,
     ),
-    Entry(
+    ProblemEntry(
         "engine_error", (503,), "The engine gave no score",
         "Look into the service's log.",
     ),
-    Entry(
+    ProblemEntry(
         "engine_unavailable", (503,), "The engine cannot be used",
         "Look into the service's log; `adsn-doctor` says what is missing.",
     ),
-    Entry(
+    ProblemEntry(
         "golden_mismatch", (503,), "The engine does not reproduce its recorded scores",
         "Look into the service's log; another precision or engine may work.",
     ),
-    Entry(
+    ProblemEntry(
         "inference_failed", (503,), "The engine gave no score",
         "Try again; where it goes on, look into the service's log.", True,
     ),
-    Entry(
+    ProblemEntry(
         "capture_timeout", (504,), "No pair came in time",
         "See `cameras` and `advice` in the problem, and try again.", True,
     ),
 )  # fmt: skip
-PROBLEMS: Mapping[str, Entry] = {entry.code: entry for entry in _ALL}
+PROBLEMS: Mapping[str, ProblemEntry] = {entry.code: entry for entry in _ALL}
 
 
-def tree(root: type[AdsnError] = AdsnError) -> Iterator[type[AdsnError]]:
+def error_classes(root: type[AdsnError] = AdsnError) -> Iterator[type[AdsnError]]:
     """Every error of `runtime.core.errors`, parents first."""
     yield root
     for kind in root.__subclasses__():
         if kind.__module__ == errors.__name__:
-            yield from tree(kind)
+            yield from error_classes(kind)
 
 
-def document() -> str:
+def errors_page() -> str:
     """docs/errors.md."""
     lines = [
         "# Errors",
@@ -226,7 +226,7 @@ def document() -> str:
             "",
         ]
     lines += ["## In logs and on the command line", "", "| code | what it says | retryable |", "| --- | --- | --- |"]
-    for kind in tree():
+    for kind in error_classes():
         if kind.code not in PROBLEMS:
             says, again = (kind.__doc__ or "").splitlines()[0], "yes" if kind.retryable else "no"
             lines.append(f"| `{kind.code}` | {says} | {again} |")

@@ -40,7 +40,7 @@ def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection, a `service.http.connections.Connection`. `limited` makes the class with its
+    """One connection, a `service.http.connections.Connection`. `protocol_with_limits` makes the class with its
     ``limits`` and ``shares``.
     """
 
@@ -180,7 +180,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def limited(limits: LimitSettings) -> type[asyncio.Protocol]:
+def protocol_with_limits(limits: LimitSettings) -> type[asyncio.Protocol]:
     """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
     namespace: dict[str, Any] = {"limits": limits, "shares": Shares(limits.connections, limits.address_share)}
     return cast("type[asyncio.Protocol]", type("Limited", (LimitedProtocol,), namespace))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 
-class Rates:
+class RateLimiter:
     """A token bucket for each caller: ``burst`` at once, ``rate_per_s`` in the long run. Call from one thread."""
 
     def __init__(self, rate_per_s: float, burst: int, callers: int = 4096) -> None:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from runtime.core.errors import ConfigError
 from service.config.settings import Settings
-from service.http.protocol import limited
+from service.http.protocol import protocol_with_limits
 
 log = logging.getLogger("adsn.service")
 BACKLOG = 512
@@ -58,7 +58,7 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return _Config(
         settings.tls.context(),
         app,
-        http=limited(settings.limits),
+        http=protocol_with_limits(settings.limits),
         ws="none",
         log_config=None,
         access_log=False,

@@ -16,12 +16,12 @@ from typing import Any
 
 from runtime.core.errors import AdsnError
 from runtime.liveness.decision import Decision
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from service.audit.trail import DecisionTrail
-from service.kiosk.state_machine import Outcome
+from service.kiosk.state_machine import SessionOutcome
 from service.liveness.contract import CONTRACT_VERSION
 from service.monitoring.health import Health, Severity
-from service.outputs.base import PROBE_S, Channel, Clock, Event, Mailbox, Outputs, boottime_ns
+from service.outputs.base import PROBE_S, Channel, Clock, Event, EventQueue, Outputs, boottime_ns
 
 log = logging.getLogger("adsn.kiosk")
 CAPACITY = 1024
@@ -29,7 +29,7 @@ WITHHELD = "audit_unavailable"
 DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
-def answer_of(outcome: Outcome, loaded: Loaded, *, expose_score: bool) -> Mapping[str, Any]:
+def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:
     """A session's decision in the form of an answer of ``POST /liveness``, as the audit log and attestations take it.
 
     ``request_id`` is the session's, which is the event's ``id`` too.
@@ -47,7 +47,7 @@ def answer_of(outcome: Outcome, loaded: Loaded, *, expose_score: bool) -> Mappin
     }
 
 
-class Witness(Outputs):
+class AuditedOutputs(Outputs):
     """Outputs that hear of a decision once it is written to the log of ``trail`` and signed.
 
     ``place``: the door's name in the log. The log is closed with the outputs.
@@ -60,7 +60,7 @@ class Witness(Outputs):
         super().__init__(channels)
         self._health, self._trail, self._place = health, trail, place
         self._clock, self._wall = clock, wall
-        self._mail = Mailbox(CAPACITY, clock)
+        self._queue = EventQueue(CAPACITY, clock)
         self._busy_since: int | None = None
         self._failing = False
         self._withheld = ""
@@ -69,7 +69,7 @@ class Witness(Outputs):
 
     def publish(self, event: Event) -> None:
         """Take an event; returns at once. It reaches the outputs from the witness's thread."""
-        self._mail.put(event)
+        self._queue.put(event)
 
     def stuck_s(self) -> float:
         """For how many seconds the decision in work has waited for the disk; 0 where none does."""
@@ -79,23 +79,23 @@ class Witness(Outputs):
     def close(self, timeout_s: float) -> None:
         """Pass on what still waits, then end the outputs, all within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
-        self._mail.close()
+        self._queue.close()
         self._thread.join(timeout_s / 2)
         super().close(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         try:
-            while not self._mail.closed:
+            while not self._queue.closed:
                 # An expired decision is written down too; the outputs let it drop.
-                event = self._mail.take(PROBE_S, keep_expired=True)
+                event = self._queue.get(PROBE_S, keep_expired=True)
                 if event is None:
                     self._probe()
                 else:
-                    super().publish(self._witnessed(event))
+                    super().publish(self._audited(event))
         finally:
             self._trail.close()
 
-    def _witnessed(self, event: Event) -> Event:
+    def _audited(self, event: Event) -> Event:
         """The event as the outputs may have it."""
         if event.answer is None:
             return self._corrected(event)

@@ -31,7 +31,7 @@ CheckConfig = Annotated[Path | None, typer.Option("--check-config", help="Check 
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
 LockDoor = Annotated[bool, typer.Option("--lock-door", help="Drive the relay's line to locked, and exit.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Simulated cameras with visitors; prints events, opens nothing.")]
-Kind = Annotated[str, typer.Option("--species", help="Who comes in the demo, joined by commas, in turn.")]
+SpeciesOption = Annotated[str, typer.Option("--species", help="Who comes in the demo, joined by commas, in turn.")]
 Seed = Annotated[int, typer.Option(help="Which simulated world the demo is.", min=0)]
 Port = Annotated[int | None, typer.Option(help="Port of the console; 0 lets the system choose.")]
 BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
@@ -40,7 +40,7 @@ END_S = 4.5
 """A second signal's patience: whatever still hangs so long after the first is left to the kernel."""
 
 
-class Printed:
+class ConsoleChannel:
     """Events on standard output, for the demo."""
 
     name = "print"
@@ -61,7 +61,7 @@ def kiosk(
     print_config: PrintConfig = False,
     lock_door: LockDoor = False,
     demo: Demo = False,
-    species: Kind = "bona_fide,replay_screen",
+    species: SpeciesOption = "bona_fide,replay_screen",
     seed: Seed = 107,
     port: Port = None,
     bundle: BundleFolder = None,
@@ -108,12 +108,12 @@ def kiosk(
 
 def serve(settings: KioskSettings, demo: bool) -> int:
     """Run the daemon until a signal; returns its exit code."""
-    from runtime.face.open import open_locator
-    from runtime.liveness.open import Loaded, open_pipeline
+    from runtime.face.open import open_detector
+    from runtime.liveness.open import LoadedModel, open_pipeline
     from runtime.pairing.rig import Rig
     from service.kiosk.daemon import Daemon
 
-    def load() -> Loaded:
+    def load() -> LoadedModel:
         return open_pipeline(
             settings.bundle,
             precision=settings.precision,
@@ -121,7 +121,7 @@ def serve(settings: KioskSettings, demo: bool) -> int:
             backend=settings.engine,
             required=settings.require_engine,
             remote=settings.remote.engine(),
-            locator=open_locator(settings.face),
+            detector=open_detector(settings.face),
         )
 
     stop = threading.Event()
@@ -136,7 +136,7 @@ def serve(settings: KioskSettings, demo: bool) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    daemon = Daemon(settings, Rig(settings.rig), load, channels=[Printed()] if demo else [])
+    daemon = Daemon(settings, Rig(settings.rig), load, channels=[ConsoleChannel()] if demo else [])
     return daemon.run(stop)
 
 

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from runtime.config.host_name import HostName, require_host
-from runtime.config.loader import Prefix, load_config
+from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.face.open import FaceSettings
 from runtime.liveness.evidence import EvidenceRule
 from runtime.liveness.open import default_bundle
 from service.config.section import Section
-from service.config.trust import AttestationSettings, AuditSettings, RemoteSection
+from service.config.trust import AttestationSettings, AuditSettings, RemoteEngineSettings
 from service.kiosk.door_line import LineSettings
 from service.kiosk.state_machine import KioskRule
 
-PREFIX = Prefix("ADSN_KIOSK_")
+PREFIX = EnvironmentPrefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
 """Variables that mean the same to all programs of this project."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -95,7 +95,7 @@ class HttpSettings(Section):
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
 
 
-class LogSettings(Section):
+class EventLogSettings(Section):
     """The event log."""
 
     path: Path | None = Field(
@@ -217,7 +217,9 @@ class KioskSettings(Section):
     )
     require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
     precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
-    remote: RemoteSection = Field(default_factory=RemoteSection, description="A scoring server, for engine = remote.")
+    remote: RemoteEngineSettings = Field(
+        default_factory=RemoteEngineSettings, description="A scoring server, for engine = remote."
+    )
     rig: RigSettings = Field(default_factory=RigSettings, description="The cameras.")
     face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
     decision: DecisionSettings = Field(
@@ -226,7 +228,7 @@ class KioskSettings(Section):
     http: HttpSettings = Field(
         default_factory=HttpSettings, description="The page and its sources: /console, /events, /metrics, /readyz."
     )
-    log: LogSettings = Field(default_factory=LogSettings, description="The event log.")
+    log: EventLogSettings = Field(default_factory=EventLogSettings, description="The event log.")
     audit: AuditSettings = Field(
         default_factory=AuditSettings, description="The log of decisions, chained; before any output hears of them."
     )

@@ -13,19 +13,19 @@ from typing import Any
 
 from runtime.core.errors import AdsnError
 from runtime.liveness.evidence import Evidence
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.app import create_app
 from service.config.trust import open_trail
-from service.kiosk.audited_outputs import Witness, answer_of
+from service.kiosk.audited_outputs import AuditedOutputs, decision_answer
 from service.kiosk.config import KioskSettings
-from service.kiosk.loop import Counters, Listeners, Loop
+from service.kiosk.loop import KioskLoop, Listeners, LoopCounters
 from service.kiosk.loop_events import LoopEvents
 from service.kiosk.metrics import KioskCollector
 from service.kiosk.monitor import Monitor, log_condition
-from service.kiosk.scoring import RigSight
-from service.kiosk.state_machine import Kiosk
-from service.kiosk.wiring import HubChannel, Page, borrow, open_outputs, page_settings
+from service.kiosk.scoring import RigAssessor
+from service.kiosk.state_machine import KioskStateMachine
+from service.kiosk.wiring import PageChannel, PageServer, open_outputs, page_settings, with_borrowed_engine
 from service.monitoring.events import EventHub
 from service.monitoring.health import Condition, Health
 from service.monitoring.metrics import Metrics
@@ -54,7 +54,7 @@ class Daemon:
         self,
         settings: KioskSettings,
         feed: PairFeed,
-        load: Callable[[], Loaded],
+        load: Callable[[], LoadedModel],
         *,
         notifier: Notifier | None = None,
         channels: Sequence[Channel] = (),
@@ -62,11 +62,11 @@ class Daemon:
         self._settings, self._feed, self._load = settings, feed, load
         self._place = {"site": settings.site, "door": settings.door}
         self._notifier = notifier or Notifier()
-        self._loaded: Future[Loaded] = Future()
-        self._kiosk: Kiosk | None = None
+        self._loaded: Future[LoadedModel] = Future()
+        self._kiosk: KioskStateMachine | None = None
         self._crashed = False
         self.health = Health()
-        self.counters = Counters()
+        self.counters = LoopCounters()
         self.health.listen(log_condition)
         self.health.raise_("starting", "critical", "no pair has been judged yet.")
         self._hub = EventHub()
@@ -77,7 +77,7 @@ class Daemon:
         self._numbers = KioskCollector(self.health, self.counters, self._state, self.outputs)
         self.monitor = Monitor(
             feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras,
-            writing_s=self.outputs.stuck_s if isinstance(self.outputs, Witness) else lambda: 0.0,
+            writing_s=self.outputs.stuck_s if isinstance(self.outputs, AuditedOutputs) else lambda: 0.0,
         )  # fmt: skip
         self.page = self._make_page() if settings.http.enabled else None
 
@@ -100,18 +100,18 @@ class Daemon:
 
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
-        every = [*open_outputs(settings, health), HubChannel(self._hub, boottime_ns), *channels]
+        every = [*open_outputs(settings, health), PageChannel(self._hub, boottime_ns), *channels]
         if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
-        return Witness(every, health, self._trail, place=f"{settings.site}/{settings.door}")
+        return AuditedOutputs(every, health, self._trail, place=f"{settings.site}/{settings.door}")
 
-    def _make_page(self) -> Page:
+    def _make_page(self) -> PageServer:
         settings = page_settings(self._settings)
         metrics = Metrics()
         metrics.registry.register(self._numbers)
         app = create_app(
             settings,
-            lambda: borrow(self._loaded.result()),
+            lambda: with_borrowed_engine(self._loaded.result()),
             feed=self._feed,
             hub=self._hub,
             health=self.health,
@@ -119,7 +119,7 @@ class Daemon:
             # Who asks the page is answered under the same conditions as the door.
             trail=self._trail,
         )
-        return Page(app, settings)
+        return PageServer(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
         """Whether there is one. The signal to stop is heeded meanwhile, and systemd told that it takes a while."""
@@ -155,19 +155,21 @@ class Daemon:
         # What a model is good for stands in its summary; whoever reads the log of a door is to see it.
         log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
         moved = partial(self.health.set, "camera_moved", "warning")
-        sight = RigSight(loaded, self._settings.rig, self._feed, moved)
+        assessor = RigAssessor(loaded, self._settings.rig, self._feed, moved)
         evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())
-        self._kiosk = Kiosk(evidence, own.rule(), lambda: str(uuid.uuid4()))
+        self._kiosk = KioskStateMachine(evidence, own.rule(), lambda: str(uuid.uuid4()))
         events = LoopEvents(
             place=self._place,
             expose_score=own.expose_score,
             threshold=loaded.pipeline.point.threshold,
-            answer=partial(answer_of, loaded=loaded, expose_score=own.expose_score),
+            answer=partial(decision_answer, loaded=loaded, expose_score=own.expose_score),
         )
         listeners = Listeners(
             self.outputs, self.health, self._notifier, trace=self._trace, latency=self._numbers.add_latency
         )
-        loop = Loop(self._feed, sight, self._kiosk, listeners, events, fault=self.monitor.fault, counters=self.counters)
+        loop = KioskLoop(
+            self._feed, assessor, self._kiosk, listeners, events, fault=self.monitor.fault, counters=self.counters
+        )
 
         def run() -> None:
             try:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.config.loader import Prefix, load_config
+from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.core.errors import ConfigError
 from runtime.core.files import write_atomically
 from service.outputs.relay import GpiodLine
 
 log = logging.getLogger("adsn.kiosk")
-PREFIX = Prefix("ADSN_KIOSK_", strict=False)
+PREFIX = EnvironmentPrefix("ADSN_KIOSK_", strict=False)
 NOTE = "line.json"
 
 

@@ -23,21 +23,21 @@ infrared gave tens (Howdy's and irlume's reports)."""
 FLAT_NS = 1_000_000_000
 
 
-class PictureWatch:
+class FrozenImageWatch:
     """Compares each pair with the last. Not for several threads."""
 
     def __init__(self) -> None:
         self._last: dict[Modality, NDArray[Any]] = {}
         self._repeats: dict[Modality, int] = {}
         self._flat_since: dict[Modality, int] = {}
-        self._epoch = -1
+        self._generation = -1
 
     def repeated(self, pair: Pair) -> tuple[Modality, ...]:
         """Modalities whose picture is the very same as in the pair before."""
-        if pair.epoch != self._epoch:
+        if pair.generation != self._generation:
             self._last.clear()
             self._repeats.clear()
-            self._epoch = pair.epoch
+            self._generation = pair.generation
         found: list[Modality] = []
         for modality in MODALITIES:
             image: NDArray[Any] | None = getattr(pair, modality)

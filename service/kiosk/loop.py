@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from runtime.core.errors import AdsnError, EngineError
 from runtime.core.values import Pair
 from runtime.pairing.feed import CapturedPair, PairFeed
-from service.kiosk.image_checks import PictureWatch
+from service.kiosk.image_checks import FrozenImageWatch
 from service.kiosk.loop_events import LoopEvents, Seen
-from service.kiosk.state_machine import SECOND, Kiosk, Outcome, Step
+from service.kiosk.state_machine import SECOND, KioskStateMachine, SessionOutcome, Step
 from service.monitoring.health import ConditionGroup, Health
 from service.outputs.base import Outputs
 from service.process.systemd import Notifier
@@ -26,18 +26,18 @@ GUIDANCE_NS = SECOND // 2
 """What to do differently (come closer, more light) is told at most so often."""
 
 
-class Sight(Protocol):
-    """What judges pairs: `service.kiosk.scoring.RigSight`."""
+class PairAssessor(Protocol):
+    """What judges pairs: `service.kiosk.scoring.RigAssessor`."""
 
-    def observe(self, captured: CapturedPair, now_ns: int) -> Seen: ...
+    def assess(self, captured: CapturedPair, now_ns: int) -> Seen: ...
     def reset(self) -> None: ...
-    def prove(self, pair: Pair) -> None:
+    def self_test(self, pair: Pair) -> None:
         """Run the network on a pair without a face, so that readiness means that a pair went all the way."""
         ...
 
 
 @dataclass(slots=True)
-class Counters:
+class LoopCounters:
     """What the loop has done. Written by its thread, read by any.
 
     ``busy_since``: since when a pair is being judged, None between pairs. ``missed``: pairs that newer ones replaced.
@@ -67,31 +67,31 @@ class Listeners:
     latency: Callable[[int], None] = lambda ns: None
 
 
-class Loop:
-    """Drive a `Kiosk` with the pairs of ``feed``.
+class KioskLoop:
+    """Drive a `KioskStateMachine` with the pairs of ``feed``.
 
-    ``sight``: judges a pair. ``fault``: what is wrong with the rig now, empty when nothing is.
+    ``assessor``: judges a pair. ``fault``: what is wrong with the rig now, empty when nothing is.
     """
 
     def __init__(
         self,
         feed: PairFeed,
-        sight: Sight,
-        kiosk: Kiosk,
+        assessor: PairAssessor,
+        kiosk: KioskStateMachine,
         listeners: Listeners,
         events: LoopEvents,
         *,
         fault: Callable[[], str] = lambda: "",
-        counters: Counters | None = None,
+        counters: LoopCounters | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self.counters = counters or Counters()
+        self.counters = counters or LoopCounters()
         self.ready = False
-        self._feed, self._sight, self._kiosk, self._events = feed, sight, kiosk, events
+        self._feed, self._assessor, self._kiosk, self._events = feed, assessor, kiosk, events
         self._outputs, self._health, self._notifier = listeners.outputs, listeners.health, listeners.notifier
         self._trace, self._latency = listeners.trace, listeners.latency
         self._fault, self._clock = fault, clock
-        self._pictures = PictureWatch()
+        self._pictures = FrozenImageWatch()
         self._cameras = ConditionGroup(listeners.health, "critical")
         self._guidance: tuple[str, ...] = ()
         self._guided = 0
@@ -109,16 +109,16 @@ class Loop:
             if after >= 0:
                 self.counters.missed += max(0, captured.number - after - 1)
             after = captured.number
-            self.take(captured)
+            self.process(captured)
         self._tell(self._kiosk.interrupt(self._clock(), "stopping"))
 
-    def take(self, captured: CapturedPair) -> None:
+    def process(self, captured: CapturedPair) -> None:
         """Judge one pair and act on it."""
         self.counters.busy_since = self._clock()
         try:
-            seen = self._sight.observe(captured, self.counters.busy_since)
-            if not self.ready and seen.assessment is None:
-                self._sight.prove(captured.pair)
+            assessed = self._assessor.assess(captured, self.counters.busy_since)
+            if not self.ready and assessed.assessment is None:
+                self._assessor.self_test(captured.pair)
         except Exception as error:
             self._failed(error)
             return
@@ -137,11 +137,11 @@ class Loop:
             # The same picture again is no news of anybody, and no progress.
             self._tell(self._kiosk.tick(now))
             return
-        self._tell(self._kiosk.see(now, seen.observation))
+        self._tell(self._kiosk.process(now, assessed.observation))
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
-            self._trace(self._events.trace(captured, seen, self._kiosk, self.counters.last_latency_ns or 0))
+            self._trace(self._events.trace(captured, assessed, self._kiosk, self.counters.last_latency_ns or 0))
 
     def _look_at_pictures(self, pair: Pair) -> bool:
         """Whether a camera gave the same picture as before; what its pictures say of it becomes conditions."""
@@ -162,7 +162,7 @@ class Loop:
                 log.error("%d pairs could not be judged: %s", self.counters.errors, _place_of(error))
         self._health.raise_(name, "critical", detail)
         self._tell(self._kiosk.interrupt(self._clock(), cause))
-        self._sight.reset()
+        self._assessor.reset()
 
     def _progress(self, captured: CapturedPair) -> None:
         if not self.ready:
@@ -178,14 +178,14 @@ class Loop:
 
     def _tell(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            if isinstance(step, Outcome):
+            if isinstance(step, SessionOutcome):
                 self.counters.decisions[step.decision] += 1
                 log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
                 self._outputs.publish(self._events.decision(step, self._clock()))
             else:
                 self._outputs.publish(self._events.change(step))
                 if step.after == "idle":
-                    self._sight.reset()
+                    self._assessor.reset()
 
     def _guide(self, now: int) -> None:
         if self._kiosk.guidance != self._guidance and now - self._guided >= GUIDANCE_NS:

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from runtime.liveness.evidence import Observation
 from runtime.liveness.pair_pipeline import Assessment
 from runtime.pairing.feed import CapturedPair
-from service.kiosk.state_machine import Change, Kiosk, Outcome
+from service.kiosk.state_machine import KioskStateMachine, SessionOutcome, StateChange
 from service.monitoring.rig_watch import pair_event
 from service.outputs.base import Event, boottime_ns, utc_now
 
 
 class Seen(Protocol):
-    """What judging a pair gave: `runtime.liveness.stream_pipeline.Observed`."""
+    """What judging a pair gave: `runtime.liveness.stream_pipeline.StreamAssessment`."""
 
     @property
     def observation(self) -> Observation: ...
@@ -37,9 +37,9 @@ class LoopEvents:
     place: Mapping[str, str] = field(default_factory=dict)
     expose_score: bool = True
     threshold: float = 0.0
-    answer: Callable[[Outcome], Mapping[str, Any] | None] = lambda outcome: None
+    answer: Callable[[SessionOutcome], Mapping[str, Any] | None] = lambda outcome: None
 
-    def decision(self, outcome: Outcome, now_ns: int) -> Event:
+    def decision(self, outcome: SessionOutcome, now_ns: int) -> Event:
         """Return the event of a decision. ``now_ns``: of the clock that ``outcome`` counts on."""
         data: dict[str, Any] = {
             **self.place,
@@ -62,16 +62,16 @@ class LoopEvents:
             self.answer(outcome),
         )
 
-    def change(self, change: Change) -> Event:
+    def change(self, change: StateChange) -> Event:
         """Return the event of a change of state."""
         data = {"state": change.after, "before": change.before, "cause": change.cause}
         return self._state(change.t_ns, data, change.session)
 
-    def guidance(self, now_ns: int, kiosk: Kiosk) -> Event:
+    def guidance(self, now_ns: int, kiosk: KioskStateMachine) -> Event:
         """Return the event that tells what to do differently: come closer, more light."""
         return self._state(now_ns, {"state": kiosk.state, "guidance": list(kiosk.guidance)}, kiosk.session)
 
-    def trace(self, captured: CapturedPair, seen: Seen, kiosk: Kiosk, latency_ns: int) -> Mapping[str, Any]:
+    def trace(self, captured: CapturedPair, seen: Seen, kiosk: KioskStateMachine, latency_ns: int) -> Mapping[str, Any]:
         """Return a judged pair as the page shows it."""
         found = seen.assessment
         reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed

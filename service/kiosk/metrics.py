@@ -8,7 +8,7 @@ from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.kiosk.loop import Counters
+from service.kiosk.loop import LoopCounters
 from service.monitoring.health import Health
 from service.outputs.base import Outputs
 
@@ -22,7 +22,7 @@ class KioskCollector(Collector):
     Conditions are counted by the service.
     """
 
-    def __init__(self, health: Health, counters: Counters, state: Callable[[], str], outputs: Outputs) -> None:
+    def __init__(self, health: Health, counters: LoopCounters, state: Callable[[], str], outputs: Outputs) -> None:
         self._health, self._counters, self._state = health, counters, state
         self._outputs = outputs
         # In no registry of its own: `collect` hands it on.

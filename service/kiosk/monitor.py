@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 
 from runtime.pairing.feed import FeedStatus, PairFeed
-from service.kiosk.loop import Counters
+from service.kiosk.loop import LoopCounters
 from service.monitoring.health import Condition, ConditionGroup, Health
-from service.monitoring.rig_conditions import SECOND, rig_findings
+from service.monitoring.rig_conditions import SECOND, rig_conditions
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -29,7 +29,7 @@ class Monitor:
     for how long a decision has been waiting for the audit log's disk."""
 
     def __init__(
-        self, feed: PairFeed, counters: Counters, state: Callable[[], str], health: Health, notifier: Notifier,
+        self, feed: PairFeed, counters: LoopCounters, state: Callable[[], str], health: Health, notifier: Notifier,
         *, show: Callable[[FeedStatus], None] = lambda status: None, writing_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
@@ -52,14 +52,14 @@ class Monitor:
         What has begun since the last round is known, and what has passed since then is still wrong: as long as a
         condition says that nothing can be decided, nothing is.
         """
-        now = rig_findings(self._feed.status(), self._clock(), self._started)
+        now = rig_conditions(self._feed.status(), self._clock(), self._started)
         return next((name for name, _ in (*now, *self._rig.raised)), "")
 
     def look(self) -> None:
         """One round."""
         now = self._clock()
         status = self._feed.status()
-        self._rig.report(rig_findings(status, now, self._started))
+        self._rig.report(rig_conditions(status, now, self._started))
         busy = self._counters.busy_since
         stuck = busy is not None and now - busy > STUCK_NS
         self._health.set("judging_stuck", "critical", "a pair has been judged for too long." if stuck else None)

@@ -10,52 +10,56 @@ from numpy.typing import NDArray
 
 from runtime.config.rig import RigSettings
 from runtime.core.values import Box, Pair
-from runtime.geometry.box_mapping import Registrar
+from runtime.geometry.box_mapping import BoxMapper
 from runtime.imaging.crop import crop
-from runtime.liveness.drift_watch import Standing
-from runtime.liveness.open import Loaded
-from runtime.liveness.stream_pipeline import Observed, StreamPipeline
+from runtime.liveness.drift_watch import DriftWatch
+from runtime.liveness.open import LoadedModel
+from runtime.liveness.stream_pipeline import StreamAssessment, StreamPipeline
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.liveness.rig_registrar import RigRegistrar
 
 
-class RigSight:
-    """A `service.kiosk.loop.Sight`. Not for several threads.
+class RigAssessor:
+    """A `service.kiosk.loop.PairAssessor`. Not for several threads.
 
     ``moved``: called once a second while faces are judged, with what is wrong with the cameras' places, None when
     nothing is.
     """
 
     def __init__(
-        self, loaded: Loaded, rig: RigSettings, feed: PairFeed, moved: Callable[[str | None], None] = lambda told: None
+        self,
+        loaded: LoadedModel,
+        rig: RigSettings,
+        feed: PairFeed,
+        moved: Callable[[str | None], None] = lambda told: None,
     ) -> None:
         limits = replace(loaded.pipeline.limits, max_skew_ms=rig.max_skew_ms, max_age_ms=rig.max_age_ms)
         self._pipeline = replace(loaded.pipeline, limits=limits)
         self._feed, self._moved = feed, moved
         self._registrars = RigRegistrar(rig.geometry)
-        self._registrar: Registrar | None = None
-        self._epoch = -1
+        self._box_mapper: BoxMapper | None = None
+        self._generation = -1
         self._stream = StreamPipeline(self._pipeline)
-        self._standing = Standing(self._pipeline.registrar)
+        self._drift_watch = DriftWatch(self._pipeline.box_mapper)
 
-    def observe(self, captured: CapturedPair, now_ns: int) -> Observed:
+    def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
         """Judge a pair.
 
         Raises:
             InferenceFailed: the engine gave no score. CalibrationInvalid: the geometry is damaged or of other cameras.
         """
-        if captured.pair.epoch != self._epoch:
+        if captured.pair.generation != self._generation:
             self._follow_cameras()
-            self._epoch = captured.pair.epoch
-        seen = self._stream.assess(captured, now_ns)
-        if seen.assessment is not None and self._standing.look(captured.pair, seen.assessment):
-            self._moved(self._standing.advice or None)
-        return seen
+            self._generation = captured.pair.generation
+        assessed = self._stream.assess(captured, now_ns)
+        if assessed.assessment is not None and self._drift_watch.update(captured.pair, assessed.assessment):
+            self._moved(self._drift_watch.advice or None)
+        return assessed
 
     def reset(self) -> None:
         self._stream.reset()
 
-    def prove(self, pair: Pair) -> None:
+    def self_test(self, pair: Pair) -> None:
         """Run the network on the middle of a pair, whatever is there; what it says is dropped.
 
         Raises:
@@ -72,9 +76,9 @@ class RigSight:
 
     def _follow_cameras(self) -> None:
         """Take the geometry of the cameras that are open now."""
-        registrar = self._registrars.of(self._feed.status())
-        if registrar is not self._registrar:
-            self._registrar = registrar
-            self._stream = StreamPipeline(replace(self._pipeline, registrar=registrar))
-            self._standing = Standing(registrar)
+        box_mapper = self._registrars.of(self._feed.status())
+        if box_mapper is not self._box_mapper:
+            self._box_mapper = box_mapper
+            self._stream = StreamPipeline(replace(self._pipeline, box_mapper=box_mapper))
+            self._drift_watch = DriftWatch(box_mapper)
             self._moved(None)

@@ -22,7 +22,7 @@ from typing import Literal, Protocol
 from runtime.liveness.decision import Decision, Verdict
 from runtime.liveness.evidence import Observation
 
-State = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
+KioskState = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
 SECOND = 1_000_000_000
 EXPIRY_LIMIT_NS = 2 * SECOND
 """No decision is worth anything longer than this after the picture that it rests on."""
@@ -34,10 +34,10 @@ DISTANT = frozenset({"face_too_small", "face_cropped"})
 """Gates that passers-by fail: nobody has come to be judged yet."""
 
 
-class Judge(Protocol):
+class EvidenceCollector(Protocol):
     """What gathers evidence: `runtime.liveness.evidence.Evidence`."""
 
-    def add(self, seen: Observation) -> Verdict | None: ...
+    def add(self, observation: Observation) -> Verdict | None: ...
     def expire(self, now_ns: int) -> Verdict | None: ...
     def reset(self, reason: str) -> None: ...
 
@@ -81,18 +81,18 @@ class KioskRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """The kiosk went from one state to another. ``cause``: a stable code."""
 
     t_ns: int
-    before: State
-    after: State
+    before: KioskState
+    after: KioskState
     cause: str
     session: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SessionOutcome:
     """A session's one decision. ``pair_ns``: capture time of its last pair; ``expires_ns``: not to be acted on from
     then on; ``pairs``: how many were looked at; ``attempts``: attacks counted within the window, with this one."""
 
@@ -108,21 +108,21 @@ class Outcome:
     attempts: int
 
 
-Step = Change | Outcome
+Step = StateChange | SessionOutcome
 
 
-class Kiosk:
+class KioskStateMachine:
     """The state machine. Times are CLOCK_MONOTONIC in nanoseconds and never go back. Not for several threads.
 
     ``new_session`` gives each session its identifier.
     """
 
-    def __init__(self, judge: Judge, rule: KioskRule, new_session: Callable[[], str]) -> None:
+    def __init__(self, evidence: EvidenceCollector, rule: KioskRule, new_session: Callable[[], str]) -> None:
         self.rule = rule
-        self.state: State = "idle"
+        self.state: KioskState = "idle"
         self.session: str | None = None
         self.guidance: tuple[str, ...] = ()
-        self._judge = judge
+        self._evidence = evidence
         self._new_session = new_session
         self._attacks: deque[int] = deque(maxlen=max(rule.attempts, 1))
         self._now = 0
@@ -134,26 +134,26 @@ class Kiosk:
         self._score: float | None = None
         self._steps: list[Step] = []
 
-    def see(self, now_ns: int, seen: Observation) -> Sequence[Step]:
+    def process(self, now_ns: int, observation: Observation) -> Sequence[Step]:
         """Take in what one pair gave; returns what follows from it, in order."""
         self._advance(now_ns)
-        if not -AHEAD_NS <= self._now - seen.t_ns <= self.rule.max_age_ns:
+        if not -AHEAD_NS <= self._now - observation.t_ns <= self.rule.max_age_ns:
             # A stale picture says nothing about now, nor does one from the future.
             return self._flush()
-        there = seen.box is not None and "no_face" not in seen.failed
-        self._note_presence(seen.t_ns, there)
+        there = observation.box is not None and "no_face" not in observation.failed
+        self._note_presence(observation.t_ns, there)
         if self.state not in ("idle", "face", "deciding"):
             return self._flush()
-        self.guidance = seen.failed
+        self.guidance = observation.failed
         if there and self.state == "idle":
             self._go("face", "face_seen")
-        if self.state == "face" and not DISTANT.intersection(seen.failed):
-            self._begin(seen)
+        if self.state == "face" and not DISTANT.intersection(observation.failed):
+            self._begin(observation)
         if self.state == "deciding":
             self._pairs += 1
-            self._pair = max(self._pair, min(seen.t_ns, self._now))
-            self._score = seen.score if not seen.failed else self._score
-            self._decide(self._judge.add(seen))
+            self._pair = max(self._pair, min(observation.t_ns, self._now))
+            self._score = observation.score if not observation.failed else self._score
+            self._decide(self._evidence.add(observation))
         return self._flush()
 
     def tick(self, now_ns: int) -> Sequence[Step]:
@@ -171,7 +171,7 @@ class Kiosk:
     def _advance(self, now_ns: int) -> None:
         self._now = max(self._now, now_ns)
         if self.state == "deciding":
-            self._decide_late(self._judge.expire(self._now))
+            self._decide_late(self._evidence.expire(self._now))
         if (
             self.state in ("face", "deciding")
             and self._face_ns is not None
@@ -197,10 +197,15 @@ class Kiosk:
         if t_ns - self._absent_since >= self.rule.absent_ns:
             self._wait_for_leaving = False
 
-    def _begin(self, seen: Observation) -> None:
-        self._judge.reset("session")
+    def _begin(self, observation: Observation) -> None:
+        self._evidence.reset("session")
         self.session = self._new_session()
-        self._started, self._pair, self._pairs, self._score = seen.t_ns, min(seen.t_ns, self._now), 0, None
+        self._started, self._pair, self._pairs, self._score = (
+            observation.t_ns,
+            min(observation.t_ns, self._now),
+            0,
+            None,
+        )
         self._go("deciding", "near")
 
     def _decide_late(self, verdict: Verdict | None) -> None:
@@ -217,7 +222,7 @@ class Kiosk:
         if attack:
             self._attacks.append(self._now)
         self._steps.append(
-            Outcome(
+            SessionOutcome(
                 session=self.session,
                 decision=verdict.decision,
                 reasons=verdict.reasons,
@@ -240,14 +245,14 @@ class Kiosk:
             self._end(cause)
 
     def _end(self, cause: str) -> None:
-        self._judge.reset(cause)
+        self._evidence.reset(cause)
         self._go("idle", cause)
         self.session = None
         self.guidance = ()
         self._face_ns = None
 
-    def _go(self, state: State, cause: str) -> None:
-        self._steps.append(Change(self._now, self.state, state, cause, self.session))
+    def _go(self, state: KioskState, cause: str) -> None:
+        self._steps.append(StateChange(self._now, self.state, state, cause, self.session))
         self.state = state
 
     def _flush(self) -> Sequence[Step]:

@@ -10,25 +10,25 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
-from runtime.liveness.open import Loaded
-from service.app import parts_of
+from runtime.liveness.open import LoadedModel
+from service.app import components_of
 from service.config.settings import Settings
 from service.http.server import Server
 from service.kiosk.config import KioskSettings, MqttSettings, WebhookSettings
 from service.kiosk.door_line import take_line
 from service.monitoring.events import EventHub
 from service.monitoring.health import Health
-from service.outputs.base import Channel, Event, Worker
-from service.outputs.command import Program
-from service.outputs.journal import Journal
-from service.outputs.mqtt import Broker, Mqtt
-from service.outputs.relay import Relay
-from service.outputs.webhook import Webhook
+from service.outputs.base import Channel, Event, OutputWorker
+from service.outputs.command import CommandOutput
+from service.outputs.journal import JournalOutput
+from service.outputs.mqtt import BrokerSettings, MqttChannel
+from service.outputs.relay import RelayChannel
+from service.outputs.webhook import WebhookOutput
 
 log = logging.getLogger("adsn.kiosk")
 
 
-class HubChannel:
+class PageChannel:
     """Events for whoever watches the page: the hub never blocks, so this needs no thread."""
 
     name = "page"
@@ -55,26 +55,26 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     channels: list[Channel] = []
     if settings.gpio is not None:
         gpio = settings.gpio
-        channels.append(Relay(lambda: take_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
+        channels.append(RelayChannel(lambda: take_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
     if settings.command is not None:
-        command = Program(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
-        channels.append(Worker(command, health, capacity=4))
+        command = CommandOutput(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
+        channels.append(OutputWorker(command, health, capacity=4))
     if settings.webhook is not None:
-        channels.append(Worker(webhook_of(settings.webhook), health))
+        channels.append(OutputWorker(webhook_of(settings.webhook), health))
     if settings.mqtt is not None:
-        channels.append(Mqtt(broker_of(settings.mqtt), settings.topic, health))
+        channels.append(MqttChannel(broker_of(settings.mqtt), settings.topic, health))
     if settings.log.path is not None:
         own = settings.log
         assert own.path is not None
-        journal = Journal(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
+        journal = JournalOutput(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
         # A log wants everything; a late line is still a line.
-        channels.append(Worker(journal, health, keep_expired=True, capacity=1024))
+        channels.append(OutputWorker(journal, health, keep_expired=True, capacity=1024))
     return channels
 
 
-def webhook_of(settings: WebhookSettings) -> Webhook:
+def webhook_of(settings: WebhookSettings) -> WebhookOutput:
     """The webhook of the settings. Raises ConfigError when a file cannot be used."""
-    return Webhook(
+    return WebhookOutput(
         settings.url,
         settings.secret.get_secret_value().encode(),
         kinds=frozenset(settings.events),
@@ -83,15 +83,15 @@ def webhook_of(settings: WebhookSettings) -> Webhook:
     )
 
 
-def broker_of(settings: MqttSettings) -> Broker:
+def broker_of(settings: MqttSettings) -> BrokerSettings:
     password = settings.password.get_secret_value() if settings.password is not None else None
-    return Broker(
+    return BrokerSettings(
         settings.host, settings.port, settings.tls, settings.authorities, settings.certificate, settings.key,
         settings.username, password,
     )  # fmt: skip
 
 
-class Borrowed:
+class BorrowedEngine:
     """An engine that somebody else closes."""
 
     def __init__(self, engine: Engine) -> None:
@@ -113,9 +113,9 @@ class Borrowed:
     def close(self) -> None: ...
 
 
-def borrow(loaded: Loaded) -> Loaded:
+def with_borrowed_engine(loaded: LoadedModel) -> LoadedModel:
     """The same pipeline for the page: its end is not the engine's."""
-    return replace(loaded, pipeline=replace(loaded.pipeline, engine=Borrowed(loaded.pipeline.engine)))
+    return replace(loaded, pipeline=replace(loaded.pipeline, engine=BorrowedEngine(loaded.pipeline.engine)))
 
 
 def page_settings(settings: KioskSettings) -> Settings:
@@ -137,7 +137,7 @@ def page_settings(settings: KioskSettings) -> Settings:
     return made
 
 
-class Page:
+class PageServer:
     """The HTTP application in a thread. Whatever happens to it, deciding goes on.
 
     Raises:
@@ -145,7 +145,7 @@ class Page:
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        self._server = Server(app, settings, stopping=parts_of(app).stopping)
+        self._server = Server(app, settings, stopping=components_of(app).stopping)
         self._thread = threading.Thread(target=self._run, name="adsn-http", daemon=True)
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from runtime.core.errors import AdsnError, NotReady
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 
 log = logging.getLogger("adsn.service")
 
@@ -16,16 +16,16 @@ log = logging.getLogger("adsn.service")
 class ActiveModel:
     """Holds the pipeline. Judging takes a lease of it, so that a replaced one is closed after its last pair only."""
 
-    def __init__(self, load: Callable[[], Loaded]) -> None:
+    def __init__(self, load: Callable[[], LoadedModel]) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._leases: dict[int, int] = {}
-        self._retired: dict[int, Loaded] = {}
+        self._retired: dict[int, LoadedModel] = {}
         self._loading = threading.Lock()
         self._closed = False
-        self.told: Callable[[Loaded], None] = lambda loaded: None
+        self.told: Callable[[LoadedModel], None] = lambda loaded: None
         """Called in the thread that loaded, each time from when on a model judges."""
-        self.loaded: Loaded | None = None
+        self.loaded: LoadedModel | None = None
         self.failure: BaseException | None = None
 
     def start(self, failed: Callable[[], None]) -> None:
@@ -70,7 +70,7 @@ class ActiveModel:
 
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 
-    def replace(self, load: Callable[[], Loaded]) -> None:
+    def replace(self, load: Callable[[], LoadedModel]) -> None:
         """Load with ``load``, in the caller's thread, and judge with that from then on; a later `reload` uses it too.
 
         Raises whatever ``load`` raises; the old model then goes on.
@@ -79,7 +79,7 @@ class ActiveModel:
             self._put(load())
             self._load = load
 
-    def require(self) -> Loaded:
+    def require(self) -> LoadedModel:
         """The pipeline, to read about; to judge with it, take a `lease`.
 
         Raises:
@@ -95,7 +95,7 @@ class ActiveModel:
         return loaded
 
     @contextmanager
-    def lease(self) -> Iterator[Loaded]:
+    def lease(self) -> Iterator[LoadedModel]:
         """The pipeline; it stays open until the end of the block, whatever replaces it.
 
         Raises:
@@ -117,7 +117,7 @@ class ActiveModel:
             if idle is not None:
                 idle.pipeline.engine.close()
 
-    def _put(self, loaded: Loaded) -> None:
+    def _put(self, loaded: LoadedModel) -> None:
         with self._lock:
             old, self.loaded = self.loaded, loaded
             waits = old is not None and id(old) in self._leases

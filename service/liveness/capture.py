@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime.core.errors import NotReady, Overloaded
 from runtime.core.values import Pair
-from runtime.geometry.box_mapping import Registrar
+from runtime.geometry.box_mapping import BoxMapper
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.http.problem_document import camera_views
 from service.http.problems import RequestError
@@ -23,24 +23,24 @@ WAITERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
+class MappedPair:
     """A pair, and what says where a face of one of its pictures is in the other."""
 
     pair: Pair
-    registrar: Registrar
+    box_mapper: BoxMapper
 
 
-class Camera:
+class RigPairSource:
     """Wait for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration file."""
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
-        self._registrar = RigRegistrar(geometry)
+        self._box_mapper = RigRegistrar(geometry)
         self._waiting = 0
         self._stopping = False
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None
 
-    async def next_pair(self, timeout_s: float) -> Captured:
+    async def next_pair(self, timeout_s: float) -> MappedPair:
         """Return the first pair that is complete after this call.
 
         Raises:
@@ -59,19 +59,19 @@ class Camera:
         finally:
             self._waiting -= 1
 
-    def _next(self, feed: PairFeed, timeout_s: float) -> Captured:
+    def _next(self, feed: PairFeed, timeout_s: float) -> MappedPair:
         # A pair from before the request may show somebody who has left.
         newest = feed.wait(-1, 0)
-        after, found = -1 if newest is None else newest.number, None
+        after, captured = -1 if newest is None else newest.number, None
         until = time.monotonic() + timeout_s
-        while found is None and (left := until - time.monotonic()) > 0:
+        while captured is None and (left := until - time.monotonic()) > 0:
             if self._stopping:
                 raise NotReady("the service is stopping.")
-            found = feed.wait(after, min(left, SLICE_S))
+            captured = feed.wait(after, min(left, SLICE_S))
         status = feed.status()
-        if found is None:
+        if captured is None:
             raise timed_out(status, timeout_s)
-        return Captured(found.pair, self._registrar.of(status))
+        return MappedPair(captured.pair, self._box_mapper.of(status))
 
     def stop(self) -> None:
         """Refuse the requests that wait: a service that stops has no time for cameras."""

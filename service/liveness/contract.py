@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import NotRequired, TypedDict
 
 from runtime.core.values import Pair
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import Assessment
 from runtime.liveness.quality import NANOSECONDS_PER_MS
 
@@ -159,7 +159,7 @@ class LivenessResponse(TypedDict):
             str | None,
             Field(
                 json_schema_extra=ABSENT,
-                description="Signed summary of this answer (compact JWS, EdDSA), where a key is configured.",
+                description="Signed summary of this liveness_answer (compact JWS, EdDSA), where a key is configured.",
             ),
         ]
     ]
@@ -175,7 +175,7 @@ class LivenessResponse(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ResponseContext:
     """What an answer repeats of its request. ``received_ns``: time.time_ns at its arrival; ``age_ns``: of the pair."""
 
     request_id: str
@@ -189,29 +189,31 @@ class Asked:
 UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
 
 
-def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> LivenessResponse:
+def liveness_answer(
+    assessment: Assessment, loaded: LoadedModel, pair: Pair, response_context: ResponseContext
+) -> LivenessResponse:
     """Return the body of a 200 but for ``timing_ms``, which the caller adds."""
 
     def shown(value: float) -> float | None:
-        return round(value, 6) if asked.expose_score else None
+        return round(value, 6) if response_context.expose_score else None
 
     point = loaded.pipeline.point
     info = loaded.pipeline.engine.info
-    box = found.face.box
+    box = assessment.face.box
     return {
         "contract_version": CONTRACT_VERSION,
-        "request_id": asked.request_id,
-        "session_id": asked.session_id,
-        "decision": found.decision,
-        "score": shown(found.score),
+        "request_id": response_context.request_id,
+        "session_id": response_context.session_id,
+        "decision": assessment.decision,
+        "score": shown(assessment.score),
         "threshold": shown(point.threshold),
         "operating_point": {"name": point.name, "target": point.target, "measured_on": point.measured_on},
-        "reasons": list(found.reasons),
-        "modalities": _modalities(found, shown),
+        "reasons": list(assessment.reasons),
+        "modalities": _modalities(assessment, shown),
         "face": {
             "bbox": [round(v, 2) for v in (box.x, box.y, box.w, box.h)],
-            "confidence": found.face.confidence,
-            "count": found.face.count,
+            "confidence": assessment.face.confidence,
+            "count": assessment.face.count,
         },
         "quality": [
             {
@@ -220,13 +222,15 @@ def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> Liven
                 "range": [c.low, c.high],
                 "status": c.status,
             }
-            for c in found.checks
+            for c in assessment.checks
         ],
         "pair": {
             "skew_ms": None if pair.skew_ns is None else pair.skew_ns / NANOSECONDS_PER_MS,
-            "age_ms": None if asked.age_ns is None else round(asked.age_ns / NANOSECONDS_PER_MS, 3),
-            "clock": asked.clock,
-            "epoch": pair.epoch,
+            "age_ms": None
+            if response_context.age_ns is None
+            else round(response_context.age_ns / NANOSECONDS_PER_MS, 3),
+            "clock": response_context.clock,
+            "epoch": pair.generation,
             "source": pair.source,
         },
         "model": {
@@ -238,14 +242,14 @@ def answer(found: Assessment, loaded: Loaded, pair: Pair, asked: Asked) -> Liven
             "degraded": info.degraded,
         },
         "timing_ms": {},
-        "captured_at": _utc(asked.received_ns - (asked.age_ns or 0)),
+        "captured_at": _utc(response_context.received_ns - (response_context.age_ns or 0)),
     }
 
 
-def _modalities(found: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
-    failed = {check.reason for check in found.checks if check.status == "fail"} | set(found.reasons)
+def _modalities(assessment: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
+    failed = {check.reason for check in assessment.checks if check.status == "fail"} | set(assessment.reasons)
     views: ModalitiesView = {}
-    for name, score in zip(found.modalities, found.stream_scores, strict=True):
+    for name, score in zip(assessment.modalities, assessment.stream_scores, strict=True):
         gates = {reason for reason in failed if reason.startswith(f"{name}_") and not reason.endswith("_spoof")}
         if name == "ir":
             views["ir"] = {"score": shown(score), "usable": not gates, "illuminated": not failed & UNLIT}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.face.open import open_locator
-from runtime.liveness.open import Loaded, open_pipeline
+from runtime.face.open import open_detector
+from runtime.liveness.open import LoadedModel, open_pipeline
 from service.config.settings import Settings
-from service.process.memory import settle
+from service.process.memory import freeze_collector
 
 
-def open_model(settings: Settings, bundle: Path | None = None) -> Loaded:
+def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
     """A pipeline that has reproduced its golden vectors. ``bundle``: another folder than the settings'.
 
     Raises:
@@ -24,8 +24,8 @@ def open_model(settings: Settings, bundle: Path | None = None) -> Loaded:
         public_key=settings.bundle_key,
         backend=settings.engine,
         required=settings.require_engine,
-        locator=open_locator(settings.face),
+        detector=open_detector(settings.face),
         remote=settings.remote.engine(),
     )
-    settle()
+    freeze_collector()
     return loaded

@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar
 
 from runtime.core.errors import InferenceFailed, NotReady, Overloaded
 
-Result = TypeVar("Result")
-Other = TypeVar("Other")
+FirstResult = TypeVar("FirstResult")
+SecondResult = TypeVar("SecondResult")
 
 
-class Helper:
+class HelperThread:
     """A thread that does something for another one meanwhile, while ``idle`` says that a core is free for it."""
 
     def __init__(self, name: str, idle: Callable[[], bool] = lambda: True) -> None:
@@ -26,17 +26,19 @@ class Helper:
         self._done: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def both(self, aside: Callable[[], Result], here: Callable[[], Other]) -> tuple[Result, Other]:
-        """Run ``aside`` in the helper's thread and ``here`` in this one, at the same time; returns both results.
+    def run_both(
+        self, first: Callable[[], FirstResult], second: Callable[[], SecondResult]
+    ) -> tuple[FirstResult, SecondResult]:
+        """Run ``first`` in the helper's thread and ``second`` in this one, at the same time; returns both results.
 
         Where no core is free they run one after the other, which is then the faster way.
 
-        Raises whatever ``aside`` raised, else whatever ``here`` raised.
+        Raises whatever ``first`` raised, else whatever ``second`` raised.
         """
         if not self._idle():
-            return aside(), here()
-        self._jobs.put(_Job(aside))
-        own = _Job(here)
+            return first(), second()
+        self._jobs.put(_Job(first))
+        own = _Job(second)
         own.run()
         try:
             return self._done.get().result(), own.result()
@@ -53,12 +55,12 @@ class Helper:
             del job
 
 
-class _Job(Generic[Result]):
+class _Job(Generic[FirstResult]):
     """A call and what became of it."""
 
     __slots__ = ("_error", "_function", "_value")
 
-    def __init__(self, function: Callable[[], Result]) -> None:
+    def __init__(self, function: Callable[[], FirstResult]) -> None:
         self._function = function
         self._value: Any = None
         self._error: BaseException | None = None
@@ -69,7 +71,7 @@ class _Job(Generic[Result]):
         except BaseException as error:
             self._error = error
 
-    def result(self) -> Result:
+    def result(self) -> FirstResult:
         """What came out, once."""
         error, self._error = self._error, None
         if error is not None:
@@ -79,10 +81,10 @@ class _Job(Generic[Result]):
                 # An error holds the frames it passed, and with them a caller's pictures. Held by one of them in turn it
                 # would stay until the collector comes by, which looks at counts and not at megabytes.
                 del error
-        value: Result = self._value
+        value: FirstResult = self._value
         return value
 
-    def settle(self, future: asyncio.Future[Result]) -> None:
+    def settle(self, future: asyncio.Future[FirstResult]) -> None:
         """Tell whoever still waits."""
         error, self._error = self._error, None
         if future.done():
@@ -97,7 +99,7 @@ class _Job(Generic[Result]):
         self._value = self._error = None
 
 
-class Pool:
+class WorkerPool:
     """Runs functions in ``workers`` threads; at most ``waiting`` more may wait, and none takes longer than ``limit_s``.
 
     Threads of our own and not an executor's: those are joined when the interpreter ends, and an engine that hangs would
@@ -106,10 +108,10 @@ class Pool:
 
     def __init__(self, workers: int, waiting: int, limit_s: float = 10.0, cores: int = 2) -> None:
         self._cores = cores
-        self._jobs: queue.SimpleQueue[Callable[[Helper], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[HelperThread], None] | None] = queue.SimpleQueue()
         self._admitted = workers + waiting
         self._limit_s = limit_s
-        self._inside = 0
+        self._in_flight = 0
         self._closed = False
         self._began: dict[int, int] = {}
         self._threads = [
@@ -119,9 +121,9 @@ class Pool:
             thread.start()
 
     @property
-    def inside(self) -> int:
+    def in_flight(self) -> int:
         """Pairs running or queued."""
-        return self._inside
+        return self._in_flight
 
     @property
     def capacity(self) -> int:
@@ -133,7 +135,7 @@ class Pool:
         began = list(self._began.values())
         return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
 
-    async def run(self, function: Callable[[Helper], Result]) -> Result:
+    async def run(self, function: Callable[[HelperThread], FirstResult]) -> FirstResult:
         """Run ``function`` in a worker, which hands it its helper. Call from the event loop only.
 
         Raises:
@@ -141,11 +143,11 @@ class Pool:
         """
         if self._closed:
             raise NotReady("the service is stopping.")
-        if self._inside >= self._admitted:
+        if self._in_flight >= self._admitted:
             raise Overloaded("more pairs are waiting than the service accepts. Try again in a moment.")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._inside += 1
+        future: asyncio.Future[FirstResult] = loop.create_future()
+        self._in_flight += 1
         self._jobs.put(partial(self._perform, function, loop, future))
         timer = loop.call_later(self._limit_s, _expire, future, self._limit_s)
         try:
@@ -157,10 +159,10 @@ class Pool:
 
     def _perform(
         self,
-        function: Callable[[Helper], Result],
+        function: Callable[[HelperThread], FirstResult],
         loop: asyncio.AbstractEventLoop,
-        future: asyncio.Future[Result],
-        helper: Helper,
+        future: asyncio.Future[FirstResult],
+        helper: HelperThread,
     ) -> None:
         """In a worker: run ``function`` and tell the loop what became of it."""
         job = _Job(partial(function, helper))
@@ -171,13 +173,13 @@ class Pool:
         # An error's traceback holds this frame too, as the caller of one that it passed.
         del future, job
 
-    def _finish(self, future: asyncio.Future[Result], job: _Job[Result]) -> None:
+    def _finish(self, future: asyncio.Future[FirstResult], job: _Job[FirstResult]) -> None:
         # Here and not where it is awaited: what runs on, though nobody waits any more, still takes its place.
-        self._inside -= 1
+        self._in_flight -= 1
         job.settle(future)
 
     def _work(self, index: int) -> None:
-        helper = Helper(f"adsn-decode-{index}", lambda: 2 * len(self._began) <= self._cores)
+        helper = HelperThread(f"adsn-decode-{index}", lambda: 2 * len(self._began) <= self._cores)
         while (job := self._jobs.get()) is not None:
             self._began[index] = time.monotonic_ns()
             job(helper)

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-Key = tuple[str, str]
+AnswerKey = tuple[str, str]
 """Caller and what it sent: nobody can use up, or probe for, what belongs to another."""
 
 
-class Nonces:
+class NonceStore:
     """Each nonce of a caller counts once within ``lifetime_s``; a caller has at most ``limit`` that still count.
 
     Where a caller has used its limit, further ones are turned away instead of old ones forgotten: whoever may make the
@@ -55,13 +55,13 @@ class Nonces:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _StoredAnswer:
     digest: bytes
     at_s: float
     value: bytes
 
 
-class Answers:
+class IdempotencyStore:
     """Answers by caller and Idempotency-Key, with the digest of the request they belong to; the oldest go first, where
     there are more than ``limit`` or they hold more than ``size`` bytes.
 
@@ -70,26 +70,26 @@ class Answers:
 
     def __init__(self, lifetime_s: float, limit: int, size: int = 32 << 20) -> None:
         self._lifetime_s, self._limit, self._size = lifetime_s, limit, size
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._kept: OrderedDict[AnswerKey, _StoredAnswer] = OrderedDict()
         self._held = 0
 
-    def get(self, key: Key, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
+    def get(self, key: AnswerKey, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
         """What was kept; ``conflict`` when it belongs to another request; None when there is nothing."""
-        found = self._kept.get(key)
-        if found is None or now_s - found.at_s >= self._lifetime_s:
+        stored = self._kept.get(key)
+        if stored is None or now_s - stored.at_s >= self._lifetime_s:
             return None
-        return found.value if found.digest == digest else "conflict"
+        return stored.value if stored.digest == digest else "conflict"
 
-    def put(self, key: Key, digest: bytes, value: bytes, now_s: float) -> None:
+    def put(self, key: AnswerKey, digest: bytes, value: bytes, now_s: float) -> None:
         """Keep ``value``."""
         self.drop(key)
-        self._kept[key] = _Kept(digest, now_s, value)
+        self._kept[key] = _StoredAnswer(digest, now_s, value)
         self._held += len(value)
         while len(self._kept) > self._limit or (self._held > self._size and len(self._kept) > 1):
             _, oldest = self._kept.popitem(last=False)
             self._held -= len(oldest.value)
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: AnswerKey) -> None:
         """Forget what is kept under ``key``."""
-        found = self._kept.pop(key, None)
-        self._held -= len(found.value) if found is not None else 0
+        stored = self._kept.pop(key, None)
+        self._held -= len(stored.value) if stored is not None else 0

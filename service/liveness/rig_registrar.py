@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.geometry.box_mapping import Registrar
-from runtime.geometry.calibration_file import open_registrar
+from runtime.geometry.box_mapping import BoxMapper
+from runtime.geometry.calibration_file import open_box_mapper
 from runtime.pairing.feed import FeedStatus
 
 
 class RigRegistrar:
-    """Keep the registrar of the cameras that are open. ``geometry``: the rig's calibration, None without one."""
+    """Keep the box mapper of the cameras that are open. ``geometry``: the rig's calibration, None without one."""
 
     def __init__(self, geometry: Path | None) -> None:
         self._geometry = geometry
-        self._kept: tuple[tuple[str, ...], Registrar] | None = None
+        self._kept: tuple[tuple[str, ...], BoxMapper] | None = None
 
-    def of(self, status: FeedStatus) -> Registrar:
-        """Return the registrar; the same object for as long as the same cameras are open.
+    def of(self, status: FeedStatus) -> BoxMapper:
+        """Return the box mapper; the same object for as long as the same cameras are open.
 
         Raises:
             CalibrationInvalid: the geometry is damaged, or of other cameras.
@@ -25,5 +25,5 @@ class RigRegistrar:
         infos = {camera.modality: camera.info for camera in status.cameras if camera.info is not None}
         cameras = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))
         if self._kept is None or self._kept[0] != cameras:
-            self._kept = cameras, open_registrar(self._geometry, infos)
+            self._kept = cameras, open_box_mapper(self._geometry, infos)
         return self._kept[1]

@@ -26,8 +26,8 @@ from service.config.settings import Settings
 from service.http.middleware import DirectMiddleware
 from service.http.parsing import (
     CameraRequest,
-    Context,
     Meta,
+    RequestContext,
     media_type,
     read_camera_request,
     read_meta,
@@ -36,36 +36,36 @@ from service.http.parsing import (
 )
 from service.http.problems import RequestError, code_of, problem_of, status_of
 from service.liveness.active_model import ActiveModel
-from service.liveness.capture import Camera
-from service.liveness.contract import Asked, LivenessResponse
-from service.liveness.pool import Pool
-from service.liveness.replay import Answers, Nonces
-from service.liveness.scoring import AdjustedModel, Order, judge_captured, judge_upload, modalities_of
+from service.liveness.capture import RigPairSource
+from service.liveness.contract import LivenessResponse, ResponseContext
+from service.liveness.pool import WorkerPool
+from service.liveness.replay import IdempotencyStore, NonceStore
+from service.liveness.scoring import AdjustedModel, ScoringRequest, modalities_of, score_captured, score_upload
 
 log = logging.getLogger("adsn.service")
 MAX_KEY_CHARS = 128
-HASHED_HERE = 1 << 19
-Source = Literal["upload", "camera"]
+INLINE_HASH_BYTES = 1 << 19
+RequestSource = Literal["upload", "camera"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CompletedRequest:
     """One ``POST /liveness`` that has ended. ``answer`` is the body of a 200, else None and ``code`` says why."""
 
     request_id: str
     caller: str
-    source: Source
+    source: RequestSource
     status: int
     code: str
     answer: LivenessResponse | None
     seconds: float
 
 
-Observer = Callable[[Judged], None]
+RequestObserver = Callable[[CompletedRequest], None]
 """Called on the event loop after each answer; must return at once and raise nothing."""
 
 
-class Liveness:
+class LivenessRoute:
     """The route. Errors of this project are answered here; others by the outermost middleware.
 
     ``observe``: called after each answer.
@@ -76,22 +76,22 @@ class Liveness:
         settings: Settings,
         guard: Guard,
         model: ActiveModel,
-        pool: Pool,
-        camera: Camera,
+        pool: WorkerPool,
+        camera: RigPairSource,
         trail: DecisionTrail,
-        observe: Observer,
+        observe: RequestObserver,
     ) -> None:
         self.settings, self.guard, self.model, self.pool = settings, guard, model, pool
         self.camera, self.trail, self._observe = camera, trail, observe
-        self.nonces = Nonces(settings.limits.replay_s, settings.limits.replays)
-        self.answers = Answers(settings.limits.replay_s, settings.limits.replays)
+        self.nonces = NonceStore(settings.limits.replay_s, settings.limits.replays)
+        self.answers = IdempotencyStore(settings.limits.replay_s, settings.limits.replays)
         self.of_uploads = AdjustedModel(settings.limits.max_age_ms)
         self.of_camera = AdjustedModel(settings.rig.max_age_ms, settings.rig.max_skew_ms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter_ns()
         request = Request(scope, receive)
-        call = _Call(self, request, began)
+        call = _LivenessCall(self, request, began)
         status, code = 200, ""
         try:
             response = await call.respond()
@@ -103,33 +103,33 @@ class Liveness:
             response = problem_of(error, request_id=call.request_id, path=scope["path"])
         await response(scope, receive, send)
         seconds = (time.perf_counter_ns() - began) / 1e9
-        judged = Judged(call.request_id, call.caller, call.source, status, code, call.body, seconds)
+        completed = CompletedRequest(call.request_id, call.caller, call.source, status, code, call.body, seconds)
         # What was sent leaves the process when the loop goes round, so what nobody waits for comes after that.
-        asyncio.get_running_loop().call_soon(self._tell, judged)
+        asyncio.get_running_loop().call_soon(self._tell, completed)
 
-    def _tell(self, judged: Judged) -> None:
-        answer = judged.answer
-        said = judged.code or "repeated" if answer is None else f"{answer['decision']} {','.join(answer['reasons'])}"
+    def _tell(self, completed: CompletedRequest) -> None:
+        answer = completed.answer
+        said = completed.code or "repeated" if answer is None else f"{answer['decision']} {','.join(answer['reasons'])}"
         extra: dict[str, Any] = {
-            "request_id": judged.request_id,
-            "status": judged.status,
-            "source": judged.source,
-            "ms": round(judged.seconds * 1000, 1),
+            "request_id": completed.request_id,
+            "status": completed.status,
+            "source": completed.source,
+            "ms": round(completed.seconds * 1000, 1),
         }
         if answer is not None:
             extra |= {"decision": answer["decision"], "reasons": answer["reasons"]}
-        log.info("%s %s %s", judged.request_id, judged.status, said.rstrip(), extra=extra)
-        self._observe(judged)
+        log.info("%s %s %s", completed.request_id, completed.status, said.rstrip(), extra=extra)
+        self._observe(completed)
 
 
-class _Call:
+class _LivenessCall:
     """One request on its way. ``body``: the answer, once there is one."""
 
-    def __init__(self, route: Liveness, request: Request, began: int) -> None:
+    def __init__(self, route: LivenessRoute, request: Request, began: int) -> None:
         self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
         self.caller = ""
-        self.source: Source = "upload"
+        self.source: RequestSource = "upload"
         self.body: LivenessResponse | None = None
 
     async def respond(self) -> Response:
@@ -149,10 +149,10 @@ class _Call:
         data = await self._request.body()
         key = headers.get("idempotency-key")
         if key is None:
-            return await self._fresh(data, content_type, explain)
-        return await self._once(key, data, content_type, explain)
+            return await self._respond_fresh(data, content_type, explain)
+        return await self._respond_once(key, data, content_type, explain)
 
-    async def _once(self, key: str, data: bytes, content_type: str, explain: bool) -> Response:
+    async def _respond_once(self, key: str, data: bytes, content_type: str, explain: bool) -> Response:
         """The answer that this key has already brought, or a new one that is kept for it."""
         if not (1 <= len(key) <= MAX_KEY_CHARS and key.isprintable()):
             raise RequestError(
@@ -162,7 +162,9 @@ class _Call:
         prefixed = self._request.scope["query_string"] + b"\0" + data
         # A large body in a thread: milliseconds in which the loop would answer nobody.
         hashed = (
-            hashlib.sha256(prefixed) if len(data) < HASHED_HERE else await asyncio.to_thread(hashlib.sha256, prefixed)
+            hashlib.sha256(prefixed)
+            if len(data) < INLINE_HASH_BYTES
+            else await asyncio.to_thread(hashlib.sha256, prefixed)
         )
         digest = hashed.digest()
         kept = answers.get(own, digest, time.monotonic())
@@ -174,7 +176,7 @@ class _Call:
             return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
         answers.put(own, digest, b"", time.monotonic())
         try:
-            response = await self._fresh(data, content_type, explain)
+            response = await self._respond_fresh(data, content_type, explain)
         except BaseException:
             # There is no answer, so the same request may be tried again.
             answers.drop(own)
@@ -182,7 +184,7 @@ class _Call:
         answers.put(own, digest, bytes(response.body), time.monotonic())
         return response
 
-    async def _fresh(self, data: bytes, content_type: str, explain: bool) -> Response:
+    async def _respond_fresh(self, data: bytes, content_type: str, explain: bool) -> Response:
         route = self._route
         loaded = route.model.require()
         parts: dict[str, bytes] = {}
@@ -194,7 +196,7 @@ class _Call:
             context = read_camera_request(data)
         self._use(context)
         try:
-            body = await self._judge(context, parts, explain)
+            body = await self._score(context, parts, explain)
             if route.trail.log is not None:
                 # What is not written down where it must be is not answered.
                 await asyncio.to_thread(route.trail.record, body, self.caller)
@@ -208,20 +210,22 @@ class _Call:
         # By hand: validating the answer again would cost more than parsing the request. NaN is refused.
         return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
-    async def _judge(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
+    async def _score(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
         route, settings = self._route, self._route.settings
-        asked = Asked(self.request_id, context.session_id, settings.expose_score, time.time_ns())
+        response_context = ResponseContext(self.request_id, context.session_id, settings.expose_score, time.time_ns())
         if isinstance(context, CameraRequest):
             captured = await route.camera.next_pair(context.timeout_ms / 1000)
-            order = Order(asked, Meta(), 0, 0, self._began, explain)
+            scoring_request = ScoringRequest(response_context, Meta(), 0, 0, self._began, explain)
             with route.model.lease() as loaded:
-                used = route.of_camera.of(loaded, captured.registrar)
-                return await route.pool.run(partial(judge_captured, used, captured.pair, order))
+                used = route.of_camera.of(loaded, captured.box_mapper)
+                return await route.pool.run(partial(score_captured, used, captured.pair, scoring_request))
         limits = settings.limits
-        order = Order(asked, context, limits.pixels, limits.pair_bytes, self._began, explain)
+        scoring_request = ScoringRequest(
+            response_context, context, limits.pixels, limits.pair_bytes, self._began, explain
+        )
         with route.model.lease() as loaded:
             used = route.of_uploads.of(loaded)
-            return await route.pool.run(partial(judge_upload, used, parts, order))
+            return await route.pool.run(partial(score_upload, used, parts, scoring_request))
 
     def _explain(self) -> bool:
         query = self._request.scope["query_string"]
@@ -234,23 +238,23 @@ class _Call:
             raise RequestError(403, "forbidden", "this service shows neither scores nor explanations.")
         return given == ["true"]
 
-    def _use(self, context: Context) -> None:
+    def _use(self, context: RequestContext) -> None:
         """Count the request's nonce."""
         if context.nonce is None:
             return
-        found = self._route.nonces.use(self.caller, context.nonce, time.monotonic())
-        if found == "used":
+        outcome = self._route.nonces.use(self.caller, context.nonce, time.monotonic())
+        if outcome == "used":
             raise RequestError(409, "replayed_nonce", "this nonce was used before. Make a new one for each request.")
-        if found != "new":
+        if outcome != "new":
             raise RequestError(
                 429,
                 "rate_limited",
                 "this key has used as many nonces as are remembered for it.",
-                retry_after_s=float(found),
+                retry_after_s=float(outcome),
             )
 
 
-def add_liveness_route(app: FastAPI, route: Liveness) -> None:
+def add_liveness_route(app: FastAPI, route: LivenessRoute) -> None:
     """Add ``POST /liveness``."""
     # The route answers what is no POST. A class and not a function: Starlette calls it as an ASGI application.
     app.router.routes.append(Route("/liveness", route, methods=["POST"]))

@@ -13,23 +13,23 @@ import cv2
 from numpy.typing import NDArray
 
 from runtime.core.values import Box, Modality, Pair
-from runtime.geometry.box_mapping import Registrar
+from runtime.geometry.box_mapping import BoxMapper
 from runtime.imaging.crop import crop
 from runtime.imaging.decode import check_alike, check_memory, pixels_of, pixels_of_depth, read_header
 from runtime.imaging.image_info import ImageInfo
 from runtime.imaging.overlay import overlay
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
-from service.liveness.contract import Asked, LivenessResponse, answer
-from service.liveness.pool import Helper
+from service.liveness.contract import LivenessResponse, ResponseContext, liveness_answer
+from service.liveness.pool import HelperThread
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ScoringRequest:
     """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival."""
 
-    asked: Asked
+    response_context: ResponseContext
     meta: Meta
     max_pixels: int
     max_bytes: int
@@ -46,24 +46,24 @@ class AdjustedModel:
 
     def __init__(self, max_age_ms: float, max_skew_ms: float | None = None) -> None:
         self._max_age_ms, self._max_skew_ms = max_age_ms, max_skew_ms
-        self._kept: tuple[Loaded, Registrar | None, Loaded] | None = None
+        self._kept: tuple[LoadedModel, BoxMapper | None, LoadedModel] | None = None
 
-    def of(self, loaded: Loaded, registrar: Registrar | None = None) -> Loaded:
-        """Return ``loaded`` with the limits, and with ``registrar`` where one is given."""
+    def of(self, loaded: LoadedModel, box_mapper: BoxMapper | None = None) -> LoadedModel:
+        """Return ``loaded`` with the limits, and with ``box_mapper`` where one is given."""
         kept = self._kept
-        if kept is None or kept[0] is not loaded or kept[1] is not registrar:
-            kept = self._kept = (loaded, registrar, self._adjusted(loaded, registrar))
+        if kept is None or kept[0] is not loaded or kept[1] is not box_mapper:
+            kept = self._kept = (loaded, box_mapper, self._adjusted(loaded, box_mapper))
         return kept[2]
 
-    def _adjusted(self, loaded: Loaded, registrar: Registrar | None) -> Loaded:
+    def _adjusted(self, loaded: LoadedModel, box_mapper: BoxMapper | None) -> LoadedModel:
         pipeline = loaded.pipeline
         skew = pipeline.limits.max_skew_ms if self._max_skew_ms is None else self._max_skew_ms
         limits = replace(pipeline.limits, max_age_ms=self._max_age_ms, max_skew_ms=skew)
-        adjusted = replace(pipeline, limits=limits, registrar=registrar or pipeline.registrar)
+        adjusted = replace(pipeline, limits=limits, box_mapper=box_mapper or pipeline.box_mapper)
         return replace(loaded, pipeline=adjusted)
 
 
-def modalities_of(loaded: Loaded) -> tuple[Modality, ...]:
+def modalities_of(loaded: LoadedModel) -> tuple[Modality, ...]:
     """What the model takes."""
     return cast("tuple[Modality, ...]", loaded.manifest.modalities)
 
@@ -80,7 +80,9 @@ def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box
     return {modality: Box(*box) for modality, box in named.items() if box is not None}
 
 
-def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helper: Helper) -> LivenessResponse:
+def score_upload(
+    loaded: LoadedModel, parts: Mapping[str, bytes], request: ScoringRequest, helper: HelperThread
+) -> LivenessResponse:
     """Decode and judge an uploaded pair; returns the answer's body.
 
     Both pictures are decoded at the same time: OpenCV lets go of the interpreter, so that on two cores a pair takes as
@@ -90,28 +92,28 @@ def judge_upload(loaded: Loaded, parts: Mapping[str, bytes], order: Order, helpe
         InputError: the images or boxes cannot be used. EngineError: there is no score.
     """
     began = time.perf_counter_ns()
-    meta, first, second = order.meta, *modalities_of(loaded)
-    files = {m: (parts[m], read_header(parts[m], m, max_pixels=order.max_pixels)) for m in (first, second)}
+    meta, first, second = request.meta, *modalities_of(loaded)
+    files = {m: (parts[m], read_header(parts[m], m, max_pixels=request.max_pixels)) for m in (first, second)}
     check_alike(files[first][1], files[second][1], f"{first} and {second}")
-    check_memory(files, order.max_bytes)
-    one, other = helper.both(_decoder(first, *files[first]), _decoder(second, *files[second]))
+    check_memory(files, request.max_bytes)
+    one, other = helper.run_both(_decoder(first, *files[first]), _decoder(second, *files[second]))
     images: dict[str, Any] = {first: one, second: other}
     times: dict[str, Any] = {f"{name}_time_ns": meta.time_ns(name) for name in (first, second)}
     clock = "none" if all(value is None for value in times.values()) else meta.clock
     pair = Pair(**images, **times, clock=clock)
     decoded = time.perf_counter_ns()
-    timing = {"queue": (began - order.began_ns) / 1e6, "decode": (decoded - began) / 1e6}
-    return _judge(loaded, pair, order, timing, helper)
+    timing = {"queue": (began - request.began_ns) / 1e6, "decode": (decoded - began) / 1e6}
+    return _score(loaded, pair, request, timing, helper)
 
 
-def judge_captured(loaded: Loaded, pair: Pair, order: Order, helper: Helper) -> LivenessResponse:
+def score_captured(loaded: LoadedModel, pair: Pair, request: ScoringRequest, helper: HelperThread) -> LivenessResponse:
     """Judge a pair of the rig; returns the answer's body.
 
     Raises:
         InputError: no face. EngineError: there is no score.
     """
-    timing = {"wait": (time.perf_counter_ns() - order.began_ns) / 1e6}
-    return _judge(loaded, pair, order, timing, helper)
+    timing = {"wait": (time.perf_counter_ns() - request.began_ns) / 1e6}
+    return _score(loaded, pair, request, timing, helper)
 
 
 def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], NDArray[Any]]:
@@ -120,18 +122,20 @@ def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], N
     return partial(pixels_of, data, modality, info)
 
 
-def _judge(loaded: Loaded, pair: Pair, order: Order, timing: dict[str, float], helper: Helper) -> LivenessResponse:
+def _score(
+    loaded: LoadedModel, pair: Pair, request: ScoringRequest, timing: dict[str, float], helper: HelperThread
+) -> LivenessResponse:
     now_ns = now_of(pair.clock)
-    boxes = boxes_of(order.meta, modalities_of(loaded))
-    found = loaded.pipeline.assess(pair, boxes, now_ns=now_ns, both=helper.both)
+    boxes = boxes_of(request.meta, modalities_of(loaded))
+    assessment = loaded.pipeline.assess(pair, boxes, now_ns=now_ns, run_both=helper.run_both)
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
-    body = answer(found, loaded, pair, replace(order.asked, age_ns=age_ns, clock=pair.clock))
-    if order.explain:
+    body = liveness_answer(assessment, loaded, pair, replace(request.response_context, age_ns=age_ns, clock=pair.clock))
+    if request.explain:
         began = time.perf_counter_ns()
-        body["explain"] = explain(found, loaded, pair)
+        body["explain"] = explain(assessment, loaded, pair)
         timing["explain"] = (time.perf_counter_ns() - began) / 1e6
-    timing = {**timing, **found.timing_ms, "total": (time.perf_counter_ns() - order.began_ns) / 1e6}
+    timing = {**timing, **assessment.timing_ms, "total": (time.perf_counter_ns() - request.began_ns) / 1e6}
     body["timing_ms"] = {name: round(value, 3) for name, value in timing.items()}
     return body
 
@@ -144,11 +148,11 @@ def now_of(clock: str) -> int | None:
     return time.time_ns() if clock == "unix" else time.monotonic_ns()
 
 
-def explain(found: Assessment, loaded: Loaded, pair: Pair) -> dict[str, str]:
+def explain(assessment: Assessment, loaded: LoadedModel, pair: Pair) -> dict[str, str]:
     """Modality → attention over the crop that the network saw, as PNG in base64."""
     pictures: dict[str, str] = {}
-    for name, maps in zip(found.modalities, found.attention, strict=True):
-        painted = overlay(crop(pair.image(name), found.boxes[name], loaded.pipeline.rule), maps)
+    for name, maps in zip(assessment.modalities, assessment.attention, strict=True):
+        painted = overlay(crop(pair.image(name), assessment.boxes[name], loaded.pipeline.rule), maps)
         _, data = cv2.imencode(".png", cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
         pictures[name] = base64.b64encode(data.tobytes()).decode()
     return pictures

@@ -11,21 +11,21 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import PairFeed
 from service.audit.trail import DecisionTrail
 from service.auth.guard import Guard
 from service.http.openapi import problems
-from service.liveness.pool import Pool
-from service.liveness.route import Judged, Observer
+from service.liveness.pool import WorkerPool
+from service.liveness.route import CompletedRequest, RequestObserver
 from service.monitoring.health import Health
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
 
 
-def timed(load: Callable[[], Loaded], metrics: Metrics) -> Callable[[], Loaded]:
+def with_start_metrics(load: Callable[[], LoadedModel], metrics: Metrics) -> Callable[[], LoadedModel]:
     """Return ``load`` such that ``metrics`` hear how long it took and which engine it gave."""
 
-    def run() -> Loaded:
+    def run() -> LoadedModel:
         began = time.monotonic()
         loaded = load()
         info = loaded.pipeline.engine.info
@@ -44,10 +44,10 @@ def timed(load: Callable[[], Loaded], metrics: Metrics) -> Callable[[], Loaded]:
     return run
 
 
-def count_answers(metrics: Metrics) -> Observer:
+def count_answers(metrics: Metrics) -> RequestObserver:
     """Return an observer that counts each request to ``POST /liveness``."""
 
-    def judged(one: Judged) -> None:
+    def judged(one: CompletedRequest) -> None:
         if one.answer is not None:
             metrics.answered(one.answer, one.seconds)
         elif one.status >= 400:
@@ -56,13 +56,15 @@ def count_answers(metrics: Metrics) -> Observer:
     return judged
 
 
-def watch_parts(metrics: Metrics, *, pool: Pool, health: Health, feed: PairFeed | None, trail: DecisionTrail) -> None:
+def watch_parts(
+    metrics: Metrics, *, pool: WorkerPool, health: Health, feed: PairFeed | None, trail: DecisionTrail
+) -> None:
     """Have ``metrics`` read the parts of an application at each scrape."""
     if trail.log is not None:
         log = trail.log
         metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
         metrics.watch_counter("adsn_audit_failures", "Lines that could not be written.", lambda: log.failures)
-    metrics.watch("adsn_queue_depth", "Pairs running or queued.", lambda: pool.inside)
+    metrics.watch("adsn_queue_depth", "Pairs running or queued.", lambda: pool.in_flight)
     metrics.watch("adsn_queue_limit", "Pairs that may run or be queued.", lambda: pool.capacity)
     metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(health.ready))
     metrics.watch_conditions(lambda: health.conditions)

@@ -31,7 +31,7 @@ HEARTBEAT_S = 10.0
 """A comment is sent after so long without an event, so that proxies and clients know that the line is up."""
 
 
-class Watcher:
+class EventSubscriber:
     """One subscriber's queue. Made by `EventHub.subscribe`, used on its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -81,7 +81,7 @@ class EventHub:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: set[Watcher] = set()
+        self._watchers: set[EventSubscriber] = set()
         self._number = 0
         self._closed = False
 
@@ -106,20 +106,20 @@ class EventHub:
             for watcher in self._watchers:
                 watcher.put(event)
 
-    def subscribe(self) -> Watcher:
+    def subscribe(self) -> EventSubscriber:
         """A new watcher, on the running event loop.
 
         Raises:
             Overloaded: too many watch already, or the service is ending.
         """
-        watcher = Watcher(asyncio.get_running_loop())
+        watcher = EventSubscriber(asyncio.get_running_loop())
         with self._lock:
             if self._closed or len(self._watchers) >= WATCHERS:
                 raise Overloaded("too many watch the events already. Close one of the other consoles.")
             self._watchers.add(watcher)
         return watcher
 
-    def unsubscribe(self, watcher: Watcher) -> None:
+    def unsubscribe(self, watcher: EventSubscriber) -> None:
         with self._lock:
             self._watchers.discard(watcher)
 

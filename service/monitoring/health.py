@@ -102,8 +102,8 @@ class Health:
     def conditions(self) -> tuple[Condition, ...]:
         """What is wrong now, the worst and oldest first."""
         with self._lock:
-            found = list(self._conditions.values())
-        return tuple(sorted(found, key=lambda c: (c.severity != "critical", c.since_ns, c.name, c.subject)))
+            conditions = list(self._conditions.values())
+        return tuple(sorted(conditions, key=lambda c: (c.severity != "critical", c.since_ns, c.name, c.subject)))
 
     def reasons(self) -> list[str]:
         """Why pairs cannot be judged, as sentences; empty when they can."""
@@ -126,11 +126,11 @@ class ConditionGroup:
         self._health, self._severity = health, severity
         self.raised: tuple[tuple[str, str], ...] = ()
 
-    def report(self, found: Mapping[tuple[str, str], str]) -> None:
+    def report(self, conditions: Mapping[tuple[str, str], str]) -> None:
         """Raise what was found, (condition, subject) → detail, and clear what was found before and is gone."""
-        for (name, subject), detail in found.items():
+        for (name, subject), detail in conditions.items():
             self._health.raise_(name, self._severity, detail, subject)
         for name, subject in self.raised:
-            if (name, subject) not in found:
+            if (name, subject) not in conditions:
                 self._health.clear(name, subject)
-        self.raised = tuple(found)
+        self.raised = tuple(conditions)

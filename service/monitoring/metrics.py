@@ -29,7 +29,7 @@ MAX_LABELS = 64
 NANOSECONDS_PER_S = 1e9
 
 
-class Bounded:
+class BoundedLabels:
     """Lets the first `MAX_LABELS` plain values of a label through, and makes ``other`` of the rest."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        self._code, self._reason = Bounded(), Bounded()
+        self._code, self._reason = BoundedLabels(), BoundedLabels()
         r = self.registry
         Info("adsn_build", "Which version runs.", registry=r).info({"version": __version__})
         self._requests = Counter(
@@ -139,27 +139,27 @@ class Metrics:
 
     def watch_counter(self, name: str, text: str, read: Callable[[], int]) -> None:
         """A counter ``name`` that is kept elsewhere; ``read`` gives it and may be called from any thread."""
-        self.registry.register(Read(lambda: [CounterMetricFamily(name, text, value=read())]))
+        self.registry.register(CallbackCollector(lambda: [CounterMetricFamily(name, text, value=read())]))
 
     def watch_conditions(self, read: Callable[[], Iterable[Condition]]) -> None:
         """What is wrong at the moment."""
-        name, subject = Bounded(), Bounded()
+        name, subject = BoundedLabels(), BoundedLabels()
 
         def families() -> list[Metric]:
             labels = ["name", "subject", "severity"]
-            found = GaugeMetricFamily("adsn_condition", "1 while something is wrong.", labels=labels)
+            family = GaugeMetricFamily("adsn_condition", "1 while something is wrong.", labels=labels)
             for c in read():
-                found.add_metric([name(c.name), subject(c.subject) if c.subject else "", c.severity], 1)
-            return [found]
+                family.add_metric([name(c.name), subject(c.subject) if c.subject else "", c.severity], 1)
+            return [family]
 
-        self.registry.register(Read(families))
+        self.registry.register(CallbackCollector(families))
 
     def text(self) -> bytes:
         """Everything, as Prometheus reads it. Blocks on locks only."""
-        return generate_latest(_Plain(self.registry))
+        return generate_latest(_PlainRegistry(self.registry))
 
 
-class Read(Collector):
+class CallbackCollector(Collector):
     """Metrics that are made when they are asked for."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
@@ -173,7 +173,7 @@ class Read(Collector):
         return self._read()
 
 
-class _Plain(CollectorRegistry):
+class _PlainRegistry(CollectorRegistry):
     """Another registry without the moments at which counters were made: they double its size and nobody reads them."""
 
     def __init__(self, inner: CollectorRegistry) -> None:
@@ -191,7 +191,7 @@ class FeedCollector(Collector):
 
     def __init__(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
         self._read, self._now_ns = read, now_ns
-        self._cause, self._reason = Bounded(), Bounded()
+        self._cause, self._reason = BoundedLabels(), BoundedLabels()
 
     def describe(self) -> Iterable[Metric]:
         """Names without values: registering asks for nothing of a rig that is not there yet."""
@@ -199,25 +199,25 @@ class FeedCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._read()
-        found = self._families()
+        family = self._families()
         now = self._now_ns()
         for camera in status.cameras:
             who = [camera.modality]
-            found["up"].add_metric(who, float(camera.state == "running"))
-            found["fps"].add_metric(who, camera.fps)
-            found["frames"].add_metric(who, camera.frames)
-            found["reconnects"].add_metric(who, camera.reconnects)
+            family["up"].add_metric(who, float(camera.state == "running"))
+            family["fps"].add_metric(who, camera.fps)
+            family["frames"].add_metric(who, camera.frames)
+            family["reconnects"].add_metric(who, camera.reconnects)
             for cause, count in _summed(camera.drops, self._cause).items():
-                found["dropped"].add_metric([*who, cause], count)
+                family["dropped"].add_metric([*who, cause], count)
             if camera.last_frame_ns is not None:
-                found["frame_age"].add_metric(who, (now - camera.last_frame_ns) / NANOSECONDS_PER_S)
-        found["pairs"].add_metric([], status.pairs)
-        found["pairs_rate"].add_metric([], status.pairs_per_s)
+                family["frame_age"].add_metric(who, (now - camera.last_frame_ns) / NANOSECONDS_PER_S)
+        family["pairs"].add_metric([], status.pairs)
+        family["pairs_rate"].add_metric([], status.pairs_per_s)
         for reason, count in _summed(status.rejected, self._reason).items():
-            found["rejected"].add_metric([reason], count)
+            family["rejected"].add_metric([reason], count)
         if status.last_pair_ns is not None:
-            found["pair_age"].add_metric([], (now - status.last_pair_ns) / NANOSECONDS_PER_S)
-        yield from found.values()
+            family["pair_age"].add_metric([], (now - status.last_pair_ns) / NANOSECONDS_PER_S)
+        yield from family.values()
 
     @staticmethod
     def _families() -> dict[str, Any]:
@@ -237,10 +237,10 @@ class FeedCollector(Collector):
         }  # fmt: skip
 
 
-def _summed(counts: Mapping[str, int], bound: Bounded) -> dict[str, int]:
+def _summed(counts: Mapping[str, int], bound: BoundedLabels) -> dict[str, int]:
     """Counts by bounded label: what became ``other`` is added up."""
-    found: dict[str, int] = {}
+    family: dict[str, int] = {}
     for value, count in counts.items():
         label = bound(value)
-        found[label] = found.get(label, 0) + count
-    return found
+        family[label] = family.get(label, 0) + count
+    return family

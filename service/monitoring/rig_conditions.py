@@ -11,11 +11,11 @@ from runtime.pairing.feed import FeedStatus
 SECOND = 1_000_000_000
 SILENT_NS = SECOND
 """A camera that gave nothing for this long is in trouble: half of the two seconds within which a condition appears."""
-Findings = Mapping[tuple[str, str], str]
+ConditionDetails = Mapping[tuple[str, str], str]
 """(condition, subject) → detail."""
 
 
-def camera_findings(status: FeedStatus, now_ns: int) -> Findings:
+def camera_conditions(status: FeedStatus, now_ns: int) -> ConditionDetails:
     """Return what is wrong with the cameras and the illuminator. ``now_ns``: CLOCK_MONOTONIC."""
     found: dict[tuple[str, str], str] = {}
     for camera in status.cameras:
@@ -28,7 +28,7 @@ def camera_findings(status: FeedStatus, now_ns: int) -> Findings:
     return found
 
 
-def pair_findings(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int = SILENT_NS) -> Findings:
+def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int = SILENT_NS) -> ConditionDetails:
     """Return ``no_pairs`` when no pair came for ``silent_ns``, counted from ``started_ns`` before the first one."""
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if now_ns - last <= silent_ns:
@@ -36,9 +36,9 @@ def pair_findings(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: i
     return {("no_pairs", ""): status.advice or "the cameras run, and their frames make no pairs."}
 
 
-def rig_findings(status: FeedStatus, now_ns: int, started_ns: int) -> Findings:
-    """Return `camera_findings`, or `pair_findings` where the cameras themselves are well."""
-    return camera_findings(status, now_ns) or pair_findings(status, now_ns, started_ns)
+def rig_conditions(status: FeedStatus, now_ns: int, started_ns: int) -> ConditionDetails:
+    """Return `camera_conditions`, or `pair_conditions` where the cameras themselves are well."""
+    return camera_conditions(status, now_ns) or pair_conditions(status, now_ns, started_ns)
 
 
 def _camera_trouble(camera: CameraStatus, now_ns: int) -> str:

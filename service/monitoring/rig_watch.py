@@ -27,7 +27,7 @@ STATUS_S = 1.0
 IDLE_S = 0.25
 
 
-def fractions(box: Box, shape: Sequence[int]) -> list[float]:
+def box_fractions(box: Box, shape: Sequence[int]) -> list[float]:
     """x, y, width and height as fractions of a picture of ``shape`` [H, W, …]."""
     height, width = shape[:2]
     return [round(v, 4) for v in (box.x / width, box.y / height, box.w / width, box.h / height)]
@@ -53,10 +53,12 @@ def pair_event(
         "threshold": round(threshold, 4) if expose_score else None,
         "reasons": list(reasons),
         "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
-        "epoch": pair.epoch,
+        "epoch": pair.generation,
         "lit": pair.lit,
         "strobe": found.strobe if found is not None else "unknown",
-        "boxes": {m: fractions(b, pair.image(m).shape) for m, b in found.boxes.items()} if found is not None else {},
+        "boxes": {m: box_fractions(b, pair.image(m).shape) for m, b in found.boxes.items()}
+        if found is not None
+        else {},
         "timing_ms": {k: round(v, 2) for k, v in found.timing_ms.items()} if found is not None else {},
     }
 
@@ -72,7 +74,7 @@ def status_event(status: FeedStatus) -> Mapping[str, Any]:
                 "frames": camera.frames,
                 "drops": dict(camera.drops),
                 "reconnects": camera.reconnects,
-                "epoch": camera.epoch,
+                "epoch": camera.generation,
                 "last_error": camera.last_error,
             }
             for camera in status.cameras
@@ -130,9 +132,9 @@ class RigWatch:
             with self._model.lease() as loaded:
                 threshold = loaded.pipeline.point.threshold
                 try:
-                    seen = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
-                    found = seen.assessment
-                    reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
+                    assessed = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
+                    found = assessed.assessment
+                    reasons: Sequence[str] = found.reasons if found is not None else assessed.observation.failed
                 except AdsnError as error:
                     reasons = (error.code,)
         except NotReady:

@@ -128,7 +128,7 @@ def info_body(settings: Settings, model: ActiveModel, vitals: Vitals) -> Info:
     """
     loaded = model.require()
     running = loaded.pipeline.engine.info
-    detector = detector_info(loaded.pipeline.locator)
+    detector = detector_info(loaded.pipeline.detector)
     capabilities = {"camera": vitals.feed is not None, "explain": settings.expose_score}
     return {
         "contract_version": CONTRACT_VERSION,

@@ -13,9 +13,9 @@ from runtime.face.open import detector_info
 from runtime.pairing.feed import PairFeed
 from service.http.problem_document import CameraView, camera_views
 from service.liveness.active_model import ActiveModel
-from service.liveness.pool import Pool
+from service.liveness.pool import WorkerPool
 from service.monitoring.health import ConditionGroup, Health
-from service.monitoring.rig_conditions import SECOND, camera_findings, pair_findings
+from service.monitoring.rig_conditions import SECOND, camera_conditions, pair_conditions
 
 PERIOD_S = 1.0
 PAIRS_STOPPED_NS = 5 * SECOND
@@ -40,7 +40,14 @@ class Vitals:
     """
 
     def __init__(
-        self, health: Health, model: ActiveModel, pool: Pool, *, judge_s: float, feed: PairFeed | None, cameras: bool
+        self,
+        health: Health,
+        model: ActiveModel,
+        pool: WorkerPool,
+        *,
+        judge_s: float,
+        feed: PairFeed | None,
+        cameras: bool,
     ) -> None:
         self.health, self.feed = health, feed
         self._model, self._pool, self._judge_s = model, pool, judge_s
@@ -53,8 +60,8 @@ class Vitals:
             if self._cameras is not None and self.feed is not None:
                 status, now = self.feed.status(), time.monotonic_ns()
                 # A rig without a first pair counts as silent from the start: uploads are scored meanwhile.
-                silent = pair_findings(status, now, 0, PAIRS_STOPPED_NS)
-                self._cameras.report({**camera_findings(status, now), **silent})
+                silent = pair_conditions(status, now, 0, PAIRS_STOPPED_NS)
+                self._cameras.report({**camera_conditions(status, now), **silent})
             await asyncio.sleep(PERIOD_S)
 
     def refresh(self) -> None:
@@ -71,7 +78,7 @@ class Vitals:
         running = model.loaded.pipeline.engine.info if model.loaded is not None else None
         less = f"{running.backend} runs, which is less than was asked for. {running.reason}" if running else ""
         health.set("engine_degraded", "warning", less.rstrip() if running is not None and running.degraded else None)
-        detector = detector_info(model.loaded.pipeline.locator) if model.loaded is not None else None
+        detector = detector_info(model.loaded.pipeline.detector) if model.loaded is not None else None
         worse = f"the face is found by OpenCV's cascade. {detector.reason}" if detector and detector.degraded else None
         health.set("detector_degraded", "warning", worse)
 

@@ -20,14 +20,14 @@ from runtime import __version__
 from runtime.core.errors import InvalidBatch
 from runtime.engines.base import Scores, check_batch
 from runtime.engines.remote.oip import HEADER_LENGTH, datatype, pack, unpack
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from service.auth.guard import Caller, Guard
 from service.http.openapi import problems
 from service.http.parsing import require_plain
 from service.http.problems import RequestError
 from service.http.responses import json_response
 from service.liveness.active_model import ActiveModel
-from service.liveness.pool import Pool
+from service.liveness.pool import WorkerPool
 
 log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
@@ -36,7 +36,7 @@ MAX_ID_CHARS = 128
 OUTPUTS = ("score", "stream_scores", "attention")
 
 
-def describe_model(loaded: Loaded) -> dict[str, Any]:
+def describe_model(loaded: LoadedModel) -> dict[str, Any]:
     """Metadata of the model. ``parameters`` is this project's: what a remote engine must know before it trusts."""
     engine = loaded.pipeline.engine
     inputs = [{"name": s.name, "datatype": datatype(s.dtype), "shape": [-1, *s.shape]} for s in engine.inputs]
@@ -57,7 +57,7 @@ def describe_model(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def require_model(loaded: Loaded, name: str, version: str | None) -> None:
+def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
     """Raise 404 unless ``loaded`` is the model that was asked for."""
     if name != loaded.manifest.name:
         raise RequestError(404, "not_found", f"there is no such model; this service has {loaded.manifest.name}.")
@@ -87,7 +87,7 @@ def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredBatch:
     """An answer's body, the length of its JSON where tensors follow, and how many samples were scored."""
 
     body: bytes
@@ -113,7 +113,7 @@ def check_json(text: bytes, max_bytes: int) -> None:
         )
 
 
-def infer(loaded: Loaded, body: bytes, header_length: int | None, max_bytes: int) -> Scored:
+def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes: int) -> ScoredBatch:
     """Score one request's batch. Runs in a worker. ``max_bytes``: see `check_json`.
 
     Raises:
@@ -137,7 +137,7 @@ def infer(loaded: Loaded, body: bytes, header_length: int | None, max_bytes: int
     if isinstance(head.get("id"), str):
         answer["id"] = head["id"][:MAX_ID_CHARS]
     given = {name: getattr(scores, name) for name in wanted}
-    return Scored(*pack("outputs", answer, given, [name for name, binary in wanted.items() if not binary]), count)
+    return ScoredBatch(*pack("outputs", answer, given, [name for name, binary in wanted.items() if not binary]), count)
 
 
 def header_length_of(request: Request) -> int | None:
@@ -167,7 +167,7 @@ class OpenInference:
         self,
         guard: Guard,
         model: ActiveModel,
-        pool: Pool,
+        pool: WorkerPool,
         scored: Callable[[int], None],
         *,
         expose_score: bool,

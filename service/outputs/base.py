@@ -21,7 +21,7 @@ from service.monitoring.health import Health
 
 log = logging.getLogger("adsn.outputs")
 
-Kind = Literal["decision", "state", "health"]
+EventKind = Literal["decision", "state", "health"]
 Clock = Callable[[], int]
 CAPACITY = 16
 PROBE_S = 1.0
@@ -39,7 +39,7 @@ class OutputError(AdsnError):
     retryable = True
 
 
-class Expired(OutputError):
+class EventExpired(OutputError):
     """The event is no longer to be acted on; it was not sent."""
 
     code = "output_expired"
@@ -55,7 +55,7 @@ class Event:
     ``attestation``: its signature.
     """
 
-    kind: Kind
+    kind: EventKind
     id: str
     t_ns: int
     wall: datetime
@@ -75,9 +75,9 @@ class Event:
         return self.expires_ns is None or now_ns < self.expires_ns
 
     def require_fresh(self, now_ns: int) -> None:
-        """Raise `Expired` unless it may still be acted on."""
+        """Raise `EventExpired` unless it may still be acted on."""
         if not self.fresh(now_ns):
-            raise Expired(f"the decision {self.id} expired before it could be sent.")
+            raise EventExpired(f"the decision {self.id} expired before it could be sent.")
 
     def body(self, now_ns: int) -> dict[str, Any]:
         """As all outputs write it. ``expires_in_ms`` counts from now, so a receiver needs no clock in step with ours.
@@ -122,7 +122,7 @@ class Channel(Protocol):
         ...
 
 
-class Mailbox:
+class EventQueue:
     """Events that wait. Full, it forgets the oldest: newest wins. For any threads."""
 
     def __init__(self, capacity: int = CAPACITY, clock: Clock = boottime_ns) -> None:
@@ -140,7 +140,7 @@ class Mailbox:
             self._events.append(event)
             self._changed.notify()
 
-    def take(self, timeout_s: float, keep_expired: bool = False) -> Event | None:
+    def get(self, timeout_s: float, keep_expired: bool = False) -> Event | None:
         """The oldest event that has not expired, or None when there is none in time or the mailbox was closed."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -193,7 +193,7 @@ class Output(Protocol):
     def close(self) -> None: ...
 
 
-class Worker:
+class OutputWorker:
     """Runs an `Output` in a thread of its own."""
 
     def __init__(
@@ -201,7 +201,7 @@ class Worker:
         clock: Clock = boottime_ns,
     ) -> None:  # fmt: skip
         self._output, self._health, self._keep = output, health, keep_expired
-        self._mail = Mailbox(capacity, clock)
+        self._queue = EventQueue(capacity, clock)
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{output.name}", daemon=True)
         self._thread.start()
@@ -212,19 +212,19 @@ class Worker:
 
     def offer(self, event: Event) -> None:
         if self._output.wants(event):
-            self._mail.put(event)
+            self._queue.put(event)
 
     def counts(self) -> Mapping[str, int]:
-        return dict(self._mail.counts)
+        return dict(self._queue.counts)
 
     def close(self, timeout_s: float) -> None:
-        self._mail.close()
+        self._queue.close()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
-            while not self._mail.closed:
-                event = self._mail.take(PROBE_S, self._keep)
+            while not self._queue.closed:
+                event = self._queue.get(PROBE_S, self._keep)
                 if event is not None:
                     self._send(event)
                 elif self._failing:
@@ -235,13 +235,13 @@ class Worker:
     def _send(self, event: Event) -> None:
         try:
             self._output.send(event)
-        except Expired:
-            self._mail.count("expired")
+        except EventExpired:
+            self._queue.count("expired")
         except Exception as error:
-            self._mail.count("failed")
-            self._note(describe(error))
+            self._queue.count("failed")
+            self._note(error_text(error))
         else:
-            self._mail.count("sent")
+            self._queue.count("sent")
             self._note(None)
 
     def _probe(self) -> bool:
@@ -260,7 +260,7 @@ class Worker:
             self._health.raise_("output_failing", "warning", failure, self.name)
 
 
-def describe(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error for people: the system's own words, without a traceback."""
     if isinstance(error, AdsnError):
         return error.message

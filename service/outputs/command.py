@@ -13,7 +13,7 @@ from service.outputs.base import Clock, Event, OutputError, boottime_ns
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Program:
+class CommandOutput:
     """Runs ``argv``, without a shell, once for each ``live``.
 
     The program gets ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR`` and ``ADSN_EXPIRES_IN_MS``, a ``PATH``, and

@@ -12,7 +12,7 @@ from service.outputs.base import Clock, Event, OutputError, boottime_ns
 Sync = Literal["always", "decisions", "never"]
 
 
-class Journal:
+class JournalOutput:
     """Appends events to ``path``; at ``max_bytes`` it becomes ``path.1``, that ``path.2``, and so on up to ``keep``.
 
     When the disk is full, events are lost, counted, and the count is the first line written once there is room. A line

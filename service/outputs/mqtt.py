@@ -29,7 +29,7 @@ from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
 from runtime.core.tls_files import TlsFile, client_context
 from service.monitoring.health import Health
-from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe, utc_now
+from service.outputs.base import Clock, Event, EventQueue, boottime_ns, error_text, utc_now
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -43,7 +43,7 @@ KEEP_ALIVE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerSettings:
     """Where the broker is and how to come in. ``authorities``, ``certificate``, ``key``: PEM files for TLS."""
 
     host: str
@@ -68,20 +68,20 @@ class Broker:
         )
 
 
-class Mqtt:
+class MqttChannel:
     """Keeps one connection to ``broker``, in a thread of its own."""
 
     name = "mqtt"
 
     def __init__(
-        self, broker: Broker, topic: str, health: Health, *, clock: Clock = boottime_ns,
+        self, broker: BrokerSettings, topic: str, health: Health, *, clock: Clock = boottime_ns,
         back_off_s: tuple[float, float] = BACK_OFF_S,
     ) -> None:  # fmt: skip
         self._library = import_aiomqtt()
         self._broker, self._topic, self._health, self._clock = broker, topic, health, clock
         self._tls = broker.context()
         self._backoff = Backoff(first_s=back_off_s[0], last_s=back_off_s[1], spread=0.5)
-        self._mail = Mailbox(clock=clock)
+        self._queue = EventQueue(clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self.connected = False
@@ -92,16 +92,16 @@ class Mqtt:
     def offer(self, event: Event) -> None:
         if event.kind == "decision" and not self.connected:
             # It would have expired by the time there is a connection, or arrive as a surprise.
-            self._mail.count("failed")
+            self._queue.count("failed")
             return
-        self._mail.put(event)
+        self._queue.put(event)
         self._ring()
 
     def counts(self) -> Mapping[str, int]:
-        return dict(self._mail.counts)
+        return dict(self._queue.counts)
 
     def close(self, timeout_s: float) -> None:
-        self._mail.close()
+        self._queue.close()
         self._stopping = True
         self._ring()
         self._thread.join(timeout_s)
@@ -129,7 +129,7 @@ class Mqtt:
                     await self._serve(client)
             except Exception as error:
                 tries += 1
-                detail = f"{self._broker.host}:{self._broker.port}: {describe(error)}"
+                detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}"
                 self._health.raise_("output_failing", "warning", detail, self.name)
                 if tries in (1, 10) or tries % 100 == 0:
                     log.warning("mqtt: not connected after %d tries: %s", tries, detail)
@@ -167,8 +167,8 @@ class Mqtt:
 
     async def _greet(self, client: aiomqtt.Client) -> None:
         """Say how we are. Decisions that were made before this connection are not told to it."""
-        while (event := self._mail.take(0)) is not None:
-            self._mail.count("expired" if event.kind == "decision" else "superseded")
+        while (event := self._queue.get(0)) is not None:
+            self._queue.count("expired" if event.kind == "decision" else "superseded")
         await self._say_health(client)
         self.connected = True
         self._health.clear("output_failing", self.name)
@@ -187,9 +187,9 @@ class Mqtt:
         # Nothing is subscribed to; the iteration ends, with the reason, when the connection does.
         listening = asyncio.ensure_future(_listen(client))
         try:
-            while not (self._stopping and self._mail.closed):
+            while not (self._stopping and self._queue.closed):
                 self._wake.clear()
-                while (event := self._mail.take(0)) is not None:
+                while (event := self._queue.get(0)) is not None:
                     await _unless(listening, self._send(client, event))
                 if self._stopping:
                     break
@@ -205,7 +205,7 @@ class Mqtt:
             return await self._say_health(client)
         now = self._clock()
         if not event.fresh(now):
-            return self._mail.count("expired")
+            return self._queue.count("expired")
         decision = event.kind == "decision"
         topic = f"{self._topic}/{'event' if decision else 'state'}"
         try:
@@ -218,9 +218,9 @@ class Mqtt:
                 timeout=ACKNOWLEDGE_S,
             )
         except Exception:
-            self._mail.count("failed")
+            self._queue.count("failed")
             raise
-        self._mail.count("sent")
+        self._queue.count("sent")
 
     def _properties(self, event: Event, now: int) -> Any:
         from paho.mqtt.packettypes import PacketTypes

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
-from service.outputs.base import Clock, Event, Mailbox, boottime_ns, describe
+from service.outputs.base import Clock, Event, EventQueue, boottime_ns, error_text
 
 SECOND = 1_000_000_000
 CONSUMER = "adsn-kiosk"
 
 
-class Line(Protocol):
+class OutputLine(Protocol):
     """One output line, locked when it is opened."""
 
     def drive(self, open_: bool) -> None:
@@ -79,7 +79,7 @@ def import_gpiod() -> Any:
 
 
 @dataclass(slots=True)
-class Pulse:
+class RelayPulse:
     """When the line is active. Pure; times in nanoseconds of one clock.
 
     Each ``live`` asks for ``length_ns``. One that comes while the door is open extends that, but never beyond
@@ -115,7 +115,7 @@ class Pulse:
         return otherwise if self._opened is None else max(0.0, (self._until - now_ns) / 1e9)
 
 
-class Relay:
+class RelayChannel:
     """Pulses a line for each ``live``. Whatever goes wrong in here ends with the line released.
 
     ``open_line`` opens it; after a failure it is tried again every ``retry_s``.
@@ -124,13 +124,13 @@ class Relay:
     name = "gpio"
 
     def __init__(
-        self, open_line: Callable[[], Line], health: Health, *, pulse_s: float = 3.0, longest_s: float = 10.0,
+        self, open_line: Callable[[], OutputLine], health: Health, *, pulse_s: float = 3.0, longest_s: float = 10.0,
         retry_s: float = 2.0, clock: Clock = boottime_ns,
     ) -> None:  # fmt: skip
         self._open_line, self._health, self._clock, self._retry = open_line, health, clock, retry_s
-        self._pulse = Pulse(int(pulse_s * SECOND), int(longest_s * SECOND), SECOND)
-        self._mail = Mailbox(4, clock)
-        self._line: Line | None = None
+        self._pulse = RelayPulse(int(pulse_s * SECOND), int(longest_s * SECOND), SECOND)
+        self._queue = EventQueue(4, clock)
+        self._line: OutputLine | None = None
         self._stop = threading.Event()
         self._connect()
         self._thread = threading.Thread(target=self._run, name="adsn-output-gpio", daemon=True)
@@ -138,15 +138,15 @@ class Relay:
 
     def offer(self, event: Event) -> None:
         if event.permits:
-            self._mail.put(event)
+            self._queue.put(event)
 
     def counts(self) -> Mapping[str, int]:
-        return dict(self._mail.counts)
+        return dict(self._queue.counts)
 
     def close(self, timeout_s: float) -> None:
         """Locks at once; a pulse that runs is cut short."""
         self._stop.set()
-        self._mail.close()
+        self._queue.close()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -154,33 +154,33 @@ class Relay:
         tried = time.monotonic()
         try:
             while not self._stop.is_set():
-                event = self._mail.take(self._pulse.due_s(self._clock(), self._retry))
+                event = self._queue.get(self._pulse.due_s(self._clock(), self._retry))
                 if self._stop.is_set():
                     break
                 if self._line is None:
                     if event is not None:
-                        self._mail.count("failed")
+                        self._queue.count("failed")
                     if time.monotonic() - tried >= self._retry:
                         tried = time.monotonic()
                         self._connect()
                     continue
                 now = self._clock()
                 if event is not None and event.fresh(now):
-                    self._mail.count("sent" if self._pulse.ask(now) else "refused")
+                    self._queue.count("sent" if self._pulse.ask(now) else "refused")
                 wanted = self._pulse.level(now)
                 if wanted != active:
                     try:
                         self._line.drive(wanted)
                         active = wanted
                     except Exception as error:
-                        self._mail.count("failed")
+                        self._queue.count("failed")
                         self._fail(error)
                         active, self._pulse = False, self._fresh_pulse()
         finally:
             self._release()
 
-    def _fresh_pulse(self) -> Pulse:
-        return Pulse(self._pulse.length_ns, self._pulse.longest_ns, self._pulse.rest_ns)
+    def _fresh_pulse(self) -> RelayPulse:
+        return RelayPulse(self._pulse.length_ns, self._pulse.longest_ns, self._pulse.rest_ns)
 
     def _connect(self) -> None:
         try:
@@ -193,7 +193,7 @@ class Relay:
             self._health.clear("output_failing", self.name)
 
     def _fail(self, error: Exception) -> None:
-        self._health.raise_("output_failing", "warning", f"the relay's line: {describe(error)}", self.name)
+        self._health.raise_("output_failing", "warning", f"the relay's line: {error_text(error)}", self.name)
         self._release()
 
     def _release(self) -> None:
@@ -202,4 +202,4 @@ class Relay:
             try:
                 line.close()
             except Exception as error:
-                self._health.raise_("output_failing", "warning", f"the relay's line: {describe(error)}", self.name)
+                self._health.raise_("output_failing", "warning", f"the relay's line: {error_text(error)}", self.name)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from runtime.core.retry import Backoff
 from runtime.core.tls_files import TlsFile, client_context
-from service.outputs.base import Clock, Event, Expired, Kind, OutputError, boottime_ns
+from service.outputs.base import Clock, Event, EventExpired, EventKind, OutputError, boottime_ns
 
 RETRIES, FIRST_PAUSE_S = 4, 0.1
 CONNECT_ERRORS = (OSError, http.client.HTTPException)
@@ -43,7 +43,7 @@ def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: flo
     return hmac.compare_digest(header.encode(), expected.encode()) and abs(now - seconds) <= tolerance_s
 
 
-class Webhook:
+class WebhookOutput:
     """POSTs events to ``url``. Redirects are not followed; a decision is tried again while it has not expired.
 
     ``kinds``: which events. ``timeout_s``: for one try, from the look-up of the name to the answer's status line.
@@ -53,7 +53,7 @@ class Webhook:
     name = "webhook"
 
     def __init__(
-        self, url: str, secret: bytes, *, kinds: frozenset[Kind] = frozenset({"decision"}), timeout_s: float = 2.0,
+        self, url: str, secret: bytes, *, kinds: frozenset[EventKind] = frozenset({"decision"}), timeout_s: float = 2.0,
         authorities: Path | None = None, clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         parts = urlsplit(url)
@@ -80,9 +80,9 @@ class Webhook:
         for retries in range(RETRIES, -1, -1):
             try:
                 return self._try(event)
-            except Expired:
+            except EventExpired:
                 raise
-            except _Refused as error:
+            except _RequestRejected as error:
                 raise OutputError(str(error.message)) from error
             except OutputError as error:
                 failure = error
@@ -120,9 +120,11 @@ class Webhook:
             guard.cancel()
             connection.close()
         if 300 <= status < 400:
-            raise _Refused(f"{self._host} answered {status}; redirects are not followed. Configure the final address.")
+            raise _RequestRejected(
+                f"{self._host} answered {status}; redirects are not followed. Configure the final address."
+            )
         if 400 <= status < 500 and status not in (408, 425, 429):
-            raise _Refused(f"{self._host} refused the event with {status}.")
+            raise _RequestRejected(f"{self._host} refused the event with {status}.")
         if not 200 <= status < 300:
             raise OutputError(f"{self._host} answered {status}.")
 
@@ -138,7 +140,7 @@ class Webhook:
         self._stop.set()
 
 
-class _Refused(OutputError):
+class _RequestRejected(OutputError):
     """Trying again would not help."""
 
 

@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings])
 
 
-def settle() -> None:
+def freeze_collector() -> None:
     """Tell Python's collector that what has been loaded by now stays: it need not be looked through again and again."""
     gc.collect()
     gc.freeze()

@@ -16,7 +16,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.person import RESERVED_FROM
 from synthetic.raster.render import Lights
 from synthetic.scene import SPECIES, attributes_of, room
-from synthetic.sensor.camera import FAMILIES, Camera, draw_camera
+from synthetic.sensor.camera import FAMILIES, CameraRig, draw_camera
 
 POSE_SPREAD, POSE_LIMIT = (13.0, 8.0, 6.0), (35.0, 20.0, 20.0)
 """Standard deviations and limits of yaw, pitch and roll, degrees."""
@@ -28,7 +28,7 @@ DAYLIGHT_ON_FACE = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """How a presentation is taken beyond `Camera`. ``rgb_exposure`` and ``ir_exposure``: factors on what automatic
+    """How a presentation is taken beyond `CameraRig`. ``rgb_exposure`` and ``ir_exposure``: factors on what automatic
     exposure aims at. ``jpeg``: quality of the pictures as they leave the cameras, None for uncompressed ones."""
 
     rgb_exposure: float
@@ -60,7 +60,7 @@ class Description:
     centre: tuple[float, float]
     lights: Lights
     lux: float
-    camera: Camera
+    camera: CameraRig
     baseline: float
     shot: Shot
 

@@ -7,7 +7,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.pathtraced.things import Matter, Thing, joined, tube
 from synthetic.people.head import Glasses, Hat
-from synthetic.people.makehuman.figure import Figure, Part, smooth_normals
+from synthetic.people.makehuman.figure import Figure, FigurePart, smooth_normals
 from synthetic.surface import noise
 
 CLEAR = 0.05
@@ -24,7 +24,7 @@ def _rim(centre: Array, half: tuple[float, float], power: float, bow: float) -> 
     return np.stack([centre[0] + x, centre[1] + y, centre[2] + z], 1)
 
 
-def _lens(rim: Array) -> Part:
+def _lens(rim: Array) -> FigurePart:
     """A pane inside a rim, bulging a little."""
     middle = rim.mean(0) + np.array([0, 0, 1.6])
     ring = (rim + middle) / 2 + np.array([0, 0, 0.5])
@@ -35,7 +35,7 @@ def _lens(rim: Array) -> Part:
         [np.stack([k, m, n + m], 1), np.stack([k, n + m, n + k], 1), np.stack([n + k, n + m, np.full(n, 2 * n)], 1)]
     )
     normals = smooth_normals(vertices, triangles)
-    return Part(vertices, normals, np.full((len(vertices), 2), 0.5, np.float32), triangles)
+    return FigurePart(vertices, normals, np.full((len(vertices), 2), 0.5, np.float32), triangles)
 
 
 def glasses_things(figure: Figure, glasses: Glasses, *, stand_off: float = 0.0) -> list[Thing]:
@@ -110,7 +110,7 @@ def cap_things(figure: Figure, hat: Hat) -> list[Thing]:
     cloth = Matter(albedo, roughness=0.9)
     things = [
         Thing(
-            Part(shell, smooth_normals(shell, triangles), uv.astype(np.float32), triangles.astype(np.int64)),
+            FigurePart(shell, smooth_normals(shell, triangles), uv.astype(np.float32), triangles.astype(np.int64)),
             cloth,
             "worn",
         )
@@ -120,7 +120,7 @@ def cap_things(figure: Figure, hat: Hat) -> list[Thing]:
     return things
 
 
-def _peak(figure: Figure, hat: Hat, shell: Array) -> Part:
+def _peak(figure: Figure, hat: Hat, shell: Array) -> FigurePart:
     """The peak of a cap: a bent half disc before the forehead."""
     height, _ = hat_line(hat, figure)
     front = float(shell[:, 2].max())
@@ -133,4 +133,4 @@ def _peak(figure: Figure, hat: Hat, shell: Array) -> Part:
     vertices = np.concatenate([inner + bend + base, outer + bend + base]).astype(np.float32)
     k = np.arange(20)
     triangles = np.concatenate([np.stack([k, k + 21, k + 22], 1), np.stack([k, k + 22, k + 1], 1)])
-    return Part(vertices, smooth_normals(vertices, triangles), np.full((42, 2), 0.5, np.float32), triangles)
+    return FigurePart(vertices, smooth_normals(vertices, triangles), np.full((42, 2), 0.5, np.float32), triangles)

@@ -26,7 +26,7 @@ from synthetic.pathtraced.portrait import (
 from synthetic.pathtraced.presented import Shown, face_of
 from synthetic.pathtraced.things import Matter, Thing, joined, plate, tube
 from synthetic.people.head import Glasses
-from synthetic.people.makehuman.figure import Figure, Part
+from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import Person, person_of
 from synthetic.physics import mask_nir, screen_nir, skin_bands
@@ -98,7 +98,7 @@ def _held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gl
     return Shown(tuple(things), face, size, make.subject.who.melanin, pivot=(0.0, 0.0, 0.0), scale=scale)
 
 
-def _fingers(make: Making, sheet: Part) -> Thing:
+def _fingers(make: Making, sheet: FigurePart) -> Thing:
     """Thumbs and fingers that hold a sheet at its sides."""
     rng = make.rng
     half, low, high = (float(v) for v in (sheet.vertices[:, 0].max(), *_span(sheet.vertices[:, 1])))
@@ -265,7 +265,7 @@ def _eye_holes(x: Array, y: Array, margin: float) -> Array:
     return solid
 
 
-def _in_front(shell: Part, wearer: Figure, gap: float) -> Part:
+def _in_front(shell: FigurePart, wearer: Figure, gap: float) -> FigurePart:
     """A mask moved forward until its wearer's face is behind it."""
     here = wearer.skin.vertices
     face = here[(np.abs(here[:, 0]) < 45) & (np.abs(here[:, 1] + 35) < 60) & (here[:, 2] > 0)]

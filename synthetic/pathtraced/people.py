@@ -11,7 +11,7 @@ from synthetic.pathtraced.eyewear import above_hat_line, cap_things, glasses_thi
 from synthetic.pathtraced.things import Matter, Thing, facing
 from synthetic.people.attributes import Attributes
 from synthetic.people.head import Hat
-from synthetic.people.makehuman.figure import Eye, Figure, Part, figure_of
+from synthetic.people.makehuman.figure import Eye, Figure, FigurePart, figure_of
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import Person
 from synthetic.surface import noise
@@ -54,7 +54,7 @@ def eye_matter(library: Library, person: Person, k: int) -> Matter:
     return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
 
 
-def ball_part(eye: Eye) -> Part:
+def ball_part(eye: Eye) -> FigurePart:
     """Return the front half of an eyeball that looks where the eye looks; the cornea bulges."""
     polar, around = np.meshgrid(np.linspace(0, np.pi * 0.52, 15), np.linspace(0, 2 * np.pi, 33), indexing="ij")
     x, y, z = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)
@@ -66,7 +66,9 @@ def ball_part(eye: Eye) -> Part:
     triangles = np.concatenate([np.stack([v.ravel() for v in t], 1) for t in ((a, b, c), (a, c, d))])
     turn = facing(eye.gaze)
     vertices = (points * bulge.reshape(-1, 1) * eye.radius) @ turn.T + eye.centre
-    return Part(vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles)
+    return FigurePart(
+        vertices.astype(np.float32), (points @ turn.T).astype(np.float32), uv.astype(np.float32), triangles
+    )
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:
@@ -92,7 +94,7 @@ def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing
     return found
 
 
-def below_hat(hair: Part, figure: Figure, hat: Hat) -> Part:
+def below_hat(hair: FigurePart, figure: Figure, hat: Hat) -> FigurePart:
     """Return the hair that shows under a hat."""
     shows = (above_hat_line(hair.vertices, hat, figure)[hair.triangles] < 4).any(1)
     return replace(hair, triangles=hair.triangles[shows])

@@ -15,7 +15,7 @@ from synthetic.pathtraced.render import picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
 from synthetic.pathtraced.things import Matter, Stage, Thing, Window, plate
 from synthetic.people.attributes import Attributes
-from synthetic.people.makehuman.figure import Figure, Part
+from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
 from synthetic.raster.render import Lights
@@ -100,7 +100,9 @@ def blank_surface(lying: Array) -> Surface:
     )
 
 
-def sheet_part(half: tuple[float, float], middle: float, curl: float, axis: float, waves: Array | None = None) -> Part:
+def sheet_part(
+    half: tuple[float, float], middle: float, curl: float, axis: float, waves: Array | None = None
+) -> FigurePart:
     """Return a sheet whose middle is ``middle`` mm above the origin; ``waves`` [24 * 24]: slopes of a restless
     surface, which only its gloss shows."""
     part = plate(half, 24, 24, curl=curl, axis=axis).moved(np.eye(3, dtype=np.float32), np.array([0, middle, 0]))

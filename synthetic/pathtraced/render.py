@@ -27,7 +27,7 @@ from synthetic.pathtraced.things import (
     plate,
 )
 from synthetic.pathtraced.zbuffer import z_buffer
-from synthetic.people.makehuman.figure import Part
+from synthetic.people.makehuman.figure import FigurePart
 
 DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
 """Longest paths in segments; light of the flash that comes back from a wall is faint."""
@@ -144,7 +144,7 @@ def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
     return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
 
 
-def _glowing(mi: Any, part: Part, bands: Bands, band: Band, share: float) -> Any:
+def _glowing(mi: Any, part: FigurePart, bands: Bands, band: Band, share: float) -> Any:
     """A lamp, whose radiance is data, not code. ``share``: how often it is chosen to send a path to."""
     value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
     properties = mi.Properties()
@@ -155,7 +155,7 @@ def _glowing(mi: Any, part: Part, bands: Bands, band: Band, share: float) -> Any
 
 
 @functools.cache
-def _box() -> Part:
+def _box() -> FigurePart:
     """The box that everything is in; its walls face inwards."""
     far = np.float32(11000)
     sides = []
@@ -167,7 +167,7 @@ def _box() -> Part:
             side = plate((float(far), float(far))).moved(turn, -inward * far)
             # Paths are sent to places on the texture: each side has a part of it to itself.
             cell = np.array([axis / 3, 0 if sign < 0 else 0.5], np.float32)
-            sides.append(replace(side, uv=side.uv / np.array([3, 2], np.float32) + cell))
+            sides.append(replace(side, uv=np.asarray(side.uv / np.array([3, 2]) + cell, np.float32)))
     return joined(sides)
 
 
@@ -178,7 +178,7 @@ def _as_lamp(flash: Flash) -> Lamp:
     return Lamp(flash.at, (x, y, z - 1), (edge, edge), (0.0, 0.0, 0.0, flash.radiance))
 
 
-def _pane(lamp: Lamp) -> Part:
+def _pane(lamp: Lamp) -> FigurePart:
     """A lamp's rectangle."""
     way = np.array(lamp.to, np.float32) - np.array(lamp.at, np.float32)
     return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
@@ -246,7 +246,7 @@ def _shape(mi: Any, thing: Thing, band: Band) -> Any:
     return _mesh(mi, thing.part, properties)
 
 
-def _mesh(mi: Any, part: Part, properties: Any) -> Any:
+def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
     mesh = mi.Mesh(
         "mesh",
         vertex_count=len(part.vertices),

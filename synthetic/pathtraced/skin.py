@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthetic.arrays import Array, float32
 from synthetic.people.identity import Identity
 from synthetic.people.makehuman.figure import TO_MM
-from synthetic.people.makehuman.library import Library, Worn, read_picture
+from synthetic.people.makehuman.library import Library, LoadedProxy, read_picture
 from synthetic.people.makehuman.person import Person
 from synthetic.physics import skin_bands, srgb_to_linear
 from synthetic.surface import noise
@@ -139,7 +139,7 @@ def _paint(albedo: Array, person: Person, position: Array, lips: Array) -> None:
 
 
 @functools.lru_cache(maxsize=32)
-def hair_albedo(worn: Worn, hair: tuple[float, float, float, float]) -> tuple[Array, Array]:
+def hair_albedo(worn: LoadedProxy, hair: tuple[float, float, float, float]) -> tuple[Array, Array]:
     """Return a hair texture [h, w, 4] in a person's colour, and where hair is [h, w].
 
     The melanin of hair falls about fourfold from the visible to 850 nm, so dark hair is brighter there.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synthetic.arrays import Array
-from synthetic.people.makehuman.figure import Part
+from synthetic.people.makehuman.figure import FigurePart
 
 Bands = tuple[float, float, float, float]
 """Red, green, blue and infrared."""
@@ -37,7 +37,7 @@ class Thing:
     """A mesh made of something. ``role``: ``person``, ``instrument``, ``worn`` or ``place``; ``attack``: it is the
     attack, where a living face is before the cameras too."""
 
-    part: Part
+    part: FigurePart
     matter: Matter
     role: str = "place"
     attack: bool = False
@@ -93,7 +93,9 @@ class Window:
         return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
 
 
-def plate(half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0) -> Part:
+def plate(
+    half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: float = 0.0, axis: float = 0.0
+) -> FigurePart:
     """Return a sheet in the x-y plane, facing +z, bent back by ``curl`` per mm² across ``axis`` (radians)."""
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(1, -1, rows))
     u, v = (x.ravel() + 1) / 2, (y.ravel() + 1) / 2
@@ -104,7 +106,7 @@ def plate(half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: f
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     k = np.arange(columns * rows).reshape(rows, columns)
     a, b, c, d = k[:-1, :-1].ravel(), k[1:, :-1].ravel(), k[1:, 1:].ravel(), k[:-1, 1:].ravel()
-    return Part(
+    return FigurePart(
         vertices=np.stack([px, py, -curl * across**2], 1).astype(np.float32),
         normals=normals.astype(np.float32),
         uv=np.stack([u, v], 1).astype(np.float32),
@@ -112,7 +114,7 @@ def plate(half: tuple[float, float], columns: int = 2, rows: int = 2, *, curl: f
     )
 
 
-def tube(path: Array, radius: float | Array, *, closed: bool, sides: int = 8) -> Part:
+def tube(path: Array, radius: float | Array, *, closed: bool, sides: int = 8) -> FigurePart:
     """Return a tube along points [n, 3]; ``radius``: one, or one for each point [n]."""
     n = len(path)
     along = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
@@ -132,13 +134,15 @@ def tube(path: Array, radius: float | Array, *, closed: bool, sides: int = 8) ->
         [np.stack([a.ravel(), b.ravel(), c.ravel()], 1), np.stack([a.ravel(), c.ravel(), d.ravel()], 1)]
     )
     flat = vertices.reshape(-1, 3).astype(np.float32)
-    return Part(flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles)
+    return FigurePart(
+        flat, normals.reshape(-1, 3).astype(np.float32), np.full((len(flat), 2), 0.5, np.float32), triangles
+    )
 
 
-def joined(parts: list[Part]) -> Part:
+def joined(parts: list[FigurePart]) -> FigurePart:
     """Return several parts as one."""
     starts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
-    return Part(
+    return FigurePart(
         np.concatenate([p.vertices for p in parts]),
         np.concatenate([p.normals for p in parts]),
         np.concatenate([p.uv for p in parts]),

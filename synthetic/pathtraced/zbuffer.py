@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from synthetic.arrays import Array
 from synthetic.pathtraced.things import Window
-from synthetic.people.makehuman.figure import Part
+from synthetic.people.makehuman.figure import FigurePart
 
 NEAREST_MM = 10.0
 
 
-def z_buffer(parts: Sequence[tuple[int, Part]], window: Window) -> tuple[Array, NDArray[np.int64]]:
+def z_buffer(parts: Sequence[tuple[int, FigurePart]], window: Window) -> tuple[Array, NDArray[np.int64]]:
     """Return distances along the optical axis at the pixels' middles, mm [h, w], 0 for none, and the number of the
     part that is nearest [h, w], -1 for none. ``parts``: numbers and meshes."""
     depth = np.full(window.height * window.width, np.inf, np.float64)

@@ -66,7 +66,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProjectedSurface:
     """What every pixel of a view sees of a surface: ``column`` and ``row`` on its grid, ``towards``: how far it stands
     towards the camera from the pivot, mm, ``relief``: normal and openness to the sky, [h, w, 4]. ``mask``: 1 where a
     mesh is, None for a height field, whose own alpha says it."""
@@ -78,18 +78,18 @@ class Seen:
     mask: Array | None
 
 
-def see(surface: Surface, turn: Array, view: View, pivot: float) -> Seen:
+def project_surface(surface: Surface, turn: Array, view: View, pivot: float) -> ProjectedSurface:
     """Project a surface."""
     if isinstance(surface.relief, Mesh):
-        return see_mesh(surface, surface.relief, turn, view, pivot)
+        return project_mesh(surface, surface.relief, turn, view, pivot)
     column, row, towards = unproject(surface, surface.relief, turn, view, pivot)
     edge = cv2.BORDER_CONSTANT
     maps = relief_maps(surface.relief, surface.pitch)
     relief = float32(cv2.remap(maps, column, row, cv2.INTER_LINEAR, borderMode=edge, borderValue=0))
-    return Seen(column, row, towards, relief, None)
+    return ProjectedSurface(column, row, towards, relief, None)
 
 
-def see_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: float) -> Seen:
+def project_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: float) -> ProjectedSurface:
     """Project a mesh by z-buffer."""
     turned = (mesh.vertices + np.array([0, 0, pivot], np.float32)) @ turn.T
     points = turned * np.float32(view.scale)
@@ -106,7 +106,7 @@ def see_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: float
     around = cv2.GaussianBlur(towards, (0, 0), reach) / np.maximum(cv2.GaussianBlur(mask, (0, 0), reach), 1e-3)
     openness = np.clip(1 - 0.11 * np.maximum(around - towards, 0), 0.3, 1).astype(np.float32)
     relief = float32(cv2.merge([*(np.ascontiguousarray(maps[:, :, k]) for k in (3, 4, 5)), openness]))
-    return Seen(
+    return ProjectedSurface(
         np.ascontiguousarray(maps[:, :, 0]),
         np.ascontiguousarray(maps[:, :, 1]),
         towards,
@@ -154,7 +154,7 @@ def render_surface(
     surface: Surface, turn: Array, view: View, lights: Lights, distance: float, pivot: float = PIVOT_MM
 ) -> Layer:
     """What the view sees of a surface whose foremost point is ``distance`` mm away."""
-    seen = see(surface, turn, view, pivot)
+    seen = project_surface(surface, turn, view, pivot)
     relief = seen.relief
 
     def sample(values: Array) -> Array:

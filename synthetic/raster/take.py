@@ -52,7 +52,7 @@ class Rendered:
 
 
 @dataclass(slots=True)
-class Taken:
+class SensorImages:
     """Colour, infrared and depth pictures of a view, the attacked region in colour's pixels, and the infrared camera's
     shift in pixels."""
 
@@ -72,7 +72,7 @@ def face_box(scene: Scene, view: View) -> tuple[float, float, float, float]:
     return float(view.cx + x * view.scale - side / 2), float(view.cy + y * view.scale - side / 2), side, side
 
 
-def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: float) -> Taken:
+def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: float) -> SensorImages:
     """Take the pictures of a view.
 
     The infrared camera stands beside the other, so it sees the same scene a little to the left: one wider view serves
@@ -120,7 +120,7 @@ def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: 
     jump = np.zeros(depth.shape, bool)
     jump[:, 1:] = np.abs(np.diff(layer.depth[:, shift:], axis=1)) > 25
     depth[(depth > DEPTH_LIMIT_MM) | jump] = 0
-    return Taken(rgb, ir, depth[:, :, None], region, shift)
+    return SensorImages(rgb, ir, depth[:, :, None], region, shift)
 
 
 def render_patch(

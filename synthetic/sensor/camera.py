@@ -72,7 +72,7 @@ FAMILY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class CameraRig:
     """One rig: a colour and an infrared camera beside each other, drawn from a family."""
 
     focal_px: float
@@ -90,12 +90,12 @@ class Camera:
     baseline_mm: float
 
 
-def draw_camera(family: str, rng: np.random.Generator) -> Camera:
+def draw_camera(family: str, rng: np.random.Generator) -> CameraRig:
     """A camera of ``family``."""
     f = FAMILY[family]
     cast = f.white_balance
     red, blue = (float(rng.uniform(*cast) * rng.choice((-1, 1))) for _ in range(2))
-    return Camera(
+    return CameraRig(
         focal_px=float(rng.uniform(*f.focal_px)),
         rgb_noise=float(rng.uniform(*f.rgb_noise)),
         rgb_gamma=float(rng.uniform(*f.rgb_gamma)),

@@ -17,7 +17,7 @@ import adsn
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import BundleMissing, InvalidFaceBox, ModalityMissing, TruncatedImage, WrongChannels
 from runtime.core.values import Modality
-from runtime.liveness.open import Loaded, default_bundle
+from runtime.liveness.open import LoadedModel, default_bundle
 from synthetic import SPECIES
 from tests.support import scenes
 
@@ -28,7 +28,7 @@ BONA_FIDE = SPECIES[0]
 def pipeline(modalities: tuple[Modality, ...] = ("rgb", "ir"), score: float = 0.95) -> adsn.Pipeline:
     """The public pipeline around an engine that is told its score."""
     inner = scenes.pipeline(scenes.ScriptedEngine(modalities, score), modalities=modalities)
-    return adsn.Pipeline(Loaded(inner, open_bundle(default_bundle()).manifest, ""))
+    return adsn.Pipeline(LoadedModel(inner, open_bundle(default_bundle()).manifest, ""))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runtime.core.errors import ConfigError
-from service.auth.middleware import OPEN
+from service.auth.middleware import OPEN_PATHS
 from service.config.settings import LimitSettings, Settings, read_settings
 from tests.support.machines.dockerfile import read_stages
 from tests.support.machines.manifests import FOLDER, documents, one, resources
@@ -111,7 +111,7 @@ def test_probes_are_routes_that_answer_without_a_key(tmp_path: Path) -> None:
     named = {p["name"] for p in container()["ports"]}
     probes = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {probe["port"] for probe in probes.values()} <= named
-    assert {probe["path"] for probe in probes.values()} <= OPEN
+    assert {probe["path"] for probe in probes.values()} <= OPEN_PATHS
     # Who is not ready must not be restarted for it.
     assert probes["livenessProbe"]["path"] == "/livez"
     assert probes["readinessProbe"]["path"] == "/readyz"

@@ -18,7 +18,7 @@ from adsn.training.recipe import Recipe
 from service.config.settings import Settings
 from service.kiosk.config import KioskSettings
 from tests.support.docs.pages import PAGES, Block, blocks_of
-from tests.support.docs.runner import Page
+from tests.support.docs.runner import DocumentedPage
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +47,7 @@ def pages(*, slow: bool) -> list[str]:
 
 def run_page(page: str, folder: Path, slow: bool) -> int:
     ran = 0
-    with Page(folder) as beside:
+    with DocumentedPage(folder) as beside:
         for block in blocks_of(page):
             if (name := block.marker("save")) is not None:
                 (folder / name).write_text(block.text, encoding="utf-8")
@@ -152,10 +152,10 @@ def test_every_command_and_option_exists(known: dict[tuple[str, ...], set[str]])
 
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
     """The tests themselves: a failing command, a missing line, a marker before nothing."""
-    from tests.support.docs.runner import Failed, Page
+    from tests.support.docs.runner import BlockFailed, DocumentedPage
 
     good = "<!-- prints: b -->\n```sh\necho a; echo b\n```\n\n```console\n$ echo 1 22 3\n1 … 3\n```\n"
-    with Page(tmp_path) as beside:
+    with DocumentedPage(tmp_path) as beside:
         for block in blocks_of("x.md", good):
             beside.run(block, 20)
         for text in (
@@ -168,7 +168,7 @@ def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
             "<!-- until: never -->\n```sh\necho soon\n```\n",
         ):
             (block,) = blocks_of("x.md", text)
-            with pytest.raises(Failed):
+            with pytest.raises(BlockFailed):
                 beside.run(block, 20)
         (endless,) = blocks_of("x.md", "<!-- until: soon -->\n```sh\necho soon; sleep 100\n```\n")
         beside.run(endless, 20)

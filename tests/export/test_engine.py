@@ -9,7 +9,7 @@ from rich.console import Console
 
 from adsn.datasets.cache import open_cache
 from adsn.evaluation.plan import read_plan
-from export.build import Built
+from export.build import ExportResult
 from export.tensorrt import compare_engine, require_tensorrt
 from export.write import write_bundle
 from runtime.core.errors import EngineUnavailable
@@ -41,7 +41,7 @@ def test_the_artifact_that_the_installed_version_takes_is_known_before_the_work(
 def test_the_built_engine_is_measured_as_the_artifacts_were(
     version: str,
     artifact: str,
-    built: Built,
+    built: ExportResult,
     workshop: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -19,7 +19,7 @@ from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import save_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
-from export.build import Built
+from export.build import ExportResult
 from export.errors import ExportError, ParityError
 from export.graph import (
     FORBIDDEN_OPERATORS,
@@ -65,7 +65,7 @@ def test_the_same_checkpoint_gives_the_same_bytes() -> None:
     assert to_onnx(network) == to_onnx(network)
 
 
-def test_int8_is_placed_as_stated(built: Built) -> None:
+def test_int8_is_placed_as_stated(built: ExportResult) -> None:
     data = built.files["model.int8-cpu.onnx"]
     model, values = onnx.load_from_string(data), initialisers(data)
     producers = {name: node for node in model.graph.node for name in node.output}
@@ -103,7 +103,9 @@ def through_first_quantiser(model: bytes, stream: int) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.parametrize("stream", [0, 1])
-def test_with_the_full_range_the_camera_s_values_pass_the_first_quantiser_unchanged(built: Built, stream: int) -> None:
+def test_with_the_full_range_the_camera_s_values_pass_the_first_quantiser_unchanged(
+    built: ExportResult, stream: int
+) -> None:
     ranges = ranges_of(built)
     full = {**ranges.tensors, f"/inputs.{stream}/Mul_output_0": (-1.0, 127 / 128)}
     steps, passed = through_first_quantiser(
@@ -114,7 +116,9 @@ def test_with_the_full_range_the_camera_s_values_pass_the_first_quantiser_unchan
 
 
 @pytest.mark.parametrize("stream", [0, 1])
-def test_in_the_range_that_calibration_saw_no_two_of_the_camera_s_values_become_one(built: Built, stream: int) -> None:
+def test_in_the_range_that_calibration_saw_no_two_of_the_camera_s_values_become_one(
+    built: ExportResult, stream: int
+) -> None:
     low, high = ranges_of(built).tensors[f"/inputs.{stream}/Mul_output_0"]
     steps, passed = through_first_quantiser(built.files["model.int8-cpu.onnx"], stream)
     seen = (low <= CAMERA) & (high >= CAMERA)
@@ -124,7 +128,7 @@ def test_in_the_range_that_calibration_saw_no_two_of_the_camera_s_values_become_
     assert np.abs(passed - CAMERA)[seen].max() <= 1 / 256 + 1e-7
 
 
-def test_int8_as_served_is_int8_as_written(built: Built) -> None:
+def test_int8_as_served_is_int8_as_written(built: ExportResult) -> None:
     """Fused integer kernels against the literal Q/DQ: what saturates would differ."""
     rng = np.random.default_rng(1)
     inputs = {m: rng.integers(0, 256, (6, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}
@@ -134,14 +138,14 @@ def test_int8_as_served_is_int8_as_written(built: Built) -> None:
         assert np.abs(a - b).max() < 0.02
 
 
-def test_ranges_of_another_graph_are_refused(built: Built) -> None:
+def test_ranges_of_another_graph_are_refused(built: ExportResult) -> None:
     model = built.files["model.onnx"]
     assert len(tensors_to_measure(model)) > 60
     with pytest.raises(ExportError, match="another graph"):
         quantize_for_cpu(model, Ranges("minmax", 1, "x", "0", {}))
 
 
-def test_a_layer_can_stay_float(built: Built) -> None:
+def test_a_layer_can_stay_float(built: ExportResult) -> None:
     model = built.files["model.onnx"]
     ranges = ranges_of(built)
     kept = initialisers(quantize_for_cpu(model, ranges, ["/streams.0/stem/Conv"]))
@@ -154,7 +158,7 @@ def test_a_layer_can_stay_float(built: Built) -> None:
         quantize_for_cpu(model, ranges, ["nonsense"])
 
 
-def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_path: Path) -> None:
+def test_the_bundle_states_what_was_measured(built: ExportResult, workshop: Path, tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", built.files, built.manifest)
     bundle = open_bundle(tmp_path / "b")
     bundle.verify()
@@ -175,7 +179,7 @@ def test_the_bundle_states_what_was_measured(built: Built, workshop: Path, tmp_p
     assert f"{parity.decision_flips} of 48 decisions differ" in card
 
 
-def test_the_gate(built: Built) -> None:
+def test_the_gate(built: ExportResult) -> None:
     comparison = built.comparisons[0]
     assert comparison.violations(ParityLimits(1.0, 1.0)) == []
     comparison.int8.scores[:] = np.where(comparison.fp32.scores < comparison.threshold, 1, 0)
@@ -187,7 +191,7 @@ def test_the_gate(built: Built) -> None:
 
 
 def test_without_an_atomic_exchange_the_old_bundle_is_still_replaced(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.write.exchange", lambda a, b: False)
     for _ in range(2):
@@ -196,14 +200,14 @@ def test_without_an_atomic_exchange_the_old_bundle_is_still_replaced(
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_folder_that_is_no_bundle_is_left_alone(built: Built, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_bundle_is_left_alone(built: ExportResult, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("three years of work")
     with pytest.raises(ExportError, match="no bundle"):
         write_bundle(tmp_path, built.files, built.manifest)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_bundle_that_does_not_run_replaces_nothing(built: Built, tmp_path: Path) -> None:
+def test_a_bundle_that_does_not_run_replaces_nothing(built: ExportResult, tmp_path: Path) -> None:
     out = tmp_path / "b"
     write_bundle(out, built.files, built.manifest)
     (out / "NOTES.md").write_text("mine")
@@ -244,7 +248,7 @@ print(seen)
 """Writes a bundle and dies at its ``last``-th touch of the disk; with 0 it lives, and prints how many there are."""
 
 
-def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Path) -> None:
+def test_killed_at_any_moment_a_whole_bundle_is_left(built: ExportResult, tmp_path: Path) -> None:
     import pickle
 
     work = tmp_path / "work.pickle"
@@ -264,21 +268,23 @@ def test_killed_at_any_moment_a_whole_bundle_is_left(built: Built, tmp_path: Pat
     open_bundle(out).verify()
 
 
-def test_two_exports_do_not_write_one_bundle(built: Built, tmp_path: Path) -> None:
+def test_two_exports_do_not_write_one_bundle(built: ExportResult, tmp_path: Path) -> None:
     out = tmp_path / "b"
     with only_writer(out), pytest.raises(ExportError, match="another export"):
         write_bundle(out, built.files, built.manifest)
     write_bundle(out, built.files, built.manifest)
 
 
-def test_what_a_killed_export_left_is_cleared_away(built: Built, tmp_path: Path) -> None:
+def test_what_a_killed_export_left_is_cleared_away(built: ExportResult, tmp_path: Path) -> None:
     (tmp_path / ".b-dead.new").mkdir()
     (tmp_path / ".b-dead.new" / "model.onnx").write_bytes(b"half")
     write_bundle(tmp_path / "b", built.files, built.manifest)
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_full_disk_leaves_the_old_bundle(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_bundle(
+    built: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "b"
     write_bundle(out, built.files, built.manifest)
 

@@ -17,7 +17,7 @@ from export.build import literal_scorer
 from export.graph import to_onnx
 from export.quantize import quantize_for_cpu
 from runtime.bundle.manifest import open_bundle
-from runtime.engines.golden import Golden, read_golden
+from runtime.engines.golden import GoldenVectors, read_golden
 from runtime.liveness.open import default_bundle
 
 EMULATOR = "qemu-x86_64"
@@ -47,7 +47,7 @@ def without_dot_products() -> list[str]:
     return [found, "-cpu", "Haswell"]
 
 
-def verdict(model: bytes, golden: Golden, folder: Path) -> str:
+def verdict(model: bytes, golden: GoldenVectors, folder: Path) -> str:
     (folder / "m.onnx").write_bytes(model)
     (folder / "g.npz").write_bytes(golden.to_bytes())
     command = [*without_dot_products(), sys.executable, "-c", CHECK, str(folder / "m.onnx"), str(folder / "g.npz")]
@@ -69,5 +69,5 @@ def test_eight_bit_weights_are_caught_by_the_golden_vectors(tmp_path: Path) -> N
     inputs = read_golden(bundle.read("golden")).inputs
     # Its own scores, with every Q/DQ computed as it is written: nothing but clipping can differ from them.
     literal = literal_scorer(model, float_inputs=False)(inputs)
-    found = verdict(model, Golden(inputs, {"int8": literal}), tmp_path)
+    found = verdict(model, GoldenVectors(inputs, {"int8": literal}), tmp_path)
     assert found.startswith("refused"), found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adsn.evaluation.plan import read_plan
-from export.build import Built, Options, Source, build
+from export.build import ExportOptions, ExportResult, Source, build
 from export.errors import ExportError
 from export.parity import Comparison, ParityLimits
 from export.sensitivity import fewest_kept, layers
@@ -35,18 +35,18 @@ def test_too_many_needed() -> None:
     assert fewest_kept(LAYERS[:3], lambda kept: False) is None
 
 
-def test_every_quantised_layer_has_a_cost(built: Built) -> None:
+def test_every_quantised_layer_has_a_cost(built: ExportResult) -> None:
     assert {cost.layer for cost in built.costs} == set(layers(built.files["model.onnx"]))
     rms = [cost.rms for cost in built.costs]
     assert rms == sorted(rms, reverse=True)
     assert 0 < rms[-1] <= rms[0] < 1
 
 
-def options(**changes: object) -> Options:
-    return Options(min_samples=20, auto_keep=True, **changes)  # type: ignore[arg-type]
+def options(**changes: object) -> ExportOptions:
+    return ExportOptions(min_samples=20, auto_keep=True, **changes)  # type: ignore[arg-type]
 
 
-def run(workshop: Path, chosen: Options) -> Built:
+def run(workshop: Path, chosen: ExportOptions) -> ExportResult:
     source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
     return build(source, chosen)
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from export.build import Built
+from export.build import ExportResult
 from export.errors import ExportError
 from export.graph import OUTPUTS, session
 from export.lint import lint
@@ -41,7 +41,7 @@ class Placement:
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_every_node_is_placed_by_the_rules(built: Built, artifact: str) -> None:
+def test_every_node_is_placed_by_the_rules(built: ExportResult, artifact: str) -> None:
     g = Placement(built.files[f"model.{artifact}.onnx"])
     seen = {"Conv": 0, "Add": 0}
     for node in g.nodes:
@@ -75,13 +75,13 @@ def test_every_node_is_placed_by_the_rules(built: Built, artifact: str) -> None:
                 assert axis == 0, "weights by output channel"
 
 
-def test_a_tensor_is_quantised_once(built: Built) -> None:
+def test_a_tensor_is_quantised_once(built: ExportResult) -> None:
     g = Placement(built.files["model.int8-trt.onnx"])
     names = [node.input[0] for node in g.nodes if node.op_type == "QuantizeLinear"]
     assert len(names) == len(set(names))
 
 
-def test_types_of_the_two_artifacts(built: Built) -> None:
+def test_types_of_the_two_artifacts(built: ExportResult) -> None:
     first, second = (onnx.load_from_string(built.files[f"model.{a}.onnx"]) for a in ARTIFACTS)
     assert [o.version for o in first.opset_import] == [17]
     assert [o.version for o in second.opset_import] == [19]
@@ -100,7 +100,7 @@ def test_types_of_the_two_artifacts(built: Built) -> None:
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_they_compute_what_fp32_computes(built: Built, artifact: str) -> None:
+def test_they_compute_what_fp32_computes(built: ExportResult, artifact: str) -> None:
     golden = read_golden(built.files["golden.npz"])
     found = session(built.files[f"model.{artifact}.onnx"], literal=True).run(OUTPUTS, as_float_inputs(golden.inputs))
     expected = session(built.files["model.onnx"]).run(OUTPUTS, golden.inputs)
@@ -110,7 +110,7 @@ def test_they_compute_what_fp32_computes(built: Built, artifact: str) -> None:
     assert golden.scores[artifact].shape == (GOLDEN_PAIRS + NEAR_PAIRS, 3)
 
 
-def test_the_weights_of_both_are_the_same_integers(built: Built) -> None:
+def test_the_weights_of_both_are_the_same_integers(built: ExportResult) -> None:
     floats = initialisers(built.files["model.int8-trt.onnx"])
     stored = initialisers(built.files["model.int8-trt11.onnx"])
     compared = 0
@@ -129,7 +129,7 @@ def test_a_dead_channel_keeps_a_scale_above_zero() -> None:
     assert channel_scales(weights) == pytest.approx([1.0, 0.02])
 
 
-def test_kept_layers_and_foreign_ranges(built: Built) -> None:
+def test_kept_layers_and_foreign_ranges(built: ExportResult) -> None:
     ranges = ranges_of(built)
     whole = Placement(quantize_for_tensorrt(built.files["model.onnx"], ranges))
     kept = Placement(quantize_for_tensorrt(built.files["model.onnx"], ranges, ["/layer4/layer4.1"]))
@@ -147,7 +147,7 @@ def test_a_graph_in_a_circle_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("artifact", "target"), [("int8-trt", "8.6"), ("int8-trt", "10"), ("int8-trt11", "11")])
-def test_the_lint_passes_what_is_exported(built: Built, artifact: str, target: Any) -> None:
+def test_the_lint_passes_what_is_exported(built: ExportResult, artifact: str, target: Any) -> None:
     assert lint(built.files[f"model.{artifact}.onnx"], target) == []
     check_model(built.files[f"model.{artifact}.onnx"], artifact)
 
@@ -208,13 +208,13 @@ BREACHES += ["zero-point", "operator", "fusion", "external-data", "not-finite"]
 
 
 @pytest.mark.parametrize("rule", BREACHES)
-def test_the_lint_finds_every_breach(built: Built, rule: str) -> None:
+def test_the_lint_finds_every_breach(built: ExportResult, rule: str) -> None:
     findings = lint(broken(built.files["model.int8-trt.onnx"], rule), "8.6")
     assert rule in {f.rule for f in findings}, findings
     assert all(str(f).endswith(f"[{f.rule}]") and f.where for f in findings)
 
 
-def test_the_lint_knows_what_each_generation_needs(built: Built) -> None:
+def test_the_lint_knows_what_each_generation_needs(built: ExportResult) -> None:
     assert {f.rule for f in lint(built.files["model.int8-trt.onnx"], "11")} == {"opset", "strong-types"}
     assert {f.rule for f in lint(built.files["model.int8-trt11.onnx"], "8.6")} == {"opset"}
     half = onnx.load_from_string(built.files["model.int8-trt11.onnx"])
@@ -226,7 +226,7 @@ def test_the_lint_knows_what_each_generation_needs(built: Built) -> None:
     assert {"uint8", "int32-dequantize", "zero-point"} <= cpu
 
 
-def test_strong_typing_is_its_own_step(built: Built) -> None:
+def test_strong_typing_is_its_own_step(built: ExportResult) -> None:
     again = strongly_typed(built.files["model.int8-trt.onnx"])
     assert again == built.files["model.int8-trt11.onnx"]
     assert len(again) < 0.5 * len(built.files["model.int8-trt.onnx"])

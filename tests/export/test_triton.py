@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from export.build import Built
+from export.build import ExportResult
 from export.errors import ExportError
 from export.triton import MAX_BATCH, write_repository
 from export.write import write_bundle
@@ -26,7 +26,7 @@ def read(schema: Any, path: Path) -> Any:
 
 
 @pytest.fixture
-def bundle(built: Built, tmp_path: Path) -> Path:
+def bundle(built: ExportResult, tmp_path: Path) -> Path:
     write_bundle(tmp_path / "b", built.files, built.manifest)
     return tmp_path / "b"
 
@@ -62,7 +62,7 @@ def test_both_models_are_what_triton_s_schema_says(schema: Any, bundle: Path, tm
     assert "rgb:32x64x64x3,ir:32x64x64x1" in (repo / "README.txt").read_text()
 
 
-def test_without_an_artifact_for_tensorrt_there_is_no_plan(built: Built, tmp_path: Path) -> None:
+def test_without_an_artifact_for_tensorrt_there_is_no_plan(built: ExportResult, tmp_path: Path) -> None:
     files = {name: data for name, data in built.files.items() if "trt" not in name}
     write_bundle(tmp_path / "b", files, built.manifest)
     (tmp_path / "repo").mkdir()

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from service.config.settings import LimitSettings, Settings
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
+def service() -> Iterator[RunningService]:
     with running(Settings(limits=LimitSettings(body_bytes=2_000_000))) as found:
         yield found

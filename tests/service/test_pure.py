@@ -11,15 +11,15 @@ from functools import partial
 import pytest
 
 from runtime.core.errors import InferenceFailed, Overloaded
-from service.http.rate_limit import Rates
+from service.http.rate_limit import RateLimiter
 from service.liveness.active_model import ActiveModel
-from service.liveness.pool import Helper, Pool
-from service.liveness.replay import Answers, Nonces
+from service.liveness.pool import HelperThread, WorkerPool
+from service.liveness.replay import IdempotencyStore, NonceStore
 from tests.support.fakes import FakeEngine, loaded
 
 
 def test_a_nonce_is_forgotten_when_its_time_is_over() -> None:
-    nonces = Nonces(10, 2)
+    nonces = NonceStore(10, 2)
     assert nonces.use("a", "n", 0) == "new"
     assert nonces.use("a", "n", 9.9) == "used"
     assert nonces.use("b", "n", 9.9) == "new"
@@ -27,7 +27,7 @@ def test_a_nonce_is_forgotten_when_its_time_is_over() -> None:
 
 
 def test_a_full_memory_of_nonces_says_when_there_is_room() -> None:
-    nonces = Nonces(10, 2)
+    nonces = NonceStore(10, 2)
     nonces.use("a", "1", 0)
     nonces.use("a", "2", 4)
     assert nonces.use("a", "3", 5) == 5
@@ -37,7 +37,7 @@ def test_a_full_memory_of_nonces_says_when_there_is_room() -> None:
 
 
 def test_nonces_of_many_callers_are_bounded() -> None:
-    nonces = Nonces(10, 2, callers=3)
+    nonces = NonceStore(10, 2, callers=3)
     for caller in "abc":
         assert nonces.use(caller, "n", 0) == "new"
     assert nonces.use("d", "n", 5) == 10
@@ -45,7 +45,7 @@ def test_nonces_of_many_callers_are_bounded() -> None:
 
 
 def test_answers_are_kept_for_their_request_and_time() -> None:
-    answers = Answers(10, 2)
+    answers = IdempotencyStore(10, 2)
     answers.put(("a", "k"), b"1", b"one", 0)
     assert answers.get(("a", "k"), b"1", 9) == b"one"
     assert answers.get(("a", "k"), b"2", 9) == "conflict"
@@ -57,41 +57,41 @@ def test_answers_are_kept_for_their_request_and_time() -> None:
 
 
 def test_kept_answers_hold_bounded_memory() -> None:
-    answers = Answers(10, 100, size=1000)
+    answers = IdempotencyStore(10, 100, size=1000)
     for number in range(20):
         answers.put(("a", str(number % 10)), b"1", bytes(300), 0)
     assert [n for n in range(10) if answers.get(("a", str(n)), b"1", 0) is not None] == [7, 8, 9]
 
 
 def test_a_bucket_fills_again() -> None:
-    rates = Rates(2, 3)
-    assert [rates.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
-    assert rates.take("b", 0) == 0
-    assert rates.take("a", 0.5) == 0
-    assert rates.take("a", 0.5) > 0
-    assert [rates.take("a", 1000) > 0 for _ in range(4)] == [False, False, False, True]
+    rate_limiter = RateLimiter(2, 3)
+    assert [rate_limiter.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rate_limiter.take("b", 0) == 0
+    assert rate_limiter.take("a", 0.5) == 0
+    assert rate_limiter.take("a", 0.5) > 0
+    assert [rate_limiter.take("a", 1000) > 0 for _ in range(4)] == [False, False, False, True]
 
 
 def test_no_rate_is_no_limit() -> None:
-    rates = Rates(0, 1)
-    assert all(rates.take("a", 0) == 0 for _ in range(100))
+    rate_limiter = RateLimiter(0, 1)
+    assert all(rate_limiter.take("a", 0) == 0 for _ in range(100))
 
 
 def test_two_things_at_once() -> None:
-    helper = Helper("test")
+    helper = HelperThread("test")
     meet = threading.Barrier(2)
 
     def wait(name: str) -> str:
         meet.wait(10)
         return name
 
-    assert helper.both(lambda: wait("aside"), lambda: wait("here")) == ("aside", "here")
+    assert helper.run_both(lambda: wait("aside"), lambda: wait("here")) == ("aside", "here")
     with pytest.raises(ZeroDivisionError):
-        helper.both(lambda: 1 // 0, lambda: 1)
+        helper.run_both(lambda: 1 // 0, lambda: 1)
     with pytest.raises(ZeroDivisionError):
-        helper.both(lambda: 1, lambda: 1 // 0)
+        helper.run_both(lambda: 1, lambda: 1 // 0)
     # What one call raised is not the next one's.
-    assert helper.both(lambda: 1, lambda: 2) == (1, 2)
+    assert helper.run_both(lambda: 1, lambda: 2) == (1, 2)
     helper.close()
 
 
@@ -103,7 +103,7 @@ def test_what_a_failed_call_held_is_let_go_at_once() -> None:
     # The collector counts objects: a picture of megabytes in a cycle waits for hundreds of other errors.
     held: list[weakref.ref[Picture]] = []
 
-    def fails(helper: Helper, aside: bool, here: bool) -> None:
+    def fails(helper: HelperThread, first: bool, second: bool) -> None:
         picture = Picture()
         held.append(weakref.ref(picture))
 
@@ -114,13 +114,13 @@ def test_what_a_failed_call_held_is_let_go_at_once() -> None:
                 raise ValueError("this picture is damaged.")
             return own
 
-        helper.both(partial(work, aside), partial(work, here))
+        helper.run_both(partial(work, first), partial(work, second))
 
     async def run() -> None:
-        pool = Pool(1, 0)
-        for aside, here in ((True, False), (False, True), (True, True)):
+        pool = WorkerPool(1, 0)
+        for first, second in ((True, False), (False, True), (True, True)):
             with pytest.raises(ValueError, match="damaged"):
-                await pool.run(partial(fails, aside=aside, here=here))
+                await pool.run(partial(fails, first=first, second=second))
             for _ in range(100):  # the threads may still be between two calls
                 if not any(ref() for ref in held):
                     break
@@ -139,7 +139,7 @@ def test_what_a_failed_call_held_is_let_go_at_once() -> None:
 
 def test_a_call_that_takes_too_long_is_given_up_and_counted_until_it_ends() -> None:
     async def run() -> None:
-        pool = Pool(1, 0, limit_s=0.1)
+        pool = WorkerPool(1, 0, limit_s=0.1)
         gate = threading.Event()
         with pytest.raises(InferenceFailed):
             await pool.run(lambda helper: gate.wait(20))
@@ -147,7 +147,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_counted_until_it_ends() -> N
             await pool.run(lambda helper: 1)
         assert pool.stuck_s() > 0
         gate.set()
-        while pool.inside:  # noqa: ASYNC110  # what it waits for is a thread
+        while pool.in_flight:  # noqa: ASYNC110  # what it waits for is a thread
             await asyncio.sleep(0.01)
         assert await pool.run(lambda helper: 1) == 1
         pool.close()

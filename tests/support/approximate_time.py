@@ -28,20 +28,20 @@ class _Queue:
     """Messages of one stream. Those before ``head`` have been passed over in the present search."""
 
     def __init__(self, bound: int) -> None:
-        self.stamps: list[int] = []
+        self.timestamps: list[int] = []
         self.head = 0
         self.bound = bound
         self.dropped = False
 
     @property
     def empty(self) -> bool:
-        return self.head == len(self.stamps)
+        return self.head == len(self.timestamps)
 
     def earliest(self, pivot_time: int) -> int:
         """When the next message is at the earliest, if need be by the rate bound."""
         if not self.empty:
-            return self.stamps[self.head]
-        return max(self.stamps[-1] + self.bound, pivot_time)
+            return self.timestamps[self.head]
+        return max(self.timestamps[-1] + self.bound, pivot_time)
 
 
 class ApproximateTime:
@@ -55,16 +55,16 @@ class ApproximateTime:
         self._pivot: int | None = None
         self._pivot_time = self._start = self._end = 0
 
-    def add(self, stream: int, stamp: int) -> list[tuple[int, ...]]:
+    def add(self, stream: int, timestamp: int) -> list[tuple[int, ...]]:
         """Put in a message; the sets that come out."""
         queue = self._queues[stream]
         had_none = queue.empty
-        queue.stamps.append(stamp)
+        queue.timestamps.append(timestamp)
         out = self._search() if had_none else []
-        if len(queue.stamps) > self._size:
+        if len(queue.timestamps) > self._size:
             for each in self._queues:
                 each.head = 0
-            queue.stamps.pop(0)
+            queue.timestamps.pop(0)
             queue.dropped = True
             if self._pivot is not None:
                 self._pivot = None
@@ -75,7 +75,7 @@ class ApproximateTime:
         out = []
         queues = self._queues
         while not any(queue.empty for queue in queues):
-            heads = [queue.stamps[queue.head] for queue in queues]
+            heads = [queue.timestamps[queue.head] for queue in queues]
             start, end = min(heads), max(heads)
             first = heads.index(start)
             last = max(number for number, head in enumerate(heads) if head == end)
@@ -84,7 +84,7 @@ class ApproximateTime:
                 queue.dropped = queue.dropped and number == last
             if self._pivot is None:
                 if (self._longest is not None and end - start > self._longest) or queues[last].dropped:
-                    queues[first].stamps.pop(0)
+                    queues[first].timestamps.pop(0)
                     continue
                 self._pivot, self._pivot_time = last, end
                 self._remember(start, end)
@@ -92,7 +92,7 @@ class ApproximateTime:
                 self._remember(start, end)
             queues[first].head += 1
             if first == self._pivot or self._no_better(self._pivot_time, end) or self._proven():
-                out.append(tuple(queue.stamps.pop(0) for queue in queues))
+                out.append(tuple(queue.timestamps.pop(0) for queue in queues))
                 for queue in queues:
                     queue.head = 0
                 self._pivot = None
@@ -106,7 +106,7 @@ class ApproximateTime:
         """Take the heads for the best set so far; what came before them is of no more use."""
         self._start, self._end = start, end
         for queue in self._queues:
-            del queue.stamps[: queue.head]
+            del queue.timestamps[: queue.head]
             queue.head = 0
 
     def _proven(self) -> bool:
@@ -133,8 +133,8 @@ def run(case: dict[str, Any]) -> list[Made]:
         case["queue"], bounds=case["bounds"], age_penalty=case["penalty"], longest=case["longest"] or None
     )
     made = []
-    for count, (stream, stamp) in enumerate(case["messages"], 1):
-        made += [(first, second, count) for first, second in rule.add(stream, stamp)]
+    for count, (stream, timestamp) in enumerate(case["messages"], 1):
+        made += [(first, second, count) for first, second in rule.add(stream, timestamp)]
     return made
 
 

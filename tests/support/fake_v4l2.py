@@ -19,7 +19,7 @@ import pytest
 
 from runtime.capture.uri import parse_uri
 from runtime.capture.v4l2 import abi
-from runtime.capture.v4l2.kernel import Bytes
+from runtime.capture.v4l2.kernel import ByteArray
 from runtime.capture.v4l2.source import V4l2Source, open_v4l2
 from runtime.core.errors import CaptureError
 from runtime.core.values import Modality
@@ -32,8 +32,8 @@ NAMES = {
 VIDEO = abi.CAP_VIDEO_CAPTURE | abi.CAP_STREAMING
 META = abi.CAP_META_CAPTURE | abi.CAP_STREAMING
 MS = 1_000_000
-START = abi.CLOCK_MONOTONIC | abi.STAMP_START
-END = abi.CLOCK_MONOTONIC | abi.STAMP_END
+START = abi.CLOCK_MONOTONIC | abi.TSTAMP_SRC_SOE
+END = abi.CLOCK_MONOTONIC | abi.TSTAMP_SRC_EOF
 T0 = 1_000_000_000_000
 PERIOD = 33 * MS
 Formats = dict[str, dict[tuple[int, int], tuple[float, ...]]]
@@ -62,7 +62,7 @@ class FakeFrame:
     data: bytes
     at_ns: int
     sequence: int = 0
-    stamp_ns: int | None = None
+    timestamp_ns: int | None = None
     flags: int = START
     claims: int | None = None
     index: int | None = None
@@ -88,7 +88,7 @@ class FakeNode:
     gone: bool = False
     gives: int | None = None
     # What a running stream has.
-    memory: list[Bytes] = field(default_factory=list)
+    memory: list[ByteArray] = field(default_factory=list)
     queued: list[int] = field(default_factory=list)
     pixelformat: int = 0
     size: tuple[int, int] = (0, 0)
@@ -99,7 +99,7 @@ class FakeNode:
 
 
 class FakeMapping:
-    def __init__(self, memory: Bytes, kernel: FakeKernel) -> None:
+    def __init__(self, memory: ByteArray, kernel: FakeKernel) -> None:
         self.view, self._kernel = memory, kernel
         kernel.mapped += 1
 
@@ -130,7 +130,7 @@ class FakeKernel:
     # The interface.
 
     def open(self, path: str) -> int:
-        path = self.real(path)
+        path = self.realpath(path)
         if path in self.open_errors:
             raise OSError(self.open_errors[path], os.strerror(self.open_errors[path]))
         if path not in self.by_path or self.by_path[path].gone:
@@ -194,7 +194,7 @@ class FakeKernel:
     def links(self, folder: str) -> dict[str, str]:
         return self.by_id if folder == "/dev/v4l/by-id" else self.by_port
 
-    def real(self, path: str) -> str:
+    def realpath(self, path: str) -> str:
         folder, _, name = path.rpartition("/")
         return self.links(folder).get(name, path) if folder.startswith("/dev/v4l/") else path
 
@@ -339,8 +339,8 @@ class FakeKernel:
         it.index = index if frame.index is None else frame.index
         it.bytesused = len(frame.data) if frame.claims is None else frame.claims
         it.sequence, it.flags = frame.sequence, frame.flags
-        stamp = frame.at_ns if frame.stamp_ns is None else frame.stamp_ns
-        it.timestamp.tv_sec, it.timestamp.tv_usec = stamp // 10**9, stamp % 10**9 // 1000
+        timestamp = frame.at_ns if frame.timestamp_ns is None else frame.timestamp_ns
+        it.timestamp.tv_sec, it.timestamp.tv_usec = timestamp // 10**9, timestamp % 10**9 // 1000
 
 
 def grey(count: int = 3, *, flags: int = START, size: tuple[int, int] = (640, 480)) -> list[FakeFrame]:

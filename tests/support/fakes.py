@@ -17,8 +17,8 @@ from runtime.capture.simulated.rig import SyntheticRig
 from runtime.capture.status import CameraState, CameraStatus
 from runtime.core.values import Modality, Pair
 from runtime.engines.base import Batch, EngineInfo, InputSpec, Scores, check_batch, check_scores
-from runtime.face.detector import FaceLocator, HaarLocator
-from runtime.liveness.open import Loaded
+from runtime.face.detector import FaceDetector, HaarDetector
+from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import LivenessPipeline
 from runtime.pairing.feed import CapturedPair, FeedStatus
 
@@ -98,20 +98,20 @@ def manifest(modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> Manifest:
     )
 
 
-def loaded(engine: FakeEngine, locator: FaceLocator | None = None) -> Loaded:
+def loaded(engine: FakeEngine, detector: FaceDetector | None = None) -> LoadedModel:
     """A pipeline round ``engine``."""
     m = manifest(engine.modalities)
     pipeline = LivenessPipeline(
-        engine, locator or HaarLocator(), m.rule(), m.operating_point(), modalities=engine.modalities
+        engine, detector or HaarDetector(), m.rule(), m.operating_point(), modalities=engine.modalities
     )
-    return Loaded(pipeline, m, "0" * 64)
+    return LoadedModel(pipeline, m, "0" * 64)
 
 
 @lru_cache(maxsize=1)
 def face_pair() -> Pair:
     """A simulated person in full frames, as a rig would deliver them."""
     pair = SyntheticRig(seed=107, subject=9000).next().pair
-    return replace(pair, source="camera", lit="lit", epoch=1)
+    return replace(pair, source="camera", lit="lit", generation=1)
 
 
 class FakeFeed:

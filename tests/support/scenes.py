@@ -1,4 +1,4 @@
-"""Pictures, locators and engines for tests of the pipeline: what is seen is known because the test put it there."""
+"""Pictures, detectors and engines for tests of the pipeline: what is seen is known because the test put it there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ScriptedEngine:
     def close(self) -> None: ...
 
 
-class MarkLocator:
+class MarkDetector:
     """Finds the bright square with a dark cross that `with_face` draws, and nothing else. Counts its searches.
 
     It is as blind as the cascade: below a mean contrast it sees nothing.
@@ -64,7 +64,7 @@ class MarkLocator:
         self.count: int | None = None
         self.landmarks: NDArray[np.float32] | None = None
 
-    def locate(self, image: Image, smallest: float = 0.0) -> Face | None:
+    def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         self.searches.append(image.shape[:2])
         bright = (image.max(axis=2) >= 240).astype(np.uint8)
         number, _, stats, _ = cv2.connectedComponentsWithStats(bright)
@@ -119,10 +119,10 @@ def pair(now_ns: int | None = None, **changes: Any) -> Pair:
 
 def pipeline(
     engine: ScriptedEngine | None = None,
-    locator: Any = None,
+    detector: Any = None,
     modalities: Sequence[Modality] = ("rgb", "ir"),
     **parts: Any,
 ) -> LivenessPipeline:
     return LivenessPipeline(
-        engine or ScriptedEngine(modalities), locator or MarkLocator(), CropRule(), POINT, modalities, **parts
+        engine or ScriptedEngine(modalities), detector or MarkDetector(), CropRule(), POINT, modalities, **parts
     )

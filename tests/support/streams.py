@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from runtime.core.values import Frame, Lit, Modality
+from runtime.core.values import Frame, IlluminationState, Modality
 
 MS = 1_000_000
 PERIOD = 33_333_333
@@ -17,22 +17,28 @@ def frame(
     modality: Modality,
     time_ns: int,
     *,
-    lit: Lit = "lit",
-    epoch: int = 0,
+    lit: IlluminationState = "lit",
+    generation: int = 0,
     seq: int | None = None,
     delay_ns: int = 8 * MS,
 ) -> Frame:
     """A frame captured at ``time_ns`` that arrives ``delay_ns`` later."""
-    state: Lit = lit if modality == "ir" else "unknown"
-    return Frame(modality, _NOTHING, time_ns, time_ns + delay_ns, seq, "synthetic", lit=state, epoch=epoch)
+    state: IlluminationState = lit if modality == "ir" else "unknown"
+    return Frame(modality, _NOTHING, time_ns, time_ns + delay_ns, seq, "synthetic", lit=state, generation=generation)
 
 
 def stream(
-    modality: Modality, times: Iterable[int], *, lit: Lit = "lit", epoch: int = 0, delay_ns: int = 8 * MS
+    modality: Modality,
+    times: Iterable[int],
+    *,
+    lit: IlluminationState = "lit",
+    generation: int = 0,
+    delay_ns: int = 8 * MS,
 ) -> list[Frame]:
     """Frames captured at ``times``."""
     return [
-        frame(modality, time, lit=lit, epoch=epoch, seq=number, delay_ns=delay_ns) for number, time in enumerate(times)
+        frame(modality, time, lit=lit, generation=generation, seq=number, delay_ns=delay_ns)
+        for number, time in enumerate(times)
     ]
 
 

@@ -26,7 +26,7 @@ EMITTERS: tuple[Emitter, ...] = ("leave", "on", "off", "alternate")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StreamRequest:
     """What one source asks of its stream. ``index``: which infrared imager, 1 left or 2 right, 0 for other streams.
     ``align``: move depth into the colour camera's picture."""
 
@@ -38,13 +38,13 @@ class Wanted:
     align: bool
 
 
-class Driver(Protocol):
+class DeviceDriver(Protocol):
     """What the hub asks of the library; the tests put a simulated device of the library's own behind it."""
 
     serial: str
     unit_mm: float
 
-    def start(self, streams: Mapping[Modality, Wanted]) -> None: ...
+    def start(self, streams: Mapping[Modality, StreamRequest]) -> None: ...
 
     def poll(self) -> Any | None:
         """The next frameset, None when none came within `STEP_MS`."""
@@ -95,7 +95,7 @@ class PipelineDriver:
         info = self._rs.camera_info.serial_number
         return [d.get_info(info) for d in self._context.query_devices() if d.supports(info)]
 
-    def start(self, streams: Mapping[Modality, Wanted]) -> None:
+    def start(self, streams: Mapping[Modality, StreamRequest]) -> None:
         rs = self._rs
         if self.serial not in self._serials():
             raise CameraMissing(f"{self._name}: the camera {self.serial} is not attached any more.")
@@ -142,7 +142,7 @@ class PipelineDriver:
             self._pipeline = None
 
 
-def refused(name: str, error: RuntimeError, streams: Mapping[Modality, Wanted]) -> CaptureError:
+def refused(name: str, error: RuntimeError, streams: Mapping[Modality, StreamRequest]) -> CaptureError:
     """Return what the library's refusal to start ``streams`` means."""
     said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
     if "resolve" in said:

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.device_clock import ClockMap
-from runtime.capture.pixels import Pictures
+from runtime.capture.device_clock import DeviceClock
+from runtime.capture.pixels import ImageConverter
 from runtime.capture.v4l2.abi import CLOCK_MONOTONIC
-from runtime.capture.v4l2.timestamps import Stamps
-from runtime.core.values import Frame, Lit, Modality, TimestampSource
+from runtime.capture.v4l2.timestamps import TimestampMapper
+from runtime.core.values import Frame, IlluminationState, Modality, TimestampSource
 
 LONGEST_US = 200_000
 """From mid-exposure to a frame's own stamp it is never longer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class FrameTime:
     """When a frame was exposed (middle), ns of CLOCK_MONOTONIC."""
 
     capture_ns: int
@@ -30,11 +30,11 @@ class Timed:
 class FrameReader:
     """Reads the frames of one stream. ``rs``: the module pyrealsense2. ``unit_mm``: one step of depth."""
 
-    def __init__(self, rs: Any, modality: Modality, epoch: int, name: str, unit_mm: float) -> None:
-        self._rs, self._modality, self._epoch, self._name = rs, modality, epoch, name
-        self._pictures = Pictures(modality, name, order="rgb", unit_mm=unit_mm)
-        self._clock = ClockMap(tick_ns=1000)
-        self._stamps = Stamps("start", name)
+    def __init__(self, rs: Any, modality: Modality, generation: int, name: str, unit_mm: float) -> None:
+        self._rs, self._modality, self._generation, self._name = rs, modality, generation, name
+        self._converter = ImageConverter(modality, name, order="rgb", unit_mm=unit_mm)
+        self._clock = DeviceClock(tick_ns=1000)
+        self._timestamps = TimestampMapper("start", name)
         self._last: int | None = None
 
     def read(self, frame: Any, arrival_ns: int) -> Frame | None:
@@ -53,34 +53,36 @@ class FrameReader:
         exposure_us = self._metadata(frame, "actual_exposure")
         return Frame(
             modality=self._modality,
-            image=self._pictures.make(pixels),
+            image=self._converter.convert(pixels),
             t_capture_ns=timed.capture_ns,
             t_arrival_ns=arrival_ns,
             seq=number,
             timestamp_source=timed.source,
             lit=self._lit(frame),
-            epoch=self._epoch,
+            generation=self._generation,
             exposure_ns=exposure_us * 1000 if exposure_us and exposure_us > 0 else None,
         )
 
-    def _timed(self, frame: Any, arrival_ns: int) -> Timed:
-        domain, stamp_us = frame.get_frame_timestamp_domain(), round(frame.get_timestamp() * 1000)
+    def _timed(self, frame: Any, arrival_ns: int) -> FrameTime:
+        domain, timestamp_us = frame.get_frame_timestamp_domain(), round(frame.get_timestamp() * 1000)
         sensor_us, frame_us = self._metadata(frame, "sensor_timestamp"), self._metadata(frame, "frame_timestamp")
         if sensor_us is not None and frame_us is not None and 0 <= frame_us - sensor_us <= LONGEST_US:
             # The device counts both: the middle of the exposure, and what the frame is stamped with.
-            stamp_us -= frame_us - sensor_us
+            timestamp_us -= frame_us - sensor_us
         domains = self._rs.timestamp_domain
         if domain == domains.global_time:
             # The library gives the device's clock mapped to the host's wall clock.
             wall_ns = time.time_ns() - time.monotonic_ns()
-            capture_ns, source = self._stamps.capture(stamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None)
-            return Timed(capture_ns, "arrival" if source == "arrival" else "device_mapped")
+            capture_ns, source = self._timestamps.capture(
+                timestamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None
+            )
+            return FrameTime(capture_ns, "arrival" if source == "arrival" else "device_mapped")
         if domain == domains.hardware_clock:
             # A first frame that was held up makes the map begin again with the next, which is no fault of the stream.
-            return Timed(self._clock.update(stamp_us, arrival_ns).host_ns, "device_mapped")
-        return Timed(arrival_ns, "arrival")
+            return FrameTime(self._clock.update(timestamp_us, arrival_ns).host_ns, "device_mapped")
+        return FrameTime(arrival_ns, "arrival")
 
-    def _lit(self, frame: Any) -> Lit:
+    def _lit(self, frame: Any) -> IlluminationState:
         mode = self._metadata(frame, "frame_emitter_mode") if self._modality == "ir" else None
         if mode is None:
             return "unknown"

@@ -8,31 +8,31 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.capture.mailbox import Mailbox
-from runtime.capture.pump import Pump, lost
-from runtime.capture.realsense.device import Driver, Wanted
+from runtime.capture.reader_thread import ReaderThread, as_capture_error
+from runtime.capture.realsense.device import DeviceDriver, StreamRequest
 from runtime.capture.realsense.frames import FrameReader
 from runtime.core.errors import CameraBusy, CameraData, CameraLost, CaptureError, ConfigError
 from runtime.core.values import Frame, Modality
 
 
-class _Member:
-    def __init__(self, wanted: Wanted, reader: Callable[[float], FrameReader], name: str) -> None:
+class _HubStream:
+    def __init__(self, wanted: StreamRequest, reader: Callable[[float], FrameReader], name: str) -> None:
         self.wanted, self.make_reader = wanted, reader
         self.reader: FrameReader | None = None
         self.box: Mailbox[Frame] = Mailbox(name)
 
 
-class Hub:
+class DeviceHub:
     """One device's streams. All of it may be called from any thread."""
 
-    def __init__(self, rs: Any, driver: Driver, name: str) -> None:
+    def __init__(self, rs: Any, driver: DeviceDriver, name: str) -> None:
         self._rs, self._driver, self._name = rs, driver, name
         self._lock = threading.Lock()
-        self._members: dict[Modality, _Member] = {}
-        self._pump: Pump[None] | None = None
+        self._members: dict[Modality, _HubStream] = {}
+        self._reader_thread: ReaderThread[None] | None = None
         self._align = rs.align(rs.stream.color)
 
-    def join(self, wanted: Wanted, reader: Callable[[float], FrameReader]) -> Mailbox[Frame]:
+    def add_stream(self, wanted: StreamRequest, reader: Callable[[float], FrameReader]) -> Mailbox[Frame]:
         """Add a stream, and start the device with it. What fails leaves the others as they were.
 
         Raises:
@@ -45,7 +45,7 @@ class Hub:
             emitters = {m.wanted.emitter for m in self._members.values()} | {wanted.emitter}
             if len(emitters - {"leave"}) > 1:
                 raise ConfigError(f"{self._name}: the camera has one emitter, and two settings of it are asked for.")
-            member = _Member(wanted, reader, self._name)
+            member = _HubStream(wanted, reader, self._name)
             try:
                 self._restart(self._members | {wanted.modality: member})
             except BaseException:
@@ -66,44 +66,44 @@ class Hub:
     def empty(self) -> bool:
         return not self._members
 
-    def leave(self, modality: Modality) -> None:
+    def remove_stream(self, modality: Modality) -> None:
         """Take a stream away; with the last one the device stops."""
         with self._lock:
             member = self._members.pop(modality, None)
             if member is not None:
                 member.box.close()
-            if not self._members and self._pump is not None:
-                self._pump.close()
-                self._pump = None
+            if not self._members and self._reader_thread is not None:
+                self._reader_thread.close()
+                self._reader_thread = None
 
-    def _restart(self, members: dict[Modality, _Member]) -> None:
-        if self._pump is not None and not self._pump.close():
+    def _restart(self, members: dict[Modality, _HubStream]) -> None:
+        if self._reader_thread is not None and not self._reader_thread.close():
             raise CameraLost(f"{self._name}: the library does not return from the camera.")
-        self._pump = None
+        self._reader_thread = None
         try:
             self._driver.start({modality: m.wanted for modality, m in members.items()})
         except CaptureError:
             raise
         except Exception as error:
-            raise lost(error, self._name) from error
+            raise as_capture_error(error, self._name) from error
         for member in members.values():
             # A started device counts its frames, and its clock perhaps, from the beginning.
             member.reader = member.make_reader(self._driver.unit_mm)
         self._members = members
-        self._pump = Pump(self._step, self._driver.stop, self._name)
+        self._reader_thread = ReaderThread(self._step, self._driver.stop, self._name)
 
     def _step(self) -> None:
         members = dict(self._members)
         try:
             frames = self._driver.poll()
             if frames is not None:
-                self._share(members, frames, time.monotonic_ns())
+                self._dispatch(members, frames, time.monotonic_ns())
         except Exception as error:
             for member in members.values():
-                member.box.end(lost(error, self._name))
+                member.box.end(as_capture_error(error, self._name))
             raise
 
-    def _share(self, members: dict[Modality, _Member], frames: Any, arrival_ns: int) -> None:
+    def _dispatch(self, members: dict[Modality, _HubStream], frames: Any, arrival_ns: int) -> None:
         depth, usable = members.get("depth"), True
         if depth is not None and depth.wanted.align and frames.get_depth_frame():
             usable = bool(frames.get_color_frame())
@@ -115,7 +115,7 @@ class Hub:
         for frame in frames:
             self._deliver(members, frame, arrival_ns, usable)
 
-    def _deliver(self, members: dict[Modality, _Member], frame: Any, arrival_ns: int, usable: bool) -> None:
+    def _deliver(self, members: dict[Modality, _HubStream], frame: Any, arrival_ns: int, usable: bool) -> None:
         stream, profile = self._rs.stream, frame.get_profile()
         kinds: dict[Any, Modality] = {stream.color: "rgb", stream.infrared: "ir", stream.depth: "depth"}
         modality = kinds.get(profile.stream_type())
@@ -125,9 +125,9 @@ class Hub:
         if modality == "ir" and profile.stream_index() not in (0, member.wanted.index):
             return
         try:
-            found = member.reader.read(frame, arrival_ns)
+            result = member.reader.read(frame, arrival_ns)
         except CameraData as error:
             member.box.put(error)
             return
-        if found is not None:
-            member.box.put(found)
+        if result is not None:
+            member.box.put(result)

@@ -9,22 +9,22 @@ from __future__ import annotations
 import threading
 
 from runtime.capture.mailbox import Mailbox
-from runtime.capture.pump import CLOSE_S
-from runtime.capture.realsense.device import EMITTERS, Driver, PipelineDriver, Wanted, import_realsense
+from runtime.capture.reader_thread import CLOSE_S
+from runtime.capture.realsense.device import EMITTERS, DeviceDriver, PipelineDriver, StreamRequest, import_realsense
 from runtime.capture.realsense.frames import FrameReader
-from runtime.capture.realsense.hub import Hub
+from runtime.capture.realsense.hub import DeviceHub
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.values import Frame, Modality
 
 OPTIONS = ("size", "fps", "ir", "emitter", "align")
 
-HUBS: dict[str, Hub] = {}
+HUBS: dict[str, DeviceHub] = {}
 _hubs_lock = threading.Lock()
 
 
 def open_realsense(
-    options: CameraUri, modality: Modality, epoch: int, *, driver: Driver | None = None
+    options: CameraUri, modality: Modality, generation: int, *, driver: DeviceDriver | None = None
 ) -> RealSenseSource:
     """Open ``realsense:SERIAL``; docs/cameras.md lists the options.
 
@@ -40,11 +40,11 @@ def open_realsense(
     with _hubs_lock:
         hub = HUBS.get(key)
         if hub is None:
-            hub = Hub(rs, driver, options.text)
+            hub = DeviceHub(rs, driver, options.text)
             HUBS[key] = hub
     try:
         # Starting takes seconds, during which other devices must be opened and closed.
-        box = hub.join(wanted, lambda unit: FrameReader(rs, modality, epoch, options.text, unit))
+        box = hub.add_stream(wanted, lambda unit: FrameReader(rs, modality, generation, options.text, unit))
     except BaseException:
         _forget(key, hub)
         raise
@@ -62,11 +62,11 @@ def check_realsense(options: CameraUri, modality: Modality) -> None:
     _wanted(options, modality)
 
 
-def _wanted(options: CameraUri, modality: Modality) -> Wanted:
+def _wanted(options: CameraUri, modality: Modality) -> StreamRequest:
     options.allow(*OPTIONS)
     # Read whichever stream it is: a wrong value is a mistake in any of them.
     index, align = options.integer("ir", 1, 1, 2), options.flag("align")
-    return Wanted(
+    return StreamRequest(
         modality=modality,
         size=options.size() or (640, 480),
         fps=options.integer("fps", 30, 1, 300),
@@ -76,7 +76,7 @@ def _wanted(options: CameraUri, modality: Modality) -> Wanted:
     )
 
 
-def _forget(key: str, hub: Hub) -> None:
+def _forget(key: str, hub: DeviceHub) -> None:
     with _hubs_lock:
         if hub.empty and HUBS.get(key) is hub:
             del HUBS[key]
@@ -85,7 +85,9 @@ def _forget(key: str, hub: Hub) -> None:
 class RealSenseSource:
     """One stream of a device; a `runtime.capture.source.Source`."""
 
-    def __init__(self, hub: Hub, key: str, box: Mailbox[Frame], wanted: Wanted, options: CameraUri) -> None:
+    def __init__(
+        self, hub: DeviceHub, key: str, box: Mailbox[Frame], wanted: StreamRequest, options: CameraUri
+    ) -> None:
         self._hub, self._key, self._box, self._modality = hub, key, box, wanted.modality
         self._closing, self._closed = threading.Lock(), False
         self._info = SourceInfo(
@@ -106,7 +108,7 @@ class RealSenseSource:
 
     def read(self, timeout_s: float) -> Frame | None:
         """See `Source.read`."""
-        return self._box.take(timeout_s)
+        return self._box.get(timeout_s)
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -121,5 +123,5 @@ class RealSenseSource:
         leaving.join(CLOSE_S)
 
     def _leave(self) -> None:
-        self._hub.leave(self._modality)
+        self._hub.remove_stream(self._modality)
         _forget(self._key, self._hub)

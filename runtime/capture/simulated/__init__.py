@@ -6,12 +6,12 @@ from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.capture.simulated.rig import SPECIES, SyntheticRig, open_synthetic
-    from runtime.capture.simulated.scenario import Script
+    from runtime.capture.simulated.scenario import FaultScript
     from runtime.capture.simulated.source import SimulatedCamera
 
 __all__ = [
     "SPECIES",
-    "Script",
+    "FaultScript",
     "SimulatedCamera",
     "SyntheticRig",
     "open_synthetic",

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import synthetic
-from runtime.capture.simulated.scenario import Clockwork, Script, Strobe, Visits
-from runtime.capture.simulated.source import Scene, Scenes, SimulatedCamera
-from runtime.capture.simulated.stage import Light, Shot, Stage
+from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern, VisitSchedule
+from runtime.capture.simulated.source import SceneRegistry, SharedScene, SimulatedCamera
+from runtime.capture.simulated.stage import LightPhase, Shot, Stage
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import ConfigError
 from runtime.core.values import Box, Image, Modality, Pair
@@ -126,7 +126,7 @@ class _Plan:
     seed: int
     family: str
     shape: str
-    visits: Visits
+    visits: VisitSchedule
     presentation: int
     size: tuple[int, int]
     baseline_mm: float | None
@@ -147,7 +147,7 @@ class _Plan:
             seed=uri.integer("seed", WORLD, 0, 2**31),
             family=uri.choice("family", FAMILIES, FAMILIES[0]),
             shape=shape,
-            visits=Visits.parse(uri, SPECIES, SUBJECT),
+            visits=VisitSchedule.parse(uri, SPECIES, SUBJECT),
             presentation=uri.integer("presentation", 0, 0, 10**6),
             size=size,
             baseline_mm=baseline,
@@ -155,20 +155,20 @@ class _Plan:
         )
 
 
-def _make_scene(uri: CameraUri) -> Scene:
+def _make_scene(uri: CameraUri) -> SharedScene:
     plan = _Plan.parse(uri)
     render = SceneRenderer(
         plan.visits, plan.seed, plan.family, plan.presentation, plan.shape, plan.size, plan.baseline_mm
     )
     stage = Stage(plan.visits, plan.moments, plan.size, plan.seed, render)
-    return Scene(stage, f"{plan.family}-{plan.seed}", plan.seed, plan.size)
+    return SharedScene(stage, f"{plan.family}-{plan.seed}", plan.seed, plan.size)
 
 
 @dataclass(frozen=True, slots=True)
 class SceneRenderer:
     """Takes the pictures of a scene: who comes (``visits``), before which rig, seen how."""
 
-    visits: Visits
+    visits: VisitSchedule
     seed: int
     family: str
     presentation: int
@@ -176,7 +176,7 @@ class SceneRenderer:
     size: tuple[int, int]
     baseline_mm: float | None
 
-    def __call__(self, visitor: int, moment: int, light: Light, present: bool) -> Shot:
+    def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Shot:
         """Render one moment of a visitor, or the room without one."""
         species, subject = self.visits.who(visitor)
         made = synthetic.render_frame(
@@ -195,7 +195,7 @@ class SceneRenderer:
         return Shot(made.rgb, made.ir, made.depth)
 
 
-SCENES = Scenes(_make_scene, SCENE)
+SCENES = SceneRegistry(_make_scene, SCENE)
 
 
 def check_synthetic(uri: CameraUri, modality: Modality) -> None:
@@ -206,14 +206,14 @@ def check_synthetic(uri: CameraUri, modality: Modality) -> None:
     """
     uri.allow(*SCENE, *STREAM)
     plan = _Plan.parse(uri)
-    Script.parse(uri)
-    Strobe.parse(uri)
-    Clockwork.parse(uri, plan.seed)
+    FaultScript.parse(uri)
+    StrobePattern.parse(uri)
+    FrameSchedule.parse(uri, plan.seed)
     for flag in ("metadata", "wait"):
         uri.flag(flag)
 
 
-def open_synthetic(uri: CameraUri, modality: Modality, epoch: int) -> SimulatedCamera:
+def open_synthetic(uri: CameraUri, modality: Modality, generation: int) -> SimulatedCamera:
     """A simulated camera.
 
     Raises:
@@ -221,4 +221,4 @@ def open_synthetic(uri: CameraUri, modality: Modality, epoch: int) -> SimulatedC
         CameraMissing: its script has it unplugged.
     """
     uri.allow(*SCENE, *STREAM)
-    return SimulatedCamera(uri, modality, epoch, SCENES.of(uri))
+    return SimulatedCamera(uri, modality, generation, SCENES.of(uri))

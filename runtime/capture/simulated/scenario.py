@@ -14,8 +14,8 @@ from typing import Literal, get_args
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import ConfigError
 
-EventKind = Literal["unplug", "replug", "stall", "hang", "cover", "freeze", "corrupt", "emitter_off", "strobe_stuck"]
-EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+FaultKind = Literal["unplug", "replug", "stall", "hang", "cover", "freeze", "corrupt", "emitter_off", "strobe_stuck"]
+FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 EVENT = re.compile(r"([a-z_]+)@(\d+(?:\.\d+)?)s?(?::(\d+(?:\.\d+)?)s?)?")
 SECOND = 1_000_000_000
 FOREVER = 1 << 62
@@ -30,7 +30,7 @@ def parse_seconds(uri: CameraUri, text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class FaultScript:
     """Faults of one camera: kind → spans [start, end).
 
     ``unplug`` lasts until ``replug`` unless it names its length; it and ``stall`` are what they say. ``hang``: reading
@@ -39,26 +39,26 @@ class Script:
     though the camera claims otherwise; ``strobe_stuck``: it stays on.
     """
 
-    spans: tuple[tuple[EventKind, int, int], ...]
+    spans: tuple[tuple[FaultKind, int, int], ...]
 
     @classmethod
-    def parse(cls, uri: CameraUri) -> Script:
+    def parse(cls, uri: CameraUri) -> FaultScript:
         """The option ``script``, e.g. ``unplug@5s,replug@8s,stall@12s:3s``.
 
         Raises:
             ConfigError: an unknown event, or none at all.
         """
-        events: list[tuple[EventKind, int, int]] = []
+        events: list[tuple[FaultKind, int, int]] = []
         for part in filter(None, uri.string("script").split(",")):
-            found = EVENT.fullmatch(part)
-            kind = next((k for k in EVENT_KINDS if found is not None and k == found[1]), None)
-            if found is None or kind is None:
+            match = EVENT.fullmatch(part)
+            kind = next((k for k in FAULT_KINDS if match is not None and k == match[1]), None)
+            if match is None or kind is None:
                 raise ConfigError(
                     f"{uri.text}: a script is event@SECONDSs or event@SECONDSs:LENGTHs, joined by commas; "
-                    f"{part!r} is none. Events: {', '.join(EVENT_KINDS)}."
+                    f"{part!r} is none. Events: {', '.join(FAULT_KINDS)}."
                 )
-            start = round(float(found[2]) * SECOND)
-            events.append((kind, start, start + round(float(found[3]) * SECOND) if found[3] else FOREVER))
+            start = round(float(match[2]) * SECOND)
+            events.append((kind, start, start + round(float(match[3]) * SECOND) if match[3] else FOREVER))
         replugs = sorted(start for kind, start, _ in events if kind == "replug")
         spans = []
         for kind, start, end in events:
@@ -69,20 +69,20 @@ class Script:
                 spans.append((kind, start, end))
         return cls(tuple(spans))
 
-    def active(self, kind: EventKind, at_ns: int) -> bool:
+    def active(self, kind: FaultKind, at_ns: int) -> bool:
         """Whether a fault of this kind is on at a moment."""
         return any(k == kind and start <= at_ns < end for k, start, end in self.spans)
 
-    def has(self, kind: EventKind) -> bool:
+    def has(self, kind: FaultKind) -> bool:
         """Whether a fault of this kind ever comes."""
         return any(k == kind for k, _, _ in self.spans)
 
-    def begin(self, kind: EventKind, at_ns: int) -> int:
+    def begin(self, kind: FaultKind, at_ns: int) -> int:
         """When the fault of this kind that is on began; ``at_ns`` where none is."""
         return min((start for k, start, end in self.spans if k == kind and start <= at_ns < end), default=at_ns)
 
 
-def chance(*key: int) -> float:
+def hashed_uniform(*key: int) -> float:
     """A number from 0 to 1 that follows from ``key`` alone (the finaliser of splitmix64, S. Vigna, public domain)."""
     value = 0
     for part in key:
@@ -94,7 +94,7 @@ def chance(*key: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Clockwork:
+class FrameSchedule:
     """When a camera exposes frame ``n`` and when the host has it. ``drift_ppm``: by how much its clock runs slow."""
 
     fps: float
@@ -107,7 +107,7 @@ class Clockwork:
     seed: int
 
     @classmethod
-    def parse(cls, uri: CameraUri, seed: int, fps: float = 30.0) -> Clockwork:
+    def parse(cls, uri: CameraUri, seed: int, fps: float = 30.0) -> FrameSchedule:
         """Options ``fps phase_ms jitter_ms drift_ppm drop exposure_ms latency_ms``."""
         fps = uri.number("fps", fps, 1, 240)
         most = 1e3 / fps
@@ -132,7 +132,11 @@ class Clockwork:
 
     def capture_ns(self, n: int) -> int:
         """Mid-exposure of frame ``n``."""
-        jitter = (chance(self.seed, n, 1) + chance(self.seed, n, 2) - 1) * self.jitter_ns if self.jitter_ns else 0
+        jitter = (
+            (hashed_uniform(self.seed, n, 1) + hashed_uniform(self.seed, n, 2) - 1) * self.jitter_ns
+            if self.jitter_ns
+            else 0
+        )
         return round(self.phase_ns + n * self.period_ns + jitter) + self.exposure_ns // 2
 
     def arrival_ns(self, n: int) -> int:
@@ -141,18 +145,18 @@ class Clockwork:
 
     def dropped(self, n: int) -> bool:
         """Whether frame ``n`` is lost on its way."""
-        return self.drop > 0 and chance(self.seed, n, 3) < self.drop
+        return self.drop > 0 and hashed_uniform(self.seed, n, 3) < self.drop
 
 
 @dataclass(frozen=True, slots=True)
-class Strobe:
+class StrobePattern:
     """An illuminator's pattern: ``lit`` frames with it on, then ``dark`` frames with it off."""
 
     lit: int = 1
     dark: int = 0
 
     @classmethod
-    def parse(cls, uri: CameraUri) -> Strobe:
+    def parse(cls, uri: CameraUri) -> StrobePattern:
         """Option ``strobe``."""
         text = uri.choice("strobe", ("steady", "1:1", "2:1", "1:2"), "steady")
         if text == "steady":
@@ -165,7 +169,7 @@ class Strobe:
 
 
 @dataclass(frozen=True, slots=True)
-class Visits:
+class VisitSchedule:
     """Who stands before the cameras, and when: nobody for ``away_ns``, the next visitor for ``stay_ns``, and so on.
 
     ``stay_ns`` = 0: the first visitor never goes. Visitor ``k`` is the subject ``subject + k % subjects``, with the
@@ -179,7 +183,7 @@ class Visits:
     stay_ns: int = 0
 
     @classmethod
-    def parse(cls, uri: CameraUri, known: tuple[str, ...], subject: int) -> Visits:
+    def parse(cls, uri: CameraUri, known: tuple[str, ...], subject: int) -> VisitSchedule:
         """Options ``species`` (joined by commas), ``subject``, ``subjects`` and ``presence`` (AWAY:STAY, seconds).
 
         Raises:
@@ -218,7 +222,7 @@ class Visits:
         return self.species[number % len(self.species)], self.subject + number % self.subjects
 
 
-def there_and_back(step: int, count: int) -> int:
+def ping_pong(step: int, count: int) -> int:
     """Position on a way of ``count`` places that is walked to its end, back, and so on."""
     if count < 2:
         return 0

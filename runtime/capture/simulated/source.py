@@ -9,12 +9,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from runtime.capture.simulated.scenario import Clockwork, Script, Strobe
+from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern
 from runtime.capture.simulated.stage import Stage
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraData, CameraLost, CameraMissing
-from runtime.core.values import MODALITIES, Frame, Lit, Modality
+from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality
 
 BUFFERS = 4
 """Frames that wait for a slow reader before older ones are overwritten, as in a driver."""
@@ -25,7 +25,7 @@ FIRST_S = 5.0
 PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 
-class Scene:
+class SharedScene:
     """What several cameras look at: a stage, and the clock that runs for all of them, through unplugging too."""
 
     def __init__(self, stage: Stage, name: str, seed: int, size: tuple[int, int]) -> None:
@@ -34,12 +34,12 @@ class Scene:
         self._open = 0
         self._lock = threading.Lock()
 
-    def entered(self) -> None:
+    def acquire(self) -> None:
         """One more camera looks at it."""
         with self._lock:
             self._open += 1
 
-    def left(self) -> None:
+    def release(self) -> None:
         """One camera less."""
         with self._lock:
             self._open -= 1
@@ -47,25 +47,25 @@ class Scene:
             if not self._open:
                 self.stage.rest()
 
-    def forgotten(self, now_ns: int) -> bool:
+    def is_expired(self, now_ns: int) -> bool:
         """Whether nobody has looked at it for long."""
         return not self._open and now_ns - self.touched_ns > FORGET_NS
 
 
-class Scenes:
+class SceneRegistry:
     """The scenes of this process, each named by those options of an address that are in ``options``."""
 
-    def __init__(self, make: Callable[[CameraUri], Scene], options: Collection[str]) -> None:
+    def __init__(self, make: Callable[[CameraUri], SharedScene], options: Collection[str]) -> None:
         self._make, self._options = make, options
-        self._known: dict[tuple[tuple[str, str], ...], Scene] = {}
+        self._known: dict[tuple[tuple[str, str], ...], SharedScene] = {}
         self._lock = threading.Lock()
 
-    def of(self, uri: CameraUri) -> Scene:
+    def of(self, uri: CameraUri) -> SharedScene:
         """The scene that an address names, made where no camera has looked at it lately."""
         key = tuple(sorted((name, value) for name, value in uri.options.items() if name in self._options))
         with self._lock:
             now = time.monotonic_ns()
-            for old in [k for k, scene in self._known.items() if scene.forgotten(now)]:
+            for old in [k for k, scene in self._known.items() if scene.is_expired(now)]:
                 del self._known[old]
             if key not in self._known:
                 self._known[key] = self._make(uri)
@@ -76,29 +76,29 @@ class Scenes:
 class SimulatedCamera:
     """A simulated camera in real time. See `runtime.capture.source.Source`."""
 
-    def __init__(self, uri: CameraUri, modality: Modality, epoch: int, scene: Scene) -> None:
-        self._script = Script.parse(uri)
-        self._strobe = Strobe.parse(uri) if modality == "ir" else Strobe()
+    def __init__(self, uri: CameraUri, modality: Modality, generation: int, scene: SharedScene) -> None:
+        self._script = FaultScript.parse(uri)
+        self._strobe = StrobePattern.parse(uri) if modality == "ir" else StrobePattern()
         self._tagged = uri.flag("metadata") and modality == "ir"
         self._complete = uri.flag("wait")
         self._scene = scene
         self._order = MODALITIES.index(modality)
-        self._clockwork = Clockwork.parse(uri, scene.seed * 3 + self._order)
+        self._schedule = FrameSchedule.parse(uri, scene.seed * 3 + self._order)
         now = time.monotonic_ns() - scene.began_ns
         if self._script.active("unplug", now):
             raise CameraMissing(f"{uri.text}: the simulated camera is unplugged.")
         if modality == "ir" and (self._strobe.dark or self._script.has("emitter_off")):
             scene.stage.want_dark()
-        self._modality, self._epoch = modality, epoch
+        self._modality, self._generation = modality, generation
         # The first pictures are made while it opens, as a camera's first frame takes a while: then frames come at once.
-        scene.entered()
+        scene.acquire()
         try:
             for lit in (True, False) if self._strobe.dark else (True,):
                 scene.stage.picture(modality, now, lit, 0, FIRST_S)
         except BaseException:
-            scene.left()
+            scene.release()
             raise
-        self._first = self._next = self._clockwork.first_after(time.monotonic_ns() - scene.began_ns)
+        self._first = self._next = self._schedule.first_after(time.monotonic_ns() - scene.began_ns)
         self._closed, self._closing = threading.Event(), threading.Lock()
         width, height = scene.size
         self._info = SourceInfo(
@@ -109,7 +109,7 @@ class SimulatedCamera:
             width=width,
             height=height,
             pixel_format=PIXEL_FORMATS[modality],
-            fps=self._clockwork.fps,
+            fps=self._schedule.fps,
             timestamp_source="synthetic",
         )
 
@@ -119,7 +119,7 @@ class SimulatedCamera:
 
     def read(self, timeout_s: float) -> Frame | None:
         deadline = time.monotonic_ns() + round(timeout_s * 1e9)
-        began, script, clockwork = self._scene.began_ns, self._script, self._clockwork
+        began, script, clockwork = self._scene.began_ns, self._script, self._schedule
         while True:
             now = time.monotonic_ns()
             while script.active("hang", time.monotonic_ns() - began):
@@ -142,7 +142,7 @@ class SimulatedCamera:
 
     def _take(self, n: int, timeout_s: float) -> Frame | None:
         """Frame ``n``; None where it never arrives, or is not rendered in time."""
-        scene, script, clockwork = self._scene, self._script, self._clockwork
+        scene, script, clockwork = self._scene, self._script, self._schedule
         at = clockwork.capture_ns(n)
         if clockwork.dropped(n) or script.active("stall", at):
             self._next += 1
@@ -164,7 +164,7 @@ class SimulatedCamera:
             raise CameraData(f"{self._info.uri}: frame {n - self._first} cannot be decoded (simulated).")
         if script.active("cover", at):
             image = self._covered(image, lit, grain)
-        state: Lit = ("lit" if claimed else "dark") if self._tagged else "unknown"
+        state: IlluminationState = ("lit" if claimed else "dark") if self._tagged else "unknown"
         return Frame(
             modality=self._modality,
             image=image,
@@ -173,7 +173,7 @@ class SimulatedCamera:
             seq=n - self._first,
             timestamp_source="synthetic",
             lit=state,
-            epoch=self._epoch,
+            generation=self._generation,
             exposure_ns=clockwork.exposure_ns,
         )
 
@@ -188,4 +188,4 @@ class SimulatedCamera:
             if self._closed.is_set():
                 return
             self._closed.set()
-        self._scene.left()
+        self._scene.release()

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.simulated.scenario import SECOND, Visits, chance, there_and_back
+from runtime.capture.simulated.scenario import SECOND, VisitSchedule, hashed_uniform, ping_pong
 from runtime.core.errors import CameraLost
 from runtime.core.values import Image, Modality
 
@@ -29,7 +29,7 @@ KEPT = 4
 """Visitors whose pictures are kept, at some 25 MB each; the others are rendered again when they come back."""
 MARGIN = 61
 """By how much the tile of grain exceeds a picture, so that it lies elsewhere each time."""
-Light = Literal["lit", "dark"]
+LightPhase = Literal["lit", "dark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Shot:
     depth: NDArray[np.float32]
 
 
-Render = Callable[[int, int, Light, bool], Shot]
+ShotRenderer = Callable[[int, int, LightPhase, bool], Shot]
 """Renders (visitor, moment of the cycle, light, whether the visitor is there)."""
 
 
 @dataclass(slots=True)
-class Cycle:
+class VisitorFrames:
     """What there is of one visitor. ``dark``: infrared with the illuminator off."""
 
     lit: list[Shot] = field(default_factory=list)
@@ -61,10 +61,12 @@ class Stage:
     ``moments``: length of a cycle. A thread renders while something is missing, and only then.
     """
 
-    def __init__(self, visits: Visits, moments: int, size: tuple[int, int], seed: int, render: Render) -> None:
+    def __init__(
+        self, visits: VisitSchedule, moments: int, size: tuple[int, int], seed: int, render: ShotRenderer
+    ) -> None:
         self._visits, self._moments, self._render = visits, moments, render
         self._changed = threading.Condition()
-        self._cycles: dict[int, Cycle] = {}
+        self._cycles: dict[int, VisitorFrames] = {}
         self._wanted: tuple[int, ...] = ()
         self._dark_wanted = False
         self._worker: threading.Thread | None = None
@@ -101,7 +103,7 @@ class Stage:
             CameraLost: it could not be rendered.
         """
         visitor, present = self._visits.at(at_ns)
-        light: Light = "lit" if lit or modality != "ir" else "dark"
+        light: LightPhase = "lit" if lit or modality != "ir" else "dark"
         with self._changed:
             self._ask(visitor)
             self._changed.wait_for(lambda: self._error is not None or self._shots(visitor, present, light), timeout_s)
@@ -110,7 +112,7 @@ class Stage:
             shots = self._shots(visitor, present, light)
             if not shots:
                 return None
-            shot = shots[there_and_back(at_ns * MOTION_FPS // SECOND, len(shots))]
+            shot = shots[ping_pong(at_ns * MOTION_FPS // SECOND, len(shots))]
         if not isinstance(shot, Shot):
             return self.with_grain(shot, grain)
         if modality == "depth":
@@ -132,10 +134,10 @@ class Stage:
         return out[:, :, None].astype(np.float32, copy=False)
 
     def _tile(self, grain: int, part: int, shape: tuple[int, ...]) -> Image:
-        top, left = (int(chance(self._seed, grain, part + k) * MARGIN) for k in range(2))
+        top, left = (int(hashed_uniform(self._seed, grain, part + k) * MARGIN) for k in range(2))
         return self._grain[top : top + shape[0], left : left + shape[1]]
 
-    def _shots(self, visitor: int, present: bool, light: Light) -> list[Shot] | list[Image]:
+    def _shots(self, visitor: int, present: bool, light: LightPhase) -> list[Shot] | list[Image]:
         cycle = self._cycles[visitor]
         if present:
             return cycle.lit if light == "lit" else cycle.dark
@@ -146,7 +148,7 @@ class Stage:
         self._resting = False
         self._wanted = (visitor, (visitor + 1) % self._visits.distinct) if self._visits.stay_ns else (visitor,)
         for wanted in reversed(self._wanted):
-            self._cycles[wanted] = self._cycles.pop(wanted) if wanted in self._cycles else Cycle()
+            self._cycles[wanted] = self._cycles.pop(wanted) if wanted in self._cycles else VisitorFrames()
         while len(self._cycles) > KEPT:
             del self._cycles[next(iter(self._cycles))]
         if self._worker is None and self._error is None and any(self._missing(v) for v in self._wanted):
@@ -155,7 +157,7 @@ class Stage:
             self._worker = threading.Thread(target=self._work, name="synthetic-render", daemon=False)
             self._worker.start()
 
-    def _missing(self, visitor: int) -> tuple[Light, bool] | None:
+    def _missing(self, visitor: int) -> tuple[LightPhase, bool] | None:
         """What of a visitor is to be made next: light, and whether the visitor is in it. The lock is held."""
         cycle = self._cycles[visitor]
         if self._visits.away_ns and not cycle.vacant:

@@ -118,7 +118,7 @@ class Buffer(ctypes.Structure):
     )
 
     @property
-    def stamp_ns(self) -> int:
+    def timestamp_ns(self) -> int:
         """The driver's time in nanoseconds; of which clock, the flags say."""
         return int(self.timestamp.tv_sec) * 1_000_000_000 + int(self.timestamp.tv_usec) * 1000
 
@@ -247,7 +247,7 @@ FIELD_ANY, FIELD_NONE = 0, 1
 
 FLAG_ERROR = 0x40
 CLOCK_MASK, CLOCK_UNKNOWN, CLOCK_MONOTONIC, CLOCK_COPY = 0xE000, 0x0, 0x2000, 0x4000
-STAMP_MASK, STAMP_END, STAMP_START = 0x70000, 0x0, 0x10000
+TSTAMP_SRC_MASK, TSTAMP_SRC_EOF, TSTAMP_SRC_SOE = 0x70000, 0x0, 0x10000
 
 CAP_TIMEPERFRAME = 0x1000
 SIZE_DISCRETE = 1

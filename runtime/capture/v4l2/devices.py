@@ -51,8 +51,8 @@ def list_devices(kernel: Kernel | None = None, *, cameras_only: bool = True) -> 
     Nothing is raised for a node that cannot be opened: its `Device.problem` says why.
     """
     kernel = kernel or LinuxKernel()
-    found = [_describe(kernel, path) for path in kernel.nodes()]
-    return tuple(d for d in found if not cameras_only or d.kind in ("video", "multiplanar") or d.problem)
+    devices = [_describe(kernel, path) for path in kernel.nodes()]
+    return tuple(d for d in devices if not cameras_only or d.kind in ("video", "multiplanar") or d.problem)
 
 
 def _describe(kernel: Kernel, path: str) -> Device:

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.pixels import Narrower, millimetres
-from runtime.capture.v4l2.kernel import Bytes
+from runtime.capture.pixels import BitDepthReducer, to_millimetres
+from runtime.capture.v4l2.kernel import ByteArray
 from runtime.core.errors import AdsnError, CameraData
 from runtime.core.values import Modality
 from runtime.imaging.image_info import inspect
 from runtime.imaging.jpeg import ends_early
 
-Kind = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
+PixelLayout = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PixelFormat:
     """
 
     name: str
-    kind: Kind
+    kind: PixelLayout
     bytes: int = 1
     bits: int = 8
     rgb: int | None = None
@@ -95,7 +95,7 @@ class Decoder:
         self._format, self._width, self._height, self._modality = format, width, height, modality
         self._stride = stride or width * format.bytes
         self._unit, self._name = unit_mm, name
-        self._narrower = Narrower(bits or format.bits, bits is not None, name)
+        self._reducer = BitDepthReducer(bits or format.bits, bits is not None, name)
 
     @property
     def needed(self) -> int:
@@ -106,7 +106,7 @@ class Decoder:
         # Drivers may end the last row where its pixels end.
         return self._stride * (rows - 1) + self._width * self._format.bytes
 
-    def decode(self, data: Bytes) -> NDArray[Any]:
+    def decode(self, data: ByteArray) -> NDArray[Any]:
         """The picture in ``data``, uint8 [bytesused]: `Image`, or `DepthMap` for depth.
 
         Raises:
@@ -123,7 +123,7 @@ class Decoder:
             )
         pixels = self._rows(data)
         if self._format.kind == "grey16":
-            return millimetres(pixels, self._unit) if self._modality == "depth" else self._narrower.narrow(pixels)
+            return to_millimetres(pixels, self._unit) if self._modality == "depth" else self._reducer.reduce(pixels)
         if self._format.kind == "grey8":
             return pixels.copy()[:, :, None]
         code = self._format.rgb if self._modality == "rgb" else self._format.grey
@@ -132,7 +132,7 @@ class Decoder:
         converted: NDArray[Any] = cv2.cvtColor(pixels, code)
         return converted if self._modality == "rgb" else converted[:, :, None]
 
-    def _rows(self, data: Bytes) -> NDArray[Any]:
+    def _rows(self, data: ByteArray) -> NDArray[Any]:
         """The buffer as rows of pixels, without whatever fills each row; still the driver's memory."""
         kind, size = self._format.kind, self._format.bytes
         rows = self._height * 3 // 2 if kind == "planar" else self._height
@@ -143,7 +143,7 @@ class Decoder:
             return np.ndarray((rows, self._width, size), np.uint8, data, strides=(self._stride, size, 1))
         return np.ndarray((rows, self._width), np.uint8, data, strides=(self._stride, 1))
 
-    def _jpeg(self, data: Bytes) -> NDArray[Any]:
+    def _jpeg(self, data: ByteArray) -> NDArray[Any]:
         try:
             info = inspect(data.tobytes())
         except AdsnError as error:

@@ -16,14 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
+ByteArray = NDArray[np.uint8]
 
 
-class Mapping(Protocol):
+class MappedBuffer(Protocol):
     """A buffer of the driver's memory: ``view`` is uint8 [length]. Nobody may hold on to it beyond `close`."""
 
     @property
-    def view(self) -> Bytes: ...
+    def view(self) -> ByteArray: ...
 
     def close(self) -> None: ...
 
@@ -39,7 +39,7 @@ class Kernel(Protocol):
         """Call the driver, which may change ``argument``."""
         ...
 
-    def map(self, fd: int, length: int, offset: int) -> Mapping: ...
+    def map(self, fd: int, length: int, offset: int) -> MappedBuffer: ...
 
     def wait(self, fds: Collection[int], timeout_s: float) -> set[int]:
         """Those of ``fds`` that have something to say: data, or an error. Empty when none has in time."""
@@ -63,7 +63,7 @@ class Kernel(Protocol):
         """Names of the links in a folder of /dev/v4l → the node each leads to."""
         ...
 
-    def real(self, path: str) -> str:
+    def realpath(self, path: str) -> str:
         """The node that a path leads to, through links."""
         ...
 
@@ -80,13 +80,13 @@ class Kernel(Protocol):
         ...
 
 
-class _Mapped:
+class _MmapBuffer:
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
-        self._view: Bytes | None = np.frombuffer(memory, np.uint8)
+        self._view: ByteArray | None = np.frombuffer(memory, np.uint8)
 
     @property
-    def view(self) -> Bytes:
+    def view(self) -> ByteArray:
         assert self._view is not None
         return self._view
 
@@ -114,8 +114,8 @@ class LinuxKernel:
             except InterruptedError:
                 continue
 
-    def map(self, fd: int, length: int, offset: int) -> Mapping:
-        return _Mapped(mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset))
+    def map(self, fd: int, length: int, offset: int) -> MappedBuffer:
+        return _MmapBuffer(mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset))
 
     def wait(self, fds: Collection[int], timeout_s: float) -> set[int]:
         poll = select.poll()
@@ -142,7 +142,7 @@ class LinuxKernel:
         except OSError:
             return {}
 
-    def real(self, path: str) -> str:
+    def realpath(self, path: str) -> str:
         return os.path.realpath(path)
 
     def parameter(self, module: str, name: str) -> str | None:

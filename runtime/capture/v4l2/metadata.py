@@ -11,7 +11,7 @@ import logging
 from runtime.capture.v4l2 import abi
 from runtime.capture.v4l2.kernel import Kernel
 from runtime.capture.v4l2.node import Node
-from runtime.capture.v4l2.queue import Queue
+from runtime.capture.v4l2.queue import BufferQueue
 from runtime.capture.v4l2.uvc_metadata import UVCM, UvcMetadata, parse_metadata
 from runtime.core.errors import CameraData, CameraUnsupported, CaptureError
 
@@ -31,7 +31,7 @@ class MetadataStream:
 
     def __init__(self, kernel: Kernel, path: str) -> None:
         self._node = Node(kernel, path)
-        self._queue = Queue(self._node, abi.BUF_META, BUFFERS)
+        self._queue = BufferQueue(self._node, abi.BUF_META, BUFFERS)
         self._seen: dict[int, tuple[int, UvcMetadata]] = {}
         try:
             self._agree()
@@ -59,29 +59,29 @@ class MetadataStream:
             raise CameraUnsupported(f"{node.name} answered the metadata format with another one.")
 
     def start(self) -> None:
-        """Begin. Raises `CaptureError`; see `Queue.start`."""
+        """Begin. Raises `CaptureError`; see `BufferQueue.start`."""
         self._queue.start()
 
-    def of(self, sequence: int, stamp_ns: int) -> UvcMetadata:
+    def of(self, sequence: int, timestamp_ns: int) -> UvcMetadata:
         """What came with the picture of this sequence number and stamp; empty where nothing did.
 
         Raises:
             CameraLost: the camera went away.
         """
-        while (buffer := self._queue.take()) is not None:
+        while (buffer := self._queue.dequeue()) is not None:
             try:
                 if not buffer.flags & abi.FLAG_ERROR:
                     found = parse_metadata(self._queue.bytes(buffer).tobytes())
-                    self._seen[buffer.sequence] = (buffer.stamp_ns, found)
+                    self._seen[buffer.sequence] = (buffer.timestamp_ns, found)
             except CameraData as error:
                 log.debug("%s", error.message)
             finally:
-                self._queue.give(buffer)
+                self._queue.enqueue(buffer)
         while len(self._seen) > KEPT:
             del self._seen[next(iter(self._seen))]
-        found_ns, metadata = self._seen.pop(sequence, (stamp_ns, UvcMetadata()))
+        found_ns, metadata = self._seen.pop(sequence, (timestamp_ns, UvcMetadata()))
         # One sequence number with two times is two pictures.
-        return metadata if found_ns == stamp_ns else UvcMetadata()
+        return metadata if found_ns == timestamp_ns else UvcMetadata()
 
     def close(self) -> None:
         self._queue.stop()
@@ -90,7 +90,7 @@ class MetadataStream:
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
     """The metadata node of a camera's picture node, None where there is none. It is numbered after it."""
-    nodes, real = kernel.nodes(), kernel.real(node.path)
+    nodes, real = kernel.nodes(), kernel.realpath(node.path)
     after = nodes[nodes.index(real) + 1 :] if real in nodes else []
     for path in after:
         with contextlib.suppress(CaptureError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runtime.capture.v4l2 import abi
 from runtime.capture.v4l2.formats import ALIASES, FORMATS, PREFERRED, PixelFormat
-from runtime.capture.v4l2.node import GONE, Node, OfferedFormat, OfferedSize
+from runtime.capture.v4l2.node import DEVICE_GONE_ERRNOS, Node, OfferedFormat, OfferedSize
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported
 from runtime.core.values import Modality
 
@@ -18,7 +18,7 @@ FPS_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FormatRequest:
     """What an address asks for; None where it leaves the choice."""
 
     fourcc: str | None = None
@@ -27,7 +27,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class NegotiatedFormat:
     """What the driver will deliver. ``stride``: bytes from row to row. ``fps``: None where the driver does not say."""
 
     format: PixelFormat
@@ -38,7 +38,7 @@ class Agreed:
     fps: float | None
 
 
-def negotiate(node: Node, wanted: Wanted, modality: Modality) -> Agreed:
+def negotiate(node: Node, wanted: FormatRequest, modality: Modality) -> NegotiatedFormat:
     """Agree on a format with a camera.
 
     Raises:
@@ -58,7 +58,7 @@ def negotiate(node: Node, wanted: Wanted, modality: Modality) -> Agreed:
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise node.busy() from error
-        if error.errno in GONE:
+        if error.errno in DEVICE_GONE_ERRNOS:
             raise CameraLost(f"{node.name}: the camera went away while its format was set.") from error
         raise CameraUnsupported(
             f"{node.name} refused {format.name} {width}x{height} ({error.strerror}). {_sizes(format, sizes)}"
@@ -77,10 +77,10 @@ def negotiate(node: Node, wanted: Wanted, modality: Modality) -> Agreed:
         raise CameraUnsupported(f"{node.name} delivers interlaced fields, whose halves are of two moments.")
     _plausible(node, format, pix)
     fps = _rate(node, wanted.fps, sizes)
-    return Agreed(format, pix.width, pix.height, pix.bytesperline, pix.sizeimage, fps)
+    return NegotiatedFormat(format, pix.width, pix.height, pix.bytesperline, pix.sizeimage, fps)
 
 
-def _format(node: Node, wanted: Wanted, modality: Modality, offered: tuple[OfferedFormat, ...]) -> PixelFormat:
+def _format(node: Node, wanted: FormatRequest, modality: Modality, offered: tuple[OfferedFormat, ...]) -> PixelFormat:
     names = [o.name for o in offered]
     if wanted.fourcc is None:
         for name in PREFERRED[modality]:
@@ -134,7 +134,7 @@ def _rate(node: Node, wanted: float | None, sizes: tuple[OfferedSize, ...]) -> f
             interval.numerator, interval.denominator = 1000, round((wanted or DEFAULT_FPS) * 1000)
             node.kernel.ioctl(node.fd, abi.S_PARM, parm)
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in DEVICE_GONE_ERRNOS:
             raise CameraLost(f"{node.name}: the camera went away while its frame rate was set.") from error
         if error.errno == errno.EBUSY:
             raise node.busy() from error

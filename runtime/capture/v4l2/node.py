@@ -18,10 +18,10 @@ NodeKind = Literal["video", "metadata", "multiplanar", "other"]
 
 COMMON_SIZES = ((320, 240), (640, 360), (640, 400), (640, 480), (800, 600), (1280, 720), (1280, 800), (1920, 1080))
 """Sizes named of a camera that takes any in a range."""
-MOST = 256
+MAX_LISTED = 256
 """No camera offers more of anything; a driver that does not end its lists is not followed further."""
 NO_NODES = "There is no video node on this machine at all: no camera is attached, or its driver is missing."
-GONE = (errno.ENODEV, errno.ENXIO)
+DEVICE_GONE_ERRNOS = (errno.ENODEV, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ class Node:
             kernel.ioctl(self.fd, abi.QUERYCAP, capability)
         except OSError as error:
             kernel.close(self.fd)
-            if error.errno in GONE:
+            if error.errno in DEVICE_GONE_ERRNOS:
                 raise _not_opened(kernel, path, error) from error
             raise CameraUnsupported(
-                f"{path} is no camera of Video4Linux2 ({error.strerror}). {nodes_there(kernel)}"
+                f"{path} is no camera of Video4Linux2 ({error.strerror}). {available_nodes(kernel)}"
             ) from error
         self.card = capability.card.decode("utf-8", "replace")
         self.driver = capability.driver.decode("utf-8", "replace")
@@ -97,12 +97,12 @@ class Node:
 
     def formats(self, type: int = abi.BUF_VIDEO, *, sizes: bool = True) -> tuple[OfferedFormat, ...]:
         """Pixel formats, with sizes and rates unless ``sizes`` is off."""
-        found = []
+        listed = []
         for entry in self._list(abi.ENUM_FMT, lambda index: abi.FmtDesc(index=index, type=type)):
             offered = tuple(self._sizes(entry.pixelformat)) if sizes else ()
             description = entry.description.decode("utf-8", "replace")
-            found.append(OfferedFormat(abi.fourcc_name(entry.pixelformat), description, offered))
-        return tuple(found)
+            listed.append(OfferedFormat(abi.fourcc_name(entry.pixelformat), description, offered))
+        return tuple(listed)
 
     def _sizes(self, pixelformat: int) -> Iterator[OfferedSize]:
         for entry in self._list(abi.ENUM_FRAMESIZES, lambda i: abi.FrmSize(index=i, pixel_format=pixelformat)):
@@ -132,12 +132,12 @@ class Node:
         return tuple(sorted(rates, reverse=True))
 
     def _list(self, request: int, query: Callable[[int], Structure]) -> Iterator[Structure]:
-        for index in range(MOST):
+        for index in range(MAX_LISTED):
             entry = query(index)
             try:
                 self.kernel.ioctl(self.fd, request, entry)
             except OSError as error:
-                if error.errno in GONE:
+                if error.errno in DEVICE_GONE_ERRNOS:
                     raise CameraLost(f"{self.name}: the camera went away while it was asked what it offers.") from error
                 return
             yield entry
@@ -163,7 +163,7 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
     socket: cameras of one model often have the same serial number or none, and colour and infrared in one housing have
     one together.
     """
-    real = kernel.real(node.path)
+    real = kernel.realpath(node.path)
     links = {}
     for folder in ("by-id", "by-path"):
         names = [name for name, target in kernel.links(f"/dev/v4l/{folder}").items() if target == real]
@@ -181,15 +181,15 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
     return chosen or f"{node.driver}:{node.card}:{node.bus}", links["by-id"], links["by-path"]
 
 
-def nodes_there(kernel: Kernel) -> str:
+def available_nodes(kernel: Kernel) -> str:
     """A sentence on which video nodes exist."""
     nodes = kernel.nodes()
     return f"There are {', '.join(nodes)}; adsn-rig list tells what they are." if nodes else NO_NODES
 
 
 def _not_opened(kernel: Kernel, path: str, error: OSError) -> CaptureError:
-    if error.errno in (errno.ENOENT, *GONE, errno.ENOTDIR):
-        return CameraMissing(f"{path} does not exist or has no camera behind it. {nodes_there(kernel)}")
+    if error.errno in (errno.ENOENT, *DEVICE_GONE_ERRNOS, errno.ENOTDIR):
+        return CameraMissing(f"{path} does not exist or has no camera behind it. {available_nodes(kernel)}")
     if error.errno in (errno.EACCES, errno.EPERM):
         group = kernel.group_of(path)
         return CameraDenied(
@@ -199,4 +199,4 @@ def _not_opened(kernel: Kernel, path: str, error: OSError) -> CaptureError:
         )
     if error.errno == errno.EBUSY:
         return CameraBusy(f"{path} is in use by another program, which has to end first.")
-    return CameraMissing(f"{path} could not be opened ({error.strerror}). {nodes_there(kernel)}")
+    return CameraMissing(f"{path} could not be opened ({error.strerror}). {available_nodes(kernel)}")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ctypes import c_int32
 
 from runtime.capture.v4l2 import abi
-from runtime.capture.v4l2.kernel import Bytes, Mapping
-from runtime.capture.v4l2.node import GONE, Node
+from runtime.capture.v4l2.kernel import ByteArray, MappedBuffer
+from runtime.capture.v4l2.node import DEVICE_GONE_ERRNOS, Node
 from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraUnsupported
 
 BANDWIDTH = (
@@ -18,13 +18,13 @@ BANDWIDTH = (
 )
 
 
-class Queue:
+class BufferQueue:
     """Buffers of one node and one type. `start` before anything else; `stop` may follow a start that failed."""
 
     def __init__(self, node: Node, type: int, count: int) -> None:
         self._node, self._type, self._count = node, type, count
-        self._maps: list[Mapping] = []
-        self._on = False
+        self._buffers: list[MappedBuffer] = []
+        self._streaming = False
 
     def start(self) -> int:
         """Map the buffers, give all of them to the driver and begin. Returns the flags of a buffer, which tell the
@@ -44,18 +44,18 @@ class Queue:
             self._call(abi.QUERYBUF, buffer, "asked for its buffers")
             flags = buffer.flags
             try:
-                self._maps.append(self._node.kernel.map(self._node.fd, buffer.length, buffer.m.offset))
+                self._buffers.append(self._node.kernel.map(self._node.fd, buffer.length, buffer.m.offset))
             except OSError as error:
                 raise CameraUnsupported(
                     f"{self._node.name}: a buffer of {buffer.length} bytes could not be mapped ({error.strerror})."
                 ) from error
             self._call(abi.QBUF, self._buffer(index), "given its buffers")
         self._call(abi.STREAMON, c_int32(self._type), "started")
-        self._on = True
+        self._streaming = True
         return flags
 
-    def take(self) -> abi.Buffer | None:
-        """The next filled buffer, or None when there is none yet. `give` it back.
+    def dequeue(self) -> abi.Buffer | None:
+        """The next filled buffer, or None when there is none yet. `enqueue` it back.
 
         Raises:
             CameraLost: the camera went away or stopped. CameraData: the driver names a buffer that does not exist.
@@ -67,25 +67,25 @@ class Queue:
             if error.errno == errno.EAGAIN:
                 return None
             raise self._lost(error, "read") from error
-        if buffer.index >= len(self._maps):
-            raise CameraData(f"{self._node.name}: the driver names buffer {buffer.index} of {len(self._maps)}.")
+        if buffer.index >= len(self._buffers):
+            raise CameraData(f"{self._node.name}: the driver names buffer {buffer.index} of {len(self._buffers)}.")
         return buffer
 
-    def bytes(self, buffer: abi.Buffer) -> Bytes:
-        """What the driver wrote, uint8 [bytesused]: its own memory, which changes after `give`.
+    def bytes(self, buffer: abi.Buffer) -> ByteArray:
+        """What the driver wrote, uint8 [bytesused]: its own memory, which changes after `enqueue`.
 
         Raises:
             CameraData: it claims to have written more than fits.
         """
-        view: Bytes = self._maps[buffer.index].view
+        view: ByteArray = self._buffers[buffer.index].view
         if buffer.bytesused > len(view):
             raise CameraData(
                 f"{self._node.name}: the driver claims {buffer.bytesused} bytes in a buffer of {len(view)}."
             )
-        written: Bytes = view[: buffer.bytesused]
+        written: ByteArray = view[: buffer.bytesused]
         return written
 
-    def give(self, buffer: abi.Buffer) -> None:
+    def enqueue(self, buffer: abi.Buffer) -> None:
         """Return a buffer to the driver.
 
         Raises:
@@ -100,11 +100,11 @@ class Queue:
         """End the stream and free the buffers, whatever state the device is in."""
         kernel, fd = self._node.kernel, self._node.fd
         steps: list[Callable[[], None]] = []
-        if self._on:
+        if self._streaming:
             steps.append(lambda: kernel.ioctl(fd, abi.STREAMOFF, c_int32(self._type)))
-        steps += [mapping.close for mapping in self._maps]
+        steps += [mapping.close for mapping in self._buffers]
         steps.append(lambda: kernel.ioctl(fd, abi.REQBUFS, abi.RequestBuffers(type=self._type, memory=abi.MEMORY_MMAP)))
-        self._on, self._maps = False, []
+        self._streaming, self._buffers = False, []
         for step in steps:
             with contextlib.suppress(OSError):
                 step()
@@ -134,6 +134,6 @@ class Queue:
             raise self._lost(error, doing) from error
 
     def _lost(self, error: OSError, doing: str) -> CameraLost:
-        if error.errno in GONE:
+        if error.errno in DEVICE_GONE_ERRNOS:
             return CameraLost(f"{self._node.name}: the camera was unplugged, or its driver gave it up.")
         return CameraLost(f"{self._node.name}: the driver failed when {doing} ({error.strerror}); reopen it.")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from runtime.capture.uri import CameraUri
 from runtime.capture.v4l2.controls import ControlSettings
 from runtime.capture.v4l2.formats import ALIASES, FORMATS, PREFERRED
-from runtime.capture.v4l2.negotiation import Wanted
-from runtime.capture.v4l2.timestamps import STAMPS, Stamp
+from runtime.capture.v4l2.negotiation import FormatRequest
+from runtime.capture.v4l2.timestamps import TIMESTAMP_CHOICES, TimestampChoice
 from runtime.core.errors import ConfigError
 from runtime.core.values import Modality
 
@@ -23,10 +23,10 @@ class Request:
     """What an address asks for. ``path``: the camera's node. ``metadata``: ``auto``, ``off``, or a node."""
 
     path: str
-    wanted: Wanted
+    wanted: FormatRequest
     bits: int | None
     unit_mm: float
-    stamp: Stamp
+    timestamp: TimestampChoice
     buffers: int
     controls: ControlSettings
     metadata: str
@@ -49,14 +49,14 @@ def parse_request(options: CameraUri, modality: Modality) -> Request:
         raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
     request = Request(
         path=path,
-        wanted=Wanted(
+        wanted=FormatRequest(
             fourcc=options.string("fourcc") or None,
             size=options.size(),
             fps=options.number("fps", 0, 0.1, 1000) if "fps" in options.options else None,
         ),
         bits=options.integer("bits", 0, 8, 16) or None,
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
-        stamp=options.choice("stamp", STAMPS, "auto"),
+        timestamp=options.choice("stamp", TIMESTAMP_CHOICES, "auto"),
         buffers=options.integer("buffers", BUFFERS, 2, 32),
         controls=ControlSettings.of(options),
         metadata=options.string("metadata", "auto" if modality == "ir" else "off"),

@@ -20,11 +20,11 @@ from runtime.capture.v4l2.controls import Controls, ExposureReading
 from runtime.capture.v4l2.formats import Decoder
 from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
 from runtime.capture.v4l2.metadata import MetadataStream, open_metadata
-from runtime.capture.v4l2.negotiation import Agreed, negotiate
+from runtime.capture.v4l2.negotiation import NegotiatedFormat, negotiate
 from runtime.capture.v4l2.node import Node, identity_of
-from runtime.capture.v4l2.queue import Queue
+from runtime.capture.v4l2.queue import BufferQueue
 from runtime.capture.v4l2.request import Request, check_request, parse_request
-from runtime.capture.v4l2.timestamps import Stamps, stamp_edge
+from runtime.capture.v4l2.timestamps import TimestampMapper, timestamp_edge
 from runtime.capture.v4l2.uvc_metadata import UvcMetadata
 from runtime.core.errors import CameraData, CameraLost, CameraUnsupported, ConfigError
 from runtime.core.values import Frame, Modality
@@ -44,7 +44,7 @@ def check_v4l2(options: CameraUri, modality: Modality) -> None:
     check_request(options, modality)
 
 
-def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Kernel | None = None) -> V4l2Source:
+def open_v4l2(options: CameraUri, modality: Modality, generation: int, *, kernel: Kernel | None = None) -> V4l2Source:
     """Open ``v4l2:PATH?option=value…``; docs/cameras.md lists the options.
 
     Raises:
@@ -70,11 +70,11 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
         if told is not None:
             undo.callback(told.close)
             told.start()
-        queue = Queue(node, abi.BUF_VIDEO, request.buffers)
+        queue = BufferQueue(node, abi.BUF_VIDEO, request.buffers)
         undo.callback(queue.stop)
         flags = queue.start()
-        edge = stamp_edge(kernel, node.driver, flags) if request.stamp == "auto" else request.stamp
-        stamps = Stamps(None if edge == "arrival" else edge, node.name)
+        edge = timestamp_edge(kernel, node.driver, flags) if request.timestamp == "auto" else request.timestamp
+        timestamps = TimestampMapper(None if edge == "arrival" else edge, node.name)
         info = SourceInfo(
             modality=modality,
             uri=options.text,
@@ -84,14 +84,14 @@ def open_v4l2(options: CameraUri, modality: Modality, epoch: int, *, kernel: Ker
             height=agreed.height,
             pixel_format=agreed.format.name,
             fps=agreed.fps,
-            timestamp_source=stamps.source(flags),
+            timestamp_source=timestamps.source(flags),
         )
-        source = V4l2Source(info, epoch, node, queue, decoder, stamps, exposure, told)
+        source = V4l2Source(info, generation, node, queue, decoder, timestamps, exposure, told)
         undo.pop_all()
         return source
 
 
-def _decoder_of(uri: CameraUri, chosen: Request, agreed: Agreed, modality: Modality, name: str) -> Decoder:
+def _decoder_of(uri: CameraUri, chosen: Request, agreed: NegotiatedFormat, modality: Modality, name: str) -> Decoder:
     """Return what decodes the pictures that the driver agreed to give.
 
     Raises:
@@ -133,16 +133,16 @@ class V4l2Source:
     def __init__(
         self,
         info: SourceInfo,
-        epoch: int,
+        generation: int,
         node: Node,
-        queue: Queue,
+        queue: BufferQueue,
         decoder: Decoder,
-        stamps: Stamps,
+        timestamps: TimestampMapper,
         exposure: ExposureReading,
         metadata: MetadataStream | None,
     ) -> None:
-        self._info, self._epoch, self._node, self._queue = info, epoch, node, queue
-        self._decoder, self._stamps, self._exposure, self._metadata = decoder, stamps, exposure, metadata
+        self._info, self._generation, self._node, self._queue = info, generation, node, queue
+        self._decoder, self._timestamps, self._exposure, self._metadata = decoder, timestamps, exposure, metadata
         self._kernel = node.kernel
         self._wake_read, self._wake_write = self._kernel.waker()
         self._reading = threading.Lock()
@@ -174,7 +174,7 @@ class V4l2Source:
             if self._closing or self._wake_read in ready:
                 return None
             if ready:
-                buffer = self._queue.take()
+                buffer = self._queue.dequeue()
                 if buffer is not None:
                     return self._frame(buffer)
                 # A node that is always ready and never has anything must not take a whole processor.
@@ -186,7 +186,7 @@ class V4l2Source:
         arrival_ns = self._kernel.now_ns()
         try:
             sequence = self._unwrapped(buffer.sequence)
-            told = self._metadata.of(buffer.sequence, buffer.stamp_ns) if self._metadata else UvcMetadata()
+            told = self._metadata.of(buffer.sequence, buffer.timestamp_ns) if self._metadata else UvcMetadata()
             data = self._queue.bytes(buffer)
             if buffer.flags & abi.FLAG_ERROR:
                 raise CameraData(
@@ -196,9 +196,9 @@ class V4l2Source:
             image = self._decoder.decode(data)
             del data
         finally:
-            self._queue.give(buffer)
+            self._queue.enqueue(buffer)
         exposure_ns = told.exposure_ns or self._exposure.at(arrival_ns)
-        capture_ns, source = self._stamps.capture(buffer.stamp_ns, buffer.flags, arrival_ns, exposure_ns)
+        capture_ns, source = self._timestamps.capture(buffer.timestamp_ns, buffer.flags, arrival_ns, exposure_ns)
         if source != self._info.timestamp_source:
             self._info = replace(self._info, timestamp_source=source)
         return Frame(
@@ -209,7 +209,7 @@ class V4l2Source:
             seq=sequence,
             timestamp_source=source,
             lit=told.lit,
-            epoch=self._epoch,
+            generation=self._generation,
             exposure_ns=exposure_ns,
         )
 

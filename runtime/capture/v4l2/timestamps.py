@@ -1,4 +1,4 @@
-"""From a driver's time stamp to the middle of the exposure, or an admission that the stamp cannot be used."""
+"""From a driver's timestamp to the middle of the exposure, or an admission that the stamp cannot be used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from runtime.core.values import TimestampSource
 
 log = logging.getLogger(__name__)
 
-Stamp = Literal["auto", "start", "end", "arrival"]
-STAMPS: tuple[Stamp, ...] = ("auto", "start", "end", "arrival")
+TimestampChoice = Literal["auto", "start", "end", "arrival"]
+TIMESTAMP_CHOICES: tuple[TimestampChoice, ...] = ("auto", "start", "end", "arrival")
 
 OLDEST_NS = 2_000_000_000
 """A stamp this far before its frame's arrival is of another clock: no driver holds a frame back for longer."""
@@ -20,7 +20,7 @@ NEWEST_NS = 100_000_000
 """Drivers may stamp the planned end of a frame that they deliver early; the kernel's simulated camera does by 29 ms."""
 
 
-def stamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", "end"]:
+def timestamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", "end"]:
     """Which end of the exposure a driver's stamps mark.
 
     The flag says, except for uvcvideo: it flags start of exposure, and unless loaded with ``hwtimestamps=1`` it takes
@@ -28,11 +28,12 @@ def stamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", "end
     """
     if driver == "uvcvideo" and kernel.parameter("uvcvideo", "hwtimestamps") not in ("1", "Y"):
         return "end"
-    return "start" if flags & abi.STAMP_MASK == abi.STAMP_START else "end"
+    return "start" if flags & abi.TSTAMP_SRC_MASK == abi.TSTAMP_SRC_SOE else "end"
 
 
-class Stamps:
-    """Judges the stamps of one stream. ``edge``: `stamp_edge`, or what the operator knows better; None: use none."""
+class TimestampMapper:
+    """Judges the stamps of one stream. ``edge``: `timestamp_edge`, or what the operator knows better; None: use
+    none."""
 
     def __init__(self, edge: Literal["start", "end"] | None, name: str) -> None:
         self._edge, self._name = edge, name
@@ -46,7 +47,7 @@ class Stamps:
         return "kernel_soe" if self._edge == "start" else "kernel_eof"
 
     def capture(
-        self, stamp_ns: int, flags: int, arrival_ns: int, exposure_ns: int | None
+        self, timestamp_ns: int, flags: int, arrival_ns: int, exposure_ns: int | None
     ) -> tuple[int, TimestampSource]:
         """Mid-exposure on CLOCK_MONOTONIC in ns, and where it comes from.
 
@@ -55,7 +56,7 @@ class Stamps:
         """
         half = (exposure_ns or 0) // 2
         source = self.source(flags)
-        fault = "" if self._edge is None else self._fault(stamp_ns, flags, arrival_ns)
+        fault = "" if self._edge is None else self._fault(timestamp_ns, flags, arrival_ns)
         if source == "arrival" or fault:
             if fault and not self._told:
                 self._told = True
@@ -66,19 +67,19 @@ class Stamps:
                     fault,
                 )
             return arrival_ns - half, "arrival"
-        self._last = stamp_ns
-        return stamp_ns + half if source == "kernel_soe" else stamp_ns - half, source
+        self._last = timestamp_ns
+        return timestamp_ns + half if source == "kernel_soe" else timestamp_ns - half, source
 
-    def _fault(self, stamp_ns: int, flags: int, arrival_ns: int) -> str:
+    def _fault(self, timestamp_ns: int, flags: int, arrival_ns: int) -> str:
         clock = flags & abi.CLOCK_MASK
         if clock == abi.CLOCK_COPY:
-            return "the driver's time stamps are copies of another device's"
+            return "the driver's timestamps are copies of another device's"
         if clock != abi.CLOCK_MONOTONIC:
             return "the driver does not say by which clock it stamps"
-        ahead = stamp_ns - arrival_ns
+        ahead = timestamp_ns - arrival_ns
         if not -OLDEST_NS <= ahead <= NEWEST_NS:
             where = "after" if ahead > 0 else "before"
             return f"the driver stamps {abs(ahead) / 1e9:.3f} s {where} arrival"
-        if self._last is not None and stamp_ns <= self._last:
-            return "the driver's time stamps do not advance"
+        if self._last is not None and timestamp_ns <= self._last:
+            return "the driver's timestamps do not advance"
         return ""

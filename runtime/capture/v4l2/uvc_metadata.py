@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from runtime.core.errors import CameraData
-from runtime.core.values import Lit
+from runtime.core.values import IlluminationState
 
 UVCH = int.from_bytes(b"UVCH", "little")
 UVCM = int.from_bytes(b"UVCM", "little")
@@ -55,7 +55,7 @@ class UvcMetadata:
     """
 
     headers: tuple[PayloadHeader, ...] = ()
-    lit: Lit = "unknown"
+    lit: IlluminationState = "unknown"
     exposure_ns: int | None = None
     items: tuple[tuple[int, bytes], ...] = ()
     complete: bool = True
@@ -86,8 +86,8 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
     items, complete = _items(b"".join(tails))
     if not complete:
         apart = [_items(tail) for tail in tails]
-        if all(whole for _, whole in apart) or sum(len(found) for found, _ in apart) > len(items):
-            items = [item for found, _ in apart for item in found]
+        if all(whole for _, whole in apart) or sum(len(parsed) for parsed, _ in apart) > len(items):
+            items = [item for parsed, _ in apart for item in parsed]
             complete = all(whole for _, whole in apart)
     return UvcMetadata(tuple(headers), _lit(items), _exposure(items), tuple(dict(items).items()), complete)
 
@@ -117,19 +117,21 @@ def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
 
 def _items(blob: bytes) -> tuple[list[tuple[int, bytes]], bool]:
     """Microsoft's records, and whether they came out even: to the last byte, or to padding with zeros."""
-    found = []
+    parsed = []
     position = 0
     while len(blob) - position >= _ITEM.size:
         identifier, size = _ITEM.unpack_from(blob, position)
         if identifier == 0 or not _ITEM.size <= size <= len(blob) - position:
             break
-        found.append((identifier, blob[position + _ITEM.size : position + size]))
+        parsed.append((identifier, blob[position + _ITEM.size : position + size]))
         position += size
-    return found, not blob[position:].strip(b"\0")
+    return parsed, not blob[position:].strip(b"\0")
 
 
-def _lit(items: list[tuple[int, bytes]]) -> Lit:
-    said = {bool(payload[0] & _ILLUMINATED) for found, payload in items if found == _FRAME_ILLUMINATION and payload[3:]}
+def _lit(items: list[tuple[int, bytes]]) -> IlluminationState:
+    said = {
+        bool(payload[0] & _ILLUMINATED) for parsed, payload in items if parsed == _FRAME_ILLUMINATION and payload[3:]
+    }
     if len(said) != 1:
         return "unknown"
     return "lit" if said.pop() else "dark"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.capture.v4l2.devices import list_devices
 from runtime.capture.v4l2.kernel import Kernel, LinuxKernel
-from runtime.cli.doctor.report import Finding
+from runtime.cli.doctor.report import Diagnosis
 
 CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 SLOW_CLOCKS = ("acpi_pm", "hpet", "jiffies", "refined-jiffies")
@@ -24,7 +24,7 @@ BYTES_PER_PIXEL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class UsbStream:
     """What a camera sends over its bus. ``bus``: which one; ``mbit``: its speed, 480 for USB 2."""
 
     name: str
@@ -33,48 +33,48 @@ class Stream:
     bytes_per_s: float
 
 
-def camera_findings(kernel: Kernel | None = None) -> list[Finding]:
+def camera_diagnoses(kernel: Kernel | None = None) -> list[Diagnosis]:
     """One line for each camera of the kernel: what it is, or why it cannot be used."""
     devices = list_devices(kernel)
     if not devices:
-        return [Finding("ok", "cameras", "no /dev/video*; cameras of other kinds show when they are opened.")]
-    found = []
+        return [Diagnosis("ok", "cameras", "no /dev/video*; cameras of other kinds show when they are opened.")]
+    diagnoses = []
     for device in devices:
         if device.problem:
             denied = device.problem_code == "camera_denied"
-            found.append(Finding("fail" if denied else "warn", device.path, device.problem))
+            diagnoses.append(Diagnosis("fail" if denied else "warn", device.path, device.problem))
         else:
             what = " ".join(filter(None, (device.card, device.modality or "")))
-            found.append(Finding("ok", device.path, f"{what}: {device.uri}"))
-    return found
+            diagnoses.append(Diagnosis("ok", device.path, f"{what}: {device.uri}"))
+    return diagnoses
 
 
-def clock_findings(kernel: Kernel | None = None, clocksource: Path = CLOCKSOURCE) -> list[Finding]:
+def clock_diagnoses(kernel: Kernel | None = None, clocksource: Path = CLOCKSOURCE) -> list[Diagnosis]:
     """Whether times of frames can be compared: the machine's clock, and the one that USB cameras are stamped with."""
-    found = []
+    diagnoses = []
     try:
         name = clocksource.read_text().strip()
     except OSError:
         name = ""
     if name in SLOW_CLOCKS:
         detail = f"the kernel reads {name}, which is slow and coarse; look for 'tsc' in the kernel's messages."
-        found.append(Finding("warn", "clock", detail))
+        diagnoses.append(Diagnosis("warn", "clock", detail))
     else:
-        found.append(Finding("ok", "clock", f"CLOCK_MONOTONIC from {name or 'an unnamed source'}"))
-    stamp = (kernel or LinuxKernel()).parameter("uvcvideo", "clock")
-    if stamp is not None:
-        if "MONOTONIC" in stamp.upper():
-            found.append(Finding("ok", "USB cameras' clock", "CLOCK_MONOTONIC, the one that pairs are made by"))
+        diagnoses.append(Diagnosis("ok", "clock", f"CLOCK_MONOTONIC from {name or 'an unnamed source'}"))
+    timestamp = (kernel or LinuxKernel()).parameter("uvcvideo", "clock")
+    if timestamp is not None:
+        if "MONOTONIC" in timestamp.upper():
+            diagnoses.append(Diagnosis("ok", "USB cameras' clock", "CLOCK_MONOTONIC, the one that pairs are made by"))
         else:
-            found.append(
-                Finding(
+            diagnoses.append(
+                Diagnosis(
                     "fail",
                     "USB cameras' clock",
-                    f"the module uvcvideo stamps frames with {stamp}. Put 'options uvcvideo clock=CLOCK_MONOTONIC' "
+                    f"the module uvcvideo stamps frames with {timestamp}. Put 'options uvcvideo clock=CLOCK_MONOTONIC' "
                     "into /etc/modprobe.d/uvcvideo.conf and load it anew.",
                 )
             )
-    return found
+    return diagnoses
 
 
 def bytes_per_second(width: int, height: int, pixel_format: str, fps: float | None) -> float:
@@ -82,14 +82,14 @@ def bytes_per_second(width: int, height: int, pixel_format: str, fps: float | No
     return width * height * BYTES_PER_PIXEL.get(pixel_format.strip(), 2.0) * (fps or 30.0)
 
 
-def usb_stream(name: str, device: Path, bytes_per_s: float) -> Stream | None:
+def usb_stream(name: str, device: Path, bytes_per_s: float) -> UsbStream | None:
     """The USB bus that a video node hangs on; None where it is on none.
 
     ``device``: e.g. /sys/class/video4linux/video0/device, an interface of the USB device above it.
     """
     try:
         above = device.resolve(strict=True).parent
-        return Stream(
+        return UsbStream(
             name,
             f"USB bus {(above / 'busnum').read_text().strip()}",
             float((above / "speed").read_text()),
@@ -99,9 +99,9 @@ def usb_stream(name: str, device: Path, bytes_per_s: float) -> Stream | None:
         return None
 
 
-def bandwidth_findings(streams: Sequence[Stream]) -> list[Finding]:
+def bandwidth_diagnoses(streams: Sequence[UsbStream]) -> list[Diagnosis]:
     """Whether the streams of each bus fit it. Buses of 5 Gbit/s and more always do, for cameras of a rig."""
-    found = []
+    diagnoses = []
     for bus in sorted({stream.bus for stream in streams}):
         on_it = [stream for stream in streams if stream.bus == bus]
         total = sum(stream.bytes_per_s for stream in on_it)
@@ -111,12 +111,12 @@ def bandwidth_findings(streams: Sequence[Stream]) -> list[Finding]:
         fix = "Use MJPEG for colour, a smaller size or fewer frames, or plug one camera into another controller."
         if total > room:
             detail = f"{names}: together more than the {room / 1e6:.0f} MB/s that fit. {fix}"
-            found.append(Finding("fail", bus, detail))
+            diagnoses.append(Diagnosis("fail", bus, detail))
         elif mbit <= 480 and max(s.bytes_per_s for s in on_it) > ONE_STREAM:
             detail = f"{names}: one stream carries {ONE_STREAM / 1e6:.1f} MB/s at most at this speed. {fix}"
-            found.append(Finding("fail", bus, detail))
+            diagnoses.append(Diagnosis("fail", bus, detail))
         elif total > 0.8 * room:
-            found.append(Finding("warn", bus, f"{names}: little is left of {room / 1e6:.0f} MB/s. {fix}"))
+            diagnoses.append(Diagnosis("warn", bus, f"{names}: little is left of {room / 1e6:.0f} MB/s. {fix}"))
         else:
-            found.append(Finding("ok", bus, f"{names} of {room / 1e6:.0f} MB/s"))
-    return found
+            diagnoses.append(Diagnosis("ok", bus, f"{names} of {room / 1e6:.0f} MB/s"))
+    return diagnoses

@@ -10,45 +10,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.bundle.manifest import Bundle, open_bundle
-from runtime.cli.doctor.report import Finding
+from runtime.cli.doctor.report import Diagnosis
 from runtime.core.errors import AdsnError
 from runtime.engines.onnx import import_onnxruntime
-from runtime.face.open import detector_info, open_locator
+from runtime.face.open import detector_info, open_detector
 from runtime.liveness.open import open_engine
 
 
-def interpreter() -> Finding:
+def interpreter() -> Diagnosis:
     version = platform.python_version()
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        return Finding("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
-    return Finding("ok", "interpreter", f"Python {version} on {platform.machine()}")
+        return Diagnosis("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
+    return Diagnosis("ok", "interpreter", f"Python {version} on {platform.machine()}")
 
 
-def eight_bit_arithmetic() -> Finding:
+def int8_arithmetic() -> Diagnosis:
     """Whether this processor adds 8-bit products without clipping."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        return Finding("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
+        return Diagnosis("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return Finding("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
+        return Diagnosis("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
     if "avx512_vnni" in flags or "avx_vnni" in flags:
-        return Finding("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
-    return Finding("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
+        return Diagnosis("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
+    return Diagnosis("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
 
 
-def onnx_runtime() -> Finding:
+def onnx_runtime() -> Diagnosis:
     try:
         version = import_onnxruntime().__version__
     except AdsnError as error:
-        return Finding("fail", "ONNX Runtime", str(error))
+        return Diagnosis("fail", "ONNX Runtime", str(error))
     if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
-        return Finding("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
-    return Finding("ok", "ONNX Runtime", f"{version}, telemetry off")
+        return Diagnosis("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
+    return Diagnosis("ok", "ONNX Runtime", f"{version}, telemetry off")
 
 
-def optional_packages() -> list[Finding]:
-    found = []
+def optional_packages() -> list[Diagnosis]:
+    diagnoses = []
     packages = (
         ("tensorrt", "tensorrt"),
         ("torch", "train"),
@@ -62,43 +62,45 @@ def optional_packages() -> list[Finding]:
         detail = (
             "installed" if present else f"not installed; serving needs none. To get it: pip install 'adsn[{extra}]'"
         )
-        found.append(Finding("ok", module, detail))
-    return found
+        diagnoses.append(Diagnosis("ok", module, detail))
+    return diagnoses
 
 
-def face_locator() -> Finding:
+def face_detector() -> Diagnosis:
     """Which detector runs where the settings name none."""
     try:
-        info = detector_info(open_locator())
+        info = detector_info(open_detector())
     except AdsnError as error:
-        return Finding("fail", "face locator", str(error))
+        return Diagnosis("fail", "face detector", str(error))
     if info.degraded:
-        return Finding("warn", "face locator", f"OpenCV's cascade, which misses turned and masked faces. {info.reason}")
-    return Finding("ok", "face locator", f"YuNet, SHA-256 {info.sha256}")
+        return Diagnosis(
+            "warn", "face detector", f"OpenCV's cascade, which misses turned and masked faces. {info.reason}"
+        )
+    return Diagnosis("ok", "face detector", f"YuNet, SHA-256 {info.sha256}")
 
 
-def bundle_files(folder: Path) -> tuple[Finding, Bundle | None]:
+def bundle_files(folder: Path) -> tuple[Diagnosis, Bundle | None]:
     try:
         bundle = open_bundle(folder)
         bundle.verify()
     except AdsnError as error:
-        return Finding("fail", "bundle", str(error)), None
+        return Diagnosis("fail", "bundle", str(error)), None
     manifest = bundle.manifest
-    return Finding("ok", "bundle", f"{manifest.name} {manifest.version} in {folder}, digests verified"), bundle
+    return Diagnosis("ok", "bundle", f"{manifest.name} {manifest.version} in {folder}, digests verified"), bundle
 
 
-def golden_vectors(bundle: Bundle) -> Finding:
+def golden_vectors(bundle: Bundle) -> Diagnosis:
     try:
         engine = open_engine(bundle)
     except AdsnError as error:
-        return Finding("fail", "INT8 engine", str(error))
+        return Diagnosis("fail", "INT8 engine", str(error))
     engine.close()
-    return Finding("ok", "INT8 engine", f"{engine.info.backend} reproduces the golden vectors")
+    return Diagnosis("ok", "INT8 engine", f"{engine.info.backend} reproduces the golden vectors")
 
 
-def engine_findings(folder: Path) -> list[Finding]:
+def engine_diagnoses(folder: Path) -> list[Diagnosis]:
     """All of these, in the order in which one would mend them."""
-    single: list[Callable[[], Finding]] = [interpreter, eight_bit_arithmetic, onnx_runtime, face_locator]
+    single: list[Callable[[], Diagnosis]] = [interpreter, int8_arithmetic, onnx_runtime, face_detector]
     findings = [check() for check in single] + optional_packages()
     finding, bundle = bundle_files(folder)
     findings.append(finding)

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from runtime.cli.command import FAILURE, Version, command, run
-from runtime.cli.doctor.cameras import camera_findings, clock_findings
-from runtime.cli.doctor.engines import engine_findings
-from runtime.cli.doctor.report import MARKS, Finding
-from runtime.cli.doctor.rig import rig_findings
-from runtime.cli.options import Bundle, Config, Depth, Ir, Rgb, Skew, Strobe, Synthetic, rig_settings
+from runtime.cli.doctor.cameras import camera_diagnoses, clock_diagnoses
+from runtime.cli.doctor.engines import engine_diagnoses
+from runtime.cli.doctor.report import MARKS, Diagnosis
+from runtime.cli.doctor.rig import rig_diagnoses
+from runtime.cli.options import Bundle, Config, Depth, Ir, Rgb, Skew, StrobeOption, Synthetic, rig_settings
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import default_bundle
@@ -26,11 +26,11 @@ Seconds = Annotated[float, typer.Option(help="How long to run the rig, where one
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def examine(folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S) -> list[Finding]:
+def run_checks(folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S) -> list[Diagnosis]:
     """All findings, in the order in which one would mend them. ``rig``: is run for ``seconds`` if it names cameras."""
-    findings = [*engine_findings(folder), *camera_findings(), *clock_findings()]
+    findings = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
-        findings += rig_findings(rig, seconds)
+        findings += rig_diagnoses(rig, seconds)
     return findings
 
 
@@ -41,7 +41,7 @@ def doctor(
     ir: Ir = None,
     depth: Depth = None,
     max_skew_ms: Skew = None,
-    strobe: Strobe = None,
+    strobe: StrobeOption = None,
     synthetic: Synthetic = False,
     seconds: Seconds = WATCH_S,
     as_json: Json = False,
@@ -55,8 +55,8 @@ def doctor(
             config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic
         )
     except ConfigError as error:
-        extra.append(Finding("fail", "settings", str(error)))
-    findings = examine(bundle or default_bundle(), rig, seconds) + extra
+        extra.append(Diagnosis("fail", "settings", str(error)))
+    findings = run_checks(bundle or default_bundle(), rig, seconds) + extra
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from runtime.capture.status import CameraStatus
 from runtime.capture.uri import parse_uri
-from runtime.cli.doctor.cameras import Stream, bandwidth_findings, bytes_per_second, usb_stream
-from runtime.cli.doctor.report import Finding
+from runtime.cli.doctor.cameras import UsbStream, bandwidth_diagnoses, bytes_per_second, usb_stream
+from runtime.cli.doctor.report import Diagnosis
 from runtime.config.rig import RigSettings
 from runtime.core.errors import AdsnError
 from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
 from runtime.core.values import Frame, Modality
-from runtime.geometry.calibration_file import open_registrar
+from runtime.geometry.calibration_file import open_box_mapper
 from runtime.pairing.feed import CapturedPair, FeedStatus
 from runtime.pairing.rig import NAMES, Rig
 
@@ -27,7 +27,7 @@ STORED = ("file", "mcap")
 """Cameras that are files."""
 
 
-class Delays:
+class DelayRecorder:
     """An observer of a rig that keeps how long after its capture each frame arrived, ms."""
 
     recording = ""
@@ -41,13 +41,13 @@ class Delays:
     def on_pair(self, captured: CapturedPair) -> None: ...
 
 
-def rig_findings(settings: RigSettings, seconds: float) -> list[Finding]:
+def rig_diagnoses(settings: RigSettings, seconds: float) -> list[Diagnosis]:
     """Run the rig and say how its cameras, their clocks, the pairs and the illuminator are."""
-    delays = Delays()
+    delays = DelayRecorder()
     try:
         rig = Rig(settings, observers=(delays,))
     except AdsnError as error:
-        return [Finding("fail", "rig", str(error))]
+        return [Diagnosis("fail", "rig", str(error))]
     try:
         rig.start()
         started = time.monotonic()
@@ -57,85 +57,85 @@ def rig_findings(settings: RigSettings, seconds: float) -> list[Finding]:
         status = rig.status()
     finally:
         rig.close()
-    found = [camera_finding(camera) for camera in status.cameras]
-    found += [stamp_finding(m, values) for m, values in delays.delays.items()]
-    found += bandwidth_findings([s for c in status.cameras if (s := _on_bus(c)) is not None])
-    found.append(pair_finding(status, settings))
+    diagnoses = [camera_diagnosis(camera) for camera in status.cameras]
+    diagnoses += [timestamp_diagnosis(m, values) for m, values in delays.delays.items()]
+    diagnoses += bandwidth_diagnoses([s for c in status.cameras if (s := _on_bus(c)) is not None])
+    diagnoses.append(pair_diagnosis(status, settings))
     if settings.ir:
-        found.append(illumination_finding(status, settings))
+        diagnoses.append(illumination_diagnosis(status, settings))
     if settings.geometry is not None:
-        found.append(geometry_finding(settings.geometry, status.cameras))
-    return found
+        diagnoses.append(geometry_diagnosis(settings.geometry, status.cameras))
+    return diagnoses
 
 
-def camera_finding(camera: CameraStatus) -> Finding:
+def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
     """How a camera is after it ran for a while."""
     name = f"{NAMES[camera.modality]} camera"
     if camera.state != "running" or camera.info is None:
-        return Finding("fail", name, f"{camera.state}: {camera.last_error or 'no frame has come.'}")
+        return Diagnosis("fail", name, f"{camera.state}: {camera.last_error or 'no frame has come.'}")
     info = camera.info
     detail = f"{info.width}×{info.height} {info.pixel_format}, {camera.fps:.1f} frames a second, {info.uri}"
     damaged = camera.drops.get("corrupt", 0)
     if damaged and info.backend in STORED:
         # No bus has touched these.
-        return Finding("warn", name, f"{detail}; {damaged} frames damaged: {camera.last_error}")
+        return Diagnosis("warn", name, f"{detail}; {damaged} frames damaged: {camera.last_error}")
     missing = camera.drops.get("sequence_gap", 0) + damaged
     if missing > 0.02 * camera.frames:
-        return Finding("warn", name, f"{detail}; {missing} frames missing or damaged: bus or machine are overloaded.")
+        return Diagnosis("warn", name, f"{detail}; {missing} frames missing or damaged: bus or machine are overloaded.")
     if info.fps and camera.fps < 0.8 * info.fps:
-        return Finding(
+        return Diagnosis(
             "warn", name, f"{detail}, not the {info.fps:g} it states: exposure may be longer than a frame (poor light)."
         )
-    return Finding("ok", name, detail)
+    return Diagnosis("ok", name, detail)
 
 
-def stamp_finding(modality: Modality, delays_ms: Sequence[float]) -> Finding:
+def timestamp_diagnosis(modality: Modality, delays_ms: Sequence[float]) -> Diagnosis:
     """Whether capture times are on the host's clock, by how long after them frames arrive."""
     name = f"{NAMES[modality]} times"
     middle = statistics.median(delays_ms)
     detail = f"frames arrive {middle:.1f} ms after mid-exposure, {min(delays_ms):.1f} to {max(delays_ms):.1f}"
     if not EARLY_MS < middle < LATE_MS:
-        return Finding("fail", name, f"{detail}: the capture times are not CLOCK_MONOTONIC's. See docs/rig.md.")
-    return Finding("ok", name, detail)
+        return Diagnosis("fail", name, f"{detail}: the capture times are not CLOCK_MONOTONIC's. See docs/rig.md.")
+    return Diagnosis("ok", name, detail)
 
 
-def pair_finding(status: FeedStatus, settings: RigSettings) -> Finding:
+def pair_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnosis:
     """Whether pairs are formed, and how close their frames are."""
     if not status.pairs:
-        return Finding("fail", "pairs", f"none. {status.advice or 'Run longer with --seconds.'}")
+        return Diagnosis("fail", "pairs", f"none. {status.advice or 'Run longer with --seconds.'}")
     slowest = min((c.fps for c in status.cameras), default=0.0)
     skew = abs(status.skew_ms or 0.0)
     detail = f"{status.pairs_per_s:.1f} a second, skew {skew:.2f} ms of {settings.max_skew_ms:g}"
     if skew > 0.8 * settings.max_skew_ms:
-        return Finding("warn", "pairs", f"{detail}: close to the limit. Trigger the cameras, or set an offset.")
+        return Diagnosis("warn", "pairs", f"{detail}: close to the limit. Trigger the cameras, or set an offset.")
     # Of a strobed stream a third to two thirds of the frames are lit.
     if status.pairs_per_s < 0.25 * slowest:
-        return Finding("warn", "pairs", f"{detail}: few. {status.advice or 'See the rejections in adsn-rig view.'}")
-    return Finding("ok", "pairs", detail)
+        return Diagnosis("warn", "pairs", f"{detail}: few. {status.advice or 'See the rejections in adsn-rig view.'}")
+    return Diagnosis("ok", "pairs", detail)
 
 
-def illumination_finding(status: FeedStatus, settings: RigSettings) -> Finding:
+def illumination_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnosis:
     """How the illuminator is."""
     if settings.strobe == "none":
-        return Finding("warn", "illuminator", "declared to be none: infrared then shows what the room's light shows.")
+        return Diagnosis("warn", "illuminator", "declared to be none: infrared then shows what the room's light shows.")
     if status.strobe in ILLUMINATION_CODES:
-        return Finding("fail", "illuminator", operator_advice(status.strobe))
+        return Diagnosis("fail", "illuminator", operator_advice(status.strobe))
     if status.strobe == "unknown":
         detail = "it is not known which frames are lit. Declare rig.strobe, or look whether the illuminator is on."
-        return Finding("warn", "illuminator", detail)
-    return Finding("ok", "illuminator", f"{status.strobe}, lit to dark" if ":" in status.strobe else status.strobe)
+        return Diagnosis("warn", "illuminator", detail)
+    return Diagnosis("ok", "illuminator", f"{status.strobe}, lit to dark" if ":" in status.strobe else status.strobe)
 
 
-def geometry_finding(path: Path, cameras: Sequence[CameraStatus]) -> Finding:
+def geometry_diagnosis(path: Path, cameras: Sequence[CameraStatus]) -> Diagnosis:
     """Whether the calibration that the settings name is there, and of these cameras."""
     try:
-        open_registrar(path, {c.modality: c.info for c in cameras if c.info is not None})
+        open_box_mapper(path, {c.modality: c.info for c in cameras if c.info is not None})
     except AdsnError as error:
-        return Finding("fail", "calibration", str(error))
-    return Finding("ok", "calibration", f"{path}, of these cameras")
+        return Diagnosis("fail", "calibration", str(error))
+    return Diagnosis("ok", "calibration", f"{path}, of these cameras")
 
 
-def _on_bus(camera: CameraStatus) -> Stream | None:
+def _on_bus(camera: CameraStatus) -> UsbStream | None:
     info = camera.info
     if info is None or info.backend != "v4l2":
         return None

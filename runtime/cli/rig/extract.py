@@ -23,10 +23,10 @@ from runtime.core.files import draft_folder
 from runtime.core.species import SpeciesInvalid, require_distinct, require_species
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Modality, Pair
-from runtime.face.detector import FaceLocator
-from runtime.face.open import open_locator
-from runtime.face.pair_detection import Found, find_face, leads
-from runtime.geometry.box_mapping import Calibrated, Registrar, SameView
+from runtime.face.detector import FaceDetector
+from runtime.face.open import open_detector
+from runtime.face.pair_detection import PairDetection, find_face, searchable_modalities
+from runtime.geometry.box_mapping import BoxMapper, CalibratedMapper, ScaleMapper
 from runtime.geometry.calibration_file import load_geometry
 from runtime.recording.reader import Recording
 from runtime.recording.writer import create_private, private_folder
@@ -73,31 +73,31 @@ def extract(
     entry = {"presentation": name, "subject": subject, "species": species, "sensor": sensor, "split": split.value}
     require_entry(entry)
     recording = Recording(file)
-    searched = leads(recording.modalities)
+    searched = searchable_modalities(recording.modalities)
     if len(recording.modalities) != 2:
         raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
     private_folder(folder)
     require_new(folder, entry)
-    registrar, locator = registrar_of(recording, geometry), open_locator()
+    box_mapper, detector = box_mapper_for(recording, geometry), open_detector()
     with draft_folder(folder / name) as draft:
-        seen, kept = write_pairs(recording, registrar, locator, draft, every_ns=int(every_ms * 1e6), at_most=at_most)
+        seen, kept = write_pairs(recording, box_mapper, detector, draft, every_ns=int(every_ms * 1e6), at_most=at_most)
         if not kept:
-            console_line(f"{file}: no face was found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
+            print_line(f"{file}: no face was found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
             raise typer.Exit(FAILURE)
         os.rename(draft, folder / name)
         append(folder / LIST, entry)
-    console_line(f"{folder / name}: {kept} pairs; in {seen - kept} more no face was found.")
+    print_line(f"{folder / name}: {kept} pairs; in {seen - kept} more no face was found.")
 
 
 def write_pairs(
-    recording: Recording, registrar: Registrar, locator: FaceLocator, folder: Path, *, every_ns: int, at_most: int
+    recording: Recording, box_mapper: BoxMapper, detector: FaceDetector, folder: Path, *, every_ns: int, at_most: int
 ) -> tuple[int, int]:
     """Write the pairs of a recording that show a face, and their boxes; return how many were looked at and written."""
     boxes: dict[str, dict[str, list[float]]] = {}
     seen = 0
-    for pair in spaced(recording, every_ns):
+    for pair in sample_pairs(recording, every_ns):
         seen += 1
-        found = located(pair, recording.modalities, locator, registrar)
+        found = detect_boxes(pair, recording.modalities, detector, box_mapper)
         if found is None:
             continue
         number = f"{len(boxes):04d}"
@@ -112,7 +112,7 @@ def write_pairs(
     return seen, len(boxes)
 
 
-def console_line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line as it is."""
     Console(soft_wrap=True, highlight=False, markup=False).print(text)
 
@@ -176,36 +176,39 @@ def append(path: Path, entry: Mapping[str, str]) -> None:
         writer.writerow(entry)
 
 
-def registrar_of(recording: Recording, geometry: Path | None) -> Registrar:
+def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
     """By ``geometry``, else by the recording's own; by scale alone where there is neither.
 
     Raises:
         CalibrationInvalid: it cannot be used.
     """
     if geometry is not None:
-        return Calibrated(load_geometry(geometry))
+        return CalibratedMapper(load_geometry(geometry))
     if recording.calibration is None:
-        return SameView()
+        return ScaleMapper()
     with tempfile.NamedTemporaryFile(suffix=".json") as copy:
         copy.write(recording.calibration)
         copy.flush()
-        return Calibrated(load_geometry(Path(copy.name)))
+        return CalibratedMapper(load_geometry(Path(copy.name)))
 
 
-def spaced(recording: Recording, every_ns: int) -> Iterator[Pair]:
-    """The recording's pairs, none sooner than ``every_ns`` after the one before; a new epoch begins anew."""
+def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
+    """The recording's pairs, none sooner than ``every_ns`` after the one before; a new stream generation begins
+    anew."""
     last: tuple[int, int] | None = None
     for captured in recording.replay():
         moment = max(t for t in captured.pair.times_ns if t is not None)
-        if last is None or captured.pair.epoch != last[0] or moment - last[1] >= every_ns:
-            last = captured.pair.epoch, moment
+        if last is None or captured.pair.generation != last[0] or moment - last[1] >= every_ns:
+            last = captured.pair.generation, moment
             yield captured.pair
 
 
-def located(pair: Pair, modalities: tuple[Modality, ...], locator: FaceLocator, registrar: Registrar) -> Found | None:
+def detect_boxes(
+    pair: Pair, modalities: tuple[Modality, ...], detector: FaceDetector, box_mapper: BoxMapper
+) -> PairDetection | None:
     """Where the face is in each picture; None where none was found, or where it leaves one of them."""
     try:
-        found = find_face(pair, modalities, locator, registrar)
+        found = find_face(pair, modalities, detector, box_mapper)
         for modality, box in found.boxes.items():
             box.require_inside(pair.image(modality).shape, modality)
     except InputError:

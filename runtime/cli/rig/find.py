@@ -64,7 +64,7 @@ def device_line(device: Device) -> str:
 
 
 @dataclass(slots=True)
-class Observations:
+class CameraObservations:
     """What a camera delivered while it was watched."""
 
     frames: list[tuple[int, int, int | None]] = field(default_factory=list)
@@ -81,7 +81,7 @@ def probe(uri: Address, modality: As = None, seconds: Seconds = 3.0, as_json: Js
     chosen = modality_of(uri, modality)
     source = open_source(uri, chosen)
     try:
-        report = describe(source, observe(source, chosen, seconds), chosen)
+        report = camera_report(source, watch_camera(source, chosen, seconds), chosen)
     finally:
         source.close()
     if as_json:
@@ -116,38 +116,38 @@ def modality_of(uri: str, named: str | None) -> Modality:
     return "rgb"
 
 
-def observe(source: Source, modality: Modality, seconds: float) -> Observations:
+def watch_camera(source: Source, modality: Modality, seconds: float) -> CameraObservations:
     """Read a camera for a while, counted from its first frame."""
-    seen = Observations()
+    observations = CameraObservations()
     classifier = IlluminationClassifier()
     end = time.monotonic() + FIRST_S
     while time.monotonic() < end:
         try:
             frame = source.read(0.2)
         except CameraData as error:
-            seen.damaged, seen.error = seen.damaged + 1, str(error)
+            observations.damaged, observations.error = observations.damaged + 1, str(error)
             continue
         except CameraLost as error:
-            seen.error = str(error)
+            observations.error = str(error)
             break
         if frame is None:
             continue
-        if not seen.frames:
+        if not observations.frames:
             end = time.monotonic() + seconds
-        seen.frames.append((frame.t_capture_ns, frame.t_arrival_ns, frame.seq))
+        observations.frames.append((frame.t_capture_ns, frame.t_arrival_ns, frame.seq))
         if modality != "depth":
             stats = frame_stats(frame.image)
-            seen.stats.append(stats)
+            observations.stats.append(stats)
             if modality == "ir":
-                state = classifier.observe(stats, t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit)
-                seen.states[state] = seen.states.get(state, 0) + 1
-    if modality == "ir" and seen.frames:
+                state = classifier.classify(stats, t_ns=frame.t_capture_ns, seq=frame.seq, lit=frame.lit)
+                observations.states[state] = observations.states.get(state, 0) + 1
+    if modality == "ir" and observations.frames:
         known = classifier.state
-        seen.pattern = known.reason or known.pattern or "unknown"
-    return seen
+        observations.pattern = known.reason or known.pattern or "unknown"
+    return observations
 
 
-def describe(source: Source, seen: Observations, modality: Modality) -> dict[str, Any]:
+def camera_report(source: Source, observations: CameraObservations, modality: Modality) -> dict[str, Any]:
     """What was seen, as the report that is printed."""
     info = source.info
     report: dict[str, Any] = {
@@ -157,20 +157,20 @@ def describe(source: Source, seen: Observations, modality: Modality) -> dict[str
         "picture": f"{info.width}×{info.height} {info.pixel_format}",
         "states_fps": info.fps,
         "timestamps": info.timestamp_source,
-        "frames": len(seen.frames),
+        "frames": len(observations.frames),
     }
-    problems = [seen.error] if seen.error else []
-    if len(seen.frames) > 2:
-        times = [capture for capture, _, _ in seen.frames]
+    problems = [observations.error] if observations.error else []
+    if len(observations.frames) > 2:
+        times = [capture for capture, _, _ in observations.frames]
         gaps = [(b - a) / 1e6 for a, b in itertools.pairwise(times)]
         typical = statistics.median(gaps)
         rate = 1e3 / typical if typical > 0 else 0.0
-        numbers = [seq for _, _, seq in seen.frames if seq is not None]
+        numbers = [seq for _, _, seq in observations.frames if seq is not None]
         missing = numbers[-1] - numbers[0] + 1 - len(numbers) if len(numbers) > 1 else None
         report |= {
             "measured_fps": round((len(times) - 1) * 1e9 / max(times[-1] - times[0], 1), 2),
             "interval_ms": f"{typical:.2f}, from {min(gaps):.2f} to {max(gaps):.2f}",
-            "arrival_delay_ms": round(statistics.median((b - a) / 1e6 for a, b, _ in seen.frames), 2),
+            "arrival_delay_ms": round(statistics.median((b - a) / 1e6 for a, b, _ in observations.frames), 2),
             "frames_missing": missing,
         }
         if missing:
@@ -184,17 +184,17 @@ def describe(source: Source, seen: Observations, modality: Modality) -> dict[str
             )
     if info.timestamp_source == "arrival":
         problems.append("capture times are arrival times: pairs will be less exact than with kernel or device times.")
-    if seen.stats:
-        means = [s.mean for s in seen.stats]
+    if observations.stats:
+        means = [s.mean for s in observations.stats]
         report["brightness"] = f"{statistics.mean(means):.1f} of 255, from {min(means):.1f} to {max(means):.1f}"
-        if max(s.std for s in seen.stats) < 2:
+        if max(s.std for s in observations.stats) < 2:
             problems.append("the picture is flat: a cover, a closed shutter, or a camera that sends nothing.")
-    if modality == "ir" and seen.states:
-        counts = ", ".join(f"{n} {state}" for state, n in sorted(seen.states.items()))
-        report["illumination"] = f"{seen.pattern}: {counts}"
-    if seen.damaged:
-        problems.append(f"{seen.damaged} frames were damaged.")
-    if not seen.frames:
+    if modality == "ir" and observations.states:
+        counts = ", ".join(f"{n} {state}" for state, n in sorted(observations.states.items()))
+        report["illumination"] = f"{observations.pattern}: {counts}"
+    if observations.damaged:
+        problems.append(f"{observations.damaged} frames were damaged.")
+    if not observations.frames:
         problems.append(f"no frame came within {FIRST_S:g} s.")
     report["problems"] = problems
     return report

@@ -43,8 +43,8 @@ round();
 </script>"""
 
 
-class Page:
-    """An observer of a rig that serves its newest pictures; see `runtime.pairing.rig.Observer`."""
+class RigPage:
+    """An observer of a rig that serves its newest pictures; see `runtime.pairing.rig.RigObserver`."""
 
     recording = ""
 
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    page: ClassVar[Page]
+    page: ClassVar[RigPage]
     timeout = 5
     server_version = "adsn-rig"
     sys_version = ""

@@ -14,12 +14,12 @@ from runtime.cli.command import FAILURE
 from runtime.cli.options import (
     Bundle,
     Config,
+    DecisionPrinter,
     Depth,
     Ir,
-    Judge,
     Rgb,
     Skew,
-    Strobe,
+    StrobeOption,
     Synthetic,
     require_rig,
     rig_settings,
@@ -28,7 +28,7 @@ from runtime.cli.rig.view import ended_by_signal, show
 from runtime.core.errors import ConfigError, RecordingInvalid
 from runtime.core.values import Modality
 from runtime.pairing.rig import Rig
-from runtime.recording.reader import Recording, Tally
+from runtime.recording.reader import ReadTally, Recording
 from runtime.recording.writer import Recorder
 
 Folder = Annotated[Path, typer.Argument(help="Folder of your own (mode 0700); made where it is missing.")]
@@ -53,7 +53,7 @@ def record(
     ir: Ir = None,
     depth: Depth = None,
     max_skew_ms: Skew = None,
-    strobe: Strobe = None,
+    strobe: StrobeOption = None,
     synthetic: Synthetic = False,
     seconds: Seconds = None,
     jpeg: Jpeg = 0,
@@ -96,7 +96,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
     if len(recording.modalities) != 2:
         raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
     console.print(f"recorded {recording.created}, consent: {recording.consent}")
-    judge = Judge(bundle) if decide else None
+    judge = DecisionPrinter(bundle) if decide else None
     if at_speed:
         if "%" in str(file) or "?" in str(file):
             raise ConfigError(f"{file}: to play it at speed, give it a name without % and ?.")
@@ -109,7 +109,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
         finally:
             rig.close()
         return
-    tally = Tally()
+    tally = ReadTally()
     formed: list[dict[str, int]] = []
     for captured in recording.replay(tally=tally):
         pair = captured.pair

@@ -20,17 +20,17 @@ from rich.text import Text
 from runtime.cli.options import (
     Bundle,
     Config,
+    DecisionPrinter,
     Depth,
     Ir,
-    Judge,
     Rgb,
     Skew,
-    Strobe,
+    StrobeOption,
     Synthetic,
     require_rig,
     rig_settings,
 )
-from runtime.cli.rig.page import Page
+from runtime.cli.rig.page import RigPage
 from runtime.pairing.feed import CapturedPair, FeedStatus
 from runtime.pairing.rig import NAMES, Rig
 
@@ -49,7 +49,7 @@ def view(
     ir: Ir = None,
     depth: Depth = None,
     max_skew_ms: Skew = None,
-    strobe: Strobe = None,
+    strobe: StrobeOption = None,
     synthetic: Synthetic = False,
     seconds: Seconds = None,
     page: WithPage = False,
@@ -60,8 +60,8 @@ def view(
     settings = require_rig(
         rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
     )
-    judge = Judge(bundle) if decide else None
-    served = Page() if page else None
+    judge = DecisionPrinter(bundle) if decide else None
+    served = RigPage() if page else None
     rig = Rig(settings, observers=(served,) if served else ())
     console = Console(highlight=False)
     try:
@@ -93,7 +93,9 @@ def ended_by_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def show(rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: Judge | None = None) -> None:
+def show(
+    rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: DecisionPrinter | None = None
+) -> None:
     """Show a running rig until told to stop: a table on a terminal, a line a second elsewhere."""
     end = None if seconds is None else time.monotonic() + seconds
     number, decision = -1, ""
@@ -115,18 +117,18 @@ def show(rig: Rig, console: Console, stop: threading.Event, seconds: float | Non
             printed = now
             status = rig.status()
             if display is not None:
-                display.update(table(status, decision), refresh=True)
+                display.update(status_table(status, decision), refresh=True)
             else:
-                console.print(line(status, decision), markup=False, soft_wrap=True)
+                console.print(status_line(status, decision), markup=False, soft_wrap=True)
             if all(camera.state == "closed" for camera in status.cameras):
                 break
     finally:
         if display is not None:
             display.stop()
-    console.print(line(rig.status(), decision), markup=False, soft_wrap=True)
+    console.print(status_line(rig.status(), decision), markup=False, soft_wrap=True)
 
 
-def line(status: FeedStatus, decision: str = "") -> str:
+def status_line(status: FeedStatus, decision: str = "") -> str:
     """A rig's state in one line."""
     cameras = "  ".join(f"{c.modality} {c.state} {c.fps:.1f} fps" for c in status.cameras)
     parts = [f"{cameras}  pairs {status.pairs} ({status.pairs_per_s:.1f}/s)"]
@@ -139,7 +141,7 @@ def line(status: FeedStatus, decision: str = "") -> str:
     return "  ".join(parts)
 
 
-def table(status: FeedStatus, decision: str = "") -> Group:
+def status_table(status: FeedStatus, decision: str = "") -> Group:
     """A rig's state as a terminal shows it."""
     grid = Table(box=None, pad_edge=False)
     for name in ("camera", "state", "fps", "epoch", "frames", "dropped", "reconnects", "picture"):
@@ -152,7 +154,7 @@ def table(status: FeedStatus, decision: str = "") -> Group:
             NAMES[camera.modality],
             Text(camera.state, style=COLOURS[camera.state]),
             f"{camera.fps:.1f}",
-            str(camera.epoch),
+            str(camera.generation),
             str(camera.frames),
             drops,
             str(camera.reconnects),

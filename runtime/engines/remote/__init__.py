@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.engines.remote.connection import Link, RemoteSettings
+    from runtime.engines.remote.connection import RemoteConnection, RemoteSettings
     from runtime.engines.remote.engine import open_remote
 
 __all__ = [
-    "Link",
+    "RemoteConnection",
     "RemoteSettings",
     "open_remote",
 ]

@@ -56,7 +56,7 @@ class RemoteSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """A response: its status, its headers by lower-case name, and its whole body."""
 
     status: int
@@ -64,7 +64,7 @@ class Reply:
     body: bytes
 
 
-class Link:
+class RemoteConnection:
     """Exchanges with the server of ``settings``. Safe to call from several threads.
 
     Raises:
@@ -97,7 +97,7 @@ class Link:
 
     def exchange(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, limit: int
-    ) -> Reply:
+    ) -> HttpReply:
         """Ask, and ask again where that may help, within ``timeout_s``. ``limit``: bytes of a body that are read.
 
         Only for requests that change nothing: one whose answer was lost is sent again.
@@ -136,7 +136,7 @@ class Link:
 
     def _once(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit: int, deadline: float
-    ) -> Reply:
+    ) -> HttpReply:
         kept = self._take()
         if kept is not None:
             try:
@@ -155,7 +155,7 @@ class Link:
         headers: Mapping[str, str],
         limit: int,
         deadline: float,
-    ) -> Reply:
+    ) -> HttpReply:
         cast(DeadlineSocket, connection.sock).deadline = deadline
         try:
             connection.request(method, path, body or None, dict(headers))
@@ -173,7 +173,7 @@ class Link:
         else:
             with self._lock:
                 self._idle.append((connection, time.monotonic()))
-        return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
+        return HttpReply(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
 
     def _take(self) -> http.client.HTTPConnection | None:
         with self._lock:

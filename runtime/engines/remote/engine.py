@@ -16,23 +16,23 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle.manifest import Bundle, Role
+from runtime.bundle.manifest import Bundle, FileRole
 from runtime.core.errors import AdsnError, EngineError, EngineUnavailable, GoldenMismatch, InferenceFailed, InvalidBatch
 from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
-from runtime.engines.golden import Golden, check_golden, read_golden
-from runtime.engines.remote.connection import Link, Reply, Unreachable
+from runtime.engines.golden import GoldenVectors, check_golden, read_golden
+from runtime.engines.remote.connection import HttpReply, RemoteConnection, Unreachable
 from runtime.engines.remote.oip import DTYPES, HEADER_LENGTH, datatype, pack, parse_object, unpack
 
 log = logging.getLogger(__name__)
 OUTPUTS = ("score", "stream_scores", "attention")
 MAX_DESCRIPTION_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 16 << 20
-MODEL_ROLES: tuple[Role, ...] = ("model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11")
+MODEL_ROLES: tuple[FileRole, ...] = ("model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11")
 UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class RemoteEngine:
-    """`Engine` on the scoring server at the other end of ``link``, which it owns. ``model``: its name there;
+    """`Engine` on the scoring server at the other end of ``connection``, which it owns. ``model``: its name there;
     ``digests``: SHA-256 → role of the models that may run.
 
     Raises:
@@ -42,13 +42,13 @@ class RemoteEngine:
 
     def __init__(
         self,
-        link: Link,
+        connection: RemoteConnection,
         model: str,
         inputs: tuple[InputSpec, ...],
-        digests: dict[str, Role],
-        golden: Golden,
+        digests: dict[str, FileRole],
+        golden: GoldenVectors,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._model = model
         self._path = f"/v2/models/{quote(model, safe='')}"
         self._inputs = inputs
@@ -58,15 +58,15 @@ class RemoteEngine:
         self._lock = threading.RLock()
         self._closed = False
         self._trusted = False
-        self._proving = False
+        self._verifying = False
         self._sent_as: dict[str, np.dtype[Any]] = {}
         self._sha256 = ""
         self._version = ""
         self._info: EngineInfo | None = None
         try:
-            self._prove()
+            self._verify_golden()
         except BaseException:
-            self._link.close()
+            self._connection.close()
             raise
 
     @property
@@ -84,20 +84,20 @@ class RemoteEngine:
             raise InferenceFailed("the engine is closed.")
         if not self._trusted:
             with self._lock:
-                if not self._trusted and not self._proving:
-                    self._prove_again()
+                if not self._trusted and not self._verifying:
+                    self._verify_golden_again()
         sent: dict[str, NDArray[Any]] = {n: batch[n].astype(t, copy=False) for n, t in self._sent_as.items()}
         header = {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS]}
         body, length = pack("inputs", header, sent)
         headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
         try:
-            reply = self._link.exchange("POST", f"{self._path}/infer", body, headers, limit=MAX_ANSWER_BYTES)
+            reply = self._connection.exchange("POST", f"{self._path}/infer", body, headers, limit=MAX_ANSWER_BYTES)
         except Unreachable as error:
             # Whatever comes back at that address is a stranger until it has proved itself.
             self._trusted = False
             raise InferenceFailed(f"the scoring server {self._where} gave no answer: {error}.") from error
         if reply.status != 200:
-            raise InferenceFailed(f"the scoring server {self._where} refused: {_said(reply)}.")
+            raise InferenceFailed(f"the scoring server {self._where} refused: {_refusal_text(reply)}.")
         return check_scores(self._scores(reply), count)
 
     def warm_up(self) -> None:
@@ -105,13 +105,13 @@ class RemoteEngine:
 
     def close(self) -> None:
         self._closed = True
-        self._link.close()
+        self._connection.close()
 
     @property
     def _where(self) -> str:
-        return f"{self._link.host}:{self._link.port}"
+        return f"{self._connection.host}:{self._connection.port}"
 
-    def _scores(self, reply: Reply) -> Scores:
+    def _scores(self, reply: HttpReply) -> Scores:
         given = reply.headers.get(HEADER_LENGTH.lower())
         try:
             head, found = unpack("outputs", reply.body, int(given) if given and given.isdecimal() else None)
@@ -127,14 +127,14 @@ class RemoteEngine:
         # Copies: what was read from bytes is not writable, which no other engine's result is.
         return Scores(*(found[name].astype(np.float32) for name in OUTPUTS))
 
-    def _prove_again(self) -> None:
+    def _verify_golden_again(self) -> None:
         try:
-            self._prove()
+            self._verify_golden()
         except EngineError as error:
             raise InferenceFailed(f"the scoring server is not trusted again yet: {error.message}") from error
         log.info("the scoring server %s has proved itself again", self._where)
 
-    def _prove(self) -> None:
+    def _verify_golden(self) -> None:
         """Ask what the server runs and let it reproduce the golden vectors."""
         described = self._describe(self._path)
         parameters = described.get("parameters")
@@ -169,20 +169,20 @@ class RemoteEngine:
             degraded=parameters.get("degraded") is True,
         )
         recorded = role.removeprefix("model-") if role in ("model-int8-trt", "model-int8-trt11") else ""
-        self._proving = True
+        self._verifying = True
         try:
             check_golden(self, self._golden, recorded)
         except (InferenceFailed, GoldenMismatch) as error:
             raise EngineUnavailable(f"{self._where}: {error.message}") from error
         finally:
-            self._proving = False
+            self._verifying = False
         self._trusted = True
 
     def _describe(self, path: str) -> dict[str, Any]:
         try:
-            reply = self._link.exchange("GET", path, limit=MAX_DESCRIPTION_BYTES)
+            reply = self._connection.exchange("GET", path, limit=MAX_DESCRIPTION_BYTES)
             if reply.status != 200:
-                raise EngineUnavailable(f"{self._where}: {path} is refused: {_said(reply)}.")
+                raise EngineUnavailable(f"{self._where}: {path} is refused: {_refusal_text(reply)}.")
             return parse_object(reply.body)
         except Unreachable as error:
             raise EngineUnavailable(f"the scoring server {self._where} cannot be reached: {error}.") from error
@@ -212,8 +212,8 @@ class RemoteEngine:
         return found
 
 
-def open_remote(bundle: Bundle, link: Link, model: str = "") -> RemoteEngine:
-    """An engine on the server at the other end of ``link``. ``model``: its name there; by default the bundle's.
+def open_remote(bundle: Bundle, connection: RemoteConnection, model: str = "") -> RemoteEngine:
+    """An engine on the server at the other end of ``connection``. ``model``: its name there; by default the bundle's.
 
     Raises:
         BundleError: the bundle's golden vectors cannot be trusted. Else as `RemoteEngine`.
@@ -223,11 +223,11 @@ def open_remote(bundle: Bundle, link: Link, model: str = "") -> RemoteEngine:
     for entry in manifest.inputs:
         height, width, channels = entry.shape
         inputs.append(InputSpec(entry.name, entry.dtype, (height, width, channels)))
-    digests: dict[str, Role] = {entry.sha256: entry.role for entry in manifest.files if entry.role in MODEL_ROLES}
-    return RemoteEngine(link, model or manifest.name, tuple(inputs), digests, read_golden(bundle.read("golden")))
+    digests: dict[str, FileRole] = {entry.sha256: entry.role for entry in manifest.files if entry.role in MODEL_ROLES}
+    return RemoteEngine(connection, model or manifest.name, tuple(inputs), digests, read_golden(bundle.read("golden")))
 
 
-def _said(reply: Reply) -> str:
+def _refusal_text(reply: HttpReply) -> str:
     """What a server says of its refusal, fit for a log."""
     try:
         found = parse_object(reply.body)

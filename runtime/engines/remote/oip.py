@@ -23,7 +23,7 @@ MAX_HEADER_BYTES = 64 << 10
 """Of the JSON before binary tensors: far more than a few tensors need."""
 MAX_RANK = 8
 DTYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
-Part = Literal["inputs", "outputs"]
+TensorGroup = Literal["inputs", "outputs"]
 
 
 def datatype(dtype: str) -> str:
@@ -32,7 +32,7 @@ def datatype(dtype: str) -> str:
 
 
 def pack(
-    part: Part,
+    part: TensorGroup,
     header: Mapping[str, Any],
     tensors: Mapping[str, NDArray[Any]],
     as_json: Sequence[str] = (),
@@ -57,7 +57,7 @@ def pack(
     return (b"".join((text, *chunks)), len(text)) if chunks else (text, None)
 
 
-def unpack(part: Part, body: bytes, header_length: int | None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def unpack(part: TensorGroup, body: bytes, header_length: int | None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The header of a message, and its tensors by name; arrays read from bytes are views and not to be written to.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _described(entry: Any, part: Part) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
+def _described(entry: Any, part: TensorGroup) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
     """Name, dtype and shape of one entry."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidBatch(f"an entry of {part} has no name.")

@@ -10,7 +10,7 @@ from typing import Any
 from runtime.core.errors import EngineUnavailable
 from runtime.engines.tensorrt.versions import (
     BuildSettings,
-    Phase,
+    PhaseReporter,
     generation_of,
     network_flags,
     set_effort,
@@ -56,7 +56,7 @@ def build_plan(
     settings: BuildSettings,
     *,
     timing_cache: bytes = b"",
-    report: Phase = lambda phase, done, steps: None,
+    report: PhaseReporter = lambda phase, done, steps: None,
 ) -> BuiltEngine:
     """Compile ``model`` with one profile for batches of 1 to ``settings.max_batch``.
 

@@ -57,7 +57,7 @@ def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CacheLookup:
     """``plan``: the engine's bytes, or None; then ``reason`` says why it must be built."""
 
     plan: bytes | None
@@ -91,21 +91,21 @@ class EngineCache:
     def plan_path(self, key: EngineKey) -> Path:
         return self.folder / f"{key.digest()}.plan"
 
-    def find(self, key: EngineKey) -> Found:
+    def find(self, key: EngineKey) -> CacheLookup:
         """The engine for ``key``, if it is there and whole. Never raises: what cannot be used is built again."""
         plan, sidecar = self.plan_path(key), self.plan_path(key).with_suffix(".json")
         try:
             described = json.loads(_read_own(sidecar, MAX_SIDECAR_BYTES))
             if described["schema"] != SIDECAR_SCHEMA or described["key"] != asdict(key):
-                return Found(None, f"{sidecar.name} describes another engine")
+                return CacheLookup(None, f"{sidecar.name} describes another engine")
             data = _read_own(plan, int(described["size"]))
             if len(data) != described["size"] or hashlib.sha256(data).hexdigest() != described["sha256"]:
-                return Found(None, f"{plan.name} is not what its sidecar says; it was damaged or cut off")
+                return CacheLookup(None, f"{plan.name} is not what its sidecar says; it was damaged or cut off")
         except FileNotFoundError as error:
-            return Found(None, f"{Path(str(error.filename)).name} is not there")
+            return CacheLookup(None, f"{Path(str(error.filename)).name} is not there")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            return Found(None, f"{plan.name} cannot be read: {error}")
-        return Found(data)
+            return CacheLookup(None, f"{plan.name} cannot be read: {error}")
+        return CacheLookup(data)
 
     def store(self, key: EngineKey, plan: bytes, facts: Mapping[str, Any]) -> Path:
         """Keep an engine; ``facts`` (build time, layers) go into its sidecar.

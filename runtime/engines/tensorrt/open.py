@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from runtime.bundle.manifest import Bundle, Role
+from runtime.bundle.manifest import Bundle, FileRole
 from runtime.bundle.onnx_check import check_model
 from runtime.core.errors import BundleMissing, EngineUnavailable
 from runtime.engines.base import InputSpec
@@ -16,7 +16,7 @@ from runtime.engines.tensorrt.build import build_plan
 from runtime.engines.tensorrt.cache import EngineCache, EngineKey, platform_of
 from runtime.engines.tensorrt.device import open_device
 from runtime.engines.tensorrt.engine import TensorRTEngine
-from runtime.engines.tensorrt.versions import BuildSettings, Phase, artifact_for, generation_of, import_tensorrt
+from runtime.engines.tensorrt.versions import BuildSettings, PhaseReporter, artifact_for, generation_of, import_tensorrt
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def open_tensorrt(
     cache: EngineCache | None = None,
     settings: BuildSettings | None = None,
     provider: str = "auto",
-    report: Phase = lambda phase, done, steps: None,
+    report: PhaseReporter = lambda phase, done, steps: None,
 ) -> TensorRTEngine:
     """Start TensorRT on the bundle's artifact for the installed version, and let it prove itself on the golden vectors.
 
@@ -72,7 +72,7 @@ def open_tensorrt(
     settings = settings or BuildSettings.of_environment()
     cache = cache or EngineCache()
     artifact = artifact_for(generation_of(trt.__version__))
-    role: Role = "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
+    role: FileRole = "model-int8-trt11" if artifact == "int8-trt11" else "model-int8-trt"
     try:
         model = bundle.read(role)
     except BundleMissing as error:
@@ -100,7 +100,7 @@ def open_tensorrt(
         if found.plan is not None:
             try:
                 engine = start(found.plan)
-                return _proved(engine, golden, artifact)
+                return _verified(engine, golden, artifact)
             except EngineUnavailable as error:
                 found = type(found)(None, error.message)
         log.warning("building the TensorRT engine (%s); this takes minutes on a small device", found.reason)
@@ -110,10 +110,10 @@ def open_tensorrt(
         path = cache.store(key, built.plan, {"seconds": seconds, "layers": built.inspector})
         cache.write_timing(key, built.timing_cache)
         log.info("built %s in %s s", path, seconds)
-        return _proved(start(built.plan), golden, artifact)
+        return _verified(start(built.plan), golden, artifact)
 
 
-def _proved(engine: TensorRTEngine, golden: Any, artifact: str) -> TensorRTEngine:
+def _verified(engine: TensorRTEngine, golden: Any, artifact: str) -> TensorRTEngine:
     try:
         check_golden(engine, golden, artifact)
     except BaseException:

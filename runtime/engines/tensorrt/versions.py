@@ -15,9 +15,9 @@ from typing import Any, Literal
 from runtime.core.errors import ConfigError, EngineUnavailable
 from runtime.engines.driver import find_gpus
 
-Generation = Literal["8.6", "10", "11"]
+TensorRtGeneration = Literal["8.6", "10", "11"]
 Precision = Literal["int8", "fp16", "fp32"]
-Phase = Callable[[str, int, int], None]
+PhaseReporter = Callable[[str, int, int], None]
 """(phase, steps done, steps in all): called as a build goes on."""
 
 
@@ -61,7 +61,7 @@ class BuildSettings:
         )
 
 
-def generation_of(version: str) -> Generation:
+def generation_of(version: str) -> TensorRtGeneration:
     """The generation of a TensorRT version.
 
     Raises:
@@ -99,19 +99,19 @@ def import_tensorrt() -> Any:
     return trt
 
 
-def artifact_for(generation: Generation) -> Literal["int8-trt", "int8-trt11"]:
+def artifact_for(generation: TensorRtGeneration) -> Literal["int8-trt", "int8-trt11"]:
     """Which of a bundle's artifacts a generation takes."""
     return "int8-trt11" if generation == "11" else "int8-trt"
 
 
-def network_flags(trt: Any, generation: Generation) -> int:
+def network_flags(trt: Any, generation: TensorRtGeneration) -> int:
     """Flags for ``Builder.create_network``."""
     if generation == "8.6":
         return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
     return 0
 
 
-def set_precision(trt: Any, config: Any, generation: Generation, precision: Precision) -> None:
+def set_precision(trt: Any, config: Any, generation: TensorRtGeneration, precision: Precision) -> None:
     """Let the builder use 8 bits where the graph has Q/DQ, and 16 where it has not. In 11 the graph says it all."""
     if generation == "11" or precision == "fp32":
         return
@@ -120,7 +120,7 @@ def set_precision(trt: Any, config: Any, generation: Generation, precision: Prec
         config.set_flag(trt.BuilderFlag.INT8)
 
 
-def execution_slots(generation: Generation) -> int:
+def execution_slots(generation: TensorRtGeneration) -> int:
     """Return how many execution contexts may work on one optimisation profile at a time.
 
     Up to TensorRT 8.6 a profile serves one context: a second one is made without a profile and refuses to run. From 10
@@ -161,7 +161,7 @@ def set_effort(config: Any, level: int) -> None:
         config.builder_optimization_level = level
 
 
-def set_progress(trt: Any, config: Any, report: Phase) -> bool:
+def set_progress(trt: Any, config: Any, report: PhaseReporter) -> bool:
     """Report the build's phases; False where the version cannot."""
     base: Any = getattr(trt, "IProgressMonitor", None)
     if base is None or not hasattr(config, "progress_monitor"):

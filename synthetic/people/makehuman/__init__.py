@@ -1,6 +1,6 @@
 """People made of MakeHuman's CC0 assets, read from where the user keeps them."""
 
-from synthetic.people.makehuman.figure import Figure, Part, figure_of
+from synthetic.people.makehuman.figure import Figure, FigurePart, figure_of
 from synthetic.people.makehuman.files import MakeHumanError
 from synthetic.people.makehuman.library import VARIABLE, Library, open_library
 from synthetic.people.makehuman.person import RESERVED_FROM, Person, person_of
@@ -9,9 +9,9 @@ __all__ = [
     "RESERVED_FROM",
     "VARIABLE",
     "Figure",
+    "FigurePart",
     "Library",
     "MakeHumanError",
-    "Part",
     "Person",
     "figure_of",
     "open_library",

@@ -13,7 +13,7 @@ import numpy as np
 from synthetic.arrays import Array
 from synthetic.people.head import Expression
 from synthetic.people.makehuman.files import Indices, ObjMesh
-from synthetic.people.makehuman.library import Library, Worn
+from synthetic.people.makehuman.library import Library, LoadedProxy
 from synthetic.people.makehuman.person import Person
 
 TO_MM = 100.0
@@ -27,7 +27,7 @@ LANDMARKS = {"nose": [297], "mouth": [467, 495], "chin": [732], "crown": [882], 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FigurePart:
     """A mesh ready to render. ``vertices`` and ``normals`` float32 [n, 3], ``uv`` float32 [n, 2] V upwards,
     ``triangles`` int64 [m, 3]."""
 
@@ -36,7 +36,7 @@ class Part:
     uv: Array
     triangles: Indices
 
-    def moved(self, turn: Array, shift: Array) -> Part:
+    def moved(self, turn: Array, shift: Array) -> FigurePart:
         """Return the part turned by a matrix [3, 3], then moved by [3]."""
         return replace(
             self,
@@ -44,7 +44,7 @@ class Part:
             normals=(self.normals @ turn.T).astype(np.float32),
         )
 
-    def pushed(self, millimetres: float | Array) -> Part:
+    def pushed(self, millimetres: float | Array) -> FigurePart:
         """Return the part moved along its normals."""
         return replace(self, vertices=(self.vertices + self.normals * np.float32(1) * millimetres).astype(np.float32))
 
@@ -63,14 +63,14 @@ class Figure:
     """A person's parts. ``landmarks``: name → [3], see `LANDMARKS`, and the eyes."""
 
     person: Person
-    skin: Part
+    skin: FigurePart
     eyes: tuple[Eye, Eye]
-    teeth: Part | None
-    brows: Part | None
-    lashes: Part | None
-    hair: Part | None
-    clothes: Part | None
-    hat: Part | None
+    teeth: FigurePart | None
+    brows: FigurePart | None
+    lashes: FigurePart | None
+    hair: FigurePart | None
+    clothes: FigurePart | None
+    hat: FigurePart | None
     landmarks: dict[str, Array]
 
 
@@ -119,7 +119,7 @@ def figure_of(library: Library, person: Person, face: Expression, *, hat: str | 
         place: Array = ((vertices - origin) * np.float32(TO_MM)).astype(np.float32)
         return place
 
-    def fitted(kind: str, name: str | None) -> tuple[Part, Worn] | None:
+    def fitted(kind: str, name: str | None) -> tuple[FigurePart, LoadedProxy] | None:
         if name is None:
             return None
         worn = library.worn(kind, name)
@@ -175,13 +175,13 @@ def _landmarks(still: Array, eyes: tuple[Array, Array]) -> dict[str, Array]:
     return {"left_eye": eyes[0] + forward, "right_eye": eyes[1] + forward, **found}
 
 
-def part_of(mesh: ObjMesh, triangles: Indices, vertices: Array) -> Part:
+def part_of(mesh: ObjMesh, triangles: Indices, vertices: Array) -> FigurePart:
     """Return some triangles of a mesh at ``vertices`` [n, 3], with normals that are smooth across texture seams."""
     used, renumbered = np.unique(triangles, return_inverse=True)
     owner = mesh.corners[:, 0]
     normals = smooth_normals(vertices, owner[triangles])
     at = owner[used]
-    return Part(vertices[at], normals[at], mesh.uv[used], renumbered.reshape(-1, 3).astype(np.int64))
+    return FigurePart(vertices[at], normals[at], mesh.uv[used], renumbered.reshape(-1, 3).astype(np.int64))
 
 
 def smooth_normals(vertices: Array, triangles: Indices) -> Array:
@@ -196,7 +196,9 @@ def smooth_normals(vertices: Array, triangles: Indices) -> Array:
     return unit
 
 
-def _only(part: Part, kept: np.ndarray) -> Part:
+def _only(part: FigurePart, kept: np.ndarray) -> FigurePart:
     """Some of a part's triangles; its vertices stay in their order."""
     used, renumbered = np.unique(part.triangles[kept], return_inverse=True)
-    return Part(part.vertices[used], part.normals[used], part.uv[used], renumbered.reshape(-1, 3).astype(np.int64))
+    return FigurePart(
+        part.vertices[used], part.normals[used], part.uv[used], renumbered.reshape(-1, 3).astype(np.int64)
+    )

@@ -26,7 +26,7 @@ HELD_BACK = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Worn:
+class LoadedProxy:
     """A proxy with its mesh and its texture: ``picture`` uint8 [h, w, 4] RGBA, or None where it has none."""
 
     name: str
@@ -61,7 +61,7 @@ class Library:
                 f"MakeHuman's base mesh hm08 with {BASE_VERTICES} vertices."
             )
         self._targets: dict[str, Target] = {}
-        self._worn: dict[str, Worn] = {}
+        self._worn: dict[str, LoadedProxy] = {}
 
     def _first(self, name: str) -> Path | None:
         return next((f / name for f in self.folders if (f / name).is_file()), None)
@@ -120,7 +120,7 @@ class Library:
             self._targets[name] = found
         return self._targets[name]
 
-    def worn(self, kind: str, name: str) -> Worn:
+    def worn(self, kind: str, name: str) -> LoadedProxy:
         """Return a proxy with its mesh and texture.
 
         Raises:
@@ -136,7 +136,7 @@ class Library:
             mesh = read_mesh(obj if obj.exists() else obj.with_name(obj.name + ".gz"))
             if len(mesh.vertices) != len(proxy.at) or proxy.at.max() >= len(self.base.vertices):
                 raise MakeHumanError(f"{path}: does not fit {obj.name} with {len(mesh.vertices)} vertices.")
-            self._worn[key] = Worn(name, proxy, mesh, _texture(path))
+            self._worn[key] = LoadedProxy(name, proxy, mesh, _texture(path))
         return self._worn[key]
 
     def digest(self) -> str:
@@ -198,7 +198,7 @@ def read_picture(path: Path, edge: int | None = None) -> NDArray[np.uint8]:
     return np.asarray(rgba, np.uint8)
 
 
-def held_back(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Whether a morph is kept for people who are used in testing only."""
     return hashlib.sha256(name.encode()).digest()[0] < 256 * HELD_BACK
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthetic.people.identity import Identity, identity_of
-from synthetic.people.makehuman.library import Library, choices, held_back
+from synthetic.people.makehuman.library import Library, choices, is_reserved
 
 RESERVED_FROM = 1000
 """The first subject for testing: skins, hair and morphs that are held back occur from here on."""
@@ -143,7 +143,7 @@ def _details(library: Library, reserved: bool, rng: np.random.Generator) -> dict
     found: dict[str, float] = {}
     for family in sorted(families):
         value, used = float(np.clip(rng.normal(0, 0.3), -0.9, 0.9)), rng.uniform() < 0.7
-        apart = held_back(family)
+        apart = is_reserved(family)
         if not used or (apart and not reserved):
             continue
         for name in families[family]:

@@ -9,7 +9,7 @@ import pytest
 
 from adsn.evaluation.attention import combined, overlay, weight_on
 from adsn.evaluation.evaluate import Scored, report_json
-from adsn.evaluation.report import Picture, Section, html_report, worst_samples
+from adsn.evaluation.report import ReportImage, ReportSection, html_report, worst_samples
 
 VOID = {"meta", "img", "line", "rect", "polyline", "br"}
 
@@ -57,10 +57,10 @@ def scored(name: str = "held-out", shift: float = 0.0) -> Scored:
     )
 
 
-def page(pictures: tuple[Picture, ...] = ()) -> str:
+def page(pictures: tuple[ReportImage, ...] = ()) -> str:
     sets = {"int8": scored(), "fp32": scored(shift=0.01)}
     figures = {name: report_json(s, 0.5) for name, s in sets.items()}
-    return html_report("a <model>", [Section("held-out", 0.5, sets, figures, pictures)], ["<note>"])
+    return html_report("a <model>", [ReportSection("held-out", 0.5, sets, figures, pictures)], ["<note>"])
 
 
 def test_it_is_one_file_without_script_or_address() -> None:
@@ -95,7 +95,7 @@ def test_tables_hold_the_figures() -> None:
 def test_no_picture_unless_given() -> None:
     assert "<img" not in page()
     crop = np.full((8, 8, 3), 7, np.uint8)
-    shown = page((Picture("print, score 0.9", {"rgb": crop, "ir": crop[:, :, :1]}),))
+    shown = page((ReportImage("print, score 0.9", {"rgb": crop, "ir": crop[:, :, :1]}),))
     sources = [value for name, value in Page(shown).attributes if name == "src"]
     assert len(sources) == 2
     assert all(value.startswith("data:image/png;base64,iVBOR") for value in sources)

@@ -18,7 +18,7 @@ from adsn.datasets.pairs import SyntheticSpec
 from adsn.network.checkpoint import load_checkpoint
 from adsn.network.model import ADSN, NetworkConfig
 from adsn.training.recipe import Recipe, read_recipe
-from adsn.training.train import Trainer, TrainingError, chances
+from adsn.training.train import Trainer, TrainingError, sampling_weights
 from runtime.core.errors import ConfigError
 
 RECIPE = """
@@ -106,13 +106,13 @@ def test_extra_of_a_species_left_out_is_a_mistake(root: Path) -> None:
 )
 def test_balance_makes_kinds_equally_likely(root: Path, balance: str, expected: dict[str, float]) -> None:
     train, _ = sets(read_recipe(written(root, "balance")), root)
-    weights = chances(train, balance)
+    weights = sampling_weights(train, balance)
     assert weights is not None
     weights /= weights.sum()
     kinds = np.array(train.species())
     for kind, share in expected.items():
         assert float(weights[torch.from_numpy(kinds == kind)].sum()) == pytest.approx(share)
-    assert chances(train, "none") is None
+    assert sampling_weights(train, "none") is None
 
 
 def test_a_balanced_run_sees_as_many_attacks_as_faces(root: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from adsn.network.model import ADSN, NetworkConfig
-from adsn.training.teacher import Lesson, Teacher, TeacherError
+from adsn.training.teacher import DistillationLoss, Teacher, TeacherError
 
 
 def written(path: Path, *, channels: int = 3, linear: bool = True) -> Path:
@@ -65,7 +65,7 @@ def test_the_stream_learns_what_the_teacher_knows_and_the_dark_teaches_nothing(t
     torch.manual_seed(0)
     teacher = Teacher(written(tmp_path / "t.onnx"), 1)
     network = ADSN(NetworkConfig(width=8, maps=2, size=64))
-    lesson = Lesson(network.stream_width, teacher, 1.0, 1.0)
+    lesson = DistillationLoss(network.stream_width, teacher, 1.0, 1.0)
     rgb = torch.randint(0, 256, (16, 1, 1, 3), dtype=torch.uint8).expand(-1, 64, 64, -1).contiguous()
     ir = torch.zeros(16, 64, 64, 1, dtype=torch.uint8)
     optimiser = torch.optim.Adam([*network.parameters(), *lesson.parameters()], lr=3e-3)

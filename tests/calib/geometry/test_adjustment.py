@@ -9,8 +9,8 @@ import pytest
 from calib.geometry.adjustment import (
     LENS,
     SHARED,
-    Bundle,
-    Corners,
+    BoardCorners,
+    BundleParameters,
     adjust,
     lens_of,
     matrix_of,
@@ -23,10 +23,10 @@ from tests.support.geometry.boards import poses
 from tests.support.geometry.rigs import rig
 
 RIG, BOARD = rig(), Board()
-Views = list[tuple[Corners, Corners]]
+Views = list[tuple[BoardCorners, BoardCorners]]
 
 
-def exact(count: int = 8) -> tuple[Bundle, Views]:
+def exact(count: int = 8) -> tuple[BundleParameters, Views]:
     """The true bundle and what its cameras see of the board."""
     rgb, ir = RIG.cameras["rgb"], RIG.cameras["ir"]
     corners = BOARD.corners_mm().astype(np.float64)
@@ -37,19 +37,20 @@ def exact(count: int = 8) -> tuple[Bundle, Views]:
         points = corners @ where.rotation.T + shift
         boards.append(np.concatenate([cv2.Rodrigues(where.rotation)[0].ravel(), shift]))
         seen = [
-            Corners(corners, camera.pixels(points @ camera.rotation.T + camera.translation)) for camera in (rgb, ir)
+            BoardCorners(corners, camera.pixels(points @ camera.rotation.T + camera.translation))
+            for camera in (rgb, ir)
         ]
         views.append((seen[0], seen[1]))
     pose = np.concatenate([cv2.Rodrigues(ir.rotation)[0].ravel(), ir.translation])
     lenses = np.array([lens_of(camera.matrix, camera.distortion) for camera in (rgb, ir)])
-    return Bundle(lenses, pose, np.array(boards)), views
+    return BundleParameters(lenses, pose, np.array(boards)), views
 
 
-def disturbed(bundle: Bundle, seed: int = 0) -> Bundle:
+def disturbed(bundle: BundleParameters, seed: int = 0) -> BundleParameters:
     rng = np.random.default_rng(seed)
     lens = rng.normal(0, [6, 6, 3, 3, 0.01, 0.01, 1e-3, 1e-3], (2, LENS))
     turn_and_shift = [0.01, 0.01, 0.01, 3, 3, 3]
-    return Bundle(
+    return BundleParameters(
         bundle.lenses + lens,
         bundle.pose + rng.normal(0, turn_and_shift),
         bundle.boards + rng.normal(0, turn_and_shift, bundle.boards.shape),
@@ -95,8 +96,10 @@ def test_a_few_wrong_corners_hardly_bend_it() -> None:
     for a, b in views:
         pixels = b.pixels + rng.normal(0, 0.1, b.pixels.shape)
         pixels[:3] += 5.0
-        noisy.append((Corners(a.board, a.pixels + rng.normal(0, 0.1, a.pixels.shape)), Corners(b.board, pixels)))
+        noisy.append(
+            (BoardCorners(a.board, a.pixels + rng.normal(0, 0.1, a.pixels.shape)), BoardCorners(b.board, pixels))
+        )
     found = adjust(disturbed(true), noisy)
     assert np.abs(found.pose[3:] - true.pose[3:]).max() < 0.6
-    clean = [(a, Corners(b.board[3:], b.pixels[3:])) for a, b in noisy]
+    clean = [(a, BoardCorners(b.board[3:], b.pixels[3:])) for a, b in noisy]
     assert rms([part for pair in residuals(found, clean) for part in pair]) < 0.25

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calib.geometry.board import Board, BoardFinder, Seen
-from calib.geometry.coverage import CELLS, LEAST_VIEWS, View, attitude, common, empty_cells, gaps
+from calib.geometry.board import Board, BoardDetection, BoardFinder
+from calib.geometry.coverage import CELLS, LEAST_VIEWS, BoardView, attitude, common, empty_cells, gaps
 from calib.geometry.session import BoardSession
-from calib.geometry.stereo import Result, calibrate
+from calib.geometry.stereo import StereoCalibration, calibrate
 from runtime.core.errors import CalibrationInvalid, ConfigError
 from runtime.core.values import Modality
-from runtime.geometry.box_mapping import carry
+from runtime.geometry.box_mapping import reproject_box
 from tests.support.geometry.board_cameras import photographer, shown
 from tests.support.geometry.boards import Photographer, pose
 from tests.support.geometry.rigs import centre, face, rig
@@ -43,18 +43,18 @@ def pictures() -> list[dict[Modality, Picture]]:
 
 
 @functools.cache
-def views() -> tuple[View, ...]:
+def views() -> tuple[BoardView, ...]:
     finder = BoardFinder(BOARD)
     found = []
     for number, pair in enumerate(pictures()):
         seen = {modality: finder.find(picture) for modality, picture in pair.items()}
         if all(seen.values()):
-            found.append(View(f"view-{number:02}", seen))  # type: ignore[arg-type]
+            found.append(BoardView(f"view-{number:02}", seen))  # type: ignore[arg-type]
     return tuple(found)
 
 
 @functools.cache
-def result() -> Result:
+def result() -> StereoCalibration:
     return calibrate(views(), SIZES, IDENTITIES, BOARD, DATE)
 
 
@@ -82,7 +82,7 @@ def test_what_it_is_for_is_right_to_a_fifth_of_a_pixel() -> None:
         for x in (-0.2, 0.0, 0.2):
             for y in (-0.1, 0.1):
                 point = (x * z, y * z, z)
-                placed = carry(face(RIG.cameras["rgb"], point), found["rgb"], found["ir"], z)
+                placed = reproject_box(face(RIG.cameras["rgb"], point), found["rgb"], found["ir"], z)
                 assert placed is not None
                 worst = max(worst, float(np.linalg.norm(centre(placed) - centre(face(RIG.cameras["ir"], point)))))
     assert worst < 0.2
@@ -100,7 +100,7 @@ def test_the_held_out_error_is_about_the_true_one() -> None:
 def test_a_view_that_moved_between_the_exposures_is_left_out_and_named() -> None:
     odd = list(views())
     moved = {**odd[4].seen, "ir": dataclasses.replace(odd[4].seen["ir"], pixels=odd[4].seen["ir"].pixels + 6)}
-    odd[4] = View(odd[4].name, moved)
+    odd[4] = BoardView(odd[4].name, moved)
     found = calibrate(odd, SIZES, IDENTITIES, BOARD, DATE)
     assert found.left_out == (odd[4].name,)
     assert np.abs(found.geometry.cameras["ir"].translation - RIG.cameras["ir"].translation).max() < 0.5
@@ -108,7 +108,7 @@ def test_a_view_that_moved_between_the_exposures_is_left_out_and_named() -> None
 
 def test_pairs_of_different_moments_are_refused() -> None:
     shifted = [
-        View(a.name, {"rgb": a.seen["rgb"], "ir": b.seen["ir"]})
+        BoardView(a.name, {"rgb": a.seen["rgb"], "ir": b.seen["ir"]})
         for a, b in zip(views(), (*views()[1:], views()[0]), strict=True)
     ]
     with pytest.raises(CalibrationInvalid, match=r"of the same moment"):
@@ -125,11 +125,11 @@ def test_views_in_the_middle_alone_are_refused() -> None:
     colour, infrared = photographers()
     same = []
     for where in (pose((0, 0, 0), (0, 0, 480)), pose((3, -2, 1), (5, 0, 480))):
-        pair: dict[Modality, Seen | None] = {
+        pair: dict[Modality, BoardDetection | None] = {
             "rgb": finder.find(colour.take(where, 3)),
             "ir": finder.find(infrared.take(where)),
         }
-        same += [View("v", pair)] * 8  # type: ignore[arg-type]
+        same += [BoardView("v", pair)] * 8  # type: ignore[arg-type]
     with pytest.raises(CalibrationInvalid) as caught:
         calibrate(same, SIZES, IDENTITIES, BOARD, DATE)
     for what in ("left and right", "up and down", "nearer and farther", "parts of the colour picture: top left"):
@@ -139,10 +139,10 @@ def test_views_in_the_middle_alone_are_refused() -> None:
 def test_corners_without_precision_are_refused() -> None:
     rng = np.random.default_rng(0)
 
-    def blurred(seen: Seen) -> Seen:
-        return Seen(seen.numbers, seen.pixels + rng.normal(0, 1.6, seen.pixels.shape).astype(np.float32))
+    def blurred(seen: BoardDetection) -> BoardDetection:
+        return BoardDetection(seen.numbers, seen.pixels + rng.normal(0, 1.6, seen.pixels.shape).astype(np.float32))
 
-    rough = [View(v.name, {m: blurred(s) for m, s in v.seen.items()}) for v in views()]
+    rough = [BoardView(v.name, {m: blurred(s) for m, s in v.seen.items()}) for v in views()]
     with pytest.raises(CalibrationInvalid, match=r"fit the board to .* pixels only"):
         calibrate(rough, SIZES, IDENTITIES, BOARD, DATE)
 
@@ -173,8 +173,8 @@ def test_how_a_board_stands() -> None:
 def test_parts_of_the_picture_that_are_empty() -> None:
     assert len(empty_cells([], "rgb", SIZES["rgb"])) == CELLS[0] * CELLS[1]
     assert empty_cells(views(), "rgb", SIZES["rgb"]) == []
-    here = Seen(np.arange(8), np.array([[20.0 + n, 20] for n in range(8)], np.float32))
-    assert (0, 0) not in empty_cells([View("v", {"rgb": here})], "rgb", SIZES["rgb"])
+    here = BoardDetection(np.arange(8), np.array([[20.0 + n, 20] for n in range(8)], np.float32))
+    assert (0, 0) not in empty_cells([BoardView("v", {"rgb": here})], "rgb", SIZES["rgb"])
     assert gaps(views(), SIZES, BOARD) == []
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from runtime.capture.device_clock import ClockMap, Mapped
+from runtime.capture.device_clock import DeviceClock, HostTime
 
 MS = 1_000_000
 PERIOD = 33_333_333
@@ -29,20 +29,20 @@ class Device:
 
     def frame(self, true_ns: int) -> tuple[int, int]:
         """A frame exposed at ``true_ns`` after the start: the device's stamp, and its arrival on the host's clock."""
-        stamp = int(true_ns / self._rate) + self.offset_ns
+        timestamp = int(true_ns / self._rate) + self.offset_ns
         delay = 3 * MS + int(self._rng.expovariate(1 / (2 * MS)))
         if self._rng.random() < 0.03:
             delay += self._rng.randint(5 * MS, 40 * MS)
         self._arrived = max(self._arrived + 1, BOOT + true_ns + delay)
-        stamp //= self._tick
-        return stamp % (1 << self._bits) if self._bits else stamp, self._arrived
+        timestamp //= self._tick
+        return timestamp % (1 << self._bits) if self._bits else timestamp, self._arrived
 
     def shortest(self, true_ns: int) -> int:
         """What the best map makes of it: the true time, later by the shortest delay."""
         return BOOT + true_ns + 3 * MS
 
 
-def errors(clock: ClockMap, device: Device, times: list[int]) -> list[float]:
+def errors(clock: DeviceClock, device: Device, times: list[int]) -> list[float]:
     """Milliseconds by which each frame is mapped wrong."""
     return [(clock.update(*device.frame(t)).host_ns - device.shortest(t)) / MS for t in times]
 
@@ -51,7 +51,7 @@ def errors(clock: ClockMap, device: Device, times: list[int]) -> list[float]:
 def test_within_a_tenth_of_a_millisecond(ppm: float) -> None:
     """30 frames a second, a window of ten seconds, any drift; over ten runs of one minute, once ten seconds
     have been seen."""
-    off = [e for seed in range(10) for e in errors(ClockMap(), Device(ppm=ppm, seed=seed), every(1800))[300:]]
+    off = [e for seed in range(10) for e in errors(DeviceClock(), Device(ppm=ppm, seed=seed), every(1800))[300:]]
     assert abs(float(np.mean(off))) <= 0.03
     assert float(np.percentile(np.abs(off), 99)) <= 0.1
     assert float(np.max(np.abs(off))) <= 0.15
@@ -62,13 +62,13 @@ def every(count: int, start: int = 0) -> list[int]:
 
 
 def test_drift_is_measured() -> None:
-    clock = ClockMap()
+    clock = DeviceClock()
     errors(clock, Device(ppm=120, seed=4), every(900))
     assert clock.drift_ppm == pytest.approx(120, abs=15)
 
 
 def test_it_is_useful_before_it_is_settled() -> None:
-    off = errors(ClockMap(), Device(ppm=50, seed=2), every(60))
+    off = errors(DeviceClock(), Device(ppm=50, seed=2), every(60))
     assert max(abs(e) for e in off[15:]) < 1.5
 
 
@@ -76,33 +76,33 @@ def test_it_is_useful_before_it_is_settled() -> None:
 def test_a_counter_that_wraps(tick_ns: int, bits: int) -> None:
     near_the_end = ((1 << bits) - 400_000_000 // tick_ns) * tick_ns
     device = Device(tick_ns=tick_ns, bits=bits, offset_ns=near_the_end)
-    clock = ClockMap(tick_ns=tick_ns, bits=bits)
+    clock = DeviceClock(tick_ns=tick_ns, bits=bits)
     off = errors(clock, device, every(1200))
-    assert clock.epoch == 0
+    assert clock.generation == 0
     assert max(abs(e) for e in off[600:]) <= 0.3 + tick_ns / MS
 
 
 def test_a_pause_longer_than_the_counter() -> None:
     """2**24 microseconds are 16.8 s; the camera stands still for a minute."""
-    device, clock = Device(tick_ns=1000, bits=24), ClockMap(tick_ns=1000, bits=24)
+    device, clock = Device(tick_ns=1000, bits=24), DeviceClock(tick_ns=1000, bits=24)
     errors(clock, device, every(600))
     off = errors(clock, device, every(300, start=80_000 * MS))
-    assert clock.epoch == 0
+    assert clock.generation == 0
     assert max(abs(e) for e in off[200:]) <= 0.3
 
 
 def test_a_clock_that_stood_still_in_a_pause_begins_an_epoch() -> None:
-    device, clock = Device(), ClockMap()
+    device, clock = Device(), DeviceClock()
     errors(clock, device, every(600))
     device.offset_ns -= 50_000 * MS
     off = errors(clock, device, every(600, start=80_000 * MS))
-    assert clock.epoch == 1
+    assert clock.generation == 1
     assert max(abs(e) for e in off[400:]) <= 0.3
 
 
 def test_a_tick_that_is_no_whole_number() -> None:
     tick = Fraction(10**9, 48_000_000)
-    clock, times = ClockMap(tick_ns=tick, bits=32), every(400)
+    clock, times = DeviceClock(tick_ns=tick, bits=32), every(400)
     for true in times:
         mapped = clock.update(int(true / tick) % 2**32, BOOT + true)
         assert abs(mapped.host_ns - BOOT - true) <= 100_000
@@ -111,37 +111,37 @@ def test_a_tick_that_is_no_whole_number() -> None:
 @pytest.mark.parametrize("step_ms", [200, 3_600_000, 20, -20, -60, -3_600_000])
 def test_a_step_begins_an_epoch(step_ms: int) -> None:
     """Forward the clock seems to arrive early, back it repeats itself, or, by less than a frame, comes late."""
-    device, clock = Device(seed=8), ClockMap()
+    device, clock = Device(seed=8), DeviceClock()
     errors(clock, device, every(400))
-    assert clock.epoch == 0
+    assert clock.generation == 0
     device.offset_ns += step_ms * MS
     off = errors(clock, device, every(600, start=400 * PERIOD))
-    assert clock.epoch == (0 if step_ms == -20 else 1)
+    assert clock.generation == (0 if step_ms == -20 else 1)
     if step_ms != -20:
         assert max(abs(e) for e in off[400:]) <= 0.3
 
 
 def test_no_step_is_seen_where_there_is_none() -> None:
     for seed in range(12):
-        clock = ClockMap()
+        clock = DeviceClock()
         errors(clock, Device(seed=seed, ppm=200), every(900))
-        assert clock.epoch == 0
+        assert clock.generation == 0
 
 
 def test_stalls_are_no_step() -> None:
     rng = random.Random(1)
-    clock, arrived = ClockMap(), 0
+    clock, arrived = DeviceClock(), 0
     for k in range(3000):
         stall = rng.randint(40, 400) * MS if rng.random() < 0.02 else 0
         arrived = max(arrived + MS // 2, BOOT + k * PERIOD + 3 * MS + stall)
         mapped = clock.update(k * PERIOD, arrived)
-    assert clock.epoch == 0
-    assert isinstance(mapped, Mapped)
+    assert clock.generation == 0
+    assert isinstance(mapped, HostTime)
     assert mapped.delay_ns == arrived - mapped.host_ns
 
 
 def test_memory_is_bounded_at_any_rate() -> None:
-    clock = ClockMap()
+    clock = DeviceClock()
     for k in range(6000):
         clock.update(k * MS, BOOT + k * MS + 2 * MS + (k * 7919) % 1000)
         assert len(clock) <= 1024
@@ -150,4 +150,4 @@ def test_memory_is_bounded_at_any_rate() -> None:
 @pytest.mark.parametrize("settings", [{"tick_ns": 0}, {"bits": -1}, {"window_ns": 0}])
 def test_nonsense_is_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
-        ClockMap(**settings)
+        DeviceClock(**settings)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from calib.capture import reading
+from calib.capture import read_cameras
 from runtime.capture import file
 from runtime.capture.open import open_source
 from runtime.capture.source import Source
@@ -81,7 +81,7 @@ def test_a_video_is_played_by_its_own_times_and_ends(tmp_path: Path) -> None:
     assert [f.seq for f in read] == [0, 1, 2, 3, 4]
     assert [round((f.t_capture_ns - read[0].t_capture_ns) / MS) for f in read] == [0, 20, 40, 60, 80]
     assert all(f.t_arrival_ns >= f.t_capture_ns for f in read)
-    assert {(f.timestamp_source, f.epoch, f.image.shape) for f in read} == {("media", 3, (48, 64, 3))}
+    assert {(f.timestamp_source, f.generation, f.image.shape) for f in read} == {("media", 3, (48, 64, 3))}
     np.testing.assert_allclose([f.image[20, 20, 0] for f in read], [50, 90, 130, 170, 210], atol=6)
     with pytest.raises(StreamEnded, match="5 frames"):
         source.read(1)
@@ -240,7 +240,7 @@ def test_two_folders_of_one_rig_agree_in_their_numbers(tmp_path: Path) -> None:
         file.require_same_numbers(addresses(rgb, fewer))
     with pytest.raises(ConfigError, match="number 2 in the folder of rgb"):
         Rig(RigSettings.model_validate(addresses(rgb, other)))
-    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"), reading(addresses(rgb, other), print):
+    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"), read_cameras(addresses(rgb, other), print):
         raise AssertionError("they were opened")
 
 

@@ -59,7 +59,7 @@ def test_colour_of_a_live_pipeline(ending: str) -> None:
     # A width of 62 pixels is no multiple of four bytes.
     assert {f.image.shape for f in read} == {(48, 62, 3)}
     np.testing.assert_allclose(read[-1].image[20, 20], (255, 0, 0), atol=3)
-    assert {(f.timestamp_source, f.epoch) for f in read} == {("device_mapped", 4)}
+    assert {(f.timestamp_source, f.generation) for f in read} == {("device_mapped", 4)}
     steps = np.diff([f.t_capture_ns for f in read]) / 1e6
     np.testing.assert_allclose(steps, 100 / 3, atol=0.1)
     assert all(-100 < (f.t_arrival_ns - f.t_capture_ns) / 1e6 < 2000 for f in read)

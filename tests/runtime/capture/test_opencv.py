@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from runtime.capture.open import open_source
-from runtime.capture.pump import Pump
+from runtime.capture.reader_thread import ReaderThread
 from runtime.capture.source import Source
 from runtime.core.errors import CameraData, CameraLost, CameraMissing, CameraUnsupported, CaptureError, ConfigError
 from runtime.core.values import Frame, Modality
@@ -67,7 +67,7 @@ def test_a_network_camera_is_timed_by_arrival_and_lost_when_it_hangs_up(address:
     for frame in read:
         assert frame.image.shape == (48, 64, 3)
         assert frame.image[10, 10, 0] > 90 > frame.image[10, 10, 2], "RGB, not BGR"
-        assert (frame.timestamp_source, frame.seq, frame.epoch) == ("arrival", None, 2)
+        assert (frame.timestamp_source, frame.seq, frame.generation) == ("arrival", None, 2)
         assert frame.t_capture_ns == frame.t_arrival_ns
     info = source.info
     assert (info.width, info.height, info.timestamp_source) == (64, 48, "arrival")
@@ -256,13 +256,13 @@ def test_the_newest_results_win() -> None:
             time.sleep(0.001)
         return number
 
-    pump = Pump(step, lambda: None, "camera")
+    reader_thread = ReaderThread(step, lambda: None, "camera")
     assert given.wait(20)
-    assert [pump.take(1) for _ in range(4)] == [6, 7, 8, 9]
-    assert pump.take(0.01) is None
-    pump.close()
+    assert [reader_thread.get(1) for _ in range(4)] == [6, 7, 8, 9]
+    assert reader_thread.get(0.01) is None
+    reader_thread.close()
     with pytest.raises(CameraLost, match="closed"):
-        pump.take(1)
+        reader_thread.get(1)
 
 
 def test_close_ends_a_take_that_waits_and_releases_in_the_reading_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,24 +276,24 @@ def test_close_ends_a_take_that_waits_and_releases_in_the_reading_thread(monkeyp
             return super().wait(timeout)
 
     monkeypatch.setattr("runtime.capture.mailbox.threading.Condition", Watched)
-    pump: Pump[int] = Pump(
+    reader_thread: ReaderThread[int] = ReaderThread(
         lambda: time.sleep(0.001), lambda: released.append(threading.current_thread().name), "camera"
     )
     result: list[object] = []
-    taker = threading.Thread(target=lambda: result.append(pump.take(60)), name="taker")
+    taker = threading.Thread(target=lambda: result.append(reader_thread.get(60)), name="taker")
     taker.start()
     assert waits.wait(20)
-    pump.close()
+    reader_thread.close()
     taker.join(20)
     assert result == [None]
     assert released == ["pump camera"]
 
 
 def test_a_library_that_hangs_does_not_hold_up_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.capture.pump.CLOSE_S", 0.01)
+    monkeypatch.setattr("runtime.capture.reader_thread.CLOSE_S", 0.01)
     go, released = threading.Event(), threading.Event()
-    pump: Pump[int] = Pump(lambda: go.wait(20) and None, released.set, "camera")
-    pump.close()
+    reader_thread: ReaderThread[int] = ReaderThread(lambda: go.wait(20) and None, released.set, "camera")
+    reader_thread.close()
     assert not released.is_set()
     go.set()
     assert released.wait(20)
@@ -303,8 +303,8 @@ def test_what_a_library_throws_ends_the_stream_without_its_text() -> None:
     def step() -> int:
         raise RuntimeError("rtsp://admin:geheim@host")
 
-    pump = Pump(step, lambda: None, "camera")
+    reader_thread = ReaderThread(step, lambda: None, "camera")
     for _ in range(2):
         with pytest.raises(CameraLost, match=r"^camera: the library failed with RuntimeError; reopen the camera\.$"):
-            pump.take(20)
-    pump.close()
+            reader_thread.get(20)
+    reader_thread.close()

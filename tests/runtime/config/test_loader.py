@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from runtime.config.loader import InvalidConfig, Prefix, load_config
+from runtime.config.loader import EnvironmentPrefix, InvalidConfig, load_config
 from runtime.config.rig import RigSettings
 from runtime.config.template import config_text, toml_value
 from runtime.config.toml_lines import key_lines
@@ -162,7 +162,7 @@ def test_what_is_said_later_wins(tmp_path: Path) -> None:
         "ADSN_KIOSK_RIG__MAX_SKEW_MS": "5",
         "CREDENTIALS_DIRECTORY": str(secrets),
     }
-    prefixes = (Prefix("ADSN_", strict=False), Prefix("ADSN_KIOSK_"))
+    prefixes = (EnvironmentPrefix("ADSN_", strict=False), EnvironmentPrefix("ADSN_KIOSK_"))
     loaded = load_config(Settings, path, prefixes=prefixes, environ=environ, options={"level": "low", "site": None})
     assert (loaded.site, loaded.level, loaded.tags, loaded.verbose) == ("own", "low", ["a", "b"], True)
     assert loaded.rig.max_skew_ms == 5
@@ -175,7 +175,7 @@ def test_what_is_said_later_wins(tmp_path: Path) -> None:
 def test_mistakes_outside_the_file_name_their_variable_or_secret(tmp_path: Path) -> None:
     (tmp_path / "mqtt.pasword").write_text("very secret")
     environ = {"ADSN_KIOSK_SIT": "x", "ADSN_KIOSK_RIG__MAX_AGE_MS": "-1", "ADSN_KIOSK_TAGS": "a,b"}
-    found = mistakes(tmp_path, "", environ=environ, prefixes=[Prefix("ADSN_KIOSK_")], secrets=tmp_path)
+    found = mistakes(tmp_path, "", environ=environ, prefixes=[EnvironmentPrefix("ADSN_KIOSK_")], secrets=tmp_path)
     assert [line.replace(str(tmp_path), "D") for line in found] == [
         "D/mqtt.pasword: mqtt.pasword: there is no such setting; did you mean mqtt.password?",
         "ADSN_KIOSK_SIT: there is no such setting; did you mean ADSN_KIOSK_SITE?",

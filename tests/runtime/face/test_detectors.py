@@ -16,15 +16,15 @@ from pydantic import ValidationError
 
 from runtime.core.errors import ConfigError, EngineUnavailable, NoFace
 from runtime.core.values import Box, Image
-from runtime.face.detector import HaarLocator
-from runtime.face.fixed import FixedRegion, NoLocator
+from runtime.face.detector import HaarDetector
+from runtime.face.fixed import FixedRegion, NoDetector
 from runtime.face.head_pose import HEAD_MM
-from runtime.face.landmarks import box_of
-from runtime.face.open import FaceSettings, open_locator
+from runtime.face.landmarks import box_from_landmarks
+from runtime.face.open import FaceSettings, open_detector
 from runtime.face.pair_detection import find_face
-from runtime.face.scrfd import STRIDES, ScrfdLocator, decode
-from runtime.face.yunet import YuNetLocator
-from runtime.geometry.box_mapping import SameView
+from runtime.face.scrfd import STRIDES, ScrfdDetector, decode
+from runtime.face.yunet import YuNetDetector
+from runtime.geometry.box_mapping import ScaleMapper
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair
 from synthetic.raster.render import rotation
@@ -103,29 +103,29 @@ def scrfd(edge: int = 320, outputs: int = 9) -> bytes:
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_yunet_finds_what_its_model_says(channels: int) -> None:
-    locator = YuNetLocator(yunet())
-    found = locator.locate(spot(128, 96, channels=channels))
+    detector = YuNetDetector(yunet())
+    found = detector.detect(spot(128, 96, channels=channels))
     assert found is not None
     assert found.landmarks is not None
     expected = MARKS * 32 + [128, 96]
     assert found.landmarks == pytest.approx(expected, abs=1)
-    assert found.box == box_of(found.landmarks)
+    assert found.box == box_from_landmarks(found.landmarks)
     assert found.count == 1
     assert found.confidence == pytest.approx(1, abs=0.05)
-    assert locator.locate(np.zeros((240, 320, channels), np.uint8)) is None
-    assert locator.locate(spot(128, 96, channels=channels), smallest=300) is None
+    assert detector.detect(np.zeros((240, 320, channels), np.uint8)) is None
+    assert detector.detect(spot(128, 96, channels=channels), smallest=300) is None
 
 
 def test_yunet_searches_large_pictures_at_its_own_size() -> None:
-    found = YuNetLocator(yunet()).locate(spot(512, 384, (1024, 1280), 128))
+    found = YuNetDetector(yunet()).detect(spot(512, 384, (1024, 1280), 128))
     assert found is not None
     assert found.landmarks is not None
     assert found.landmarks == pytest.approx(MARKS * 128 + [512, 384], abs=2)
 
 
 def test_scrfd_finds_what_its_model_says() -> None:
-    locator = ScrfdLocator(scrfd())
-    found = locator.locate(spot(128, 96, (320, 320), 16))
+    detector = ScrfdDetector(scrfd())
+    found = detector.detect(spot(128, 96, (320, 320), 16))
     assert found is not None
     assert found.landmarks == pytest.approx(MARKS * 16 + [128, 96], abs=0.01)
     assert found.count == 1
@@ -134,19 +134,19 @@ def test_scrfd_finds_what_its_model_says() -> None:
     for scale in (2, 0.5):
         size, edge = round(320 * scale), round(16 * scale)
         image = spot(round(128 * scale), round(96 * scale), (size, size), edge, 1)
-        found = locator.locate(image)
+        found = detector.detect(image)
         assert found is not None
         assert found.landmarks == pytest.approx((MARKS * 16 + [128, 96]) * scale, abs=0.01)
-    assert locator.locate(np.zeros((200, 300, 3), np.uint8)) is None
+    assert detector.detect(np.zeros((200, 300, 3), np.uint8)) is None
 
 
 def test_scrfd_counts_people_and_not_anchors() -> None:
     two = np.maximum(spot(64, 96, (320, 320), 16), spot(224, 96, (320, 320), 16))
-    found = ScrfdLocator(scrfd()).locate(two)
+    found = ScrfdDetector(scrfd()).detect(two)
     assert found is not None
     assert found.count == 2
     near = np.maximum(spot(64, 96, (320, 320), 16), spot(80, 96, (320, 320), 16))
-    found = ScrfdLocator(scrfd()).locate(near)
+    found = ScrfdDetector(scrfd()).detect(near)
     assert found is not None
     assert found.count == 1
 
@@ -160,33 +160,33 @@ def test_a_score_that_is_no_number_is_no_face() -> None:
 
 def test_other_files_are_refused_with_what_to_do() -> None:
     with pytest.raises(EngineUnavailable, match="YuNet's ONNX file"):
-        YuNetLocator(b"nothing of the kind")
+        YuNetDetector(b"nothing of the kind")
     with pytest.raises(EngineUnavailable, match="refused the face detector"):
-        ScrfdLocator(b"nothing of the kind")
+        ScrfdDetector(b"nothing of the kind")
     with pytest.raises(EngineUnavailable, match="_kps"):
-        ScrfdLocator(scrfd(outputs=6))
+        ScrfdDetector(scrfd(outputs=6))
     with pytest.raises(EngineUnavailable, match="multiples of 32"):
-        ScrfdLocator(scrfd(edge=300))
+        ScrfdDetector(scrfd(edge=300))
 
 
 def test_a_box_from_landmarks_is_the_one_that_crops_are_cut_by() -> None:
     """On the average head, the box of `synthetic.raster.take.BOX_MM`: 150 mm, its centre 17 mm below the eyes."""
     front = HEAD_MM[:, :2].astype(np.float32)
-    box = box_of(front)
+    box = box_from_landmarks(front)
     assert box.w == box.h == pytest.approx(150, rel=0.03)
     assert box.x + box.w / 2 == pytest.approx(0, abs=0.1)
     assert box.y + box.h / 2 == pytest.approx(17, abs=1)
     for yaw, pitch in ((30, 0), (0, 20), (-25, -10)):
         turned = (HEAD_MM @ rotation(yaw, pitch, 0).T.astype(np.float64))[:, :2]
-        assert box_of(turned.astype(np.float32)).w == pytest.approx(150, rel=0.08)
+        assert box_from_landmarks(turned.astype(np.float32)).w == pytest.approx(150, rel=0.08)
 
 
 def test_a_fixed_region_is_never_a_face_that_was_seen() -> None:
     region = FixedRegion(0.375, 0.25, 0.25, 0.4)
-    found = find_face(pair(0), ("rgb", "ir"), region, SameView())
+    found = find_face(pair(0), ("rgb", "ir"), region, ScaleMapper())
     assert found.boxes["rgb"] == found.boxes["ir"] == Box(240, 120, 160, 192)
     assert {c.name: c.status for c in found.checks} == {"face.count": "unknown", "ir.face": "unknown"}
-    stream = StreamPipeline(pipeline(locator=region))
+    stream = StreamPipeline(pipeline(detector=region))
     for number in range(4):
         at = 10**12 + number * 33_333_333
         seen = stream.assess(CapturedPair(number, pair(at), at), at)
@@ -196,26 +196,26 @@ def test_a_fixed_region_is_never_a_face_that_was_seen() -> None:
 
 
 def test_without_a_detector_nothing_is_found() -> None:
-    assert isinstance(open_locator(FaceSettings(kind="none")), NoLocator)
+    assert isinstance(open_detector(FaceSettings(kind="none")), NoDetector)
     with pytest.raises(NoFace):
-        find_face(pair(0), ("rgb", "ir"), NoLocator(), SameView())
+        find_face(pair(0), ("rgb", "ir"), NoDetector(), ScaleMapper())
 
 
 def test_settings_open_what_they_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert isinstance(open_locator(FaceSettings(kind="haar")), HaarLocator)
-    assert isinstance(open_locator(FaceSettings(kind="fixed", region=(0.2, 0.2, 0.5, 0.5))), FixedRegion)
-    for kind, model, expected in (("yunet", yunet(), YuNetLocator), ("scrfd", scrfd(), ScrfdLocator)):
+    assert isinstance(open_detector(FaceSettings(kind="haar")), HaarDetector)
+    assert isinstance(open_detector(FaceSettings(kind="fixed", region=(0.2, 0.2, 0.5, 0.5))), FixedRegion)
+    for kind, model, expected in (("yunet", yunet(), YuNetDetector), ("scrfd", scrfd(), ScrfdDetector)):
         path = tmp_path / f"{kind}.onnx"
         path.write_bytes(model)
         digest = hashlib.sha256(model).hexdigest()
         with caplog.at_level(logging.INFO, "adsn.face"):
-            opened = open_locator(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": digest}))
+            opened = open_detector(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": digest}))
         assert isinstance(opened, expected)
         assert digest in caplog.text
         with pytest.raises(ConfigError, match="Do not use it"):
-            open_locator(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": "0" * 64}))
+            open_detector(FaceSettings.model_validate({"kind": kind, "model": path, "sha256": "0" * 64}))
     with pytest.raises(ConfigError, match="cannot be read"):
-        open_locator(FaceSettings(kind="yunet", model=tmp_path / "none.onnx"))
+        open_detector(FaceSettings(kind="yunet", model=tmp_path / "none.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,14 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_long_strip_is_searched_as_small_as_any_other_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     # Sixteen million pixels are accepted, in any shape; the cascade took 1.8 s and 160 MB for a strip, and kept them.
-    locator, searched = HaarLocator(), []
+    detector, searched = HaarDetector(), []
 
     class Spy:
         def apply(self, grey: Image) -> Image:
             searched.append(grey.shape)
             return grey
 
-    monkeypatch.setattr(locator._local, "equaliser", Spy())
+    monkeypatch.setattr(detector._local, "equaliser", Spy())
     for height, width in ((33000, 480), (480, 33000), (65000, 240), (480, 640), (640, 480), (1920, 1080)):
-        locator.locate(np.zeros((height, width, 1), np.uint8))
+        detector.detect(np.zeros((height, width, 1), np.uint8))
     assert searched == [(960, 14), (7, 480), (960, 4), (360, 480), (640, 480), (853, 480)]

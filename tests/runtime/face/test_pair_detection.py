@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.core.both import Aside, Here
+from runtime.core.parallel import FirstResult, SecondResult
 from runtime.core.values import Box, Modality, Pair
-from runtime.face.pair_detection import CONFIRM_OFF, DETECTOR_OFF, agrees, find_face, look_again
-from runtime.face.tracker import Offset, Tracker, TrackRule
-from runtime.geometry.box_mapping import Placed, SameView
-from tests.support.scenes import BOX, MarkLocator, ir_image, pair, pipeline, rgb_image
+from runtime.face.pair_detection import CONFIRM_MAX_OFFSET, DETECTOR_OFF, detect_again, find_face, is_same_face
+from runtime.face.tracker import Tracker, TrackOffset, TrackRule
+from runtime.geometry.box_mapping import MappedBox, ScaleMapper
+from tests.support.scenes import BOX, MarkDetector, ir_image, pair, pipeline, rgb_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Shifted:
     dx: float = 0.0
     tolerance_px: float | None = 8.0
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         dx = 0.0 if source == target else self.dx if target == "ir" else -self.dx
-        return Placed(Box(box.x + dx, box.y, box.w, box.h), "face_width", self.tolerance_px)
+        return MappedBox(Box(box.x + dx, box.y, box.w, box.h), "face_width", self.tolerance_px)
 
 
 def moved(dx: float, dy: float = 0.0, zoom: float = 1.0) -> Box:
@@ -41,62 +41,64 @@ def statuses(found: Any) -> dict[str, str]:
 
 def test_the_ir_crop_lies_where_the_face_is_in_ir() -> None:
     there = moved(20, -12, 0.9)
-    found = find_face(pair(0, ir=ir_image(there)), ("rgb", "ir"), MarkLocator(), Shifted(5))
+    found = find_face(pair(0, ir=ir_image(there)), ("rgb", "ir"), MarkDetector(), Shifted(5))
     assert found.boxes == {"rgb": BOX, "ir": there}
     assert found.face.box == BOX
     assert statuses(found) == {"face.count": "pass", "ir.face": "pass"}
 
 
 def test_an_ir_face_that_the_calibration_contradicts_fails_the_gate() -> None:
-    for registrar, dx in ((Shifted(), 64), (Shifted(-40), 40), (Shifted(tolerance_px=None), 96), (SameView(), 96)):
+    for box_mapper, dx in ((Shifted(), 64), (Shifted(-40), 40), (Shifted(tolerance_px=None), 96), (ScaleMapper(), 96)):
         elsewhere = pair(0, ir=ir_image(moved(dx)))
-        found = find_face(elsewhere, ("rgb", "ir"), MarkLocator(), registrar)
+        found = find_face(elsewhere, ("rgb", "ir"), MarkDetector(), box_mapper)
         assert statuses(found)["ir.face"] == "fail"
         # The crop stays where the face is expected, not where something else was found.
-        placed = registrar.place(BOX, "rgb", "ir", elsewhere)
+        placed = box_mapper.map_box(BOX, "rgb", "ir", elsewhere)
         assert placed is not None
         assert found.boxes["ir"] == placed.box
-        verdict = pipeline(registrar=registrar).assess(elsewhere)
+        verdict = pipeline(box_mapper=box_mapper).assess(elsewhere)
         assert verdict.decision == "uncertain"
         assert verdict.reasons == ("ir_no_face",)
 
 
 def test_a_missing_ir_face_is_never_live_whatever_rgb_shows() -> None:
-    verdict = pipeline(registrar=Shifted()).assess(pair(0, ir=ir_image(None)))
+    verdict = pipeline(box_mapper=Shifted()).assess(pair(0, ir=ir_image(None)))
     assert (verdict.decision, verdict.reasons) == ("uncertain", ("ir_no_face",))
 
 
-@pytest.mark.parametrize(("tolerance", "allowed"), [(0.0, DETECTOR_OFF), (None, CONFIRM_OFF), (1e6, CONFIRM_OFF)])
+@pytest.mark.parametrize(
+    ("tolerance", "allowed"), [(0.0, DETECTOR_OFF), (None, CONFIRM_MAX_OFFSET), (1e6, CONFIRM_MAX_OFFSET)]
+)
 def test_how_far_a_face_may_be_off(tolerance: float | None, allowed: float) -> None:
-    expected = Placed(BOX, "face_width", tolerance)
-    assert agrees(moved((allowed - 0.01) * BOX.w), expected)
-    assert not agrees(moved((allowed + 0.01) * BOX.w), expected)
+    expected = MappedBox(BOX, "face_width", tolerance)
+    assert is_same_face(moved((allowed - 0.01) * BOX.w), expected)
+    assert not is_same_face(moved((allowed + 0.01) * BOX.w), expected)
     grown = Box(BOX.x - 90, BOX.y - 90, BOX.w + 180, BOX.h + 180)
-    assert not agrees(grown, expected)
+    assert not is_same_face(grown, expected)
 
 
 def test_the_face_is_looked_for_from_the_expected_place_outwards() -> None:
-    locator = MarkLocator()
-    check, face = look_again(pair(0), "ir", Placed(BOX, "face_width", 0.0), locator)
+    detector = MarkDetector()
+    check, face = detect_again(pair(0), "ir", MappedBox(BOX, "face_width", 0.0), detector)
     assert (check.status, face is not None) == ("pass", True)
-    assert locator.searches == [(272, 272)]
-    locator = MarkLocator()
-    check, face = look_again(pair(0, ir=ir_image(None)), "ir", Placed(BOX, "face_width", 0.0), locator)
+    assert detector.searches == [(272, 272)]
+    detector = MarkDetector()
+    check, face = detect_again(pair(0, ir=ir_image(None)), "ir", MappedBox(BOX, "face_width", 0.0), detector)
     assert (check.status, face) == ("fail", None)
     # Never the whole picture: what lies outside the second region could not agree.
-    assert locator.searches == [(272, 272), (384, 384)]
-    outside = Placed(Box(5000, 5000, 100, 100), "face_width", 0.0)
-    assert look_again(pair(0), "ir", outside, MarkLocator())[0].status == "fail"
+    assert detector.searches == [(272, 272), (384, 384)]
+    outside = MappedBox(Box(5000, 5000, 100, 100), "face_width", 0.0)
+    assert detect_again(pair(0), "ir", outside, MarkDetector())[0].status == "fail"
 
 
 def test_in_the_dark_ir_is_searched_first_and_leads() -> None:
-    locator = MarkLocator()
+    detector = MarkDetector()
     night = pair(0, rgb=(rgb_image() // 40).astype(np.uint8), ir=ir_image(moved(30)))
-    found = find_face(night, ("rgb", "ir"), locator, Shifted(30))
-    assert found.seen_in == "ir"
+    found = find_face(night, ("rgb", "ir"), detector, Shifted(30))
+    assert found.detected_in == "ir"
     assert found.boxes == {"rgb": BOX, "ir": moved(30)}
     assert statuses(found) == {"face.count": "pass", "rgb.face": "unknown"}
-    assert locator.searches == [(480, 640)]
+    assert detector.searches == [(480, 640)]
 
 
 class Counting:
@@ -105,9 +107,11 @@ class Counting:
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self, aside: Callable[[], Aside], here: Callable[[], Here], /) -> tuple[Aside, Here]:
+    def __call__(
+        self, aside: Callable[[], FirstResult], here: Callable[[], SecondResult], /
+    ) -> tuple[FirstResult, SecondResult]:
         self.asked += 1
-        results: list[Aside] = []
+        results: list[FirstResult] = []
         thread = threading.Thread(target=lambda: results.append(aside()))
         thread.start()
         own = here()
@@ -118,18 +122,18 @@ class Counting:
 def test_pictures_that_nothing_relates_are_searched_at_the_same_time() -> None:
     both = Counting()
     apart = pair(0, ir=ir_image(moved(-100))[:, :600])
-    found = find_face(apart, ("rgb", "ir"), MarkLocator(), SameView(), both=both)
+    found = find_face(apart, ("rgb", "ir"), MarkDetector(), ScaleMapper(), run_both=both)
     assert both.asked == 1
     assert found.boxes == {"rgb": BOX, "ir": moved(-100)}
     assert statuses(found) == {"face.count": "pass", "ir.face_count": "pass"}
-    find_face(pair(0), ("rgb", "ir"), MarkLocator(), SameView(), both=both)
-    find_face(apart, ("rgb", "ir"), MarkLocator(), SameView(), {"rgb": BOX}, both)
+    find_face(pair(0), ("rgb", "ir"), MarkDetector(), ScaleMapper(), run_both=both)
+    find_face(apart, ("rgb", "ir"), MarkDetector(), ScaleMapper(), {"rgb": BOX}, both)
     assert both.asked == 1
 
 
 def test_a_tracker_keeps_the_ir_crop_where_the_face_was_found() -> None:
-    locator = MarkLocator()
-    tracker = Tracker(("rgb", "ir"), locator, Shifted(), TrackRule(near_every=3))
+    detector = MarkDetector()
+    tracker = Tracker(("rgb", "ir"), detector, Shifted(), TrackRule(search_near_every=3))
     for number in range(8):
         dx = 2.0 * number
         shown = pair(number, rgb=rgb_image(moved(dx)), ir=ir_image(moved(dx + 20, 8, 0.95)))
@@ -138,10 +142,10 @@ def test_a_tracker_keeps_the_ir_crop_where_the_face_was_found() -> None:
         for name in ("x", "y", "w", "h"):
             assert getattr(found.boxes["ir"], name) == pytest.approx(getattr(moved(dx + 20, 8, 0.95), name), abs=2)
     # One whole picture and one region, and later two regions at a time: the face was followed between.
-    assert len(locator.searches) == 2 + 2 * 2
+    assert len(detector.searches) == 2 + 2 * 2
 
 
 def test_an_offset_leads_from_one_box_to_the_other() -> None:
     expected, found = Box(10, 20, 100, 100), Box(25, 10, 80, 80)
-    assert Offset.between(expected, found).apply(expected) == found
-    assert Offset().apply(expected) == expected
+    assert TrackOffset.between(expected, found).apply(expected) == found
+    assert TrackOffset().apply(expected) == expected

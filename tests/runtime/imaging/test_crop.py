@@ -118,7 +118,7 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
 
     engine = Recorder()
     point = OperatingPoint("default", 0.5, 0.4, "", "")
-    pipeline = LivenessPipeline(engine, locator=None, rule=spec.rule, point=point)  # type: ignore[arg-type]  # boxes are given
+    pipeline = LivenessPipeline(engine, detector=None, rule=spec.rule, point=point)  # type: ignore[arg-type]  # boxes are given
     rgb_box, ir_box = used["uint83"], used["uint81"]
     monkeypatch.setattr(Box, "require_inside", lambda *args: None)
     pipeline.assess(Pair(pictures[0].rgb, pictures[0].ir), {"rgb": rgb_box, "ir": ir_box})

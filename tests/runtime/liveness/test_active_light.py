@@ -10,14 +10,14 @@ import pytest
 
 from runtime.core.values import Box, Image, Pair
 from runtime.imaging.crop import CropRule, crop
-from runtime.liveness.active_light import ActiveLight, LightRule, compare
-from runtime.liveness.grey_copy import copied
+from runtime.liveness.active_light import ActiveLight, ActiveLightRule, compare
+from runtime.liveness.grey_copy import copy_correlation
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair
 from synthetic import render_frame, render_patch
 from tests.support.scenes import BOX, pair, pipeline, rgb_image
 
-RULE = LightRule()
+RULE = ActiveLightRule()
 
 
 def scene(face: int, around: int) -> Image:
@@ -105,20 +105,20 @@ def test_a_copy_is_known_and_a_person_is_not_taken_for_one(family: str) -> None:
         if rgb.mean() < 25:
             continue
         tried += 1
-        assert copied(rgb, ir) < 0.94
+        assert copy_correlation(rgb, ir) < 0.94
         copy = grey(rgb)
-        assert copied(rgb, copy) > 0.99
+        assert copy_correlation(rgb, copy) > 0.99
         changed = (copy / 255.0) ** 0.7 * 200 + rng.normal(0, 2, copy.shape)
         changed = np.roll(changed, (2, -3), (0, 1))
-        assert copied(rgb, changed.clip(0, 255).astype(np.uint8)) > 0.94
+        assert copy_correlation(rgb, changed.clip(0, 255).astype(np.uint8)) > 0.94
     assert tried >= 6
 
 
 def test_flat_pictures_are_no_copies() -> None:
     flat = np.full((112, 112, 1), 90, np.uint8)
     some = rgb_image()[140:252, 240:352]
-    assert copied(some, flat) == 0
-    assert copied(np.repeat(flat, 3, axis=2), grey(some)) == 0
+    assert copy_correlation(some, flat) == 0
+    assert copy_correlation(np.repeat(flat, 3, axis=2), grey(some)) == 0
 
 
 def test_an_injected_copy_is_never_live() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.core.operating_point import OperatingPoint
-from runtime.liveness.decision import VETOES, Verdict, decide
+from runtime.liveness.decision import VETO_CODES, Verdict, decide
 
 POINT = OperatingPoint("default", threshold=0.8, band_low=0.6, target="", measured_on="")
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -52,7 +52,7 @@ def test_live_needs_a_score_at_the_threshold_and_no_failed_gate(
         assert verdict.reasons == ()
     else:
         assert verdict.reasons
-    if set(gates) - VETOES or math.isnan(score):
+    if set(gates) - VETO_CODES or math.isnan(score):
         assert verdict.decision == "uncertain"
 
 

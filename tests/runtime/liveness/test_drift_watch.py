@@ -8,9 +8,9 @@ import pytest
 
 from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
 from runtime.core.values import Box, Modality, Pair
-from runtime.geometry.box_mapping import Calibrated, Placed, PlacedBy, Registrar, RigGeometry, SameView
+from runtime.geometry.box_mapping import BoxMapper, CalibratedMapper, MappedBox, MappingMethod, RigGeometry, ScaleMapper
 from runtime.geometry.drift import SECOND_NS
-from runtime.liveness.drift_watch import Standing
+from runtime.liveness.drift_watch import DriftWatch
 from runtime.liveness.pair_pipeline import Assessment
 from tests.support.geometry.rigs import rig
 from tests.support.scenes import pipeline
@@ -26,16 +26,16 @@ def people() -> list[SyntheticPair]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Knows(Calibrated):
+class Knows(CalibratedMapper):
     """A calibration of a rig that sees the last of ``people``; its infrared camera was turned by some pixels since."""
 
     people: list[SyntheticPair] = field(default_factory=list)
     off: tuple[float, float] = (0.0, 0.0)
-    by: PlacedBy = "depth"
+    by: MappingMethod = "depth"
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         true = self.people[-1].ir_face_box
-        return Placed(replace(true, x=true.x - self.off[0], y=true.y - self.off[1]), self.by, 1.0, DISTANCE_MM)
+        return MappedBox(replace(true, x=true.x - self.off[0], y=true.y - self.off[1]), self.by, 1.0, DISTANCE_MM)
 
 
 def judged(person: SyntheticPair) -> Assessment:
@@ -48,21 +48,21 @@ def advice(
     *,
     readings: int = 24,
     geometry: RigGeometry | None = None,
-    by: PlacedBy = "depth",
+    by: MappingMethod = "depth",
 ) -> str:
     """What it says after so many seconds, each with somebody before the rig."""
     geometry = geometry or rig()
     come: list[SyntheticPair] = []
-    standing = Standing(Knows(geometry, people=come, off=off, by=by))
+    drift_watch = DriftWatch(Knows(geometry, people=come, off=off, by=by))
     for number in range(readings):
         person = people[number % len(people)]
         come.append(person)
         at = number * SECOND_NS
         pair = replace(person.pair, rgb_time_ns=at, ir_time_ns=at, clock="monotonic", lit="lit")
-        assert standing.look(pair, judged(person))
+        assert drift_watch.update(pair, judged(person))
         # Not due again within the second.
-        assert not standing.look(replace(pair, ir_time_ns=at + SECOND_NS // 2), judged(person))
-    return standing.advice
+        assert not drift_watch.update(replace(pair, ir_time_ns=at + SECOND_NS // 2), judged(person))
+    return drift_watch.advice
 
 
 def test_cameras_that_stand_as_calibrated_say_nothing(people: list[SyntheticPair]) -> None:
@@ -75,17 +75,23 @@ def test_a_camera_that_was_knocked_is_told_with_what_to_do(people: list[Syntheti
     assert advice(people, (12.0, -3.0), readings=10) == ""
 
 
-@pytest.mark.parametrize("registrar", [SameView(), Calibrated(replace(rig(), cameras={"rgb": rig().cameras["rgb"]}))])
-def test_where_nothing_was_calibrated_nothing_can_have_moved(registrar: Registrar, people: list[SyntheticPair]) -> None:
+@pytest.mark.parametrize(
+    "box_mapper", [ScaleMapper(), CalibratedMapper(replace(rig(), cameras={"rgb": rig().cameras["rgb"]}))]
+)
+def test_where_nothing_was_calibrated_nothing_can_have_moved(
+    box_mapper: BoxMapper, people: list[SyntheticPair]
+) -> None:
     pair = replace(people[0].pair, rgb_time_ns=0, ir_time_ns=0, clock="monotonic", lit="lit")
-    assert not Standing(registrar).look(pair, judged(people[0]))
+    assert not DriftWatch(box_mapper).update(pair, judged(people[0]))
 
 
 def test_a_dark_frame_and_a_pair_without_times_say_nothing(people: list[SyntheticPair]) -> None:
-    standing = Standing(Knows(rig(), people=people[:1]))
+    drift_watch = DriftWatch(Knows(rig(), people=people[:1]))
     found = judged(people[0])
-    assert not standing.look(replace(people[0].pair, ir_time_ns=0, rgb_time_ns=0, clock="monotonic", lit="dark"), found)
-    assert not standing.look(replace(people[0].pair, rgb_time_ns=None, ir_time_ns=None, clock="none"), found)
+    assert not drift_watch.update(
+        replace(people[0].pair, ir_time_ns=0, rgb_time_ns=0, clock="monotonic", lit="dark"), found
+    )
+    assert not drift_watch.update(replace(people[0].pair, rgb_time_ns=None, ir_time_ns=None, clock="none"), found)
 
 
 def test_what_a_guessed_distance_may_be_wrong_by_is_forgiven(people: list[SyntheticPair]) -> None:

@@ -62,7 +62,7 @@ observations = st.builds(
     Observation,
     number=st.integers(0, 60),
     t_ns=st.integers(0, 60).map(lambda n: n * FRAME),
-    epoch=st.sampled_from([1, 1, 1, 2]),
+    generation=st.sampled_from([1, 1, 1, 2]),
     score=scores,
     stream_scores=st.tuples(scores, scores),
     failed=st.one_of(st.just(()), st.lists(st.sampled_from(GATES), max_size=3).map(tuple)),
@@ -146,7 +146,7 @@ def test_another_subject_begins_at_nothing(seen: list[tuple], at: int, how: str)
     number = len(seen)
     swapped = {
         "box": pair(number, box=Box(400, 150, 150, 150)),
-        "epoch": pair(number, epoch=2),
+        "epoch": pair(number, generation=2),
         "lost": pair(number, None, failed=("no_face",), box=None),
         "gap": pair(number, t_ns=number * FRAME + RULE.max_gap_ns),
     }[how]

@@ -13,16 +13,16 @@ from runtime.core.check import Check
 from runtime.core.errors import InvalidFaceBox, ModalityMissing, NoFace
 from runtime.core.reasons import REASONS
 from runtime.core.values import Box, Modality, Pair
-from runtime.face.detector import HaarLocator
+from runtime.face.detector import HaarDetector
 from runtime.face.pair_detection import find_face
-from runtime.geometry.box_mapping import Placed, SameView
-from runtime.liveness.quality import Limits, blur
+from runtime.geometry.box_mapping import MappedBox, ScaleMapper
+from runtime.liveness.quality import QualityLimits, blur
 from synthetic import render_frame
 from tests.support.scenes import (
     BOX,
     HEIGHT,
     WIDTH,
-    MarkLocator,
+    MarkDetector,
     ScriptedEngine,
     depth_map,
     ir_image,
@@ -51,7 +51,7 @@ def failed(found: Any) -> tuple[str, ...]:
 def test_a_good_pair_is_live() -> None:
     found = pipeline().assess(pair(NOW), now_ns=NOW)
     assert (found.decision, found.reasons) == ("live", ())
-    assert found.seen_in == found.lead == "rgb"
+    assert found.detected_in == found.lead == "rgb"
     assert found.face.box == found.boxes["rgb"] == found.boxes["ir"] == BOX
     assert list(found.timing_ms) == ["locate", "crop", "quality", "inference"]
     # Nothing measured the pose, and there was no dark frame: said, and neither passed nor failed.
@@ -92,7 +92,7 @@ GATES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def test_every_gate_stands_alone_and_keeps_from_live(
     reason: str, changes: dict[str, Any], boxes: dict[Modality, Box]
 ) -> None:
-    found = pipeline(limits=Limits(max_ir_ambient=100)).assess(pair(NOW, **changes), boxes, now_ns=NOW)
+    found = pipeline(limits=QualityLimits(max_ir_ambient=100)).assess(pair(NOW, **changes), boxes, now_ns=NOW)
     assert failed(found) == (reason,)
     assert (found.decision, found.reasons) == ("uncertain", (reason,))
     # The score is still the network's.
@@ -100,10 +100,10 @@ def test_every_gate_stands_alone_and_keeps_from_live(
 
 
 def test_head_pose_needs_landmarks_and_uses_them() -> None:
-    locator = MarkLocator()
+    detector = MarkDetector()
     front = np.array([[-31.5, 0], [31.5, 0], [0, 45], [-25, 72], [25, 72]], np.float32)
-    locator.landmarks = front + 300
-    found = pipeline(locator=locator).assess(pair(NOW))
+    detector.landmarks = front + 300
+    found = pipeline(detector=detector).assess(pair(NOW))
     assert {c.name: c.status for c in found.checks if c.name.startswith("face.") and c.reason == "head_pose"} == {
         "face.yaw": "pass",
         "face.pitch": "pass",
@@ -111,15 +111,15 @@ def test_head_pose_needs_landmarks_and_uses_them() -> None:
     turned = front.copy()
     turned[2, 0] += 26  # the nose far over to one side
     turned[:, 0] *= 0.7
-    locator.landmarks = turned + 300
-    found = pipeline(locator=locator).assess(pair(NOW))
+    detector.landmarks = turned + 300
+    found = pipeline(detector=detector).assess(pair(NOW))
     assert (found.decision, found.reasons) == ("uncertain", ("head_pose",))
 
 
 def test_a_dark_colour_picture_passes_where_infrared_leads() -> None:
     night = pair(NOW, rgb=(rgb_image() // 40).astype(np.uint8))
     found = pipeline().assess(night, now_ns=NOW)
-    assert found.seen_in == "ir"
+    assert found.detected_in == "ir"
     assert found.lead == "rgb"
     assert found.decision == "live"
     statuses = {c.name: c.status for c in found.checks}
@@ -136,7 +136,7 @@ def test_a_dark_colour_picture_fails_where_nothing_else_sees() -> None:
 
 def test_a_face_in_infrared_alone_is_not_enough_in_the_light() -> None:
     found = pipeline().assess(pair(NOW, rgb=rgb_image(None)), now_ns=NOW)
-    assert found.seen_in == "ir"
+    assert found.detected_in == "ir"
     assert (found.decision, found.reasons) == ("uncertain", ("no_face",))
 
 
@@ -147,21 +147,21 @@ def test_no_face_anywhere_is_an_error_for_a_still() -> None:
 
 def test_without_boxes_and_without_a_detector_nothing_is_live() -> None:
     class Blind:
-        def locate(self, image: Any, smallest: float = 0.0) -> None:
+        def detect(self, image: Any, smallest: float = 0.0) -> None:
             return None
 
     with pytest.raises(NoFace):
-        pipeline(locator=Blind()).assess(pair(NOW))
+        pipeline(detector=Blind()).assess(pair(NOW))
 
 
 def test_boxes_that_are_given_are_used_and_nothing_is_searched() -> None:
-    locator, engine = MarkLocator(), ScriptedEngine()
+    detector, engine = MarkDetector(), ScriptedEngine()
     other = Box(100, 100, 120, 130)
-    found = pipeline(engine, locator).assess(pair(NOW), {"rgb": BOX, "ir": other})
-    assert locator.searches == []
+    found = pipeline(engine, detector).assess(pair(NOW), {"rgb": BOX, "ir": other})
+    assert detector.searches == []
     assert found.boxes == {"rgb": BOX, "ir": other}
     assert found.face.confidence is None
-    assert found.seen_in is None
+    assert found.detected_in is None
     with pytest.raises(InvalidFaceBox, match="ir face box"):
         pipeline().assess(pair(NOW), {"rgb": BOX, "ir": Box(600, 400, 100, 100)})
 
@@ -171,7 +171,7 @@ def test_infrared_and_depth() -> None:
     made = Pair(ir=ir_image(), depth=depth_map(), ir_time_ns=NOW, depth_time_ns=NOW)
     found = pipeline(engine, modalities=("ir", "depth")).assess(made, now_ns=NOW)
     assert found.decision == "live"
-    assert found.lead == found.seen_in == "ir"
+    assert found.lead == found.detected_in == "ir"
     assert engine.batch["depth"].dtype == np.float32
     engine.score, engine.streams = 0.01, (0.9, 0.01)
     found = pipeline(engine, modalities=("ir", "depth")).assess(made)
@@ -211,18 +211,18 @@ def test_pictures_of_other_proportions_are_searched_apart() -> None:
 class Shifted:
     """A rig whose infrared camera sees everything 30 pixels further left."""
 
-    def place(self, box: Box, source: Modality, target: Modality, pair: Pair) -> Placed | None:
+    def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         step = {("rgb", "ir"): -30, ("ir", "rgb"): 30}.get((source, target), 0)
-        return Placed(replace(box, x=box.x + step), "face_width", 2.0)
+        return MappedBox(replace(box, x=box.x + step), "face_width", 2.0)
 
 
 def test_a_registrar_places_the_face() -> None:
     made = pair(NOW, ir=ir_image(replace(BOX, x=BOX.x - 30)))
-    found = pipeline(registrar=Shifted()).assess(made)
+    found = pipeline(box_mapper=Shifted()).assess(made)
     assert found.boxes["ir"] == replace(BOX, x=BOX.x - 30)
     assert found.decision == "live"
     night = replace(made, rgb=(rgb_image() // 40).astype(np.uint8))
-    found = pipeline(registrar=Shifted()).assess(night)
+    found = pipeline(box_mapper=Shifted()).assess(night)
     assert found.boxes["rgb"] == BOX
     assert found.face.box == BOX
 
@@ -256,7 +256,7 @@ def test_the_cascade_sees_people_in_both_pictures_and_screens_in_one(species: st
     for subject in range(3):
         r = render_frame(seed=2, subject=subject, species=species, presentation=subject)
         try:
-            found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), HaarLocator(), SameView())
+            found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), HaarDetector(), ScaleMapper())
         except NoFace:
             continue
         told |= {c.status for c in found.checks if c.name == "ir.face"}

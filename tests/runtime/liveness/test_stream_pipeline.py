@@ -13,36 +13,46 @@ import pytest
 from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
 from runtime.core.errors import InferenceFailed
 from runtime.core.values import Box, Pair
-from runtime.face.detector import HaarLocator
-from runtime.face.tracker import TrackRule, followed, small_picture
+from runtime.face.detector import HaarDetector
+from runtime.face.tracker import TrackRule, face_patch, follow_face
 from runtime.liveness.decision import Verdict
 from runtime.liveness.evidence import Evidence, EvidenceRule
-from runtime.liveness.quality import Limits
-from runtime.liveness.stream_pipeline import Observed, StreamPipeline
+from runtime.liveness.quality import QualityLimits
+from runtime.liveness.stream_pipeline import StreamAssessment, StreamPipeline
 from runtime.pairing.feed import CapturedPair
-from tests.support.scenes import BOX, POINT, MarkLocator, ScriptedEngine, depth_map, ir_image, pair, pipeline, rgb_image
+from tests.support.scenes import (
+    BOX,
+    POINT,
+    MarkDetector,
+    ScriptedEngine,
+    depth_map,
+    ir_image,
+    pair,
+    pipeline,
+    rgb_image,
+)
 
 FRAME = 33_333_333
 START = 10**12
-RULE = TrackRule(near_every=5, whole_every=20)
+RULE = TrackRule(search_near_every=5, search_whole_every=20)
 
 
 class Stream:
-    """A stream pipeline with its engine and locator; `see` feeds it the next pair, a frame later."""
+    """A stream pipeline with its engine and detector; `see` feeds it the next pair, a frame later."""
 
     def __init__(self, rule: TrackRule = RULE, **parts: Any) -> None:
-        self.locator, self.engine = MarkLocator(), ScriptedEngine(parts.get("modalities", ("rgb", "ir")))
-        self.stream = StreamPipeline(pipeline(self.engine, self.locator, **parts), track=rule)
+        self.detector, self.engine = MarkDetector(), ScriptedEngine(parts.get("modalities", ("rgb", "ir")))
+        self.stream = StreamPipeline(pipeline(self.engine, self.detector, **parts), track=rule)
         self.number = 0
 
-    def see(self, box: Box | None = BOX, seed: int = 1, **changes: Any) -> Observed:
+    def see(self, box: Box | None = BOX, seed: int = 1, **changes: Any) -> StreamAssessment:
         now = START + self.number * FRAME
         made = pair(now, rgb=rgb_image(box, seed), ir=ir_image(box, seed))
         return self.take(replace(made, **changes), now)
 
-    def take(self, made: Pair, now: int) -> Observed:
+    def take(self, made: Pair, now: int) -> StreamAssessment:
         self.number += 1
-        self.locator.searches.clear()
+        self.detector.searches.clear()
         return self.stream.assess(CapturedPair(self.number, made, now), now)
 
 
@@ -55,7 +65,7 @@ def test_the_detector_runs_now_and_then_and_the_face_is_followed_between() -> No
     searches = []
     for step in range(20):
         seen = stream.see(at(5 * step))
-        searches.append(list(stream.locator.searches))
+        searches.append(list(stream.detector.searches))
         box = seen.observation.box
         assert box is not None
         assert abs(box.x - at(5 * step).x) < 4
@@ -74,7 +84,7 @@ def test_the_whole_picture_is_searched_every_so_often() -> None:
     whole = []
     for number in range(45):
         stream.see()
-        whole += [number] * ((480, 640) in stream.locator.searches)
+        whole += [number] * ((480, 640) in stream.detector.searches)
     assert whole == [0, 20, 40]
 
 
@@ -90,12 +100,12 @@ def test_tracking_never_outlives_the_face() -> None:
 
 
 def test_a_face_that_the_detector_does_not_confirm_is_lost_however_alike() -> None:
-    stream = Stream(TrackRule(near_every=3, idle_every=1))
+    stream = Stream(TrackRule(search_near_every=3, search_idle_every=1))
     stream.see()
     # Still there for the correlation, but no face to the detector.
     for _ in range(2):
         assert stream.see(rgb=rgb_image() // 2 * 2, ir=ir_image()).observation.failed == ()
-    stream.locator.locate = lambda *args: None  # type: ignore[method-assign]  # it sees nothing any more
+    stream.detector.detect = lambda *args: None  # type: ignore[method-assign]  # it sees nothing any more
     assert stream.see().observation.failed == ("no_face",)
 
 
@@ -113,9 +123,9 @@ def test_a_gap_and_a_new_epoch_begin_anew() -> None:
     first = stream.see()
     stream.number += 20
     assert stream.see().observation.track == first.observation.track + 1
-    assert stream.see(epoch=3).observation.track == first.observation.track + 2
+    assert stream.see(generation=3).observation.track == first.observation.track + 2
     stream.stream.reset()
-    assert stream.see(epoch=3).observation.track == first.observation.track + 3
+    assert stream.see(generation=3).observation.track == first.observation.track + 3
 
 
 def test_several_faces_are_looked_for_until_there_is_one() -> None:
@@ -123,7 +133,7 @@ def test_several_faces_are_looked_for_until_there_is_one() -> None:
     both = np.maximum(rgb_image(), rgb_image(Box(20, 140, 150, 150), 2))
     for _ in range(3):
         assert "multiple_faces" in stream.see(rgb=both).observation.failed
-        assert (480, 640) in stream.locator.searches
+        assert (480, 640) in stream.detector.searches
     assert stream.see().observation.failed == ()
 
 
@@ -132,7 +142,7 @@ def test_nobody_there_is_not_searched_for_on_every_pair() -> None:
     searched = []
     for _ in range(7):
         assert stream.see(None).observation.failed == ("no_face",)
-        searched.append(len(stream.locator.searches))
+        searched.append(len(stream.detector.searches))
     assert searched == [2, 0, 0, 2, 0, 0, 2]
 
 
@@ -142,7 +152,7 @@ def test_infrared_leads_in_the_dark() -> None:
     for step in range(8):
         seen = stream.see(at(4 * step), rgb=night)
         assert seen.assessment is not None
-        assert seen.assessment.seen_in == "ir"
+        assert seen.assessment.detected_in == "ir"
         assert seen.observation.failed == ()
         # The colour stream has seen nothing, so it has no say.
         assert seen.observation.stream_scores[0] is None
@@ -170,7 +180,7 @@ def test_slow_checks_are_carried_for_two_pairs_of_the_same_face_and_only_when_pa
     assert found[6] is not found[3]
     # Another face is asked at once.
     assert blur_of(seed=2) is not found[6]
-    stream = Stream(limits=Limits(max_blur=0.01))
+    stream = Stream(limits=QualityLimits(max_blur=0.01))
     seen = [stream.see().assessment for _ in range(3)]
     for name in ("rgb.blur", "ir.copied"):
         asked = [next(check for check in found.checks if check.name == name) for found in seen if found is not None]
@@ -229,9 +239,9 @@ def test_a_swap_within_a_stream_loses_the_evidence() -> None:
 
 def test_small_pictures_of_faces_at_the_edge_and_of_nothing() -> None:
     image = rgb_image()
-    assert small_picture(image, Box(-120, 100, 150, 150)) is None
-    assert small_picture(np.full_like(image, 90), BOX) is None
-    inside = small_picture(image, Box(-10, 100, 150, 150))
+    assert face_patch(image, Box(-120, 100, 150, 150)) is None
+    assert face_patch(np.full_like(image, 90), BOX) is None
+    inside = face_patch(image, Box(-10, 100, 150, 150))
     assert inside is not None
     assert inside.shape == (24, 24)
 
@@ -243,7 +253,7 @@ def test_a_small_picture_at_the_edge_continues_the_edge(box: Box, slack: int) ->
     reach = 1000
     wide = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     moved = replace(box, x=box.x + reach, y=box.y + reach)
-    found, expected = small_picture(image, box, slack), small_picture(np.asarray(wide, np.uint8), moved, slack)
+    found, expected = face_patch(image, box, slack), face_patch(np.asarray(wide, np.uint8), moved, slack)
     assert found is not None
     assert expected is not None
     assert np.array_equal(found, expected)
@@ -253,7 +263,7 @@ def test_a_small_picture_of_a_face_that_fills_a_large_picture_costs_little() -> 
     image = np.random.default_rng(2).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
     tracemalloc.start()
     try:
-        assert small_picture(image, Box(-900, -700, 5000, 4000), 6) is not None
+        assert face_patch(image, Box(-900, -700, 5000, 4000), 6) is not None
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -261,24 +271,24 @@ def test_a_small_picture_of_a_face_that_fills_a_large_picture_costs_little() -> 
 
 
 def test_following_is_right_to_a_part_of_a_small_pixel() -> None:
-    patch = small_picture(rgb_image(), BOX)
+    patch = face_patch(rgb_image(), BOX)
     assert patch is not None
     for dx, dy in ((0, 0), (7, -3), (-11, 14), (20, 9)):
         moved = replace(BOX, x=BOX.x + dx, y=BOX.y + dy)
-        found = followed(rgb_image(moved), pipeline().assess(pair(START)).face, patch, 0.7)
+        found = follow_face(rgb_image(moved), pipeline().assess(pair(START)).face, patch, 0.7)
         assert found is not None
         assert abs(found.box.x - moved.x) < 3
         assert abs(found.box.y - moved.y) < 3
     far = replace(BOX, x=BOX.x + 90)
-    assert followed(rgb_image(far), pipeline().assess(pair(START)).face, patch, 0.7) is None
+    assert follow_face(rgb_image(far), pipeline().assess(pair(START)).face, patch, 0.7) is None
 
 
 def test_a_simulated_person_is_followed_by_the_cascade_and_a_swap_is_noticed() -> None:
     rig = SyntheticRig(seed=107, subject=9000)
-    stream = StreamPipeline(pipeline(locator=HaarLocator()), track=TrackRule(near_every=4))
+    stream = StreamPipeline(pipeline(detector=HaarDetector()), track=TrackRule(search_near_every=4))
     evidence = Evidence(POINT, ("rgb", "ir"), EvidenceRule(min_pairs=20))
 
-    def see(number: int, made: SyntheticPair) -> Observed:
+    def see(number: int, made: SyntheticPair) -> StreamAssessment:
         now = START + number * FRAME
         shown = replace(made.pair, rgb_time_ns=now, ir_time_ns=now, lit="lit")
         return stream.assess(CapturedPair(number, shown, now), now)

@@ -60,7 +60,7 @@ def test_published_cases(name: str) -> None:
         "penalty": 0.1,
         "longest": 0,
         "bounds": [int(bound * SECOND), 0],
-        "messages": [(stream, stamp + SECOND) for stream, stamp in messages],
+        "messages": [(stream, timestamp + SECOND) for stream, timestamp in messages],
     }
     assert [(a // SECOND - 1, b // SECOND - 1) for a, b, _ in run(case)] == pairs
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-from runtime.core.values import Lit
+from runtime.core.values import IlluminationState
 from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
-from runtime.pairing.strobe import RHYTHMS, Rhythm, Strobe, best_fit
+from runtime.pairing.strobe import RHYTHMS, StrobeMode, StrobeRhythm, best_rhythm_fit
 
 PERIOD = 33_333_333
 
 
 def levels(
-    rhythm: Rhythm, count: int, *, lit: float, dark: float, slope: float = 0, noise: float = 0.5, seed: int = 0
+    rhythm: StrobeRhythm, count: int, *, lit: float, dark: float, slope: float = 0, noise: float = 0.5, seed: int = 0
 ) -> list[float]:
     """Mean levels of a strobing camera, with a linear trend."""
     rng = random.Random(seed)
@@ -29,12 +29,12 @@ def feed(
     *,
     numbers: Iterable[int] | None = None,
     counted: bool = True,
-    flags: Sequence[Lit] | None = None,
-) -> list[Lit]:
+    flags: Sequence[IlluminationState] | None = None,
+) -> list[IlluminationState]:
     """Show frames of these levels; ``numbers``: which of them arrive, None for all."""
     kept = range(len(means)) if numbers is None else numbers
     return [
-        classifier.observe(
+        classifier.classify(
             FrameStats(means[k], 30.0),
             t_ns=k * PERIOD,
             seq=k if counted else None,
@@ -44,18 +44,18 @@ def feed(
     ]
 
 
-def truth(rhythm: Rhythm, numbers: Iterable[int]) -> list[Lit]:
+def truth(rhythm: StrobeRhythm, numbers: Iterable[int]) -> list[IlluminationState]:
     return ["lit" if rhythm.is_lit(k) else "dark" for k in numbers]
 
 
-def declared_as(rhythm: Rhythm) -> Strobe:
-    patterns: tuple[Strobe, ...] = ("1:1", "2:1", "1:2")
+def declared_as(rhythm: StrobeRhythm) -> StrobeMode:
+    patterns: tuple[StrobeMode, ...] = ("1:1", "2:1", "1:2")
     return next(p for p in patterns if p == rhythm.pattern)
 
 
 @pytest.mark.parametrize("rhythm", RHYTHMS, ids=lambda r: f"{r.pattern}@{r.start}")
 @pytest.mark.parametrize("declared", [True, False])
-def test_every_rhythm_is_found_in_twelve_frames(rhythm: Rhythm, declared: bool) -> None:
+def test_every_rhythm_is_found_in_twelve_frames(rhythm: StrobeRhythm, declared: bool) -> None:
     classifier = IlluminationClassifier(declared_as(rhythm) if declared else "auto")
     said = feed(classifier, levels(rhythm, 60, lit=90, dark=40))
     assert set(said[:9]) == {"unknown"}
@@ -98,9 +98,10 @@ def test_steady_light_is_no_rhythm(level: float) -> None:
 def test_separation_tells_strobe_from_steady_light() -> None:
     rng = random.Random(1)
     strobing = [
-        best_fit(range(10), levels(RHYTHMS[0], 10, lit=58, dark=50, noise=1, seed=s)).separation for s in range(200)
+        best_rhythm_fit(range(10), levels(RHYTHMS[0], 10, lit=58, dark=50, noise=1, seed=s)).separation
+        for s in range(200)
     ]
-    steady = [best_fit(range(10), [50 + rng.gauss(0, 1) for _ in range(10)]) for _ in range(200)]
+    steady = [best_rhythm_fit(range(10), [50 + rng.gauss(0, 1) for _ in range(10)]) for _ in range(200)]
     assert min(strobing) > 3
     assert np.median([f.separation for f in steady]) < 2.5
     assert not [f for f in steady if f.gap >= 8]
@@ -119,7 +120,7 @@ def test_dropped_frames_do_not_turn_it_round() -> None:
 
 def test_a_frame_dropped_uncounted_is_noticed() -> None:
     """A camera leaves out a frame and its numbers do not show it: unknown until the new phase is certain."""
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     means = levels(rhythm, 101, lit=80, dark=45)
     del means[50]
     expected = truth(rhythm, [k for k in range(101) if k != 50])
@@ -130,7 +131,7 @@ def test_a_frame_dropped_uncounted_is_noticed() -> None:
 
 def test_warm_up_then_alternate() -> None:
     """Five equal frames before the strobe starts, as one camera does it."""
-    rhythm = Rhythm(2, 1, 1)
+    rhythm = StrobeRhythm(2, 1, 1)
     means = [100.0] * 5 + levels(rhythm, 60, lit=167, dark=44)[5:]
     said = feed(IlluminationClassifier(), means)
     assert set(said[:5]) == {"unknown"}
@@ -139,7 +140,7 @@ def test_warm_up_then_alternate() -> None:
 
 
 def test_a_strobe_that_starts_late_is_not_taken_for_steady_light() -> None:
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     means = [80.0] * 40 + levels(rhythm, 100, lit=80, dark=30)[40:]
     said = feed(IlluminationClassifier(), means)
     assert set(said[12:40]) == {"lit"}
@@ -149,14 +150,14 @@ def test_a_strobe_that_starts_late_is_not_taken_for_steady_light() -> None:
 
 def test_a_lost_strobe_is_reported_and_taken_up_again() -> None:
     classifier = IlluminationClassifier()
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     means = levels(rhythm, 150, lit=90, dark=40)
     means[50:100] = [40.0] * 50  # the illuminator fails and comes back
     said = feed(classifier, means[:100])
     assert said[80:] == ["unknown"] * 20
     assert classifier.state.reason == "strobe_lost"
     assert classifier.state.knowledge == "unknown"
-    again = [classifier.observe(FrameStats(means[k], 30), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
+    again = [classifier.classify(FrameStats(means[k], 30), t_ns=k * PERIOD, seq=k) for k in range(100, 150)]
     assert again[6:] == truth(rhythm, range(106, 150))
     assert classifier.state.reason == ""
 
@@ -168,7 +169,7 @@ def test_a_declared_strobe_that_never_comes_is_lost() -> None:
 
 
 def test_all_dark_is_unlit() -> None:
-    states: tuple[Strobe, ...] = ("auto", "steady")
+    states: tuple[StrobeMode, ...] = ("auto", "steady")
     for strobe in states:
         classifier = IlluminationClassifier(strobe)
         assert set(feed(classifier, [4.0] * 40)) == {"unknown"}
@@ -176,7 +177,7 @@ def test_all_dark_is_unlit() -> None:
 
 
 def test_sun_floods() -> None:
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     classifier = IlluminationClassifier()
     feed(classifier, levels(rhythm, 40, lit=190, dark=176))
     assert classifier.state.reason == "ambient_flood"
@@ -186,7 +187,7 @@ def test_sun_floods() -> None:
 
 
 def test_what_the_camera_says_is_taken_over() -> None:
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     flags = truth(rhythm, range(40))
     flags[0] = "unknown"  # the first frame after a start has no record
     classifier = IlluminationClassifier()
@@ -198,7 +199,7 @@ def test_what_the_camera_says_is_taken_over() -> None:
 
 
 def test_what_the_camera_says_and_the_picture_does_not_show() -> None:
-    flags = truth(Rhythm(2, 1, 0), range(40))
+    flags = truth(StrobeRhythm(2, 1, 0), range(40))
     classifier = IlluminationClassifier()
     assert feed(classifier, [70.0] * 40, flags=flags) == flags
     assert classifier.state.reason == "strobe_lost"
@@ -217,18 +218,18 @@ def test_a_new_epoch_starts_over() -> None:
     classifier = IlluminationClassifier()
     feed(classifier, levels(RHYTHMS[0], 40, lit=90, dark=40))
     assert classifier.state.pattern == "1:1"
-    assert classifier.observe(FrameStats(90, 30), t_ns=41 * PERIOD, seq=0, epoch=1) == "unknown"
+    assert classifier.classify(FrameStats(90, 30), t_ns=41 * PERIOD, seq=0, generation=1) == "unknown"
     assert classifier.state.pattern == ""
 
 
 def test_numbers_that_wrap_or_start_anew() -> None:
-    rhythm = Rhythm(2, 1, 0)
+    rhythm = StrobeRhythm(2, 1, 0)
     means = levels(rhythm, 60, lit=90, dark=40)
     for first in (2**32 - 30, 0):
         classifier = IlluminationClassifier()
         numbers = [(first + k) % 2**32 if first else (k if k < 30 else k - 29) for k in range(60)]
         said = [
-            classifier.observe(FrameStats(m, 30), t_ns=k * PERIOD, seq=n)
+            classifier.classify(FrameStats(m, 30), t_ns=k * PERIOD, seq=n)
             for k, (m, n) in enumerate(zip(means, numbers, strict=True))
         ]
         assert all(a in (b, "unknown") for a, b in zip(said, truth(rhythm, range(60)), strict=True))

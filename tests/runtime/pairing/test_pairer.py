@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.core.values import Frame, Lit, Modality
-from runtime.pairing.pairer import MAX_SKEW_NS, REJECTIONS, Match, Pairer, Rejection
+from runtime.core.values import Frame, IlluminationState, Modality
+from runtime.pairing.pairer import MAX_SKEW_NS, REJECTIONS, MatchedFrames, Pairer, Rejection
 from tests.support.streams import MS, PERIOD, by_arrival, frame, regular, stream
 
 
-def run(pairer: Pairer, frames: Iterable[Frame]) -> list[Match]:
+def run(pairer: Pairer, frames: Iterable[Frame]) -> list[MatchedFrames]:
     return [match for one in frames for match in pairer.push(one)]
 
 
-def times(matches: Iterable[Match]) -> list[tuple[int, int]]:
+def times(matches: Iterable[MatchedFrames]) -> list[tuple[int, int]]:
     return [(m.first.t_capture_ns, m.second.t_capture_ns) for m in matches]
 
 
 # -- properties ------------------------------------------------------------------------------------------------------
 
-STATES: tuple[Lit, ...] = ("lit", "lit", "lit", "dark", "unknown")
+STATES: tuple[IlluminationState, ...] = ("lit", "lit", "lit", "dark", "unknown")
 
 
 @st.composite
@@ -35,13 +35,13 @@ def chaos(draw: st.DrawFn) -> list[Frame]:
     frames: list[Frame] = []
     for modality in ("rgb", "ir"):
         time = draw(st.integers(0, 40 * MS))
-        epoch = 0
+        generation = 0
         for number in range(draw(st.integers(0, 40))):
             time += draw(st.sampled_from([0, -5 * MS, 3 * MS, 16 * MS, 30 * MS, 33 * MS, 34 * MS, 67 * MS, 400 * MS]))
-            epoch += draw(st.sampled_from([0] * 12 + [1]))
+            generation += draw(st.sampled_from([0] * 12 + [1]))
             delay = draw(st.sampled_from([1 * MS, 8 * MS, 60 * MS, -200 * MS, 5_000 * MS]))
             lit = draw(st.sampled_from(STATES))
-            frames.append(frame(modality, time, lit=lit, epoch=epoch, seq=number, delay_ns=delay))
+            frames.append(frame(modality, time, lit=lit, generation=generation, seq=number, delay_ns=delay))
     return draw(st.permutations(frames)) if draw(st.booleans()) else by_arrival(frames)
 
 
@@ -52,10 +52,10 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
         ("rgb", "ir"), max_skew_ns=limit, offsets_ns={"ir": offset}, on_reject=lambda f, why: rejected.append((f, why))
     )
     newest = {"rgb": -1, "ir": -1}
-    last: Match | None = None
+    last: MatchedFrames | None = None
     used: list[int] = []
     for one in frames:
-        newest[one.modality] = max(newest[one.modality], one.epoch)
+        newest[one.modality] = max(newest[one.modality], one.generation)
         made = [*pairer.push(one), *(pairer.advance(one.t_arrival_ns) if ticking else ())]
         assert pairer.waiting <= 16
         for match in made:
@@ -63,16 +63,16 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
             assert match.second.modality == "ir"
             assert match.skew_ns == abs(match.second.t_capture_ns + offset - match.first.t_capture_ns) <= limit
             assert match.second.lit == "lit"
-            assert match.first.epoch == newest["rgb"]
-            assert match.second.epoch == newest["ir"]
+            assert match.first.generation == newest["rgb"]
+            assert match.second.generation == newest["ir"]
             if last is not None:
-                assert match.epoch >= last.epoch
-                if match.epoch == last.epoch:
+                assert match.generation >= last.generation
+                if match.generation == last.generation:
                     assert match.first_ns > last.first_ns
                     assert match.second_ns > last.second_ns
             if match.dark is not None:
                 assert match.dark.lit == "dark"
-                assert match.dark.epoch == match.second.epoch
+                assert match.dark.generation == match.second.generation
                 assert match.dark_ns is not None
                 assert abs(match.dark_ns - match.second_ns) <= 100 * MS
             pair = match.pair()
@@ -171,18 +171,18 @@ def test_offsets_move_streams() -> None:
 
 def test_never_across_an_epoch() -> None:
     pairer = Pairer(("rgb", "ir"), periods_ns={"rgb": PERIOD, "ir": PERIOD})
-    assert not pairer.push(frame("rgb", 0, epoch=0))
-    assert not pairer.push(frame("rgb", PERIOD, epoch=1))
+    assert not pairer.push(frame("rgb", 0, generation=0))
+    assert not pairer.push(frame("rgb", PERIOD, generation=1))
     assert not pairer.push(frame("ir", 1 * MS))
     (match,) = pairer.push(frame("ir", PERIOD + 1 * MS))
-    assert match.first.epoch == 1
-    assert match.epoch == 1
-    assert not pairer.push(frame("rgb", 2 * PERIOD, epoch=0))
+    assert match.first.generation == 1
+    assert match.generation == 1
+    assert not pairer.push(frame("rgb", 2 * PERIOD, generation=0))
     assert pairer.rejected == {"epoch": 2, "skew": 1}
 
 
 def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None:
-    states: list[Lit] = ["dark", "lit"] * 15
+    states: list[IlluminationState] = ["dark", "lit"] * 15
     infrared = [frame("ir", k * PERIOD + 3 * MS, lit=state, seq=k) for k, state in enumerate(states)]
     pairer = Pairer(("rgb", "ir"))
     matches = run(pairer, by_arrival(regular("rgb", 30), infrared))
@@ -197,7 +197,7 @@ def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None
 
 def test_only_the_frame_directly_before_is_a_neighbour() -> None:
     """Two lit, one dark: the second lit frame's dark neighbour comes after it, and is not waited for."""
-    states: list[Lit] = ["dark", "lit", "lit"] * 10
+    states: list[IlluminationState] = ["dark", "lit", "lit"] * 10
     infrared = [frame("ir", k * PERIOD, lit=state, seq=k) for k, state in enumerate(states)]
     matches = run(Pairer(("rgb", "ir")), by_arrival(infrared, regular("rgb", 30)))
     assert len(matches) == 20
@@ -225,7 +225,7 @@ def test_a_dark_frame_from_long_ago_is_no_neighbour() -> None:
         ("none", "dark", None),
     ],
 )
-def test_what_counts_as_lit(strobe: str, lit: Lit, reason: Rejection | None) -> None:
+def test_what_counts_as_lit(strobe: str, lit: IlluminationState, reason: Rejection | None) -> None:
     pairer = Pairer(("rgb", "ir"), strobe=strobe)  # type: ignore[arg-type]
     pairer.push(frame("rgb", 0))
     made = pairer.push(frame("ir", 0, lit=lit))
@@ -367,7 +367,7 @@ def test_a_new_epoch_has_a_phase_of_its_own() -> None:
     pairer = Pairer(("rgb", "ir"))
     run(pairer, by_arrival(regular("rgb", 60), regular("ir", 60, start=4 * MS)))
     assert pairer.phase.stable
-    pairer.push(frame("ir", 61 * PERIOD, epoch=1))
+    pairer.push(frame("ir", 61 * PERIOD, generation=1))
     assert not pairer.phase.stable
     assert pairer.phase.phase_ns == 0
 

@@ -8,14 +8,14 @@ import random
 import pytest
 
 from runtime.pairing.advice import phase_advice
-from runtime.pairing.phase import Period, Phase, PhaseTracker
+from runtime.pairing.phase import PeriodEstimator, Phase, PhaseTracker
 
 MS = 1_000_000
 PERIOD = 33 * MS
 
 
 def test_a_period_is_known_from_the_first_interval_without_a_drop() -> None:
-    period = Period()
+    period = PeriodEstimator()
     period.add(2 * PERIOD)
     assert period.value == 2 * PERIOD
     period.add(PERIOD)
@@ -24,7 +24,7 @@ def test_a_period_is_known_from_the_first_interval_without_a_drop() -> None:
 
 def test_drops_and_jitter_do_not_change_a_period() -> None:
     rng = random.Random(1)
-    period = Period()
+    period = PeriodEstimator()
     for _ in range(500):
         drops = 2 if rng.random() < 0.2 else 1
         period.add(drops * PERIOD + int(rng.gauss(0, 1.5 * MS)))
@@ -33,7 +33,7 @@ def test_drops_and_jitter_do_not_change_a_period() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 2])
 def test_a_change_of_rate_is_followed(factor: float) -> None:
-    period = Period(PERIOD)
+    period = PeriodEstimator(PERIOD)
     for _ in range(30):
         period.add(PERIOD)
     for _ in range(10):
@@ -42,7 +42,7 @@ def test_a_change_of_rate_is_followed(factor: float) -> None:
 
 
 def test_one_short_interval_is_no_new_rate() -> None:
-    period = Period(PERIOD)
+    period = PeriodEstimator(PERIOD)
     for _ in range(30):
         period.add(PERIOD)
     period.add(5 * MS)

@@ -71,7 +71,7 @@ def test_two_cameras_give_pairs_of_one_moment() -> None:
         assert pair.image("rgb").shape == (160, 160, 3)
         assert pair.image("ir").shape == (160, 160, 1)
         assert pair.skew_ns == 4_000_000
-        assert (pair.epoch, pair.lit, pair.source, pair.clock) == (0, "lit", "camera", "synthetic")
+        assert (pair.generation, pair.lit, pair.source, pair.clock) == (0, "lit", "camera", "synthetic")
         assert pair.rgb_time_ns is not None
         assert captured.t_emitted_ns > pair.rgb_time_ns
     assert {c.state for c in status.cameras} == {"running"}
@@ -115,10 +115,10 @@ def test_unplugged_and_replugged_pairs_go_on_in_a_new_epoch() -> None:
         until(lambda: rig.status().cameras[1].reconnects == 1)
         newest = rig.wait(-1, 0)
         assert newest is not None
-        until(lambda: (c := rig.wait(newest.number, 1)) is not None and c.pair.epoch == 1)
+        until(lambda: (c := rig.wait(newest.number, 1)) is not None and c.pair.generation == 1)
         assert rig.status().cameras[0].reconnects == 0
         until(lambda: rig.status().advice == "")
-    assert {c.pair.epoch for c in before} == {0}
+    assert {c.pair.generation for c in before} == {0}
 
 
 def test_a_stall_is_seen_and_got_over() -> None:
@@ -170,8 +170,8 @@ def test_two_cameras_of_different_kinds_are_needed() -> None:
 class Hanging:
     """A camera whose driver never answers."""
 
-    def __init__(self, uri: str, modality: Modality, epoch: int) -> None:
-        with_info = open_source(uri, modality, epoch)
+    def __init__(self, uri: str, modality: Modality, generation: int) -> None:
+        with_info = open_source(uri, modality, generation)
         with_info.close()
         self.info = with_info.info
         self.release = threading.Event()
@@ -187,10 +187,10 @@ class Hanging:
 def test_closing_takes_no_longer_than_two_seconds_when_a_camera_hangs() -> None:
     hanging: list[Hanging] = []
 
-    def opener(uri: str, modality: Modality, epoch: int) -> Source:
+    def opener(uri: str, modality: Modality, generation: int) -> Source:
         if modality == "rgb":
-            return open_source(uri, modality, epoch)
-        hanging.append(Hanging(uri, modality, epoch))
+            return open_source(uri, modality, generation)
+        hanging.append(Hanging(uri, modality, generation))
         return hanging[-1]
 
     rig = Rig(settings(scene()), opener=opener)

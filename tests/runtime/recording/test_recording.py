@@ -35,7 +35,7 @@ from runtime.core.values import Frame, Modality, Pair
 from runtime.pairing.feed import CapturedPair
 from runtime.pairing.rig import Rig
 from runtime.recording.image_message import decode_image, decode_jpeg, encode_image, encode_jpeg
-from runtime.recording.reader import Recording, Tally
+from runtime.recording.reader import ReadTally, Recording
 from runtime.recording.source import open_mcap
 from runtime.recording.writer import QUEUE, Recorder
 
@@ -59,7 +59,7 @@ def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options:
         while recorder.recording and number - recorder.frames >= QUEUE:
             time.sleep(0.001)
         recorder.on_frame(item)
-    recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, epoch=3), 99))
+    recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, generation=3), 99))
     recorder.close()
     assert recorder.error == ""
     assert recorder.left_out == 0
@@ -74,7 +74,7 @@ def test_what_was_recorded_is_what_is_read(tmp_path: Path) -> None:
     frames = interleaved(4)
     frames[3] = replace(frames[3], seq=None, lit="dark", exposure_ns=None, timestamp_source="arrival")
     recording = Recording(record(tmp_path / "r", frames))
-    tally = Tally()
+    tally = ReadTally()
     found = list(recording.frames(tally=tally))
     assert (tally.frames, tally.pairs, tally.damaged, tally.end) == (8, 1, 0, "")
     for before, after in zip(frames, found, strict=True):
@@ -84,7 +84,7 @@ def test_what_was_recorded_is_what_is_read(tmp_path: Path) -> None:
     assert [f.modality for f in recording.frames("ir")] == ["ir"] * 4
     assert recording.settings == RIG.model_copy(update={"rgb": "opencv:rtsp://***@host/s?a=1?"})
     assert recording.consent == "the testers, orally"
-    assert [(p.number, p.epoch, p.times_ns) for p in recording.pairs()] == [(7, 3, {"rgb": 1})]
+    assert [(p.number, p.generation, p.times_ns) for p in recording.pairs()] == [(7, 3, {"rgb": 1})]
 
 
 def vars_of(item: Frame) -> list[Any]:
@@ -254,7 +254,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, whole: bytes, share: float) -> None:
     path = tmp_path / "cut.mcap"
     path.write_bytes(whole[: int(len(whole) * share)])
-    tally = Tally()
+    tally = ReadTally()
     found = list(Recording(path).frames(tally=tally))
     assert len(found) == tally.frames
     assert 40 * share - 8 <= len(found) <= 40
@@ -273,7 +273,7 @@ def test_a_damaged_chunk_is_left_out_and_counted(tmp_path: Path, whole: bytes) -
     data[len(data) // 2] ^= 0xFF
     path = tmp_path / "chunk.mcap"
     path.write_bytes(data)
-    tally = Tally()
+    tally = ReadTally()
     found = list(Recording(path).frames(tally=tally))
     assert 30 <= len(found) < 40
     assert tally.damaged >= 1
@@ -312,7 +312,7 @@ def test_no_damage_is_another_error(
 
 
 def key(pair: Pair) -> tuple[Any, ...]:
-    return pair.times_ns, pair.ir_dark_time_ns, pair.epoch, pair.lit
+    return pair.times_ns, pair.ir_dark_time_ns, pair.generation, pair.lit
 
 
 def watched(rig: Rig, seconds: float) -> Iterator[CapturedPair]:
@@ -410,7 +410,7 @@ def test_a_recorded_camera(performance: tuple[Path, list[Pair]]) -> None:
     first = None
     while first is None:
         first = source.read(1.0)
-    assert first.epoch == 4
+    assert first.generation == 4
     assert abs(first.t_arrival_ns - time.monotonic_ns()) < 60_000_000_000
     source.close()
     source.close()

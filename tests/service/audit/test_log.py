@@ -16,7 +16,7 @@ from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import AuditBroken, AuditUnavailable, ConfigError
 from service.audit.jws import Signer, Verifier
 from service.audit.lines import closed_files
-from service.audit.log import AuditLog, AuditSettings
+from service.audit.log import AuditLog, AuditLogOptions
 from service.audit.verify import check_audit
 from tests.support.service.audit_logs import answer, edit, fill
 from tests.support.service.full_disk import FullDisk
@@ -109,7 +109,7 @@ def test_a_missing_log_is_no_good_log(path: Path) -> None:
     with pytest.raises(AuditBroken):
         check_audit(path)
     with pytest.raises(AuditBroken, match="Move the file away"):
-        AuditLog(AuditSettings(path))
+        AuditLog(AuditLogOptions(path))
     assert path.read_bytes() == b"not one\n"
 
 
@@ -198,7 +198,7 @@ def test_checkpoints_are_signed_and_a_chain_made_anew_is_noticed(path: Path, key
     tokens = [line for line in lines(path) if line["kind"] == "checkpoint"]
     # Whoever may write the file, and has no key, makes the whole chain anew and puts the old checkpoints in.
     path.unlink()
-    log = AuditLog(AuditSettings(path))
+    log = AuditLog(AuditLogOptions(path))
     for number in range(10):
         log.decision(answer(number) | {"decision": "live"}, caller="gate")
     log.write("checkpoint", {"token": tokens[0]["token"]})
@@ -216,7 +216,7 @@ def test_checkpoints_of_another_key(path: Path, keys: tuple[Signer, Verifier], t
 
 
 def test_a_full_disk_gives_no_decision_where_the_log_is_required(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = AuditLog(AuditSettings(path))
+    log = AuditLog(AuditLogOptions(path))
     log.decision(answer(0), caller="gate")
     disk = FullDisk(100)
     monkeypatch.setattr("service.audit.log.os.write", disk)
@@ -236,7 +236,7 @@ def test_a_full_disk_gives_no_decision_where_the_log_is_required(path: Path, mon
 def test_a_full_disk_leaves_a_stated_gap_where_the_log_is_not_required(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = AuditLog(AuditSettings(path, policy="best-effort"))
+    log = AuditLog(AuditLogOptions(path, policy="best-effort"))
     disk = FullDisk(0)
     monkeypatch.setattr("service.audit.log.os.write", disk)
     for number in range(5):
@@ -249,7 +249,7 @@ def test_a_full_disk_leaves_a_stated_gap_where_the_log_is_not_required(
 
 
 def test_a_disk_that_does_not_keep_what_it_took_gives_no_decision(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = AuditLog(AuditSettings(path))
+    log = AuditLog(AuditLogOptions(path))
 
     def broken(file: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -263,7 +263,7 @@ def test_a_disk_that_does_not_keep_what_it_took_gives_no_decision(path: Path, mo
 
 
 def test_no_space_for_the_next_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = AuditLog(AuditSettings(path, max_bytes=1))
+    log = AuditLog(AuditLogOptions(path, max_bytes=1))
     opened = os.open
 
     def full(name: Any, flags: int, *rest: Any) -> int:
@@ -285,7 +285,7 @@ def test_no_space_for_the_next_file(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_threads_write_one_chain(path: Path) -> None:
-    log = AuditLog(AuditSettings(path, max_bytes=8000))
+    log = AuditLog(AuditLogOptions(path, max_bytes=8000))
 
     def work() -> None:
         for number in range(15):
@@ -301,24 +301,24 @@ def test_threads_write_one_chain(path: Path) -> None:
 
 
 def test_one_process_owns_a_log_and_gives_it_back(path: Path) -> None:
-    log = AuditLog(AuditSettings(path))
+    log = AuditLog(AuditLogOptions(path))
     with pytest.raises(ConfigError, match="another process"):
-        AuditLog(AuditSettings(path))
+        AuditLog(AuditLogOptions(path))
     log.close()
     log.close()
     with pytest.raises(AuditUnavailable):
         log.decision(answer(), caller="gate")
-    AuditLog(AuditSettings(path)).close()
+    AuditLog(AuditLogOptions(path)).close()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ADSN_AUDIT"):
-        AuditLog(AuditSettings(tmp_path / "none" / "audit.jsonl"))
+        AuditLog(AuditLogOptions(tmp_path / "none" / "audit.jsonl"))
 
 
 def test_a_link_in_the_logs_place_is_not_followed(path: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError):
-        AuditLog(AuditSettings(path))
+        AuditLog(AuditLogOptions(path))
     assert (tmp_path / "elsewhere").read_bytes() == b""

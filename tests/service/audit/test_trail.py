@@ -24,7 +24,7 @@ from service.config.trust import AttestationSettings, AuditSettings
 from tests.support.fakes import FakeEngine, FakeFeed, loaded
 from tests.support.images import ir_file, rgb_file
 from tests.support.service.answers import checked
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 BOX = [200.0, 120.0, 200.0, 200.0]
 
@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def signed(settings: Settings) -> Iterator[Running]:
+def signed(settings: Settings) -> Iterator[RunningService]:
     with running(settings) as service:
         yield service
 
@@ -53,7 +53,7 @@ def verifier(tmp_path: Path) -> Verifier:
 
 
 @pytest.mark.parametrize(("level", "decision"), [(180, "live"), (60, "spoof"), (2, "uncertain")])
-def test_an_answer_is_signed(signed: Running, tmp_path: Path, level: int, decision: str) -> None:
+def test_an_answer_is_signed(signed: RunningService, tmp_path: Path, level: int, decision: str) -> None:
     body = signed.judge(files(level, nonce="nonce-0001", session_id="s-1")).json()
     checked(body)
     claims = verify_attestation(
@@ -65,7 +65,7 @@ def test_an_answer_is_signed(signed: Running, tmp_path: Path, level: int, decisi
     assert (claims.score, claims.reasons) == (body["score"], body["reasons"])
 
 
-def test_without_a_key_nothing_is_signed(service: Running) -> None:
+def test_without_a_key_nothing_is_signed(service: RunningService) -> None:
     assert service.judge(files()).json().get("attestation") is None
 
 
@@ -77,7 +77,7 @@ def test_hidden_scores_are_neither_signed_nor_written_down(settings: Settings, t
     assert '"score":null' in (tmp_path / "audit.jsonl").read_text()
 
 
-def test_each_decision_has_its_line_and_an_error_has_none(signed: Running, tmp_path: Path) -> None:
+def test_each_decision_has_its_line_and_an_error_has_none(signed: RunningService, tmp_path: Path) -> None:
     answers = [signed.judge(files(level)).json() for level in (180, 60, 2)]
     signed.engine.error = InferenceFailed("it burnt.")
     assert signed.judge(files()).status_code == 503
@@ -107,7 +107,7 @@ def full(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setattr("service.audit.log.os.write", refuse)
 
 
-def test_a_full_disk_gives_no_decision(signed: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_gives_no_decision(signed: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         full(patch, tmp_path / "audit.jsonl")
         response = signed.judge(files(nonce="nonce-0001"))
@@ -141,7 +141,7 @@ def test_what_cannot_be_used_ends_the_start(tmp_path: Path) -> None:
 # Counters.
 
 
-def samples(service: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def samples(service: RunningService) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     response = service.client.get("/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {
@@ -151,7 +151,7 @@ def samples(service: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
-def sample(service: Running, name: str, **labels: str) -> float:
+def sample(service: RunningService, name: str, **labels: str) -> float:
     return samples(service)[name, tuple(sorted(labels.items()))]
 
 
@@ -200,7 +200,7 @@ def test_a_rigs_cameras_are_counted() -> None:
         assert sample(service, "adsn_pairs_rejected_total", reason="pair_skew") == 4
 
 
-def test_no_caller_can_make_labels(service: Running) -> None:
+def test_no_caller_can_make_labels(service: RunningService) -> None:
     before = {key for key in samples(service)}
     for number in range(20):
         service.client.get(f"/nowhere/{number}")

@@ -20,15 +20,15 @@ from starlette.types import Message
 
 from runtime.core.errors import ConfigError
 from service.app import create_app
-from service.auth.guard import RELOAD_S, Found, Guard
-from service.auth.keys import ROLES, Role, new_key, toml_of
-from service.auth.middleware import OPEN
+from service.auth.guard import RELOAD_S, Guard, Identification
+from service.auth.keys import CALLER_ROLES, CallerRole, new_key, toml_of
+from service.auth.middleware import OPEN_PATHS
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
 from tests.support.fakes import FakeEngine, loaded
 from tests.support.images import ir_file, rgb_file
 from tests.support.service.certificates import Authority
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 SINGLE = "a single key of the smallest set-up"
 FILES = {"rgb": rgb_file(), "ir": ir_file(), "meta": json.dumps({"face_box": [200, 120, 200, 200]}).encode()}
@@ -36,11 +36,11 @@ FILES = {"rgb": rgb_file(), "ir": ir_file(), "meta": json.dumps({"face_box": [20
 
 @dataclass(slots=True)
 class Keyed:
-    service: Running
-    keys: dict[Role, str]
+    service: RunningService
+    keys: dict[CallerRole, str]
     file: Path
 
-    def get(self, path: str, role: Role | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+    def get(self, path: str, role: CallerRole | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
         own = {"Authorization": f"Bearer {self.keys[role]}"} if role else {}
         return self.service.client.get(path, headers={**own, **(headers or {})})
 
@@ -48,7 +48,7 @@ class Keyed:
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     file = tmp_path_factory.mktemp("auth") / "keys.toml"
-    made = {role: new_key([role], role) for role in ROLES}
+    made = {role: new_key([role], role) for role in CALLER_ROLES}
     file.write_text("\n".join(toml_of(entry) for _, entry in made.values()))
     file.chmod(0o600)
     auth = AuthSettings(keys=file, failures=1000)
@@ -56,19 +56,19 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
         yield Keyed(service, {role: key for role, (key, _) in made.items()}, file)
 
 
-MATRIX: dict[str, set[Role]] = {
+MATRIX: dict[str, set[CallerRole]] = {
     "/info": {"score", "admin"},
     "/metrics": {"metrics", "admin"},
     "/v2": {"infer", "admin"},
     "/v2/models/fake": {"infer", "admin"},
-    "/openapi.json": set(ROLES),
-    "/docs": set(ROLES),
+    "/openapi.json": set(CALLER_ROLES),
+    "/docs": set(CALLER_ROLES),
 }
 
 
 @pytest.mark.parametrize("path", sorted(MATRIX))
-@pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_do_its_own(keyed: Keyed, path: str, role: Role) -> None:
+@pytest.mark.parametrize("role", CALLER_ROLES)
+def test_each_role_may_do_its_own(keyed: Keyed, path: str, role: CallerRole) -> None:
     response = keyed.get(path, role)
     assert response.status_code == (200 if role in MATRIX[path] else 403), response.text
     if response.status_code == 403:
@@ -84,7 +84,7 @@ def test_nobody_may_do_anything(keyed: Keyed, path: str) -> None:
 
 
 def test_uploads_and_cameras_take_their_own_roles(keyed: Keyed) -> None:
-    for role in ROLES:
+    for role in CALLER_ROLES:
         headers = {"X-API-Key": keyed.keys[role]}
         upload = keyed.service.judge(FILES, headers=headers)
         camera = keyed.service.client.post("/liveness", json={"source": "camera"}, headers=headers)
@@ -105,7 +105,7 @@ def test_every_route_is_closed_unless_it_is_listed_as_open(keyed: Keyed) -> None
     for path in sorted(paths):
         for method in ("GET", "POST", "DELETE"):
             status = keyed.service.client.request(method, path).status_code
-            assert (status == 401) == (path not in OPEN), f"{method} {path}: {status}"
+            assert (status == 401) == (path not in OPEN_PATHS), f"{method} {path}: {status}"
 
 
 @pytest.mark.parametrize("host", ["x/livez?", "localhost/livez?", "x/livez#", "x:80/login?a=", "@/livez?"])
@@ -135,14 +135,14 @@ def test_websockets_are_turned_away(keyed: Keyed) -> None:
 # Browsers.
 
 
-def log_in(keyed: Keyed, role: Role, then: str = "/docs", **headers: str) -> httpx.Response:
+def log_in(keyed: Keyed, role: CallerRole, then: str = "/docs", **headers: str) -> httpx.Response:
     origin = str(keyed.service.client.base_url).rstrip("/")
     return keyed.service.client.post(
         "/login", data={"key": keyed.keys[role], "next": then}, headers={"Origin": origin, **headers}
     )
 
 
-def session(keyed: Keyed, role: Role) -> dict[str, str]:
+def session(keyed: Keyed, role: CallerRole) -> dict[str, str]:
     response = log_in(keyed, role)
     keyed.service.client.cookies.clear()
     return {"Cookie": response.headers["set-cookie"].partition(";")[0]}
@@ -236,7 +236,7 @@ def test_a_page_of_another_site_reads_nothing(keyed: Keyed) -> None:
     assert "access-control-allow-origin" not in preflight.headers
 
 
-def test_a_service_without_keys_answers_to_this_machines_names_only(service: Running) -> None:
+def test_a_service_without_keys_answers_to_this_machines_names_only(service: RunningService) -> None:
     for host, status in (
         ("localhost", 200),
         ("localhost:8000", 200),
@@ -271,7 +271,7 @@ def guard_of(file: Path, now: list[float], **settings: object) -> Guard:
     return Guard(Settings(auth=AuthSettings(keys=file, failures=3), **settings), now_s=lambda: now[0])  # type: ignore[arg-type]
 
 
-def presented(guard: Guard, key: str) -> Found:
+def presented(guard: Guard, key: str) -> Identification:
     """What the guard makes of a request with ``key``."""
     headers = [(b"x-api-key", key.encode())]
     return guard.identify(HTTPConnection({"type": "http", "headers": headers, "client": ("192.0.2.1", 5000)}))

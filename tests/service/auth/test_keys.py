@@ -21,14 +21,14 @@ def test_a_new_key_is_found_and_its_entry_does_not_hold_it() -> None:
     caller = KeyRing([entry]).find(key, TODAY)
     assert caller == Caller(f"gate 3 ({entry.id})", frozenset({"score", "metrics"}), entry.id)
     assert caller is not None
-    assert [caller.may(role) for role in keys.ROLES] == [True, False, False, True, False]
+    assert [caller.has_role(role) for role in keys.CALLER_ROLES] == [True, False, False, True, False]
 
 
 def test_admin_may_do_everything() -> None:
     key, entry = new_key(["admin"])
     caller = KeyRing([entry]).find(key, TODAY)
     assert caller is not None
-    assert all(caller.may(role) for role in keys.ROLES)
+    assert all(caller.has_role(role) for role in keys.CALLER_ROLES)
 
 
 def test_keys_differ() -> None:
@@ -77,7 +77,7 @@ def test_a_session_ends_with_its_key() -> None:
     demoted = entry.model_copy(update={"roles": ("metrics",)})
     now = KeyRing([demoted]).still(caller, TODAY)
     assert now is not None
-    assert not now.may("admin")
+    assert not now.has_role("admin")
     assert KeyRing([]).still(caller, TODAY) is None
     single = Caller("key")
     assert KeyRing([], "s" * 20).still(single, TODAY) == single

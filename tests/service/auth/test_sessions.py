@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.auth.keys import Caller
-from service.auth.sessions import Failures, Sessions
+from service.auth.sessions import LoginFailures, Sessions
 
 CALLER = Caller("console", frozenset({"camera"}), "0123456789ab")
 
@@ -39,7 +39,7 @@ def test_tokens_are_not_kept() -> None:
 
 
 def test_an_address_waits_for_the_windows_end() -> None:
-    failures = Failures(3, 60)
+    failures = LoginFailures(3, 60)
     for second in range(3):
         assert failures.wait_s("192.0.2.1", second) == 0
         failures.count("192.0.2.1", second)
@@ -51,7 +51,7 @@ def test_an_address_waits_for_the_windows_end() -> None:
 
 
 def test_one_customers_many_ipv6_addresses_are_one() -> None:
-    failures = Failures(2, 60)
+    failures = LoginFailures(2, 60)
     failures.count("2001:db8:0:1::1", 0)
     failures.count("2001:db8:0:1:ffff::2", 0)
     assert failures.wait_s("2001:db8:0:1::abcd", 1) > 0
@@ -62,7 +62,7 @@ def test_one_customers_many_ipv6_addresses_are_one() -> None:
 
 
 def test_addresses_are_bounded() -> None:
-    failures = Failures(1, 60, addresses=10)
+    failures = LoginFailures(1, 60, addresses=10)
     for number in range(100):
         failures.count(f"192.0.2.{number}", 0)
     assert sum(failures.wait_s(f"192.0.2.{number}", 1) > 0 for number in range(100)) == 10

@@ -14,7 +14,7 @@ from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import ConfigError
 from runtime.geometry.calibration_file import load_geometry, save_geometry
 from runtime.liveness.open import default_bundle
-from service.auth.keys import Entry
+from service.auth.keys import KeyEntry
 from service.cli.check import check as check_service
 from service.config.settings import Settings
 from service.kiosk.check import check as check_kiosk
@@ -143,7 +143,7 @@ def test_the_file_of_keys(tmp_path: Path) -> None:
     refused(service, {"auth": {"keys": path}}, f"auth.keys: {path}: the keys cannot be read")
     path.write_text("[[keys]]\nid = 1\n")
     refused(service, {"auth": {"keys": path}}, f"auth.keys: {path}: keys.0.id")
-    entry = Entry(id="0" * 12, roles=("score",), sha256="0" * 64)
+    entry = KeyEntry(id="0" * 12, roles=("score",), sha256="0" * 64)
     text = f'[[keys]]\nid = "{entry.id}"\nroles = ["score"]\nsha256 = "{entry.sha256}"\n'
     path.write_text(text * 2)
     refused(service, {"auth": {"keys": path}}, "auth.keys: two keys have the id")

@@ -12,7 +12,7 @@ import pytest
 
 from service.config.settings import Settings
 from tests.support.fakes import FakeFeed, face_pair
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def rig() -> Iterator[tuple[Running, FakeFeed]]:
+def rig() -> Iterator[tuple[RunningService, FakeFeed]]:
     feed = FakeFeed()
     feed.camera("rgb", "running", fps=30.0)
     feed.camera("ir", "running", fps=15.0)
@@ -62,7 +62,7 @@ def text(browser: Any, name: str) -> str:
     return found
 
 
-def opened(browser: Any, service: Running) -> None:
+def opened(browser: Any, service: RunningService) -> None:
     browser.get(f"http://127.0.0.1:{service.port}/console")
     browser.get_log("browser")
     until(browser, lambda b: "on fake" in text(b, "model"))
@@ -77,7 +77,7 @@ def clean(browser: Any) -> None:
     assert all(name.startswith((here, "data:", "blob:")) for name in names), names
 
 
-def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
     opened(browser, rig[0])
     for _ in range(12):
         webdriver.ActionChains(browser).send_keys(Keys.TAB).perform()
@@ -93,7 +93,7 @@ def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[Running, 
     clean(browser)
 
 
-def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[Running, FakeFeed], tmp_path: Path) -> None:
+def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[RunningService, FakeFeed], tmp_path: Path) -> None:
     opened(browser, rig[0])
     browser.find_element(By.ID, "send").click()
     until(browser, lambda b: text(b, "verdict") == "A picture is missing")
@@ -110,7 +110,7 @@ def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[Running, FakeFe
     until(browser, lambda b: text(b, "verdict") == "Not an image")
 
 
-def test_the_rig_is_watched(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+def test_the_rig_is_watched(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     opened(browser, service)
     feed.put(face_pair())
@@ -125,7 +125,7 @@ def test_the_rig_is_watched(browser: Any, rig: tuple[Running, FakeFeed]) -> None
     clean(browser)
 
 
-def test_every_control_has_a_name(browser: Any, rig: tuple[Running, FakeFeed]) -> None:
+def test_every_control_has_a_name(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
     opened(browser, rig[0])
     for control in browser.find_elements(By.CSS_SELECTOR, "input, select, button, a"):
         assert control.accessible_name, control.get_attribute("outerHTML")
@@ -134,7 +134,9 @@ def test_every_control_has_a_name(browser: Any, rig: tuple[Running, FakeFeed]) -
 
 @pytest.mark.parametrize("page", ["console", "docs"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_on_its_ground(browser: Any, rig: tuple[Running, FakeFeed], page: str, scheme: str) -> None:
+def test_text_can_be_read_on_its_ground(
+    browser: Any, rig: tuple[RunningService, FakeFeed], page: str, scheme: str
+) -> None:
     """Contrast of at least 4.5, as WCAG 2.2 wants, of all text that is shown."""
     feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)

@@ -19,15 +19,15 @@ from runtime.core.values import Pair
 from runtime.imaging.decode import decode
 from service.config.settings import Settings
 from service.console.assets import source_hash
-from service.console.page import shown
+from service.console.page import encode_for_display
 from tests.support.fakes import FakeFeed, face_pair
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 KEY = "a-long-enough-key-for-tests"
 
 
 @pytest.fixture
-def rig() -> Iterator[tuple[Running, FakeFeed]]:
+def rig() -> Iterator[tuple[RunningService, FakeFeed]]:
     feed = FakeFeed()
     feed.camera("rgb", "running", fps=30.0)
     feed.camera("ir", "lost", last_error="unplugged", drops={"overrun": 3})
@@ -43,7 +43,7 @@ def fresh_pair() -> Pair:
     return replace(pair, ir=ir, rgb_time_ns=now, ir_time_ns=now)
 
 
-def events_of(service: Running, wanted: set[str]) -> Iterator[tuple[str, Any]]:
+def events_of(service: RunningService, wanted: set[str]) -> Iterator[tuple[str, Any]]:
     """Events as they come, until each of ``wanted`` was among them."""
     with service.client.stream("GET", "/events") as response:
         name = ""
@@ -57,7 +57,7 @@ def events_of(service: Running, wanted: set[str]) -> Iterator[tuple[str, Any]]:
                     return
 
 
-def test_the_page_names_everything_it_runs(service: Running) -> None:
+def test_the_page_names_everything_it_runs(service: RunningService) -> None:
     response = service.client.get("/console")
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -73,7 +73,7 @@ def test_the_page_names_everything_it_runs(service: Running) -> None:
 
 
 @pytest.mark.parametrize("species", ["bona_fide", "replay_screen"])
-def test_a_sample_is_a_pair_that_can_be_judged(service: Running, species: str) -> None:
+def test_a_sample_is_a_pair_that_can_be_judged(service: RunningService, species: str) -> None:
     found = service.client.get("/console/sample", params={"species": species, "subject": 3}).json()
     files = {name: base64.b64decode(image["data"]) for name, image in found["images"].items()}
     assert found["species"] == species
@@ -83,18 +83,18 @@ def test_a_sample_is_a_pair_that_can_be_judged(service: Running, species: str) -
     assert again == found
 
 
-def test_only_known_samples(service: Running) -> None:
+def test_only_known_samples(service: RunningService) -> None:
     assert len(SPECIES) > 5
     for wrong in ({"species": "unicorn"}, {"subject": -1}, {"subject": 1000}):
         assert service.client.get("/console/sample", params=wrong).status_code == 422
 
 
-def test_without_a_rig_there_are_no_frames(service: Running) -> None:
+def test_without_a_rig_there_are_no_frames(service: RunningService) -> None:
     found = service.client.get("/console/frame/rgb")
     assert (found.status_code, found.json()["code"]) == (503, "no_rig")
 
 
-def test_a_watched_rig_is_judged_and_its_cameras_are_told(rig: tuple[Running, FakeFeed]) -> None:
+def test_a_watched_rig_is_judged_and_its_cameras_are_told(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     assert service.client.get("/console/frame/rgb").status_code == 504
     feed.put(fresh_pair())
@@ -109,7 +109,7 @@ def test_a_watched_rig_is_judged_and_its_cameras_are_told(rig: tuple[Running, Fa
     assert by_name["ir"]["drops"] == {"overrun": 3}
 
 
-def test_nobody_there_is_no_decision(rig: tuple[Running, FakeFeed]) -> None:
+def test_nobody_there_is_no_decision(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     grey = np.full((480, 640, 3), 128, np.uint8)
     feed.put(Pair(rgb=grey, ir=grey[:, :, :1].copy(), source="camera"))
@@ -119,7 +119,7 @@ def test_nobody_there_is_no_decision(rig: tuple[Running, FakeFeed]) -> None:
     assert found["pair"]["score"] is None
 
 
-def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple[Running, FakeFeed]) -> None:
+def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     service.engine.nan = True
     feed.put(fresh_pair())
@@ -130,7 +130,7 @@ def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple
     assert dict(events_of(service, {"pair"}))["pair"]["score"] is not None
 
 
-def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[Running, FakeFeed]) -> None:
+def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     pair = fresh_pair()
     # As bright with the illuminator off as with it on: it shines by itself, or is fed in.
@@ -142,7 +142,7 @@ def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[
     assert found["decision"] in ("uncertain", "spoof")
 
 
-def test_a_frame_is_the_newest_pair_s(rig: tuple[Running, FakeFeed]) -> None:
+def test_a_frame_is_the_newest_pair_s(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     pair = fresh_pair()
     feed.put(pair, number=7)
@@ -159,7 +159,7 @@ def test_a_frame_is_the_newest_pair_s(rig: tuple[Running, FakeFeed]) -> None:
 
 def test_pictures_are_brought_to_a_size_a_person_looks_at() -> None:
     depth = np.full((720, 1280, 1), 500, np.float32)
-    picture = cv2.imdecode(np.frombuffer(shown(depth), np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = cv2.imdecode(np.frombuffer(encode_for_display(depth), np.uint8), cv2.IMREAD_UNCHANGED)
     assert picture is not None
     assert picture.shape == (360, 640)
 

@@ -14,7 +14,7 @@ import pytest
 from service.config.settings import LimitSettings, Settings
 from service.http.connections import GRACE_S, Shares, group_of
 from tests.support.service.liveness_requests import HEAD, pair
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 FEW = LimitSettings(connections=16, header_s=8, body_s=8)
 
@@ -97,19 +97,19 @@ def test_what_counts_as_one_address(address: str, group: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[Running]:
+def small() -> Iterator[RunningService]:
     with running(Settings(limits=FEW)) as found:
         yield found
 
 
-def open_from(stack: contextlib.ExitStack, service: Running, address: str, said: bytes = b"") -> socket.socket:
+def open_from(stack: contextlib.ExitStack, service: RunningService, address: str, said: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", service.port), timeout=20, source_address=(address, 0))
     stack.enter_context(connection)
     connection.sendall(said)
     return connection
 
 
-def judged(service: Running) -> int:
+def judged(service: RunningService) -> int:
     """The status of an honest caller with a connection of its own; 0 where that was cut."""
     with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=service.client.base_url, timeout=20) as fresh:
         return fresh.post("/liveness", files=pair()).status_code
@@ -117,7 +117,7 @@ def judged(service: Running) -> int:
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /liveness HTTP/1.1\r\nHost: local"])
-def test_three_hundred_that_say_nothing_keep_nobody_out(small: Running, said: bytes) -> None:
+def test_three_hundred_that_say_nothing_keep_nobody_out(small: RunningService, said: bytes) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             open_from(stack, small, "127.0.0.1", said)
@@ -127,7 +127,7 @@ def test_three_hundred_that_say_nothing_keep_nobody_out(small: Running, said: by
                 assert time.monotonic() - began < FEW.header_s / 2, "it waited for the others to be timed out"
 
 
-def test_slow_bodies_from_one_address_keep_no_other_out(small: Running) -> None:
+def test_slow_bodies_from_one_address_keep_no_other_out(small: RunningService) -> None:
     slow = HEAD.encode() + b"Content-Length: 1000\r\n\r\n--b\r\n"
     with contextlib.ExitStack() as stack:
         held = [open_from(stack, small, "127.0.0.2", slow) for _ in range(40)]

@@ -12,42 +12,42 @@ import numpy as np
 import pytest
 
 from runtime.core.errors import InferenceFailed
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
 from tests.support.service.liveness_requests import HEAD, check_problem, meta, pair
 from tests.support.service.output_events import until
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
 @pytest.mark.parametrize("name", ["rgb", "ir"])
-def test_missing_part(service: Running, name: str) -> None:
+def test_missing_part(service: RunningService, name: str) -> None:
     files = pair()
     del files[name]
     assert f"'{name}'" in check_problem(service.judge(files), 422, "missing_part")["detail"]
 
 
-def test_empty_part(service: Running) -> None:
+def test_empty_part(service: RunningService) -> None:
     check_problem(service.judge({**pair(), "rgb": b""}), 422, "missing_part")
 
 
-def test_unknown_part(service: Running) -> None:
+def test_unknown_part(service: RunningService) -> None:
     check_problem(service.judge({**pair(), "selfie": b"x"}), 422, "unknown_part")
 
 
 @pytest.mark.parametrize("content", [b"not an image at all", b"GIF89a" + bytes(100), bytes(2000), b"%PDF-1.7 ..."])
-def test_not_an_image(service: Running, content: bytes) -> None:
+def test_not_an_image(service: RunningService, content: bytes) -> None:
     check_problem(service.judge({**pair(), "rgb": content}), 415, "not_an_image")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.98])
-def test_truncated_image(service: Running, suffix: str, kept: float) -> None:
+def test_truncated_image(service: RunningService, suffix: str, kept: float) -> None:
     whole = rgb_file(suffix=suffix)
     check_problem(service.judge({**pair(), "rgb": whole[: int(len(whole) * kept)]}), 422, "truncated_image")
 
 
-def test_damaged_png(service: Running) -> None:
+def test_damaged_png(service: RunningService) -> None:
     damaged = bytearray(ir_file())
     damaged[len(damaged) // 2] ^= 0xFF
     check_problem(service.judge({**pair(), "ir": bytes(damaged)}), 422, "truncated_image")
@@ -64,19 +64,19 @@ def test_damaged_png(service: Running) -> None:
     ],
     ids=["grey rgb", "rgb with alpha", "16-bit rgb", "16-bit ir", "colour ir"],
 )
-def test_wrong_channels(service: Running, part: str, content: bytes) -> None:
+def test_wrong_channels(service: RunningService, part: str, content: bytes) -> None:
     assert part in check_problem(service.judge({**pair(), part: content}), 422, "wrong_channels")["detail"]
 
 
 @pytest.mark.parametrize("colour", [0, 2])
-def test_decompression_bomb(service: Running, colour: int) -> None:
+def test_decompression_bomb(service: RunningService, colour: int) -> None:
     part = "rgb" if colour == 2 else "ir"
     content = bomb(colour=colour)
     assert len(content) < 1000
     check_problem(service.judge({**pair(), part: content}), 413, "image_too_large")
 
 
-def test_oversize_body(service: Running) -> None:
+def test_oversize_body(service: RunningService) -> None:
     check_problem(service.judge({**pair(), "rgb": bytes(3_000_000)}), 413, "body_too_large")
 
 
@@ -98,14 +98,14 @@ def raw_request(port: int, head: str, chunks: list[bytes]) -> bytes:
     return answer
 
 
-def test_oversize_body_is_refused_from_its_declared_length_alone(service: Running) -> None:
+def test_oversize_body_is_refused_from_its_declared_length_alone(service: RunningService) -> None:
     head = HEAD + "Content-Length: 1000000000\r\n\r\n"
     answer = raw_request(service.port, head, [])
     assert b" 413 " in answer.split(b"\r\n")[0]
     assert b"body_too_large" in answer
 
 
-def test_oversize_chunked_body_without_a_length(service: Running) -> None:
+def test_oversize_chunked_body_without_a_length(service: RunningService) -> None:
     head = HEAD + "Transfer-Encoding: chunked\r\n\r\n"
     block = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     answer = raw_request(service.port, head, [block] * 40)
@@ -123,15 +123,15 @@ def test_oversize_chunked_body_without_a_length(service: Running) -> None:
         [1, 2, 3, math.nan],
     ],
 )
-def test_face_box_outside_the_image(service: Running, box: list[float]) -> None:
+def test_face_box_outside_the_image(service: RunningService, box: list[float]) -> None:
     check_problem(service.judge({**pair(), "meta": meta(face_box=box)}), 422, "invalid_face_box")
 
 
-def test_infrared_face_box_outside_its_image(service: Running) -> None:
+def test_infrared_face_box_outside_its_image(service: RunningService) -> None:
     check_problem(service.judge({**pair(), "meta": meta(ir_face_box=[600, 10, 90, 90])}), 422, "invalid_face_box")
 
 
-def test_no_face_fails_closed_for_a_caller_that_reads_only_the_decision(service: Running) -> None:
+def test_no_face_fails_closed_for_a_caller_that_reads_only_the_decision(service: RunningService) -> None:
     blank = {
         "rgb": encode(np.full((480, 640, 3), 128, np.uint8)),
         "ir": encode(np.full((480, 640), 128, np.uint8), ".png"),
@@ -154,7 +154,7 @@ def test_no_face_fails_closed_for_a_caller_that_reads_only_the_decision(service:
         b"\xff\xfe",
     ],
 )
-def test_bad_meta(service: Running, content: bytes) -> None:
+def test_bad_meta(service: RunningService, content: bytes) -> None:
     check_problem(service.judge({**pair(), "meta": content}), 400, "malformed_request")
 
 
@@ -174,19 +174,19 @@ def test_bad_meta(service: Running, content: bytes) -> None:
         ),
     ],
 )
-def test_not_multipart(service: Running, content_type: str, body: bytes, status: int, code: str) -> None:
+def test_not_multipart(service: RunningService, content_type: str, body: bytes, status: int, code: str) -> None:
     response = service.client.post("/liveness", content=body, headers={"Content-Type": content_type})
     check_problem(response, status, code)
 
 
-def test_unknown_path_and_wrong_method(service: Running) -> None:
+def test_unknown_path_and_wrong_method(service: RunningService) -> None:
     check_problem(service.client.get("/nowhere"), 404, "not_found")
     response = service.client.get("/liveness")
     check_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
 
 
-def test_a_failing_engine_gives_no_answer_that_opens(service: Running) -> None:
+def test_a_failing_engine_gives_no_answer_that_opens(service: RunningService) -> None:
     service.engine.error = InferenceFailed("the engine is closed.")
     try:
         body = check_problem(service.judge(pair()), 503, "inference_failed")
@@ -195,7 +195,7 @@ def test_a_failing_engine_gives_no_answer_that_opens(service: Running) -> None:
     assert body["retryable"] is True
 
 
-def test_a_score_that_is_no_number_gives_no_answer(service: Running) -> None:
+def test_a_score_that_is_no_number_gives_no_answer(service: RunningService) -> None:
     service.engine.nan = True
     try:
         check_problem(service.judge(pair()), 503, "inference_failed")
@@ -203,7 +203,7 @@ def test_a_score_that_is_no_number_gives_no_answer(service: Running) -> None:
         service.engine.nan = False
 
 
-def test_an_unexpected_error_tells_nothing_of_itself(service: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_tells_nothing_of_itself(service: RunningService, caplog: pytest.LogCaptureFixture) -> None:
     service.engine.error = RuntimeError("secret pixels 1 2 3")
     try:
         response = service.judge(pair())
@@ -232,7 +232,7 @@ def test_keys() -> None:
 def test_not_ready() -> None:
     hold = threading.Event()
 
-    def load() -> Loaded:
+    def load() -> LoadedModel:
         hold.wait(20)
         raise RuntimeError("never")
 
@@ -264,14 +264,14 @@ def test_a_full_queue_refuses_and_recovers() -> None:
         assert busy.judge(pair()).status_code == 200
 
 
-def test_every_status_is_declared(service: Running) -> None:
+def test_every_status_is_declared(service: RunningService) -> None:
     schema = service.client.get("/openapi.json").json()
     declared = set(schema["paths"]["/liveness"]["post"]["responses"])
     assert declared >= {"200", "400", "401", "413", "415", "422", "500", "503"}
     json.dumps(schema)
 
 
-def test_the_reference_page_fetches_nothing(service: Running) -> None:
+def test_the_reference_page_fetches_nothing(service: RunningService) -> None:
     response = service.client.get("/", follow_redirects=True)
     assert response.url.path == "/docs"
     assert "http://" not in response.text

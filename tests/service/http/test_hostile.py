@@ -16,7 +16,7 @@ import pytest
 
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 BOUNDARY = b"a-boundary-0123456789"
 DECLARED = {200, 400, 403, 409, 413, 415, 422, 503}
@@ -140,7 +140,7 @@ TYPES = (
 class Attacker:
     """Sends hostile requests on one connection, and honest ones between them."""
 
-    def __init__(self, service: Running) -> None:
+    def __init__(self, service: RunningService) -> None:
         self._service = service
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
         self._honest = form(part(b"rgb", rgb_file()), part(b"ir", ir_file()), part(b"meta", GOOD_META))
@@ -187,12 +187,12 @@ def resident_mib() -> float:
 
 
 @pytest.fixture(scope="module")
-def target() -> Iterator[Running]:
+def target() -> Iterator[RunningService]:
     with running(Settings(limits=LimitSettings(body_bytes=2_000_000))) as found:
         yield found
 
 
-def siege(target: Running, first: int, count: int) -> Attacker:
+def siege(target: RunningService, first: int, count: int) -> Attacker:
     attacker = Attacker(target)
     with contextlib.closing(attacker):
         _besiege(attacker, first, count)
@@ -213,7 +213,7 @@ def _besiege(attacker: Attacker, first: int, count: int) -> None:
     assert resident_mib() - before < SOME_MIB
 
 
-def test_a_thousand_hostile_requests(target: Running) -> None:
+def test_a_thousand_hostile_requests(target: RunningService) -> None:
     attacker = siege(target, 0, 1000)
     # The attack reaches every layer: some are refused by the form, some by the decoder, and some are judged.
     assert {200, 400, 413, 415, 422} <= set(attacker.seen)
@@ -221,6 +221,6 @@ def test_a_thousand_hostile_requests(target: Running) -> None:
 
 @pytest.mark.hostile
 @pytest.mark.timeout(1800)
-def test_twelve_thousand_hostile_requests(target: Running) -> None:
+def test_twelve_thousand_hostile_requests(target: RunningService) -> None:
     attacker = siege(target, 10_000, 12_000)
     print(dict(sorted(attacker.seen.items())))

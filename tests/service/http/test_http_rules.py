@@ -12,13 +12,13 @@ import pytest
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import ir_file, rgb_file
 from tests.support.service.liveness_requests import BOX, check_problem
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 BOUNDARY = b"x1y2"
 PARTS = {"rgb": rgb_file(), "ir": ir_file(), "meta": json.dumps({"face_box": BOX}).encode()}
 
 
-def exchange(service: Running, request: bytes, *, shut: bool = False) -> bytes:
+def exchange(service: RunningService, request: bytes, *, shut: bool = False) -> bytes:
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(request)
         if shut:
@@ -32,7 +32,7 @@ def exchange(service: Running, request: bytes, *, shut: bool = False) -> bytes:
 @pytest.mark.parametrize(
     "path", ["/livez", "/readyz", "/metrics", "/info", "/openapi.json", "/docs", "/v2/health/ready"]
 )
-def test_head_says_what_get_says_without_its_body(service: Running, path: str) -> None:
+def test_head_says_what_get_says_without_its_body(service: RunningService, path: str) -> None:
     got, head = service.client.get(path), service.client.head(path)
     assert head.status_code == got.status_code == 200
     assert head.content == b""
@@ -42,7 +42,7 @@ def test_head_says_what_get_says_without_its_body(service: Running, path: str) -
     assert head.headers["x-content-type-options"] == "nosniff"
 
 
-def test_head_of_what_has_no_get_or_no_end(service: Running) -> None:
+def test_head_of_what_has_no_get_or_no_end(service: RunningService) -> None:
     for path, status in (("/liveness", 405), ("/events", 405), ("/nothing", 404)):
         assert service.client.head(path).status_code == status
 
@@ -54,7 +54,7 @@ def test_head_asks_for_a_key_as_get_does() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip"])
-def test_a_compressed_body_is_refused_before_it_is_read(service: Running, coding: str) -> None:
+def test_a_compressed_body_is_refused_before_it_is_read(service: RunningService, coding: str) -> None:
     headers = {"content-encoding": coding}
     check_problem(service.judge({"rgb": b"x"}, headers=headers), 415, "unsupported_media")
     check_problem(
@@ -65,7 +65,7 @@ def test_a_compressed_body_is_refused_before_it_is_read(service: Running, coding
     )
 
 
-def test_identity_is_no_compression(service: Running) -> None:
+def test_identity_is_no_compression(service: RunningService) -> None:
     assert service.judge(dict(PARTS), headers={"content-encoding": "identity"}).status_code == 200
 
 
@@ -81,7 +81,9 @@ def test_identity_is_no_compression(service: Running) -> None:
         ("http://[::1]:8000/info", "evil.example", 200),
     ],
 )
-def test_the_authority_of_an_absolute_target_is_the_host(service: Running, target: str, host: str, status: int) -> None:
+def test_the_authority_of_an_absolute_target_is_the_host(
+    service: RunningService, target: str, host: str, status: int
+) -> None:
     answer = exchange(service, f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
 
@@ -109,7 +111,7 @@ def body(preamble: bytes = b"", padding: bytes = b"", end: bytes = b"\r\n", epil
         body(preamble=b"first\r\n", padding=b"  ", epilogue=b"last\r\n"),
     ],
 )
-def test_what_rfc_2046_allows_around_boundaries(service: Running, sent: bytes) -> None:
+def test_what_rfc_2046_allows_around_boundaries(service: RunningService, sent: bytes) -> None:
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
     response = service.client.post("/liveness", content=sent, headers=headers)
     assert response.status_code == 200, response.text
@@ -117,7 +119,7 @@ def test_what_rfc_2046_allows_around_boundaries(service: Running, sent: bytes) -
 
 
 @pytest.mark.parametrize("sent", [b"", b"no boundary at all", b"\r\n--x1y2", body()[:-8], body(padding=b" x")])
-def test_what_it_does_not_allow(service: Running, sent: bytes) -> None:
+def test_what_it_does_not_allow(service: RunningService, sent: bytes) -> None:
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
     check_problem(service.client.post("/liveness", content=sent, headers=headers), 400, "malformed_request")
 
@@ -135,18 +137,18 @@ def encoded(data: bytes) -> str:
         {"other": "A" * 20_000},
     ],
 )
-def test_pictures_in_json_are_told_where_they_go(service: Running, sent: dict[str, Any]) -> None:
+def test_pictures_in_json_are_told_where_they_go(service: RunningService, sent: dict[str, Any]) -> None:
     found = check_problem(service.client.post("/liveness", json=sent), 400, "malformed_request")
     assert "multipart/form-data" in found["detail"]
     assert "/docs" in found["detail"]
 
 
-def test_meta_may_begin_with_a_byte_order_mark(service: Running) -> None:
+def test_meta_may_begin_with_a_byte_order_mark(service: RunningService) -> None:
     marked = {**PARTS, "meta": b"\xef\xbb\xbf" + PARTS["meta"]}
     assert service.judge(dict(marked)).json()["face"]["bbox"] == BOX
 
 
-def test_a_client_that_has_said_all_it_wants_to_say_gets_its_answer(service: Running) -> None:
+def test_a_client_that_has_said_all_it_wants_to_say_gets_its_answer(service: RunningService) -> None:
     sent = body()
     head = (
         f"POST /liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY.decode()}"
@@ -158,7 +160,7 @@ def test_a_client_that_has_said_all_it_wants_to_say_gets_its_answer(service: Run
     assert exchange(service, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", shut=True).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_leaves_inside_its_request_gets_none(service: Running) -> None:
+def test_a_client_that_leaves_inside_its_request_gets_none(service: RunningService) -> None:
     cut = (
         b"POST /liveness HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     )

@@ -17,18 +17,18 @@ import pytest
 from service.config.settings import LimitSettings, Settings
 from tests.support.service.liveness_requests import HEAD, check_problem, pair
 from tests.support.service.output_events import until
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 QUICK = LimitSettings(body_bytes=300_000, header_s=0.4, body_s=0.6, header_bytes=4096, connections=60)
 
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[Running]:
+def strict() -> Iterator[RunningService]:
     with running(Settings(limits=QUICK)) as found:
         yield found
 
 
-def connect(service: Running) -> socket.socket:
+def connect(service: RunningService) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout=20)
 
 
@@ -53,13 +53,13 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /liv", b"POST /liveness HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"\r\n\r\n"])
-def test_headers_that_do_not_come(strict: Running, sent: bytes) -> None:
+def test_headers_that_do_not_come(strict: RunningService, sent: bytes) -> None:
     with connect(strict) as connection:
         connection.sendall(sent)
         problem_in(read_all(connection), 408, "request_timeout")
 
 
-def test_headers_a_byte_at_a_time(strict: Running) -> None:
+def test_headers_a_byte_at_a_time(strict: RunningService) -> None:
     with connect(strict) as connection:
         began = time.monotonic()
         with contextlib.suppress(OSError):
@@ -71,13 +71,13 @@ def test_headers_a_byte_at_a_time(strict: Running) -> None:
         assert time.monotonic() - began < 15
 
 
-def test_a_body_that_does_not_come(strict: Running) -> None:
+def test_a_body_that_does_not_come(strict: RunningService) -> None:
     with connect(strict) as connection:
         connection.sendall(HEAD.encode() + b"Content-Length: 1000\r\n\r\n--b\r\n")
         problem_in(read_all(connection), 408, "request_timeout")
 
 
-def test_a_second_request_that_does_not_come(strict: Running) -> None:
+def test_a_second_request_that_does_not_come(strict: RunningService) -> None:
     with connect(strict) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -93,7 +93,7 @@ def test_a_second_request_that_does_not_come(strict: Running) -> None:
         b"GET /" + b"a" * 500_000,
     ],
 )
-def test_headers_without_end(strict: Running, head: bytes) -> None:
+def test_headers_without_end(strict: RunningService, head: bytes) -> None:
     before = resident_bytes()
     with connect(strict) as connection:
         with contextlib.suppress(OSError):
@@ -106,24 +106,24 @@ def test_headers_without_end(strict: Running, head: bytes) -> None:
     assert strict.judge(pair()).status_code == 200
 
 
-def test_what_is_no_http(strict: Running) -> None:
+def test_what_is_no_http(strict: RunningService) -> None:
     with connect(strict) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00 this is no request\r\n\r\n")
         problem_in(read_all(connection), 400, "malformed_request")
 
 
-def test_a_gigabyte_that_is_only_claimed(strict: Running) -> None:
+def test_a_gigabyte_that_is_only_claimed(strict: RunningService) -> None:
     with connect(strict) as connection:
         connection.sendall(HEAD.encode() + b"Content-Length: 1000000000\r\n\r\n")
         problem_in(read_all(connection), 413, "body_too_large")
 
 
-def test_a_body_a_little_too_large_learns_why(strict: Running) -> None:
+def test_a_body_a_little_too_large_learns_why(strict: RunningService) -> None:
     response = strict.client.post("/liveness", content=bytes(900_000), headers={"Content-Type": "multipart/form-data"})
     check_problem(response, 413, "body_too_large")
 
 
-def test_chunks_of_a_byte_are_counted(strict: Running) -> None:
+def test_chunks_of_a_byte_are_counted(strict: RunningService) -> None:
     before = resident_bytes()
     with connect(strict) as connection:
         with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def test_chunks_of_a_byte_are_counted(strict: Running) -> None:
     assert strict.judge(pair()).status_code == 200
 
 
-def test_more_connections_than_allowed(strict: Running) -> None:
+def test_more_connections_than_allowed(strict: RunningService) -> None:
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(connect(strict)) for _ in range(200)]
         refused = 0

@@ -19,11 +19,11 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
 from service.config.settings import LimitSettings, Settings
-from service.http.problem_catalogue import PROBLEMS, document, tree
+from service.http.problem_catalogue import PROBLEMS, error_classes, errors_page
 from service.http.problems import STATUS, status_of
 from tests.support.images import ir_file, rgb_file
 from tests.support.service.liveness_requests import meta
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDLESS = {"/events"}
@@ -31,12 +31,12 @@ ENDLESS = {"/events"}
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Running]:
+def served() -> Iterator[RunningService]:
     with running(Settings(limits=LimitSettings(body_bytes=1_000_000))) as found:
         yield found
 
 
-def operations(service: Running) -> Iterator[Any]:
+def operations(service: RunningService) -> Iterator[Any]:
     whole = service.client.get("/openapi.json").json()
     whole["servers"] = [{"url": str(service.client.base_url)}]
     for result in schemathesis.openapi.from_dict(whole).get_all_operations():
@@ -44,7 +44,7 @@ def operations(service: Running) -> Iterator[Any]:
         yield result.ok()
 
 
-def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: Running) -> None:
+def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: RunningService) -> None:
     """Examples are few here; ``pytest -m hostile`` and the siege in test_hostile.py send thousands."""
     chosen = (
         checks.not_a_server_error,
@@ -86,7 +86,7 @@ def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: Runnin
     assert {"/liveness", "/livez", "/readyz", "/info"} <= seen
 
 
-def test_the_document_is_openapi_3_1_and_whole(served: Running) -> None:
+def test_the_document_is_openapi_3_1_and_whole(served: RunningService) -> None:
     whole = served.client.get("/openapi.json").json()
     assert whole["openapi"].startswith("3.1")
     text = json.dumps(whole)
@@ -101,7 +101,7 @@ def test_the_document_is_openapi_3_1_and_whole(served: Running) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the generator needs Python 3.11")
 def test_a_generated_client_speaks_with_a_real_server(
-    served: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = pytest.importorskip("openapi_python_client", reason="no client generator is installed")
     from openapi_python_client.config import Config, ConfigFile, MetaType
@@ -145,7 +145,7 @@ def test_a_generated_client_speaks_with_a_real_server(
 
 def test_the_errors_page_is_what_the_code_says() -> None:
     written = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert written == document(), "run: python -m service.http > docs/errors.md"
+    assert written == errors_page(), "run: python -m service.http > docs/errors.md"
 
 
 def test_every_code_that_is_raised_is_listed() -> None:
@@ -156,12 +156,12 @@ def test_every_code_that_is_raised_is_listed() -> None:
         raised |= set(re.findall(r'_refuse\(\s*\d+,\s*"(\w+)"', text))
         raised |= set(re.findall(r'problem\(\s*\d+,\s*"(\w+)"', text))
     assert raised <= set(PROBLEMS)
-    known = {kind.code for kind in tree()} | raised | {"not_found", "method_not_allowed", "body_too_large"}
+    known = {kind.code for kind in error_classes()} | raised | {"not_found", "method_not_allowed", "body_too_large"}
     assert set(PROBLEMS) <= known, "nothing raises these any more"
 
 
 def test_the_catalogue_agrees_with_the_tree() -> None:
-    for kind in tree():
+    for kind in error_classes():
         status = status_of(kind("x"))
         if kind.code in PROBLEMS:
             entry = PROBLEMS[kind.code]
@@ -172,6 +172,6 @@ def test_the_catalogue_agrees_with_the_tree() -> None:
             assert any(base in STATUS for base in kind.__mro__)
 
 
-def test_the_reference_page_explains_every_code(served: Running) -> None:
+def test_the_reference_page_explains_every_code(served: RunningService) -> None:
     page = served.client.get("/docs").text
     assert all(f'id="{code}"' in page for code in PROBLEMS)

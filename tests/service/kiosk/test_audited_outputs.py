@@ -16,11 +16,11 @@ from runtime.bundle.signature import write_key_pair
 from runtime.liveness.decision import Decision
 from service.audit.attestation import Attester, verify_attestation
 from service.audit.jws import Signer, Verifier
-from service.audit.log import AuditLog, AuditSettings, Policy
+from service.audit.log import AuditLog, AuditLogOptions, Policy
 from service.audit.trail import DecisionTrail
 from service.audit.verify import check_audit
-from service.kiosk.audited_outputs import Witness, answer_of
-from service.kiosk.state_machine import Outcome
+from service.kiosk.audited_outputs import AuditedOutputs, decision_answer
+from service.kiosk.state_machine import SessionOutcome
 from service.monitoring.health import Health
 from service.outputs.base import Event, boottime_ns
 from tests.support.fakes import FakeEngine, loaded
@@ -31,8 +31,8 @@ from tests.support.service.scripted_kiosk import Recorder
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
     """A decision as the loop makes it."""
-    outcome = Outcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 8, 10, 5, 0.9, 0)
-    answer = answer_of(outcome, loaded(FakeEngine()), expose_score=True)
+    outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 8, 10, 5, 0.9, 0)
+    answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=True)
     return replace(decision(name, made), answer={**answer, **changes})
 
 
@@ -44,9 +44,9 @@ class Made:
         self.verifier = Verifier(write_key_pair(folder / "device.pem"))
         self.health, self.seen = Health(), Recorder()
         signer = Signer(folder / "device.pem")
-        self.log = AuditLog(AuditSettings(self.path, policy=policy), signer)
+        self.log = AuditLog(AuditLogOptions(self.path, policy=policy), signer)
         trail = DecisionTrail(Attester(signer, "gate-3"), self.log, "gate-3")
-        self.witness = Witness([self.seen], self.health, trail, place="home/front")
+        self.audited_outputs = AuditedOutputs([self.seen], self.health, trail, place="home/front")
 
     def conditions(self) -> dict[str, str]:
         return {condition.name: condition.severity for condition in self.health.conditions}
@@ -56,7 +56,7 @@ class Made:
 def made(tmp_path: Path) -> Iterator[Made]:
     found = Made(tmp_path)
     yield found
-    found.witness.close(20)
+    found.audited_outputs.close(20)
 
 
 class HeldDisk:
@@ -77,14 +77,14 @@ def test_a_decision_is_heard_of_when_its_line_is_on_the_disk(made: Made, monkeyp
     monkeypatch.setattr("service.audit.log.os.fsync", disk)
     events = [other(name="before"), decided("s1"), other(name="after")]
     for event in events:
-        made.witness.publish(event)
+        made.audited_outputs.publish(event)
     assert disk.asked.wait(20)
-    until(lambda: made.witness.stuck_s() > 0.05)
+    until(lambda: made.audited_outputs.stuck_s() > 0.05)
     assert [event.id for event in made.seen.events] == ["before"]
     disk.gate.set()
     until(lambda: len(made.seen.events) == 3)
     assert [event.id for event in made.seen.events] == ["before", "s1", "after"]
-    assert made.witness.stuck_s() == 0
+    assert made.audited_outputs.stuck_s() == 0
     live = made.seen.events[1]
     assert live.permits
     token = live.body(boottime_ns())["attestation"]
@@ -99,7 +99,7 @@ def test_what_a_slow_disk_lets_through_late_opens_nothing(made: Made, monkeypatc
     disk = HeldDisk()
     monkeypatch.setattr("service.audit.log.os.fsync", disk)
     event = replace(decided("s1"), expires_ns=boottime_ns() + 100_000_000)
-    made.witness.publish(event)
+    made.audited_outputs.publish(event)
     assert disk.asked.wait(20)
     until(lambda: not event.fresh(boottime_ns()))
     disk.gate.set()
@@ -116,10 +116,10 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
     disk = FullDisk(100)
     monkeypatch.setattr("service.audit.log.os.write", disk)
     change = {"state": "decided", "before": "deciding", "cause": "live", "session": "s1"}
-    made.witness.publish(decided("s1"))
-    made.witness.publish(replace(other(), data=change))
-    made.witness.publish(replace(other(), data={**change, "state": "cool_down", "cause": "shown"}))
-    made.witness.publish(decided("s2", "spoof"))
+    made.audited_outputs.publish(decided("s1"))
+    made.audited_outputs.publish(replace(other(), data=change))
+    made.audited_outputs.publish(replace(other(), data={**change, "state": "cool_down", "cause": "shown"}))
+    made.audited_outputs.publish(decided("s2", "spoof"))
     until(lambda: len(made.seen.events) == 4)
     # The change of state says what the decision has become.
     assert [event.data["cause"] for event in made.seen.events[1:3]] == ["uncertain", "shown"]
@@ -132,9 +132,9 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
     disk.room = 10**6
     # Nobody comes, and it is ready again all the same.
     until(lambda: made.conditions() == {})
-    made.witness.publish(decided("s3"))
+    made.audited_outputs.publish(decided("s3"))
     until(lambda: made.seen.decisions == ["uncertain", "uncertain", "live"])
-    made.witness.close(20)
+    made.audited_outputs.close(20)
     report = check_audit(made.path, made.verifier)
     assert report.decisions == 1
     assert report.lost >= 2
@@ -146,18 +146,18 @@ def test_where_the_log_is_not_required_a_full_disk_costs_a_stated_gap(
     made = Made(tmp_path, "best-effort")
     disk = FullDisk(0)
     monkeypatch.setattr("service.audit.log.os.write", disk)
-    made.witness.publish(decided("s1"))
+    made.audited_outputs.publish(decided("s1"))
     until(lambda: made.seen.decisions == ["live"])
     assert made.conditions() == {"audit_failing": "warning"}
     assert made.health.ready
     disk.room = 10**6
     until(lambda: made.conditions() == {})
-    made.witness.close(20)
+    made.audited_outputs.close(20)
     assert check_audit(made.path).lost >= 1
 
 
 def test_what_cannot_be_signed_opens_nothing(made: Made, caplog: pytest.LogCaptureFixture) -> None:
-    made.witness.publish(decided("s1", score=7.0))
+    made.audited_outputs.publish(decided("s1", score=7.0))
     until(lambda: made.seen.decisions == ["uncertain"])
     assert made.conditions() == {"audit_failing": "critical"}
     assert "7.0" not in caplog.text
@@ -166,17 +166,17 @@ def test_what_cannot_be_signed_opens_nothing(made: Made, caplog: pytest.LogCaptu
 def test_it_ends_in_time_on_a_disk_that_hangs(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = HeldDisk()
     monkeypatch.setattr("service.audit.log.os.fsync", disk)
-    made.witness.publish(decided("s1"))
+    made.audited_outputs.publish(decided("s1"))
     assert disk.asked.wait(20)
     began = time.monotonic()
-    made.witness.close(0.5)
+    made.audited_outputs.close(0.5)
     assert time.monotonic() - began < 10
     assert made.seen.decisions == []
     disk.gate.set()
 
 
 def test_the_form_that_is_written_down_hides_scores_where_they_are_hidden() -> None:
-    outcome = Outcome("s1", "live", (), 9, 1, 8, 10, 5, 0.9, 0)
-    answer = answer_of(outcome, loaded(FakeEngine()), expose_score=False)
+    outcome = SessionOutcome("s1", "live", (), 9, 1, 8, 10, 5, 0.9, 0)
+    answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=False)
     assert (answer["score"], answer["threshold"]) == (None, None)
     assert answer["request_id"] == answer["session_id"] == "s1"

@@ -16,50 +16,50 @@ from service.kiosk import loop_events
 from service.kiosk.monitor import log_condition
 from service.outputs.base import Event
 from tests.support.service.output_events import until
-from tests.support.service.scripted_kiosk import Rigged, a_pair
+from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
 
 LIMIT_S = 2.0
 
 
 @pytest.fixture
-def rig() -> Iterator[Rigged]:
+def rig() -> Iterator[ScriptedKiosk]:
     """A kiosk in the middle of a session that would end with ``live`` if nothing happened."""
-    with Rigged() as running:
-        running.sight.score = None
+    with ScriptedKiosk() as running:
+        running.assessor.score = None
         until(lambda: running.health.ready)
         running.health.listen(log_condition)
         yield running
 
 
-def begin_session(rig: Rigged) -> None:
+def begin_session(rig: ScriptedKiosk) -> None:
     """Somebody is there, and not yet decided on."""
-    rig.sight.score = 0.45
+    rig.assessor.score = 0.45
     until(lambda: rig.kiosk.state == "deciding")
     assert rig.seen.decisions == []
 
 
-def hang(rig: Rigged) -> None:
+def hang(rig: ScriptedKiosk) -> None:
     """The driver is inside a read and comes back with nothing; nobody has noticed yet."""
     rig.playing.clear()
     rig.feed.camera("rgb", "running", last_frame_ns=time.monotonic_ns())
 
 
-def resume(rig: Rigged) -> None:
+def resume(rig: ScriptedKiosk) -> None:
     rig.feed.camera("rgb", "running", last_frame_ns=None)
     rig.playing.set()
 
 
-def freeze(rig: Rigged) -> None:
+def freeze(rig: ScriptedKiosk) -> None:
     """The infrared camera repeats a picture, with new times."""
     stuck = a_pair().ir
     rig.make = lambda: replace(a_pair(), ir=stuck)
 
 
-def thaw(rig: Rigged) -> None:
+def thaw(rig: ScriptedKiosk) -> None:
     rig.make = a_pair
 
 
-Break = Callable[[Rigged], Any]
+Break = Callable[[ScriptedKiosk], Any]
 FAULTS: dict[str, tuple[str, Break, Break]] = {
     "unplugged": (
         "camera_lost",
@@ -98,14 +98,14 @@ FAULTS: dict[str, tuple[str, Break, Break]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_rig_fails_and_comes_back(rig: Rigged, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_rig_fails_and_comes_back(rig: ScriptedKiosk, name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "adsn.kiosk")
     condition, break_it, mend = FAULTS[name]
     begin_session(rig)
     began = time.monotonic()
     break_it(rig)
     # From here on every pair says live, as an attacker would like it.
-    rig.sight.score = 0.99
+    rig.assessor.score = 0.99
     until(lambda: condition in rig.conditions())
     shown = time.monotonic()
     assert shown - began < LIMIT_S
@@ -120,10 +120,10 @@ def test_the_rig_fails_and_comes_back(rig: Rigged, name: str, caplog: pytest.Log
     until(lambda: any(r.message.startswith(condition) and "has passed" in r.message for r in caplog.records))
 
 
-def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig: Rigged) -> None:
+def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig: ScriptedKiosk) -> None:
     begin_session(rig)
     rig.playing.clear()
-    rig.sight.score = 0.99
+    rig.assessor.score = 0.99
     old = time.monotonic_ns() - 3_000_000_000
     for _ in range(20):
         pair = a_pair()
@@ -135,26 +135,26 @@ def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig:
     assert "live" not in rig.seen.decisions
 
 
-def test_the_wall_clock_may_say_what_it_likes(rig: Rigged, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wall_clock_may_say_what_it_likes(rig: ScriptedKiosk, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = iter([1970, 2100, 1999, 2038] * 1000)
     monkeypatch.setattr(loop_events, "utc_now", lambda: datetime(next(steps), 1, 1, tzinfo=timezone.utc))
     monkeypatch.setattr(time, "time", lambda: 0.0)
     for _ in range(3):
         decided = len(rig.seen.decisions)
-        rig.sight.score = 0.99
+        rig.assessor.score = 0.99
         until(lambda decided=decided: len(rig.seen.decisions) > decided)  # type: ignore[misc]
         event: Event = next(event for event in reversed(rig.seen.events) if event.kind == "decision")
         left = event.body(time.clock_gettime_ns(time.CLOCK_BOOTTIME))["expires_in_ms"]
         assert left <= 2000
-        rig.sight.score = None
+        rig.assessor.score = None
         until(lambda: rig.kiosk.state == "idle")
     assert rig.health.ready
 
 
 def test_a_stop_in_the_middle_of_a_session_decides_nothing() -> None:
-    with Rigged() as rig:
+    with ScriptedKiosk() as rig:
         until(lambda: rig.health.ready)
-        rig.sight.score = None
+        rig.assessor.score = None
         until(lambda: rig.kiosk.state == "idle")
         rig.seen.events.clear()
         begin_session(rig)

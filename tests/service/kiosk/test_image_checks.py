@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from runtime.core.values import Pair
-from service.kiosk.image_checks import FLAT_NS, REPEATS, PictureWatch
+from service.kiosk.image_checks import FLAT_NS, REPEATS, FrozenImageWatch
 
 RNG = np.random.default_rng(1)
 
@@ -18,7 +18,7 @@ def noisy(level: int = 100, spread: int = 40) -> Pair:
 
 
 def test_a_camera_that_repeats_itself_is_frozen_and_noise_is_not() -> None:
-    watch = PictureWatch()
+    watch = FrozenImageWatch()
     for _ in range(20):
         assert watch.repeated(noisy()) == ()
         assert watch.findings(noisy(), 0) == {}
@@ -35,7 +35,7 @@ def test_a_camera_that_repeats_itself_is_frozen_and_noise_is_not() -> None:
 
 
 def test_a_buffer_that_is_used_again_is_not_taken_for_its_own_past() -> None:
-    watch = PictureWatch()
+    watch = FrozenImageWatch()
     pair, later = noisy(), noisy()
     assert pair.rgb is not None
     assert later.rgb is not None
@@ -45,22 +45,22 @@ def test_a_buffer_that_is_used_again_is_not_taken_for_its_own_past() -> None:
 
 
 def test_a_new_epoch_begins_anew() -> None:
-    watch = PictureWatch()
+    watch = FrozenImageWatch()
     pair = noisy()
     watch.repeated(pair)
     assert watch.repeated(pair) == ("rgb", "ir")
-    assert watch.repeated(replace(pair, epoch=1)) == ()
+    assert watch.repeated(replace(pair, generation=1)) == ()
 
 
 def test_black_in_the_dark_is_no_frozen_camera() -> None:
-    watch = PictureWatch()
+    watch = FrozenImageWatch()
     dark = np.zeros((120, 160, 3), np.uint8)
     for _ in range(20):
         assert watch.repeated(replace(noisy(), rgb=dark)) == ()
 
 
 def test_infrared_without_anything_in_it_is_covered_after_a_second() -> None:
-    watch = PictureWatch()
+    watch = FrozenImageWatch()
     for level in (0, 144, 255):
         covered = replace(noisy(), ir=np.full((120, 160, 1), level, np.uint8))
         assert watch.findings(covered, 10) == {}

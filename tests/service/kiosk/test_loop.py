@@ -11,13 +11,13 @@ from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
 from runtime.core.reasons import operator_advice
 from runtime.pairing.feed import FeedStatus
-from service.monitoring.rig_conditions import SECOND, rig_findings
+from service.monitoring.rig_conditions import SECOND, rig_conditions
 from tests.support.service.output_events import until
-from tests.support.service.scripted_kiosk import Rigged, a_pair
+from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
 
 
 def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
-    with Rigged() as rig:
+    with ScriptedKiosk() as rig:
         until(lambda: rig.seen.decisions == ["live"])
         event = next(event for event in rig.seen.events if event.kind == "decision")
         assert (event.id, event.data["site"], event.data["door"]) == ("s0", "home", "front")
@@ -26,16 +26,16 @@ def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:
         until(lambda: rig.kiosk.state == "cool_down")
         rig.go_on()
         assert rig.seen.decisions == ["live"]
-        rig.sight.score = None
+        rig.assessor.score = None
         until(lambda: rig.kiosk.state == "idle")
-        rig.sight.score = 0.02
+        rig.assessor.score = 0.02
         until(lambda: rig.seen.decisions == ["live", "spoof"])
         assert rig.seen.states[:5] == ["face", "deciding", "decided", "cool_down", "idle"]
-        assert rig.sight.resets >= 1
+        assert rig.assessor.resets >= 1
 
 
 def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
-    with Rigged() as rig:
+    with ScriptedKiosk() as rig:
         rig.playing.clear()
         rig.go_on()
         rig.notifier.lines.clear()
@@ -53,21 +53,21 @@ def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
 
 
 def test_the_first_pair_proves_the_network_even_without_a_face() -> None:
-    rig = Rigged()
-    rig.sight.score = None
+    rig = ScriptedKiosk()
+    rig.assessor.score = None
     assert "starting" in rig.conditions()
-    rig.loop.take(rig.feed.put(a_pair()))
-    rig.loop.take(rig.feed.put(a_pair()))
-    assert len(rig.sight.proved) == 1
+    rig.loop.process(rig.feed.put(a_pair()))
+    rig.loop.process(rig.feed.put(a_pair()))
+    assert len(rig.assessor.proved) == 1
     assert rig.notifier.lines == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
     assert rig.health.ready
 
 
 def test_a_network_that_cannot_be_run_is_not_ready() -> None:
-    rig = Rigged()
-    rig.sight.unproved = InferenceFailed("the engine gave no score.")
-    rig.sight.score = None
-    rig.loop.take(rig.feed.put(a_pair()))
+    rig = ScriptedKiosk()
+    rig.assessor.unproved = InferenceFailed("the engine gave no score.")
+    rig.assessor.score = None
+    rig.loop.process(rig.feed.put(a_pair()))
     assert rig.notifier.lines == []
     assert rig.conditions() == {"starting", "engine_failing"}
 
@@ -80,10 +80,10 @@ def test_a_network_that_cannot_be_run_is_not_ready() -> None:
     ],
 )
 def test_pairs_that_cannot_be_judged_end_the_session_and_are_seen(error: Exception, condition: str, cause: str) -> None:
-    with Rigged() as rig:
-        rig.sight.score = 0.45
+    with ScriptedKiosk() as rig:
+        rig.assessor.score = 0.45
         until(lambda: rig.kiosk.state == "deciding")
-        rig.sight.error = error
+        rig.assessor.error = error
         began = time.monotonic()
         until(lambda: condition in rig.conditions())
         assert not rig.health.ready
@@ -91,36 +91,36 @@ def test_pairs_that_cannot_be_judged_end_the_session_and_are_seen(error: Excepti
         until(lambda: any(event.data.get("cause") == cause for event in rig.seen.events))
         assert "live" not in rig.seen.decisions
         assert all("mistake" not in c.detail for c in rig.health.conditions)
-        rig.sight.error, rig.sight.score = None, 0.95
+        rig.assessor.error, rig.assessor.score = None, 0.95
         until(lambda: rig.health.ready)
         until(lambda: "live" in rig.seen.decisions)
 
 
 def test_an_engine_that_hangs_is_seen_and_its_late_answer_is_worth_nothing() -> None:
-    with Rigged() as rig:
+    with ScriptedKiosk() as rig:
         until(lambda: rig.health.ready)
         until(lambda: rig.kiosk.state == "cool_down")
-        rig.sight.score = None
+        rig.assessor.score = None
         until(lambda: rig.kiosk.state == "idle")
         decided = len(rig.seen.decisions)
-        rig.sight.gate.clear()
-        rig.sight.score = 0.95
+        rig.assessor.gate.clear()
+        rig.assessor.score = 0.95
         until(lambda: "judging_stuck" in rig.conditions())
         rig.notifier.lines.clear()
         until(lambda: any(line.startswith("STATUS=") for line in rig.notifier.lines))
         assert "WATCHDOG=1" not in rig.notifier.lines
         rig.playing.clear()
-        rig.sight.gate.set()
+        rig.assessor.gate.set()
         until(lambda: "judging_stuck" not in rig.conditions())
         assert len(rig.seen.decisions) == decided
 
 
 def test_pairs_that_newer_ones_replaced_are_counted() -> None:
-    rig = Rigged()
-    rig.sight.gate.clear()
+    rig = ScriptedKiosk()
+    rig.assessor.gate.clear()
     with rig:
         until(lambda: rig.feed.status().pairs >= 5)
-        rig.sight.gate.set()
+        rig.assessor.gate.set()
         until(lambda: rig.loop.counters.missed >= 3)
 
 
@@ -150,4 +150,4 @@ def feed(*cameras: CameraStatus, **parts: object) -> FeedStatus:
     ],
 )
 def test_what_is_wrong_with_a_rig(status: FeedStatus, expected: dict[tuple[str, str], str]) -> None:
-    assert rig_findings(status, 100 * SECOND, 0) == expected
+    assert rig_conditions(status, 100 * SECOND, 0) == expected

@@ -14,7 +14,15 @@ from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Box
 from runtime.liveness.decision import Verdict
 from runtime.liveness.evidence import Evidence, Observation
-from service.kiosk.state_machine import AHEAD_NS, SECOND, Change, Kiosk, KioskRule, Outcome, Step
+from service.kiosk.state_machine import (
+    AHEAD_NS,
+    SECOND,
+    KioskRule,
+    KioskStateMachine,
+    SessionOutcome,
+    StateChange,
+    Step,
+)
 
 MS = 1_000_000
 FRAME = 33 * MS
@@ -50,10 +58,10 @@ class Bench:
     def __init__(self, rule: KioskRule = RULE) -> None:
         self.judge = Script()
         ids = count()
-        self.kiosk = Kiosk(self.judge, rule, lambda: f"s{next(ids)}")
+        self.kiosk = KioskStateMachine(self.judge, rule, lambda: f"s{next(ids)}")
         self.now = SECOND
         self.number = 0
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[SessionOutcome] = []
         self.causes: list[str] = []
 
     @property
@@ -61,14 +69,16 @@ class Bench:
         return self.kiosk.state
 
     def note(self, steps: Sequence[Step]) -> None:
-        self.outcomes += [step for step in steps if isinstance(step, Outcome)]
-        self.causes += [step.cause for step in steps if isinstance(step, Change)]
+        self.outcomes += [step for step in steps if isinstance(step, SessionOutcome)]
+        self.causes += [step.cause for step in steps if isinstance(step, StateChange)]
 
-    def see(self, *, face: bool = True, failed: tuple[str, ...] = (), age: int = 10 * MS, after: int = FRAME) -> None:
+    def process(
+        self, *, face: bool = True, failed: tuple[str, ...] = (), age: int = 10 * MS, after: int = FRAME
+    ) -> None:
         self.now += after
         self.number += 1
         seen = Observation(self.number, self.now - age, 0, 0.9, (0.9, 0.9), failed, FACE if face else None)
-        self.note(self.kiosk.see(self.now, seen))
+        self.note(self.kiosk.process(self.now, seen))
 
     def wait(self, ns: int) -> None:
         self.now += ns
@@ -76,28 +86,28 @@ class Bench:
 
     def absent(self, seconds: float = 1.0) -> None:
         for _ in range(int(seconds * 30)):
-            self.see(face=False, failed=("no_face",))
+            self.process(face=False, failed=("no_face",))
 
     def decide(self, verdict: Verdict) -> None:
         while self.kiosk.state != "deciding":
-            self.see()
+            self.process()
         self.judge.verdict = verdict
-        self.see()
+        self.process()
 
 
 def test_one_person_opens_once_and_may_come_again() -> None:
     bench = Bench()
-    bench.see(failed=("face_too_small",))
+    bench.process(failed=("face_too_small",))
     assert (bench.state, bench.kiosk.guidance, bench.kiosk.session) == ("face", ("face_too_small",), None)
-    bench.see()
+    bench.process()
     assert (bench.state, bench.kiosk.session) == ("deciding", "s0")
     bench.judge.verdict = LIVE
-    bench.see()
+    bench.process()
     (outcome,) = bench.outcomes
     assert (outcome.session, outcome.decision, outcome.pairs) == ("s0", "live", 2)
     assert outcome.expires_ns == bench.now - 10 * MS + 2 * SECOND
     for _ in range(200):
-        bench.see()
+        bench.process()
     assert bench.state == "cool_down"
     assert len(bench.outcomes) == 1
     bench.absent()
@@ -110,10 +120,10 @@ def test_a_face_that_never_leaves_holds_up_the_kiosk_for_a_while_only() -> None:
     bench = Bench()
     bench.decide(LIVE)
     for _ in range(30 * 17):
-        bench.see()
+        bench.process()
     assert bench.state == "cool_down"
     for _ in range(30 * 5):
-        bench.see()
+        bench.process()
     assert bench.state == "deciding"
     assert len(bench.outcomes) == 1
 
@@ -129,7 +139,7 @@ def test_after_a_spoof_one_may_try_again_on_the_spot_until_it_locks() -> None:
     bench.judge.verdict = LIVE
     until = bench.now + RULE.lock_ns - FRAME
     while bench.now < until - FRAME:
-        bench.see()
+        bench.process()
     assert bench.state == "locked"
     assert len(bench.outcomes) == 5
     bench.wait(2 * FRAME)
@@ -157,14 +167,14 @@ def test_old_attacks_are_forgotten_and_undecided_sessions_count_where_asked() ->
 
 def test_a_session_ends_without_a_decision_when_the_person_leaves_or_the_rig_fails() -> None:
     bench = Bench()
-    bench.see()
+    bench.process()
     bench.absent()
     assert (bench.state, bench.kiosk.session, bench.outcomes) == ("idle", None, [])
     assert bench.judge.resets == ["session", "left"]
-    bench.see()
+    bench.process()
     bench.note(bench.kiosk.interrupt(bench.now, "camera_lost"))
     assert (bench.state, bench.causes[-1], bench.outcomes) == ("idle", "camera_lost", [])
-    bench.see()
+    bench.process()
     bench.wait(RULE.absent_ns + SECOND)
     assert bench.causes[-1] == "left"
 
@@ -184,18 +194,18 @@ def test_a_camera_that_is_gone_shows_nobody_leaving() -> None:
 @pytest.mark.parametrize("age", [RULE.max_age_ns + MS, -AHEAD_NS - MS, 10 * SECOND])
 def test_stale_and_future_pictures_are_not_looked_at(age: int) -> None:
     bench = Bench()
-    bench.see(age=age)
+    bench.process(age=age)
     assert bench.state == "idle"
-    bench.see()
+    bench.process()
     bench.judge.verdict = LIVE
-    bench.see(age=age)
+    bench.process(age=age)
     assert bench.outcomes == []
     assert len(bench.judge.seen) == 1
 
 
 def test_time_alone_never_gives_live() -> None:
     bench = Bench()
-    bench.see()
+    bench.process()
     bench.judge.late = LIVE
     bench.wait(FRAME)
     assert [outcome.decision for outcome in bench.outcomes] == ["uncertain"]
@@ -237,7 +247,7 @@ def test_whatever_happens(
 ) -> None:
     rule = KioskRule(attempts=attempts, count_uncertain=count_uncertain)
     judge, ids = Script(), count()
-    kiosk = Kiosk(judge, rule, lambda: f"s{next(ids)}")
+    kiosk = KioskStateMachine(judge, rule, lambda: f"s{next(ids)}")
     now, number, decided = 100 * SECOND, 0, set()
     latest = 0
     for kind, dt, face, failed, verdict, age in events:
@@ -249,14 +259,14 @@ def test_whatever_happens(
         if kind == "pair":
             number += 1
             seen = Observation(number, now - age, 0, 0.5, (), failed, FACE if face else None)
-            steps = kiosk.see(now, seen)
+            steps = kiosk.process(now, seen)
         elif kind == "tick":
             steps = kiosk.tick(now)
         else:
             steps = kiosk.interrupt(now, "camera_lost")
         state = before
         for step in steps:
-            if isinstance(step, Change):
+            if isinstance(step, StateChange):
                 assert step.before == state
                 assert step.after in ALLOWED[state]
                 state = step.after
@@ -283,12 +293,12 @@ POINT = OperatingPoint("test", 0.6, 0.4, "none", "none")
     [(0.95, (), "live"), (0.05, (), "spoof"), (0.95, ("rgb_blurry",), "uncertain")],
 )
 def test_with_real_evidence(score: float, failed: tuple[str, ...], decision: str) -> None:
-    kiosk = Kiosk(Evidence(POINT, ("rgb", "ir")), RULE, lambda: "s")
-    outcomes: list[Outcome] = []
+    kiosk = KioskStateMachine(Evidence(POINT, ("rgb", "ir")), RULE, lambda: "s")
+    outcomes: list[SessionOutcome] = []
     for number in range(200):
         now = SECOND + number * FRAME
         seen = Observation(number, now - 5 * MS, 0, score, (score, score), failed, FACE)
-        outcomes += [step for step in kiosk.see(now, seen) if isinstance(step, Outcome)]
+        outcomes += [step for step in kiosk.process(now, seen) if isinstance(step, SessionOutcome)]
         if outcomes:
             break
     assert [outcome.decision for outcome in outcomes] == [decision]

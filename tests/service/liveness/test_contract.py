@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.app import parts_of
+from service.app import components_of
 from service.config.settings import LimitSettings, Settings
 from service.http.problem_document import Problem
 from tests.support.fakes import FakeFeed, face_pair
@@ -21,10 +21,10 @@ from tests.support.images import encode, ir_file, rgb_file, textured
 from tests.support.service.answers import checked
 from tests.support.service.liveness_requests import check_problem, meta, pair
 from tests.support.service.output_events import until
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
-def camera(service: Running, **body: Any) -> httpx.Response:
+def camera(service: RunningService, **body: Any) -> httpx.Response:
     return service.client.post("/liveness", json={"source": "camera", **body})
 
 
@@ -41,7 +41,7 @@ def test_the_next_pair_of_the_rig_is_judged() -> None:
         until(lambda: feed.waits >= 2)
         assert answers == []  # the pair from before the request is not taken
         now = time.monotonic_ns()
-        feed.put(replace(face_pair(), rgb_time_ns=now, ir_time_ns=now + 2_000_000, clock="synthetic", epoch=3))
+        feed.put(replace(face_pair(), rgb_time_ns=now, ir_time_ns=now + 2_000_000, clock="synthetic", generation=3))
         asking.join(20)
     body = checked(answers[0].json())
     age_ms = body["pair"]["age_ms"]
@@ -61,7 +61,7 @@ def test_a_stale_pair_of_the_rig_is_uncertain() -> None:
     assert (body["decision"], body["reasons"]) == ("uncertain", ["pair_stale"])
 
 
-def test_without_a_rig_there_is_no_pair(service: Running) -> None:
+def test_without_a_rig_there_is_no_pair(service: RunningService) -> None:
     body = check_problem(camera(service), 503, "no_rig")
     assert body["retryable"] is False
 
@@ -87,12 +87,12 @@ def test_a_rig_that_gives_nothing_says_how_its_cameras_are() -> None:
 @pytest.mark.parametrize(
     "body", [b"{}", b"[]", b"{", b'{"source": "upload"}', b'{"source": "camera", "timeout_ms": 0}', b"null", b"\xff"]
 )
-def test_a_wrong_camera_request(service: Running, body: bytes) -> None:
+def test_a_wrong_camera_request(service: RunningService, body: bytes) -> None:
     response = service.client.post("/liveness", content=body, headers={"Content-Type": "application/json"})
     check_problem(response, 400, "malformed_request")
 
 
-def test_a_nonce_counts_once(service: Running) -> None:
+def test_a_nonce_counts_once(service: RunningService) -> None:
     first = service.judge(pair(nonce="a-nonce-of-mine"))
     assert first.status_code == 200
     body = check_problem(service.judge(pair(nonce="a-nonce-of-mine")), 409, "replayed_nonce")
@@ -100,7 +100,7 @@ def test_a_nonce_counts_once(service: Running) -> None:
     assert service.judge(pair(nonce="another-nonce")).status_code == 200
 
 
-def test_a_nonce_whose_request_failed_may_be_tried_again(service: Running) -> None:
+def test_a_nonce_whose_request_failed_may_be_tried_again(service: RunningService) -> None:
     refused = service.judge({**pair(nonce="tried-again"), "rgb": b"no image"})
     check_problem(refused, 415, "not_an_image")
     assert service.judge(pair(nonce="tried-again")).status_code == 200
@@ -116,7 +116,7 @@ def test_nonces_take_bounded_room_and_none_is_forgotten_early() -> None:
         check_problem(small.judge(pair(nonce="one-nonce")), 409, "replayed_nonce")
 
 
-def test_the_same_request_with_the_same_key_is_judged_once(service: Running) -> None:
+def test_the_same_request_with_the_same_key_is_judged_once(service: RunningService) -> None:
     request = service.client.build_request(
         "POST", "/liveness", files=pair(nonce="only-once-ever"), headers={"Idempotency-Key": "k-1"}
     )
@@ -128,19 +128,19 @@ def test_the_same_request_with_the_same_key_is_judged_once(service: Running) -> 
     assert second.headers["idempotent-replayed"] == "true"
 
 
-def test_a_key_of_another_request_is_a_conflict(service: Running) -> None:
+def test_a_key_of_another_request_is_a_conflict(service: RunningService) -> None:
     assert service.judge(pair(), headers={"Idempotency-Key": "k-2"}).status_code == 200
     check_problem(service.judge(pair(90), headers={"Idempotency-Key": "k-2"}), 409, "idempotency_conflict")
     check_problem(service.judge(pair(), headers={"Idempotency-Key": "x" * 200}), 400, "malformed_request")
 
 
-def test_a_failed_request_keeps_no_key(service: Running) -> None:
+def test_a_failed_request_keeps_no_key(service: RunningService) -> None:
     refused = service.judge({**pair(), "rgb": b"no image"}, headers={"Idempotency-Key": "k-3"})
     check_problem(refused, 415, "not_an_image")
     assert service.judge(pair(), headers={"Idempotency-Key": "k-3"}).status_code == 200
 
 
-def test_an_explanation_is_a_picture_for_each_modality(service: Running) -> None:
+def test_an_explanation_is_a_picture_for_each_modality(service: RunningService) -> None:
     body = service.judge(pair(), params={"explain": "true"}).json()
     checked(body)
     assert set(body["explain"]) == {"rgb", "ir"}
@@ -158,7 +158,7 @@ def test_hidden_scores_have_no_explanation_either() -> None:
 
 
 @pytest.mark.parametrize(("clock", "now"), [("unix", time.time_ns), ("monotonic", time.monotonic_ns)])
-def test_an_upload_of_a_known_clock_has_an_age(service: Running, clock: str, now: Any) -> None:
+def test_an_upload_of_a_known_clock_has_an_age(service: RunningService, clock: str, now: Any) -> None:
     def judged(offset_ms: int) -> dict[str, Any]:
         taken = now() + offset_ms * 1_000_000
         found: dict[str, Any] = service.judge(pair(rgb_timestamp_ns=taken, ir_timestamp_ns=taken, clock=clock)).json()
@@ -172,7 +172,7 @@ def test_an_upload_of_a_known_clock_has_an_age(service: Running, clock: str, now
     assert judged(-60_000)["pair"]["age_ms"] > 59_000
 
 
-def test_a_time_of_the_callers_own_clock_is_never_stale(service: Running) -> None:
+def test_a_time_of_the_callers_own_clock_is_never_stale(service: RunningService) -> None:
     body = service.judge(pair(rgb_timestamp_ns=5, ir_timestamp_ns=5)).json()
     assert body["decision"] == "live"
     assert body["pair"]["age_ms"] is None
@@ -208,7 +208,7 @@ def test_an_infrared_led_model_takes_its_box_in_infrared() -> None:
     assert body["face"]["bbox"] == [200.0, 120.0, 200.0, 200.0]
 
 
-def test_an_orientation_in_the_file_is_ignored(service: Running) -> None:
+def test_an_orientation_in_the_file_is_ignored(service: RunningService) -> None:
     """Boxes are in stored pixels; a turned picture would be judged somewhere else."""
     whole = rgb_file()
     # APP1 with a TIFF header and one entry: orientation 6, a quarter turn.
@@ -250,7 +250,7 @@ def test_who_waits_for_cameras_does_not_hold_up_a_stop() -> None:
         asking = threading.Thread(target=lambda: answers.append(camera(service, timeout_ms=30_000)))
         asking.start()
         until(lambda: feed.waits >= 2)
-        for stop in parts_of(service.app).stopping:
+        for stop in components_of(service.app).stopping:
             stop()
         asking.join(10)
         assert not asking.is_alive()

@@ -14,15 +14,15 @@ import pytest
 from rich.console import Console
 
 from runtime.cli import options
-from runtime.cli.options import Judge
+from runtime.cli.options import DecisionPrinter
 from runtime.cli.rig.view import show
 from runtime.config.rig import RigSettings
 from runtime.core.values import Image, Pair
 from runtime.liveness.evidence import Evidence
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import CapturedPair
 from service.config.settings import Settings
-from service.kiosk.scoring import RigSight
+from service.kiosk.scoring import RigAssessor
 from service.monitoring.rig_watch import pair_event
 from tests.support.fakes import FakeFeed, manifest
 from tests.support.scenes import BOX, ir_image, pair, pipeline
@@ -43,12 +43,12 @@ def unlit(follows: bool) -> Image:
 
 def captured(follows: bool, at_ns: int) -> Pair:
     changes: dict[str, Any] = {"ir_dark": unlit(follows), "ir_dark_time_ns": at_ns, "clock": "synthetic"}
-    return pair(at_ns, **changes, source="camera", epoch=1)
+    return pair(at_ns, **changes, source="camera", generation=1)
 
 
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     """A model that calls every pair live."""
-    return Loaded(pipeline(), manifest(), "0" * 64)
+    return LoadedModel(pipeline(), manifest(), "0" * 64)
 
 
 def by_http(follows: bool) -> tuple[str, list[str]]:
@@ -68,7 +68,7 @@ def by_http(follows: bool) -> tuple[str, list[str]]:
 def by_console(follows: bool) -> tuple[str, list[str]]:
     now = time.monotonic_ns()
     made = CapturedPair(0, captured(follows, now), now)
-    seen = RigSight(loaded(), RigSettings(), FakeFeed()).observe(made, now)
+    seen = RigAssessor(loaded(), RigSettings(), FakeFeed()).assess(made, now)
     assert seen.assessment is not None
     event = pair_event(made, seen.assessment, seen.assessment.reasons, 0.5, expose_score=True)
     assert event["strobe"] == ("follows" if follows else "mismatch")
@@ -76,13 +76,13 @@ def by_console(follows: bool) -> tuple[str, list[str]]:
 
 
 def by_kiosk(follows: bool) -> tuple[str, list[str]]:
-    sight, evidence = RigSight(loaded(), RigSettings(), FakeFeed()), None
+    sight, evidence = RigAssessor(loaded(), RigSettings(), FakeFeed()), None
     used = loaded().pipeline
     evidence = Evidence(used.point, used.modalities)
     start = time.monotonic_ns()
     for number in range(100):
         at = start + number * PERIOD_NS
-        verdict = evidence.add(sight.observe(CapturedPair(number, captured(follows, at), at), at).observation)
+        verdict = evidence.add(sight.assess(CapturedPair(number, captured(follows, at), at), at).observation)
         if verdict is not None:
             return verdict.decision, list(verdict.reasons)
     raise AssertionError("the attempt has no end")
@@ -92,7 +92,7 @@ def by_rig_view(follows: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[str, li
     monkeypatch.setattr(options, "open_pipeline", lambda folder: loaded())
     feed, out = FakeFeed(), io.StringIO()
     feed.put(captured(follows, time.monotonic_ns()))
-    show(feed, Console(file=out, width=500), threading.Event(), 0.5, Judge())  # type: ignore[arg-type]  # a rig's feed
+    show(feed, Console(file=out, width=500), threading.Event(), 0.5, DecisionPrinter())  # type: ignore[arg-type]  # a rig's feed
     words = out.getvalue().splitlines()[-1].split("  ")[-1].split()
     return words[0], words[2:]
 

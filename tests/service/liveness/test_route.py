@@ -15,10 +15,10 @@ from service.config.settings import LimitSettings, Settings
 from tests.support.images import encode, ir_file, rgb_file, textured
 from tests.support.service.answers import checked
 from tests.support.service.liveness_requests import BOX, meta, pair
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
-def test_a_complete_answer(service: Running) -> None:
+def test_a_complete_answer(service: RunningService) -> None:
     response = service.judge(pair(session_id="door-7"))
     assert response.status_code == 200, response.text
     body = response.json()
@@ -34,7 +34,7 @@ def test_a_complete_answer(service: Running) -> None:
     assert set(body["timing_ms"]) == {"queue", "decode", "locate", "crop", "quality", "inference", "total"}
 
 
-def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> None:
+def test_the_score_is_of_the_crop_that_training_would_cut(service: RunningService) -> None:
     ir = textured(180, (480, 640))
     body = service.judge(pair()).json()
     expected = crop(ir[:, :, None], Box(*BOX), CropRule()).mean() / 255
@@ -51,7 +51,7 @@ def test_the_score_is_of_the_crop_that_training_would_cut(service: Running) -> N
         (114, "uncertain", ["score_in_band"]),
     ],
 )
-def test_decisions(service: Running, level: int, decision: str, reasons: list[str]) -> None:
+def test_decisions(service: RunningService, level: int, decision: str, reasons: list[str]) -> None:
     files = {"rgb": rgb_file(70), "ir": ir_file(level), "meta": meta()}
     body = service.judge(files).json()
     assert (body["decision"], body["reasons"]) == (decision, reasons)
@@ -69,31 +69,31 @@ def test_decisions(service: Running, level: int, decision: str, reasons: list[st
         ({"meta": meta(rgb_timestamp_ns=10**9, ir_timestamp_ns=10**9 + 11_000_000)}, "pair_skew"),
     ],
 )
-def test_what_cannot_be_judged_is_uncertain(service: Running, change: dict[str, bytes], reason: str) -> None:
+def test_what_cannot_be_judged_is_uncertain(service: RunningService, change: dict[str, bytes], reason: str) -> None:
     body = service.judge({**pair(), **change}).json()
     checked(body)
     assert body["decision"] == "uncertain"
     assert reason in body["reasons"]
 
 
-def test_a_small_skew_is_reported(service: Running) -> None:
+def test_a_small_skew_is_reported(service: RunningService) -> None:
     body = service.judge(pair(rgb_timestamp_ns=10**9, ir_timestamp_ns=10**9 + 4_000_000)).json()
     assert body["decision"] == "live"
     assert body["pair"] == {"skew_ms": 4.0, "age_ms": None, "clock": "caller", "epoch": 0, "source": "upload"}
 
 
-def test_an_infrared_image_of_another_size_is_registered_by_scale(service: Running) -> None:
+def test_an_infrared_image_of_another_size_is_registered_by_scale(service: RunningService) -> None:
     small = cv2.resize(textured(180, (480, 640)), (320, 240), interpolation=cv2.INTER_AREA)
     body = service.judge({**pair(), "ir": encode(small, ".png")}).json()
     assert body["decision"] == "live"
 
 
-def test_infrared_stored_as_colour(service: Running) -> None:
+def test_infrared_stored_as_colour(service: RunningService) -> None:
     body = service.judge({**pair(), "ir": encode(textured(180))}).json()
     assert body["decision"] == "live"
 
 
-def test_a_photograph_of_a_person_is_found_and_judged(service: Running) -> None:
+def test_a_photograph_of_a_person_is_found_and_judged(service: RunningService) -> None:
     astronaut = data.astronaut()  # type: ignore[no-untyped-call]  # the library is untyped
     files = {
         "rgb": encode(cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR)),
@@ -110,7 +110,7 @@ def test_a_photograph_of_a_person_is_found_and_judged(service: Running) -> None:
     assert body["face"]["confidence"] is not None
 
 
-def test_a_request_id_is_echoed_when_sane(service: Running) -> None:
+def test_a_request_id_is_echoed_when_sane(service: RunningService) -> None:
     kept = service.judge(pair(), headers={"X-Request-ID": "gate-1.a:7"})
     assert kept.json()["request_id"] == kept.headers["x-request-id"] == "gate-1.a:7"
     made = service.judge(pair(), headers={"X-Request-ID": "two words"})

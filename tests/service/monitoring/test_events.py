@@ -14,7 +14,7 @@ from runtime.core.errors import Overloaded
 from service.config.settings import Settings
 from service.monitoring.events import KEPT, WATCHERS, EventHub
 from tests.support.service.output_events import until
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
 def test_without_a_watcher_an_event_costs_nothing() -> None:
@@ -80,13 +80,13 @@ def test_a_quiet_line_is_kept_alive() -> None:
 
 
 @pytest.fixture
-def watched() -> Iterator[tuple[Running, EventHub]]:
+def watched() -> Iterator[tuple[RunningService, EventHub]]:
     hub = EventHub()
     with running(Settings(), hub=hub) as found:
         yield found, hub
 
 
-def test_events_reach_a_client_in_order(watched: tuple[Running, EventHub]) -> None:
+def test_events_reach_a_client_in_order(watched: tuple[RunningService, EventHub]) -> None:
     service, hub = watched
     with service.client.stream("GET", "/events") as response:
         assert response.status_code == 200
@@ -130,6 +130,6 @@ def test_the_service_ends_though_somebody_watches() -> None:
     assert ended.is_set()
 
 
-def test_without_a_hub_there_are_none(service: Running) -> None:
+def test_without_a_hub_there_are_none(service: RunningService) -> None:
     found = service.client.get("/events")
     assert (found.status_code, found.json()["code"]) == (503, "no_rig")

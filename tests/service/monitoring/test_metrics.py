@@ -14,10 +14,10 @@ import yaml
 
 from runtime.capture.status import CameraStatus
 from runtime.pairing.feed import FeedStatus
-from service.kiosk.loop import Counters
+from service.kiosk.loop import LoopCounters
 from service.kiosk.metrics import KioskCollector
 from service.monitoring.health import Health
-from service.monitoring.metrics import MAX_LABELS, OTHER, Bounded, Metrics
+from service.monitoring.metrics import MAX_LABELS, OTHER, BoundedLabels, Metrics
 from service.outputs.base import Outputs
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def everything() -> Metrics:
         metrics.watch(name, "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_counter("adsn_audit_failures", "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_conditions(lambda: ())
-    metrics.registry.register(KioskCollector(Health(), Counters(), lambda: "idle", Outputs([])))
+    metrics.registry.register(KioskCollector(Health(), LoopCounters(), lambda: "idle", Outputs([])))
     metrics.failed("not_ready", 0.1)
     timing = {"queue": 1.0, "inference": 2.0}
     pair = {"skew_ms": 1.0, "age_ms": 40.0, "source": "camera"}
@@ -106,7 +106,7 @@ def test_two_sets_of_metrics_do_not_know_each_other() -> None:
 
 
 def test_labels_are_bounded_and_nothing_is_lost() -> None:
-    bound = Bounded()
+    bound = BoundedLabels()
     assert bound("ir_unlit") == "ir_unlit"
     for wrong in ("", "two words", "a" * 49, 'x"y', "line\nbreak"):
         assert bound(wrong) == OTHER
@@ -155,7 +155,7 @@ def test_names_labels_and_buckets_are_a_contract() -> None:
 
 
 def test_a_latency_falls_into_the_bucket_that_it_is_at_most() -> None:
-    collector = KioskCollector(Health(), Counters(), lambda: "idle", Outputs([]))
+    collector = KioskCollector(Health(), LoopCounters(), lambda: "idle", Outputs([]))
     for ns in (5_000_000, 5_000_001, 2_000_000_000):
         collector.add_latency(ns)
     metrics = Metrics()

@@ -20,11 +20,11 @@ from pydantic import SecretStr
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import ConfigError, EngineUnavailable, InferenceFailed
 from runtime.engines.base import InputSpec
-from runtime.engines.golden import Golden
-from runtime.engines.remote.connection import Link, RemoteSettings
+from runtime.engines.golden import GoldenVectors
+from runtime.engines.remote.connection import RemoteConnection, RemoteSettings
 from runtime.engines.remote.engine import RemoteEngine
 from runtime.liveness.open import open_engine, open_pipeline
-from service.app import parts_of
+from service.app import components_of
 from service.auth.keys import new_key, toml_of
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
@@ -32,12 +32,12 @@ from tests.support.fakes import SIZE, FakeEngine, loaded
 from tests.support.models.engine_contract import EngineContract, Reference, random_batch
 from tests.support.service.certificates import Authority
 from tests.support.service.output_events import until
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 INPUTS = (InputSpec("rgb", "uint8", (SIZE, SIZE, 3)), InputSpec("ir", "uint8", (SIZE, SIZE, 1)))
 
 
-OPENED: list[Link] = []
+OPENED: list[RemoteConnection] = []
 
 
 @pytest.fixture(autouse=True)
@@ -48,17 +48,17 @@ def closed() -> Iterator[None]:
         OPENED.pop().close()
 
 
-def linked(url: str, **settings: Any) -> Link:
-    made = Link(RemoteSettings(url, **settings))
+def linked(url: str, **settings: Any) -> RemoteConnection:
+    made = RemoteConnection(RemoteSettings(url, **settings))
     OPENED.append(made)
     return made
 
 
-def golden() -> Golden:
+def golden() -> GoldenVectors:
     """What the fake engine makes of two pairs."""
     batch = random_batch(FakeEngine(), 2, seed=1)
     scores = FakeEngine().infer(batch)
-    return Golden(batch, {"int8": np.concatenate([scores.score[:, None], scores.stream_scores], 1)})
+    return GoldenVectors(batch, {"int8": np.concatenate([scores.score[:, None], scores.stream_scores], 1)})
 
 
 def remote(port: int, *, sha256: str = "0" * 64, scheme: str = "http", **settings: Any) -> RemoteEngine:
@@ -68,7 +68,7 @@ def remote(port: int, *, sha256: str = "0" * 64, scheme: str = "http", **setting
 
 class TestContract(EngineContract):
     @pytest.fixture
-    def engine(self, service: Running) -> RemoteEngine:
+    def engine(self, service: RunningService) -> RemoteEngine:
         return remote(service.port)
 
     @pytest.fixture
@@ -78,18 +78,18 @@ class TestContract(EngineContract):
         return Reference(behind, random_batch(behind, 3, seed=5), 0.0)
 
 
-def test_it_says_what_runs_where(service: Running) -> None:
+def test_it_says_what_runs_where(service: RunningService) -> None:
     info = remote(service.port).info
     assert (info.backend, info.precision, info.device) == ("remote", "int8", f"127.0.0.1:{service.port}")
     assert info.versions == {"model": "1", "artifact": "model-int8-cpu", "backend": "fake"}
 
 
-def test_another_model_is_refused(service: Running) -> None:
+def test_another_model_is_refused(service: RunningService) -> None:
     with pytest.raises(EngineUnavailable, match="the local manifest has 111111111111"):
         remote(service.port, sha256="1" * 64)
 
 
-def test_a_server_that_computes_something_else_is_refused(service: Running) -> None:
+def test_a_server_that_computes_something_else_is_refused(service: RunningService) -> None:
     service.engine.error = InferenceFailed("it burnt.")
     try:
         with pytest.raises(EngineUnavailable, match="it burnt"):
@@ -108,7 +108,7 @@ def test_a_server_that_computes_something_else_is_refused(service: Running) -> N
         )
 
 
-def test_other_inputs_are_refused(service: Running) -> None:
+def test_other_inputs_are_refused(service: RunningService) -> None:
     to = linked(f"http://127.0.0.1:{service.port}")
     for inputs in (INPUTS[:1], (INPUTS[0], InputSpec("depth", "float32", (SIZE, SIZE, 1)))):
         with pytest.raises(EngineUnavailable):
@@ -163,12 +163,12 @@ def test_keys_and_certificates(tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_be_used(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
-        Link(RemoteSettings(**settings))
+        RemoteConnection(RemoteSettings(**settings))
     assert "secret" not in str(caught.value)
 
 
 def test_plain_http_to_elsewhere_is_the_operators_explicit_wish() -> None:
-    assert Link(RemoteSettings("http://192.0.2.1:8000", plaintext=True)).port == 8000
+    assert RemoteConnection(RemoteSettings("http://192.0.2.1:8000", plaintext=True)).port == 8000
     assert "k" * 20 not in repr(RemoteSettings("https://192.0.2.1", key="k" * 20))
 
 
@@ -229,7 +229,7 @@ def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def link(port: int, **settings: Any) -> Link:
+def link(port: int, **settings: Any) -> RemoteConnection:
     return linked(f"http://127.0.0.1:{port}", **{"timeout_s": 5.0, **settings})
 
 
@@ -338,7 +338,7 @@ def test_what_is_no_answer_is_none(raw: bytes) -> None:
     assert type(caught.value).__name__ == "Unreachable"
 
 
-def test_a_redirect_is_not_followed(service: Running) -> None:
+def test_a_redirect_is_not_followed(service: RunningService) -> None:
     def answer(connection: socket.socket, number: int) -> None:
         read_request(connection)
         connection.sendall(reply(b"", "307 Elsewhere", f"Location: http://127.0.0.1:{service.port}/v2/models/fake"))
@@ -399,7 +399,7 @@ def test_a_triton_states_the_model_in_its_configuration() -> None:
         remote(port)
 
 
-def test_a_server_that_was_gone_proves_itself_again(service: Running) -> None:
+def test_a_server_that_was_gone_proves_itself_again(service: RunningService) -> None:
     """A relay in front of the real one, which can be cut."""
     cut = threading.Event()
     proofs: list[bytes] = []
@@ -449,7 +449,7 @@ def test_a_model_that_is_exchanged_under_way_gives_no_score() -> None:
     with running(Settings(), load) as service:
         engine = remote(service.port)
         engine.infer(random_batch(engine, 1))
-        model = parts_of(service.app).model
+        model = components_of(service.app).model
         before, digest[0] = model.loaded, "1" * 64
         model.reload()
         until(lambda: model.loaded is not before)

@@ -16,16 +16,16 @@ from tritonclient.utils import InferenceServerException
 
 from runtime.core.errors import InferenceFailed
 from runtime.engines.remote.oip import HEADER_LENGTH, pack
-from service.auth.keys import Role, new_key, toml_of
+from service.auth.keys import CallerRole, new_key, toml_of
 from service.config.settings import LimitSettings, Settings
 from service.config.trust import AuthSettings
 from service.oip.route import MAX_BATCH
 from tests.support.fakes import SIZE
-from tests.support.service.running_service import Running, running
+from tests.support.service.running_service import RunningService, running
 
 
 @pytest.fixture(scope="module")
-def client(service: Running) -> Iterator[Any]:
+def client(service: RunningService) -> Iterator[Any]:
     with triton.InferenceServerClient(f"127.0.0.1:{service.port}") as made:
         yield made
 
@@ -118,7 +118,7 @@ def test_wrong_names(client: Any) -> None:
         client.infer("fake", inputs(arrays(1)), outputs=[triton.InferRequestedOutput("score", class_count=2)])
 
 
-def test_limits(service: Running, client: Any) -> None:
+def test_limits(service: RunningService, client: Any) -> None:
     thin = {name: np.zeros((MAX_BATCH + 1, SIZE, SIZE, c), np.uint8) for name, c in (("rgb", 3), ("ir", 1))}
     with pytest.raises(InferenceServerException) as caught:
         client.infer("fake", inputs(thin))
@@ -146,7 +146,7 @@ def test_a_batch_too_large_for_one_worker() -> None:
             client.infer("fake", inputs(arrays(MAX_BATCH + 1)))
 
 
-def test_a_failing_engine_gives_no_score(service: Running, client: Any) -> None:
+def test_a_failing_engine_gives_no_score(service: RunningService, client: Any) -> None:
     service.engine.error = InferenceFailed("it burnt.")
     try:
         with pytest.raises(InferenceServerException, match="it burnt") as caught:
@@ -159,7 +159,7 @@ def test_a_failing_engine_gives_no_score(service: Running, client: Any) -> None:
         service.engine.error, service.engine.nan = None, False
 
 
-def test_errors_are_problem_documents_too(service: Running) -> None:
+def test_errors_are_problem_documents_too(service: RunningService) -> None:
     found = service.client.get("/v2/models/other").json()
     assert found["error"] == found["detail"]
     assert found["code"] == "not_found"
@@ -168,7 +168,7 @@ def test_errors_are_problem_documents_too(service: Running) -> None:
 
 
 def test_hidden_scores_are_shown_only_to_keys_made_for_them(tmp_path: Any) -> None:
-    roles: tuple[tuple[Role, ...], ...] = (("infer",), ("admin",), ("score",))
+    roles: tuple[tuple[CallerRole, ...], ...] = (("infer",), ("admin",), ("score",))
     made = [new_key(role) for role in roles]
     (tmp_path / "keys.toml").write_text("\n".join(toml_of(entry) for _, entry in made))
     (tmp_path / "keys.toml").chmod(0o600)

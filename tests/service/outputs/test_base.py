@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.monitoring.health import Health
-from service.outputs.base import Event, Expired, Mailbox, OutputError, Outputs, Worker
+from service.outputs.base import Event, EventExpired, EventQueue, OutputError, Outputs, OutputWorker
 from tests.support.service.output_events import SECOND, Clock, decision, other, until
 
 
@@ -21,7 +21,7 @@ def test_an_expired_live_is_never_written_as_live() -> None:
     assert (body["decision"], body["expires_in_ms"], body["id"], body["door"]) == ("live", 1500, "s1", "d1")
     late = event.body(2 * SECOND)
     assert (late["decision"], late["reasons"], late["expires_in_ms"]) == ("uncertain", ["expired"], 0)
-    with pytest.raises(Expired):
+    with pytest.raises(EventExpired):
         event.require_fresh(2 * SECOND)
     assert not decision(made="spoof").permits
     assert not decision(made="uncertain").permits
@@ -43,7 +43,7 @@ def test_an_attestation_goes_with_what_it_attests_and_the_audit_logs_part_stays_
 @given(st.lists(st.tuples(st.sampled_from(["put", "take"]), st.integers(0, SECOND)), max_size=40), st.integers(1, 4))
 def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[str, int]], capacity: int) -> None:
     clock = Clock()
-    mail = Mailbox(capacity, clock)
+    mail = EventQueue(capacity, clock)
     put: list[Event] = []
     taken: list[Event] = []
     for number, (what, dt) in enumerate(steps):
@@ -52,7 +52,7 @@ def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[st
             put.append(decision(str(number), now=clock.now))
             mail.put(put[-1])
             continue
-        event = mail.take(0)
+        event = mail.get(0)
         if event is not None:
             assert event.fresh(clock.now)
             taken.append(event)
@@ -63,7 +63,7 @@ def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[st
     # Newest wins: a fresh newest event is always there.
     if put and put[-1] not in taken and put[-1].fresh(clock.now):
         rest = []
-        while (event := mail.take(0)) is not None:
+        while (event := mail.get(0)) is not None:
             rest.append(event)
         assert rest[-1] is put[-1]
 
@@ -100,7 +100,7 @@ class Slow:
 
 def test_an_output_that_hangs_delays_nobody_and_sends_nothing_late() -> None:
     clock, output, health = Clock(), Slow(), Health()
-    worker = Worker(output, health, clock=clock)
+    worker = OutputWorker(output, health, clock=clock)
     outputs = Outputs([worker])
     outputs.publish(decision("first", now=clock.now))
     assert output.entered.wait(20)
@@ -122,7 +122,7 @@ def test_an_output_that_hangs_delays_nobody_and_sends_nothing_late() -> None:
 def test_failures_are_counted_and_seen_and_pass() -> None:
     output, health = Slow(), Health()
     output.gate.set()
-    worker = Worker(output, health)
+    worker = OutputWorker(output, health)
     output.error = OutputError("nobody answers.")
     worker.offer(decision())
     until(lambda: worker.counts().get("failed") == 1)
@@ -155,7 +155,7 @@ def test_a_channel_that_breaks_costs_the_others_nothing(caplog: pytest.LogCaptur
 
     output = Slow()
     output.gate.set()
-    outputs = Outputs([Broken(), Worker(output, Health())])
+    outputs = Outputs([Broken(), OutputWorker(output, Health())])
     outputs.publish(decision("s9"))
     until(lambda: output.sent == ["s9"])
     outputs.close(20)

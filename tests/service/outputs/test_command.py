@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.outputs.base import Expired, OutputError
-from service.outputs.command import Program
+from service.outputs.base import EventExpired, OutputError
+from service.outputs.command import CommandOutput
 from tests.support.service.output_events import decision, other, until
 
 SCRIPT = """
@@ -25,7 +25,7 @@ def test_it_is_told_the_session_and_nothing_else_of_this_process(
 ) -> None:
     monkeypatch.setenv("ADSN_KIOSK_WEBHOOK__SECRET", "hush")
     out = tmp_path / "said; echo"
-    Program([sys.executable, "-Ic", SCRIPT, str(out)], door="d1", timeout_s=20).send(decision("s7"))
+    CommandOutput([sys.executable, "-Ic", SCRIPT, str(out)], door="d1", timeout_s=20).send(decision("s7"))
     told = dict(line.split("=", 1) for line in out.read_text().splitlines())
     told.pop("LC_CTYPE", None)
     assert set(told) == {"PATH", "LANG", "ADSN_SESSION", "ADSN_DECISION", "ADSN_DOOR", "ADSN_EXPIRES_IN_MS"}
@@ -34,11 +34,11 @@ def test_it_is_told_the_session_and_nothing_else_of_this_process(
 
 
 def test_only_a_fresh_live_runs_it(tmp_path: Path) -> None:
-    program = Program(["/usr/bin/touch", str(tmp_path / "ran")])
+    program = CommandOutput(["/usr/bin/touch", str(tmp_path / "ran")])
     assert program.wants(decision())
     for event in (decision(made="spoof"), decision(made="uncertain"), other(), other("health")):
         assert not program.wants(event)
-    with pytest.raises(Expired):
+    with pytest.raises(EventExpired):
         program.send(decision(left_s=0))
     assert not (tmp_path / "ran").exists()
 
@@ -47,7 +47,7 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     child = tmp_path / "child"
     script = f"sleep 100 & echo $! > {child}; sleep 100"
     with pytest.raises(OutputError, match="took more than 1 s and was killed"):
-        Program(["/bin/sh", "-c", script], timeout_s=1).send(decision())
+        CommandOutput(["/bin/sh", "-c", script], timeout_s=1).send(decision())
     pid = int(child.read_text())
 
     def gone() -> bool:
@@ -63,6 +63,6 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
 
 def test_failures_are_told() -> None:
     with pytest.raises(OutputError, match="/nonexistent/opener cannot be started: No such file"):
-        Program(["/nonexistent/opener"]).send(decision())
+        CommandOutput(["/nonexistent/opener"]).send(decision())
     with pytest.raises(OutputError, match="failed with exit code 3"):
-        Program(["/bin/sh", "-c", "exit 3"], timeout_s=20).send(decision())
+        CommandOutput(["/bin/sh", "-c", "exit 3"], timeout_s=20).send(decision())

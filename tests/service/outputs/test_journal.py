@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from service.outputs.base import OutputError
-from service.outputs.journal import Journal
+from service.outputs.journal import JournalOutput
 from tests.support.service.output_events import SECOND, Clock, decision, other
 
 
@@ -36,7 +36,7 @@ def test_events_are_lines_and_only_decisions_are_flushed(tmp_path: Path, monkeyp
     flushed: list[int] = []
     monkeypatch.setattr(os, "fdatasync", flushed.append)
     path = tmp_path / "deep" / "events.jsonl"
-    journal = Journal(path)
+    journal = JournalOutput(path)
     journal.send(other())
     assert not flushed
     journal.send(decision())
@@ -44,7 +44,7 @@ def test_events_are_lines_and_only_decisions_are_flushed(tmp_path: Path, monkeyp
     journal.close()
     assert [line["kind"] for line in lines(path)] == ["state", "decision"]
     assert path.stat().st_mode & 0o777 == 0o640
-    never, always = Journal(path, sync="never"), Journal(path, sync="always")
+    never, always = JournalOutput(path, sync="never"), JournalOutput(path, sync="always")
     never.send(decision())
     assert len(flushed) == 1
     always.send(other())
@@ -55,13 +55,13 @@ def test_a_late_live_is_logged_as_what_it_has_become(tmp_path: Path) -> None:
     clock = Clock()
     event = decision(now=clock.now)
     clock.now += 2 * SECOND
-    Journal(tmp_path / "log", clock=clock).send(event)
+    JournalOutput(tmp_path / "log", clock=clock).send(event)
     assert lines(tmp_path / "log")[0]["decision"] == "uncertain"
 
 
 def test_it_rotates_by_size_and_keeps_so_many(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    journal = Journal(path, max_bytes=400, keep=2)
+    journal = JournalOutput(path, max_bytes=400, keep=2)
     for number in range(40):
         journal.send(other(name=f"e{number}"))
     files = sorted(tmp_path.iterdir())
@@ -73,7 +73,7 @@ def test_it_rotates_by_size_and_keeps_so_many(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_events_counts_them_and_ends_with_the_last_free_block(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    journal = Journal(path)
+    journal = JournalOutput(path)
     journal.send(other(name="before"))
     with file_limit(path.stat().st_size + 20):
         for number in range(3):
@@ -92,19 +92,19 @@ def test_a_full_disk_loses_events_counts_them_and_ends_with_the_last_free_block(
 
 def test_a_device_that_is_full_is_no_space_left() -> None:
     with pytest.raises(OutputError, match=r"/dev/full: No space left on device; 1 events"):
-        Journal(Path("/dev/full")).send(other())
+        JournalOutput(Path("/dev/full")).send(other())
 
 
 def test_half_a_line_left_by_a_power_cut_is_ended(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text('{"kind":"decision","id":"cu')
-    Journal(path).send(other(name="next"))
+    JournalOutput(path).send(other(name="next"))
     assert json.loads(path.read_text().splitlines()[1])["id"] == "next"
 
 
 def test_a_file_that_was_moved_or_deleted_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    journal = Journal(path)
+    journal = JournalOutput(path)
     journal.send(other(name="a"))
     path.rename(tmp_path / "moved")
     journal.send(other(name="b"))
@@ -117,4 +117,4 @@ def test_a_file_that_was_moved_or_deleted_is_made_anew(tmp_path: Path) -> None:
 def test_it_writes_through_no_link(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match="symbolic links"):
-        Journal(tmp_path / "log").send(other())
+        JournalOutput(tmp_path / "log").send(other())

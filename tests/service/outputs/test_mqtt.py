@@ -19,7 +19,7 @@ import pytest
 
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
-from service.outputs.mqtt import Broker, Mqtt
+from service.outputs.mqtt import BrokerSettings, MqttChannel
 from tests.support.service.output_events import decision, other, until
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'adsn[kiosk]'")
@@ -73,9 +73,9 @@ class Mosquitto:
             self.process.wait(20)
             self.process = None
 
-    def settings(self) -> Broker:
+    def settings(self) -> BrokerSettings:
         authorities = self.folder / "server.pem" if self.tls else None
-        return Broker("localhost", self.port, self.tls, authorities, username="door", password="hush")
+        return BrokerSettings("localhost", self.port, self.tls, authorities, username="door", password="hush")
 
 
 # mosquitto_passwd -b FILE door hush
@@ -142,7 +142,7 @@ def test_decisions_over_tls_expire_and_are_never_retained(tmp_path: Path) -> Non
     with brokered(tmp_path, tls=True) as broker:
         health = Health()
         health.raise_("camera_lost", "critical", "unplugged", "ir")
-        output = Mqtt(broker.settings(), TOPIC, health, back_off_s=FAST)
+        output = MqttChannel(broker.settings(), TOPIC, health, back_off_s=FAST)
         try:
             until(lambda: output.connected)
             with watching(broker) as watcher:
@@ -182,7 +182,7 @@ def test_decisions_over_tls_expire_and_are_never_retained(tmp_path: Path) -> Non
 def test_a_broker_that_goes_and_comes_back_gets_nothing_old(tmp_path: Path) -> None:
     with brokered(tmp_path) as broker:
         health = Health()
-        output = Mqtt(broker.settings(), TOPIC, health, back_off_s=FAST)
+        output = MqttChannel(broker.settings(), TOPIC, health, back_off_s=FAST)
         try:
             until(lambda: output.connected)
             assert not health.conditions
@@ -223,8 +223,8 @@ def test_a_broker_that_answers_nothing_is_left(tmp_path: Path) -> None:
     """A connection is accepted and nothing ever comes back."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         health = Health()
-        broker = Broker("localhost", mute.getsockname()[1], tls=False)
-        output = Mqtt(broker, TOPIC, health, back_off_s=FAST)
+        broker = BrokerSettings("localhost", mute.getsockname()[1], tls=False)
+        output = MqttChannel(broker, TOPIC, health, back_off_s=FAST)
         try:
             until(lambda: "timed out" in health.conditions[0].detail)
             output.offer(decision())
@@ -244,11 +244,11 @@ def test_what_the_broker_or_its_certificate_lacks_is_named(tmp_path: Path, wrong
         else:
             settings, says = replace(settings, authorities=None), "certificate verify failed"
         health = Health()
-        output = Mqtt(settings, TOPIC, health, back_off_s=FAST)
+        output = MqttChannel(settings, TOPIC, health, back_off_s=FAST)
         until(lambda: says in health.conditions[0].detail)
         output.close(20)
 
 
 def test_tls_files_that_cannot_be_used_are_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mqtt\.authorities: .* cannot be read"):
-        Mqtt(Broker("localhost", authorities=tmp_path / "absent.pem"), TOPIC, Health())
+        MqttChannel(BrokerSettings("localhost", authorities=tmp_path / "absent.pem"), TOPIC, Health())

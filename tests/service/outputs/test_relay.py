@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
-from service.outputs.relay import GpiodLine, Pulse, Relay
+from service.outputs.relay import GpiodLine, RelayChannel, RelayPulse
 from tests.support.service.output_events import SECOND, decision, other, until
 
 
@@ -38,7 +38,7 @@ class FakeLine:
 
 def test_a_pulse_opens_and_locks_again() -> None:
     line, health = FakeLine(), Health()
-    relay = Relay(lambda: line, health, pulse_s=0.05)
+    relay = RelayChannel(lambda: line, health, pulse_s=0.05)
     for event in (decision(made="spoof"), decision(made="uncertain"), other(), decision(left_s=0)):
         relay.offer(event)
     relay.offer(decision())
@@ -51,7 +51,7 @@ def test_a_pulse_opens_and_locks_again() -> None:
 
 def test_stopping_locks_at_once() -> None:
     line = FakeLine()
-    relay = Relay(lambda: line, Health(), pulse_s=1000, longest_s=1000)
+    relay = RelayChannel(lambda: line, Health(), pulse_s=1000, longest_s=1000)
     relay.offer(decision())
     until(lambda: line.levels[-1])
     relay.close(20)
@@ -70,7 +70,7 @@ def test_a_line_that_fails_is_released_and_asked_for_again() -> None:
 
     health = Health()
     lines[0].error = OSError(5, "Input/output error")
-    relay = Relay(open_line, health, pulse_s=1000, longest_s=1000, retry_s=0.01)
+    relay = RelayChannel(open_line, health, pulse_s=1000, longest_s=1000, retry_s=0.01)
     relay.offer(decision())
     until(lambda: lines[0].closed)
     until(lambda: len(opened) == 2)
@@ -88,7 +88,7 @@ def test_a_missing_line_is_seen_and_stops_nothing() -> None:
         raise OSError(2, "No such file or directory")
 
     health = Health()
-    relay = Relay(missing, health, retry_s=0.01)
+    relay = RelayChannel(missing, health, retry_s=0.01)
     assert "No such file" in health.conditions[0].detail
     relay.offer(decision())
     until(lambda: relay.counts().get("failed") == 1)
@@ -102,7 +102,7 @@ asks = st.lists(st.tuples(st.integers(0, 3 * SECOND), st.booleans()), max_size=8
 @given(asks, st.integers(1, 5 * SECOND), st.integers(0, 5 * SECOND))
 def test_no_sequence_holds_the_door_open(steps: list[tuple[int, bool]], length: int, more: int) -> None:
     longest = length + more
-    pulse = Pulse(length, longest, SECOND)
+    pulse = RelayPulse(length, longest, SECOND)
     now, closed = 0, -10 * SECOND
     opened: int | None = None
     for dt, asked in steps:
@@ -185,7 +185,7 @@ def test_a_kernel_line_follows() -> None:
     def level() -> str:
         return Path(shown).read_text().strip() if shown else ""
 
-    relay = Relay(lambda: GpiodLine(chip, line), Health(), pulse_s=0.2)
+    relay = RelayChannel(lambda: GpiodLine(chip, line), Health(), pulse_s=0.2)
     if shown:
         assert level() == "0"
     relay.offer(decision())

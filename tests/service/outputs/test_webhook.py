@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from service.outputs.base import Expired, OutputError
-from service.outputs.webhook import Webhook, sign, verify
+from service.outputs.base import EventExpired, OutputError
+from service.outputs.webhook import WebhookOutput, sign, verify
 from tests.support.service.output_events import SECOND, Clock, decision, other
 
 SECRET = b"a secret of some length"
@@ -63,7 +63,7 @@ class Receiver:
 
 def test_a_receiver_can_tell_who_spoke_and_when() -> None:
     with Receiver().serving() as receiver:
-        Webhook(receiver.url, SECRET, timeout_s=20).send(decision("s3"))
+        WebhookOutput(receiver.url, SECRET, timeout_s=20).send(decision("s3"))
     ((path, headers, body),) = receiver.got
     assert path == "/hook?door=1"
     assert headers["Idempotency-Key"] == "s3"
@@ -89,7 +89,7 @@ def test_the_signature_is_what_the_documentation_says() -> None:
 
 def test_a_failing_receiver_is_tried_again_with_the_same_key() -> None:
     with Receiver(503, 500, 200).serving() as receiver:
-        Webhook(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
+        WebhookOutput(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
     assert len(receiver.got) == 3
     assert len({headers["Idempotency-Key"] for _, headers, _ in receiver.got}) == 1
 
@@ -105,25 +105,25 @@ def test_nothing_is_tried_after_it_expired() -> None:
         request.end_headers()
 
     with Receiver(act=fail).serving() as receiver:
-        hook = Webhook(receiver.url, SECRET, timeout_s=20, clock=clock)
+        hook = WebhookOutput(receiver.url, SECRET, timeout_s=20, clock=clock)
         with pytest.raises(OutputError, match="answered 503"):
             hook.send(event)
         assert len(receiver.got) == 1
-        with pytest.raises(Expired):
+        with pytest.raises(EventExpired):
             hook.send(event)
         assert len(receiver.got) == 1
 
 
 def test_what_does_not_expire_is_told_once() -> None:
     with Receiver(503).serving() as receiver, pytest.raises(OutputError, match="answered 503"):
-        Webhook(receiver.url, SECRET, timeout_s=20).send(other())
+        WebhookOutput(receiver.url, SECRET, timeout_s=20).send(other())
     assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize(("status", "says"), [(302, "redirects are not followed"), (401, "refused the event with 401")])
 def test_a_refusal_is_final(status: int, says: str) -> None:
     with Receiver(status).serving() as receiver, pytest.raises(OutputError, match=says):
-        Webhook(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
+        WebhookOutput(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
     assert len(receiver.got) == 1
 
 
@@ -141,7 +141,7 @@ def test_an_answer_by_drips_is_cut_off() -> None:
 
     with Receiver(act=drip).serving() as receiver:
         with pytest.raises(OutputError):
-            Webhook(receiver.url, SECRET, timeout_s=0.5).send(other())
+            WebhookOutput(receiver.url, SECRET, timeout_s=0.5).send(other())
         stop.set()
 
 
@@ -149,11 +149,11 @@ def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(OutputError, match=r"127.0.0.1: .*refused"):
-        Webhook(f"http://127.0.0.1:{port}/", SECRET).send(other())
+        WebhookOutput(f"http://127.0.0.1:{port}/", SECRET).send(other())
 
 
 def test_kinds() -> None:
-    hook = Webhook("https://host.example/x", SECRET, kinds=frozenset({"decision", "health"}))
+    hook = WebhookOutput("https://host.example/x", SECRET, kinds=frozenset({"decision", "health"}))
     assert hook.wants(decision(made="spoof"))
     assert hook.wants(other("health"))
     assert not hook.wants(other())

@@ -29,11 +29,11 @@ PORTS = {"8000": "ADSN_PORT", "8001": "ADSN_KIOSK_HTTP__PORT"}
 STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
-class Failed(AssertionError):
+class BlockFailed(AssertionError):
     """A block did not do what its page says."""
 
 
-class Page:
+class DocumentedPage:
     """One page's folder and what runs beside its blocks."""
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class Page:
             self.env["ADSN_FACE_MODEL"] = os.environ["ADSN_FACE_MODEL"]
         (folder / "home").mkdir()
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> DocumentedPage:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -84,7 +84,7 @@ class Page:
         until = time.monotonic() + timeout_s
         while True:
             if process.poll() is not None or time.monotonic() > until:
-                raise Failed(f"{command}: not ready. It said:\n{output.read_text()[-3000:]}")
+                raise BlockFailed(f"{command}: not ready. It said:\n{output.read_text()[-3000:]}")
             try:
                 with urllib.request.urlopen(url, timeout=5):
                     return
@@ -94,7 +94,7 @@ class Page:
     def run(self, block: Block, timeout_s: float) -> None:
         """Run a block of shell commands or Python."""
         if block.language != "python" and INSTALLS.search(block.text):
-            raise Failed(f"{block.where}: changes the environment or the machine; mark it <!-- not run: … -->.")
+            raise BlockFailed(f"{block.where}: changes the environment or the machine; mark it <!-- not run: … -->.")
         for command in block.markers.get("server", ()):
             self.serve(command)
         given = "".join(f"{text}\n" for text in block.markers.get("given", ()))
@@ -111,16 +111,16 @@ class Page:
             else:
                 process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise Failed(f"{block.where}: still running after {timeout_s:g} s. It said:\n{said(output)}") from None
+            raise BlockFailed(f"{block.where}: still running after {timeout_s:g} s. It said:\n{said(output)}") from None
         finally:
             end(process)
         text = self.there(said(output))
         codes = STOPPED if "until" in block.markers else (int(block.marker("exits") or 0),)
         if process.returncode not in codes:
-            raise Failed(f"{block.where}: exit code {process.returncode}, expected {codes[0]}. It said:\n{text}")
+            raise BlockFailed(f"{block.where}: exit code {process.returncode}, expected {codes[0]}. It said:\n{text}")
         for words in block.markers.get("prints", ()):
             if words not in text:
-                raise Failed(f"{block.where}: did not print {words!r}, but:\n{text}")
+                raise BlockFailed(f"{block.where}: did not print {words!r}, but:\n{text}")
         if block.language == "console":
             compare(block, expected, text)
 
@@ -144,7 +144,7 @@ class Page:
         until = time.monotonic() + timeout_s
         while words not in self.there(said(output)):
             if process.poll() is not None:
-                raise Failed(f"{block.where}: ended before it said {words!r}. It said:\n{said(output)}")
+                raise BlockFailed(f"{block.where}: ended before it said {words!r}. It said:\n{said(output)}")
             if time.monotonic() > until:
                 raise subprocess.TimeoutExpired("block", timeout_s)
             time.sleep(0.05)
@@ -191,4 +191,4 @@ def compare(block: Block, expected: list[str], text: str) -> None:
     for line in expected:
         pattern = re.compile(".*".join(re.escape(part) for part in " ".join(line.split()).split("…")))
         if not any(pattern.fullmatch(one) for one in printed):
-            raise Failed(f"{block.where}: this line was not printed: {line!r}. Printed was:\n{text}")
+            raise BlockFailed(f"{block.where}: this line was not printed: {line!r}. Printed was:\n{text}")

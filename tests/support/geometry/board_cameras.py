@@ -129,14 +129,14 @@ class FaceCamera:
     def close(self) -> None: ...
 
 
-def open_face(uri: CameraUri, modality: Modality, epoch: int) -> FaceCamera:
+def open_face(uri: CameraUri, modality: Modality, generation: int) -> FaceCamera:
     somebody()
     return FaceCamera(modality)
 
 
-def open_board(uri: CameraUri, modality: Modality, epoch: int) -> BoardCamera:
+def open_board(uri: CameraUri, modality: Modality, generation: int) -> BoardCamera:
     return BoardCamera(modality)
 
 
-def open_blink(uri: CameraUri, modality: Modality, epoch: int) -> BlinkCamera:
+def open_blink(uri: CameraUri, modality: Modality, generation: int) -> BlinkCamera:
     return BlinkCamera(modality, uri.number("late", 0.0), uri.flag("steady"))

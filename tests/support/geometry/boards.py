@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.geometry.board import Board
-from runtime.geometry.box_mapping import Camera, Vector
+from runtime.geometry.box_mapping import CameraModel, Vector
 
 TEXELS = 16
 """Pixels of the drawn board along a square."""
@@ -63,7 +63,7 @@ def poses(count: int, seed: int = 0, *, near: float = 330, far: float = 700) -> 
 class Photographer:
     """Takes pictures of a board with one camera."""
 
-    def __init__(self, board: Board, camera: Camera, look: Look, seed: int = 0) -> None:
+    def __init__(self, board: Board, camera: CameraModel, look: Look, seed: int = 0) -> None:
         self._board, self._camera, self._look = board, camera, look
         self._rng = np.random.default_rng(seed)
         side = TEXELS // 8

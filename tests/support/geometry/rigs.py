@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from runtime.core.values import Box, DepthMap, Image, Modality, Pair
-from runtime.geometry.box_mapping import Camera, RigGeometry, Vector
+from runtime.geometry.box_mapping import CameraModel, RigGeometry, Vector
 
 
 def camera(
@@ -17,10 +17,10 @@ def camera(
     turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
     shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0),
-) -> Camera:
+) -> CameraModel:
     width, height = size
     centre = (width / 2 + 4.3, height / 2 - 2.7)
-    return Camera(
+    return CameraModel(
         identity=identity,
         width=width,
         height=height,
@@ -37,7 +37,7 @@ def rig(baseline_mm: float = 25.0, depth: bool = False, distortion: bool = True)
     bent = ((-0.08, 0.04, 0.0006, -0.0004, 0.0), (-0.11, 0.06, -0.0005, 0.0007, 0.0))
     straight = ((0.0,) * 5,) * 2
     lens = bent if distortion else straight
-    cameras: dict[Modality, Camera] = {
+    cameras: dict[Modality, CameraModel] = {
         "rgb": camera("usb-1-rgb", (640, 480), 600, distortion=lens[0]),
         "ir": camera(
             "usb-1-ir",
@@ -65,7 +65,7 @@ def blank(geometry: RigGeometry) -> Pair:
     return Pair(rgb=rgb, ir=ir, depth=depth)
 
 
-def face(camera: Camera, centre_mm: tuple[float, float, float], width_mm: float = 150.0) -> Box:
+def face(camera: CameraModel, centre_mm: tuple[float, float, float], width_mm: float = 150.0) -> Box:
     """The box that ``camera`` sees of a face: a square facing the rig's z axis, its centre in the rig's frame."""
     half = width_mm / 2
     offsets = np.array([[0, 0, 0], [-half, 0, 0], [half, 0, 0], [0, -half, 0], [0, half, 0]])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.core.values import Box, Modality, Pair
-from runtime.geometry.box_mapping import Camera, RigGeometry
+from runtime.geometry.box_mapping import CameraModel, RigGeometry
 from synthetic.raster.render import View
 from synthetic.raster.take import face_box, take
 from synthetic.scene import compose
@@ -48,10 +48,10 @@ def shoot(
     x, y, w, h = face_box(scene, view)
     matrix = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float64)
 
-    def camera(identity: str, shift_mm: float) -> Camera:
-        return Camera(identity, width, height, matrix, np.zeros(5), np.eye(3), np.array([shift_mm, 0.0, 0.0]))
+    def camera(identity: str, shift_mm: float) -> CameraModel:
+        return CameraModel(identity, width, height, matrix, np.zeros(5), np.eye(3), np.array([shift_mm, 0.0, 0.0]))
 
-    cameras: dict[Modality, Camera] = {
+    cameras: dict[Modality, CameraModel] = {
         "rgb": camera("rgb", 0.0),
         "ir": camera("ir", -baseline_mm),
         "depth": camera("depth", -baseline_mm),

@@ -12,7 +12,7 @@ from export.build import literal_scorer, quantised
 from export.graph import to_onnx
 from export.write import write_bundle
 from runtime.bundle.manifest import Bundle, open_bundle
-from runtime.engines.golden import Golden, read_golden
+from runtime.engines.golden import GoldenVectors, read_golden
 from runtime.liveness.open import default_bundle
 
 
@@ -32,7 +32,7 @@ def complete_bundle(folder: Path) -> Bundle:
         "model.onnx": fp32,
         **{f"model.{name}.onnx": model for name, model in models.items()},
         "ranges.json": shipped.read("ranges"),
-        "golden.npz": Golden(golden.inputs, scores).to_bytes(),
+        "golden.npz": GoldenVectors(golden.inputs, scores).to_bytes(),
     }
     manifest = json.loads((source / "manifest.json").read_bytes())
     write_bundle(folder, files, {**manifest, "files": []})

@@ -10,7 +10,7 @@ from adsn.cli.train import open_set
 from adsn.evaluation.plan import read_plan
 from adsn.training.recipe import read_recipe
 from adsn.training.train import Trainer
-from export.build import Built, Options, Source, build
+from export.build import ExportOptions, ExportResult, Source, build
 from tests.support.models.recipes import RECIPE
 
 PLAN = """
@@ -52,11 +52,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(workshop: Path) -> Built:
+def built(workshop: Path) -> ExportResult:
     source = Source(
         workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache", workers=1
     )
-    options = Options(
+    options = ExportOptions(
         artifacts=("int8-cpu", "int8-trt", "int8-trt11"), min_samples=20, sensitivity=True, version="0.0.1"
     )
     return build(source, options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.audit.jws import Signer
-from service.audit.log import AuditLog, AuditSettings
+from service.audit.log import AuditLog, AuditLogOptions
 
 
 def answer(number: int = 0, score: float | None = 0.5) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def answer(number: int = 0, score: float | None = 0.5) -> dict[str, Any]:
 
 
 def fill(path: Path, count: int, signer: Signer | None = None, **settings: Any) -> None:
-    log = AuditLog(AuditSettings(path, **settings), signer)
+    log = AuditLog(AuditLogOptions(path, **settings), signer)
     for number in range(count):
         log.decision(answer(number), caller="gate")
     log.close()

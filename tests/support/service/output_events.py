@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from runtime.liveness.decision import Decision
-from service.outputs.base import Event, Kind, boottime_ns, utc_now
+from service.outputs.base import Event, EventKind, boottime_ns, utc_now
 
 SECOND = 1_000_000_000
 
@@ -28,7 +28,7 @@ def decision(name: str = "s1", made: Decision = "live", *, left_s: float = 2.0, 
     return Event("decision", name, 7, utc_now(), {"door": "d1"}, made, reasons, at + int(left_s * SECOND))
 
 
-def other(kind: Kind = "state", name: str = "e1") -> Event:
+def other(kind: EventKind = "state", name: str = "e1") -> Event:
     return Event(kind, name, 7, utc_now(), {"state": "face"})
 
 

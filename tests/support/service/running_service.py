@@ -16,9 +16,9 @@ from blockbuster import BlockBuster
 from fastapi import FastAPI
 
 from runtime.core.values import Modality
-from runtime.liveness.open import Loaded
+from runtime.liveness.open import LoadedModel
 from runtime.pairing.feed import PairFeed
-from service.app import create_app, parts_of
+from service.app import components_of, create_app
 from service.config.settings import Settings
 from service.http.server import configure
 from service.monitoring.events import EventHub
@@ -26,7 +26,7 @@ from tests.support.fakes import FakeEngine, loaded
 
 
 @dataclass(slots=True)
-class Running:
+class RunningService:
     """A running service: its engine, its address and a client for it."""
 
     engine: FakeEngine
@@ -59,21 +59,21 @@ def nothing_blocks() -> Iterator[None]:
 @contextlib.contextmanager
 def running(
     settings: Settings,
-    load: Callable[[], Loaded] | None = None,
+    load: Callable[[], LoadedModel] | None = None,
     wait: bool = True,
     *,
     feed: PairFeed | None = None,
     hub: EventHub | None = None,
     modalities: tuple[Modality, Modality] = ("rgb", "ir"),
     **client_options: Any,
-) -> Iterator[Running]:
+) -> Iterator[RunningService]:
     """Run the application in a real uvicorn on an ephemeral loopback port. ``client_options``: of its httpx client."""
     engine = FakeEngine(modalities)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     app = create_app(settings, load or (lambda: loaded(engine)), feed=feed, hub=hub)
     server = uvicorn.Server(configure(app, settings))
-    stopping = parts_of(app).stopping
+    stopping = components_of(app).stopping
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -87,7 +87,7 @@ def running(
             while not server.started:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            yield Running(engine, port, client, app, server)
+            yield RunningService(engine, port, client, app, server)
     finally:
         if engine.gate is not None:
             engine.gate.set()

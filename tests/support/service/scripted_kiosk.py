@@ -15,10 +15,10 @@ from runtime.core.values import Box, Pair
 from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
 from runtime.liveness.pair_pipeline import Assessment
 from runtime.pairing.feed import CapturedPair
-from service.kiosk.loop import Listeners, Loop
+from service.kiosk.loop import KioskLoop, Listeners
 from service.kiosk.loop_events import LoopEvents
 from service.kiosk.monitor import Monitor
-from service.kiosk.state_machine import Kiosk, KioskRule
+from service.kiosk.state_machine import KioskRule, KioskStateMachine
 from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Outputs
 from service.process.systemd import Notifier
@@ -29,21 +29,21 @@ POINT = OperatingPoint("test", 0.5, 0.4, "none", "none")
 FACE = Box(10, 10, 40, 40)
 
 
-def a_pair(epoch: int = 0) -> Pair:
+def a_pair(generation: int = 0) -> Pair:
     """A pair of this moment."""
     now = time.monotonic_ns()
     image = np.random.default_rng(now).integers(0, 256, (60, 80, 3), np.uint8)
-    return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, epoch=epoch, clock="monotonic")
+    return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, generation=generation, clock="monotonic")
 
 
 @dataclass
-class Saw:
+class ScriptedAssessment:
     observation: Observation
     assessment: Assessment | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
 
 
-class ScriptedSight:
+class ScriptedAssessor:
     """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it.
 
     ``proved``: pairs that the network was run on without a face; ``unproved``: raised instead.
@@ -58,7 +58,7 @@ class ScriptedSight:
         self.proved: list[Pair] = []
         self.unproved: Exception | None = None
 
-    def observe(self, captured: CapturedPair, now_ns: int) -> Saw:
+    def assess(self, captured: CapturedPair, now_ns: int) -> ScriptedAssessment:
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
@@ -66,14 +66,16 @@ class ScriptedSight:
         t_ns = captured.pair.rgb_time_ns or captured.t_emitted_ns
         failed = () if there else ("no_face",)
         scores = (self.score, self.score) if there else ()
-        return Saw(
-            Observation(captured.number, t_ns, captured.pair.epoch, self.score, scores, failed, FACE if there else None)
+        return ScriptedAssessment(
+            Observation(
+                captured.number, t_ns, captured.pair.generation, self.score, scores, failed, FACE if there else None
+            )
         )
 
     def reset(self) -> None:
         self.resets += 1
 
-    def prove(self, pair: Pair) -> None:
+    def self_test(self, pair: Pair) -> None:
         if self.unproved is not None:
             raise self.unproved
         self.proved.append(pair)
@@ -115,20 +117,20 @@ class SpyNotifier(Notifier):
         self.lines += lines
 
 
-class Rigged:
+class ScriptedKiosk:
     """A kiosk on a scripted feed. Pairs come 30 times a second while ``playing``, from a thread of their own."""
 
     def __init__(self, *, evidence: EvidenceRule | None = None, channels: tuple[Channel, ...] = ()) -> None:
-        self.feed, self.sight, self.health, self.seen = FakeFeed(), ScriptedSight(), Health(), Recorder()
+        self.feed, self.assessor, self.health, self.seen = FakeFeed(), ScriptedAssessor(), Health(), Recorder()
         self.notifier = SpyNotifier()
         self.outputs = Outputs([self.seen, *channels])
         rule = replace(KioskRule(), hold_ns=50_000_000, cool_down_ns=50_000_000, absent_ns=300_000_000)
         # Short attempts: these tests run in real time.
         own = evidence or EvidenceRule(min_pairs=3, confirm=1.0, correlation_ns=20_000_000)
         ids = iter(f"s{number}" for number in range(1000))
-        self.kiosk = Kiosk(Evidence(POINT, ("rgb", "ir"), own), rule, lambda: next(ids))
-        self.loop = Loop(
-            self.feed, self.sight, self.kiosk, Listeners(self.outputs, self.health, self.notifier),
+        self.kiosk = KioskStateMachine(Evidence(POINT, ("rgb", "ir"), own), rule, lambda: next(ids))
+        self.loop = KioskLoop(
+            self.feed, self.assessor, self.kiosk, Listeners(self.outputs, self.health, self.notifier),
             LoopEvents({"site": "home", "door": "front"}), fault=lambda: self.monitor.fault(),
         )  # fmt: skip
         self.monitor = Monitor(self.feed, self.loop.counters, lambda: self.kiosk.state, self.health, self.notifier)
@@ -146,7 +148,7 @@ class Rigged:
             if self.playing.is_set():
                 self.feed.put(self.make())
 
-    def __enter__(self) -> Rigged:
+    def __enter__(self) -> ScriptedKiosk:
         for modality in ("rgb", "ir"):
             self.feed.camera(modality, "running")
         self.monitor.start()
@@ -156,7 +158,7 @@ class Rigged:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self.sight.gate.set()
+        self.assessor.gate.set()
         for thread in self._threads:
             thread.join(30)
         self.monitor.close()

@@ -205,7 +205,7 @@ def test_a_coaxial_lamp_falls_off_from_the_middle_of_a_face() -> None:
         middle = r.ir[int(y + 0.35 * h) : int(y + 0.65 * h), int(x + 0.35 * w) : int(x + 0.65 * w)].mean()
         edge = r.ir[int(y + 0.4 * h) : int(y + 0.75 * h), int(x + 0.08 * w) : int(x + 0.16 * w)].mean()
         found.append(middle / max(edge, 1))
-    # Reported for one rig: 1.26 to 1.49 between the middle and the edge of genuine faces.
+    # Reported for one rig: 1.26 to 1.49 between the middle and the edge of bona fide faces.
     assert 1.1 < np.median(found) < 2.2
 
 
@@ -222,9 +222,9 @@ def test_only_a_partial_attack_marks_a_region_and_it_lies_on_the_face() -> None:
 
 
 def test_the_cascade_finds_frontal_faces() -> None:
-    from runtime.face.detector import HaarLocator
+    from runtime.face.detector import HaarDetector
 
-    locator, number = HaarLocator(), 0
+    detector, number = HaarDetector(), 0
     found: list[bool] = []
     while len(found) < 40:
         r = render_frame(seed=5, subject=9000 + number, species="bona_fide", presentation=number,
@@ -232,7 +232,7 @@ def test_the_cascade_finds_frontal_faces() -> None:
         number += 1
         if r.conditions["lux"] < 50 or abs(r.conditions["yaw_deg"]) > 15 or abs(r.conditions["pitch_deg"]) > 10:
             continue
-        face = locator.locate(r.rgb)
+        face = detector.detect(r.rgb)
         x, y, w, h = r.box
         found.append(
             face is not None

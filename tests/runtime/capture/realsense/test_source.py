@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from runtime.capture.realsense import source as realsense
-from runtime.capture.realsense.device import PipelineDriver, Wanted, refused
+from runtime.capture.realsense.device import PipelineDriver, StreamRequest, refused
 from runtime.capture.realsense.source import RealSenseSource, open_realsense
 from runtime.capture.uri import parse_uri
 from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraMissing, CaptureError, ConfigError
@@ -29,7 +29,7 @@ WIDTH, HEIGHT, FOCAL = 64, 48, 60.0
 
 
 class SimulatedDevice:
-    """A `Driver` whose frames are pushed by the test, through the library's software device and syncer."""
+    """A `DeviceDriver` whose frames are pushed by the test, through the library's software device and syncer."""
 
     serial, unit_mm = "SIM", 0.5
 
@@ -64,7 +64,7 @@ class SimulatedDevice:
         stream.width, stream.height, stream.fps, stream.intrinsics = WIDTH, HEIGHT, 30, lens
         return stream
 
-    def start(self, streams: Mapping[Modality, Wanted]) -> None:
+    def start(self, streams: Mapping[Modality, StreamRequest]) -> None:
         if self.error is not None:
             raise self.error
         self.starts.append(set(streams))
@@ -92,7 +92,7 @@ class SimulatedDevice:
         self,
         name: str,
         number: int,
-        stamp_ms: float,
+        timestamp_ms: float,
         pixels: Any,
         metadata: Mapping[Any, int] | None = None,
         domain: Any = rs.timestamp_domain.hardware_clock,
@@ -100,7 +100,7 @@ class SimulatedDevice:
         frame = rs.software_video_frame()
         frame.bpp = self._bytes[name]
         frame.stride = WIDTH * frame.bpp
-        frame.timestamp, frame.domain, frame.frame_number = stamp_ms, domain, number
+        frame.timestamp, frame.domain, frame.frame_number = timestamp_ms, domain, number
         frame.pixels, frame.profile = pixels, self._profiles[name].as_video_stream_profile()
         sensor = self._sensors[name]
         # Pushed faster than real time, frames match only without an actual rate.
@@ -145,7 +145,7 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
     grey, coloured = read_all(infrared, 3), read_all(colour, 3)
     assert len({f.seq for f in grey}) == len(grey) >= 3, "frames handed out twice are read once"
     assert len({f.seq for f in coloured}) == len(coloured) >= 3
-    assert {(f.image.shape, int(f.image[3, 3, 0]), f.epoch) for f in grey} == {((HEIGHT, WIDTH, 1), 77, 5)}
+    assert {(f.image.shape, int(f.image[3, 3, 0]), f.generation) for f in grey} == {((HEIGHT, WIDTH, 1), 77, 5)}
     assert coloured[0].image[3, 3].tolist() == [200, 20, 10]
     assert {f.timestamp_source for f in grey + coloured} == {"device_mapped"}
     assert {f.lit for f in grey} == {"unknown"}
@@ -182,11 +182,11 @@ def test_exposure_emitter_and_the_middle_of_the_exposure_come_from_metadata(devi
 
 
 @pytest.mark.parametrize(
-    ("domain", "stamp"), [(rs.timestamp_domain.system_time, 0.0), (rs.timestamp_domain.global_time, 5.0)]
+    ("domain", "timestamp"), [(rs.timestamp_domain.system_time, 0.0), (rs.timestamp_domain.global_time, 5.0)]
 )
-def test_times_that_are_no_use_give_way_to_the_arrival(domain: Any, stamp: float, device: SimulatedDevice) -> None:
+def test_times_that_are_no_use_give_way_to_the_arrival(domain: Any, timestamp: float, device: SimulatedDevice) -> None:
     source = opened(device, "ir")
-    device.push("ir", 1, stamp, GREY, domain=domain)
+    device.push("ir", 1, timestamp, GREY, domain=domain)
     (frame,) = read_all(source)
     source.close()
     assert (frame.timestamp_source, frame.t_capture_ns) == ("arrival", frame.t_arrival_ns)
@@ -244,7 +244,7 @@ def test_a_stream_that_cannot_join_leaves_the_others_running(
     source = opened(device, "ir")
     start = device.start
 
-    def refuse(streams: Mapping[Modality, Wanted]) -> None:
+    def refuse(streams: Mapping[Modality, StreamRequest]) -> None:
         if len(streams) > 1:
             raise CameraBusy("no bandwidth")
         start(streams)
@@ -282,7 +282,7 @@ def test_no_device_is_attached() -> None:
 
 
 def test_what_the_library_refuses_is_told_apart() -> None:
-    streams: dict[Modality, Wanted] = {"ir": Wanted("ir", (640, 480), 30, 1, "leave", False)}
+    streams: dict[Modality, StreamRequest] = {"ir": StreamRequest("ir", (640, 480), 30, 1, "leave", False)}
     kinds = {
         "Couldn't resolve requests": "CameraUnsupported",
         "failed to open usb interface: RS2_USB_STATUS_ACCESS": "CameraDenied",

@@ -27,8 +27,8 @@ def scene(options: str = "") -> str:
 
 
 @contextmanager
-def opened(uri: str, modality: Modality, epoch: int = 0) -> Iterator[Source]:
-    source = open_source(uri, modality, epoch)
+def opened(uri: str, modality: Modality, generation: int = 0) -> Iterator[Source]:
+    source = open_source(uri, modality, generation)
     try:
         yield source
     finally:
@@ -47,7 +47,7 @@ def frames(source: Source, count: int) -> list[Frame]:
 
 
 def test_a_frame_says_what_it_is() -> None:
-    with opened(scene("exposure_ms=4&latency_ms=2"), "rgb", epoch=3) as source:
+    with opened(scene("exposure_ms=4&latency_ms=2"), "rgb", generation=3) as source:
         assert (source.info.width, source.info.height, source.info.fps) == (160, 160, 60)
         assert source.info.backend == source.info.timestamp_source == "synthetic"
         got = frames(source, 5)
@@ -55,7 +55,7 @@ def test_a_frame_says_what_it_is() -> None:
     for frame in got:
         assert frame.image.shape == (160, 160, 3)
         assert frame.image.dtype == np.uint8
-        assert (frame.epoch, frame.lit, frame.exposure_ns) == (3, "unknown", 4_000_000)
+        assert (frame.generation, frame.lit, frame.exposure_ns) == (3, "unknown", 4_000_000)
         assert frame.t_arrival_ns - frame.t_capture_ns == 4_000_000
         assert frame.t_arrival_ns <= now
     assert all(a.t_capture_ns < b.t_capture_ns for a, b in itertools.pairwise(got))
@@ -127,7 +127,7 @@ def test_unplugged_replugged() -> None:
         open_again_and_again(uri, "ir")
     time.sleep(1.5)
     with opened(uri, "ir", 1) as source:
-        assert frames(source, 1)[0].epoch == 1
+        assert frames(source, 1)[0].generation == 1
 
 
 def test_a_stalled_camera_gives_nothing_and_goes_on() -> None:

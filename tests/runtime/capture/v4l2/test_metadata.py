@@ -44,7 +44,7 @@ def test_metadata_tells_which_frames_were_lit() -> None:
     frames = grey(5)
     # The first picture has no record, as on real cameras; the fourth one's is of another time.
     records = [FakeFrame(record(i % 2 == 1), f.at_ns, f.sequence) for i, f in enumerate(frames)][1:]
-    records[2].stamp_ns = 5
+    records[2].timestamp_ns = 5
     kernel, meta = hello(records, frames)
     source = open_v4l2(parse_uri("v4l2:/dev/video0"), "ir", 0, kernel=kernel)
     starts = [card for card, call in kernel.calls if call == "STREAMON"]

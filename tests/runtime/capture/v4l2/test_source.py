@@ -45,7 +45,7 @@ def test_frames_come_whole_in_order_and_are_not_the_drivers_memory() -> None:
         assert frame.image.dtype == np.uint8
         # The fake overwrites a buffer when it gets it back.
         assert (frame.image == number + 1).all()
-        assert (frame.seq, frame.epoch, frame.modality, frame.lit) == (number, 7, "ir", "unknown")
+        assert (frame.seq, frame.generation, frame.modality, frame.lit) == (number, 7, "ir", "unknown")
         assert frame.t_arrival_ns == T0 + (number + 1) * PERIOD
     assert source.read(0.05) is None
     assert kernel.time_ns == T0 + 3 * PERIOD + 50 * MS
@@ -108,7 +108,7 @@ def test_close_does_not_wait_for_a_driver_that_hangs(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("driver", "flags", "parameter", "stamp", "shift", "source"),
+    ("driver", "flags", "parameter", "timestamp", "shift", "source"),
     [
         ("sensor", START, None, "auto", 5 * MS, "kernel_soe"),
         ("sensor", END, None, "auto", -5 * MS, "kernel_eof"),
@@ -121,15 +121,15 @@ def test_close_does_not_wait_for_a_driver_that_hangs(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_stamp_becomes_the_middle_of_the_exposure(
-    driver: str, flags: int, parameter: str | None, stamp: str, shift: int, source: str
+    driver: str, flags: int, parameter: str | None, timestamp: str, shift: int, source: str
 ) -> None:
     controls = {abi.CID_EXPOSURE_AUTO: FakeControl(1, menu=(1, 3)), abi.CID_EXPOSURE_ABSOLUTE: FakeControl(100)}
     node = FakeNode(driver=driver, formats=GREY, frames=grey(1, flags=flags), flags=flags, controls=controls)
-    node.frames[0].stamp_ns = T0 + 20 * MS
+    node.frames[0].timestamp_ns = T0 + 20 * MS
     kernel = FakeKernel({"/dev/video0": node})
     if parameter is not None:
         kernel.parameters["uvcvideo", "hwtimestamps"] = parameter
-    opened = open_v4l2(parse_uri(f"v4l2:/dev/video0?stamp={stamp}"), "ir", 0, kernel=kernel)
+    opened = open_v4l2(parse_uri(f"v4l2:/dev/video0?stamp={timestamp}"), "ir", 0, kernel=kernel)
     assert opened.info.timestamp_source == source
     frame = opened.read(1.0)
     assert frame is not None
@@ -139,7 +139,7 @@ def test_a_stamp_becomes_the_middle_of_the_exposure(
 
 
 @pytest.mark.parametrize(
-    ("stamp_ns", "flags", "told"),
+    ("timestamp_ns", "flags", "told"),
     [
         (T0 + 20 * MS, abi.CLOCK_COPY, "copies of another device"),
         (T0 + 20 * MS, abi.CLOCK_UNKNOWN, "by which clock"),
@@ -149,11 +149,11 @@ def test_a_stamp_becomes_the_middle_of_the_exposure(
     ],
 )
 def test_a_stamp_of_another_clock_gives_way_to_the_arrival_and_says_so(
-    stamp_ns: int, flags: int, told: str, caplog: pytest.LogCaptureFixture
+    timestamp_ns: int, flags: int, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = FakeNode(formats=GREY, frames=grey(2, flags=flags), flags=flags)
     for frame in node.frames:
-        frame.stamp_ns = stamp_ns
+        frame.timestamp_ns = timestamp_ns
     source, _ = opened(node)
     with caplog.at_level(logging.WARNING):
         frames = [source.read(1.0), source.read(1.0)]
@@ -165,7 +165,7 @@ def test_a_stamp_of_another_clock_gives_way_to_the_arrival_and_says_so(
 
 def test_a_stamp_that_stands_still_is_not_used_twice() -> None:
     node = FakeNode(formats=GREY, frames=grey(3))
-    node.frames[1].stamp_ns = node.frames[0].at_ns
+    node.frames[1].timestamp_ns = node.frames[0].at_ns
     source, _ = opened(node)
     sources = [f.timestamp_source for f in (source.read(1), source.read(1), source.read(1)) if f]
     assert sources == ["kernel_eof", "arrival", "kernel_eof"]
@@ -173,7 +173,7 @@ def test_a_stamp_that_stands_still_is_not_used_twice() -> None:
 
 def test_a_stamp_a_little_in_the_future_is_used() -> None:
     node = FakeNode(formats=GREY, frames=grey(1))
-    node.frames[0].stamp_ns = node.frames[0].at_ns + 29 * MS
+    node.frames[0].timestamp_ns = node.frames[0].at_ns + 29 * MS
     source, _ = opened(node)
     frame = source.read(1)
     assert frame is not None

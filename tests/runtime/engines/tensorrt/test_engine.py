@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.build import Built
+from export.build import ExportResult
 from export.write import write_bundle
 from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.core.errors import ConfigError, EngineUnavailable, GoldenMismatch, InferenceFailed
@@ -40,7 +40,7 @@ SOURCES = Path(trt_versions.__file__).parent
 
 
 @pytest.fixture(scope="module")
-def bundle(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(built: ExportResult, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "b"
     write_bundle(out, built.files, built.manifest)
     return open_bundle(out)

@@ -20,8 +20,8 @@ CLOSE_S = 1.5
 """How long closing waits for the library; then it is left to its thread, which frees the device when it comes back."""
 
 
-class Pump(Generic[T]):
-    """Calls ``step`` again and again in a thread of its own; `take` hands over what it returned (see `Mailbox`).
+class ReaderThread(Generic[T]):
+    """Calls ``step`` again and again in a thread of its own; `get` hands over what it returned (see `Mailbox`).
 
     ``step`` returns None when there is nothing yet. After `CameraData` it is called again, after anything else it
     raises the pump ends. ``release`` is called in the same thread at the end, so no library is closed while it reads.
@@ -29,18 +29,18 @@ class Pump(Generic[T]):
 
     def __init__(self, step: Callable[[], T | None], release: Callable[[], None], name: str) -> None:
         self._step, self._release, self._name = step, release, name
-        self._box: Mailbox[T] = Mailbox(name)
+        self._mailbox: Mailbox[T] = Mailbox(name)
         self._thread = threading.Thread(target=self._run, name=f"pump {name}", daemon=True)
         self._thread.start()
         _running.add(self)
 
-    def take(self, timeout_s: float) -> T | None:
-        """See `Mailbox.take`."""
-        return self._box.take(timeout_s)
+    def get(self, timeout_s: float) -> T | None:
+        """See `Mailbox.get`."""
+        return self._mailbox.get(timeout_s)
 
     def close(self) -> bool:
         """End; returns within two seconds, and whether the library has been released by then."""
-        self._box.close()
+        self._mailbox.close()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.warning("%s: the library does not return; the device is freed when it does.", self._name)
@@ -48,32 +48,32 @@ class Pump(Generic[T]):
 
     def _run(self) -> None:
         try:
-            while not self._box.closed:
+            while not self._mailbox.closed:
                 try:
-                    found = self._step()
+                    item = self._step()
                 except CameraData as error:
-                    self._box.put(error)
+                    self._mailbox.put(error)
                     continue
-                if found is not None:
-                    self._box.put(found)
+                if item is not None:
+                    self._mailbox.put(item)
         except Exception as error:
-            self._box.end(lost(error, self._name))
+            self._mailbox.end(as_capture_error(error, self._name))
         finally:
             with contextlib.suppress(Exception):
                 self._release()
 
 
-_running: weakref.WeakSet[Pump[Any]] = weakref.WeakSet()
+_running: weakref.WeakSet[ReaderThread[Any]] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
     """Libraries in C++ abort the process when it ends while one of their calls runs in a thread."""
-    for pump in list(_running):
-        pump.close()
+    for reader_thread in list(_running):
+        reader_thread.close()
 
 
-def lost(error: Exception, name: str) -> CaptureError:
+def as_capture_error(error: Exception, name: str) -> CaptureError:
     """A library's exception as one of ours. Its text may hold anything; its type is enough to look it up by."""
     if isinstance(error, CaptureError):
         return error

@@ -1,0 +1,24 @@
+"""Two independent calls, at the same time where a core is free for the second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+FirstResult = TypeVar("FirstResult")
+SecondResult = TypeVar("SecondResult")
+
+
+class ParallelRunner(Protocol):
+    """Run two independent calls and return both results; raise what either raised."""
+
+    def __call__(
+        self, first: Callable[[], FirstResult], second: Callable[[], SecondResult], /
+    ) -> tuple[FirstResult, SecondResult]: ...
+
+
+def run_sequentially(
+    first: Callable[[], FirstResult], second: Callable[[], SecondResult]
+) -> tuple[FirstResult, SecondResult]:
+    """`ParallelRunner` in one thread."""
+    return first(), second()
