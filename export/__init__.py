@@ -31,13 +31,13 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "Built": "export.build",
         "ExportError": "export.errors",
-        "Options": "export.build",
+        "ExportOptions": "export.build",
+        "ExportResult": "export.build",
         "ParityError": "export.errors",
         "ParityLimits": "export.parity",
+        "ProgressStep": "export.build",
         "Source": "export.build",
-        "Step": "export.build",
         "build": "export.build",
         "to_onnx": "export.graph",
         "write_bundle": "export.write",

@@ -200,10 +200,10 @@ class _ParityGate:
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
-    def point(self, scorer: Scorer, dev: PairDataset, source: str) -> OperatingPointEntry:
+    def point(self, scorer: Scorer, dev: PairDataset, source: str, max_bpcer: float) -> OperatingPointEntry:
         """Return the operating point of the INT8 model on the development set."""
         values, species = self.score("int8-cpu", scorer, dev).presentations_of()
-        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8")
+        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8", max_bpcer=max_bpcer)
 
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare the model as it is served with FP32, on each test set."""
@@ -237,13 +237,14 @@ def _settle(
     gate: _ParityGate,
     dev: PairDataset,
     source: str,
+    max_bpcer: float,
     quantise: Quantise,
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> _Settled:
     """Set the threshold on ``dev`` before any test set is scored, and choose the layers to leave in float.
 
-    ``source``: where ``dev`` comes from, in a word.
+    ``source``: where ``dev`` comes from, in a word. ``max_bpcer``: see `DataPlan`.
     """
 
     def started(kept: Sequence[str]) -> Scorer:
@@ -251,11 +252,11 @@ def _settle(
 
     kept = list(options.keep_float)
     scorer = started(kept)
-    point = gate.point(scorer, dev, source)
+    point = gate.point(scorer, dev, source, max_bpcer)
     if options.auto_keep:
         kept = _auto_keep(gate, started, point.threshold, costs, options)
         scorer = started(kept)
-        point = gate.point(scorer, dev, source)
+        point = gate.point(scorer, dev, source, max_bpcer)
     return _Settled(kept, scorer, point)
 
 
@@ -279,7 +280,7 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
     costs = _costs(fp32, ranges, chosen, step) if options.sensitivity or options.auto_keep else []
     gate = _ParityGate(fp32, sets.tests, modalities, step)
     quantise = partial(quantised, fp32, ranges)
-    settled = _settle(gate, sets.dev, source_of(source.plan.dev), quantise, costs, options)
+    settled = _settle(gate, sets.dev, source_of(source.plan.dev), source.plan.max_bpcer, quantise, costs, options)
     models = quantise(options.artifacts, settled.kept)
     literal = {name: literal_scorer(model, float_inputs=name != "int8-cpu") for name, model in models.items()}
     comparisons = gate.served(settled.scorer, settled.point.threshold)

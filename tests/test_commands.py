@@ -49,7 +49,7 @@ def test_help_and_version(name: str) -> None:
         (("adsn-serve", "--host", "0.0.0.0"), 78, "ADSN_API_KEY"),
         (("adsn-serve", "--port", "99999"), 78, "--port"),
         (("adsn-serve", "--prot", "1"), 2, "--prot"),
-        (("adsn-serve", "--bundle", "/nonexistent", "--port", "0"), 1, "/nonexistent"),
+        (("adsn-serve", "--bundle", "/nonexistent", "--port", "0"), 78, "/nonexistent"),
         (("adsn-kiosk",), 78, "--demo"),
         (("adsn-kiosk", "--demo", "--species", "ghost"), 78, "bona_fide"),
         (("adsn-train", "/nonexistent.toml", "--out", "/nonexistent"), 78, "/nonexistent.toml"),

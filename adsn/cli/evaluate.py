@@ -147,10 +147,10 @@ def evaluate(
         raise ConfigError("--thumbnails and --explain draw into the page: give --report FILE as well.")
     require_writable_file(out, "--out")
     require_writable_file(report, "--report")
-    require_writable_folder(cache, "--cache")
+    subject = open_model(model, precision, threshold)
     console = Console()
     plan = open_plan(data, console)
-    subject = open_model(model, precision, threshold)
+    require_writable_folder(cache, "--cache")
     results = []
     with bars(console) as progress:
         for name, section in ({"dev": plan.dev} if dev else plan.test).items():

@@ -20,9 +20,12 @@ DEFAULT_PLAN = Path(__file__).parents[1] / "recipes" / "evaluation.toml"
 class DataPlan(TableModel):
     """``[calibration]``: activation ranges. ``[dev]``: the threshold. ``[test.NAME]``: what is reported.
 
+    ``max_bpcer``: the threshold is the strictest one with at most this BPCER on ``dev``.
+
     Each is rendered (`adsn.training.recipe.DataSection`) or, with a key ``dataset``, read from disk (`ListedSection`).
     """
 
+    max_bpcer: float = Field(default=0.01, gt=0, lt=1)
     calibration: AnySection
     dev: AnySection
     test: dict[str, AnySection] = Field(min_length=1)

@@ -27,8 +27,8 @@ __getattr__ = attach(
         "Board": "calib.geometry.board",
         "BoardFinder": "calib.geometry.board",
         "BoardSession": "calib.geometry.session",
-        "Result": "calib.geometry.stereo",
-        "View": "calib.geometry.coverage",
+        "BoardView": "calib.geometry.coverage",
+        "StereoCalibration": "calib.geometry.stereo",
         "calibrate": "calib.geometry.stereo",
     },
 )

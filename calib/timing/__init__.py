@@ -22,9 +22,9 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "Offset": "calib.timing.offset",
+        "LevelSeries": "calib.timing.offset",
         "OffsetUnknown": "calib.timing.offset",
-        "Series": "calib.timing.offset",
+        "TimeOffset": "calib.timing.offset",
         "by_blink": "calib.timing.offset",
         "by_motion": "calib.timing.offset_other",
         "by_strobe": "calib.timing.offset_other",

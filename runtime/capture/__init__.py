@@ -28,10 +28,10 @@ __getattr__ = attach(
     {
         "CameraState": "runtime.capture.status",
         "CameraStatus": "runtime.capture.status",
+        "CameraSupervisor": "runtime.capture.supervisor",
         "CameraUri": "runtime.capture.uri",
         "Source": "runtime.capture.source",
         "SourceInfo": "runtime.capture.source",
-        "Supervisor": "runtime.capture.supervisor",
         "check_uri": "runtime.capture.open",
         "open_source": "runtime.capture.open",
         "parse_uri": "runtime.capture.uri",

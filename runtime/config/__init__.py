@@ -19,7 +19,7 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "Prefix": "runtime.config.loader",
+        "EnvironmentPrefix": "runtime.config.loader",
         "RigSettings": "runtime.config.rig",
         "config_text": "runtime.config.template",
         "load_config": "runtime.config.loader",

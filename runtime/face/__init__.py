@@ -22,10 +22,10 @@ __getattr__ = attach(
     __name__,
     {
         "Face": "runtime.face.detector",
-        "FaceLocator": "runtime.face.detector",
-        "HaarLocator": "runtime.face.detector",
+        "FaceDetector": "runtime.face.detector",
+        "HaarDetector": "runtime.face.detector",
         "TrackRule": "runtime.face.tracker",
         "Tracker": "runtime.face.tracker",
-        "open_locator": "runtime.face.open",
+        "open_detector": "runtime.face.open",
     },
 )

@@ -32,15 +32,15 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "Calibrated": "runtime.geometry.box_mapping",
-        "Camera": "runtime.geometry.box_mapping",
+        "BoxMapper": "runtime.geometry.box_mapping",
+        "CalibratedMapper": "runtime.geometry.box_mapping",
+        "CameraModel": "runtime.geometry.box_mapping",
         "DriftMonitor": "runtime.geometry.drift",
-        "Placed": "runtime.geometry.box_mapping",
-        "Registrar": "runtime.geometry.box_mapping",
+        "MappedBox": "runtime.geometry.box_mapping",
         "RigGeometry": "runtime.geometry.box_mapping",
-        "SameView": "runtime.geometry.box_mapping",
+        "ScaleMapper": "runtime.geometry.box_mapping",
         "load_geometry": "runtime.geometry.calibration_file",
-        "open_registrar": "runtime.geometry.calibration_file",
+        "open_box_mapper": "runtime.geometry.calibration_file",
         "save_geometry": "runtime.geometry.calibration_file",
     },
 )

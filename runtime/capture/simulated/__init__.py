@@ -20,8 +20,8 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
+        "FaultScript": "runtime.capture.simulated.scenario",
         "SPECIES": "runtime.capture.simulated.rig",
-        "Script": "runtime.capture.simulated.scenario",
         "SimulatedCamera": "runtime.capture.simulated.source",
         "SyntheticRig": "runtime.capture.simulated.rig",
         "open_synthetic": "runtime.capture.simulated.rig",

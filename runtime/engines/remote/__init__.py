@@ -17,7 +17,7 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "Link": "runtime.engines.remote.connection",
+        "RemoteConnection": "runtime.engines.remote.connection",
         "RemoteSettings": "runtime.engines.remote.connection",
         "open_remote": "runtime.engines.remote.engine",
     },

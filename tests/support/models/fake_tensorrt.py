@@ -33,12 +33,12 @@ def guarded(name: str, members: list[str], base: type) -> type:
 
     class Guarded(base):  # type: ignore[misc]  # made for each version
         def __getattribute__(self, key: str) -> Any:
-            if not key.startswith("_") and key not in members:
+            if not key.startswith(("_", "fake_")) and key not in members:
                 raise AttributeError(f"{name} has no {key!r} in this version")
             return super().__getattribute__(key)
 
         def __setattr__(self, key: str, value: Any) -> None:
-            if not key.startswith("_") and key not in members:
+            if not key.startswith(("_", "fake_")) and key not in members:
                 raise AttributeError(f"{name} has no {key!r} in this version")
             super().__setattr__(key, value)
 
