@@ -15,7 +15,7 @@ SPREAD_MM = 89.5
 """Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. A head that is
 turned brings the eyes nearer to each other and one that is tilted the mouth nearer to the eyes; the spread of all five
 changes less than either length. The value lies between what YuNet's landmarks of rendered heads of both shape sources
-ask for and what the true ones do, so that the median edge of either is within 5 % (benchmarks/faces.md)."""
+ask for and what the true ones do, so that the median edge of either is off by 5 % at the most (benchmarks/faces.md)."""
 DOWN, ASIDE = 0.25, 0.3
 """Where the box's centre lies: this part of the way from the eyes to the mouth, and this part of the nose's distance
 from that way to the side, which a turned head moves as it moves the middle of the face."""
