@@ -57,8 +57,9 @@ def glasses_things(figure: Figure, glasses: Glasses, *, stand_off: float = 0.0) 
     inner = abs(float(figure.eyes[0].centre[0])) + 1 - half[0]
     arch = np.stack([np.linspace(-inner, inner, 9), 2 + 2.5 * np.cos(np.linspace(-1.4, 1.4, 9)), np.full(9, z)], 1)
     rims.append(tube(arch, glasses.thickness * 0.5 + 0.4, closed=False))
-    ears = skin[(np.abs(skin[:, 1] + 2) < 14) & (np.abs(skin[:, 0]) > 50)]
-    wide = float(np.abs(ears[:, 0]).max()) if len(ears) else 72.0
+    # Where the temples pass, before the ears stand out.
+    beside = skin[(np.abs(skin[:, 1] - 3) < 9) & (skin[:, 2] > -50) & (skin[:, 2] < 10)]
+    wide = float(np.abs(beside[:, 0]).max()) if len(beside) else 68.0
     outer = abs(float(figure.eyes[0].centre[0])) + 1 + half[0]
     for side in (-1, 1):
         hinge = z - 0.0032 * (outer**2 - float(figure.eyes[0].centre[0]) ** 2)

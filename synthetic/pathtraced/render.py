@@ -35,6 +35,8 @@ SCREEN_SHARE = 0.15
 """Share of paths that go to a screen, which mostly is seen itself."""
 GLINT = 8.0
 """Times its surroundings that a single pixel may be."""
+GRAIN_REMOVED = 1.1
+"""Strength of the filter against grain, in standard deviations of the grain."""
 BRIGHTEST = 12.0
 """Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
 TEXTURES_KEPT = 96
@@ -90,8 +92,29 @@ def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -
     image = np.clip(np.nan_to_num(image), 0, BRIGHTEST)
     # A stray path that found a lamp by way of a mirror: brighter than a glint of one pixel is.
     around = float32(cv2.medianBlur(image, 3)).reshape(image.shape)
-    calm: Array = np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean())))
-    return calm
+    return calmed(np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean()))))
+
+
+def calmed(light: Array) -> Array:
+    """Return linear light [h, w, c] with less of the grain that few paths leave, edges kept (non-local means).
+
+    The sensor adds its own noise later; grain of the path tracer would be a second one that no camera has.
+    """
+    white = max(float(np.percentile(light, 99.5)) * 1.2, 1e-6)
+    shown = np.power(np.clip(light / white, 0, 1), 1 / 2.2) * 255
+    levels = np.ascontiguousarray(shown.astype(np.uint8))
+    # Grain from the second differences of neighbours (Immerkær 1996); the median passes over edges.
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    grain = float(np.median(np.abs(cv2.filter2D(shown.mean(2).astype(np.float32), -1, kernel)))) / 0.6745 / 6
+    strength = min(GRAIN_REMOVED * grain, 25.0)
+    if strength < 0.5:
+        return light
+    if light.shape[2] == 3:
+        smooth = cv2.fastNlMeansDenoisingColored(levels, None, strength, strength, 3, 11)
+    else:
+        smooth = cv2.fastNlMeansDenoising(levels, None, strength, 3, 11)
+    back = np.power(float32(smooth).reshape(light.shape) / 255, 2.2) * np.float32(white)
+    return np.where(light < white, back, light).astype(np.float32)
 
 
 def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:

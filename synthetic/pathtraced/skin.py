@@ -106,8 +106,10 @@ def skin_albedo(library: Library, person: Person) -> Array:
     photograph = skin_photograph(library, person.skin)
     own = face_tone(photograph, position)
     wanted = skin_bands(who.melanin)
-    # The photographs show real hues, the model real tones: half of each.
-    scale = np.clip(np.sqrt(wanted[:3] * 0.9 / own), 0.55, 1.6)
+    # The photographs show real hues, the model real tones: half the way in brightness, a quarter in hue.
+    brighter = float(wanted[:3].mean() * 0.9 / own.mean())
+    hue = wanted[:3] / wanted[:3].mean() / (own / own.mean())
+    scale = np.clip(np.sqrt(brighter) * np.power(hue, 0.25), 0.55, 1.6)
     albedo = np.empty((EDGE, EDGE, 4), np.float32)
     albedo[:, :, :3] = photograph * scale
     brightness = photograph.mean(2) / np.float32(own.mean())

@@ -16,7 +16,7 @@ EYES_AT = ((0.31, 7.3, 1.2), (-0.31, 7.3, 1.2))
 
 def base_obj() -> str:
     """Return a base mesh: vertices 0 to 899 a bent sheet with the face's landmarks on it, 900 to 911 two eyeballs."""
-    x, y = np.meshgrid(np.linspace(-0.8, 0.8, GRID), np.linspace(8.4, 6.0, GRID))
+    x, y = np.meshgrid(np.linspace(-0.8, 0.8, GRID), np.linspace(8.4, 5.03, GRID))
     sheet = np.stack([x, y, 1.5 - 0.9 * x**2], 2).reshape(-1, 3)
     corners = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]) * 0.14
     balls = np.concatenate([corners + at for at in EYES_AT])

@@ -1,0 +1,132 @@
+"""People and instruments as things, built from a folder made by code; nothing is rendered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthetic import SPECIES, attributes_of, draw_glasses, draw_hat
+from synthetic.arrays import Array
+from synthetic.pathtraced import describe, portrait
+from synthetic.pathtraced import skin as paint
+from synthetic.pathtraced.instruments import instrument
+from synthetic.pathtraced.presented import Shown, living
+from synthetic.pathtraced.render import calmed
+from synthetic.pathtraced.things import Stage, Window
+from synthetic.people.makehuman import Library, open_library, person_of
+from tests.support.makehuman import make_folder
+
+ATTACKS = SPECIES[1:]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return open_library(str(make_folder(tmp_path_factory.mktemp("makehuman"))))
+
+
+@pytest.fixture(autouse=True)
+def _portraits_without_mitsuba(monkeypatch: pytest.MonkeyPatch) -> None:
+    def grey(stage: Stage, window: Window, band: str, *, samples: int, seed: int) -> Array:
+        rows = np.linspace(0.1, 0.6, window.height, dtype=np.float32)[:, None, None]
+        return np.broadcast_to(rows, (window.height, window.width, 3 if band == "rgb" else 1)).copy()
+
+    monkeypatch.setattr(portrait, "picture", grey)
+    portrait.stolen_picture.cache_clear()
+
+
+def shown(library: Library, species: str, subject: int = 5, **changed: object) -> Shown:
+    worn = replace(attributes_of(1, subject, species, "A", 0), **{"glasses": None, "hat": None, **changed})  # type: ignore[arg-type]
+    what = describe(seed=1, subject=subject, species=species, attributes=worn)
+    return living(library, what) if species == "bona_fide" else instrument(library, what)
+
+
+def roles(found: Shown) -> list[str]:
+    return [thing.role for thing in found.things]
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_every_species_is_made_of_sound_meshes(library: Library, species: str) -> None:
+    found = shown(library, species)
+    for thing in found.things:
+        part = thing.part
+        assert np.isfinite(part.vertices).all()
+        assert np.linalg.norm(part.normals, axis=1) == pytest.approx(1, abs=1e-3)
+        assert part.triangles.max() < len(part.vertices) == len(part.uv)
+    attacks = [thing for thing in found.things if thing.role == "instrument" or thing.attack]
+    assert bool(attacks) == (species != "bona_fide")
+    assert 0.3 < found.face_scale < 1.6
+    again = shown(library, species)
+    assert all(
+        np.array_equal(a.part.vertices, b.part.vertices) for a, b in zip(found.things, again.things, strict=True)
+    )
+
+
+@pytest.mark.parametrize("species", ATTACKS)
+def test_only_a_partial_attack_marks_what_attacks(library: Library, species: str) -> None:
+    for subject in range(8):
+        marked = any(thing.attack for thing in shown(library, species, subject).things)
+        assert marked == (species == "partial")
+
+
+@pytest.mark.parametrize("species", [s for s in SPECIES if s not in ("replay_screen", "partial")])
+def test_glasses_are_worn_over_every_instrument(library: Library, species: str) -> None:
+    glasses = draw_glasses(np.random.default_rng(1))
+    bare = shown(library, species, glasses_on_picture=True)
+    worn = shown(library, species, glasses=glasses, glasses_on_picture=True)
+    assert roles(worn).count("worn") == roles(bare).count("worn") + 3
+
+
+@pytest.mark.parametrize("species", ["bona_fide", "mask_rigid", "mask_silicone", "partial"])
+def test_a_hat_is_worn_over_what_has_a_head(library: Library, species: str) -> None:
+    hat = draw_hat(np.random.default_rng(2))
+    assert roles(shown(library, species, hat=hat)).count("worn") > roles(shown(library, species)).count("worn")
+
+
+def test_a_screen_shines_and_nothing_else_does(library: Library) -> None:
+    for species in SPECIES:
+        shining = [t for t in shown(library, species).things if t.matter.emission is not None]
+        assert bool(shining) == (species == "replay_screen")
+
+
+def test_a_dye_print_is_blank_at_850_nm_and_a_toner_print_is_not(library: Library) -> None:
+    def contrast(species: str) -> float:
+        sheet = next(t for t in shown(library, species).things if t.role == "instrument")
+        assert isinstance(sheet.matter.albedo, np.ndarray)
+        nir = sheet.matter.albedo[:, :, 3]
+        return float(np.percentile(nir, 95) - np.percentile(nir, 5))
+
+    assert contrast("print_matte") < 0.5 * contrast("print_toner")
+
+
+def test_pigment_has_less_contrast_at_850_nm(library: Library) -> None:
+    albedo = paint.skin_albedo(library, person_of(library, 2))
+    # The made skin is half as bright in its lower half.
+    visible, nir = (albedo[:, :, bands].reshape(paint.EDGE, -1).mean(1) for bands in (slice(3), slice(3, 4)))
+    assert visible[50] / visible[-50] > 1.8
+    assert 1 < nir[50] / nir[-50] < 0.6 * visible[50] / visible[-50]
+
+
+def test_dark_hair_is_brighter_at_850_nm_and_the_white_of_the_eye_darker(library: Library) -> None:
+    dark = next(p for p in (person_of(library, k) for k in range(50)) if max(p.who.hair[:3]) < 0.03 and p.hair)
+    albedo, _ = paint.hair_albedo(library.worn("hair", str(dark.hair)), dark.who.hair)
+    assert albedo[:, :, 3].mean() > 5 * albedo[:, :, :3].mean()
+    eye = paint.eye_albedo(library, dark.iris, 1)
+    assert eye[128, 128, 3] < 0.1
+    assert eye[128, 20, 3] > eye[128, 100, 3] > eye[128, 128, 3]
+
+
+def test_grain_goes_and_edges_stay() -> None:
+    rng = np.random.default_rng(3)
+    clean = np.full((96, 96, 3), 0.2, np.float32)
+    clean[:, 48:] = 0.6
+    noisy = clean * rng.normal(1, 0.12, clean.shape).astype(np.float32)
+    calm = calmed(noisy)
+    assert np.abs(calm - clean)[:, 4:44].mean() < 0.5 * np.abs(noisy - clean)[:, 4:44].mean()
+    assert calm[:, 50:].mean() - calm[:, :46].mean() == pytest.approx(0.4, abs=0.02)
+
+
+def test_a_picture_without_grain_is_left_as_it_is() -> None:
+    clean = np.tile(np.linspace(0.1, 0.9, 64, dtype=np.float32)[None, :, None], (64, 1, 1))
+    assert calmed(clean) is clean
