@@ -99,16 +99,14 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
     columns: dict[str, list[Any]] = {name: [] for name in ("rgb", "ir", "depth", "box", "ir_box")}
     rows: list[dict[str, Any]] = []
     for k, (species, number) in enumerate(spec.plan()):
-        found = pathtraced.render_patch(
+        what = pathtraced.describe(
             seed=spec.seed,
             subject=subject,
             species=species,
             family=spec.families[k % len(spec.families)],
             presentation=number,
-            size=spec.size,
-            samples=spec.samples,
-            library=library,
         )
+        found = pathtraced.render(what, size=spec.size, samples=spec.samples, library=library)
         columns["rgb"].append(found.rgb)
         columns["ir"].append(found.ir)
         columns["depth"].append(np.clip(found.depth, 0, 65535).astype(np.uint16))

@@ -2,9 +2,9 @@
 
 from synthetic.pathtraced.backend import RenderError
 from synthetic.pathtraced.description import Description, describe
-from synthetic.pathtraced.take import SAMPLES, render_patch
+from synthetic.pathtraced.take import SAMPLES, render, render_patch
 
-__all__ = ["SAMPLES", "VERSION", "Description", "RenderError", "describe", "render_patch"]
+__all__ = ["SAMPLES", "VERSION", "Description", "RenderError", "describe", "render", "render_patch"]
 
 VERSION = 1
 """Counts changes of what is rendered; data on disk of another version is left alone."""

@@ -190,7 +190,8 @@ def _box() -> FigurePart:
             side = plate((float(far), float(far))).moved(turn, -inward * far)
             # Paths are sent to places on the texture: each side has a part of it to itself.
             cell = np.array([axis / 3, 0 if sign < 0 else 0.5], np.float32)
-            sides.append(replace(side, uv=np.asarray(side.uv / np.array([3, 2]) + cell, np.float32)))
+            part_of_texture: Array = (side.uv * np.array([1 / 3, 1 / 2], np.float32) + cell).astype(np.float32)
+            sides.append(replace(side, uv=part_of_texture))
     return joined(sides)
 
 

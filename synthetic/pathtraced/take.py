@@ -39,21 +39,16 @@ def render_patch(
     size: int = 168,
     frame: int = 0,
     attributes: Attributes | None = None,
-    samples: int = SAMPLES,
-    library: Library | None = None,
 ) -> Rendered:
     """A square of the cameras' pictures around the face, path-traced: uint8/float32 [size, size, ·].
 
-    The arguments are those of `synthetic.render_patch`. ``samples``: paths a pixel. ``library``: where people come
-    from, instead of the folder that the environment variable names.
+    The arguments are those of `synthetic.render_patch`; see `render` for more of them.
 
     Raises:
         ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
         MakeHumanError: assets are missing.
         RenderError: Mitsuba is missing or cannot compute here.
     """
-    if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
-        raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     what = describe(
         seed=seed,
         subject=subject,
@@ -63,8 +58,22 @@ def render_patch(
         frame=frame,
         attributes=attributes,
     )
+    return render(what, size=size)
+
+
+def render(what: Description, *, size: int = 168, samples: int = SAMPLES, library: Library | None = None) -> Rendered:
+    """Render a description. ``samples``: paths a pixel. ``library``: where people come from, instead of the folder that
+    the environment variable names.
+
+    Raises:
+        ValueError: a size outside `PATCH_SIZES`.
+        MakeHumanError: assets are missing.
+        RenderError: Mitsuba is missing or cannot compute here.
+    """
+    if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
+        raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     assets = library or open_library()
-    shown = living(assets, what) if species == BONA_FIDE else instrument(assets, what)
+    shown = living(assets, what) if what.species == BONA_FIDE else instrument(assets, what)
     return _taken(assets, what, shown, size, samples)
 
 

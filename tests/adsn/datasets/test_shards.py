@@ -29,12 +29,11 @@ class Painter:
         self.calls: list[tuple[int, str, int]] = []
         self.fails_at: int | None = None
 
-    def __call__(self, **asked: Any) -> Rendered:
-        subject, species, number = asked["subject"], asked["species"], asked["presentation"]
+    def __call__(self, what: pathtraced.Description, *, size: int, samples: int, library: Library) -> Rendered:
+        subject, species, number = what.subject, what.species, what.presentation
         if subject == self.fails_at:
             raise KeyboardInterrupt
         self.calls.append((subject, species, number))
-        size = asked["size"]
         return Rendered(
             rgb=np.full((size, size, 3), subject, np.uint8),
             ir=np.full((size, size, 1), number, np.uint8),
@@ -46,7 +45,7 @@ class Painter:
             label=int(species == "bona_fide"),
             subject=subject,
             presentation=number,
-            family=asked["family"],
+            family=what.family,
             shape="makehuman",
             seed=0,
             conditions={"lux": 300.0},
@@ -56,7 +55,7 @@ class Painter:
 @pytest.fixture
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     found = Painter()
-    monkeypatch.setattr(pathtraced, "render_patch", found)
+    monkeypatch.setattr(pathtraced, "render", found)
     return found
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES
-from synthetic.pathtraced import describe, render_patch
+from synthetic import SPECIES, Attributes, Rendered
+from synthetic.pathtraced import describe, render, render_patch
 from synthetic.pathtraced.backend import Band
 from synthetic.pathtraced.render import picture
 from synthetic.pathtraced.surroundings import flash_of
@@ -28,9 +28,14 @@ def _needs_mitsuba() -> None:
     pytest.importorskip("mitsuba")
 
 
+def rendered(subject: int, species: str, size: int, samples: int, attributes: Attributes | None = None) -> Rendered:
+    what = describe(seed=3, subject=subject, species=species, attributes=attributes)
+    return render(what, size=size, samples=samples)
+
+
 @pytest.mark.parametrize("species", SPECIES)
 def test_every_species_renders(species: str) -> None:
-    found = render_patch(seed=3, subject=11, species=species, size=80, samples=8)
+    found = rendered(subject=11, species=species, size=80, samples=8)
     assert found.rgb.shape == (80, 80, 3)
     assert found.ir.shape == found.depth.shape == found.region.shape == (80, 80, 1)
     assert found.label == (species == "bona_fide")
@@ -41,14 +46,14 @@ def test_every_species_renders(species: str) -> None:
 
 
 def test_the_same_arguments_give_the_same_pixels() -> None:
-    first, second = (render_patch(seed=3, subject=12, species="bona_fide", size=64, samples=4) for _ in range(2))
+    first, second = (rendered(subject=12, species="bona_fide", size=64, samples=4) for _ in range(2))
     assert np.array_equal(first.rgb, second.rgb)
     assert np.array_equal(first.ir, second.ir)
     assert np.array_equal(first.depth, second.depth)
 
 
 def test_a_screen_is_dark_in_the_infrared_and_bright_in_the_visible() -> None:
-    seen = [render_patch(seed=3, subject=k, species="replay_screen", size=64, samples=8) for k in (13, 14, 15)]
+    seen = [rendered(subject=k, species="replay_screen", size=64, samples=8) for k in (13, 14, 15)]
     for found in seen:
         face = slice(24, 40)
         around = found.ir.astype(float)
@@ -56,11 +61,16 @@ def test_a_screen_is_dark_in_the_infrared_and_bright_in_the_visible() -> None:
     assert max(float(found.rgb[24:40, 24:40].mean()) for found in seen) > 60
 
 
+def test_the_function_with_the_fast_renderers_arguments_gives_the_same() -> None:
+    first = render_patch(seed=3, subject=12, species="bona_fide", size=64)
+    assert np.array_equal(first.rgb, render(describe(seed=3, subject=12, species="bona_fide"), size=64).rgb)
+
+
 def test_a_hat_changes_nothing_of_the_pose() -> None:
     what = describe(seed=3, subject=16, species="bona_fide")
     bare = replace(what.attributes, hat=None)
-    first = render_patch(seed=3, subject=16, species="bona_fide", size=64, samples=4, attributes=bare)
-    second = render_patch(seed=3, subject=16, species="bona_fide", size=64, samples=4)
+    first = rendered(subject=16, species="bona_fide", size=64, samples=4, attributes=bare)
+    second = rendered(subject=16, species="bona_fide", size=64, samples=4)
     assert first.conditions["yaw_deg"] == second.conditions["yaw_deg"]
     assert first.box == second.box
 
