@@ -1,7 +1,7 @@
 """How the shipped model does on the other renderer, which it was not trained on.
 
-``python -m benchmarks.transfer`` writes transfer.md. It needs Mitsuba and MakeHuman's assets (docs/rendering.md). Figures on a model's own renderer say
-how well it learnt that renderer; these say a little of what it learnt of faces.
+``python -m benchmarks.transfer`` writes transfer.md. It needs Mitsuba and MakeHuman's assets (docs/rendering.md).
+Figures on a model's own renderer say how well it learnt that renderer; these say a little of what it learnt of faces.
 """
 
 from __future__ import annotations

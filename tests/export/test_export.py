@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_the_old_bundle(
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("export.write.write_file", full)
+    monkeypatch.setattr("export.write.write_atomically", full)
     with pytest.raises(ExportError, match="No space left on device"):
         write_bundle(out, built.files, built.manifest)
     open_bundle(out).verify()
