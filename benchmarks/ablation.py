@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "ablation.json"
 PAGE = ROOT / "docs" / "ablation.md"
 STALE = (
-    "**These figures are of an earlier recipe**: crops of 1.4 times the face's box, attributes that only bona fide faces",
-    "wore, milder augmentation, no mismatched pairs and no teacher. The shipped weights come from a later one, whose parts",
-    "have not been compared yet.",
+    "**These figures are of an earlier recipe**: crops of 1.4 times the face's box, attributes that only bona fide",
+    "faces wore, milder augmentation, no mismatched pairs and no teacher. The shipped weights come from a later one,",
+    "whose parts have not been compared yet.",
     "",
 )
 """What the page says until the runs are made again."""

@@ -54,6 +54,6 @@ def test_glasses_are_no_proof_of_life(species: str) -> None:
     threshold = manifest.operating_point().threshold
     asked = Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=80)
     effect = asked.effect("glasses", species)
-    # One rigid mask in sixteen is accepted with and without glasses; with the earlier weights every second one with them.
+    # One rigid mask in sixteen is accepted, with or without glasses; the earlier model took every second one with them.
     assert effect.with_it.errors <= 8
     assert abs(effect.change) <= 0.04
