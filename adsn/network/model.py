@@ -6,6 +6,16 @@ global information between the modalities and a branch for subtle local features
 treated as fine-grained classification; the features are fused. The survey entry names ResNet18 backbones.
 Everything else (number of maps, layers, widths, pooling) is this project's choice.
 
+::
+
+    rgb [N,S,S,3] ─ input ─ stem, layer1, layer2 ─┬─ fine ─────────────┐
+                                                  └ layer3 ─ deep ─┬─ M maps ─ bilinear attention pooling ─ parts ┐
+                                                                   └─ gate ─ gated ┐                              │
+                                                                                   ├ cross-modal gates, sum       ├ head
+                                                                   ┌─ gate ─ gated ┘     │                        │
+    ir  [N,S,S,1] ─ input ─ stem … layer3 ──────────────────── deep ┴─ M maps ─ pooling ─┼─ parts ────────────────┤
+                                                                                         └ layer4 ─ mean ─────────┘
+
 Written so that every exporter gives the same static graph with a dynamic N only: no Shape, Expand or Gather,
 fixed pooling windows, slices instead of chunk. The graph takes what cameras give, so that normalisation cannot
 differ between training, serving and engines.
