@@ -64,11 +64,11 @@ class AuditedOutputs(Outputs):
         self._busy_since: int | None = None
         self._failing = False
         self._withheld = ""
-        self._thread = threading.Thread(target=self._run, name="adsn-witness", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="adsn-audit", daemon=True)
         self._thread.start()
 
     def publish(self, event: Event) -> None:
-        """Take an event; returns at once. It reaches the outputs from the witness's thread."""
+        """Take an event; returns at once. It reaches the outputs from a thread of its own."""
         self._queue.put(event)
 
     def stuck_s(self) -> float:
@@ -107,7 +107,7 @@ class AuditedOutputs(Outputs):
             self._failed("critical", error.message)
         except Exception as error:
             # A mistake of ours must not open a door either; its text may hold anything, so it goes nowhere.
-            log.error("a decision could not be witnessed: %s", type(error).__name__)
+            log.error("a decision could not be written to the audit log: %s", type(error).__name__)
             self._failed("critical", f"{type(error).__name__} while a decision was written down.")
         finally:
             self._busy_since = None

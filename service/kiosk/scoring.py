@@ -16,7 +16,7 @@ from runtime.liveness.drift_watch import DriftWatch
 from runtime.liveness.open import LoadedModel
 from runtime.liveness.stream_pipeline import StreamAssessment, StreamPipeline
 from runtime.pairing.feed import CapturedPair, PairFeed
-from service.liveness.rig_registrar import RigRegistrar
+from service.liveness.rig_box_mapper import RigBoxMapper
 
 
 class RigAssessor:
@@ -36,7 +36,7 @@ class RigAssessor:
         limits = replace(loaded.pipeline.limits, max_skew_ms=rig.max_skew_ms, max_age_ms=rig.max_age_ms)
         self._pipeline = replace(loaded.pipeline, limits=limits)
         self._feed, self._moved = feed, moved
-        self._registrars = RigRegistrar(rig.geometry)
+        self._box_mappers = RigBoxMapper(rig.geometry)
         self._box_mapper: BoxMapper | None = None
         self._generation = -1
         self._stream = StreamPipeline(self._pipeline)
@@ -76,7 +76,7 @@ class RigAssessor:
 
     def _follow_cameras(self) -> None:
         """Take the geometry of the cameras that are open now."""
-        box_mapper = self._registrars.of(self._feed.status())
+        box_mapper = self._box_mappers.of(self._feed.status())
         if box_mapper is not self._box_mapper:
             self._box_mapper = box_mapper
             self._stream = StreamPipeline(replace(self._pipeline, box_mapper=box_mapper))

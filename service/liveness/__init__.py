@@ -5,7 +5,7 @@ from service.liveness.capture import RigPairSource
 from service.liveness.contract import CONTRACT_VERSION, LivenessResponse
 from service.liveness.loading import open_model
 from service.liveness.pool import WorkerPool
-from service.liveness.rig_registrar import RigRegistrar
+from service.liveness.rig_box_mapper import RigBoxMapper
 from service.liveness.route import CompletedRequest, LivenessRoute, RequestObserver, add_liveness_route
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "LivenessResponse",
     "LivenessRoute",
     "RequestObserver",
+    "RigBoxMapper",
     "RigPairSource",
-    "RigRegistrar",
     "WorkerPool",
     "add_liveness_route",
     "open_model",

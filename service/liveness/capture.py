@@ -14,7 +14,7 @@ from runtime.geometry.box_mapping import BoxMapper
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.http.problem_document import camera_views
 from service.http.problems import RequestError
-from service.liveness.rig_registrar import RigRegistrar
+from service.liveness.rig_box_mapper import RigBoxMapper
 
 SLICE_S = 0.5
 """How often a waiting request checks whether the service stops."""
@@ -35,7 +35,7 @@ class RigPairSource:
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
-        self._box_mapper = RigRegistrar(geometry)
+        self._box_mapper = RigBoxMapper(geometry)
         self._waiting = 0
         self._stopping = False
         self._executor = ThreadPoolExecutor(WAITERS, "adsn-camera") if feed is not None else None

@@ -216,7 +216,7 @@ class Shifted:
         return MappedBox(replace(box, x=box.x + step), "face_width", 2.0)
 
 
-def test_a_registrar_places_the_face() -> None:
+def test_a_box_mapper_places_the_face() -> None:
     made = pair(NOW, ir=ir_image(replace(BOX, x=BOX.x - 30)))
     found = pipeline(box_mapper=Shifted()).assess(made)
     assert found.boxes["ir"] == replace(BOX, x=BOX.x - 30)

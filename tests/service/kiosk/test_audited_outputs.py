@@ -37,7 +37,7 @@ def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
 
 
 class Made:
-    """A witness before one output, with its log and key. ``release`` lets a held disk go on."""
+    """Audited outputs before one output, with its log and key. ``release`` lets a held disk go on."""
 
     def __init__(self, folder: Path, policy: Policy = "required") -> None:
         self.path = folder / "audit.jsonl"

@@ -9,7 +9,7 @@ from runtime.geometry.calibration_file import open_box_mapper
 from runtime.pairing.feed import FeedStatus
 
 
-class RigRegistrar:
+class RigBoxMapper:
     """Keep the box mapper of the cameras that are open. ``geometry``: the rig's calibration, None without one."""
 
     def __init__(self, geometry: Path | None) -> None:
