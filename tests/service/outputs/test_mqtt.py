@@ -209,9 +209,9 @@ def test_a_kiosk_that_dies_is_declared_offline(tmp_path: Path) -> None:
     with brokered(tmp_path) as broker, watching(broker) as watcher:
         script = (
             "import os, time\nfrom service.monitoring.health import Health\n"
-            "from service.outputs.mqtt import Broker, Mqtt\n"
-            f"broker = Broker('localhost', {broker.port}, False, username='door', password='hush')\n"
-            f"output = Mqtt(broker, {TOPIC!r}, Health())\n"
+            "from service.outputs.mqtt import BrokerSettings, MqttChannel\n"
+            f"broker = BrokerSettings('localhost', {broker.port}, False, username='door', password='hush')\n"
+            f"output = MqttChannel(broker, {TOPIC!r}, Health())\n"
             "while not output.connected: time.sleep(0.01)\nos.kill(os.getpid(), 9)\n"
         )
         assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == -9
