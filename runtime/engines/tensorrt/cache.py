@@ -28,6 +28,21 @@ L4T_RELEASE = Path("/etc/nv_tegra_release")
 MAX_SIDECAR_BYTES = 1 << 20
 
 
+def default_folder() -> Path:
+    """Return the folder that ``ADSN_ENGINE_CACHE`` names, else one in the user's cache.
+
+    Raises:
+        ConfigError: no variable, and a user without a home directory.
+    """
+    named = os.environ.get("ADSN_ENGINE_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path(user_cache_dir("adsn")) / "engines"
+    except RuntimeError as error:
+        raise ConfigError("this user has no home directory. Name a folder for engines in ADSN_ENGINE_CACHE.") from error
+
+
 @dataclass(frozen=True, slots=True)
 class EngineKey:
     """Everything a built engine depends on. ``platform``: the driver's CUDA version, on Jetson also the L4T release."""
@@ -73,8 +88,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        named = os.environ.get("ADSN_ENGINE_CACHE")
-        self.folder = folder or (Path(named) if named else Path(user_cache_dir("adsn")) / "engines")
+        self.folder = folder or default_folder()
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.stat(self.folder, follow_symlinks=False)

@@ -161,6 +161,16 @@ def test_up_to_8_6_one_context_works_on_the_profile(bundle: Bundle, version: str
     ours.close()
 
 
+def test_without_a_home_directory_the_cache_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(name: str) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ADSN_ENGINE_CACHE", raising=False)
+    monkeypatch.setattr("runtime.engines.tensorrt.cache.user_cache_dir", homeless)
+    with pytest.raises(ConfigError, match="ADSN_ENGINE_CACHE"):
+        EngineCache()
+
+
 def test_graphs_can_be_left_out(bundle: Bundle) -> None:
     device = FakeDevice()
     engine = engine_on(bundle, device, graphs=False)
