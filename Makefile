@@ -95,7 +95,8 @@ train: $(VENV)/.dev
 	$(BIN)/adsn-train adsn/recipes/rgb-ir.toml --out runs/rgb-ir
 
 export: $(VENV)/.dev
-	$(BIN)/adsn-export runs/rgb-ir/checkpoint.safetensors --int8 --out models/adsn-rgb-ir
+	$(BIN)/adsn-export runs/rgb-ir/checkpoint.safetensors --int8 --max-flips 0.005 --max-rate-change 0.0125 \
+	  --out models/adsn-rgb-ir
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

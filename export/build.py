@@ -338,7 +338,7 @@ def _auto_keep(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> list[str]:
-    """Return the fewest layers, dearest first, that must stay in float for the gate to pass as served.
+    """Return the fewest layers, most costly first, that must stay in float for the gate to pass as served.
 
     ``started``: nodes left in float → a scorer of the INT8 model.
 

@@ -6,6 +6,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from export.parity import ParityLimits
 from runtime.bundle.manifest import Manifest, Parity, RateEntry
 
 ORIGIN = {
@@ -103,6 +104,14 @@ def taught_by(training: dict[str, Any]) -> str:
     return "\n" + TAUGHT.format(name=name, sha256=teacher["sha256"], credit=CREDITS.get(name, "")) + "\n"
 
 
+def widened(manifest: Manifest) -> str:
+    """Return the options by which this export accepted more than the rule; empty where it did not."""
+    flips, rate = (manifest.parity_limits.get(name, 0) for name in ("flips", "rate"))
+    rule = ParityLimits()
+    options = (f" --max-flips {flips:g}" if flips > rule.flips else "", f" --max-rate-change {rate:g}")
+    return options[0] + (options[1] if rate > rule.rate else "")
+
+
 def model_card(manifest: Manifest) -> str:
     """Markdown of a bundle's card."""
     training: dict[str, Any] = manifest.training
@@ -141,6 +150,7 @@ def model_card(manifest: Manifest) -> str:
         bpcer=rate(point.bpcer),
         tests=tests_section(manifest.parity),
         licence=manifest.licence,
+        widened=widened(manifest),
         flips=f"{manifest.parity_limits.get('flips', 0):.2%}",
         change=f"{manifest.parity_limits.get('rate', 0) * 100:.2g}",
         kept=", ".join(manifest.calibration.kept_in_float if manifest.calibration else []) or "none",

@@ -131,7 +131,7 @@ def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     handle, name = tempfile.mkstemp(prefix=".rendering-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -216,8 +216,8 @@ def copied_grey(
 ) -> tuple[Tensor, Tensor]:
     """Some samples whose infrared picture is the colour one's luminance, and which are therefore attacks.
 
-    Whoever injects a colour video needs an infrared one beside it, and this is the one that costs nothing. No
-    illuminator made it, so it must never count as a person, whoever is in it. → ``ir`` and ``label`` changed.
+    An injected RGB video needs an IR one beside it, and its luminance is the one that costs nothing. No
+    illuminator made it, so it never counts as a person. → ``ir`` and ``label`` changed.
     """
     chosen = torch.rand(len(rgb), generator=generator) < probability
     weights = torch.tensor([0.299, 0.587, 0.114])

@@ -139,7 +139,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
             try:
                 numbers[modality] = [number_of(p.name) for p in pictures_of(uri.file)]
             except OSError:
-                # Whoever opens it says what is wrong.
+                # Opening it reports what is wrong.
                 continue
     for (one, first), (other, second) in itertools.combinations(numbers.items(), 2):
         if not first or not second:

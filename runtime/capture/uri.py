@@ -172,7 +172,7 @@ def _options(text: str, shown: str) -> dict[str, str]:
     for part in filter(None, text.split("&")):
         name, equals, value = part.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{shown}: options are name=value, joined by '&'; {redact(part)!r} is none.")
+            raise ConfigError(f"{shown}: options are name=value, joined by '&'; {redact(part)!r} is not.")
         if name in options:
             raise ConfigError(f"{shown}: the option {name} is given twice.")
         options[name] = unquote(value)

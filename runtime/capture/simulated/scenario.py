@@ -55,7 +55,7 @@ class FaultScript:
             if match is None or kind is None:
                 raise ConfigError(
                     f"{uri.text}: a script is event@SECONDSs or event@SECONDSs:LENGTHs, joined by commas; "
-                    f"{part!r} is none. Events: {', '.join(FAULT_KINDS)}."
+                    f"{part!r} is not an event. Events: {', '.join(FAULT_KINDS)}."
                 )
             start = round(float(match[2]) * SECOND)
             events.append((kind, start, start + round(float(match[3]) * SECOND) if match[3] else FOREVER))

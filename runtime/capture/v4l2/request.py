@@ -92,4 +92,4 @@ def check_request(options: CameraUri, modality: Modality) -> None:
     if name not in PREFERRED[modality]:
         raise ConfigError(f"{options.text}: {name} gives no {modality} pictures; {', '.join(PREFERRED[modality])} do.")
     if request.bits is not None and FORMATS[name].kind != "grey16":
-        raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; {name} is none. Leave it out.")
+        raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; {name} is not one. Leave it out.")

@@ -193,8 +193,7 @@ def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
 
 
 def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
-    """The recording's pairs, none sooner than ``every_ns`` after the one before; a new stream generation begins
-    anew."""
+    """Yield the recording's pairs, none sooner than ``every_ns`` after the one before in its stream generation."""
     last: tuple[int, int] | None = None
     for captured in recording.replay():
         moment = max(t for t in captured.pair.times_ns if t is not None)

@@ -35,7 +35,7 @@ def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         ("v4l2:/dev/video98?exposure=-1", "the option exposure must be 0.1 or more"),
         ("v4l2:/dev/video98?fourcc=H264", "the pixel format 'H264' cannot be read; GREY"),
         ("v4l2:/dev/video98?fourcc=GREY", "GREY gives no rgb pictures; MJPG"),
-        ("v4l2:/dev/video98?fourcc=YUYV&bits=10", "bits is for grey formats of two bytes; YUYV is none"),
+        ("v4l2:/dev/video98?fourcc=YUYV&bits=10", "bits is for grey formats of two bytes; YUYV is not one"),
         ("v4l2:/dev/video98?metadata=on", "metadata is auto, off or a node"),
         ("v4l2:video98", "v4l2 needs a node"),
         ("v4l2:/etc/passwd", "/etc/passwd is no device"),
