@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from adsn.datasets.base import require_both_classes
 from adsn.datasets.cache import open_cache
+from adsn.datasets.mixed import MixedPairs
 from adsn.datasets.pairs import PairDataset
-from adsn.datasets.sections import DataSection, ListedSection
+from adsn.datasets.sections import AnySection, ListedSection, PathTracedSection
 from adsn.evaluation.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
 from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import crop_rule, load_checkpoint
@@ -24,7 +25,7 @@ from calib.threshold import operating_point
 from export.errors import ExportError
 from export.graph import check_against_torch, session, to_onnx
 from export.lint import LintTarget, lint
-from export.manifest import Measured, golden_vectors, manifest_of, source_of
+from export.manifest import Measured, golden_vectors, manifest_of, sources_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
@@ -170,16 +171,23 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
     """
     plan = source.plan
 
-    def opened(name: str, section: DataSection | ListedSection) -> PairDataset:
+    def opened(name: str, section: AnySection) -> PairDataset:
+        if isinstance(section, PathTracedSection):
+            return section.open(name, rule)
         if isinstance(section, ListedSection):
             return section.open(modalities, rule)
-        spec = plan.spec(name, section, rule)
+        spec = section.spec(name, rule)
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, source.cache, workers=source.workers, tick=step.tick)
 
+    def together(name: str, sections: tuple[AnySection, ...]) -> PairDataset:
+        if len(sections) == 1:
+            return opened(name, sections[0])
+        return MixedPairs(name, [opened(f"{name}-{k + 1}" if k else name, s) for k, s in enumerate(sections)])
+
     sets = _Sets(
-        opened("calibration", plan.calibration),
-        opened("dev", plan.dev),
+        together("calibration", plan.calibration),
+        together("dev", plan.dev),
         [opened(name, section) for name, section in plan.test.items()],
     )
     for pairs in (sets.dev, *sets.tests):
@@ -280,7 +288,7 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
     costs = _costs(fp32, ranges, chosen, step) if options.sensitivity or options.auto_keep else []
     gate = _ParityGate(fp32, sets.tests, modalities, step)
     quantise = partial(quantised, fp32, ranges)
-    settled = _settle(gate, sets.dev, source_of(source.plan.dev), source.plan.max_bpcer, quantise, costs, options)
+    settled = _settle(gate, sets.dev, sources_of(source.plan.dev), source.plan.max_bpcer, quantise, costs, options)
     models = quantise(options.artifacts, settled.kept)
     literal = {name: literal_scorer(model, float_inputs=name != "int8-cpu") for name, model in models.items()}
     comparisons = gate.served(settled.scorer, settled.point.threshold)

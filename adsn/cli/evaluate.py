@@ -24,9 +24,11 @@ from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adsn.datasets.pairs import PairDataset
+    from adsn.datasets.sections import AnySection
     from adsn.evaluation.attention import AttentionFunction
     from adsn.evaluation.counterfactual import Effect
     from adsn.evaluation.evaluate import Scored, Scorer
+    from adsn.evaluation.plan import DataPlan
     from adsn.evaluation.report import ReportImage, ReportSection
     from runtime.imaging.crop import CropRule
 
@@ -153,9 +155,9 @@ def evaluate(
     require_writable_folder(cache, "--cache")
     results = []
     with bars(console) as progress:
-        for name, section in ({"dev": plan.dev} if dev else plan.test).items():
+        for name, section in sections_of(plan, dev=dev):
             workers = threads or os.cpu_count() or 1
-            pairs = open_section(plan, name, section, subject.modalities, subject.rule, cache, progress, workers)
+            pairs = open_section(name, section, subject.modalities, subject.rule, cache, progress, workers)
             results.append(measured(subject, name, pairs, progress, WORST if thumbnails else 0, explain))
     for result in results:
         for kind, found in result.scored.items():
@@ -171,6 +173,13 @@ def evaluate(
         page = html_report(f"{subject.what}, threshold {subject.threshold:.6f}", results, notes)
         write_atomically(report, page.encode())
         console.print(f"wrote {report}")
+
+
+def sections_of(plan: DataPlan, *, dev: bool) -> list[tuple[str, AnySection]]:
+    """The plan's test sets by name, or the sources of its dev set."""
+    if not dev:
+        return list(plan.test.items())
+    return [(f"dev-{k + 1}" if k else "dev", section) for k, section in enumerate(plan.dev)]
 
 
 def measured(

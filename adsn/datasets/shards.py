@@ -138,6 +138,25 @@ def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         raise
 
 
+def shard_folder(root: Path) -> Path:
+    """Return the folder of subjects' files: ``root`` itself, or the only one of its folders that holds a set.
+
+    Raises:
+        DatasetError: ``root`` is missing, or holds none or several.
+    """
+    if (root / SPEC).is_file():
+        return root
+    found = sorted(path.parent for path in root.glob(f"*/{SPEC}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise DatasetError(
+            f"{root}: no path-traced pairs. Render some with python -m adsn.cli.render {root}, or take the table with "
+            'dataset = "pathtraced" out of the recipe or plan.'
+        )
+    raise DatasetError(f"{root}: holds {len(found)} sets; name one of them, such as {found[0]}.")
+
+
 class ShardPairs:
     """`PairDataset` over the files that a folder holds at the moment it is opened.
 
