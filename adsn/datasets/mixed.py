@@ -118,3 +118,7 @@ class MixedArrays(MixedPairs):
         """float64 [len]: how likely each pair is drawn, so that each set has its share."""
         shares = np.array(self.weights, np.float64) / sum(self.weights)
         return np.concatenate([np.full(len(p), share / len(p)) for p, share in zip(self.sets, shares, strict=True)])
+
+    def sources(self) -> NDArray[np.int64]:
+        """int64 [len]: which set each pair comes from, from 0."""
+        return np.repeat(np.arange(len(self.sets)), [len(pairs) for pairs in self.sets])

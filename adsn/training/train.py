@@ -112,6 +112,7 @@ class Trainer:
         for pairs in (train, dev):
             require_both_classes(pairs)
         self.chances = sampling_weights(train, recipe.train.balance)
+        self.sources = torch.from_numpy(train.sources()) if isinstance(train, MixedArrays) else None
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
         self.modalities = config.modalities
@@ -147,6 +148,7 @@ class Trainer:
                 "Give the recipe's [network] the same values."
             )
         self.network.load_state_dict(network.state_dict())
+        self.network.share_phases()
         self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -184,6 +186,7 @@ class Trainer:
                 self.modalities,
                 self.recipe.augment_config(),
                 generator,
+                None if self.sources is None else self.sources[chosen],
             )
             yield a, b, label, weight
 
@@ -235,6 +238,7 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimiser.step()
+            self.network.share_phases()
             self.schedule.step()
             terms["loss"] = float(loss.detach())
             for name, value in terms.items():

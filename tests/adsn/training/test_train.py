@@ -20,7 +20,7 @@ from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
 from adsn.datasets.sections import shared_people
 from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
 from adsn.network.checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
-from adsn.network.model import ADSN, NetworkConfig
+from adsn.network.model import ADSN, Attention, NetworkConfig
 from adsn.training.augment import AugmentConfig, augment, copied_grey
 from adsn.training.recipe import Recipe, read_recipe
 from adsn.training.train import Trainer, TrainingError
@@ -306,6 +306,14 @@ def test_training_on_recordings(recordings: Path, tmp_path: Path) -> None:
     assert summary_of(training, plan) == (
         "Trained on recordings, tested on synthetic: what it does elsewhere nobody has measured."
     )
+
+
+def test_training_keeps_the_values_of_an_attention_cell_equal(straight: tuple[Path, Trainer]) -> None:
+    for stream in straight[1].network.attention:
+        assert isinstance(stream, Attention)
+        phases = stream.maps.weight.detach().reshape(-1, 4, stream.maps.in_channels)
+        assert torch.equal(phases[:, 0], phases[:, 3])
+        assert float(phases.std()) > 0
 
 
 def test_training_on_two_sources(recordings: Path, tmp_path: Path) -> None:
