@@ -159,7 +159,7 @@ class _Sets:
     """The plan's sets, each opened once."""
 
     calibration: PairDataset
-    dev: PairDataset
+    dev: list[PairDataset]
     tests: list[PairDataset]
 
 
@@ -180,17 +180,16 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, source.cache, workers=source.workers, tick=step.tick)
 
-    def together(name: str, sections: tuple[AnySection, ...]) -> PairDataset:
-        if len(sections) == 1:
-            return opened(name, sections[0])
-        return MixedPairs(name, [opened(f"{name}-{k + 1}" if k else name, s) for k, s in enumerate(sections)])
+    def each(name: str, sections: tuple[AnySection, ...]) -> list[PairDataset]:
+        return [opened(f"{name}-{k + 1}" if k else name, section) for k, section in enumerate(sections)]
 
+    calibration = each("calibration", plan.calibration)
     sets = _Sets(
-        together("calibration", plan.calibration),
-        together("dev", plan.dev),
+        calibration[0] if len(calibration) == 1 else MixedPairs("calibration", calibration),
+        each("dev", plan.dev),
         [opened(name, section) for name, section in plan.test.items()],
     )
-    for pairs in (sets.dev, *sets.tests):
+    for pairs in (*sets.dev, *sets.tests):
         require_both_classes(pairs)
     return sets
 
@@ -208,10 +207,16 @@ class _ParityGate:
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
-    def point(self, scorer: Scorer, dev: PairDataset, source: str, max_bpcer: float) -> OperatingPointEntry:
-        """Return the operating point of the INT8 model on the development set."""
-        values, species = self.score("int8-cpu", scorer, dev).presentations_of()
-        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8", max_bpcer=max_bpcer)
+    def point(self, scorer: Scorer, dev: list[PairDataset], source: str, max_bpcer: float) -> OperatingPointEntry:
+        """Return the operating point of the INT8 model on the development sets."""
+        scored = [(pairs.name, *self.score("int8-cpu", scorer, pairs).presentations_of()) for pairs in dev]
+        return operating_point(
+            np.concatenate([values for _, values, _ in scored]),
+            [name for _, _, species in scored for name in species],
+            measured_on=f"{' and '.join(name for name, _, _ in scored)} ({source}), INT8",
+            max_bpcer=max_bpcer,
+            sources=[name for name, values, _ in scored for _ in values],
+        )
 
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare the model as it is served with FP32, on each test set."""
@@ -243,7 +248,7 @@ Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, 
 
 def _settle(
     gate: _ParityGate,
-    dev: PairDataset,
+    dev: list[PairDataset],
     source: str,
     max_bpcer: float,
     quantise: Quantise,
