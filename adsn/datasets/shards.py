@@ -25,6 +25,9 @@ from runtime.imaging.crop import CropRule, crop
 from synthetic import SPECIES, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
+DETECTED = 0.93
+"""Median edge of the default detector's box on path-traced bona fide faces, against the box that the renderer states:
+0.94 in RGB (124 pictures), 0.915 in IR (101). Crops are cut as the detector would have them cut."""
 ENDING = ".npz"
 SPEC = "spec.json"
 
@@ -212,7 +215,7 @@ class ShardPairs:
         at, k = self._index[index]
         arrays, rows = self._files[at]
         rng = np.random.default_rng([0x77, int(rows[k]["subject"]), k])
-        shift, scale = rng.normal(0, self._jitter, 2), float(np.exp(rng.normal(0, self._jitter)))
+        shift, scale = rng.normal(0, self._jitter, 2), DETECTED * float(np.exp(rng.normal(0, self._jitter)))
         offset = rng.uniform(-self._misregistration, self._misregistration, 2)
         box = jittered(arrays["box"][k], shift, scale)
         ir_box = jittered(arrays["ir_box"][k], shift + offset, scale)
@@ -226,7 +229,7 @@ class ShardPairs:
     def digest(self) -> str:
         """SHA-256 over every file's bytes, the crop rule and the spread of the boxes."""
         h = self._digest.copy()
-        h.update(f"{self._rule} {self._jitter} {self._misregistration}".encode())
+        h.update(f"{self._rule} {self._jitter} {self._misregistration} {DETECTED}".encode())
         return h.hexdigest()
 
 
