@@ -23,8 +23,9 @@ class AugmentConfig:
 
     ``gamma`` and ``level``: largest factor on the tone curve and on the brightness; 1 turns them off. ``shading``:
     strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
-    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest rotation (radians),
-    shift and change of size (fractions), the same in both modalities. ``mismatch``: see `mismatched`.
+    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest
+    rotation (radians), shift and change of size (fractions), the same in both modalities. ``mismatch``: see
+    `mismatched`.
 
     The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
     """
