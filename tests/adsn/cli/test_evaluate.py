@@ -99,9 +99,32 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     assert text.count(", attention, ir") == 4
 
 
+def test_robustness_is_asked_of_a_sample_and_stands_in_json_and_page(plan: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "eval.json", tmp_path / "report.html"
+    found = run_eval(plan, "--robustness", "--robustness-pairs", "2", "--out", out, "--report", page)
+    assert found.returncode == 0, found.stderr
+    assert "Worst point: " in found.stdout
+    (row,) = json.loads(out.read_text())["sets"]
+    asked = row["robustness"]
+    assert asked["presentations"] == {"bona_fide": 2, "print_matte": 1, "replay_screen": 1}
+    assert asked["pairs"] == asked["pairs_changed_before_the_crop"] == 4
+    sweeps = {sweep["sweep"]: sweep["points"] for sweep in asked["sweeps"]}
+    assert {"gain", "gain_rgb", "gain_ir", "gamma", "blur", "noise", "jpeg", "rotation", "box_x", "detector"} <= set(
+        sweeps
+    )
+    assert {point["step"] for point in sweeps["detector"]} >= {"given box", "haar"}
+    dark, bright = (next(p for p in sweeps["gain"] if p["step"] == step) for step in ("×0.25", "×1"))
+    assert dark["median_score"]["bona_fide"] != bright["median_score"]["bona_fide"]
+    assert "Worst point: " in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("--thumbnails",), "--report"), (("--precision", "int4"), "int8, fp32 or both")],
+    [
+        (("--thumbnails",), "--report"),
+        (("--precision", "int4"), "int8, fp32 or both"),
+        (("--subjects", "1:9"), "--data FOLDER"),
+    ],
 )
 def test_wrong_use_is_explained(plan: Path, arguments: tuple[str, ...], message: str) -> None:
     found = run_eval(plan, *arguments)
@@ -128,6 +151,9 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
             picture(tmp_path / "own" / f"p{i}" / f"{number}-ir.png", 90)
     (tmp_path / "own" / "recordings.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
+    folder = run_eval(tmp_path / "own", "--out", tmp_path / "folder.json")
+    assert folder.returncode == 0, folder.stderr
+    assert json.loads((tmp_path / "folder.json").read_text())["sets"][0]["pairs"] == 11
     plan = tmp_path / "plan.toml"
     dev = PLAN[: PLAN.index("[test.small]")]
     plan.write_text(
