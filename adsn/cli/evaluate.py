@@ -17,7 +17,7 @@ from rich.progress import Progress, TaskID
 from adsn.cli.evaluated_model import EvaluatedModel, open_model
 from adsn.cli.evaluation_data import DataOptions, TestSet, open_sets
 from adsn.cli.evaluation_output import comparison_notes, evaluation_json, show, show_robustness
-from adsn.cli.evaluation_questions import counterfactuals, robustness_of
+from adsn.cli.evaluation_questions import counterfactuals, mismatched, robustness_of
 from adsn.cli.folders import require_writable_file, require_writable_folder
 from adsn.cli.train import DEFAULT_CACHE, Threads, bars
 from runtime.cli.command import Version, command, run
@@ -83,17 +83,27 @@ RobustnessPairs = Annotated[
         max=10_000,
     ),
 ]
+NoMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--no-mismatch",
+        help="Leave out the species pair_mismatch: a bona fide picture of each test set beside another person's, "
+        "another moment's or a warped one.",
+    ),
+]
 WORST = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked of each set beside its error rates. ``plain`` and ``explained``: how many of the worst samples of
-    each class to draw, without and with attention. ``robustness``: pairs of each class under the sweeps, 0 for none."""
+    each class to draw, without and with attention. ``robustness``: pairs of each class under the sweeps, 0 for none.
+    ``mismatch``: whether pictures that do not belong together are a species."""
 
     plain: int = 0
     explained: int = 0
     robustness: int = 0
+    mismatch: bool = True
 
 
 def evaluate(
@@ -108,6 +118,7 @@ def evaluate(
     counterfactual: Counterfactuals = 0,
     robustness: Robust = False,
     robustness_pairs: RobustnessPairs = 150,
+    no_mismatch: NoMismatch = False,
     dev: WithDev = False,
     subjects: Subjects = None,
     cache: Cache = DEFAULT_CACHE,
@@ -125,7 +136,9 @@ def evaluate(
     subject = open_model(model, precision, threshold)
     require_writable_folder(cache, "--cache")
     options = DataOptions(data, dev, subjects, cache, threads or os.cpu_count() or 1)
-    wanted = Wanted(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0)
+    # A dev set sets thresholds, on the species that it holds.
+    mismatch = not (no_mismatch or dev)
+    wanted = Wanted(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0, mismatch)
     console = Console()
     with bars(console) as progress:
         sets = open_sets(options, subject.modalities, subject.rule, progress)
@@ -133,7 +146,7 @@ def evaluate(
     for result in results:
         for kind, found in result.scored.items():
             title = f"{subject.what} on {found.name}, {kind}, threshold {result.threshold:.4f}"
-            show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found.report(result.threshold))
+            show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found, result.threshold)
         if result.robustness is not None:
             show_robustness(console, result.robustness)
     effects = counterfactuals(subject, counterfactual, console) if counterfactual else []
@@ -170,8 +183,12 @@ def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: P
             progress.update(task, note=f"{rate:.0f} pairs/s")
 
         scored[kind] = score_set(scorer, test.pairs, subject.modalities, tick=tick)
-    figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
     first = next(iter(scored.values()))
+    if wanted.mismatch:
+        scored = {
+            kind: mismatched(scorer, test, scored[kind], subject, progress) for kind, scorer in subject.scorers.items()
+        }
+    figures = {kind: report_json(found, subject.threshold) for kind, found in scored.items()}
     return ReportSection(
         title=test.name,
         threshold=subject.threshold,

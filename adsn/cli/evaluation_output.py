@@ -10,20 +10,25 @@ from rich.console import Console
 from rich.table import Table
 
 from adsn.cli.evaluated_model import EvaluatedModel
-from adsn.metrics import Report
 
 if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Effect
+    from adsn.evaluation.evaluate import Scored
     from adsn.evaluation.report import ReportSection
     from adsn.evaluation.robustness_curves import Robustness
 
 
-def show(console: Console, title: str, report: Report) -> None:
-    """Error rates as a table; the worst species is the headline."""
+def show(console: Console, title: str, scored: Scored, threshold: float) -> None:
+    """Print error rates as a table; the worst species is the headline."""
+    from adsn.evaluation.mismatch import WORDS, rates_by_kind
+
+    report = scored.report(threshold)
     table = Table("", "rate (errors/presentations, interval)", title=title, title_justify="left")
     worst = report.worst[0] if report.apcer else ""
-    for kind, rate in report.apcer.items():
-        table.add_row(f"APCER {kind}" + (" (worst)" if kind == worst else ""), str(rate))
+    for species, rate in report.apcer.items():
+        table.add_row(f"APCER {species}" + (" (worst)" if species == worst else ""), str(rate))
+    for kind, rate in rates_by_kind(scored, threshold).items():
+        table.add_row(f"  second picture: {WORDS[kind]}", str(rate))
     table.add_row("BPCER", str(report.bpcer))
     console.print(table)
 
@@ -46,6 +51,8 @@ def show_robustness(console: Console, found: Robustness) -> None:
 def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect]) -> dict[str, Any]:
     """What ``--out`` holds. The first precision's figures and scores stand at the top of each set."""
     from adsn.evaluation.counterfactual import effects_json
+    from adsn.evaluation.evaluate import PAIR_MISMATCH, rate_json
+    from adsn.evaluation.mismatch import rates_by_kind
     from adsn.evaluation.robustness_curves import robustness_json
 
     sets = []
@@ -57,6 +64,9 @@ def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effec
         scores = [None if math.isnan(v) else round(v, 7) for v in values.tolist()]
         row["presentations"] = {"species": species, "score": scores}
         row["precisions"] = {kind: dict(result.figures[kind]) for kind in kinds[1:]}
+        kinds_apart = rates_by_kind(result.scored[kinds[0]], result.threshold)
+        if kinds_apart:
+            row[PAIR_MISMATCH] = {name: rate_json(rate) for name, rate in kinds_apart.items()}
         row["comparison"] = comparison_notes(result)
         if result.robustness is not None:
             row["robustness"] = robustness_json(result.robustness)

@@ -14,7 +14,7 @@ from adsn.cli.train import bars
 
 if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Effect
-    from adsn.evaluation.evaluate import Scored
+    from adsn.evaluation.evaluate import Scored, Scorer
     from adsn.evaluation.robustness_curves import Robustness
     from runtime.face.detector import FaceDetector
 
@@ -45,6 +45,14 @@ def counterfactuals(subject: EvaluatedModel, presentations: int, console: Consol
     worst = max(effects, key=lambda e: abs(e.change))
     console.print(f"largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points")
     return effects
+
+
+def mismatched(scorer: Scorer, test: TestSet, scored: Scored, subject: EvaluatedModel, progress: Progress) -> Scored:
+    """Score pairs of pictures that do not belong together, and return them with the rest of the set."""
+    from adsn.evaluation.mismatch import mismatches, with_mismatches
+
+    task = progress.add_task(f"mismatch {test.name}", total=len(mismatches(scored)), note="")
+    return with_mismatches(scorer, test.pairs, scored, subject.modalities, tick=lambda n: progress.advance(task, n))
 
 
 def robustness_of(subject: EvaluatedModel, test: TestSet, scored: Scored, count: int, progress: Progress) -> Robustness:
