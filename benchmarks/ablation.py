@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from adsn.cli.train import DEFAULT_CACHE
 from adsn.datasets.cache import CachedPairs, open_cache
 from adsn.datasets.pairs import BONA_FIDE, Sample
+from adsn.datasets.sections import AnySection, DataSection
 from adsn.evaluation.evaluate import Scored, network_scorer, score_set
 from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
 from adsn.metrics import threshold_for_bpcer
 from adsn.training.recipe import Recipe, read_recipe
 from adsn.training.train import Trainer
+from runtime.imaging.crop import CropRule
 from synthetic import SPECIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -304,14 +306,19 @@ def page(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rendered(name: str, section: AnySection, rule: CropRule, cache: Path) -> CachedPairs:
+    assert isinstance(section, DataSection), f"the shipped plan's {name} is rendered"
+    return open_cache(section.spec(name, rule), cache)
+
+
 def main() -> None:
     """Run what is missing and write the page."""
     torch.set_num_threads(1)
     shipped, plan = read_recipe(RECIPE), read_plan(DEFAULT_PLAN)
-    sections = {"dev": plan.dev, "family-B": plan.test["family-B"]}
+    sections = {"dev": plan.dev[0], "family-B": plan.test["family-B"]}
     cache = ROOT / ".cache" / "rendered" if (ROOT / ".cache" / "rendered").exists() else DEFAULT_CACHE
     train = open_cache(shipped.spec("train"), cache)
-    dev, test = (open_cache(plan.spec(name, s, shipped.rule()), cache) for name, s in sections.items())  # type: ignore[arg-type]
+    dev, test = (_rendered(name, section, shipped.rule(), cache) for name, section in sections.items())
     runs: list[dict[str, Any]] = json.loads(RUNS.read_text()) if RUNS.exists() else []
     for variant in VARIANTS:
         for seed in SEEDS:

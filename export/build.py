@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from adsn.datasets.base import require_both_classes
 from adsn.datasets.cache import open_cache
+from adsn.datasets.mixed import MixedPairs
 from adsn.datasets.pairs import PairDataset
-from adsn.datasets.sections import DataSection, ListedSection
+from adsn.datasets.sections import AnySection, ListedSection, PathTracedSection
 from adsn.evaluation.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
 from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import crop_rule, load_checkpoint
@@ -24,7 +25,7 @@ from calib.threshold import operating_point
 from export.errors import ExportError
 from export.graph import check_against_torch, session, to_onnx
 from export.lint import LintTarget, lint
-from export.manifest import Measured, golden_vectors, manifest_of, source_of
+from export.manifest import Measured, golden_vectors, manifest_of, sources_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.sensitivity import LayerCost, fewest_kept, sensitivity
@@ -158,7 +159,7 @@ class _Sets:
     """The plan's sets, each opened once."""
 
     calibration: PairDataset
-    dev: PairDataset
+    dev: list[PairDataset]
     tests: list[PairDataset]
 
 
@@ -170,19 +171,25 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
     """
     plan = source.plan
 
-    def opened(name: str, section: DataSection | ListedSection) -> PairDataset:
+    def opened(name: str, section: AnySection) -> PairDataset:
+        if isinstance(section, PathTracedSection):
+            return section.open(name, rule)
         if isinstance(section, ListedSection):
             return section.open(modalities, rule)
-        spec = plan.spec(name, section, rule)
+        spec = section.spec(name, rule)
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, source.cache, workers=source.workers, tick=step.tick)
 
+    def each(name: str, sections: tuple[AnySection, ...]) -> list[PairDataset]:
+        return [opened(f"{name}-{k + 1}" if k else name, section) for k, section in enumerate(sections)]
+
+    calibration = each("calibration", plan.calibration)
     sets = _Sets(
-        opened("calibration", plan.calibration),
-        opened("dev", plan.dev),
+        calibration[0] if len(calibration) == 1 else MixedPairs("calibration", calibration),
+        each("dev", plan.dev),
         [opened(name, section) for name, section in plan.test.items()],
     )
-    for pairs in (sets.dev, *sets.tests):
+    for pairs in (*sets.dev, *sets.tests):
         require_both_classes(pairs)
     return sets
 
@@ -200,10 +207,16 @@ class _ParityGate:
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
-    def point(self, scorer: Scorer, dev: PairDataset, source: str, max_bpcer: float) -> OperatingPointEntry:
-        """Return the operating point of the INT8 model on the development set."""
-        values, species = self.score("int8-cpu", scorer, dev).presentations_of()
-        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8", max_bpcer=max_bpcer)
+    def point(self, scorer: Scorer, dev: list[PairDataset], source: str, max_bpcer: float) -> OperatingPointEntry:
+        """Return the operating point of the INT8 model on the development sets."""
+        scored = [(pairs.name, *self.score("int8-cpu", scorer, pairs).presentations_of()) for pairs in dev]
+        return operating_point(
+            np.concatenate([values for _, values, _ in scored]),
+            [name for _, _, species in scored for name in species],
+            measured_on=f"{' and '.join(name for name, _, _ in scored)} ({source}), INT8",
+            max_bpcer=max_bpcer,
+            sources=[name for name, values, _ in scored for _ in values],
+        )
 
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare the model as it is served with FP32, on each test set."""
@@ -235,7 +248,7 @@ Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, 
 
 def _settle(
     gate: _ParityGate,
-    dev: PairDataset,
+    dev: list[PairDataset],
     source: str,
     max_bpcer: float,
     quantise: Quantise,
@@ -280,7 +293,7 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
     costs = _costs(fp32, ranges, chosen, step) if options.sensitivity or options.auto_keep else []
     gate = _ParityGate(fp32, sets.tests, modalities, step)
     quantise = partial(quantised, fp32, ranges)
-    settled = _settle(gate, sets.dev, source_of(source.plan.dev), source.plan.max_bpcer, quantise, costs, options)
+    settled = _settle(gate, sets.dev, sources_of(source.plan.dev), source.plan.max_bpcer, quantise, costs, options)
     models = quantise(options.artifacts, settled.kept)
     literal = {name: literal_scorer(model, float_inputs=name != "int8-cpu") for name, model in models.items()}
     comparisons = gate.served(settled.scorer, settled.point.threshold)

@@ -112,6 +112,16 @@ def widened(manifest: Manifest) -> str:
     return options[0] + (options[1] if rate > rule.rate else "")
 
 
+def datasets_read(training: dict[str, Any]) -> list[str]:
+    """Return the data sets of cameras' pictures that a checkpoint's record says it was trained with, sorted.
+
+    A part of a recipe is a list of tables, or one table in records of older versions.
+    """
+    parts = training["recipe"]["data"].values()
+    tables = [table for part in parts for table in (part if isinstance(part, list) else [part])]
+    return sorted({str(table["dataset"]) for table in tables if table.get("dataset") not in (None, "pathtraced")})
+
+
 def model_card(manifest: Manifest) -> str:
     """Markdown of a bundle's card."""
     training: dict[str, Any] = manifest.training
@@ -121,7 +131,7 @@ def model_card(manifest: Manifest) -> str:
     data = [f"| {name} | {entry['pairs']} | `{entry['sha256'][:16]}…` |" for name, entry in training["data"].items()]
     template = resources.files("export").joinpath("card.md").read_text(encoding="utf-8")
     species = ", ".join(sorted(point.apcer))
-    read = sorted({str(part["dataset"]) for part in training["recipe"]["data"].values() if part.get("dataset")})
+    read = datasets_read(training)
     return Template(template).substitute(
         origin=ORIGIN[not read],
         source=READ.format(sets=", ".join(read), species=species) if read else RENDERED.format(species=species),

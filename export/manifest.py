@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from adsn.datasets.pairs import PairDataset
-from adsn.datasets.sections import DataSection, ListedSection
+from adsn.datasets.sections import AnySection, ListedSection
 from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import crop_rule
 from adsn.network.model import ADSN, INPUT_CHANNELS
 from calib.ranges import Ranges
+from export.card import datasets_read
 from export.parity import Comparison, ParityLimits
 from runtime.bundle.manifest import Calibration, CropEntry, Manifest, OperatingPointEntry, TensorEntry
 from runtime.engines.golden import GoldenVectors
@@ -31,19 +32,18 @@ SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, no
 ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
 
 
-def source_of(section: DataSection | ListedSection) -> str:
-    """Where a set comes from, in a word for the manifest."""
-    return section.dataset if isinstance(section, ListedSection) else "synthetic"
+def sources_of(sections: Iterable[AnySection]) -> str:
+    """Return where sets come from, in a few words for the manifest."""
+    words = {section.dataset if isinstance(section, ListedSection) else "synthetic" for section in sections}
+    return " and ".join(sorted(words))
 
 
 def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
     """The first sentence of a bundle: which faces it has seen, and on which it was measured."""
-    data = training["recipe"]["data"]
-    train = sorted({str(data[part].get("dataset") or "synthetic faces") for part in ("train", "dev")})
-    if train == ["synthetic faces"]:
+    read = datasets_read(training)
+    if not read:
         return SYNTHETIC
-    test = sorted({source_of(section) for section in plan.test.values()})
-    return ON_DISK.format(train=" and ".join(train), test=" and ".join(test))
+    return ON_DISK.format(train=" and ".join(read), test=sources_of(plan.test.values()))
 
 
 def golden_vectors(

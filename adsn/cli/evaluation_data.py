@@ -14,6 +14,8 @@ from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adsn.datasets.pairs import PairDataset
+    from adsn.datasets.sections import AnySection
+    from adsn.evaluation.plan import DataPlan
     from runtime.imaging.crop import CropRule
 
 
@@ -64,16 +66,24 @@ def _planned(
     from adsn.datasets.sections import DataSection
 
     plan = open_plan(options.data, progress.console)
-    for name, section in ({"dev": plan.dev} if options.dev else plan.test).items():
-        pairs = open_section(plan, name, section, modalities, rule, options.cache, progress, options.workers)
+    for name, section in sections_of(plan, dev=options.dev):
+        pairs = open_section(name, section, modalities, rule, options.cache, progress, options.workers)
         # The cache holds crops only; a rendered pair is rendered again where its pictures are needed.
-        rendered = SyntheticPairs(plan.spec(name, section, rule)) if isinstance(section, DataSection) else None
+        rendered = SyntheticPairs(section.spec(name, rule)) if isinstance(section, DataSection) else None
         yield TestSet(name, pairs, rendered or pairs)
 
 
+def sections_of(plan: DataPlan, *, dev: bool) -> list[tuple[str, AnySection]]:
+    """The plan's test sets by name, or the sources of its dev set."""
+    if not dev:
+        return list(plan.test.items())
+    return [(f"dev-{k + 1}" if k else "dev", section) for k, section in enumerate(plan.dev)]
+
+
 def _open_folder(folder: Path, options: DataOptions, modalities: tuple[str, ...], rule: CropRule) -> TestSet:
+    from adsn.datasets.base import DatasetError
     from adsn.datasets.recordings import open_recordings
-    from adsn.datasets.shards import ShardPairs
+    from adsn.datasets.shards import ShardPairs, shard_folder
 
     pairs: PairDataset
     if (folder / "recordings.csv").exists():
@@ -81,14 +91,13 @@ def _open_folder(folder: Path, options: DataOptions, modalities: tuple[str, ...]
             raise ConfigError("--subjects is for path-traced pairs; recordings.csv says who is in which split.")
         split: Literal["dev", "test"] = "dev" if options.dev else "test"
         pairs = open_recordings(folder, split=split, modalities=modalities, rule=rule)
-    elif any(folder.glob("[0-9]*.npz")):
-        if options.dev:
-            raise ConfigError("a folder of path-traced pairs has no dev set: choose people with --subjects FIRST:LAST.")
-        pairs = ShardPairs(folder, subjects=_range(options.subjects), rule=rule)
+    elif options.dev:
+        raise ConfigError("a folder of path-traced pairs has no dev set: choose people with --subjects FIRST:LAST.")
     else:
-        raise ConfigError(
-            f"--data {folder}: neither recordings.csv nor path-traced pairs are there. Name a plan (TOML)."
-        )
+        try:
+            pairs = ShardPairs(shard_folder(folder), subjects=_range(options.subjects), rule=rule)
+        except DatasetError as error:
+            raise ConfigError(f"--data {folder}: no recordings.csv is there, and {error}") from error
     return TestSet(pairs.name, pairs, pairs)
 
 

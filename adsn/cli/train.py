@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from adsn.datasets import ListedPairs
     from adsn.datasets.cache import CachedPairs
     from adsn.datasets.pairs import PairDataset, SyntheticSpec
-    from adsn.datasets.sections import DataSection, ListedSection
+    from adsn.datasets.sections import AnySection, ListedSection
     from adsn.evaluation.plan import DataPlan
     from adsn.training.recipe import Recipe as RecipeModel
     from adsn.training.teacher import Teacher
+    from adsn.training.train import ArrayPairs
     from runtime.imaging.crop import CropRule
 
 
@@ -73,21 +74,22 @@ def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int)
 
 
 def open_section(
-    plan: DataPlan,
     name: str,
-    section: DataSection | ListedSection,
+    section: AnySection,
     modalities: tuple[str, ...],
     rule: CropRule,
     cache: Path,
     progress: Progress,
     workers: int,
 ) -> PairDataset:
-    """A plan's set, rendered or read from disk; what a reader left out is said."""
-    from adsn.datasets.sections import ListedSection
+    """A plan's set, rendered, path-traced or read from disk; what a reader left out is said."""
+    from adsn.datasets.sections import DataSection, PathTracedSection
 
-    if isinstance(section, ListedSection):
-        return open_listed(name, section, modalities, rule, progress)
-    return open_set(plan.spec(name, section, rule), cache, progress, workers)
+    if isinstance(section, PathTracedSection):
+        return section.open(name, rule)
+    if isinstance(section, DataSection):
+        return open_set(section.spec(name, rule), cache, progress, workers)
+    return open_listed(name, section, modalities, rule, progress)
 
 
 def open_plan(path: Path | None, console: Console) -> DataPlan:
@@ -118,16 +120,33 @@ def open_listed(
 
 def open_part(
     recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
-) -> CachedPairs:
+) -> ArrayPairs:
     """A recipe's training or development set as arrays, rendered or decoded where they are missing."""
-    from adsn.datasets.cache import store
-    from adsn.datasets.sections import ListedSection
+    from adsn.datasets.mixed import MixedArrays
 
-    section = getattr(recipe.data, part)
-    if not isinstance(section, ListedSection):
-        return open_set(recipe.spec(part), cache, progress, workers)
-    pairs = open_listed(part, section, recipe.network.modalities, recipe.rule(), progress)
-    task = progress.add_task(f"decode {part}", total=len(pairs), note="")
+    sections = getattr(recipe.data, part)
+    sets = [_as_arrays(recipe, part, index, cache, progress, workers) for index in range(len(sections))]
+    if len(sets) == 1:
+        return sets[0]
+    return MixedArrays(recipe.set_name(part), sets, [section.weight for section in sections])
+
+
+def _as_arrays(
+    recipe: RecipeModel, part: Literal["train", "dev"], index: int, cache: Path, progress: Progress, workers: int
+) -> CachedPairs:
+    """One source of a part."""
+    from adsn.datasets.cache import store
+    from adsn.datasets.sections import DataSection, PathTracedSection
+
+    section, name = getattr(recipe.data, part)[index], recipe.set_name(part, index)
+    if isinstance(section, DataSection):
+        return open_set(recipe.spec(part, index), cache, progress, workers)
+    pairs = (
+        section.open(name, recipe.rule())
+        if isinstance(section, PathTracedSection)
+        else open_listed(part, section, recipe.network.modalities, recipe.rule(), progress)
+    )
+    task = progress.add_task(f"decode {name}", total=len(pairs), note="")
     stored = store(pairs, cache, tick=lambda n: progress.advance(task, n))
     progress.update(task, completed=len(stored))
     return stored

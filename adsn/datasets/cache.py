@@ -31,7 +31,10 @@ CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8
 def code_digest() -> str:
     """SHA-256 of the source that decides what a rendered crop looks like."""
     h = hashlib.sha256()
-    files = sorted(Path(str(synthetic.__file__)).parent.rglob("*.py"))
+    root = Path(str(synthetic.__file__)).parent
+    # Path-traced pairs are kept elsewhere; their renderer and its people change nothing here.
+    others = (root / "pathtraced", root / "people" / "makehuman")
+    files = sorted(path for path in root.rglob("*.py") if not any(path.is_relative_to(other) for other in others))
     for path in [*files, Path(str(runtime.imaging.crop.__file__))]:
         h.update(path.name.encode() + b"\0" + path.read_bytes())
     return h.hexdigest()

@@ -1,4 +1,4 @@
-"""Tables that recipes and plans share: which data to use, rendered or from disk."""
+"""Tables that recipes and plans share: which data to use, rendered, path-traced or from disk."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from adsn.datasets.pairs import SyntheticSpec
 from runtime.imaging.crop import CropRule
 from synthetic import SPECIES
 
 if TYPE_CHECKING:
     from adsn.datasets import ListedPairs
+    from adsn.datasets.shards import ShardPairs
 
 
 class TableModel(BaseModel):
@@ -31,7 +42,14 @@ def attack_species(name: str) -> str:
 Species = Annotated[str, AfterValidator(attack_species)]
 
 
-class DataSection(TableModel):
+class SourceSection(TableModel):
+    """Base of all sources. ``weight``: where several sources are mixed, the share of each batch that this one has
+    against the others'."""
+
+    weight: float = Field(default=1.0, gt=0)
+
+
+class DataSection(SourceSection):
     """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.datasets.pairs.SyntheticSpec`. ``species`` leaves
     some out; ``extra`` adds presentations of single species; ``shapes`` with ``"scan"`` needs the ICT Face Model, see
     `synthetic.people.scan`."""
@@ -54,8 +72,37 @@ class DataSection(TableModel):
             raise ValueError(f"extra: {', '.join(absent)} not in species")
         return self
 
+    def spec(self, name: str, rule: CropRule) -> SyntheticSpec:
+        """Return the specification of the set, whose crops are cut by ``rule``."""
+        return SyntheticSpec(name=name, rule=rule, **self.model_dump(exclude={"weight"}))
 
-class ListedSection(TableModel):
+
+class PathTracedSection(SourceSection):
+    """Path-traced pairs that ``python -m adsn.cli.render`` wrote.
+
+    ``root``: the folder of the subjects' files or the one above it, from where the command runs. ``subjects``: first
+    and one past the last.
+    """
+
+    dataset: Literal["pathtraced"]
+    root: Path
+    subjects: tuple[int, int]
+    box_jitter: float = Field(default=0.05, ge=0, le=0.2)
+
+    def open(self, name: str, rule: CropRule) -> ShardPairs:
+        """Read the files; crops will be cut by ``rule``.
+
+        Raises:
+            DatasetError: there are none, or one is damaged.
+        """
+        from adsn.datasets.shards import ShardPairs, shard_folder
+
+        return ShardPairs(
+            shard_folder(self.root), name=name, subjects=self.subjects, box_jitter=self.box_jitter, rule=rule
+        )
+
+
+class ListedSection(SourceSection):
     """A split of a data set on disk, see `adsn.datasets`. ``root``: its folder, from where the command runs."""
 
     dataset: Literal["casia-surf", "cefa", "wmca", "recordings"]
@@ -74,7 +121,7 @@ class ListedSection(TableModel):
         """
         from adsn.datasets import open_dataset
 
-        options = self.model_dump(exclude={"dataset", "root", "split", "max_skipped"})
+        options = self.model_dump(exclude={"dataset", "root", "split", "max_skipped", "weight"})
         return open_dataset(
             self.dataset,
             self.root,
@@ -87,11 +134,41 @@ class ListedSection(TableModel):
 
 
 def section_kind(section: object) -> str:
-    """Which of the two sections a table is: one with ``dataset`` is on disk."""
+    """Return which section a table is: rendered, unless it names a ``dataset``."""
     named = section.get("dataset") if isinstance(section, dict) else getattr(section, "dataset", None)
-    return "rendered" if named is None else "listed"
+    return {None: "rendered", "pathtraced": "pathtraced"}.get(named, "listed")
 
 
 AnySection = Annotated[
-    Annotated[DataSection, Tag("rendered")] | Annotated[ListedSection, Tag("listed")], Discriminator(section_kind)
+    Annotated[DataSection, Tag("rendered")]
+    | Annotated[PathTracedSection, Tag("pathtraced")]
+    | Annotated[ListedSection, Tag("listed")],
+    Discriminator(section_kind),
 ]
+
+
+def as_sections(value: object) -> object:
+    """Return one table as a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Sources = Annotated[tuple[AnySection, ...], BeforeValidator(as_sections), Field(min_length=1)]
+"""One table, or an array of tables whose sets are mixed by their weights."""
+
+
+def shared_people(a: Sequence[AnySection], b: Sequence[AnySection]) -> tuple[AnySection, AnySection] | None:
+    """Return two sections, one of each, that hold the same people, or None.
+
+    Lists of public sets are disjoint by themselves, so only identical ones clash; people of the two renderers differ.
+    """
+    for one in a:
+        for other in b:
+            if isinstance(one, ListedSection) or type(one) is not type(other):
+                if one == other:
+                    return one, other
+                continue
+            assert not isinstance(other, ListedSection)
+            same_place = not isinstance(one, PathTracedSection) or one.root == getattr(other, "root", None)
+            if same_place and max(one.subjects[0], other.subjects[0]) < min(one.subjects[1], other.subjects[1]):
+                return one, other
+    return None

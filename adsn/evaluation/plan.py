@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from adsn.datasets.pairs import SyntheticSpec
-from adsn.datasets.sections import AnySection, DataSection, ListedSection, TableModel
+from adsn.datasets.sections import (
+    AnySection,
+    DataSection,
+    PathTracedSection,
+    Sources,
+    TableModel,
+    shared_people,
+)
 from adsn.training.recipe import describe, read_toml
 from runtime.core.errors import ConfigError
-from runtime.imaging.crop import CropRule
 
 FACE_MODEL = "ADSN_FACE_MODEL"
 DEFAULT_PLAN = Path(__file__).parents[1] / "recipes" / "evaluation.toml"
@@ -22,38 +28,55 @@ class DataPlan(TableModel):
 
     ``max_bpcer``: the threshold is the strictest one with at most this BPCER on ``dev``.
 
-    Each is rendered (`adsn.training.recipe.DataSection`) or, with a key ``dataset``, read from disk (`ListedSection`).
+    Each is rendered (`DataSection`), path-traced (`PathTracedSection`) or read from disk (`ListedSection`), as its key
+    ``dataset`` says. ``[[calibration]]`` and ``[[dev]]``, written several times, put several sets together.
     """
 
     max_bpcer: float = Field(default=0.01, gt=0, lt=1)
-    calibration: AnySection
-    dev: AnySection
+    calibration: Sources
+    dev: Sources
     test: dict[str, AnySection] = Field(min_length=1)
-
-    def spec(self, name: str, section: DataSection, rule: CropRule) -> SyntheticSpec:
-        """Return the specification of a rendered set whose crops are cut by ``rule``."""
-        return SyntheticSpec(name=name, rule=rule, **section.model_dump())
 
 
 def default_plan() -> tuple[DataPlan, str]:
     """Return the shipped plan, and a note for people where this machine changes it.
 
-    Half of its heads are scan-derived. Where no face model is set, all heads are analytic instead.
+    Half of its heads are scan-derived, and a part of it is path-traced. Where no face model is set, all rendered heads
+    are analytic; where nothing path-traced lies in the plan's folder, that part is left out.
     """
     plan = read_plan(DEFAULT_PLAN)
-    if os.environ.get(FACE_MODEL):
-        return plan, ""
-    tests = {name: _analytic(section) for name, section in plan.test.items()}
-    changes = {"calibration": _analytic(plan.calibration), "dev": _analytic(plan.dev), "test": tests}
-    note = (
-        f"{FACE_MODEL} is not set: the shipped plan renders analytic heads only, so its figures are not those of the "
-        "model card."
-    )
-    return plan.model_copy(update=changes), note
+    notes = []
+    if not os.environ.get(FACE_MODEL):
+        plan = _changed(plan, _analytic)
+        notes.append(f"{FACE_MODEL} is not set: rendered heads are analytic only")
+    absent = {
+        str(section.root)
+        for section in (*plan.calibration, *plan.dev, *plan.test.values())
+        if isinstance(section, PathTracedSection) and not section.root.exists()
+    }
+    if absent:
+        plan = _changed(plan, _rendered)
+        notes.append(f"nothing path-traced in {', '.join(sorted(absent))}: that part of the shipped plan is left out")
+    note = f"{'; '.join(notes)}. The figures are not those of the model card." if notes else ""
+    return plan, note
 
 
-def _analytic(section: DataSection | ListedSection) -> DataSection | ListedSection:
+def _changed(plan: DataPlan, change: Callable[[AnySection], AnySection | None]) -> DataPlan:
+    """The plan with each section changed, or left out where ``change`` gives None."""
+
+    def kept(sections: tuple[AnySection, ...]) -> tuple[AnySection, ...]:
+        return tuple(new for section in sections if (new := change(section)) is not None)
+
+    tests = {name: new for name, section in plan.test.items() if (new := change(section)) is not None}
+    return plan.model_copy(update={"calibration": kept(plan.calibration), "dev": kept(plan.dev), "test": tests})
+
+
+def _analytic(section: AnySection) -> AnySection:
     return section.model_copy(update={"shapes": ("analytic",)}) if isinstance(section, DataSection) else section
+
+
+def _rendered(section: AnySection) -> AnySection | None:
+    return None if isinstance(section, PathTracedSection) else section
 
 
 def read_plan(path: Path) -> DataPlan:
@@ -67,13 +90,11 @@ def read_plan(path: Path) -> DataPlan:
     except ValidationError as error:
         raise ConfigError(describe(path, error)) from error
     for name, test in plan.test.items():
-        for other, section in (("calibration", plan.calibration), ("dev", plan.dev)):
-            if isinstance(test, ListedSection) or isinstance(section, ListedSection):
-                # Lists of public sets are disjoint by themselves; a rendered person is in none of them.
-                if test == section:
-                    raise ConfigError(f"{path}: test.{name} and {other} are the same data.")
-                continue
-            if max(test.subjects[0], section.subjects[0]) < min(test.subjects[1], section.subjects[1]):
+        for other, sections in (("calibration", plan.calibration), ("dev", plan.dev)):
+            clash = shared_people((test,), sections)
+            if clash is not None and clash[0] == clash[1]:
+                raise ConfigError(f"{path}: test.{name} and {other} are the same data.")
+            if clash is not None:
                 raise ConfigError(
                     f"{path}: test.{name} and {other} share identities; a test must hold new people only."
                 )

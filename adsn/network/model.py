@@ -163,6 +163,9 @@ class Attention(nn.Module):
     The maps are drawn from deep features, which know what a nose is, but at the fine grid's resolution,
     where a print's dots still show: a 1×1 convolution gives four values a cell, unfolded to 2×2. With
     ``maps_from`` 2 they are drawn from the fine features themselves.
+
+    The four values of a cell are equal (`share_phases`). Left free, maps that must not overlap share out the four
+    corners of every cell instead of the face, and each becomes a regular grid of dots that says nothing.
     """
 
     def __init__(self, channels: int, maps: int, maps_from: int) -> None:
@@ -170,6 +173,16 @@ class Attention(nn.Module):
         self.from_deep = maps_from == 3
         self.maps = nn.Conv2d(channels, 4 * maps, 1) if self.from_deep else nn.Conv2d(channels // 2, maps, 1)
         self.gate = nn.Conv2d(channels, 1, 1)
+
+    @torch.no_grad()
+    def share_phases(self) -> None:
+        """Make the four values of a cell equal, by the mean of the weights that draw them."""
+        if not self.from_deep:
+            return
+        for values in (self.maps.weight, self.maps.bias):
+            assert values is not None
+            phases = values.reshape(-1, 4, *values.shape[1:])
+            values.copy_(phases.mean(1, keepdim=True).expand_as(phases).reshape(values.shape))
 
     def forward(self, fine: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
         """Fine [N, C/2, 2h, 2w], deep [N, C, h, w] → maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
@@ -247,9 +260,16 @@ class ADSN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is None:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.share_phases()
         for block in (m for m in self.modules() if isinstance(m, BasicBlock)):
             # Residual branches start at zero, so that a fresh network is shallow and trains at once.
             nn.init.zeros_(block.bn2.weight)
+
+    def share_phases(self) -> None:
+        """Make the values of each attention cell equal; training calls it after every step."""
+        for module in self.attention:
+            assert isinstance(module, Attention)
+            module.share_phases()
 
     def features(self, first: Tensor, second: Tensor) -> Outputs:
         """Everything the losses look at; see `Outputs`. Inputs as in `forward`."""

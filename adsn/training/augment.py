@@ -44,6 +44,10 @@ class AugmentConfig:
     mismatch: float = 0.0
 
 
+MIRRORED, TWISTED = 0.1, 0.25
+"""Shares of mismatched pairs whose second picture is the person's own."""
+
+
 def blank(batch: Tensor, chosen: Tensor) -> Tensor:
     """Zero the chosen samples of [N, S, S, C]."""
     return batch * (~chosen).to(batch.dtype)[:, None, None, None]
@@ -146,25 +150,52 @@ def bordered(first: Tensor, second: Tensor, probability: float, generator: torch
 
 
 def mismatched(
-    second: Tensor, label: Tensor, free: Tensor, probability: float, generator: torch.Generator
+    second: Tensor,
+    label: Tensor,
+    free: Tensor,
+    probability: float,
+    generator: torch.Generator,
+    source: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Give some bona fide pairs another person's second picture, or their own mirrored → ``second`` and who was chosen.
+    """Give some bona fide pairs a second picture that is not of the same moment → ``second`` and who was chosen.
 
-    Each half is a living face; together they are no person, as when one camera's stream is replaced. ``free`` bool
-    [N]: pairs that may be chosen.
+    It is another person's, or their own, mirrored or twisted. Each half is a living face; together they are no person,
+    as when one camera's stream is replaced. ``free`` bool [N]: pairs that may be chosen. ``source`` int64 [N]: people
+    are exchanged within a source, because a difference of renderers or cameras would be too easy a cue.
     """
     candidates = free & (label == 1)
     chosen = candidates & (torch.rand(len(label), generator=generator) < probability)
-    people = torch.nonzero(candidates).flatten()
-    if len(people) < 2:
-        return second, torch.zeros_like(chosen)
-    order = people[torch.randperm(len(people), generator=generator)]
-    # The next person in a random order is never the same one.
+    source = torch.zeros_like(label) if source is None else source
     other = torch.arange(len(label))
-    other[order] = order.roll(1)
-    mirror = torch.rand(len(label), generator=generator) < 0.25
-    false = torch.where(mirror[:, None, None, None], second.flip(2), second[other])
+    for one in torch.unique(source):
+        people = torch.nonzero(candidates & (source == one)).flatten()
+        # The next person in a random order is never the same one.
+        order = people[torch.randperm(len(people), generator=generator)]
+        other[order] = order.roll(1)
+        if len(people) < 2:
+            chosen[people] = False
+    how = torch.rand(len(label), generator=generator)[:, None, None, None]
+    false = torch.where(how < MIRRORED, second.flip(2), second[other])
+    false = torch.where(how > 1 - TWISTED, twisted(second, generator), false)
     return torch.where(chosen[:, None, None, None], false, second), chosen
+
+
+def twisted(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate and move each picture of [N, S, S, C] by more than cameras side by side ever differ."""
+    n = len(batch)
+    # Cameras 60 mm apart and a face's depth make a few degrees and a few percent.
+    away = torch.rand(n, 3, generator=generator) * 0.15 + 0.12
+    sign = torch.randint(0, 2, (n, 3), generator=generator) * 2.0 - 1
+    angle, dx, dy = (1.6 * away[:, 0] * sign[:, 0], away[:, 1] * sign[:, 1], away[:, 2] * sign[:, 2])
+    size = torch.exp(torch.rand(n, generator=generator) * 0.3 - 0.15)
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    theta = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
+    planes = batch.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+    # Reflected at the border: black corners would give the twist away.
+    moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    moved = moved.permute(0, 2, 3, 1)
+    return moved.round().to(batch.dtype) if batch.dtype == torch.uint8 else moved
 
 
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
@@ -232,8 +263,12 @@ def augment(
     modalities: tuple[str, str],
     config: AugmentConfig,
     generator: torch.Generator,
+    source: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Augment a batch of both modalities → both, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked)."""
+    """Augment a batch of both modalities → both, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked).
+
+    ``source`` int64 [N]: which of several mixed sets each pair comes from.
+    """
     n = len(first)
     copied = torch.zeros(n, dtype=torch.bool)
     if modalities == ("rgb", "ir") and config.copy_grey:
@@ -241,7 +276,7 @@ def augment(
         second, label = copied_grey(first, second, label, config.copy_grey, generator)
         copied = before != label
     if config.mismatch:
-        second, mixed = mismatched(second, label, ~copied, config.mismatch, generator)
+        second, mixed = mismatched(second, label, ~copied, config.mismatch, generator, source)
         label = torch.where(mixed, torch.zeros_like(label), label)
         copied |= mixed
     if config.warp:

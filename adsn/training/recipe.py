@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from adsn.datasets.pairs import SyntheticSpec
-from adsn.datasets.sections import AnySection, DataSection, TableModel
+from adsn.datasets.sections import DataSection, Sources, TableModel, shared_people
 from adsn.network.model import NetworkConfig
 from adsn.training.augment import AugmentConfig
 from adsn.training.losses import LossWeights
@@ -34,10 +34,13 @@ class NetworkSection(TableModel):
 
 
 class Data(TableModel):
-    """``[data]``: each table is rendered, or read from disk when it has a key ``dataset``."""
+    """``[data]``: each table is rendered, path-traced, or read from disk, as its key ``dataset`` says.
 
-    train: AnySection
-    dev: AnySection
+    ``[[data.train]]``, written several times, mixes sources by their ``weight``.
+    """
+
+    train: Sources
+    dev: Sources
 
 
 class TrainSection(TableModel):
@@ -122,11 +125,20 @@ class Recipe(TableModel):
     def loss_weights(self) -> LossWeights:
         return LossWeights(**self.loss.model_dump())
 
-    def spec(self, part: Literal["train", "dev"]) -> SyntheticSpec:
-        section = getattr(self.data, part)
+    def set_name(self, part: Literal["train", "dev"], index: int = 0) -> str:
+        """Return the name of a part's set; ``index`` counts the sources that are mixed."""
+        return f"{self.name}-{part}" + (f"-{index + 1}" if index else "")
+
+    def spec(self, part: Literal["train", "dev"], index: int = 0) -> SyntheticSpec:
+        """Return the specification of a rendered source.
+
+        Raises:
+            TypeError: that source is not rendered.
+        """
+        section = getattr(self.data, part)[index]
         if not isinstance(section, DataSection):
             raise TypeError(f"data.{part} is read from disk; it has no specification to render.")
-        return SyntheticSpec(name=f"{self.name}-{part}", rule=self.rule(), **section.model_dump())
+        return section.spec(self.set_name(part, index), self.rule())
 
     def rule(self) -> CropRule:
         """Return how crops are cut from pictures."""
@@ -168,11 +180,10 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(describe(path, error)) from error
     except ValueError as error:
         raise ConfigError(f"{path}: [network] {error}") from error
-    train, dev = recipe.data.train, recipe.data.dev
-    if isinstance(train, DataSection) and isinstance(dev, DataSection):
-        a, b = train.subjects, dev.subjects
-        if max(a[0], b[0]) < min(a[1], b[1]):
-            raise ConfigError(f"{path}: data.train.subjects {a} and data.dev.subjects {b} share identities.")
-    elif train == dev:
-        raise ConfigError(f"{path}: data.train and data.dev are the same data.")
+    clash = shared_people(recipe.data.train, recipe.data.dev)
+    if clash is not None:
+        a, b = (getattr(section, "subjects", None) for section in clash)
+        if a is None or clash[0] == clash[1]:
+            raise ConfigError(f"{path}: data.train and data.dev are the same data.")
+        raise ConfigError(f"{path}: data.train.subjects {a} and data.dev.subjects {b} share identities.")
     return recipe

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from adsn.datasets.base import require_both_classes
+from adsn.datasets.mixed import MixedArrays
 from adsn.datasets.pairs import BONA_FIDE
 from adsn.metrics import auc
 from adsn.network.checkpoint import load_checkpoint, save_checkpoint
@@ -44,10 +45,10 @@ class TrainingError(AdsnError):
 
 
 class ArrayPairs(Protocol):
-    """A data set whose crops lie in arrays, modality → [len, S, S, C]."""
+    """A data set whose crops lie in arrays, modality → [len, S, S, C], read by a slice or an array of indices."""
 
     @property
-    def arrays(self) -> dict[str, NDArray[Any]]: ...
+    def arrays(self) -> Mapping[str, Any]: ...
     @property
     def name(self) -> str: ...
     def labels(self) -> NDArray[np.int64]: ...
@@ -66,16 +67,19 @@ class TrainingProgress:
 
 
 def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
-    """How likely each pair is drawn, so that classes or species come equally often; None where each comes once."""
+    """How likely each pair is drawn, so that classes or species come equally often, and each source as often as its
+    weight says; None where each pair comes once."""
+    shares = torch.from_numpy(pairs.chances()) if isinstance(pairs, MixedArrays) else None
     if balance == "none":
-        return None
+        return shares
     kinds = np.array(pairs.species() if balance == "species" else [str(label) for label in pairs.labels()])
     names, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[which]
     if balance == "species" and BONA_FIDE in names:
         # As many faces as attacks of all species together.
         weights[kinds == BONA_FIDE] *= max(len(names) - 1, 1)
-    return torch.from_numpy(weights)
+    found = torch.from_numpy(weights)
+    return found if shares is None else found * shares
 
 
 Report = Callable[[str, dict[str, float]], None]
@@ -108,6 +112,7 @@ class Trainer:
         for pairs in (train, dev):
             require_both_classes(pairs)
         self.chances = sampling_weights(train, recipe.train.balance)
+        self.sources = torch.from_numpy(train.sources()) if isinstance(train, MixedArrays) else None
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
         self.modalities = config.modalities
@@ -143,6 +148,7 @@ class Trainer:
                 "Give the recipe's [network] the same values."
             )
         self.network.load_state_dict(network.state_dict())
+        self.network.share_phases()
         self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -180,6 +186,7 @@ class Trainer:
                 self.modalities,
                 self.recipe.augment_config(),
                 generator,
+                None if self.sources is None else self.sources[chosen],
             )
             yield a, b, label, weight
 
@@ -231,6 +238,7 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimiser.step()
+            self.network.share_phases()
             self.schedule.step()
             terms["loss"] = float(loss.detach())
             for name, value in terms.items():

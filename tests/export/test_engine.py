@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from adsn.datasets.cache import open_cache
+from adsn.datasets.sections import DataSection
 from adsn.evaluation.plan import read_plan
 from export.build import ExportResult
 from export.tensorrt import compare_engine, require_tensorrt
@@ -54,7 +55,8 @@ def test_the_built_engine_is_measured_as_the_artifacts_were(
     write_bundle(tmp_path / "b", built.files, built.manifest)
     plan = read_plan(workshop / "plan.toml")
     section = plan.test["held-out"]
-    tests = [open_cache(plan.spec("held-out", section, CropRule(64)), workshop / "cache")]  # type: ignore[arg-type]
+    assert isinstance(section, DataSection)
+    tests = [open_cache(section.spec("held-out", CropRule(64)), workshop / "cache")]
     console = Console(quiet=True)
     (found,) = compare_engine(tmp_path / "b", tests, console, BuildSettings(max_batch=4))
     assert (found.artifact, found.execution) == (artifact, "served")

@@ -168,7 +168,7 @@ def test_the_bundle_states_what_was_measured(built: ExportResult, workshop: Path
     assert parity.fp32["bpcer"].trials == 12
     assert manifest.calibration is not None
     assert manifest.calibration.samples == 44
-    assert manifest.operating_points[0].bpcer.trials == 300
+    assert manifest.operating_points[0].bpcer.trials == 600
     assert manifest.name == manifest.training["recipe"]["name"] == "tiny"
     rng = np.random.default_rng(2)
     batch = {m: rng.integers(0, 256, (3, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from adsn.datasets import DatasetError
-from adsn.datasets.shards import ShardPairs, ShardSpec, write_shards
+from adsn.datasets.shards import ShardPairs, ShardSpec, shard_folder, write_shards
 from runtime.imaging.crop import CropRule
 from synthetic import Rendered, pathtraced
 from synthetic.people.makehuman import Library, open_library
@@ -142,3 +143,13 @@ def test_a_folder_without_pairs_and_a_damaged_file_are_named(
 def test_a_specification_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(DatasetError):
         ShardSpec(**values)
+
+
+def test_the_folder_above_a_set_will_do(library: Library, painter: Painter, tmp_path: Path) -> None:
+    folder = write_shards(SPEC, tmp_path, library=library)
+    assert shard_folder(tmp_path) == shard_folder(folder) == folder
+    write_shards(replace(SPEC, seed=4), tmp_path, library=library)
+    with pytest.raises(DatasetError, match="holds 2 sets"):
+        shard_folder(tmp_path)
+    with pytest.raises(DatasetError, match=r"adsn\.cli\.render"):
+        shard_folder(tmp_path / "nothing")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adsn.network.model import ADSN, MODALITY_PAIRS, BasicBlock, Modalities, NetworkConfig
+from adsn.network.model import ADSN, MODALITY_PAIRS, Attention, BasicBlock, Modalities, NetworkConfig
 from adsn.training.losses import JointLoss
 from tests.support.models.crops import crops
 
@@ -84,3 +84,25 @@ def test_one_small_batch_can_be_overfitted(modalities: Modalities) -> None:
 def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         NetworkConfig(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_the_values_of_an_attention_cell_are_equal() -> None:
+    network = small(("rgb", "ir")).eval()
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for stream in network.attention:
+            assert isinstance(stream, Attention)
+            assert stream.maps.bias is not None
+            stream.maps.weight.normal_()
+            stream.maps.bias.normal_()
+    rgb, ir = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), torch.zeros(2, 64, 64, 1, dtype=torch.uint8)
+
+    def spread() -> float:
+        maps = network(rgb, ir)[2].detach()
+        cells = maps.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
+        return float((cells.amax((-1, -3)) - cells.amin((-1, -3))).max())
+
+    assert spread() > 0.1
+    network.share_phases()
+    assert spread() < 1e-6
+    assert float(network(rgb, ir)[2].detach().std()) > 0.01, "cells still differ from each other"

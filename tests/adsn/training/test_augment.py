@@ -95,18 +95,43 @@ def test_mismatched_pairs_are_attacks_of_which_neither_half_is_learnt_alone() ->
     assert torch.equal(weight == 0, changed[:, None].expand(-1, 2))
 
 
-def test_a_mismatched_pair_holds_anothers_or_a_mirrored_ir() -> None:
-    _, ir = crops(40)
-    label = torch.ones(40, dtype=torch.int64)
-    out, chosen = mismatched(ir, label, torch.ones(40, dtype=torch.bool), 1.0, torch.Generator().manual_seed(9))
+def smooth(n: int, size: int = 32) -> Tensor:
+    """Pictures [N, S, S, 1] without fine detail, as faces are, so that a twist can be told from noise."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.randint(20, 230, (n, 1, 4, 4), generator=generator).float()
+    fine = torch.nn.functional.interpolate(coarse, size, mode="bicubic", align_corners=False)
+    return fine.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def test_a_mismatched_pair_holds_anothers_a_mirrored_or_a_twisted_ir() -> None:
+    ir = smooth(200)
+    free = torch.ones(200, dtype=torch.bool)
+    out, chosen = mismatched(ir, free.long(), free, 1.0, torch.Generator().manual_seed(9))
     assert chosen.all()
-    own = (out == ir).flatten(1).all(1)
-    assert not own.any()
+    assert not (out == ir).flatten(1).all(1).any()
     known = ir.flatten(1)
-    for i in range(40):
-        mirrored = torch.equal(out[i], ir[i].flip(1))
-        another = bool((out[i].flatten()[None] == known).all(1).any())
-        assert mirrored != another
+    mirrored = (out == ir.flip(2)).flatten(1).all(1)
+    anothers = torch.tensor([bool((o[None] == known).all(1).any()) for o in out.flatten(1)])
+    twisted = ~(mirrored | anothers)
+    assert 8 <= int(mirrored.sum()) <= 36
+    assert 30 <= int(twisted.sum()) <= 72
+    # Far from where it was, beyond what cameras side by side show.
+    apart = (out[twisted].float() - ir[twisted].float()).abs().flatten(1).mean(1)
+    assert float(apart.min()) > 3
+    assert float(out[twisted].float().flatten(1).min(1).values.mean()) > 5, "no black corners give a twist away"
+
+
+def test_people_are_exchanged_within_a_source() -> None:
+    ir = smooth(60)
+    source = torch.tensor([0, 1, 2] * 20)
+    source[2] = 3
+    free = torch.ones(60, dtype=torch.bool)
+    out, chosen = mismatched(ir, free.long(), free, 1.0, torch.Generator().manual_seed(9), source)
+    assert chosen.nonzero().flatten().tolist() == [i for i in range(60) if i != 2], "who is alone is left out"
+    known = ir.flatten(1)
+    for i in range(60):
+        found = (out[i].flatten()[None] == known).all(1).nonzero().flatten().tolist()
+        assert all(source[j] == source[i] for j in found)
 
 
 def test_one_person_alone_cannot_be_mismatched() -> None:

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 
+from adsn.cli.train import open_part
 from adsn.datasets import DatasetError, open_recordings
 from adsn.datasets.cache import CachedPairs, cache_key, open_cache, store
 from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
-from adsn.datasets.sections import DataSection
+from adsn.datasets.sections import shared_people
 from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
 from adsn.network.checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
-from adsn.network.model import ADSN, NetworkConfig
+from adsn.network.model import ADSN, Attention, NetworkConfig
 from adsn.training.augment import AugmentConfig, augment, copied_grey
 from adsn.training.recipe import Recipe, read_recipe
 from adsn.training.train import Trainer, TrainingError
@@ -222,14 +224,8 @@ def test_shipped_recipes_and_plan_read() -> None:
     plan = read_plan(DEFAULT_PLAN)
     for name in names:
         recipe = read_recipe(folder / name)
-        for test in plan.test.values():
-            for used_by in (recipe.data.train, recipe.data.dev):
-                assert isinstance(test, DataSection)
-                assert isinstance(used_by, DataSection)
-                used = used_by.subjects
-                assert max(test.subjects[0], used[0]) >= min(test.subjects[1], used[1]), (
-                    "a test identity was trained on"
-                )
+        for used_by in (recipe.data.train, recipe.data.dev):
+            assert shared_people(tuple(plan.test.values()), used_by) is None, "a test identity was trained on"
 
 
 def test_a_plan_that_tests_on_known_people_is_refused(tmp_path: Path) -> None:
@@ -303,13 +299,63 @@ def test_training_on_recordings(recordings: Path, tmp_path: Path) -> None:
     assert "train: 1 of 24 skipped: no ir" in done.stdout
     record = json.loads((tmp_path / "run" / "train.json").read_text())
     assert record["data"]["own-train"]["pairs"] == 23
-    assert record["recipe"]["data"]["train"]["dataset"] == "recordings"
+    assert record["recipe"]["data"]["train"][0]["dataset"] == "recordings"
     # What was trained on people's pictures must not call itself synthetic.
     _, training = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     plan = read_plan(DEFAULT_PLAN)
     assert summary_of(training, plan) == (
         "Trained on recordings, tested on synthetic: what it does elsewhere nobody has measured."
     )
+
+
+def test_training_keeps_the_values_of_an_attention_cell_equal(straight: tuple[Path, Trainer]) -> None:
+    for stream in straight[1].network.attention:
+        assert isinstance(stream, Attention)
+        phases = stream.maps.weight.detach().reshape(-1, 4, stream.maps.in_channels)
+        assert torch.equal(phases[:, 0], phases[:, 3])
+        assert float(phases.std()) > 0
+
+
+def test_training_on_two_sources(recordings: Path, tmp_path: Path) -> None:
+    head, rest = RECIPE.split("[data.dev]")
+    rendered = head.replace("[data.train]", "[[data.train]]")
+    listed = f'[[data.train]]\nweight = 3.0\ndataset = "recordings"\nroot = "{recordings}"\nsplit = "train"\n'
+    path = tmp_path / "both.toml"
+    path.write_text(f"{rendered}{listed}[data.dev]{rest}")
+    recipe = read_recipe(path)
+    with Progress(disable=True) as progress:
+        train = open_part(recipe, "train", tmp_path / "cache", progress, 1)
+        dev = open_part(recipe, "dev", tmp_path / "cache", progress, 1)
+    assert len(train) == 52 + 23
+    trainer = Trainer(recipe, train, dev, tmp_path / "run")
+    firsts = [label.numpy() for _, _, label, _ in trainer.batches(0)]
+    assert len(firsts) == (52 + 23) // 8
+    chances = trainer.chances
+    assert chances is not None
+    assert float(chances[52:].sum()) == pytest.approx(0.75)
+    trainer.run()
+    _, training = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert training["data"]["tiny-train"]["pairs"] == 75
+    assert summary_of(training, read_plan(DEFAULT_PLAN)).startswith("Trained on recordings")
+
+
+def test_sources_that_share_people_with_dev_are_refused(tmp_path: Path) -> None:
+    head, rest = RECIPE.split("[data.dev]")
+    more = 'family = "B"\nsubjects = [9, 30]\nbona_fide = 4\nper_attack = 1\nseed = 5\n'
+    path = tmp_path / "both.toml"
+    path.write_text(f"{head.replace('[data.train]', '[[data.train]]')}[[data.train]]\n{more}[data.dev]{rest}")
+    with pytest.raises(ConfigError, match="share identities"):
+        read_recipe(path)
+
+
+def test_a_missing_path_traced_source_names_what_makes_it(tmp_path: Path) -> None:
+    head, rest = RECIPE.split("[data.dev]")
+    traced = f'[[data.train]]\ndataset = "pathtraced"\nroot = "{tmp_path}/none"\nsubjects = [0, 4]\n'
+    path = tmp_path / "both.toml"
+    path.write_text(f"{head.replace('[data.train]', '[[data.train]]')}{traced}[data.dev]{rest}")
+    recipe = read_recipe(path)
+    with Progress(disable=True) as progress, pytest.raises(DatasetError, match=r"python -m adsn\.cli\.render"):
+        open_part(recipe, "train", tmp_path / "cache", progress, 1)
 
 
 def test_a_set_on_disk_is_stored_as_it_is_read(recordings: Path, tmp_path: Path) -> None:

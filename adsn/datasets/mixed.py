@@ -1,0 +1,124 @@
+"""Several sets as one, for training and for operating points that must hold on more than one source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.base import DatasetError
+from adsn.datasets.cache import CachedPairs
+from adsn.datasets.pairs import BONA_FIDE, PairDataset, Sample
+
+
+class ConcatenatedArrays:
+    """Arrays [len, ...] of one modality, read as if they lay one after the other. Nothing is copied until it is read.
+
+    Takes a slice or an array of indices from 0, in any order.
+
+    Raises:
+        IndexError: an index below 0, or one past the last sample.
+    """
+
+    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> NDArray[Any]:
+        wanted = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index, np.int64)
+        if len(wanted) and not 0 <= int(wanted.min()) <= int(wanted.max()) < len(self):
+            raise IndexError(f"index out of range of {len(self)} samples")
+        first = self._parts[0]
+        out = np.empty((len(wanted), *first.shape[1:]), first.dtype)
+        which = np.searchsorted(self._starts, wanted, side="right") - 1
+        for k, part in enumerate(self._parts):
+            mine = which == k
+            if mine.any():
+                out[mine] = part[wanted[mine] - self._starts[k]]
+        return out
+
+
+class MixedPairs:
+    """`PairDataset` of several sets, one after the other.
+
+    Presentations and subjects keep their names, prefixed by their set's, so that two sets' never count as one.
+    """
+
+    def __init__(self, name: str, sets: Sequence[PairDataset], weights: Sequence[float] | None = None) -> None:
+        if len(sets) < 2:
+            raise ValueError("a mixture needs two sets or more")
+        self._name, self.sets = name, list(sets)
+        self.weights = list(weights) if weights is not None else [1.0] * len(sets)
+        self._starts = np.cumsum([0, *(len(pairs) for pairs in sets)])
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        at = int(np.searchsorted(self._starts, index, side="right")) - 1
+        sample = self.sets[at][index - int(self._starts[at])]
+        prefix = self.sets[at].name
+        return Sample(
+            crops=sample.crops,
+            label=sample.label,
+            species=sample.species,
+            subject=f"{prefix}/{sample.subject}",
+            presentation=f"{prefix}/{sample.presentation}",
+            sensor=sample.sensor,
+            conditions=sample.conditions,
+        )
+
+    def species(self) -> list[str]:
+        """The species of every sample."""
+        return [species for pairs in self.sets for species in pairs.species()]
+
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [len]: 1 bona fide, 0 attack."""
+        return np.array([int(species == BONA_FIDE) for species in self.species()], np.int64)
+
+    def digest(self) -> str:
+        """SHA-256 over the sets' digests and weights."""
+        h = hashlib.sha256()
+        for pairs, weight in zip(self.sets, self.weights, strict=True):
+            h.update(f"{pairs.name} {pairs.digest()} {weight}\n".encode())
+        return h.hexdigest()
+
+
+class MixedArrays(MixedPairs):
+    """A mixture of sets that lie in arrays, for training: see `adsn.training.train.ArrayPairs`.
+
+    ``weights``: how much of each batch comes from each set, whatever their sizes.
+
+    Raises:
+        DatasetError: the sets' crops differ in shape, or one lacks a modality that another has.
+    """
+
+    def __init__(self, name: str, sets: Sequence[CachedPairs], weights: Sequence[float]) -> None:
+        super().__init__(name, sets, weights)
+        common = set(sets[0].arrays).intersection(*(pairs.arrays for pairs in sets))
+        for modality in common:
+            shapes = {pairs.name: pairs.arrays[modality].shape[1:] for pairs in sets}
+            if len(set(shapes.values())) > 1:
+                raise DatasetError(f"{name}: crops of {modality} differ in shape: {shapes}.")
+        self.arrays = {m: ConcatenatedArrays([pairs.arrays[m] for pairs in sets]) for m in sorted(common)}
+
+    def chances(self) -> NDArray[np.float64]:
+        """float64 [len]: how likely each pair is drawn, so that each set has its share."""
+        shares = np.array(self.weights, np.float64) / sum(self.weights)
+        return np.concatenate([np.full(len(p), share / len(p)) for p, share in zip(self.sets, shares, strict=True)])
+
+    def sources(self) -> NDArray[np.int64]:
+        """int64 [len]: which set each pair comes from, from 0."""
+        return np.repeat(np.arange(len(self.sets)), [len(pairs) for pairs in self.sets])
