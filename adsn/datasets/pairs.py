@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SHAPES, SPECIES, render_patch
+from synthetic import SHAPES, SPECIES, Rendered, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -40,6 +40,18 @@ class Sample:
     conditions: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The pictures that a sample's crops are cut from, and the face's box in each, by modality."""
+
+    pictures: Mapping[str, NDArray[Any]]
+    boxes: Mapping[str, Box]
+
+    def crops(self, rule: CropRule) -> dict[str, NDArray[Any]]:
+        """Cut the crops."""
+        return {m: crop(picture, self.boxes[m], rule) for m, picture in self.pictures.items()}
+
+
 class PairDataset(Protocol):
     """A finite, indexable set of samples; the same index gives the same bytes."""
 
@@ -56,6 +68,15 @@ class PairDataset(Protocol):
 
     def digest(self) -> str:
         """Return a SHA-256 (hex) that changes with any sample."""
+        ...
+
+
+@runtime_checkable
+class PatchSource(Protocol):
+    """A set that still has the pictures of its crops."""
+
+    def patch(self, index: int) -> Patch | None:
+        """Return a sample's pictures with their boxes; None where only the crops exist."""
         ...
 
 
@@ -136,6 +157,23 @@ class SyntheticPairs:
         return [species for species, _ in self._plan for _ in range(self.spec.frames)]
 
     def __getitem__(self, index: int) -> Sample:
+        rendered, patch = self._rendered(index)
+        species, number = self._plan[index // self.spec.frames]
+        return Sample(
+            crops=patch.crops(self.spec.rule),
+            label=rendered.label,
+            species=species,
+            subject=str(rendered.subject),
+            presentation=f"{species}-{number}",
+            sensor=self.spec.family,
+            conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
+        )
+
+    def patch(self, index: int) -> Patch:
+        """Return the pictures and boxes that a sample's crops are cut from."""
+        return self._rendered(index)[1]
+
+    def _rendered(self, index: int) -> tuple[Rendered, Patch]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         spec = self.spec
@@ -155,20 +193,9 @@ class SyntheticPairs:
         # A detector's error moves both crops, a registration error only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
-        crops: dict[str, NDArray[Any]] = {
-            "rgb": crop(rendered.rgb, jittered(rendered.box, shift, scale), spec.rule),
-            "ir": crop(rendered.ir, jittered(rendered.ir_box, shift + offset, scale), spec.rule),
-            "depth": crop(rendered.depth, jittered(rendered.ir_box, shift + offset, scale), spec.rule),
-        }
-        return Sample(
-            crops=crops,
-            label=rendered.label,
-            species=species,
-            subject=str(subject),
-            presentation=f"{species}-{number}",
-            sensor=spec.family,
-            conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
-        )
+        ir_box = jittered(rendered.ir_box, shift + offset, scale)
+        boxes = {"rgb": jittered(rendered.box, shift, scale), "ir": ir_box, "depth": ir_box}
+        return rendered, Patch({"rgb": rendered.rgb, "ir": rendered.ir, "depth": rendered.depth}, boxes)
 
     def digest(self) -> str:
         """Return a digest of the specification and of the first and last rendered sample of every species.

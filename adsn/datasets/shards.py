@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.datasets.base import DatasetError
-from adsn.datasets.pairs import BONA_FIDE, Sample, jittered
-from runtime.imaging.crop import CropRule, crop
+from adsn.datasets.pairs import BONA_FIDE, Patch, Sample, jittered
+from runtime.imaging.crop import CropRule
 from synthetic import SPECIES, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
@@ -213,18 +213,19 @@ class ShardPairs:
 
     def __getitem__(self, index: int) -> Sample:
         at, k = self._index[index]
+        return Sample(crops=self.patch(index).crops(self._rule), **self._files[at][1][k])
+
+    def patch(self, index: int) -> Patch:
+        """Return the pictures and boxes that a sample's crops are cut from."""
+        at, k = self._index[index]
         arrays, rows = self._files[at]
         rng = np.random.default_rng([0x77, int(rows[k]["subject"]), k])
         shift, scale = rng.normal(0, self._jitter, 2), DETECTED * float(np.exp(rng.normal(0, self._jitter)))
         offset = rng.uniform(-self._misregistration, self._misregistration, 2)
-        box = jittered(arrays["box"][k], shift, scale)
         ir_box = jittered(arrays["ir_box"][k], shift + offset, scale)
-        crops: dict[str, NDArray[Any]] = {
-            "rgb": crop(arrays["rgb"][k], box, self._rule),
-            "ir": crop(arrays["ir"][k], ir_box, self._rule),
-            "depth": crop(arrays["depth"][k].astype(np.float32), ir_box, self._rule),
-        }
-        return Sample(crops=crops, **rows[k])
+        boxes = {"rgb": jittered(arrays["box"][k], shift, scale), "ir": ir_box, "depth": ir_box}
+        depth = arrays["depth"][k].astype(np.float32)
+        return Patch({"rgb": arrays["rgb"][k], "ir": arrays["ir"][k], "depth": depth}, boxes)
 
     def digest(self) -> str:
         """SHA-256 over every file's bytes, the crop rule and the spread of the boxes."""
