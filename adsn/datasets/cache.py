@@ -83,6 +83,10 @@ class CachedPairs:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every sample without its images: label, species, subject, presentation, sensor, conditions."""
+        return self._rows
+
     def labels(self) -> NDArray[np.int64]:
         """int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows], np.int64)

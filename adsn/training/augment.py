@@ -25,7 +25,8 @@ class AugmentConfig:
     strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
     random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest
     rotation (radians), shift and change of size (fractions), the same in both modalities. ``mismatch``: see
-    `mismatched`.
+    `mismatched`. ``other_moment``: probability of a second image of the same person in another pose, see
+    `adsn.training.moments`.
 
     The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
     """
@@ -46,6 +47,7 @@ class AugmentConfig:
     border: float = 0.0
     warp: float = 0.0
     mismatch: float = 0.0
+    other_moment: float = 0.0
 
 
 MIRRORED, TWISTED = 0.1, 0.25
@@ -188,10 +190,10 @@ def mismatched(
 def twisted(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate and shift each image of [N, S, S, C] by more than two adjacent cameras ever differ."""
     n = len(batch)
-    # Cameras 60 mm apart see a face differ by a few degrees and a few percent of its size.
-    away = torch.rand(n, 3, generator=generator) * 0.15 + 0.12
-    sign = torch.randint(0, 2, (n, 3), generator=generator) * 2.0 - 1
-    angle, dx, dy = (1.6 * away[:, 0] * sign[:, 0], away[:, 1] * sign[:, 1], away[:, 2] * sign[:, 2])
+    # Cameras 60 mm apart see a face differ by a few percent of its size, and not rotated in the image plane.
+    angle = torch.rand(n, generator=generator) * 0.23 + 0.12
+    angle = torch.where(torch.rand(n, generator=generator) < 0.5, angle, -angle)
+    dx, dy = (torch.rand(2, n, generator=generator) * 0.3 - 0.15).unbind(0)
     size = torch.exp(torch.rand(n, generator=generator) * 0.3 - 0.15)
     cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
     theta = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
@@ -269,21 +271,23 @@ def augment(
     config: AugmentConfig,
     generator: torch.Generator,
     source: Tensor | None = None,
+    swapped: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Augment a batch of pairs → both modalities, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked).
 
-    ``source`` int64 [N]: which of several mixed sets each pair comes from.
+    ``source`` int64 [N]: which of several mixed sets each pair comes from. ``swapped`` bool [N]: pairs whose second
+    image is of another moment already; their label says so.
     """
     n = len(first)
-    copied = torch.zeros(n, dtype=torch.bool)
+    copied = torch.zeros(n, dtype=torch.bool) if swapped is None else swapped
     if modalities == ("rgb", "ir") and config.copy_grey:
         before = label
         second, label = copied_grey(first, second, label, config.copy_grey, generator)
-        copied = before != label
+        copied = copied | (before != label)
     if config.mismatch:
         second, mixed = mismatched(second, label, ~copied, config.mismatch, generator, source)
         label = torch.where(mixed, torch.zeros_like(label), label)
-        copied |= mixed
+        copied = copied | mixed
     if config.warp:
         first, second = warped(first, second, modalities, config.warp, generator)
     if config.border:

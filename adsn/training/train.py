@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from adsn.network.checkpoint import load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN, Outputs
 from adsn.training.augment import augment
 from adsn.training.losses import JointLoss
+from adsn.training.moments import OtherMoments
 from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
 from adsn.training.teacher import DistillationLoss, Teacher
@@ -54,6 +55,7 @@ class ArrayPairs(Protocol):
     def labels(self) -> NDArray[np.int64]: ...
     def species(self) -> list[str]: ...
     def digest(self) -> str: ...
+    def rows(self) -> Sequence[Mapping[str, Any]]: ...
     def __len__(self) -> int: ...
 
 
@@ -117,6 +119,7 @@ class Trainer:
         for pairs in (train, dev):
             require_both_classes(pairs)
         self.chances = sampling_weights(train, recipe.train.balance)
+        self.moments = OtherMoments(train.rows())
         self.sources = torch.from_numpy(train.sources()) if isinstance(train, MixedArrays) else None
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
@@ -177,19 +180,22 @@ class Trainer:
         if self.world.rank:
             generator.manual_seed((self.recipe.train.seed * 1_000_003 + epoch) * 1009 + self.world.rank)
         labels = self.train_set.labels()
-        size = self.recipe.train.batch
+        size, config = self.recipe.train.batch, self.recipe.augment_config()
+        moments = np.random.default_rng([self.recipe.train.seed, epoch, self.world.rank])
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
             # Sorted within the batch: the memory-mapped file is then read forwards.
             chosen = np.sort(order[step * size : (step + 1) * size][self.world.rank :: self.world.size])
+            partners, swapped = self.moments.swapped(chosen, config.other_moment, moments)
             a, b, label, weight = augment(
                 torch.from_numpy(np.ascontiguousarray(first[chosen])),
-                torch.from_numpy(np.ascontiguousarray(second[chosen])),
-                torch.from_numpy(labels[chosen]),
+                torch.from_numpy(np.ascontiguousarray(second[partners])),
+                torch.from_numpy(np.where(swapped, 0, labels[chosen])),
                 self.modalities,
-                self.recipe.augment_config(),
+                config,
                 generator,
                 None if self.sources is None else self.sources[chosen],
+                torch.from_numpy(swapped),
             )
             yield a, b, label, weight
 
