@@ -183,6 +183,7 @@ def train(
 
     import torch
 
+    from adsn.cli.data_table import show_data
     from adsn.training.parallel import join_process_group, leave_process_group, require_device
     from adsn.training.recipe import read_recipe
     from adsn.training.train import STATE_FILE, Trainer, TrainingError
@@ -200,6 +201,7 @@ def train(
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
         dev_set = open_part(plan, "dev", cache, progress, cores)
+        show_data(console, {"train": train_set, "dev": dev_set})
         taught_by = None if teacher is None else open_teacher(teacher, cores)
         trainer = Trainer(plan, train_set, dev_set, out, device, world, start, taught_by)
         if resume and not trainer.resume():

@@ -121,6 +121,10 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
+    # What the export measured holds at the old threshold alone.
+    assert open_bundle(default_bundle()).manifest.parity
+    assert open_bundle(bundle).manifest.parity == []
+    assert "measured at the old threshold and were removed" in " ".join(found.stdout.split())
 
 
 def test_scores_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -14,13 +15,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from rich.console import Console
 
-from adsn.evaluation.plan import DataPlan
+from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
+from adsn.evaluation.plan import DataPlan, read_plan
 from adsn.network.checkpoint import save_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
-from export.build import ExportResult
-from export.errors import ExportError, ParityError
+from export.build import ExportOptions, ExportResult, ProgressStep, Source, calibrated
+from export.cli import Destination, build_bundle
+from export.errors import ApcerError, ExportError, ParityError
 from export.graph import (
     FORBIDDEN_OPERATORS,
     OUTPUTS,
@@ -33,6 +37,7 @@ from export.parity import ParityLimits, require_parity
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
+from runtime.bundle.measured import apcer_over_limit
 from runtime.core.errors import AdsnError, GoldenMismatch
 from runtime.liveness.open import open_engine
 from tests.support.models.crops import crops
@@ -306,7 +311,7 @@ def run_export(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command(workshop: Path, tmp_path: Path) -> None:
     arguments = (workshop / "checkpoint.safetensors", "--int8", "--calib", workshop / "plan.toml", "--cache",
                  workshop / "cache", "--out", tmp_path / "b", "--max-flips", "1", "--max-rate-change", "1",
-                 "--min-samples", "20", "--target", "trt", "--sensitivity")  # fmt: skip
+                 "--min-samples", "20", "--target", "trt", "--sensitivity", "--accept-apcer")  # fmt: skip
     dry = run_export(*arguments, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "nothing was written" in dry.stdout
@@ -315,11 +320,13 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert "golden vectors reproduced" in " ".join(found.stdout.split())
     assert "What each layer costs in 8 bits" in found.stdout
+    # Trained for a moment, it tells nothing apart, which is said and was accepted.
+    assert "This model lets attacks through: APCER above 20%" in " ".join(found.stdout.split())
     bundle = open_bundle(tmp_path / "b")
     bundle.verify()
     entry = bundle.entry("model-int8-trt")
     assert (entry.float_inputs, entry.shipped) == (True, False)
-    again = run_export(*arguments[:-1], "--ranges", tmp_path / "b" / "ranges.json", "--out", tmp_path / "again")
+    again = run_export(*arguments, "--ranges", tmp_path / "b" / "ranges.json", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     for name in ("ranges.json", "model.int8-cpu.onnx"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -328,6 +335,39 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
         ("int8-cpu", "literal"),
         ("int8-trt", "literal"),
     }
+
+
+def test_what_lets_attacks_through_is_not_written_unless_that_is_accepted(
+    built: ExportResult, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
+    options = ExportOptions(limits=ParityLimits(1.0, 1.0))
+    monkeypatch.setattr("export.build.build", lambda *_: built)
+    shown = io.StringIO()
+    console = Console(file=shown, width=120, force_terminal=True)
+    with pytest.raises(ApcerError, match=r"APCER above 20% for .*mask_paper .*--accept-apcer"):
+        build_bundle(source, options, Destination(tmp_path / "b", None, accept_apcer=False), console)
+    assert not (tmp_path / "b").exists()
+    alarmed = [line for line in shown.getvalue().splitlines() if "lets through" in line and "mask_paper" in line]
+    assert alarmed
+    assert all("\x1b[1;31m" in line for line in alarmed)
+    build_bundle(source, options, Destination(tmp_path / "b", None, accept_apcer=True), console)
+    assert apcer_over_limit(open_bundle(tmp_path / "b").manifest, "int8")
+
+
+@pytest.mark.parametrize(
+    ("samples", "minimum", "says", "cannot"),
+    [(512, 128, "name a larger set", "--samples"), (10, 40, "Draw more: --samples 40.", "larger set")],
+)
+def test_with_too_few_calibration_pairs_only_what_can_help_is_advised(
+    samples: int, minimum: int, says: str, cannot: str
+) -> None:
+    spec = SyntheticSpec("small", "A", (0, 8), bona_fide=12, per_attack=4, seed=5)
+    options = ExportOptions(samples=samples, min_samples=minimum)
+    with pytest.raises(ExportError, match=r"small: .* calibration pairs") as refused:
+        calibrated(b"", SyntheticPairs(spec), ("rgb", "ir"), options, ProgressStep())
+    assert says in str(refused.value)
+    assert cannot not in str(refused.value)
 
 
 def test_the_command_says_what_is_wrong(workshop: Path, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""What data sets hold, as a table: presentations and people of each split and species."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from adsn.datasets.pairs import PairDataset
+from runtime.core.species import BONA_FIDE
+
+
+@dataclass(slots=True)
+class SpeciesCount:
+    """What a set holds of one species."""
+
+    pairs: int = 0
+    presentations: set[tuple[str, str]] = field(default_factory=set)
+    people: set[str] = field(default_factory=set)
+
+
+def counts_of(dataset: PairDataset) -> dict[str, SpeciesCount]:
+    """Return species → count, bona fide first, then by name."""
+    found: dict[str, SpeciesCount] = {}
+    for index in range(len(dataset)):
+        # A view of the arrays of a cached set: no picture is read.
+        sample = dataset[index]
+        count = found.setdefault(sample.species, SpeciesCount())
+        count.pairs += 1
+        # Two people may each have a presentation of the same name.
+        count.presentations.add((sample.subject, sample.presentation))
+        count.people.add(sample.subject)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))
+
+
+def show_data(console: Console, splits: Mapping[str, PairDataset]) -> None:
+    """Print presentations, people and pairs of each split and species."""
+    table = Table("split", "species", title="training data", title_justify="left")
+    for heading in ("presentations", "people", "pairs"):
+        table.add_column(heading, justify="right")
+    for split, dataset in splits.items():
+        counts = counts_of(dataset)
+        for species, count in counts.items():
+            row = len(count.presentations), len(count.people), count.pairs
+            table.add_row(split, species, *map(str, row))
+        people = set[str]().union(*(count.people for count in counts.values()))
+        presentations = sum(len(count.presentations) for count in counts.values())
+        table.add_row(split, "all", str(presentations), str(len(people)), str(len(dataset)), end_section=True)
+    console.print(table)
