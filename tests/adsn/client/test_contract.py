@@ -124,7 +124,7 @@ def test_an_answer_is_neither_true_nor_false() -> None:
     with pytest.raises(TypeError, match="is_live"):
         bool(answer)
     with pytest.raises(ValidationError):
-        answer.decision = "spoof"  # type: ignore[misc]
+        answer.decision = "spoof"
 
 
 def test_members_of_later_contracts_are_ignored_and_other_contracts_refused() -> None:
