@@ -181,7 +181,7 @@ def test_another_normalisation_is_refused() -> None:
     proto = onnx.load_from_string(model)
     sub = next(node for node in proto.graph.node if node.name == "/inputs.0/Sub")
     mean = next(t for t in proto.graph.initializer if t.name == sub.input[1])
-    mean.CopyFrom(numpy_helper.from_array(np.float32(127.5), mean.name))
+    mean.CopyFrom(numpy_helper.from_array(np.array(127.5, np.float32), mean.name))
     with pytest.raises(ExportError, match=r"normalised with \[127\.5, 0\.0078125\]"):
         quantize_for_cpu(proto.SerializeToString(), ranges)
     sub.op_type = "Add"
