@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,45 +91,6 @@ def test_int8_is_placed_as_stated(built: ExportResult) -> None:
     for name, value in values.items():
         if name.endswith("_scale"):
             assert (value > 0).all(), name
-
-
-CAMERA = (np.arange(256) - 128) / 128
-"""Every value of a camera, as the graph normalises it."""
-
-
-def through_first_quantiser(model: bytes, stream: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quantise each value of `CAMERA` as a stream's first quantiser does; the steps, and what they stand for."""
-    values = initialisers(model)
-    scale = values[f"/inputs.{stream}/Mul_output_0_scale"].item()
-    zero = int(values[f"/inputs.{stream}/Mul_output_0_zero_point"])
-    steps = np.clip(np.round(CAMERA / scale) + zero, 0, 255)
-    return steps, (steps - zero) * scale
-
-
-@pytest.mark.parametrize("stream", [0, 1])
-def test_with_the_full_range_the_camera_s_values_pass_the_first_quantiser_unchanged(
-    built: ExportResult, stream: int
-) -> None:
-    ranges = ranges_of(built)
-    full = {**ranges.tensors, f"/inputs.{stream}/Mul_output_0": (-1.0, 127 / 128)}
-    steps, passed = through_first_quantiser(
-        quantize_for_cpu(built.files["model.onnx"], replace(ranges, tensors=full)), stream
-    )
-    assert np.array_equal(steps, np.arange(256))
-    assert np.array_equal(passed, CAMERA)
-
-
-@pytest.mark.parametrize("stream", [0, 1])
-def test_in_the_range_that_calibration_saw_no_two_of_the_camera_s_values_become_one(
-    built: ExportResult, stream: int
-) -> None:
-    low, high = ranges_of(built).tensors[f"/inputs.{stream}/Mul_output_0"]
-    steps, passed = through_first_quantiser(built.files["model.int8-cpu.onnx"], stream)
-    seen = (low <= CAMERA) & (high >= CAMERA)
-    assert seen.sum() > 128
-    assert len(set(steps[seen])) == seen.sum()
-    # At most half a step of the camera away.
-    assert np.abs(passed - CAMERA)[seen].max() <= 1 / 256 + 1e-7
 
 
 def test_int8_as_served_is_int8_as_written(built: ExportResult) -> None:
