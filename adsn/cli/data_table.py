@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
 
-from adsn.datasets.pairs import PairDataset
 from runtime.core.species import BONA_FIDE
 
 
@@ -21,21 +21,26 @@ class SpeciesCount:
     people: set[str] = field(default_factory=set)
 
 
-def counts_of(dataset: PairDataset) -> dict[str, SpeciesCount]:
+class Rows(Protocol):
+    """A set that lists its samples without their images."""
+
+    def rows(self) -> Sequence[Mapping[str, Any]]: ...
+    def __len__(self) -> int: ...
+
+
+def counts_of(dataset: Rows) -> dict[str, SpeciesCount]:
     """Return species → count, bona fide first, then by name."""
     found: dict[str, SpeciesCount] = {}
-    for index in range(len(dataset)):
-        # A view of the arrays of a cached set: no picture is read.
-        sample = dataset[index]
-        count = found.setdefault(sample.species, SpeciesCount())
+    for row in dataset.rows():
+        count = found.setdefault(row["species"], SpeciesCount())
         count.pairs += 1
         # Two people may each have a presentation of the same name.
-        count.presentations.add((sample.subject, sample.presentation))
-        count.people.add(sample.subject)
+        count.presentations.add((row["subject"], row["presentation"]))
+        count.people.add(row["subject"])
     return dict(sorted(found.items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))
 
 
-def show_data(console: Console, splits: Mapping[str, PairDataset]) -> None:
+def show_data(console: Console, splits: Mapping[str, Rows]) -> None:
     """Print presentations, people and pairs of each split and species."""
     table = Table("split", "species", title="training data", title_justify="left")
     for heading in ("presentations", "people", "pairs"):

@@ -5,34 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-import numpy as np
 from rich.console import Console
 
 from adsn.cli.data_table import counts_of, show_data
-from adsn.datasets.pairs import Sample
 
 
 class Listed:
     """A set of samples without pictures: (species, subject, presentation) each."""
 
-    name = "listed"
-
     def __init__(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        self.rows = rows
+        self._rows = rows
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
-    def __getitem__(self, index: int) -> Sample:
-        species, subject, presentation = self.rows[index]
-        crops = {"rgb": np.zeros((1, 1, 3), np.uint8)}
-        return Sample(crops, int(species == "bona_fide"), species, subject, presentation, "rig", {})
-
-    def species(self) -> list[str]:
-        return [species for species, _, _ in self.rows]
-
-    def digest(self) -> str:
-        return "0"
+    def rows(self) -> list[dict[str, str]]:
+        return [dict(zip(("species", "subject", "presentation"), row, strict=True)) for row in self._rows]
 
 
 ROWS = [
