@@ -105,8 +105,8 @@ def main() -> None:
     lines = [
         "# Adapting to a site",
         "",
-        f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.adaptation`. The site is simulated:",
-        "path-traced people before family B cameras, which no training set has. FP32, boxes given.",
+        f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.adaptation`. The site is",
+        "simulated: path-traced people before family B cameras, which no training set has. FP32, boxes given.",
         f"{TRAIN} people train for {EPOCHS} epochs, {DEV} set the threshold for BPCER ≤ {MAX_BPCER:.0%},"
         f" {len(people) - TRAIN - DEV} test.",
         "",
