@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SHAPES, SPECIES, render_patch
+from synthetic import SHAPES, SPECIES, Presentation, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -142,15 +142,10 @@ class SyntheticPairs:
         (species, number), frame = self._plan[index // spec.frames], index % spec.frames
         first, last = spec.subjects
         subject = first + number % (last - first)
-        rendered = render_patch(
-            seed=spec.seed,
-            subject=subject,
-            species=species,
-            family=spec.family,
-            presentation=number,
-            frame=frame,
-            shape=spec.shapes[subject % len(spec.shapes)],
+        presentation = Presentation(
+            seed=spec.seed, subject=subject, species=species, family=spec.family, number=number, frame=frame
         )
+        rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
         # The detector is wrong in the same way for both crops, the registration for one of them.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
