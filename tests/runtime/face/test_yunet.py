@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,10 +24,10 @@ from runtime.face.detector import DetectorInfo, FaceDetector, HaarDetector
 from runtime.face.head_pose import head_angles
 from runtime.face.landmarks import box_from_landmarks
 from runtime.face.open import FaceSettings, detector_info, open_detector
-from runtime.face.yunet import KEPT_SIZES, MOST_EDGE, YuNetDetector, gain_of, shrunk, working_edges
+from runtime.face.yunet import KEPT_EDGE, KEPT_SIZES, MOST_EDGE, YuNetDetector, gain_of, shrunk, working_edges
 from runtime.face.yunet_model import SHA256, packaged_yunet
-from tests.runtime.face.test_detectors import scrfd, spot, yunet
 from tests.support.heads import PosedHead, bare_face, posed_head
+from tests.support.models.detectors import scrfd, spot, yunet
 
 PEOPLE = range(9700, 9708)
 MEDIAN_OFF = 0.05
@@ -174,25 +175,46 @@ def test_only_dark_pictures_are_scaled_up() -> None:
     assert gain_of(bright) == 1
 
 
-def test_threads_do_not_disturb_each_other_and_keep_few_networks() -> None:
+def test_threads_do_not_disturb_each_other() -> None:
     detector = YuNetDetector(packaged_yunet())
     h = head(9700)
     alone = detector.detect(h.rgb)
     assert alone is not None
-    kept: set[int] = set()
 
     def search(number: int) -> Box | None:
         for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
             detector.detect(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
         face = detector.detect(h.rgb)
-        kept.add(len(detector._local.kept))
         return face.box if face is not None else None
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(search, range(8))) == [alone.box] * 8
-    assert kept == {KEPT_SIZES}
-    detector.detect(np.zeros((3000, 3000, 3), np.uint8))
-    assert len(detector._local.kept) <= KEPT_SIZES
+
+
+def test_a_thread_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, made = cv2.FaceDetectorYN.create, []
+
+    class Counted:
+        @staticmethod
+        def create(*arguments: Any) -> cv2.FaceDetectorYN:
+            made.append(arguments)
+            return create(*arguments)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Counted)
+    detector = YuNetDetector(packaged_yunet(), edge=MOST_EDGE)
+
+    def networks_made_for(*edges: int) -> int:
+        before = len(made)
+        for edge in edges:
+            detector.detect(np.zeros((edge, edge, 3), np.uint8))
+        return len(made) - before
+
+    first, *last = edges = range(128, 128 + 64 * (KEPT_SIZES + 1), 64)
+    assert networks_made_for(*edges) == len(edges)
+    assert networks_made_for(*last, *last) == 0
+    assert networks_made_for(KEPT_EDGE + 64, KEPT_EDGE + 64) == 2
+    assert networks_made_for(*last) == 0
+    assert networks_made_for(first) == 1
 
 
 def test_another_onnx_file_is_refused_before_it_is_run() -> None:
