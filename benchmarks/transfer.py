@@ -25,7 +25,7 @@ from runtime.core.species import BONA_FIDE
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
 from runtime.liveness.open import open_engine
-from synthetic import SPECIES
+from synthetic import SPECIES, Presentation
 from synthetic.pathtraced import render_patch
 
 PAGE = Path(__file__).resolve().parent / "transfer.md"
@@ -41,14 +41,10 @@ def presentations(each: int, rule: CropRule) -> Iterator[tuple[str, Crops]]:
     """Render ``each`` presentations of every species, and `BONA_FIDE_SHARE` times as many of bona fide ones."""
     for species in SPECIES:
         for number in range(each * (BONA_FIDE_SHARE if species == BONA_FIDE else 1)):
-            made = render_patch(
-                seed=91,
-                subject=FIRST_SUBJECT + number,
-                species=species,
-                family="AB"[number % 2],
-                presentation=number,
-                size=SIZE,
+            presentation = Presentation(
+                seed=91, subject=FIRST_SUBJECT + number, species=species, family="AB"[number % 2], number=number
             )
+            made = render_patch(presentation, size=SIZE)
             yield (
                 species,
                 {"rgb": crop(made.rgb, Box(*made.box), rule), "ir": crop(made.ir, Box(*made.ir_box), rule)},

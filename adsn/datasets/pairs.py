@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SHAPES, SPECIES, Rendered, render_patch
+from synthetic import SHAPES, SPECIES, Presentation, Rendered, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -163,7 +163,7 @@ class SyntheticPairs:
             crops=patch.crops(self.spec.rule),
             label=rendered.label,
             species=species,
-            subject=str(rendered.subject),
+            subject=str(rendered.presentation.subject),
             presentation=f"{species}-{number}",
             sensor=self.spec.family,
             conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
@@ -180,15 +180,10 @@ class SyntheticPairs:
         (species, number), frame = self._plan[index // spec.frames], index % spec.frames
         first, last = spec.subjects
         subject = first + number % (last - first)
-        rendered = render_patch(
-            seed=spec.seed,
-            subject=subject,
-            species=species,
-            family=spec.family,
-            presentation=number,
-            frame=frame,
-            shape=spec.shapes[subject % len(spec.shapes)],
+        presentation = Presentation(
+            seed=spec.seed, subject=subject, species=species, family=spec.family, number=number, frame=frame
         )
+        rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
         # A detector's error moves both crops, a registration error only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from adsn.datasets.base import DatasetError
 from adsn.datasets.pairs import BONA_FIDE, Patch, Sample, jittered
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES, pathtraced
+from synthetic import SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
 DETECTED = 0.93
@@ -102,13 +102,9 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
     columns: dict[str, list[Any]] = {name: [] for name in ("rgb", "ir", "depth", "box", "ir_box")}
     rows: list[dict[str, Any]] = []
     for k, (species, number) in enumerate(spec.plan()):
-        what = pathtraced.describe(
-            seed=spec.seed,
-            subject=subject,
-            species=species,
-            family=spec.families[k % len(spec.families)],
-            presentation=number,
-        )
+        family = spec.families[k % len(spec.families)]
+        presentation = Presentation(seed=spec.seed, subject=subject, species=species, family=family, number=number)
+        what = pathtraced.describe(presentation)
         found = pathtraced.render(what, size=spec.size, samples=spec.samples, library=library)
         columns["rgb"].append(found.rgb)
         columns["ir"].append(found.ir)
@@ -121,7 +117,7 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
                 "species": species,
                 "subject": str(subject),
                 "presentation": f"{species}-{subject}-{number}",
-                "sensor": found.family,
+                "sensor": family,
                 "conditions": dict(found.conditions),
             }
         )

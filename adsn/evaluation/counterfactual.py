@@ -17,7 +17,7 @@ from adsn.evaluation.evaluate import Scorer
 from adsn.metrics import Rate
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SPECIES, Attributes, attributes_of, draw_glasses, draw_hat, render_patch
+from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, render_patch
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
@@ -132,16 +132,9 @@ class Counterfactual:
     def crops(self, species: str, number: int, change: AttributeChange) -> dict[str, NDArray[Any]]:
         """Render a changed presentation; return its crops by modality, [S, S, C]."""
         subject = self.first_subject + number
-        worn = attributes_of(self.seed, subject, species, self.family, number)
-        rendered = render_patch(
-            seed=self.seed,
-            subject=subject,
-            species=species,
-            family=self.family,
-            presentation=number,
-            shape=self.shapes[subject % len(self.shapes)],
-            attributes=change(worn, np.random.default_rng([self.seed, number])),
-        )
+        drawn = Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
+        worn = change(attributes_of(drawn), np.random.default_rng([self.seed, number]))
+        rendered = render_patch(replace(drawn, attributes=worn), shape=self.shapes[subject % len(self.shapes)])
         boxes = {"rgb": rendered.box, "ir": rendered.ir_box, "depth": rendered.ir_box}
         pictures: dict[str, NDArray[Any]] = {"rgb": rendered.rgb, "ir": rendered.ir, "depth": rendered.depth}
         return {m: crop(pictures[m], Box(*boxes[m]), self.rule) for m in self.modalities}

@@ -27,10 +27,6 @@ class Gpu:
     driver: int
 
 
-def _load() -> Any:
-    return ctypes.CDLL(LIBRARY)
-
-
 def find_gpus() -> list[Gpu]:
     """The GPUs the driver knows.
 
@@ -38,7 +34,7 @@ def find_gpus() -> list[Gpu]:
         EngineUnavailable: no driver, or it cannot be used; says what it answered.
     """
     try:
-        cuda = _load()
+        cuda = ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise EngineUnavailable(
             f"no NVIDIA driver on this machine ({LIBRARY} cannot be loaded). TensorRT and CUDA need one; "

@@ -21,7 +21,7 @@ from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import BundleMissing, InvalidFaceBox, ModalityMissing, TruncatedImage, WrongChannels
 from runtime.core.values import Box, Modality
 from runtime.liveness.open import LoadedModel, default_bundle
-from synthetic import SPECIES, render_patch
+from synthetic import SPECIES, Presentation, render_patch
 from tests.support import scenes
 
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "pydantic", "synthetic"}
@@ -105,7 +105,7 @@ def test_a_face_in_bgr_order_is_warned_of_once_and_still_judged(sample: tuple[Pa
 def test_skin_of_every_tone_in_rgb_order_is_not_warned_of() -> None:
     seen = 0
     for subject in range(12):
-        patch = render_patch(seed=3, subject=subject, species=BONA_FIDE, family="AB"[subject % 2], presentation=0)
+        patch = render_patch(Presentation(seed=3, subject=subject, family="AB"[subject % 2]))
         box = Box(*patch.box)
         assert not looks_like_bgr(patch.rgb, box)
         seen += looks_like_bgr(np.ascontiguousarray(patch.rgb[:, :, ::-1]), box)

@@ -11,7 +11,7 @@ the options of `STREAM` are a camera's own. docs/rig.md lists them all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import synthetic
 from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern, VisitSchedule
@@ -20,6 +20,7 @@ from runtime.capture.simulated.stage import LightPhase, Shot, Stage
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import ConfigError
 from runtime.core.values import Box, Image, Modality, Pair
+from synthetic import Presentation
 
 SPECIES: tuple[str, ...] = synthetic.SPECIES
 FAMILIES: tuple[str, ...] = synthetic.FAMILIES
@@ -72,26 +73,16 @@ class SyntheticRig:
     ) -> None:
         require_shape(shape)
         self._shape = shape
-        self._seed, self._subject, self._presentation = seed, subject, presentation
-        self._species, self._family = species, family
-        self._frame = 0
+        self._next = Presentation(seed=seed, subject=subject, species=species, family=family, number=presentation)
 
     def next(self) -> SyntheticPair:
         """Render the next pair."""
-        rendered = synthetic.render_frame(
-            seed=self._seed,
-            subject=self._subject,
-            presentation=self._presentation,
-            species=self._species,
-            family=self._family,
-            frame=self._frame,
-            shape=self._shape,
-        )
-        time_ns = self._frame * FRAME_NS
-        self._frame += 1
+        rendered = synthetic.render_frame(self._next, shape=self._shape)
+        time_ns = self._next.frame * FRAME_NS
+        self._next = replace(self._next, frame=self._next.frame + 1)
         return SyntheticPair(
             pair=Pair(rgb=rendered.rgb, ir=rendered.ir, rgb_time_ns=time_ns, ir_time_ns=time_ns),
-            species=rendered.species,
+            species=rendered.presentation.species,
             face_box=Box(*rendered.box),
             ir_face_box=Box(*rendered.ir_box),
             conditions=rendered.conditions,
@@ -179,14 +170,17 @@ class SceneRenderer:
     def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Shot:
         """Render one moment of a visitor, or the room without one."""
         species, subject = self.visits.who(visitor)
-        made = synthetic.render_frame(
+        presentation = Presentation(
             seed=self.seed,
             subject=subject,
             species=species,
             family=self.family,
-            presentation=self.presentation,
-            size=self.size,
+            number=self.presentation,
             frame=moment,
+        )
+        made = synthetic.render_frame(
+            presentation,
+            size=self.size,
             shape=self.shape,
             lit=light == "lit",
             vacant=not present,

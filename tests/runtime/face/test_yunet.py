@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -29,6 +30,7 @@ from runtime.face.yunet import MOST_EDGE, YuNetDetector, gain_of, shrunk, to_bgr
 from runtime.face.yunet_model import SHA256, packaged_yunet
 from runtime.face.yunet_network import (
     HEADS,
+    KEPT_EDGE,
     KEPT_SIZES,
     STRIDES,
     OnnxYuNet,
@@ -37,8 +39,8 @@ from runtime.face.yunet_network import (
     open_network,
     with_open_size,
 )
-from tests.runtime.face.test_detectors import scrfd, spot, yunet
 from tests.support.heads import PosedHead, bare_face, posed_head
+from tests.support.models.detectors import scrfd, spot, yunet
 
 PEOPLE = range(9700, 9708)
 MEDIAN_OFF = 0.05
@@ -201,25 +203,45 @@ def test_threads_do_not_disturb_each_other() -> None:
         assert list(pool.map(search, range(8))) == [alone.box] * 8
 
 
-def test_each_thread_keeps_few_of_opencv_s_networks() -> None:
+def test_opencv_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, made = cv2.FaceDetectorYN.create, []
+
+    class Counted:
+        @staticmethod
+        def create(*arguments: Any) -> cv2.FaceDetectorYN:
+            made.append(arguments)
+            return create(*arguments)
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", Counted)
+    network = OpenCvYuNet(packaged_yunet(), 0.6)
+
+    def networks_made_for(*edges: int) -> int:
+        before = len(made)
+        for edge in edges:
+            network.find(np.zeros((edge, edge, 3), np.uint8))
+        return len(made) - before
+
+    first, *last = edges = range(128, 128 + 64 * (KEPT_SIZES + 1), 64)
+    assert networks_made_for(*edges) == len(edges)
+    assert networks_made_for(*last, *last) == 0
+    assert networks_made_for(KEPT_EDGE + 64, KEPT_EDGE + 64) == 2
+    assert networks_made_for(*last) == 0
+    assert networks_made_for(first) == 1
+
+
+def test_opencv_gives_each_thread_a_network_of_its_own() -> None:
     network = OpenCvYuNet(packaged_yunet(), 0.6)
     picture = head(9700).rgb[::2, ::2, ::-1].copy()
     alone = network.find(picture)
     assert len(alone) == 1
-    kept: set[int] = set()
 
     def search(number: int) -> NDArray[np.float32]:
         for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
             network.find(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
-        rows = network.find(picture)
-        kept.add(len(network._local.kept))
-        return rows
+        return network.find(picture)
 
     with ThreadPoolExecutor(4) as pool:
         assert all(np.array_equal(rows, alone) for rows in pool.map(search, range(8)))
-    assert kept == {KEPT_SIZES}
-    network.find(np.zeros((960, 960, 3), np.uint8))
-    assert len(network._local.kept) <= KEPT_SIZES
 
 
 def test_onnx_runtime_and_opencv_find_the_same_faces() -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +20,7 @@ from runtime.core.values import Frame, Modality
 from runtime.pairing import rig as rig_module
 from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
 from runtime.pairing.rig import Rig
+from tests.support.waiting import until
 
 _runs = itertools.count()
 
@@ -27,13 +28,6 @@ _runs = itertools.count()
 def scene(options: str = "") -> str:
     """A scene that no other test looks at, in pictures small enough to be made at once."""
     return f"synthetic:?size=160x160&moments=2&run=rig{next(_runs)}&{options}"
-
-
-def until(condition: Callable[[], bool], what: str = "") -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -230,8 +230,9 @@ def test_with_neither_installed_both_are_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_bindings_are_preferred_because_they_have_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.engines.tensorrt.device_bindings._import", FakeRuntime)
-    monkeypatch.setattr("runtime.engines.tensorrt.device_pycuda._import", FakePycuda)
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(runtime=FakeRuntime()))
+    monkeypatch.setitem(sys.modules, "pycuda", SimpleNamespace(driver=FakePycuda()))
     assert [open_device(0, p).provider for p in ("auto", "cuda-bindings", "pycuda")] == [
         "cuda-bindings",
         "cuda-bindings",
