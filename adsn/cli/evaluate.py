@@ -60,11 +60,18 @@ Counterfactuals = Annotated[
     int,
     typer.Option(
         "--counterfactual",
-        help="Render this many presentations of each species with and without glasses, hat, open mouth and gaze, and "
-        "report whose decisions change.",
+        help="Render this many presentations of each species with and without glasses, hat, open mouth, averted gaze "
+        "and another background, and report whose decisions change.",
         min=0,
         max=10_000,
     ),
+]
+RendererOption = Annotated[
+    str, typer.Option("--renderer", help="Renderer of --counterfactual: fast, or pathtraced (about 2 s a picture).")
+]
+AttributeOptions = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="Attribute of --counterfactual; repeat it for more. Default: all."),
 ]
 Robust = Annotated[
     bool,
@@ -116,6 +123,8 @@ def evaluate(
     thumbnails: Thumbnails = False,
     explain: Explain = 0,
     counterfactual: Counterfactuals = 0,
+    renderer: RendererOption = "fast",
+    attribute: AttributeOptions = None,
     robustness: Robust = False,
     robustness_pairs: RobustnessPairs = 150,
     no_mismatch: NoMismatch = False,
@@ -149,7 +158,7 @@ def evaluate(
             show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found, result.threshold)
         if result.robustness is not None:
             show_robustness(console, result.robustness)
-    effects = counterfactuals(subject, counterfactual, console) if counterfactual else []
+    effects = counterfactuals(subject, counterfactual, renderer, attribute or [], console) if counterfactual else []
     if out:
         figures = evaluation_json(subject, results, effects)
         write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())
