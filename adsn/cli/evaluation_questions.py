@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from adsn.evaluation.robustness_curves import Robustness
     from runtime.face.detector import FaceDetector
 
-LARGEST_EFFECT = 0.01
-"""By how much an attribute may change a species' error rate before the table shows it in red."""
-
 
 def counterfactuals(
     subject: EvaluatedModel, presentations: int, renderer: str, attributes: list[str], console: Console
@@ -34,6 +31,7 @@ def counterfactuals(
         ConfigError: an unknown renderer or attribute, or path tracing is not possible here.
     """
     from adsn.evaluation.counterfactual import Counterfactual
+    from adsn.evaluation.counterfactual_page import largest_words, too_large
     from adsn.evaluation.renderers import RENDERERS
     from synthetic import SPECIES
     from synthetic.pathtraced import RenderError
@@ -63,12 +61,11 @@ def counterfactuals(
     title = f"one attribute changed, all else the same, {presentations} presentations each, renderer {renderer}"
     table = Table("attribute", "species", "errors without", "errors with", "flips", title=title, title_justify="left")
     for e in effects:
-        style = "bold red" if abs(e.change) > LARGEST_EFFECT else ""
+        style = "bold red" if too_large(e) else ""
         row = (e.attribute, e.species, str(e.without.errors), str(e.with_it.errors), str(e.flips))
         table.add_row(*row, style=style)
     console.print(table)
-    worst = max(effects, key=lambda e: abs(e.change))
-    console.print(f"largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points")
+    console.print(largest_words(effects))
     return effects
 
 

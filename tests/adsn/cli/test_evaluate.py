@@ -100,9 +100,10 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2", "--no-mismatch")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
-    # Six of each kind with two crops, and two of each kind with attention.
-    assert text.count("<img") == (6 + 6 + 2 + 2) * 2
-    assert text.count(", attention, ir") == 4
+    # Six of each class with two crops, and two of each class with these crops and attention over them.
+    assert text.count("<img") == (6 + 6) * 2 + (2 + 2) * 4
+    assert text.count(", ir with attention") == 4
+    assert text.count("attention on the face against chance: rgb ×") == 4 * 5
 
 
 def test_robustness_is_asked_of_a_sample_and_stands_in_json_and_page(plan: Path, tmp_path: Path) -> None:
