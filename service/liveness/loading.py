@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from runtime.engines.batching import BatchingEngine
 from runtime.face.open import open_detector
 from runtime.liveness.open import LoadedModel, open_pipeline
 from service.config.settings import Settings
@@ -27,5 +29,9 @@ def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
         detector=open_detector(settings.face),
         remote=settings.remote.engine(),
     )
+    batch = settings.batch
+    if batch.pairs > 1:
+        engine = BatchingEngine(loaded.pipeline.engine, batch.pairs, batch.wait_ms / 1000)
+        loaded = replace(loaded, pipeline=replace(loaded.pipeline, engine=engine))
     freeze_collector()
     return loaded
