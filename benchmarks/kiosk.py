@@ -27,7 +27,7 @@ from benchmarks.support.measure import Row, median, p99
 PAGE = Path(__file__).resolve().parent / "kiosk.md"
 WARM_UP_S = 5.0
 FIRST_S = 60.0
-LIMITS = {"latency_ms": 50.0, "stop_s": 5.0, "growth": 0.02}
+LIMITS = {"latency_ms": 25.0, "stop_s": 5.0, "growth": 0.02}
 CONFIG = """
 precision = "int8"
 engine = "onnx-cpu"

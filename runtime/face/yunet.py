@@ -108,8 +108,11 @@ def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
 
 def gain_of(image: Image) -> float:
     """Return what a picture is multiplied by before the search: more than 1 for a dark one."""
-    grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    counts = cv2.calcHist([np.ascontiguousarray(grey)], [0], None, [256], [0, 256]).ravel()
+    grey = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    # Most pictures are bright, which a count tells in a fraction of a histogram's time.
+    if np.count_nonzero(grey >= DARK_BELOW) > grey.size * (1 - DARK_PERCENTILE / 100):
+        return 1.0
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
     level = int(np.searchsorted(np.cumsum(counts), counts.sum() * DARK_PERCENTILE / 100))
     return 1.0 if level >= DARK_BELOW else min(BRIGHT / max(level, 1), MOST_GAIN)
 
