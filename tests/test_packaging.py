@@ -100,7 +100,9 @@ def run_in(folder: Path, environment: dict[str, str], code: str, *words: str) ->
 def test_programs_run_beside_packages_of_the_same_name(
     program: str, application: dict[str, str], tmp_path: Path
 ) -> None:
-    code = f"import service; assert service.THEIRS; del sys.modules['service']; from adsn.cli.programs import {program};"
+    code = (
+        f"import service; assert service.THEIRS; del sys.modules['service']; from adsn.cli.programs import {program};"
+    )
     done = run_in(tmp_path, application, f"{code} {program}()", "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
