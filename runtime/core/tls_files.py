@@ -30,6 +30,14 @@ CONVERT: dict[tuple[What, str], str] = {
     ("private key", "PKCS#12"): "openssl pkcs12 -in {path} -nocerts -nodes -out {stem}.key.pem",
 }
 
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"})
+"""What OpenSSL's versions say to an answer that is no TLS."""
+
+
+def speaks_no_tls(error: BaseException) -> bool:
+    """Whether a connection failed because the other side answered without TLS: it is a port for plain connections."""
+    return isinstance(error, ssl.SSLError) and error.reason in NO_TLS
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFile:

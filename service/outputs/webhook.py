@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.core.retry import Backoff
-from runtime.core.tls_files import TlsFile, client_context
+from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 from service.outputs.base import Clock, Event, EventExpired, EventKind, OutputError, boottime_ns
 
 RETRIES, FIRST_PAUSE_S = 4, 0.1
@@ -115,6 +115,10 @@ class WebhookOutput:
             connection.request("POST", self._target, body, headers)
             status = connection.getresponse().status
         except CONNECT_ERRORS as error:
+            if speaks_no_tls(error):
+                raise OutputError(
+                    f"{self._host}: it does not speak TLS on this port. Name its TLS port in webhook.url."
+                ) from error
             raise OutputError(f"{self._host}: {error or type(error).__name__}.") from error
         finally:
             guard.cancel()

@@ -51,6 +51,9 @@ def run_page(page: str, folder: Path, slow: bool) -> int:
         for block in blocks_of(page):
             if (name := block.marker("save")) is not None:
                 (folder / name).write_text(block.text, encoding="utf-8")
+            if block.marker("printed") is not None:
+                beside.require_printed(block)
+                ran += 1
             if block.language in RUN and block.runs and (slow or "slow" not in block.markers):
                 beside.run(block, SLOW_S if slow else FAST_S)
                 ran += 1
@@ -170,6 +173,23 @@ def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
             (block,) = blocks_of("x.md", text)
             with pytest.raises(BlockFailed):
                 beside.run(block, 20)
+        (shown,) = blocks_of(
+            "x.md", '<!-- printed: it -->\n```json\n{"a": {"b": 1.2}, "c": [{"name": "x", "v": 1}]}\n```\n'
+        )
+        for printed, right in (
+            ('{"a": {"b": 1.21, "more": 0}, "c": [{"name": "w"}, {"name": "x", "v": 1}]}', True),
+            ('{"a": {"b": 1.3}, "c": [{"name": "x", "v": 1}]}', False),
+            ('{"a": {"b": 1.2}, "c": [{"name": "y", "v": 1}]}', False),
+            ('{"a": {"b": 1.2}, "c": [{"name": "x", "v": 2}]}', False),
+            ("nothing", False),
+        ):
+            (block,) = blocks_of("x.md", f"```sh\necho '{printed}'\n```\n")
+            beside.run(block, 20)
+            if right:
+                beside.require_printed(shown)
+            else:
+                with pytest.raises(BlockFailed):
+                    beside.require_printed(shown)
         (endless,) = blocks_of("x.md", "<!-- until: soon -->\n```sh\necho soon; sleep 100\n```\n")
         beside.run(endless, 20)
     with pytest.raises(ValueError, match="before no block"):

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
 from runtime.core.files import draft_folder
 from runtime.core.species import SpeciesInvalid, require_distinct, require_species
-from runtime.core.user_text import ENCODING
+from runtime.core.user_text import ENCODING, closest_name
 from runtime.core.values import Modality, Pair
 from runtime.face.detector import FaceDetector
 from runtime.face.open import open_detector
@@ -154,12 +153,8 @@ def require_known_species(folder: Path, species: str) -> None:
     known = sorted({*SPECIES, *listed})
     if species in known:
         return
-    near = get_close_matches(species, known, n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    raise ConfigError(
-        f"species: {species!r} is new to this set.{guess} Known are {', '.join(known)}. For another species, pass "
-        "--new-species."
-    )
+    guess = closest_name(species, known) or f"known are {', '.join(known)}."
+    raise ConfigError(f"species: {species!r} is new to this set; {guess} For another species, pass --new-species.")
 
 
 def read_list(path: Path) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
-from runtime.core.tls_files import TlsFile, client_context
+from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 
 MAX_IDLE_S = 10
 """Below what servers keep a connection for, so that it is seldom one they have just closed."""
@@ -282,6 +282,8 @@ def _is_loopback(host: str) -> bool:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if speaks_no_tls(error):
+        return "it does not speak TLS on this port: write http:// in remote.url, or name its TLS port"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
