@@ -1,13 +1,13 @@
-"""Text files that people write: editors of some systems put a byte-order mark before UTF-8, which no parser expects."""
+"""Users' text files. Some editors write a byte-order mark before UTF-8, which parsers do not expect."""
 
 from __future__ import annotations
 
 import codecs
 
 ENCODING = "utf-8-sig"
-"""What users' text is decoded with: UTF-8, with a byte-order mark or without."""
+"""Encoding of users' text files: UTF-8 with or without a byte-order mark."""
 
 
 def without_mark(data: bytes) -> bytes:
-    """``data`` without the byte-order mark of UTF-8, for parsers that take bytes."""
+    """Return ``data`` without a UTF-8 byte-order mark, for parsers that take bytes."""
     return data.removeprefix(codecs.BOM_UTF8)
