@@ -1,5 +1,7 @@
-"""TensorRT up to the hardware's edge: every version's names, the engine's contract, its cache, and what it says when
-there is no GPU. See `tests.support.models.fake_tensorrt` for what this does not prove."""
+"""TensorRT without a GPU: every version's names, the engine's contract, its cache, and its errors.
+
+`tests.support.models.fake_tensorrt` says what these tests cannot prove.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def cache(tmp_path: Path) -> EngineCache:
 
 
 def names_touched() -> dict[str, set[str]]:
-    """Every ``trt.X`` and ``trt.X.Y`` in the sources → X: {Y}."""
+    """Return every ``trt.X`` and ``trt.X.Y`` in the sources, as X: {Y}."""
     found: dict[str, set[str]] = {}
     for path in SOURCES.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -67,7 +69,7 @@ def names_touched() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_the_code_touches_exists(version: str) -> None:
-    """What is not in every version is asked for with getattr, in the version module alone."""
+    """Names that some versions lack are used only in the version module, through getattr."""
     touched = names_touched()
     assert len(touched) > 10
     only_in_8 = {"NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH"}}
@@ -86,7 +88,7 @@ def test_every_name_the_code_touches_exists(version: str) -> None:
 def test_a_bundle_runs_on_every_version(
     version: str, bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Builds, starts and proves itself with no name that this version lacks."""
+    """The engine builds, starts and passes the golden vectors without any name that this version lacks."""
     machine = machine_of(version, monkeypatch)
     phases: list[tuple[str, int, int]] = []
     settings = BuildSettings(max_batch=4, optimisation=5)
@@ -103,7 +105,7 @@ def test_a_bundle_runs_on_every_version(
 
 
 class TestTensorRTContract(EngineContract):
-    """On the oldest, a middle and the newest version; with and without CUDA graphs."""
+    """Engines on the oldest, a middle and the newest version, with and without CUDA graphs."""
 
     @pytest.fixture(params=["8.6.0", "10.3.0", "11.4.0.106"])
     def engine(
@@ -214,9 +216,9 @@ def test_a_device_that_never_answers_hangs_nobody(bundle: Bundle) -> None:
 
     device.stuck = never
     began = time.monotonic()
-    with pytest.raises(InferenceFailed, match=r"has not answered for 0\.3 s"):
+    with pytest.raises(InferenceFailed, match=r"has not responded for 0\.3 s"):
         engine.infer(random_batch(engine, 1))
-    with pytest.raises(InferenceFailed, match="taken for lost"):
+    with pytest.raises(InferenceFailed, match="considered lost"):
         engine.infer(random_batch(engine, 1))
     engine.close()
     assert time.monotonic() - began < 5
@@ -252,9 +254,9 @@ def test_the_cached_engine_is_used_and_a_stale_one_built_again(
     assert sidecar["layers"]["Layers"] == ["conv1 + relu"]
     good = plan.read_bytes()
     for damage, reason in (
-        (good[:-1], "damaged or cut off"),
-        (bytes([good[0] ^ 1]) + good[1:], "damaged or cut off"),
-        (None, "is not there"),
+        (good[:-1], "damaged or truncated"),
+        (bytes([good[0] ^ 1]) + good[1:], "damaged or truncated"),
+        (None, "does not exist"),
     ):
         caplog.clear()
         if damage is None:
@@ -264,7 +266,7 @@ def test_the_cached_engine_is_used_and_a_stale_one_built_again(
         open_tensorrt(bundle, cache=cache).close()
         assert reason in caplog.text
         assert plan.read_bytes() == good
-    # Whole, but of a TensorRT that was exchanged behind its version number.
+    # The file is intact, but was built by another TensorRT with the same version number.
     foreign = plan_of(bundle, FakeTensorRT("10.0.1"))
     key = trt_open.key_of(machine.trt, GPU, bundle.entry("model-int8-trt").sha256, BuildSettings())
     cache.store(key, foreign, {})
@@ -294,7 +296,7 @@ def test_what_the_machine_s_environment_says_of_builds(tmp_path: Path, monkeypat
     said = {"ADSN_TRT_MAX_BATCH": "32", "ADSN_TRT_WORKSPACE_MIB": "256", "ADSN_TRT_OPTIMISATION": "5"}
     assert BuildSettings.of_environment(said) == BuildSettings(max_batch=32, workspace=256 << 20, optimisation=5)
     for name, wrong in (("MAX_BATCH", "0"), ("WORKSPACE_MIB", "many"), ("OPTIMISATION", "6"), ("MAX_BATCH", "-1")):
-        with pytest.raises(ConfigError, match=f"ADSN_TRT_{name}: a whole number from"):
+        with pytest.raises(ConfigError, match=f"ADSN_TRT_{name}: must be a whole number from"):
             BuildSettings.of_environment({f"ADSN_TRT_{name}": wrong})
     monkeypatch.setenv("ADSN_ENGINE_CACHE", str(tmp_path / "named"))
     assert EngineCache().folder == tmp_path / "named"
@@ -310,7 +312,7 @@ def test_a_cache_others_could_write_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only this user can write"):
         EngineCache(tmp_path / "link")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be created"):
         EngineCache(tmp_path / "file")
 
 
@@ -393,7 +395,7 @@ def test_versions() -> None:
     assert [generation_of(v) for v in ("8.5.2.2", "8.6.1", "10.3.0", "11.4.1")] == ["8.6", "8.6", "10", "11"]
     assert [artifact_for(g) for g in ("8.6", "10", "11")] == ["int8-trt", "int8-trt", "int8-trt11"]
     for version in ("7.2.3", "8.4.1", "9.1.0", "12.0.0"):
-        with pytest.raises(EngineUnavailable, match="not served"):
+        with pytest.raises(EngineUnavailable, match="not supported"):
             generation_of(version)
 
 
@@ -405,7 +407,7 @@ def test_without_a_driver_nothing_of_tensorrt_is_touched(monkeypatch: pytest.Mon
 
 
 class FakeCuda:
-    """libcuda as ctypes shows it. ``fails``: the function that answers 999."""
+    """Fake libcuda with the ctypes interface. ``fails``: the function that returns 999."""
 
     def __init__(self, count: int = 1, fails: str = "") -> None:
         self.count, self.fails = count, fails
@@ -435,7 +437,7 @@ def test_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineUnavailable, match="TensorRT is not installed"):
         import_tensorrt()
     monkeypatch.setattr(driver, "_load", lambda: FakeCuda(0))
-    with pytest.raises(EngineUnavailable, match="knows no GPU"):
+    with pytest.raises(EngineUnavailable, match="reports no GPU"):
         find_gpus()
     monkeypatch.setattr(driver, "_load", lambda: FakeCuda(1, "cuInit"))
     with pytest.raises(EngineUnavailable, match="cuInit with error 999"):
