@@ -1,4 +1,4 @@
-"""Text that people write: byte-order marks, which editors of some systems put before UTF-8, and misspelt names."""
+"""Users' text: byte-order marks, which some editors write and parsers do not expect, and misspelt names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import difflib
 from collections.abc import Sequence
 
 ENCODING = "utf-8-sig"
-"""What users' text is decoded with: UTF-8, with a byte-order mark or without."""
+"""Encoding of users' text files: UTF-8 with or without a byte-order mark."""
 
 
 def without_mark(data: bytes) -> bytes:
-    """``data`` without the byte-order mark of UTF-8, for parsers that take bytes."""
+    """Return ``data`` without a UTF-8 byte-order mark, for parsers that take bytes."""
     return data.removeprefix(codecs.BOM_UTF8)
 
 

@@ -1,4 +1,4 @@
-"""From settings to the kiosk's outputs and its page."""
+"""Creates the kiosk's outputs and its page from the settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("adsn.kiosk")
 
 
 class PageChannel:
-    """Events for whoever watches the page: the hub never blocks, so this needs no thread."""
+    """Passes events to the page's viewers. The hub never blocks, so this channel needs no thread."""
 
     name = "page"
 
@@ -47,10 +47,10 @@ class PageChannel:
 
 
 def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
-    """One channel for each output that is configured.
+    """Open one channel for each configured output.
 
     Raises:
-        ConfigError: a package or a file that it needs is missing.
+        ConfigError: a package or a file that an output needs is missing.
     """
     channels: list[Channel] = []
     if settings.gpio is not None:
@@ -67,13 +67,13 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
         own = settings.log
         assert own.path is not None
         journal = JournalOutput(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
-        # A log wants everything; a late line is still a line.
+        # The log keeps expired events too.
         channels.append(OutputWorker(journal, health, keep_expired=True, capacity=1024))
     return channels
 
 
 def webhook_of(settings: WebhookSettings) -> WebhookOutput:
-    """The webhook of the settings. Raises ConfigError when a file cannot be used."""
+    """Return the configured webhook. Raises ConfigError if a file cannot be used."""
     return WebhookOutput(
         settings.url,
         settings.secret.get_secret_value().encode(),
@@ -92,7 +92,7 @@ def broker_of(settings: MqttSettings) -> BrokerSettings:
 
 
 class BorrowedEngine:
-    """An engine that somebody else closes."""
+    """An engine that another owner closes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -114,15 +114,15 @@ class BorrowedEngine:
 
 
 def with_borrowed_engine(loaded: LoadedModel) -> LoadedModel:
-    """The same pipeline for the page: its end is not the engine's."""
+    """Return the same pipeline for the page, so that closing it does not close the engine."""
     return replace(loaded, pipeline=replace(loaded.pipeline, engine=BorrowedEngine(loaded.pipeline.engine)))
 
 
 def page_settings(settings: KioskSettings) -> Settings:
-    """The page's settings as the service has them.
+    """Return the page's settings in the service's form.
 
     Raises:
-        ConfigError: the page would be open to others without a key.
+        ConfigError: the page would be open to other hosts without a key.
     """
     own = settings.http
     made = Settings(
@@ -138,10 +138,10 @@ def page_settings(settings: KioskSettings) -> Settings:
 
 
 class PageServer:
-    """The HTTP application in a thread. Whatever happens to it, deciding goes on.
+    """Runs the HTTP application in a thread. The kiosk keeps deciding if it fails.
 
     Raises:
-        ConfigError: its address cannot be listened on.
+        ConfigError: the address cannot be used for listening.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -159,7 +159,7 @@ class PageServer:
         try:
             self._server.run()
         except (Exception, SystemExit):
-            log.exception("the page has ended; the kiosk goes on without it")
+            log.exception("the page has failed; the kiosk continues without it")
 
     def close(self, timeout_s: float) -> None:
         self._server.should_exit = True

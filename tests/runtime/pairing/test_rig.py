@@ -148,7 +148,7 @@ def test_a_dead_illuminator_is_a_reason_and_never_a_pair() -> None:
     with running(settings(scene(), "fps=60", "fps=60&strobe=1:1&script=emitter_off@2s")) as rig:
         pairs(rig, 1)
         until(lambda: rig.status().strobe == "strobe_lost")
-        until(lambda: "no longer alternates" in rig.status().advice)
+        until(lambda: "has stopped strobing" in rig.status().advice)
         number = rig.status().pairs
         assert rig.wait(number - 1, 0.3) is None
 

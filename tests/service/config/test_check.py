@@ -118,8 +118,8 @@ def test_a_scoring_server(check: Check, tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue("kiosk")
     url = "https://scores.example:8000"
     for remote, says in (
-        ({"url": "scores.example:8000"}, "a scoring server's address is https://HOST:PORT"),
-        ({"url": "http://scores.example"}, "in clear"),
+        ({"url": "scores.example:8000"}, "not a scoring server's address. Use https://HOST:PORT"),
+        ({"url": "http://scores.example"}, "unencrypted"),
         ({"url": url, "ca": key}, "remote.ca: "),
         ({"url": url, "certificate": certificate, "certificate_key": encrypted(key)}, "remote.certificate_key: "),
     ):

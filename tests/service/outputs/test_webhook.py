@@ -1,4 +1,4 @@
-"""The webhook against a real server: signatures that can be checked, no redirects, no late deliveries."""
+"""The webhook against a real server: verifiable signatures, no redirects, no late deliveries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRET = b"a secret of some length"
 
 
 class Receiver:
-    """What came, and what is answered: statuses in order, the last one for ever."""
+    """Requests that arrived, and the statuses to answer with in order; the last one repeats."""
 
     def __init__(self, *statuses: int, act: Callable[[BaseHTTPRequestHandler], None] | None = None) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
