@@ -121,6 +121,10 @@ class Channel(Protocol):
         """``sent``, ``failed``, ``expired``, ``overflow`` → events."""
         ...
 
+    def waiting(self) -> int:
+        """Return how many events wait to be sent."""
+        ...
+
 
 class EventQueue:
     """Events that wait. Full, it forgets the oldest: newest wins. For any threads."""
@@ -154,6 +158,11 @@ class EventQueue:
                 if self._closed or left <= 0:
                     return None
                 self._changed.wait(left)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return len(self._events)
 
     def count(self, what: str) -> None:
         with self._changed:
@@ -216,6 +225,9 @@ class OutputWorker:
 
     def counts(self) -> Mapping[str, int]:
         return dict(self._queue.counts)
+
+    def waiting(self) -> int:
+        return self._queue.waiting
 
     def close(self, timeout_s: float) -> None:
         self._queue.close()
@@ -280,6 +292,10 @@ class Outputs:
                 channel.offer(event)
             except Exception:
                 log.exception("the output %s did not take an event", channel.name)
+
+    def waiting(self) -> int:
+        """Return how many events wait, for whichever output."""
+        return sum(channel.waiting() for channel in self.channels)
 
     def close(self, timeout_s: float) -> None:
         """Let everyone send what still waits, all of them within ``timeout_s``."""
