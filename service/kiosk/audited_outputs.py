@@ -76,6 +76,10 @@ class AuditedOutputs(Outputs):
         since = self._busy_since
         return (time.monotonic_ns() - since) / 1e9 if since is not None else 0.0
 
+    def waiting(self) -> int:
+        """Return how many events wait, here and in the outputs."""
+        return self._queue.waiting + super().waiting()
+
     def close(self, timeout_s: float) -> None:
         """Pass on the queued events, then close the outputs, all within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s

@@ -9,7 +9,7 @@ from runtime.core.errors import ConfigError
 from service.config.check import check_face, check_model, check_place, check_remote, check_rig, check_trust, setting
 from service.kiosk.config import KioskSettings
 from service.kiosk.wiring import broker_of, page_settings, webhook_of
-from service.outputs.mqtt import import_aiomqtt
+from service.outputs.broker import import_aiomqtt
 from service.outputs.relay import import_gpiod
 
 

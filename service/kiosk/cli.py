@@ -54,6 +54,9 @@ class ConsoleChannel:
     def counts(self) -> Mapping[str, int]:
         return {}
 
+    def waiting(self) -> int:
+        return 0
+
     def close(self, timeout_s: float) -> None: ...
 
 

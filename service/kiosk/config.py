@@ -26,6 +26,8 @@ SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
 """Variables that all programs of this project share."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names become levels of MQTT topics, so characters with a meaning in topics are not allowed."""
+TOPIC = r"^[^/+#$\x00-\x20\x7f][^+#\x00-\x20\x7f]{0,199}$"
+"""Where published topics begin: no wildcard, no blank, and not the broker's own `$SYS`."""
 NS = 1_000_000_000
 
 
@@ -135,6 +137,25 @@ class MqttSettings(Section):
     key: Path | None = Field(default=None, description="The certificate's private key, PEM.")
     username: str | None = Field(default=None, description="Name to log in with.")
     password: SecretStr | None = Field(default=None, description="Password; better from a secret, mqtt.password.")
+    client_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="Name of the connection, different for each kiosk; default: the broker makes one.",
+    )
+    topic_prefix: str | None = Field(
+        default=None, pattern=TOPIC, description="What topics begin with; default: site/SITE/door/DOOR/liveness."
+    )
+    discovery: bool = Field(default=False, description="Announce the kiosk to Home Assistant.")
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=TOPIC, description="What Home Assistant's discovery topics begin with."
+    )
+
+    @field_validator("topic_prefix", "discovery_prefix")
+    @classmethod
+    def _whole(cls, topic: str | None) -> str | None:
+        if topic is not None and (topic.endswith("/") or "//" in topic):
+            raise ValueError("a topic has no empty level: take out the slash at its end, or the second of two.")
+        return topic
 
     @model_validator(mode="after")
     def _pairs(self) -> MqttSettings:
@@ -289,6 +310,9 @@ class KioskSettings(Section):
 
     @property
     def topic(self) -> str:
+        """What the MQTT topics begin with."""
+        if self.mqtt is not None and self.mqtt.topic_prefix is not None:
+            return self.mqtt.topic_prefix
         return f"site/{self.site}/door/{self.door}/liveness"
 
 

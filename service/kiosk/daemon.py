@@ -32,6 +32,7 @@ from service.monitoring.health import Condition, Health
 from service.monitoring.metrics import Metrics
 from service.monitoring.rig_watch import status_event
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
+from service.outputs.home_assistant import KioskReadings
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -73,6 +74,7 @@ class Daemon:
         self._hub = EventHub()
         # Before the outputs, so that a log in use by another process or an unreadable key ends the start here.
         self._trail = open_trail(settings.attestation, settings.audit)
+        self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._tell_health)
         self._numbers = KioskCollector(self.health, self.counters, self._state, self.outputs)
@@ -107,10 +109,13 @@ class Daemon:
 
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
-        every = [*open_outputs(settings, health), PageChannel(self._hub, boottime_ns), *channels]
+        every = [*open_outputs(settings, health, self._readings), PageChannel(self._hub, boottime_ns), *channels]
         if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
         return AuditedOutputs(every, health, self._trail, place=f"{settings.site}/{settings.door}")
+
+    def _readings(self) -> KioskReadings:
+        return KioskReadings(self._feed.status(), self.outputs.waiting())
 
     def _make_page(self) -> PageServer:
         settings = page_settings(self._settings)

@@ -19,9 +19,11 @@ from service.kiosk.door_line import take_line
 from service.monitoring.events import EventHub
 from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, OutputWorker
+from service.outputs.broker import BrokerSettings
 from service.outputs.command import CommandOutput
+from service.outputs.home_assistant import HomeAssistantChannel, KioskDevice, KioskReadings
 from service.outputs.journal import JournalOutput
-from service.outputs.mqtt import BrokerSettings, MqttChannel
+from service.outputs.mqtt import MqttChannel
 from service.outputs.relay import RelayChannel
 from service.outputs.webhook import WebhookOutput
 
@@ -43,11 +45,14 @@ class PageChannel:
     def counts(self) -> Mapping[str, int]:
         return {"sent": self._sent}
 
+    def waiting(self) -> int:
+        return 0
+
     def close(self, timeout_s: float) -> None: ...
 
 
-def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
-    """Open one channel for each configured output.
+def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], KioskReadings]) -> list[Channel]:
+    """Open one channel for each configured output. ``read``: readings for Home Assistant's sensors.
 
     Raises:
         ConfigError: a package or a file that an output needs is missing.
@@ -62,13 +67,25 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     if settings.webhook is not None:
         channels.append(OutputWorker(webhook_of(settings.webhook), health))
     if settings.mqtt is not None:
-        channels.append(MqttChannel(broker_of(settings.mqtt), settings.topic, health))
+        channels += mqtt_channels(settings, settings.mqtt, health, read)
     if settings.log.path is not None:
         own = settings.log
         assert own.path is not None
         journal = JournalOutput(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
         # The log keeps expired events too.
         channels.append(OutputWorker(journal, health, keep_expired=True, capacity=1024))
+    return channels
+
+
+def mqtt_channels(
+    settings: KioskSettings, own: MqttSettings, health: Health, read: Callable[[], KioskReadings]
+) -> list[Channel]:
+    """The connections to the broker: one for events and, with discovery, one for Home Assistant."""
+    broker = broker_of(own)
+    channels: list[Channel] = [MqttChannel(broker, settings.topic, health)]
+    if own.discovery:
+        device = KioskDevice(settings.site, settings.door, settings.topic)
+        channels.append(HomeAssistantChannel(broker, device, own.discovery_prefix, read, health))
     return channels
 
 
@@ -87,7 +104,7 @@ def broker_of(settings: MqttSettings) -> BrokerSettings:
     password = settings.password.get_secret_value() if settings.password is not None else None
     return BrokerSettings(
         settings.host, settings.port, settings.tls, settings.authorities, settings.certificate, settings.key,
-        settings.username, password,
+        settings.username, password, settings.client_id,
     )  # fmt: skip
 
 

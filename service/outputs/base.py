@@ -122,6 +122,10 @@ class Channel(Protocol):
         """``sent``, ``failed``, ``expired``, ``overflow`` → events."""
         ...
 
+    def waiting(self) -> int:
+        """Return how many events wait to be sent."""
+        ...
+
 
 class EventQueue:
     """Bounded queue of events. When it is full, the oldest event is dropped. Safe to call from several threads."""
@@ -155,6 +159,11 @@ class EventQueue:
                 if self._closed or left <= 0:
                     return None
                 self._changed.wait(left)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return len(self._events)
 
     def count(self, what: str) -> None:
         with self._changed:
@@ -217,6 +226,9 @@ class OutputWorker:
 
     def counts(self) -> Mapping[str, int]:
         return dict(self._queue.counts)
+
+    def waiting(self) -> int:
+        return self._queue.waiting
 
     def close(self, timeout_s: float) -> None:
         self._queue.close()
@@ -281,6 +293,10 @@ class Outputs:
                 channel.offer(event)
             except Exception:
                 log.exception("the output %s did not accept an event", channel.name)
+
+    def waiting(self) -> int:
+        """Return how many events wait, for whichever output."""
+        return sum(channel.waiting() for channel in self.channels)
 
     def close(self, timeout_s: float) -> None:
         """Close all channels at the same time, within ``timeout_s``, so that they can send their queued events."""

@@ -143,6 +143,9 @@ class RelayChannel:
     def counts(self) -> Mapping[str, int]:
         return dict(self._queue.counts)
 
+    def waiting(self) -> int:
+        return self._queue.waiting
+
     def close(self, timeout_s: float) -> None:
         """Lock the door at once, ending a pulse early."""
         self._stop.set()

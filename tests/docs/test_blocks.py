@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from adsn.evaluation.plan import DataPlan
 from adsn.training.recipe import Recipe
 from service.config.settings import Settings
 from service.kiosk.config import KioskSettings
-from tests.support.docs.pages import PAGES, Block, blocks_of
+from tests.support.docs.blocks import BLOCKS, ids, mistakes
+from tests.support.docs.pages import Block, blocks_of
 from tests.support.docs.runner import DocumentedPage
 
 if sys.version_info >= (3, 11):
@@ -25,18 +26,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-READ = [page for page in PAGES if page.startswith("docs/") or page in ("README.md", "CONTRIBUTING.md")]
-BLOCKS = [block for page in READ for block in blocks_of(page)]
 SHELL, RUN = ("sh", "console"), ("sh", "console", "python")
 PARSED = ("json", "toml")
 SHOWN = ("", "text", "yaml", "js", "nginx", "ini", "dockerfile", "promql")
 """Languages of blocks that are shown and not tested here."""
 MODELS: tuple[type[BaseModel], ...] = (Settings, KioskSettings, Recipe, DataPlan)
 FAST_S, SLOW_S = 60, 900
-
-
-def ids(block: Block) -> str:
-    return block.where
 
 
 def pages(*, slow: bool) -> list[str]:
@@ -89,16 +84,6 @@ def test_json_and_toml_can_be_read(block: Block) -> None:
     if block.runs:
         wrong = {model.__name__: mistakes(model, values) for model in MODELS}
         assert not all(wrong.values()), f"{block.where} is no part of any settings, recipe or plan: {wrong}"
-
-
-def mistakes(model: type[BaseModel], values: dict[str, object]) -> list[str]:
-    """What is wrong with a part of a file; that the rest is missing is not, nor that … stands for a value."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        wrong = [e for e in error.errors() if e["type"] != "missing" and "…" not in str(e["input"])]
-        return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong]
-    return []
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in RUN and not b.runs], ids=ids)

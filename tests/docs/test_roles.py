@@ -1,7 +1,7 @@
 """README.md in a fresh clone, word for word, for each kind of reader; the environments are made by its own commands.
 
-Run with ``-m docs_slow``. They install from the package index that pip is configured for; set ``ADSN_TEST_TORCH`` to the
-requirement of a smaller PyTorch build than the index has by default (the ``TORCH`` of the Makefile).
+Run with ``-m docs_slow``. They install from the package index that pip is configured for; set ``ADSN_TEST_TORCH`` to
+the requirement of a smaller PyTorch build than the index has by default (the ``TORCH`` of the Makefile).
 """
 
 from __future__ import annotations

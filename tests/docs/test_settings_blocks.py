@@ -18,10 +18,10 @@ from service.cli.check import check as check_service
 from service.config.settings import Settings, read_settings
 from service.kiosk.check import check as check_kiosk
 from service.kiosk.config import KioskSettings, read_kiosk_settings
-from tests.docs.test_blocks import BLOCKS, ids, mistakes
-from tests.runtime.face.test_detectors import scrfd
+from tests.support.docs.blocks import BLOCKS, ids, mistakes
 from tests.support.docs.pages import PAGES, ROOT, Block, prose_of
 from tests.support.geometry.rigs import rig as rig_geometry
+from tests.support.models.detectors import scrfd
 from tests.support.service.certificates import Authority
 
 if sys.version_info >= (3, 11):

@@ -71,13 +71,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def queued(batching: BatchingEngine, threads: ThreadPoolExecutor, *calls: Batch) -> list[Future[Scores]]:
     """Calls that came one after the other, the first of which runs."""
-    held = batching._engine
+    held = batching.engine
     assert isinstance(held, HeldEngine)
     futures = [threads.submit(batching.infer, calls[0])]
     assert held.began.acquire(timeout=WAIT_S)
     for number, call in enumerate(calls[1:], 1):
         futures.append(threads.submit(batching.infer, call))
-        until(lambda number=number: len(batching._waiting) == number)  # type: ignore[misc]
+        until(lambda number=number: batching.queued == number)  # type: ignore[misc]
     return futures
 
 

@@ -14,6 +14,8 @@ from service.kiosk.cli import demo_rig, require_rig
 from service.kiosk.config import KioskSettings, read_kiosk_settings
 from service.kiosk.wiring import open_outputs, page_settings
 from service.monitoring.health import Health
+from service.outputs.home_assistant import KioskReadings
+from tests.support.fakes import FakeFeed
 
 RIG = '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\n'
 SECRET = "0123456789abcdef"
@@ -179,8 +181,12 @@ def test_a_package_that_an_output_needs_is_missed_before_it_starts(
         check_outputs(read(tmp_path, section))
 
 
+def readings() -> KioskReadings:
+    return KioskReadings(FakeFeed().status(), 0)
+
+
 def test_only_what_is_configured_is_opened(tmp_path: Path) -> None:
-    assert open_outputs(read(tmp_path, RIG), Health()) == []
+    assert open_outputs(read(tmp_path, RIG), Health(), readings) == []
     text = f"""
 [log]
 path = "{tmp_path}/events.jsonl"
@@ -190,12 +196,41 @@ argv = ["/bin/true"]
 url = "http://127.0.0.1:9/"
 secret = "{SECRET}"
 """
-    channels = open_outputs(read(tmp_path, text), Health())
+    channels = open_outputs(read(tmp_path, text), Health(), readings)
     assert sorted(channel.name for channel in channels) == ["command", "log", "webhook"]
     for channel in channels:
         channel.close(20)
     with pytest.raises(ConfigError, match=r"webhook\.authorities: /dev/null/absent cannot be read"):
-        open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())
+        open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health(), readings)
+
+
+MQTT = '[mqtt]\nhost = "localhost"\n'
+
+
+@pytest.mark.parametrize("discovery", [False, True])
+def test_discovery_has_a_connection_of_its_own(discovery: bool, tmp_path: Path) -> None:
+    pytest.importorskip("aiomqtt")
+    text = MQTT + f"port = 1\ntls = false\ndiscovery = {str(discovery).lower()}\n"
+    channels = open_outputs(read(tmp_path, text), Health(), readings)
+    assert [channel.name for channel in channels] == ["mqtt", "home_assistant"][: 1 + discovery]
+    for channel in channels:
+        channel.close(20)
+
+
+def test_topics_begin_as_the_settings_say(tmp_path: Path) -> None:
+    text = f'site = "berlin"\ndoor = "front"\n{MQTT}'
+    assert read(tmp_path, text).topic == "site/berlin/door/front/liveness"
+    assert read(tmp_path, text + 'topic_prefix = "doors/front"\n').topic == "doors/front"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("topic_prefix", topic) for topic in ("a/+", "#", "/a", "a/", "a//b", "$SYS/a", "a b", "", "a" * 201)]
+    + [("discovery_prefix", "ha/#"), ("client_id", "two words"), ("client_id", "")],
+)
+def test_names_that_a_broker_would_refuse_are_refused(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"mqtt\.{key}"):
+        read(tmp_path, f'{MQTT}{key} = "{value}"\n')
 
 
 def test_scoring_elsewhere(tmp_path: Path) -> None:

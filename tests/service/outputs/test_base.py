@@ -153,6 +153,9 @@ def test_a_channel_that_breaks_costs_the_others_nothing(caplog: pytest.LogCaptur
         def counts(self) -> dict[str, int]:
             return {}
 
+        def waiting(self) -> int:
+            return 0
+
     output = Slow()
     output.gate.set()
     outputs = Outputs([Broken(), OutputWorker(output, Health())])
