@@ -124,12 +124,13 @@ def measured() -> list[Row]:
             ahead >= LEAST_OF_HAAR,
         ),
     ]
-    return rows + [row for size in SIZES for row in stage_rows(pipeline, Files.of(pair, size), size)]
+    return rows + [row for size in SIZES for row in size_rows(pipeline, cascade, Files.of(pair, size), size)]
 
 
-def stage_rows(pipeline: LivenessPipeline, files: Files, size: tuple[int, int]) -> list[Row]:
-    """Medians of a request's stages, and what one core judges in a second."""
+def size_rows(pipeline: LivenessPipeline, cascade: LivenessPipeline, files: Files, size: tuple[int, int]) -> list[Row]:
+    """What one core judges in a second, by detector, and where the time goes."""
     pair = files.pair()
+    boxes = pipeline.assess(pair).boxes
     stages: dict[str, list[float]] = {}
 
     def judged() -> None:
@@ -142,6 +143,8 @@ def stage_rows(pipeline: LivenessPipeline, files: Files, size: tuple[int, int]) 
             "decode IR": lambda: decode(files.ir, "ir", max_pixels=MAX_PIXELS),
             "search RGB": lambda: pipeline.detector.detect(pair.image("rgb")),
             "whole": judged,
+            "boxes": lambda: pipeline.assess(files.pair(), boxes),
+            "cascade": lambda: whole(cascade, files),
         },
         STAGE_ROUNDS,
     )
@@ -153,13 +156,15 @@ def stage_rows(pipeline: LivenessPipeline, files: Files, size: tuple[int, int]) 
         "search IR": max(0.0, laps.pop("locate") - median(times["search RGB"])),
         **laps,
     }
-    total = median(times["whole"])
     spent = ", ".join(f"{name} {value:.2f}" for name, value in laps.items())
     kilobytes = f"{len(files.rgb) / 1000:.0f} and {len(files.ir) / 1000:.0f} KB"
+    notes = {"whole": ("YuNet", f"{kilobytes}; ms: {spent}"), "boxes": ("boxes given", ""), "cascade": ("cascade", "")}
     return [
-        Row(
-            f"one core, {size[0]}×{size[1]} JPEG ({kilobytes})",
-            f"{total:.2f} ms, {1000 / total:.0f} pairs/s",
-            note=f"ms: {spent}",
-        )
+        Row(f"one core, {size[0]}×{size[1]} JPEG, {words}", per_second(median(times[name])), note=note)
+        for name, (words, note) in notes.items()
     ]
+
+
+def per_second(milliseconds: float) -> str:
+    """A pair's time, and how many pairs that makes."""
+    return f"{milliseconds:.2f} ms, {1000 / milliseconds:.0f} pairs/s"

@@ -178,6 +178,17 @@ def test_what_is_searched_stays_within_bounds() -> None:
     assert scale == (0.5, 320 / 65_000)
 
 
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (1920, 1080), (1280, 961), (333, 250)])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_shrunk_picture_is_the_mean_of_its_areas(size: tuple[int, int], channels: int) -> None:
+    rough = np.random.default_rng(1).integers(0, 256, (size[1], size[0], channels)).astype(np.uint8)
+    small, scale = shrunk(rough, 320)
+    at_once = cv2.resize(rough, small.shape[1::-1], interpolation=cv2.INTER_AREA).reshape(small.shape)
+    assert max(small.shape) == 320
+    assert scale == (320 / size[0], small.shape[0] / size[1])
+    assert np.abs(small.astype(int) - at_once).max() <= 1
+
+
 def test_only_dark_pictures_are_scaled_up() -> None:
     for channels in (1, 3):
         assert gain_of(np.full((40, 40, channels), 200, np.uint8)) == 1
