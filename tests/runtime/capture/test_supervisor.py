@@ -1,4 +1,4 @@
-"""A camera kept running: states, epochs, back-off, and drivers that hold a thread fast."""
+"""A camera kept running: states, stream generations, back-off, and drivers that block a thread."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Step = Callable[["FakeSource"], Frame | None]
 
 
 def frame(source: FakeSource, seq: int | None = None) -> Frame:
-    """The next frame of a source."""
+    """Return the next frame of a source."""
     source.seq = source.seq + 1 if seq is None else seq
     now = time.monotonic_ns()
     return Frame("ir", IMAGE, now, now, source.seq, "synthetic", generation=source.generation)
 
 
 class FakeSource:
-    """Does what its script says, one step a read; then nothing until it is closed."""
+    """Runs one step of its script per read; then delivers nothing until it is closed."""
 
     alive = 0
 
     def __init__(self, generation: int, *steps: Step) -> None:
         self.generation, self.seq, self.steps = generation, -1, list(steps)
         self.closed = threading.Event()
-        # What a camera holds: a descriptor and memory.
+        # A real camera holds a descriptor and memory, as this does.
         self.descriptor = os.open("/dev/null", os.O_RDONLY)
         self.buffer = bytearray(1 << 16)
         type(self).alive += 1
@@ -75,7 +75,7 @@ def raising(error: Exception) -> Step:
 
 
 class Clock:
-    """A clock that tests move."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.ns = 10**12
@@ -214,7 +214,7 @@ def test_a_recording_that_has_ended_is_not_begun_anew(made: list[CameraSuperviso
     until(lambda: camera.status().state == "closed")
     for thread in own:
         thread.join(20)
-    # Nor is its thread, which has ended, taken for one that hangs.
+    # Its thread has ended and must not be mistaken for a blocked one.
     clock.ns += round(10 * supervisor.HANG_S * 1e9)
     camera.check()
     assert camera.status().last_error_code == "stream_ended"
@@ -264,7 +264,7 @@ def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[CameraSuperv
     camera.check()
     until(lambda: camera.status().frames == 2)
     assert [f.generation for f in camera.drain()] == [0, 1]
-    # What the forgotten thread still brings is not taken, and its camera is closed.
+    # Frames of the abandoned thread are ignored, and its camera is closed.
     release.set()
     until(opened[0].closed.is_set)
     assert camera.drain() == []
@@ -391,7 +391,7 @@ def test_a_thousand_reconnects_leave_nothing_behind(
     assert Counted.alive == 0
     assert after[:2] == before[:2]
     assert after[2] - before[2] < 200_000
-    # Thinned: one of twenty, not one each; "running" is information for each.
+    # The log throttle lets one of twenty warnings through; "running" is logged each time at level info.
     assert sum(r.levelname == "WARNING" for r in caplog.records[:warnings]) <= 1000 / WARN_EVERY + 1
 
 
