@@ -1,4 +1,4 @@
-"""Pairing: what must hold of every pair whatever the streams do, and what a rig sees in known situations."""
+"""Pairing: properties of every pair for arbitrary streams, and results in known situations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATES: tuple[IlluminationState, ...] = ("lit", "lit", "lit", "dark", "unknown")
 
 @st.composite
 def chaos(draw: st.DrawFn) -> list[Frame]:
-    """Anything two sources may send: drops, bursts, repeats, times that go back, epochs, every illumination."""
+    """Anything two sources may send: drops, bursts, repeats, times that go back, new generations, any illumination."""
     frames: list[Frame] = []
     for modality in ("rgb", "ir"):
         time = draw(st.integers(0, 40 * MS))
@@ -87,7 +87,7 @@ def test_what_holds_of_every_pair(frames: list[Frame], limit: int, offset: int, 
 
 @st.composite
 def steady_streams(draw: st.DrawFn) -> tuple[list[Frame], list[Frame], int]:
-    """Two streams that keep the rate bound: jitter of a sixth of a period, drops, any rates and phase."""
+    """Two streams within the rate bound: jitter of a sixth of a period, drops, any rates and phase."""
     made = []
     both: tuple[Modality, ...] = ("rgb", "ir")
     for modality in both:
@@ -103,7 +103,7 @@ def steady_streams(draw: st.DrawFn) -> tuple[list[Frame], list[Frame], int]:
 def test_the_interleaving_of_the_streams_does_not_matter(given_streams: tuple[list[Frame], list[Frame], int]) -> None:
     first, second, seed = given_streams
     rng = random.Random(seed)
-    # Both know their periods, as a rig does from its cameras: then the rate bound holds from the first frame on.
+    # The periods are given, as a rig knows them from its cameras, so the rate bound holds from the first frame on.
     spans = {
         s[0].modality: min(b.t_capture_ns - a.t_capture_ns for a, b in itertools.pairwise(s)) for s in (first, second)
     }
@@ -117,7 +117,7 @@ def test_the_interleaving_of_the_streams_does_not_matter(given_streams: tuple[li
     while one or other:
         mixed.append((one if one and (not other or rng.random() < 0.5) else other).pop(0))
     made = [pairs(order) for order in (first + second, second + first, by_arrival(first, second), mixed)]
-    # All pairs that one order is certain of at its end the others are certain of too, or have not decided yet.
+    # At the end each order may leave other frames undecided; the pairs that all of them settled are the same.
     shortest = min(len(m) for m in made)
     assert all(m[:shortest] == made[0][:shortest] for m in made)
     assert max(len(m) for m in made) - shortest <= 1
@@ -152,7 +152,7 @@ def test_any_two_modalities(pairing: tuple[Modality, Modality]) -> None:
 
 
 def test_a_pair_is_complete_with_its_later_frame() -> None:
-    """No pair waits for another frame while what is there cannot be bettered."""
+    """A pair does not wait for another frame if none could be nearer."""
     pairer = Pairer(("rgb", "ir"))
     for one in by_arrival(regular("rgb", 60), regular("ir", 60, start=6 * MS)):
         made = pairer.push(one)
@@ -190,13 +190,13 @@ def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None
     assert all(m.dark is not None and m.dark.seq == m.second.seq - 1 for m in matches if m.second.seq)
     assert matches[4].pair().ir_dark is infrared[8].image
     assert matches[4].pair().ir_dark_time_ns == 8 * PERIOD + 3 * MS
-    # Every second colour frame has nobody to go with, and that is as it should be.
+    # Every second RGB frame has no partner, as expected.
     assert pairer.rejected["ir_dark"] == 15
     assert pairer.rejected.get("surplus", 0) > pairer.rejected.get("skew", 0)
 
 
 def test_only_the_frame_directly_before_is_a_neighbour() -> None:
-    """Two lit, one dark: the second lit frame's dark neighbour comes after it, and is not waited for."""
+    """At 2:1 the second lit frame's dark neighbour comes after it, and the pair does not wait for it."""
     states: list[IlluminationState] = ["dark", "lit", "lit"] * 10
     infrared = [frame("ir", k * PERIOD, lit=state, seq=k) for k, state in enumerate(states)]
     matches = run(Pairer(("rgb", "ir")), by_arrival(infrared, regular("rgb", 30)))
@@ -266,14 +266,14 @@ def test_half_a_period_apart_with_jitter_costs_hardly_a_pair() -> None:
 
 
 def test_drift_changes_the_partner_once_for_each_slip() -> None:
-    """1 % of difference in rate over 300 frames slips by three periods: three frames without a partner."""
+    """A rate difference of 1 % over 300 frames slips by three periods: three frames have no partner."""
     frames = by_arrival(regular("rgb", 300), regular("ir", 297, period=PERIOD * 100 // 99))
     matches = run(Pairer(("rgb", "ir"), max_skew_ns=25 * MS), frames)
     assert len(matches) >= 294
 
 
 def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
-    """At 90 a second a limit of 10 ms lets nearly a whole period pass: 10 ms behind one is 1.1 ms before the next."""
+    """At 90 frames/s a limit of 10 ms is nearly a period: 10 ms after one frame is 1.1 ms before the next."""
     period = 11_111_111
     frames = by_arrival(regular("rgb", 200, period=period), regular("ir", 200, period=period, start=10 * MS))
     matches = run(Pairer(("rgb", "ir")), frames)
@@ -282,7 +282,7 @@ def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
 
 
 def test_infrared_at_half_rate_takes_the_nearer_colour_frame() -> None:
-    """Every second colour frame has nobody to go with, so that to take the nearer one costs nothing."""
+    """Every second RGB frame has no partner, so preferring the nearer one costs nothing."""
     frames = by_arrival(regular("rgb", 100), regular("ir", 50, period=2 * PERIOD, start=19 * MS))
     matches = run(Pairer(("rgb", "ir"), max_skew_ns=20 * MS), frames)
     assert len(matches) >= 48
@@ -293,7 +293,7 @@ def test_a_wait_has_a_deadline() -> None:
     pairer = Pairer(("rgb", "ir"), max_skew_ns=20 * MS, periods_ns={"rgb": PERIOD, "ir": PERIOD})
     pairer.push(frame("rgb", 0))
     assert pairer.deadline_ns is None
-    # 16 ms behind: a colour frame nearer than that may still come.
+    # 16 ms apart: a nearer RGB frame may still come.
     assert not pairer.push(frame("ir", 16 * MS))
     deadline = pairer.deadline_ns
     assert deadline == 24 * MS + 11 * PERIOD // 20
@@ -314,7 +314,7 @@ def test_a_third_of_a_period_apart_nothing_waits_once_the_phase_is_known() -> No
 
 
 def test_a_nearer_frame_beyond_the_limit_costs_no_pair() -> None:
-    """Nearer by the phase, further by the clock: the limit is on the clock's side."""
+    """A frame nearer by phase but further in time: the limit applies to the time."""
     pairer = Pairer(("rgb", "ir"))
     period = 20 * MS
     run(pairer, by_arrival(regular("rgb", 40, period=period), regular("ir", 40, period=period, start=7 * MS)))
@@ -330,7 +330,7 @@ def test_waiting_finds_the_nearer_frame() -> None:
     pairer = Pairer(("rgb", "ir"), max_skew_ns=20 * MS)
     pairer.push(frame("rgb", 0))
     assert not pairer.push(frame("ir", 19 * MS))
-    assert not pairer.push(frame("rgb", PERIOD))  # 14 ms off: infrared may come nearer still
+    assert not pairer.push(frame("rgb", PERIOD))  # 14 ms apart: a nearer infrared frame may still come
     (match,) = pairer.push(frame("ir", 19 * MS + PERIOD))
     assert (match.first_ns, match.second_ns) == (PERIOD, 19 * MS)
     assert pairer.rejected == {"nearer": 1}
@@ -401,7 +401,7 @@ def test_advice_names_the_cause() -> None:
     repeated = [frame("ir", MS) for _ in range(30)]
     assert "backwards" in advice_after([*colour, *repeated], end)
     assert advice_after(by_arrival(colour, regular("ir", 30)), end) == ""
-    # Pairs are formed, but by a hair.
+    # Pairs are formed, but only just.
     assert "+9.0 ms apart" in advice_after(by_arrival(colour, regular("ir", 30, start=9 * MS)), end)
 
 
