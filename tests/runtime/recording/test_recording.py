@@ -1,4 +1,4 @@
-"""Recordings: exact, private, loud, readable when damaged, and replayed to the very same pairs."""
+"""Recordings: exact, private, announced, readable when damaged, and replayed to the same pairs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_picture_comes_back_to_the_bit(image: np.ndarray[Any, Any]) -> None:
     back = decode_image(data, modality)
     assert back.dtype == image.dtype
     assert np.array_equal(back, image)
-    # CDR as any ROS 2 reader has it: the stamp behind the encapsulation's four bytes.
+    # CDR as any ROS 2 reader expects it: the timestamp follows the encapsulation's four bytes.
     assert struct.unpack_from("<iI", data, 4) == (12_345, 678_901_234)
 
 
@@ -165,7 +165,7 @@ def test_colour_as_jpeg_is_nearly_itself(tmp_path: Path) -> None:
     rgb, ir = list(Recording(path).frames())
     assert int(np.abs(rgb.image.astype(int) - smooth).max()) < 12
     assert np.array_equal(ir.image, frame("ir", 0).image)
-    with pytest.raises(CameraData, match="only colour"):
+    with pytest.raises(CameraData, match="only RGB"):
         decode_jpeg(encode_jpeg(smooth, 1, 90), "ir")
 
 
@@ -221,7 +221,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_rig(tmp_path: Path, caplog: 
         recorder.on_frame(frame("rgb", 1))
         time.sleep(0.02)
     assert recorder.recording == ""
-    assert "left on the disk" in recorder.error
+    assert "free on the disk" in recorder.error
     recorder.on_frame(frame("rgb", 2))
     recorder.close()
     assert "recording stopped" in caplog.text
@@ -240,7 +240,7 @@ def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A recording in which every message is a chunk."""
+    """Record with a chunk for every message."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("runtime.recording.writer.CHUNK", 1)
         recorder = Recorder(tmp_path_factory.mktemp("w") / "r", RIG, consent="yes")
@@ -325,7 +325,7 @@ def watched(rig: Rig, seconds: float) -> Iterator[CapturedPair]:
 
 
 class Log:
-    """Keeps every pair of a rig."""
+    """Collects every pair of a rig."""
 
     recording = ""
 
@@ -340,7 +340,7 @@ class Log:
 
 @pytest.fixture(scope="module")
 def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pair]]:
-    """A strobed rig with jitter and drops, recorded, and the pairs that it formed meanwhile."""
+    """Record a strobed rig with jitter and drops. Returns the recording and the pairs formed meanwhile."""
     base = "synthetic:?size=160x160&moments=2&fps=60&run=recording"
     rig_settings = RigSettings(
         rgb=f"{base}&jitter_ms=1&drop=0.05", ir=f"{base}&phase_ms=3&jitter_ms=1&strobe=1:1", max_skew_ms=8
@@ -366,7 +366,7 @@ def test_as_fast_as_possible_gives_the_same_pairs(performance: tuple[Path, list[
     path, formed = performance
     recording = Recording(path)
     replayed = [captured.pair for captured in recording.replay()]
-    # Closing the rig drops what still waited for a partner; a replay finishes it.
+    # Closing the rig drops frames that still wait for a partner; a replay finishes them.
     assert 0 <= len(replayed) - len(formed) <= 2
     for before, after in zip(formed, replayed, strict=False):
         assert key(before) == key(after)
@@ -375,7 +375,7 @@ def test_as_fast_as_possible_gives_the_same_pairs(performance: tuple[Path, list[
         assert (before.ir_dark is None) == (after.ir_dark is None)
         assert before.ir_dark is None or np.array_equal(before.ir_dark, after.ir_dark)  # type: ignore[arg-type]
     assert any(pair.ir_dark is not None for pair in formed)
-    # The decision log in the file says the same.
+    # The file holds the same pairs.
     assert [p.times_ns for p in recording.pairs()] == [{"rgb": p.rgb_time_ns, "ir": p.ir_time_ns} for p in formed]
 
 
@@ -397,7 +397,7 @@ def test_at_speed_through_a_rig_gives_the_same_pairs(performance: tuple[Path, li
     overrun = sum(c.drops.get("overrun", 0) for c in rig.status().cameras)
     moved = {tuple(t + shift for t in p.times_ns if t is not None) for p in formed}
     same = [p for p in kept.pairs if p.times_ns in moved]
-    # A loaded machine may not keep up; what it drops is counted, and costs its own pairs alone.
+    # A loaded machine may not keep up; dropped frames are counted and cost only their own pairs.
     assert len(same) >= len(formed) - 2 * overrun - 1
     assert len(kept.pairs) <= len(formed) + 2
 
@@ -427,7 +427,7 @@ def test_a_recorded_camera_ends(tmp_path: Path) -> None:
     source = open_mcap(parse_uri(f"mcap:{path}"), "ir", 0)
     while source.read(1.0) is None:
         pass
-    with pytest.raises(StreamEnded, match="played to its end"):
+    with pytest.raises(StreamEnded, match="end of the recording"):
         source.read(1.0)
     source.close()
 
