@@ -53,7 +53,7 @@ def test_good_settings_pass(check: Check, tmp_path: Path) -> None:
 
 def test_one_camera_twice(check: Check) -> None:
     twice = {"rgb": "v4l2:/dev/video98", "ir": "v4l2:/dev/video98?fourcc=GREY"}
-    refused(check, {"rig": twice}, "rig.rgb and rig.ir are one camera", "adsn-rig list")
+    refused(check, {"rig": twice}, "rig.rgb and rig.ir name the same camera", "adsn-rig list")
 
 
 def test_wrong_camera_options(check: Check) -> None:

@@ -136,7 +136,7 @@ def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None
         ('[rig]\nrgb = "synthetic:"\n', "two cameras"),
         (
             '[rig]\nrgb = "synthetic:"\nir = "v4l3:/dev/video0"\n',
-            r"rig\.ir: v4l3:/dev/video0: there is no camera scheme",
+            r"rig\.ir: v4l3:/dev/video0: unknown camera scheme",
         ),
     ):
         with pytest.raises(ConfigError, match=says):
