@@ -43,6 +43,7 @@
     │   └── CalibrationInvalid    a rig's geometry file is damaged, or of other cameras
     ├── NotReady              still starting, or no engine
     ├── Overloaded            the queue is full
+    ├── StoreUnavailable      what replicas share cannot be looked up or written
     ├── TokenInvalid          an attestation that proves nothing: changed, another key's, expired, used before
     ├── AuditUnavailable      a decision cannot be written down where it must be
     ├── AuditBroken           an audit log is not as it was written
@@ -315,6 +316,20 @@ class Overloaded(AdsnError):
 
     code = "overloaded"
     retryable = True
+
+
+class StoreUnavailable(AdsnError):
+    """What the replicas share cannot be looked up or written now, so whoever depends on it is refused.
+
+    ``retry_after_s``: when it may succeed.
+    """
+
+    code = "store_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TokenInvalid(AdsnError):

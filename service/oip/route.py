@@ -190,11 +190,11 @@ class OpenInference:
         return Response()
 
     async def server(self, request: Request) -> Response:
-        self._require_raw_scores(self._guard.authorize(request, "infer"))
+        self._require_raw_scores(await self._guard.authorize(request, "infer"))
         return json_response({"name": "adsn", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     async def about(self, request: Request, name: str, version: str | None = None) -> Response:
-        self._require_raw_scores(self._guard.authorize(request, "infer"))
+        self._require_raw_scores(await self._guard.authorize(request, "infer"))
         loaded = self._model.require()
         require_model(loaded, name, version)
         return json_response(describe_model(loaded))
@@ -205,7 +205,7 @@ class OpenInference:
 
     async def score(self, request: Request, name: str, version: str | None = None) -> Response:
         began = time.perf_counter_ns()
-        self._require_raw_scores(self._guard.admit(request, "infer"))
+        self._require_raw_scores(await self._guard.admit(request, "infer"))
         length = header_length_of(request)
         body = await request.body()
         with self._model.lease() as loaded:

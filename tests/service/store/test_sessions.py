@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from service.auth.keys import Caller
-from service.auth.sessions import LoginFailures, Sessions
+from service.store.base import SessionRecord, session_digest
+from service.store.sessions import LoginFailures, Sessions
 
-CALLER = Caller("console", frozenset({"camera"}), "0123456789ab")
+RECORD = SessionRecord("0123456789ab", "0" * 64)
 
 
 def test_a_session_is_found_until_it_ends() -> None:
     sessions = Sessions(100)
-    token = sessions.begin(CALLER, 0)
-    assert sessions.find(token, 99.9) == CALLER
-    assert sessions.find(token, 100) is None
-    assert sessions.find(token[:-1], 1) is None
+    sessions.begin("digest", RECORD, 0)
+    assert sessions.find("digest", 99.9) == RECORD
+    assert sessions.find("digest", 100) is None
+    assert sessions.find("diges", 1) is None
     assert sessions.find("", 1) is None
-    assert sessions.find("\udcff", 1) is None
 
 
 def test_logging_out_ends_it() -> None:
     sessions = Sessions(100)
-    token, other = sessions.begin(CALLER, 0), sessions.begin(CALLER, 0)
-    sessions.end(token)
+    sessions.begin("one", RECORD, 0)
+    sessions.begin("other", RECORD, 0)
+    sessions.end("one")
     sessions.end("unknown")
-    assert sessions.find(token, 1) is None
-    assert sessions.find(other, 1) == CALLER
+    assert sessions.find("one", 1) is None
+    assert sessions.find("other", 1) == RECORD
 
 
 def test_the_oldest_session_makes_room() -> None:
     sessions = Sessions(100, limit=3)
-    tokens = [sessions.begin(CALLER, 0) for _ in range(5)]
-    assert [sessions.find(token, 1) is not None for token in tokens] == [False, False, True, True, True]
+    for number in range(5):
+        sessions.begin(str(number), RECORD, 0)
+    assert [sessions.find(str(number), 1) is not None for number in range(5)] == [False, False, True, True, True]
 
 
-def test_tokens_are_not_kept() -> None:
-    sessions = Sessions(100)
-    assert sessions.begin(CALLER, 0) not in repr(vars(sessions))
+def test_a_token_cannot_be_read_from_its_digest() -> None:
+    assert session_digest("token") != session_digest("token ")
+    assert "token" not in session_digest("token")
+    # What a browser may send.
+    assert session_digest("\udcff")
 
 
 def test_an_address_waits_for_the_windows_end() -> None:
@@ -48,6 +51,13 @@ def test_an_address_waits_for_the_windows_end() -> None:
     assert failures.wait_s("192.0.2.1", 60) == 0
     failures.count("192.0.2.1", 61)
     assert failures.wait_s("192.0.2.1", 61) == 0
+
+
+def test_an_address_that_waits_is_not_counted_further() -> None:
+    failures = LoginFailures(2, 60)
+    assert [failures.count("192.0.2.1", second) for second in range(4)] == [0, 0, 58, 57]
+    assert failures.wait_s("192.0.2.1", 59) == 1
+    assert failures.count("192.0.2.1", 60) == 0
 
 
 def test_one_customers_many_ipv6_addresses_are_one() -> None:
