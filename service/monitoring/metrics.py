@@ -84,7 +84,9 @@ class Metrics:
         )
         self._engine = Info("adsn_engine", "What runs the model.", registry=r)
         self._degraded = Gauge("adsn_engine_degraded", "1: less than was configured is running.", registry=r)
-        self._store = Histogram("adsn_store_seconds", "Calls that a shared store answered.", buckets=CALLS, registry=r)
+        self._store = Histogram(
+            "adsn_store_seconds", "Calls that a shared store answered.", buckets=CALLS, registry=None
+        )
         ProcessCollector(registry=r)
 
     # What routes and the kiosk tell.
@@ -173,6 +175,7 @@ class Metrics:
                 failed.add_metric([cause], status.failures.get(cause, 0))
             return [GaugeMetricFamily("adsn_store_up", "1: the shared store answers.", value=float(status.up)), failed]
 
+        self.registry.register(self._store)
         self.registry.register(CallbackCollector(families))
 
     def text(self) -> bytes:
