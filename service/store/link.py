@@ -28,6 +28,7 @@ SENTENCES: dict[Cause, str] = {
 }
 LAST_LOOK_S = 0.005
 """Kept back of each deadline. A loop that was busy past it reads once more what has arrived before it gives up."""
+CONNECTIONS = 8
 CONNECT_S = 1.0
 """For a connection that no request waits for."""
 
@@ -55,13 +56,13 @@ def import_redis() -> Any:
 
 
 class StoreLink:
-    """Runs scripts. Used on one event loop. ``connections``: how many calls may be under way.
+    """Runs scripts. Used on one event loop.
 
     Raises:
         ConfigError: redis-py is not installed, or a file for TLS cannot be used.
     """
 
-    def __init__(self, settings: StoreSettings, connections: int) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
         self._redis = import_redis()
         settings.check_files()
         from redis.asyncio.retry import Retry
@@ -73,8 +74,10 @@ class StoreLink:
             socket_timeout=None,
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
-            max_connections=connections,
+            max_connections=CONNECTIONS,
         )
+        # Further calls wait for one of these connections, which is shorter than a handshake.
+        self._free = asyncio.Semaphore(CONNECTIONS)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes], within_s: float) -> Any:
@@ -85,13 +88,13 @@ class StoreLink:
         """
         return await self._within(self._evaluate(script, keys, arguments), within_s)
 
-    async def connect(self, count: int) -> None:
-        """Open ``count`` connections, so that no request waits for a handshake.
+    async def connect(self) -> None:
+        """Open all connections, so that no request waits for a handshake.
 
         Raises:
             StoreFailure: that is not possible.
         """
-        await self._within(self._open(count), CONNECT_S)
+        await self._within(self._open(), CONNECT_S)
 
     async def disconnect(self) -> None:
         """Close idle connections: those to a server that went away are of no use."""
@@ -105,15 +108,20 @@ class StoreLink:
 
     async def _evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
         words = (len(keys), *keys, *arguments)
-        try:
-            return await self._client.execute_command("EVALSHA", script.sha, *words)
-        except self._redis.exceptions.NoScriptError:
-            # Not carried out: the server was restarted and does not know the script yet.
-            return await self._client.execute_command("EVAL", script.text, *words)
+        async with self._free:
+            try:
+                return await self._client.execute_command("EVALSHA", script.sha, *words)
+            except self._redis.exceptions.NoScriptError:
+                # Not carried out: the server was restarted and does not know the script yet.
+                return await self._client.execute_command("EVAL", script.text, *words)
 
-    async def _open(self, count: int) -> None:
+    async def _open(self) -> None:
         # Each takes a connection of its own, because they are under way together.
-        await asyncio.gather(*(self._client.ping() for _ in range(count)))
+        await asyncio.gather(*(self._ping() for _ in range(CONNECTIONS)))
+
+    async def _ping(self) -> None:
+        async with self._free:
+            await self._client.ping()
 
     async def _within(self, call: Coroutine[Any, Any, Any], seconds: float) -> Any:
         task = asyncio.ensure_future(call)
@@ -146,6 +154,8 @@ class StoreLink:
             return "denied"
         if isinstance(error, known.BusyLoadingError):
             return "loading"
+        if isinstance(error, known.OutOfMemoryError):
+            return "full"
         if isinstance(error, known.ReadOnlyError):
             return "read_only"
         if isinstance(error, (known.ConnectionError, OSError)):

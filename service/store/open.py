@@ -59,5 +59,4 @@ def open_store(
         return MemoryStore(limits_of(settings), now_s)
     from service.store.shared import SharedStore
 
-    # One call a request at a time, the probe beside them.
-    return SharedStore(settings.store, limits_of(settings), settings.limits.connections + 8, observe=observe)
+    return SharedStore(settings.store, limits_of(settings), observe=observe)

@@ -46,7 +46,6 @@ PROBE_S = 0.25
 SETTLE_S = 3 * BEAT_S
 """How long nonces wait after a restart of the store: every replica must have compared."""
 LEDGER_S = 3600.0
-READY_CONNECTIONS = 4
 SESSIONS = 256
 """Sessions that one key has at most, as in one process."""
 HASH_CHARS = 40
@@ -65,7 +64,7 @@ class _Call(NamedTuple):
 
 
 class SharedStore:
-    """Ask the store at ``settings.url``. ``connections``: how many calls may be under way.
+    """Ask the store at ``settings.url``.
 
     ``observe`` is told the seconds of each call that was answered. ``now_s``: monotonic seconds.
 
@@ -77,7 +76,6 @@ class SharedStore:
         self,
         settings: StoreSettings,
         limits: StoreLimits,
-        connections: int = 64,
         *,
         observe: Callable[[float], None] = lambda seconds: None,
         settle_s: float = SETTLE_S,
@@ -88,7 +86,7 @@ class SharedStore:
             raise ConfigError("store.url is not set.")
         self._name, self._prefix = str(settings.address), settings.prefix
         self._limits, self._timeout_s = limits, settings.timeout_ms / 1000
-        self._link = StoreLink(settings, connections)
+        self._link = StoreLink(settings)
         self._observe, self._now_s, self._beat_s = observe, now_s, beat_s
         # What each process counts by itself: all wrong keys, and rates while the store is away.
         self._failures = LoginFailures(limits.failures, limits.failures_s)
@@ -174,10 +172,10 @@ class SharedStore:
 
     async def count_failure(self, address: str) -> float:
         # Counted here too, so that an address that waits goes on waiting when the store goes away.
-        return max(self._failures.count(address, self._now_s()), await self._shared_failures(address, counted=True))
+        return self._failures.count(address, self._now_s()) or await self._shared_failures(address, counted=True)
 
     async def failure_wait_s(self, address: str) -> float:
-        return max(self._failures.wait_s(address, self._now_s()), await self._shared_failures(address, counted=False))
+        return self._failures.wait_s(address, self._now_s()) or await self._shared_failures(address, counted=False)
 
     async def take(self, caller: str) -> float:
         limits = self._limits
@@ -216,23 +214,24 @@ class SharedStore:
 
     async def watch(self) -> None:
         while True:
-            await self._look()
             self._wake.clear()
-            pause = self._beat_s if self._down is None else PROBE_S
+            await self._look()
+            if self._down is not None:
+                await asyncio.sleep(PROBE_S)
+                continue
+            # A request that fails meanwhile has the store tried at once: it may have been a moment's delay.
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
-                # A request has just failed; at once, the probe would too.
-                await asyncio.sleep(min(pause, PROBE_S))
+                await asyncio.wait_for(self._wake.wait(), self._beat_s)
 
     async def close(self) -> None:
         await self._link.close()
 
     async def _look(self) -> None:
-        """Compare with the ledger; the first time and after a failure, over new connections."""
+        """Compare with the ledger; the first time and after lost connections, over new ones."""
         try:
-            if self._down is not None:
+            if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
-                await self._link.connect(READY_CONNECTIONS)
+                await self._link.connect()
             arguments = (str(self._seen), *self._terms)
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._ledger,), arguments, CONNECT_S)
         except StoreFailure as failure:

@@ -19,7 +19,7 @@ HARMLESS = {
     "bgrewriteaof", "script", "acl",
 }  # fmt: skip
 LINE = re.compile(rb'\+?[\d.]+ \[\d+ (?:lua|[\d.:]+|unix:[^\]]*)\] (".*")\r\n')
-PREFIX = r"(?:adsn|t\d+[\w-]*|other):"
+PREFIX = r"(?:adsn|t[\w-]+|other):"
 HASH = "[0-9a-f]{40}"
 KEYS = {
     "ledger": rf"{PREFIX}ledger",
