@@ -1,4 +1,4 @@
-"""Checks an audit log: ``adsn-serve audit verify PATH``.
+"""Checks an audit log, or a folder with those of several replicas: ``adsn-serve audit verify PATH``.
 
 What it can find: any line that was changed, taken out, put in or moved. What it cannot, from the files alone: that
 lines were cut off at the very end, or that everything after the last signed checkpoint was made anew. For that,
@@ -14,7 +14,16 @@ from typing import Any
 
 from runtime.core.errors import AuditBroken, TokenInvalid
 from service.audit.jws import Verifier
-from service.audit.lines import CHECKPOINT_TYPE, FIRST_LINK, ChainLink, closed_files, link_of, parse_line, torn_digest
+from service.audit.lines import (
+    CHECKPOINT_TYPE,
+    FIRST_LINK,
+    ChainLink,
+    closed_files,
+    link_of,
+    log_of,
+    parse_line,
+    torn_digest,
+)
 
 
 @dataclass(slots=True)
@@ -23,7 +32,8 @@ class AuditReport:
 
     ``signed``: number of the last line that a verified checkpoint covers, 0 for none. ``lost``: lines that the writer
     says it could not write. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
-    ``watched``: the digest of the line that was asked for.
+    ``watched``: the digest of the line that was asked for. ``replica``: who wrote last, empty where it does not say.
+    ``begin``: the digest of the first line.
     """
 
     lines: int = 0
@@ -36,6 +46,8 @@ class AuditReport:
     sealed: int = 0
     torn_end: bool = False
     watched: str = ""
+    replica: str = ""
+    begin: str = ""
 
 
 def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int | None = None) -> AuditReport:
@@ -67,6 +79,49 @@ def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int 
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What the logs of a folder hold. ``chains``: file name → its report. ``broken``: what is wrong, a sentence a log.
+
+    ``named_twice``: replicas that several chains name, which makes it unclear who wrote what.
+    """
+
+    chains: dict[str, AuditReport]
+    broken: tuple[str, ...]
+    named_twice: tuple[str, ...]
+
+
+def check_folder(folder: Path, verifier: Verifier | None = None) -> FolderReport:
+    """Check every log in ``folder``, each with the files that were closed before it. All are checked, also after one
+    that is broken.
+
+    Raises:
+        AuditBroken: there is no log in it, or it cannot be read.
+    """
+    try:
+        paths = sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+    except OSError as error:
+        raise AuditBroken(f"{folder}: cannot be read: {error.strerror}.") from error
+    logs = sorted({log_of(path) for path in paths})
+    if not logs:
+        raise AuditBroken(f"{folder}: there is no audit log (*.jsonl) in it. Name the folder with the replicas' logs.")
+    chains: dict[str, AuditReport] = {}
+    broken: list[str] = []
+    begun: dict[str, Path] = {}
+    for path in logs:
+        try:
+            report = check_audit(path, verifier)
+        except AuditBroken as error:
+            broken.append(error.message)
+            continue
+        chains[path.name] = report
+        other = begun.setdefault(report.begin, path)
+        if other != path:
+            broken.append(f"{path}: begins with the same line as {other.name}: one is a copy of the other.")
+    names = [report.replica for report in chains.values() if report.replica]
+    return FolderReport(chains, tuple(broken), tuple(sorted({name for name in names if names.count(name) > 1})))
+
+
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """Place and content of each line of all files."""
     for file in (*closed_files(path), path):
@@ -87,7 +142,7 @@ def _check(
     if not report.lines:
         if seq == 1 and members["prev"] != FIRST_LINK.digest:
             raise AuditBroken(f"{where}: the first line of all does not begin a chain.")
-        report.first = seq
+        report.first, report.begin = seq, link_of(line, members).digest
     elif members["prev"] != report.last.digest:
         raise AuditBroken(f"{where}: does not follow the line before it; that one was changed, or lines are missing.")
     elif seq != report.last.seq + 1:
@@ -102,6 +157,8 @@ def _check(
         report.lost += int(members["lost"])
     elif kind == "decision":
         report.decisions += 1
+    elif kind == "open":
+        report.replica = str(members.get("replica", report.replica))
     report.lines += 1
     report.last = link_of(line, members)
 
