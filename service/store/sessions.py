@@ -54,10 +54,20 @@ class LoginFailures:
         began, count = self._counts.pop(who, (now_s, 0))
         if now_s - began >= self._window_s:
             began, count = now_s, 0
-        while len(self._counts) >= self._addresses:
-            self._counts.popitem(last=False)
+        self._make_room()
         self._counts[who] = (began, count + 1)
         return 0.0
+
+    def _make_room(self) -> None:
+        while len(self._counts) >= self._addresses:
+            self._counts.popitem(last=False)
+
+    def hold(self, address: str, wait_s: float, now_s: float) -> None:
+        """Have ``address`` wait: elsewhere it has failed too often."""
+        who = network_of(address)
+        self._counts.pop(who, None)
+        self._make_room()
+        self._counts[who] = now_s + min(wait_s, self._window_s) - self._window_s, self._limit
 
     def wait_s(self, address: str, now_s: float) -> float:
         """How long ``address`` has to wait; 0 when it has not failed too often."""

@@ -171,7 +171,7 @@ class SharedStore:
         await self._ask(END, (self._key("session", session),), ())
 
     async def count_failure(self, address: str) -> float:
-        # Counted here too, so that an address that waits goes on waiting when the store goes away.
+        # Counted here too: a store that goes away takes no count with it.
         return self._failures.count(address, self._now_s()) or await self._shared_failures(address, counted=True)
 
     async def failure_wait_s(self, address: str) -> float:
@@ -198,6 +198,9 @@ class SharedStore:
             )
         except StoreUnavailable:
             return 0.0
+        if wait_ms > 0:
+            # It goes on waiting when the store goes away.
+            self._failures.hold(address, wait_ms / 1000, self._now_s())
         return float(wait_ms / 1000)
 
     # How it is.

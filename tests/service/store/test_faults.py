@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -248,7 +249,7 @@ async def test_a_user_needs_few_commands(tmp_path: Path) -> None:
     commands += " +hincrby +incr +pexpire +pttl"
     with redis_server(tmp_path) as server:
         server.ask("ACL", "SETUSER", "adsn", "on", ">secret-of-adsn", "~adsn:*", *commands.split())
-        known = {"username": "adsn", "password": "secret-of-adsn", "prefix": "adsn:"}
+        known: dict[str, Any] = {"username": "adsn", "password": "secret-of-adsn", "prefix": "adsn:"}
         async with stores(server, 1, **known) as (one,):
             first = nonce("n")
             assert await one.use_nonce(first) == "new"
@@ -275,7 +276,7 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path) -> None:
     with redis_server(tmp_path, **tls, tls_ca_cert_file=str(authority.certificate)) as server:
         port = free_port()
         server.ask("CONFIG", "SET", "tls-port", str(port))
-        known = {
+        known: dict[str, Any] = {
             "url": f"rediss://127.0.0.1:{port}/0",
             "ca": authority.certificate,
             "certificate": own,
@@ -284,11 +285,12 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path) -> None:
         async with stores(server, 1, **known) as (one,):
             assert await one.use_nonce(nonce("n")) == "new"
         # Another's certificate, no certificate, and a name that it does not bear.
-        for wrong in (
+        wrongs: tuple[dict[str, Any], ...] = (
             {"ca": stranger.certificate},
             {"certificate": None, "certificate_key": None},
             {"url": f"rediss://localhost:{port}/0"},
-        ):
+        )
+        for wrong in wrongs:
             async with stores(server, 1, **{**known, **wrong}, ready=False) as (one,):
                 await until(lambda one=one: one.status().failures.get("untrusted", 0) > 0)  # type: ignore[misc]
                 assert "TLS fails" in (await refused(one)).message

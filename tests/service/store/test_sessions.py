@@ -60,6 +60,19 @@ def test_an_address_that_waits_is_not_counted_further() -> None:
     assert failures.count("192.0.2.1", 60) == 0
 
 
+def test_an_address_that_failed_elsewhere_waits_here() -> None:
+    failures = LoginFailures(3, 60, addresses=2)
+    failures.hold("192.0.2.1", 20, 100)
+    assert failures.wait_s("192.0.2.1", 101) == 19
+    assert failures.count("192.0.2.1", 119) == 1
+    assert failures.wait_s("192.0.2.1", 120) == 0
+    failures.hold("192.0.2.1", 1e9, 100)
+    assert failures.wait_s("192.0.2.1", 100) == 60
+    for number in range(5):
+        failures.hold(f"192.0.2.{number}", 20, 100)
+    assert sum(failures.wait_s(f"192.0.2.{number}", 101) > 0 for number in range(5)) == 2
+
+
 def test_one_customers_many_ipv6_addresses_are_one() -> None:
     failures = LoginFailures(2, 60)
     failures.count("2001:db8:0:1::1", 0)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from runtime.core.errors import StoreUnavailable
 from service.store import shared
 from service.store.base import MAX_ANSWER_BYTES, SessionRecord
 from tests.support.service.answers import answer
@@ -72,7 +73,8 @@ async def test_a_caller_has_so_many_nonces_and_no_more(redis: RedisServer) -> No
 @on_loop
 async def test_the_count_of_nonces_slides(redis: RedisServer) -> None:
     async with stores(redis, limits=replace(LIMITS, replay_s=0.4, replays=8)) as (one, _):
-        taken, loop = [], asyncio.get_running_loop()
+        taken: list[float] = []
+        loop = asyncio.get_running_loop()
         until = loop.time() + 1.6
         while loop.time() < until:
             if await one.use_nonce(nonce(str(len(taken)))) == "new":
@@ -234,6 +236,6 @@ async def test_a_clock_that_was_put_back_blocks_nobody_for_long(redis: RedisServ
         assert 0 < wait <= LIMITS.burst / LIMITS.rate_per_s
         # The ledger says that nonces are accepted in the year 2100.
         redis.ask("HSET", "t-clock:ledger", "opens", "4102444800000")
-        with pytest.raises(shared.StoreUnavailable) as caught:
+        with pytest.raises(StoreUnavailable) as caught:
             await one.use_nonce(nonce("n"))
         assert caught.value.retry_after_s <= LIMITS.replay_s

@@ -32,9 +32,11 @@ class Replica:
 
     def ask(self, **kwargs: Any) -> httpx.Response:
         """Send a pair. ``nonce``, ``headers``, ``params`` as given."""
-        nonce = kwargs.pop("nonce", None)
+        nonce, headers = kwargs.pop("nonce", None), kwargs.pop("headers", {})
         files = {**PAIR, "meta": meta(nonce)}
-        return self.client.post("/liveness", files=files, **kwargs)
+        # One boundary for all: the same pair is the same request, to the byte.
+        headers = {"Content-Type": "multipart/form-data; boundary=between-the-parts", **headers}
+        return self.client.post("/liveness", files=files, headers=headers, **kwargs)
 
     def conditions(self) -> set[str]:
         """What ``/readyz`` names; it is ready in any case."""
