@@ -57,6 +57,8 @@ def open_store(
     """
     if settings.store.url is None:
         return MemoryStore(limits_of(settings), now_s)
-    from service.store.shared import SharedStore
+    from service.store import shared
 
-    return SharedStore(settings.store, limits_of(settings), observe=observe)
+    return shared.SharedStore(
+        settings.store, limits_of(settings), settle_s=shared.SETTLE_S, beat_s=shared.BEAT_S, observe=observe
+    )

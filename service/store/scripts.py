@@ -34,6 +34,8 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 _LEDGER = """
 local function ledger(key, seen, settle, hold, ttl)
+  -- First of all writes: a full store must refuse here, and lets a script go on that has written anything.
+  redis.call('HSET', key, 'beat', now)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local l = redis.call('HMGET', key, 'run', 'count', 'opens', 'lost')
   local count, opens, lost = tonumber(l[2]) or 0, tonumber(l[3]) or 0, tonumber(l[4]) or 0
@@ -75,8 +77,6 @@ BEAT = Script(
     _CLOCK
     + _LEDGER
     + """
--- First, because a full store must show here and not at the next request.
-redis.call('HSET', KEYS[1], 'beat', now)
 local count, wait, lost = ledger(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
 local memory = redis.call('INFO', 'memory')
 local policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''

@@ -66,7 +66,8 @@ class _Call(NamedTuple):
 class SharedStore:
     """Ask the store at ``settings.url``.
 
-    ``observe`` is told the seconds of each call that was answered. ``now_s``: monotonic seconds.
+    ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe`` is told the seconds of each call that was
+    answered. ``now_s``: monotonic seconds.
 
     Raises:
         ConfigError: redis-py is not installed, or a file for TLS cannot be used.
@@ -77,9 +78,9 @@ class SharedStore:
         settings: StoreSettings,
         limits: StoreLimits,
         *,
+        settle_s: float,
+        beat_s: float,
         observe: Callable[[float], None] = lambda seconds: None,
-        settle_s: float = SETTLE_S,
-        beat_s: float = BEAT_S,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings.address is None:

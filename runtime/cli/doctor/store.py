@@ -61,7 +61,7 @@ def _ask(client: Any, settings: StoreSettings) -> list[Diagnosis]:
         diagnoses.append(Diagnosis("fail", SUBJECT, detail))
     if not info.get("aof_enabled"):
         detail = (
-            "keeps no append-only file: after its restart no nonce is accepted for limits.replay_s. Set appendonly."
+            "keeps no append-only file: after a restart no nonce is accepted for limits.replay_s. Set appendonly."
         )
         diagnoses.append(Diagnosis("warn", SUBJECT, detail))
     return diagnoses

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -38,6 +37,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 def fresh() -> str:
     return secrets.token_hex(len(NONCE) // 2)
+
+
+def more(accepted: dict[str, int], count: int) -> None:
+    """Wait until so many more are accepted."""
+    goal, deadline = sum(accepted.copy().values()) + count, time.monotonic() + 60
+    while sum(accepted.copy().values()) < goal:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_same_nonce_to_both_at_the_same_moment_is_accepted_once(pair: Pair) -> None:
@@ -91,28 +98,6 @@ def test_a_session_is_both_replicas_and_ends_at_both(pair: Pair) -> None:
         for client in (first, second):
             client.cookies.clear()
             assert client.get("/info", headers=kept).status_code == 401
-
-
-def test_wrong_keys_are_counted_together(tmp_path: Path) -> None:
-    with redis_server(tmp_path, require_redis()) as server:
-        limits: dict[str, Any] = {
-            "ADSN_AUTH__FAILURES": "4",
-            "ADSN_LIMITS__RATE_PER_S": "0.01",
-            "ADSN_LIMITS__BURST": "3",
-        }
-        with replicas(tmp_path, server.url, **limits) as made:
-            for replica in made:
-                wait_for(replica)
-            statuses = [made[number % 2].ask().status_code for number in range(6)]
-            assert statuses == [200, 200, 200, 429, 429, 429]
-            wrong = {"X-API-Key": "a guess"}
-            found = [made[number % 2].client.get("/info", headers=wrong) for number in range(6)]
-            assert [answer.status_code for answer in found] == [401] * 4 + [429] * 2
-            # The right key from an address that waits hears the same; without the store, too.
-            assert made[0].client.get("/info").status_code == 429
-            server.kill()
-            wait_for(made[0], "store_unavailable")
-            assert made[0].client.get("/info").status_code == 429
 
 
 def test_without_the_store_nonces_are_refused_and_the_rest_is_answered(pair: Pair) -> None:
@@ -170,19 +155,18 @@ def test_kill_9_under_load_and_a_restart_with_its_data(pair: Pair) -> None:
     loads = [threading.Thread(target=load), threading.Thread(target=load), threading.Thread(target=without)]
     for thread in loads:
         thread.start()
-    time.sleep(0.5)
+    more(accepted, 20)
     server.kill()
-    time.sleep(0.5)
+    time.sleep(0.3)
     server.start()
     server.watch()
     wait_for(one)
     wait_for(two)
-    time.sleep(0.3)
+    more(accepted, 20)
     stop.set()
     for thread in loads:
         thread.join(60)
     assert max(accepted.values()) == 1
-    assert sum(accepted.values()) > 10
     assert set(plain) == {200}
     # Nobody gets a second answer, from either of them, for anything that was accepted before or after.
     used = [nonce for nonce, count in accepted.items() if count]
@@ -194,8 +178,10 @@ def test_kill_9_under_load_and_a_restart_with_its_data(pair: Pair) -> None:
 
 def test_a_restart_without_its_data_opens_nothing_to_replays(tmp_path: Path) -> None:
     lifetime = 6
-    limits: dict[str, Any] = {"ADSN_LIMITS__REPLAY_S": str(lifetime)}
-    with redis_server(tmp_path, require_redis()) as server, replicas(tmp_path, server.url, **limits) as (one, two):
+    with (
+        redis_server(tmp_path, require_redis()) as server,
+        replicas(tmp_path, server.url, ADSN_LIMITS__REPLAY_S=str(lifetime)) as (one, two),
+    ):
         wait_for(one)
         wait_for(two)
         used = fresh()
@@ -213,30 +199,3 @@ def test_a_restart_without_its_data_opens_nothing_to_replays(tmp_path: Path) -> 
         assert time.monotonic() >= until
         assert two.ask(nonce=fresh()).status_code == 200
         assert "has lost data" in one.log.read_text()
-
-
-def test_a_wrong_password_and_a_full_store(tmp_path: Path) -> None:
-    secrets_folder = tmp_path / "secrets"
-    secrets_folder.mkdir()
-    (secrets_folder / "store.password").write_text("wrong-horse-battery")
-    with redis_server(tmp_path, require_redis(), requirepass="correct-horse-battery") as server:
-        known: dict[str, Any] = {"CREDENTIALS_DIRECTORY": str(secrets_folder)}
-        with replicas(tmp_path, server.url, 1, **known) as (one,):
-            wait_for(one, "store_unavailable")
-            refused = one.ask(nonce=fresh())
-            check_problem(refused, 503, "store_unavailable")
-            assert "refuses this user" in refused.json()["detail"]
-            assert one.ask().status_code == 200
-            # As an operator corrects it at the other end: nothing here is started again.
-            server.ask("CONFIG", "SET", "requirepass", "wrong-horse-battery")
-            server.options["requirepass"] = "wrong-horse-battery"
-            wait_for(one)
-            assert one.ask(nonce=fresh()).status_code == 200
-            server.ask("CONFIG", "SET", "maxmemory", "1")
-            check_problem(one.ask(nonce=fresh()), 503, "store_unavailable")
-            wait_for(one, "store_unavailable")
-            assert one.ask().status_code == 200
-            server.ask("CONFIG", "SET", "maxmemory", "0")
-            wait_for(one)
-            assert one.ask(nonce=fresh()).status_code == 200
-            assert "horse-battery" not in one.log.read_text()
