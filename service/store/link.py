@@ -140,7 +140,8 @@ class StoreLink:
             raise StoreFailure("slow")
         try:
             return task.result()
-        except (self._redis.exceptions.RedisError, OSError) as error:
+        except Exception as error:
+            # Whatever the library raises: nobody knows what was carried out, so the call has failed.
             raise StoreFailure(self._cause(error)) from error
 
     def _cause(self, error: BaseException) -> Cause:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections import Counter, deque
@@ -36,7 +35,8 @@ from service.store.scripts import (
     RELEASE,
     Script,
 )
-from service.store.sessions import LoginFailures, network_of
+from service.store.sessions import LoginFailures
+from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
@@ -48,7 +48,6 @@ SETTLE_S = 3 * BEAT_S
 LEDGER_S = 3600.0
 SESSIONS = 256
 """Sessions that one key has at most, as in one process."""
-HASH_CHARS = 40
 BUSY, ANSWERED = b"B", b"A"
 DIGEST_BYTES = 32
 
@@ -85,7 +84,7 @@ class SharedStore:
     ) -> None:
         if settings.address is None:
             raise ConfigError("store.url is not set.")
-        self._name, self._prefix = str(settings.address), settings.prefix
+        self._name, self._keys = str(settings.address), StoreKeys(settings.prefix)
         self._limits, self._timeout_s = limits, settings.timeout_ms / 1000
         self._link = StoreLink(settings)
         self._observe, self._now_s, self._beat_s = observe, now_s, beat_s
@@ -94,7 +93,6 @@ class SharedStore:
         self._rates = RateLimiter(limits.rate_per_s, limits.burst)
         self._seen = 0
         hold_s = max(limits.replay_s, settle_s)
-        self._ledger = self._key("ledger")
         self._terms = (_ms(settle_s), _ms(hold_s), _ms(max(LEDGER_S, 2 * hold_s)))
         self._down: Cause | Literal["starting"] | None = "starting"
         self._down_since_s = now_s()
@@ -110,10 +108,10 @@ class SharedStore:
         if self._evicts:
             raise StoreUnavailable(self._evicts, retry_after_s=30)
         period = _ms(self._limits.replay_s)
-        keys = self._nonce_key(nonce), self._key("count", "nonces", nonce.caller)
+        keys = self._keys.nonce(nonce), self._keys.count("nonces", nonce.caller)
         outcome, count, wait_ms = await self._ask(
             NONCE,
-            (self._ledger, *keys),
+            (self._keys.ledger, *keys),
             (str(self._seen), *self._terms, nonce.owner, period, str(self._limits.replays)),
             undo=_Call(RELEASE, keys, (nonce.owner,)),
         )
@@ -126,14 +124,14 @@ class SharedStore:
         return "new" if outcome == 1 else "used"
 
     async def release_nonce(self, nonce: Nonce) -> None:
-        keys = self._nonce_key(nonce), self._key("count", "nonces", nonce.caller)
+        keys = self._keys.nonce(nonce), self._keys.count("nonces", nonce.caller)
         await self._undo(_Call(RELEASE, keys, (nonce.owner,)))
 
     async def claim(self, claim: Claim) -> bytes | Literal["new", "busy", "conflict"] | float:
         period = _ms(self._limits.replay_s)
         kept = await self._ask(
             CLAIM,
-            (self._answer_key(claim), self._key("count", "answers", claim.caller)),
+            (self._keys.answer(claim), self._keys.count("answers", claim.caller)),
             (_claimed(claim), _ms(self._limits.claim_s), period, str(self._limits.replays)),
             undo=self._drop(claim),
         )
@@ -150,26 +148,26 @@ class SharedStore:
             await self.drop_claim(claim)
             return
         kept = ANSWERED + claim.digest + answer
-        await self._ask(KEEP, (self._answer_key(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
+        await self._ask(KEEP, (self._keys.answer(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
 
     async def drop_claim(self, claim: Claim) -> None:
         await self._undo(self._drop(claim))
 
     async def begin_session(self, session: str, record: SessionRecord) -> float:
-        keys = self._key("session", session), self._key("count", "sessions", record.key_id)
+        keys = self._keys.session(session), self._keys.count("sessions", record.key_id)
         value = f"{record.key_id}:{record.proof}"
         wait_ms = await self._ask(BEGIN, keys, (value, _ms(self._limits.session_s), str(SESSIONS)))
         return float(wait_ms / 1000)
 
     async def find_session(self, session: str) -> SessionRecord | None:
-        found = await self._ask(FIND, (self._key("session", session),), ())
+        found = await self._ask(FIND, (self._keys.session(session),), ())
         if found is None:
             return None
         key_id, _, proof = found.decode("ascii", "replace").partition(":")
         return SessionRecord(key_id, proof)
 
     async def end_session(self, session: str) -> None:
-        await self._ask(END, (self._key("session", session),), ())
+        await self._ask(END, (self._keys.session(session),), ())
 
     async def count_failure(self, address: str) -> float:
         # Counted here too: a store that goes away takes no count with it.
@@ -184,7 +182,7 @@ class SharedStore:
             return 0.0
         try:
             wait_us = await self._ask(
-                RATE, (self._key("rate", caller),), (repr(1e6 / limits.rate_per_s), str(limits.burst))
+                RATE, (self._keys.rate(caller),), (repr(1e6 / limits.rate_per_s), str(limits.burst))
             )
         except StoreUnavailable:
             return self._rates.take(caller, self._now_s())
@@ -192,7 +190,7 @@ class SharedStore:
 
     async def _shared_failures(self, address: str, *, counted: bool) -> float:
         limits = self._limits
-        keys = (self._key("failures", network_of(address)),)
+        keys = (self._keys.failures(address),)
         try:
             wait_ms = await self._ask(
                 FAILURE, keys, (str(limits.failures), _ms(limits.failures_s), "1" if counted else "0")
@@ -236,8 +234,11 @@ class SharedStore:
             if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
                 await self._link.connect()
-            arguments = (str(self._seen), *self._terms)
-            count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._ledger,), arguments, CONNECT_S)
+            arguments, began = (str(self._seen), *self._terms), time.perf_counter()
+            count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
+            if self._down is not None and time.perf_counter() - began > self._timeout_s:
+                # It would be too late for a request as well.
+                raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)
             return
@@ -326,22 +327,8 @@ class SharedStore:
             )
         return f"the store was started; nonces wait {left_s:.0f} s until every replica has compared what it holds."
 
-    # Keys: hashes, so that the store holds neither names nor addresses nor anyone's nonces.
-
-    def _key(self, kind: str, *parts: str) -> str:
-        if not parts:
-            return f"{self._prefix}{kind}"
-        joined = "\0".join(parts).encode("utf-8", "surrogateescape")
-        return f"{self._prefix}{kind}:{hashlib.sha256(joined).hexdigest()[:HASH_CHARS]}"
-
     def _drop(self, claim: Claim) -> _Call:
-        return _Call(DROP, (self._answer_key(claim),), (_claimed(claim),))
-
-    def _nonce_key(self, nonce: Nonce) -> str:
-        return self._key("nonce", nonce.caller, nonce.text)
-
-    def _answer_key(self, claim: Claim) -> str:
-        return self._key("answer", claim.caller, claim.key)
+        return _Call(DROP, (self._keys.answer(claim),), (_claimed(claim),))
 
 
 def _claimed(claim: Claim) -> bytes:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service.redis_server import RedisServer, redis_server, require_redis
+from tests.support.service.redis_server import BINARIES, RedisServer, binaries, redis_server, require_redis
 from tests.support.service.store_contents import inspect
 
 
-@pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that keeps its data in memory, and is inspected at the end."""
-    binary = require_redis()
+@pytest.fixture(scope="session", params=binaries() or BINARIES[:1])
+def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server that keeps its data in memory, and is inspected at the end: each kind that this machine has."""
+    require_redis()
+    binary: str = request.param
     folder: Path = tmp_path_factory.mktemp("redis")
     with redis_server(folder, binary) as server:
         server.watch()
