@@ -135,7 +135,7 @@ install:
 lock: $(BIN)/python
 	@$(PIP) uv
 	@for set in serve kiosk; do \
-	  extras="--extra cpu --extra sign"; [ $$set = kiosk ] && extras="$$extras --extra kiosk"; \
+	  extras="--extra cpu --extra redis --extra sign"; [ $$set = kiosk ] && extras="$$extras --extra kiosk"; \
 	  echo "requirements/$$set.txt"; \
 	  $(BIN)/uv pip compile pyproject.toml $$extras --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements/$$set.txt || exit 1; \

@@ -39,6 +39,8 @@ from service.monitoring.rig_watch import RigWatch
 from service.monitoring.status import add_status_routes, info_body
 from service.monitoring.vitals import Vitals
 from service.oip.route import OpenInference, add_oip_routes
+from service.store.base import Store
+from service.store.open import open_store
 
 DESCRIPTION = (
     "Judges whether the face in a pair of RGB and infrared images belongs to a person who is there. "
@@ -51,6 +53,7 @@ class AppComponents:
     """The parts of an application. ``hub``: None where nobody can watch a rig. ``stopping``: called when the service
     begins to stop, before it waits for running requests."""
 
+    store: Store
     guard: Guard
     model: ActiveModel
     pool: WorkerPool
@@ -81,7 +84,7 @@ def create_app(
     of its own, ``trail`` that it closes itself.
 
     Raises:
-        ConfigError: a key or the audit log cannot be used. AuditBroken: the file is not an audit log.
+        ConfigError: a key, the store or the audit log cannot be used. AuditBroken: the file is not an audit log.
     """
     metrics = metrics or Metrics()
     model = ActiveModel(with_start_metrics(load, metrics))
@@ -95,20 +98,28 @@ def create_app(
         stopping.append(watch.close)
     if hub is not None:
         stopping.append(hub.close)
+    store = open_store(settings, observe=metrics.store_asked)
     parts = AppComponents(
-        guard=Guard(settings, metrics.refused),
+        store=store,
+        guard=Guard(settings, metrics.refused, store=store),
         model=model,
         pool=pool,
         camera=camera,
         trail=trail or open_trail(settings.attestation, settings.audit),
         vitals=Vitals(
-            health or Health(), model, pool, judge_s=settings.limits.judge_s, feed=feed, cameras=health is None
+            health or Health(),
+            model,
+            pool,
+            store.status,
+            judge_s=settings.limits.judge_s,
+            feed=feed,
+            cameras=health is None,
         ),
         metrics=metrics,
         hub=hub,
         stopping=tuple(stopping),
     )
-    watch_parts(metrics, pool=pool, health=parts.vitals.health, feed=feed, trail=parts.trail)
+    watch_parts(metrics, pool=pool, health=parts.vitals.health, feed=feed, trail=parts.trail, store=store)
     close_trail = parts.trail.close if trail is None else lambda: None
     app = FastAPI(
         title="adsn",
@@ -135,12 +146,14 @@ async def _lifespan(
     app: FastAPI, parts: AppComponents, on_failure: Callable[[BaseException], None], close_trail: Callable[[], None]
 ) -> AsyncIterator[None]:
     parts.model.start(on_failure)
-    watching = asyncio.create_task(parts.vitals.watch())
+    watching = [asyncio.create_task(parts.vitals.watch()), asyncio.create_task(parts.store.watch())]
     yield
-    watching.cancel()
+    for task in watching:
+        task.cancel()
     # In a thread: what is being judged is waited for, and tells the loop when it is done.
     await asyncio.to_thread(parts.pool.close)
     parts.model.close()
+    await parts.store.close()
     close_trail()
 
 
@@ -149,7 +162,8 @@ def _add_routes(app: FastAPI, settings: Settings, parts: AppComponents) -> None:
     shown = settings.expose_score
     add_error_handlers(app)
     observe = count_answers(parts.metrics)
-    add_liveness_route(app, LivenessRoute(settings, guard, model, pool, parts.camera, parts.trail, observe))
+    route = LivenessRoute(settings, guard, model, pool, parts.camera, parts.trail, parts.store, observe=observe)
+    add_liveness_route(app, route)
     add_status_routes(app, guard, vitals, partial(info_body, settings, model, vitals))
     add_console_routes(app, guard, model, pool, vitals.feed, expose_score=shown)
     add_events_routes(app, guard, parts.hub)

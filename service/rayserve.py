@@ -138,7 +138,8 @@ def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, s
         raise ConfigError("a rig belongs to one process on its own machine. Take [rig] out; adsn-kiosk runs cameras.")
     if settings.audit.path is not None:
         path = settings.audit.path
-        own = settings.audit.model_copy(update={"path": path.with_name(f"{path.stem}-{replica}{path.suffix}")})
+        named = {"path": path.with_name(f"{path.stem}-{replica}{path.suffix}"), "replica": replica}
+        own = settings.audit.model_copy(update=named)
         settings = settings.model_copy(update={"audit": own})
     return settings
 

@@ -47,7 +47,7 @@ def test_every_package_is_pinned_with_hashes_and_without_an_address(path: Path) 
 def test_everything_that_serving_needs_is_pinned(path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + extras["cpu"] + extras["sign"]
+    wanted = project["dependencies"] + extras["cpu"] + extras["redis"] + extras["sign"]
     if path.stem == "kiosk":
         wanted += extras["kiosk"]
     names = {plain(re.split(r"[\[<>=;\s]", requirement)[0]) for requirement in wanted}

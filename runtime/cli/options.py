@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
+from runtime.config.store import StoreSettings
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import default_bundle, open_pipeline
 from runtime.liveness.stream_pipeline import StreamPipeline
@@ -68,6 +69,23 @@ def require_rig(settings: RigSettings) -> RigSettings:
             "--synthetic. `adsn-rig list` shows the cameras of this machine."
         )
     return settings
+
+
+class _StoreFile(BaseModel):
+    """The same file; what is not the store's is its program's to check."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+
+def store_settings(config: Path | None = None) -> StoreSettings:
+    """The store that a file, secrets and ``ADSN_STORE__`` variables name together; later ones win.
+
+    Raises:
+        ConfigError: a mistake in any of them.
+    """
+    return load_config(_StoreFile, config, prefixes=(EnvironmentPrefix("ADSN_", strict=False),)).store
 
 
 class DecisionPrinter:

@@ -7,11 +7,13 @@ from runtime.core.lazy import attach
 if TYPE_CHECKING:
     from runtime.config.loader import EnvironmentPrefix, load_config
     from runtime.config.rig import RigSettings
+    from runtime.config.store import StoreSettings
     from runtime.config.template import config_text
 
 __all__ = [
     "EnvironmentPrefix",
     "RigSettings",
+    "StoreSettings",
     "config_text",
     "load_config",
 ]
@@ -21,6 +23,7 @@ __getattr__ = attach(
     {
         "EnvironmentPrefix": "runtime.config.loader",
         "RigSettings": "runtime.config.rig",
+        "StoreSettings": "runtime.config.store",
         "config_text": "runtime.config.template",
         "load_config": "runtime.config.loader",
     },

@@ -43,6 +43,7 @@
     │   └── CalibrationInvalid    the rig's geometry file is damaged, or belongs to other cameras
     ├── NotReady              the engine is still starting, or there is none
     ├── Overloaded            the queue is full
+    ├── StoreUnavailable      the replicas' shared store cannot be read or written
     ├── TokenInvalid          an attestation that must be rejected: altered, wrong key, expired, already used
     ├── AuditUnavailable      the required audit log cannot be written
     ├── AuditBroken           an audit log has been altered
@@ -314,6 +315,20 @@ class Overloaded(AdsnError):
 
     code = "overloaded"
     retryable = True
+
+
+class StoreUnavailable(AdsnError):
+    """What the replicas share cannot be looked up or written now, so whoever depends on it is refused.
+
+    ``retry_after_s``: when it may succeed.
+    """
+
+    code = "store_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TokenInvalid(AdsnError):

@@ -4,7 +4,7 @@ from service.audit.attestation import Attester, Claims, verify_attestation
 from service.audit.jws import Signer, Verifier
 from service.audit.log import AuditLog, AuditLogOptions
 from service.audit.trail import DecisionTrail
-from service.audit.verify import check_audit
+from service.audit.verify import check_audit, check_folder
 
 __all__ = [
     "Attester",
@@ -15,5 +15,6 @@ __all__ = [
     "Signer",
     "Verifier",
     "check_audit",
+    "check_folder",
     "verify_attestation",
 ]

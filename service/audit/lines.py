@@ -83,6 +83,13 @@ def closed_files(path: Path) -> list[Path]:
     )
 
 
+def log_of(path: Path) -> Path:
+    """The log that a file belongs to: ``audit.jsonl`` for ``audit.000001.jsonl``, else the file itself."""
+    stem, _, number = path.stem.rpartition(".")
+    log = path.with_name(f"{stem}{path.suffix}")
+    return log if stem and len(number) == 6 and _number(log, path) else path
+
+
 def next_closed(path: Path) -> Path:
     """Return the name that the file at ``path`` gets when it is closed."""
     closed = closed_files(path)

@@ -50,6 +50,7 @@ class AuditLogOptions:
     log states later. ``sync``: with ``each``, a line is on disk before its decision is returned; ``none`` leaves
     flushing to the system. ``max_bytes``: size at which a file is closed and a new one started. ``keep``: number of
     closed files to keep, 0 for all. ``checkpoint_every``: lines between signed checkpoints, if there is a key.
+    ``replica``: name of the writing process, recorded where it starts; empty for none.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class AuditLogOptions:
     max_bytes: int = 64 << 20
     keep: int = 0
     checkpoint_every: int = 100
+    replica: str = ""
 
 
 def _utc_now() -> str:
@@ -194,7 +196,7 @@ class AuditLog:
         size = self._end = os.fstat(self._file).st_size
         closed = closed_files(path)
         if size == 0 and not closed:
-            self._append("open", {"after": None})
+            self._append("open", self._opening(None))
             return
         # An empty file next to closed ones: the process stopped between closing a file and writing to the next.
         before = closed[-1].read_bytes()[-4 * MAX_LINE_BYTES :] if size == 0 else None
@@ -206,7 +208,11 @@ class AuditLog:
             stated = {"torn_bytes": len(torn.removesuffix(b"\n")), "torn_sha256": torn_digest(torn)}
             self._append("sealed", stated, begin)
             begin = b""
-        self._append("open", {"after": closed[-1].name if size == 0 else None}, begin)
+        self._append("open", self._opening(closed[-1].name if size == 0 else None), begin)
+
+    def _opening(self, after: str | None) -> dict[str, Any]:
+        """What a line says at which a process or a file begins. ``after``: the file that was closed before."""
+        return {"after": after} | ({"replica": self._settings.replica} if self._settings.replica else {})
 
     def _append(self, kind: str, members: Mapping[str, Any], begin: bytes = b"") -> None:
         line = self.link.next(kind, self._clock(), members)
@@ -241,7 +247,7 @@ class AuditLog:
             raise
         os.close(self._file)
         self._file, self._end = file, 0
-        self._append("open", {"after": target.name})
+        self._append("open", self._opening(target.name))
         os.fsync(self._file)
         self._sync_folder()
         self._synced = self.link.seq

@@ -1,4 +1,4 @@
-"""Checks an audit log: ``adsn-serve audit verify PATH``.
+"""Checks an audit log, or a folder with those of several replicas: ``adsn-serve audit verify PATH``.
 
 The check detects any line that was changed, removed, inserted or moved. From the files alone it cannot detect that
 lines were cut off at the end, or that all lines after the last signed checkpoint were forged. To detect that, compare
@@ -14,7 +14,16 @@ from typing import Any
 
 from runtime.core.errors import AuditBroken, TokenInvalid
 from service.audit.jws import Verifier
-from service.audit.lines import CHECKPOINT_TYPE, FIRST_LINK, ChainLink, closed_files, link_of, parse_line, torn_digest
+from service.audit.lines import (
+    CHECKPOINT_TYPE,
+    FIRST_LINK,
+    ChainLink,
+    closed_files,
+    link_of,
+    log_of,
+    parse_line,
+    torn_digest,
+)
 
 
 @dataclass(slots=True)
@@ -23,7 +32,8 @@ class AuditReport:
 
     ``signed``: number of the last line that a verified checkpoint covers, 0 for none. ``lost``: lines that the writer
     reported as lost. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
-    ``watched``: the digest of the requested line.
+    ``watched``: the digest of the requested line. ``replica``: the last writer's name, empty if the log states none.
+    ``begin``: the digest of the first line.
     """
 
     lines: int = 0
@@ -36,6 +46,8 @@ class AuditReport:
     sealed: int = 0
     torn_end: bool = False
     watched: str = ""
+    replica: str = ""
+    begin: str = ""
 
 
 def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int | None = None) -> AuditReport:
@@ -68,6 +80,49 @@ def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int 
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What the logs of a folder hold. ``chains``: file name → its report. ``broken``: what is wrong, a sentence a log.
+
+    ``named_twice``: replicas that several chains name, which makes it unclear who wrote what.
+    """
+
+    chains: dict[str, AuditReport]
+    broken: tuple[str, ...]
+    named_twice: tuple[str, ...]
+
+
+def check_folder(folder: Path, verifier: Verifier | None = None) -> FolderReport:
+    """Check every log in ``folder``, each with the files that were closed before it. All are checked, also after one
+    that is broken.
+
+    Raises:
+        AuditBroken: there is no log in it, or it cannot be read.
+    """
+    try:
+        paths = sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+    except OSError as error:
+        raise AuditBroken(f"{folder}: cannot be read: {error.strerror}.") from error
+    logs = sorted({log_of(path) for path in paths})
+    if not logs:
+        raise AuditBroken(f"{folder}: there is no audit log (*.jsonl) in it. Name the folder with the replicas' logs.")
+    chains: dict[str, AuditReport] = {}
+    broken: list[str] = []
+    begun: dict[str, Path] = {}
+    for path in logs:
+        try:
+            report = check_audit(path, verifier)
+        except AuditBroken as error:
+            broken.append(error.message)
+            continue
+        chains[path.name] = report
+        other = begun.setdefault(report.begin, path)
+        if other != path:
+            broken.append(f"{path}: begins with the same line as {other.name}: one is a copy of the other.")
+    names = [report.replica for report in chains.values() if report.replica]
+    return FolderReport(chains, tuple(broken), tuple(sorted({name for name in names if names.count(name) > 1})))
+
+
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the location and content of every line in all files."""
     for file in (*closed_files(path), path):
@@ -88,7 +143,7 @@ def _check(
     if not report.lines:
         if seq == 1 and members["prev"] != FIRST_LINK.digest:
             raise AuditBroken(f"{where}: line number 1 does not start a chain.")
-        report.first = seq
+        report.first, report.begin = seq, link_of(line, members).digest
     elif members["prev"] != report.last.digest:
         raise AuditBroken(f"{where}: does not follow the line before it. That line was changed, or lines are missing.")
     elif seq != report.last.seq + 1:
@@ -103,6 +158,8 @@ def _check(
         report.lost += int(members["lost"])
     elif kind == "decision":
         report.decisions += 1
+    elif kind == "open":
+        report.replica = str(members.get("replica", report.replica))
     report.lines += 1
     report.last = link_of(line, members)
 

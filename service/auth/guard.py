@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from starlette.requests import HTTPConnection
 
 from runtime.core.errors import ConfigError
 from service.auth.keys import Caller, CallerRole, KeyRing, read_keys
-from service.auth.sessions import LoginFailures, Sessions
 from service.config.settings import Settings
 from service.http.problems import RequestError
-from service.http.rate_limit import RateLimiter
+from service.store.base import Store, session_digest
+from service.store.open import open_store
 
 __all__ = ["Caller", "CallerRole", "Guard"]
 log = logging.getLogger("adsn.auth")
+TOKEN_BYTES = 32
 RELOAD_S = 2.0
 """How often at most the file of keys is looked at; a revoked key is refused after so long."""
 ASK = "send a key as Authorization: Bearer KEY, or as X-API-Key; browsers enter it at /login."
@@ -37,9 +39,10 @@ class Identification:
 
 
 class Guard:
-    """Knows the keys, the sessions, and who failed too often. Used on the event loop only.
+    """Knows the keys, and asks ``store`` for sessions, rates and who failed too often. Used on the event loop only.
 
-    ``refused`` is told why somebody was turned away: missing, wrong, forbidden, limited or cross_site.
+    ``store``: default the one of the settings. ``refused`` is told why somebody was turned away: missing, wrong,
+    forbidden, limited or cross_site.
     ``now_s``: monotonic seconds.
 
     Raises:
@@ -51,8 +54,10 @@ class Guard:
         settings: Settings,
         refused: Callable[[str], None] = lambda cause: None,
         now_s: Callable[[], float] = time.monotonic,
+        store: Store | None = None,
     ) -> None:
         self._settings = settings
+        self._store = store or open_store(settings, now_s=now_s)
         self._single = settings.api_key.get_secret_value() if settings.api_key else None
         self._file = settings.auth.keys
         self._signature: tuple[int, ...] = ()
@@ -60,9 +65,6 @@ class Guard:
         self._now_s = now_s
         self.refused = refused
         self.secure = settings.tls.certificate is not None
-        self.sessions = Sessions(settings.auth.session_s)
-        self.failures = LoginFailures(settings.auth.failures, settings.auth.failures_s)
-        self._rates = RateLimiter(settings.limits.rate_per_s, settings.limits.burst)
         self._ring = KeyRing(single=self._single)
         if self._file is not None:
             self._signature = _file_signature(self._file)
@@ -86,29 +88,29 @@ class Guard:
         """The session cookie's name. Over TLS one that no other host or path can set."""
         return "__Host-adsn_session" if self.secure else "adsn_session"
 
-    def authorize(self, request: HTTPConnection, role: CallerRole) -> Caller:
+    async def authorize(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role``.
 
         Raises:
             RequestError: 401 no key or a wrong one, 403 a key without that role, 429 too many wrong ones.
         """
-        return self.authorize_any(request, (role,))
+        return await self.authorize_any(request, (role,))
 
-    def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
+    async def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role`` and is within its rate limit: for requests that cost a score.
 
         Raises:
             RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
         """
-        caller = self.authorize(request, role)
-        wait_s = self._rates.take(caller.name, self._now_s())
+        caller = await self.authorize(request, role)
+        wait_s = await self._store.take(caller.name)
         if wait_s > 0:
             raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
         return caller
 
-    def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
+    async def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
         """Return the caller if it has one of ``roles``; any caller where none is named. Raises as `authorize`."""
-        caller = self.require(request)
+        caller = await self.require(request)
         if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
             needed = " or ".join(roles)
@@ -121,12 +123,12 @@ class Guard:
             )
         return caller
 
-    def require(self, request: HTTPConnection) -> Caller:
+    async def require(self, request: HTTPConnection) -> Caller:
         """Return the caller, whatever its roles. Raises as `authorize`, but no 403."""
         known: Caller | None = request.scope.get("state", {}).get("caller")
         if known is not None:
             return known
-        identification = self.identify(request)
+        identification = await self.identify(request)
         if identification.caller is None:
             raise self.refusal(identification)
         request.scope.setdefault("state", {})["caller"] = identification.caller
@@ -143,7 +145,7 @@ class Guard:
             401, "unauthorized", ASK if not identification.refused else f"this key is not accepted; {ASK}"
         )
 
-    def identify(self, request: HTTPConnection) -> Identification:
+    async def identify(self, request: HTTPConnection) -> Identification:
         """Return the caller of a request, or why there is none."""
         if not self.keyed:
             # Loopback, or a certificate of our own authority: `Settings.require_safe` sees to that.
@@ -152,32 +154,44 @@ class Guard:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
         if key:
-            return self.check(key, request.client.host if request.client else "")
-        session = self.sessions.find(request.cookies.get(self.cookie, ""), self._now_s())
-        caller = self._ring.still(session, _today()) if session is not None else None
+            return await self.check(key, request.client.host if request.client else "")
+        token = request.cookies.get(self.cookie, "")
+        record = await self._store.find_session(session_digest(token)) if token else None
+        caller = self._ring.resume(record, token, _today()) if record is not None else None
         return Identification(caller, by_session=caller is not None)
 
-    def check(self, key: str, address: str) -> Identification:
+    async def check(self, key: str, address: str) -> Identification:
         """Whose ``key`` it is. Wrong ones count against ``address``.
 
         A right key of the file is let in even from an address that failed too often: nobody guesses one, and a
-        neighbour behind the same address is not to be locked out. The single key may be a person's idea, so it is not
-        even compared.
+        neighbour behind the same address is not to be locked out. The single key may be a person's idea, so an address
+        that waits hears the same of a right one and a wrong one.
         """
         caller = self._ring.find(key, _today())
         if caller is not None:
             return Identification(caller)
-        wait = self.failures.wait_s(address, self._now_s())
+        right = self._ring.is_single(key)
+        # A wrong key is counted in the same step that looks at the count: guesses side by side get no more tries.
+        wait = await (self._store.failure_wait_s(address) if right else self._store.count_failure(address))
         if wait > 0:
             return Identification(None, "limited", wait)
-        if self._ring.is_single(key):
-            return Identification(Caller("key"))
-        self.failures.count(address, self._now_s())
-        return Identification(None, "wrong")
+        return Identification(Caller("key")) if right else Identification(None, "wrong")
 
-    def begin(self, caller: Caller) -> str:
-        """A session for a browser whose user has entered a key; returns its token."""
-        return self.sessions.begin(caller, self._now_s())
+    async def begin(self, caller: Caller) -> str:
+        """Begin a session for a browser whose user has entered a key, and return its token.
+
+        Raises:
+            RequestError: 429, this key has begun too many. StoreUnavailable: the session cannot be kept.
+        """
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        wait_s = await self._store.begin_session(session_digest(token), self._ring.record(caller, token))
+        if wait_s > 0:
+            raise RequestError(429, "rate_limited", "this key has begun too many sessions.", retry_after_s=wait_s)
+        return token
+
+    async def end(self, token: str) -> None:
+        """End a session. Raises `StoreUnavailable` where it may go on."""
+        await self._store.end_session(session_digest(token))
 
     def _reload(self) -> None:
         """Take a changed file of keys. A file that is wrong changes nothing, loudly: half a list would lock people

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from runtime.core.errors import ConfigError
 from runtime.core.user_text import ENCODING
+from service.store.base import SessionRecord
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,14 +152,34 @@ class KeyRing:
         """Whether ``key`` is the one of ``ADSN_API_KEY``. Its length is not the file's, so digests are compared."""
         return self._single is not None and hmac.compare_digest(digest_of(key), self._single)
 
-    def still(self, caller: Caller, today: date) -> Caller | None:
-        """The caller as its entry is now, or None when that is gone: what a session must ask each time."""
-        if not caller.key_id:
-            return caller if self._single is not None else None
-        entry = self._entries.get(caller.key_id)
+    def record(self, caller: Caller, token: str) -> SessionRecord:
+        """What is kept of a session that ``caller`` begins. ``token``: what its browser presents."""
+        return SessionRecord(caller.key_id, _proof(token, self._digest(caller.key_id)))
+
+    def resume(self, record: SessionRecord, token: str, today: date) -> Caller | None:
+        """The owner of a session as its key's entry is now, or None when that is gone or another key has its place:
+        what a session must ask each time."""
+        proof = _proof(token, self._digest(record.key_id))
+        if not hmac.compare_digest(record.proof.encode("utf-8", "surrogateescape"), proof.encode()):
+            return None
+        if not record.key_id:
+            return Caller("key") if self._single is not None else None
+        entry = self._entries.get(record.key_id)
         if entry is None or (entry.expires is not None and today > entry.expires):
             return None
         return caller_of(entry)
+
+    def _digest(self, key_id: str) -> str:
+        if not key_id:
+            return self._single or ANONYMOUS
+        entry = self._entries.get(key_id)
+        return entry.sha256 if entry is not None else ANONYMOUS
+
+
+def _proof(token: str, digest: str) -> str:
+    """Ties a session to its key. Whoever may write to the store but knows no key's digest can make no session; whoever
+    reads it cannot try keys against it without the token."""
+    return hmac.new(token.encode("utf-8", "surrogateescape"), digest.encode(), "sha256").hexdigest()
 
 
 def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:

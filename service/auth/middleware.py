@@ -83,7 +83,7 @@ class AuthMiddleware:
             raise self._cross_site()
 
     async def _check_caller(self, request: Request) -> None:
-        found = self._guard.identify(request)
+        found = await self._guard.identify(request)
         if found.caller is None:
             raise self._guard.refusal(found)
         if found.by_session and request.method not in SAFE_METHODS and not _from_own_page(request):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.auth.keys import KeyRing, read_keys
 from service.config.check import check_face, check_model, check_remote, check_rig, check_trust, setting
 from service.config.settings import Settings
+from service.store.open import check_store
 
 
 def check(settings: Settings) -> None:
@@ -19,6 +20,7 @@ def check(settings: Settings) -> None:
             KeyRing(read_keys(settings.auth.keys))
     check_trust(settings.attestation, settings.audit)
     check_remote(settings.remote)
+    check_store(settings.store)
     check_face(settings.face)
     check_rig(settings.rig)
     check_model(

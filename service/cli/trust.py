@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from runtime.cli.command import FAILURE, group
 from runtime.core.errors import AuditBroken, ConfigError
 from service.audit.attestation import verify_attestation
 from service.audit.jws import Verifier
-from service.audit.verify import check_audit
+from service.audit.verify import AuditReport, check_audit, check_folder
 from service.auth.keys import CALLER_ROLES, new_key, toml_of
 
 Roles = Annotated[
@@ -35,7 +35,12 @@ MaybeKey = Annotated[
 Nonce = Annotated[str | None, typer.Option(help="The nonce that was asked with; another one is refused.")]
 Device = Annotated[str | None, typer.Option(help="The device that must have signed.")]
 AnyDecision = Annotated[bool, typer.Option("--any-decision", help="Exit with 0 for spoof and uncertain too.")]
-Log = Annotated[Path, typer.Argument(help="The audit log; closed files beside it are checked with it.")]
+Log = Annotated[
+    Path,
+    typer.Argument(
+        help="The audit log; closed files beside it are checked with it. Or a folder with the logs of several replicas."
+    ),
+]
 Seq = Annotated[int | None, typer.Option(help="The last line must have this number, or a later one.")]
 Digest = Annotated[str | None, typer.Option(help="With --expect-seq: that line's SHA-256.")]
 
@@ -90,19 +95,43 @@ def verify(
 
 @audit.command("verify")
 def audit_verify(path: Log, public_key: MaybeKey = None, expect_seq: Seq = None, expect_digest: Digest = None) -> None:
-    """Check an audit log and say which line is the first that is wrong."""
-    report = check_audit(path, Verifier(public_key) if public_key is not None else None, watch_seq=expect_seq)
+    """Check an audit log, or each log in a folder, and say which line is the first that is wrong."""
+    verifier = Verifier(public_key) if public_key is not None else None
+    if path.is_dir():
+        if expect_seq is not None or expect_digest is not None:
+            raise ConfigError(f"--expect-seq and --expect-digest are of one log, and {path} is a folder. Name the log.")
+        _verify_folder(path, verifier)
+        return
+    report = check_audit(path, verifier, watch_seq=expect_seq)
     if expect_seq is not None and report.last.seq < expect_seq:
         raise AuditBroken(
             f"{path}: ends with line number {report.last.seq}; {expect_seq} was expected: its end is gone."
         )
     if expect_seq is not None and expect_digest is not None and report.watched != expect_digest:
         raise AuditBroken(f"{path}: line number {expect_seq} is not the one whose digest was noted; it was made anew.")
-    shown = asdict(report)
-    del shown["watched"]
-    typer.echo(json.dumps(shown, indent=1))
+    typer.echo(json.dumps(_shown(report), indent=1))
     if public_key is None and report.checkpoints:
         typer.echo("checkpoints were not verified: no --public-key was given.", err=True)
+
+
+def _verify_folder(folder: Path, verifier: Verifier | None) -> None:
+    found = check_folder(folder, verifier)
+    chains = {name: _shown(report) for name, report in found.chains.items()}
+    decisions = sum(report.decisions for report in found.chains.values())
+    typer.echo(json.dumps({"chains": chains, "decisions": decisions}, indent=1))
+    for replica in found.named_twice:
+        typer.echo(f"several logs are of the replica {replica}; give each its own name (audit.replica).", err=True)
+    if verifier is None and any(report.checkpoints for report in found.chains.values()):
+        typer.echo("checkpoints were not verified: no --public-key was given.", err=True)
+    if found.broken:
+        raise AuditBroken("\n".join(found.broken))
+
+
+def _shown(report: AuditReport) -> dict[str, Any]:
+    """What is printed of a report."""
+    shown = asdict(report)
+    del shown["watched"], shown["begin"]
+    return shown
 
 
 def add_to(app: typer.Typer) -> None:

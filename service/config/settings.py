@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, model_validator
 from runtime.config.host_name import HostName
 from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
+from runtime.config.store import StoreSettings
 from runtime.core.errors import ConfigError
 from runtime.core.processors import usable_cores
 from runtime.core.tls_files import TlsFile, server_context
@@ -142,6 +143,9 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings, description="Keys and sessions.")
     attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
+    store: StoreSettings = Field(
+        default_factory=StoreSettings, description="State that replicas share, in Redis or Valkey."
+    )
     remote: RemoteEngineSettings = Field(
         default_factory=RemoteEngineSettings, description="A scoring server, for engine = remote."
     )

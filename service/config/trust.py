@@ -66,6 +66,11 @@ class AuditSettings(Section):
     checkpoint_every: int = Field(
         default=100, ge=1, description="Lines between checkpoints, signed with attestation.key."
     )
+    replica: str = Field(
+        default_factory=socket.gethostname,
+        pattern=f"^{DEVICE.pattern}$",
+        description="This process's name in its log, where several processes write logs.",
+    )
 
     def open(self, signer: Signer | None) -> AuditLog | None:
         """The log, or None where none is configured.

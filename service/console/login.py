@@ -61,7 +61,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
             raise RequestError(413, "body_too_large", "no key is that long.")
         given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
         then, key = _then(given.get("next", [""])[0]), given.get("key", [""])[0].strip()
-        found = guard.check(key, request.client.host if request.client else "")
+        found = await guard.check(key, request.client.host if request.client else "")
         if found.caller is None:
             guard.refused(found.refused)
             if found.refused == "limited":
@@ -70,7 +70,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
         response = RedirectResponse(then, 303)
         response.set_cookie(
             guard.cookie,
-            guard.begin(found.caller),
+            await guard.begin(found.caller),
             max_age=int(session_s),
             secure=guard.secure,
             httponly=True,
@@ -80,7 +80,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
 
     @app.post("/logout", include_in_schema=False)
     async def leave(request: Request) -> Response:
-        guard.sessions.end(request.cookies.get(guard.cookie, ""))
+        await guard.end(request.cookies.get(guard.cookie, ""))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(guard.cookie, secure=guard.secure, httponly=True, samesite="strict")
         return response

@@ -137,7 +137,7 @@ def add_console_routes(
         subject: int = Query(default=0, ge=0, lt=1000),
     ) -> Response:
         """Colour and infrared pictures of somebody, or of an attack, who does not exist. Needs the role score."""
-        guard.admit(request, "score")
+        await guard.admit(request, "score")
         return json_response(await pool.run(lambda helper: sample(species, subject)))
 
     @app.get(
@@ -151,7 +151,7 @@ def add_console_routes(
     )
     async def console_frame(request: Request, modality: Modality) -> Response:
         """The newest pair's picture, as JPEG. Needs the role camera; it is stored nowhere."""
-        guard.authorize(request, "camera")
+        await guard.authorize(request, "camera")
         if feed is None:
             raise RequestError(503, "no_rig", "no cameras are attached to this service.")
         captured = feed.wait(-1, 0)

@@ -168,6 +168,12 @@ _ALL = (
         True,
     ),
     ProblemEntry(
+        "store_unavailable", (503,), "The store that the replicas share is not available",
+        "Wait as long as `Retry-After` says, and send the request again with a new nonce. A request without a nonce, "
+        "an Idempotency-Key or a session is answered meanwhile.",
+        True,
+    ),
+    ProblemEntry(
         "engine_error", (503,), "The engine gave no score",
         "Look into the service's log.",
     ),

@@ -55,6 +55,7 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.CaptureTimeout: 504,
     errors.CaptureError: 503,
     errors.AuditUnavailable: 503,
+    errors.StoreUnavailable: 503,
     errors.AdsnError: 500,
 }
 """Error → status. An error that is not listed takes the status of its nearest listed ancestor."""
@@ -100,6 +101,8 @@ def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
     wait = None
     if isinstance(error, RequestError):
         extra, wait = dict(error.extra), error.retry_after_s
+    elif isinstance(error, errors.StoreUnavailable):
+        wait = error.retry_after_s
     elif isinstance(error, errors.NoFace):
         # A caller that only reads ``decision`` must fail closed too.
         extra = {"decision": "uncertain", "reasons": ["no_face"]}

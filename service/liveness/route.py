@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from runtime.core.errors import AdsnError
 from service.audit.trail import DecisionTrail
-from service.auth.guard import Guard
+from service.auth.guard import CallerRole, Guard
 from service.config.settings import Settings
 from service.http.middleware import DirectMiddleware
 from service.http.parsing import (
@@ -39,8 +40,8 @@ from service.liveness.active_model import ActiveModel
 from service.liveness.capture import RigPairSource
 from service.liveness.contract import LivenessResponse, ResponseContext
 from service.liveness.pool import WorkerPool
-from service.liveness.replay import IdempotencyStore, NonceStore
 from service.liveness.scoring import AdjustedModel, ScoringRequest, modalities_of, score_captured, score_upload
+from service.store.base import Claim, Nonce, Store
 
 log = logging.getLogger("adsn.service")
 MAX_KEY_CHARS = 128
@@ -79,12 +80,12 @@ class LivenessRoute:
         pool: WorkerPool,
         camera: RigPairSource,
         trail: DecisionTrail,
-        observe: RequestObserver,
+        store: Store,
+        *,
+        observe: RequestObserver = lambda completed: None,
     ) -> None:
         self.settings, self.guard, self.model, self.pool = settings, guard, model, pool
-        self.camera, self.trail, self._observe = camera, trail, observe
-        self.nonces = NonceStore(settings.limits.replay_s, settings.limits.replays)
-        self.answers = IdempotencyStore(settings.limits.replay_s, settings.limits.replays)
+        self.camera, self.trail, self.store, self._observe = camera, trail, store, observe
         self.of_uploads = AdjustedModel(settings.limits.max_age_ms)
         self.of_camera = AdjustedModel(settings.rig.max_age_ms, settings.rig.max_skew_ms)
 
@@ -128,6 +129,8 @@ class _LivenessCall:
     def __init__(self, route: LivenessRoute, request: Request, began: int) -> None:
         self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
+        # Not the request's id, which callers choose.
+        self._owner = secrets.token_hex(8)
         self.caller = ""
         self.source: RequestSource = "upload"
         self.body: LivenessResponse | None = None
@@ -143,7 +146,8 @@ class _LivenessCall:
         # Who may not ask, and what cannot be answered, is refused before the body is read.
         self.source = "camera" if media_type(content_type) == "json" else "upload"
         require_plain(headers)
-        self.caller = route.guard.admit(self._request, "camera" if self.source == "camera" else "score").name
+        role: CallerRole = "camera" if self.source == "camera" else "score"
+        self.caller = (await route.guard.admit(self._request, role)).name
         explain = self._explain()
         route.model.require()
         data = await self._request.body()
@@ -158,7 +162,6 @@ class _LivenessCall:
             raise RequestError(
                 400, "malformed_request", f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} printable characters."
             )
-        answers, own = self._route.answers, (self.caller, key)
         prefixed = self._request.scope["query_string"] + b"\0" + data
         # A large body in a thread: milliseconds in which the loop would answer nobody.
         hashed = (
@@ -167,22 +170,33 @@ class _LivenessCall:
             else await asyncio.to_thread(hashlib.sha256, prefixed)
         )
         digest = hashed.digest()
-        kept = answers.get(own, digest, time.monotonic())
-        if kept == b"":
+        store, claim = self._route.store, Claim(self.caller, key, digest, self._owner)
+        kept = await store.claim(claim)
+        if kept == "busy":
             raise RequestError(409, "idempotency_conflict", "a request with this Idempotency-Key is being judged.")
         if kept == "conflict":
             raise RequestError(409, "idempotency_conflict", "this Idempotency-Key came with another request before.")
+        if isinstance(kept, float):
+            detail = "this key has used as many Idempotency-Keys as are remembered for it."
+            raise RequestError(429, "rate_limited", detail, retry_after_s=kept)
         if isinstance(kept, bytes):
             return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
-        answers.put(own, digest, b"", time.monotonic())
         try:
             response = await self._respond_fresh(data, content_type, explain)
+            # An answer that could not be repeated is not given: who asks again would get another.
+            await store.keep_answer(claim, self._repeatable(response))
         except BaseException:
             # There is no answer, so the same request may be tried again.
-            answers.drop(own)
+            self.body = None
+            await store.drop_claim(claim)
             raise
-        answers.put(own, digest, bytes(response.body), time.monotonic())
         return response
+
+    def _repeatable(self, response: Response) -> bytes:
+        """The answer as the store may have it: pictures never leave this process, so a shared one gets none."""
+        if self.body is None or "explain" not in self.body or not self._route.store.status().shared:
+            return bytes(response.body)
+        return json.dumps({k: v for k, v in self.body.items() if k != "explain"}, allow_nan=False).encode()
 
     async def _respond_fresh(self, data: bytes, content_type: str, explain: bool) -> Response:
         route = self._route
@@ -194,15 +208,15 @@ class _LivenessCall:
             context = read_meta(parts.get("meta"))
         else:
             context = read_camera_request(data)
-        self._use(context)
+        nonce = await self._use(context)
         try:
             body = await self._score(context, parts, explain)
             if route.trail.log is not None:
                 # What is not written down where it must be is not answered.
                 await asyncio.to_thread(route.trail.record, body, self.caller)
         except BaseException:
-            if context.nonce is not None:
-                route.nonces.release(self.caller, context.nonce)
+            if nonce is not None:
+                await route.store.release_nonce(nonce)
             raise
         if route.trail.attester is not None:
             body["attestation"] = route.trail.sign(body, context.nonce)
@@ -238,11 +252,12 @@ class _LivenessCall:
             raise RequestError(403, "forbidden", "this service shows neither scores nor explanations.")
         return given == ["true"]
 
-    def _use(self, context: RequestContext) -> None:
-        """Count the request's nonce."""
+    async def _use(self, context: RequestContext) -> Nonce | None:
+        """Count the request's nonce, where it has one."""
         if context.nonce is None:
-            return
-        outcome = self._route.nonces.use(self.caller, context.nonce, time.monotonic())
+            return None
+        nonce = Nonce(self.caller, context.nonce, self._owner)
+        outcome = await self._route.store.use_nonce(nonce)
         if outcome == "used":
             raise RequestError(409, "replayed_nonce", "this nonce was used before. Make a new one for each request.")
         if outcome != "new":
@@ -252,6 +267,7 @@ class _LivenessCall:
                 "this key has used as many nonces as are remembered for it.",
                 retry_after_s=float(outcome),
             )
+        return nonce
 
 
 def add_liveness_route(app: FastAPI, route: LivenessRoute) -> None:

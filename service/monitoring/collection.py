@@ -20,6 +20,7 @@ from service.liveness.pool import WorkerPool
 from service.liveness.route import CompletedRequest, RequestObserver
 from service.monitoring.health import Health
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
+from service.store.base import Store
 
 
 def with_start_metrics(load: Callable[[], LoadedModel], metrics: Metrics) -> Callable[[], LoadedModel]:
@@ -57,7 +58,13 @@ def count_answers(metrics: Metrics) -> RequestObserver:
 
 
 def watch_parts(
-    metrics: Metrics, *, pool: WorkerPool, health: Health, feed: PairFeed | None, trail: DecisionTrail
+    metrics: Metrics,
+    *,
+    pool: WorkerPool,
+    health: Health,
+    feed: PairFeed | None,
+    trail: DecisionTrail,
+    store: Store,
 ) -> None:
     """Have ``metrics`` read the parts of an application at each scrape."""
     if trail.log is not None:
@@ -67,6 +74,8 @@ def watch_parts(
     metrics.watch("adsn_queue_depth", "Pairs running or queued.", lambda: pool.in_flight)
     metrics.watch("adsn_queue_limit", "Pairs that may run or be queued.", lambda: pool.capacity)
     metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(health.ready))
+    if store.status().shared:
+        metrics.watch_store(store.status)
     metrics.watch_conditions(lambda: health.conditions)
     if feed is not None:
         metrics.watch_feed(feed.status, time.monotonic_ns)
@@ -86,6 +95,6 @@ def add_metrics_routes(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
         responses={**plain, **problems(401, 403)},
     )
     async def text(request: Request) -> Response:
-        guard.authorize(request, "metrics")
+        await guard.authorize(request, "metrics")
         # In a thread: a rig's counters are behind its locks.
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE)

@@ -150,7 +150,7 @@ def add_events_routes(app: FastAPI, guard: Guard, hub: EventHub | None) -> None:
     async def events(request: Request) -> Response:
         """Server-sent events: `pair` (each judged pair of the rig), `decision` (of the kiosk), `cameras` (their states,
         each second). Needs the role camera. Never a picture."""
-        guard.authorize(request, "camera")
+        await guard.authorize(request, "camera")
         if hub is None:
             raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
         watcher = hub.subscribe()

@@ -17,12 +17,14 @@ from prometheus_client.registry import Collector
 from runtime import __version__
 from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Condition
+from service.store.base import CAUSES, StoreStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 DECISIONS = ("live", "spoof", "uncertain")
 STAGES = ("queue", "wait", "decode", "locate", "crop", "quality", "inference")
 FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
+CALLS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 SKEWS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 MAX_LABELS = 64
 """Values of one label that the code behind it does not bound: a rig's causes and reasons, problem codes."""
@@ -82,6 +84,9 @@ class Metrics:
         )
         self._engine = Info("adsn_engine", "What runs the model.", registry=r)
         self._degraded = Gauge("adsn_engine_degraded", "1: less than was configured is running.", registry=r)
+        self._store = Histogram(
+            "adsn_store_seconds", "Calls that a shared store answered.", buckets=CALLS, registry=None
+        )
         ProcessCollector(registry=r)
 
     # What routes and the kiosk tell.
@@ -127,6 +132,10 @@ class Metrics:
         self._degraded.set(degraded)
         self._build.set(seconds)
 
+    def store_asked(self, seconds: float) -> None:
+        """A shared store has answered a call."""
+        self._store.observe(seconds)
+
     # What is asked at every scrape.
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
@@ -152,6 +161,21 @@ class Metrics:
                 family.add_metric([name(c.name), subject(c.subject) if c.subject else "", c.severity], 1)
             return [family]
 
+        self.registry.register(CallbackCollector(families))
+
+    def watch_store(self, read: Callable[[], StoreStatus]) -> None:
+        """A shared store: whether it answers, and the calls that failed."""
+
+        def families() -> list[Metric]:
+            status = read()
+            failed = CounterMetricFamily(
+                "adsn_store_failures", "Calls of the shared store that failed.", labels=["cause"]
+            )
+            for cause in CAUSES:
+                failed.add_metric([cause], status.failures.get(cause, 0))
+            return [GaugeMetricFamily("adsn_store_up", "1: the shared store answers.", value=float(status.up)), failed]
+
+        self.registry.register(self._store)
         self.registry.register(CallbackCollector(families))
 
     def text(self) -> bytes:

@@ -133,7 +133,7 @@ def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callabl
     )
     async def info(request: Request) -> Response:
         """Model, engine, limits and cameras."""
-        guard.authorize(request, "score")
+        await guard.authorize(request, "score")
         return json_response(about())
 
 

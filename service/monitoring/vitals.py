@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from service.liveness.active_model import ActiveModel
 from service.liveness.pool import WorkerPool
 from service.monitoring.health import ConditionGroup, Health
 from service.monitoring.rig_conditions import SECOND, camera_conditions, pair_conditions
+from service.store.base import StoreStatus
 
 PERIOD_S = 1.0
 PAIRS_STOPPED_NS = 5 * SECOND
@@ -35,8 +37,8 @@ class FeedView(TypedDict):
 class Vitals:
     """Raise and clear the conditions in ``health``.
 
-    ``judge_s``: longest time for one pair. ``feed``: the attached rig, None without one. ``cameras``: whether its
-    cameras raise conditions too; False where the embedding program watches them.
+    ``store``: how the store is. ``judge_s``: longest time for one pair. ``feed``: the attached rig, None without one.
+    ``cameras``: whether its cameras raise conditions too; False where the embedding program watches them.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Vitals:
         health: Health,
         model: ActiveModel,
         pool: WorkerPool,
+        store: Callable[[], StoreStatus],
         *,
         judge_s: float,
         feed: PairFeed | None,
@@ -51,6 +54,8 @@ class Vitals:
     ) -> None:
         self.health, self.feed = health, feed
         self._model, self._pool, self._judge_s = model, pool, judge_s
+        # Warnings: a request that needs no store is answered, so no balancer should turn away from this replica.
+        self._store, self._of_store = store, ConditionGroup(health, "warning")
         self._cameras = ConditionGroup(health, "warning") if cameras and feed is not None else None
 
     async def watch(self) -> None:
@@ -65,7 +70,7 @@ class Vitals:
             await asyncio.sleep(PERIOD_S)
 
     def refresh(self) -> None:
-        """Raise and clear the conditions of the engine."""
+        """Raise and clear the conditions of the engine and the store."""
         health, model = self.health, self._model
         starting = model.loaded is None and model.failure is None
         failed = model.loaded is None and model.failure is not None
@@ -81,6 +86,7 @@ class Vitals:
         detector = detector_info(model.loaded.pipeline.detector) if model.loaded is not None else None
         worse = f"the face is found by OpenCV's cascade. {detector.reason}" if detector and detector.degraded else None
         health.set("detector_degraded", "warning", worse)
+        self._of_store.report({(name, ""): told for name, told in self._store().conditions.items()})
 
     def feed_view(self) -> FeedView | None:
         """Return the attached rig as `/readyz` and `/info` show it; None without one."""

@@ -194,21 +194,21 @@ class OpenInference:
         return Response()
 
     async def server(self, request: Request) -> Response:
-        self._require_raw_scores(self._guard.authorize(request, "infer"))
+        self._require_raw_scores(await self._guard.authorize(request, "infer"))
         return json_response({"name": "adsn", "version": __version__, "extensions": ["binary_tensor_data"]})
 
     async def about(self, request: Request, name: str) -> Response:
-        return self._about(request, name, None)
+        return await self._about(request, name, None)
 
     async def about_version(self, request: Request, name: str, version: str) -> Response:
-        return self._about(request, name, version)
+        return await self._about(request, name, version)
 
     async def able(self, request: Request, name: str) -> Response:
-        self._about(request, name, None)
+        await self._about(request, name, None)
         return Response()
 
     async def able_version(self, request: Request, name: str, version: str) -> Response:
-        self._about(request, name, version)
+        await self._about(request, name, version)
         return Response()
 
     async def score(self, request: Request, name: str) -> Response:
@@ -217,15 +217,15 @@ class OpenInference:
     async def score_version(self, request: Request, name: str, version: str) -> Response:
         return await self._score(request, name, version)
 
-    def _about(self, request: Request, name: str, version: str | None) -> Response:
-        self._require_raw_scores(self._guard.authorize(request, "infer"))
+    async def _about(self, request: Request, name: str, version: str | None) -> Response:
+        self._require_raw_scores(await self._guard.authorize(request, "infer"))
         loaded = self._model.require()
         require_model(loaded, name, version)
         return json_response(describe_model(loaded))
 
     async def _score(self, request: Request, name: str, version: str | None) -> Response:
         began = time.perf_counter_ns()
-        self._require_raw_scores(self._guard.admit(request, "infer"))
+        self._require_raw_scores(await self._guard.admit(request, "infer"))
         length = header_length_of(request)
         body = await request.body()
         with self._model.lease() as loaded:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runtime.config.store import PORT
 from runtime.core.errors import ConfigError
 from service.auth.middleware import OPEN_PATHS
 from service.config.settings import LimitSettings, Settings, read_settings
@@ -31,12 +32,16 @@ def container() -> dict[str, Any]:
     return dict(found)
 
 
-def environment() -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in container()["env"]}
+def environment(store: Path | None = None) -> dict[str, str]:
+    """The container's variables. ``store``: where the store's secret is mounted; None leaves its variable out."""
+    given = {entry["name"]: entry["value"] for entry in container()["env"]}
+    mounted = given.pop("CREDENTIALS_DIRECTORY")
+    assert mounted == "/etc/adsn/store"
+    return given if store is None else {**given, "CREDENTIALS_DIRECTORY": str(store)}
 
 
 def test_every_file_is_applied_by_one_of_the_kustomizations() -> None:
-    applied = {(r["kind"], r["metadata"]["name"]) for r in resources("monitoring")}
+    applied = {(r["kind"], r["metadata"]["name"]) for o in ("monitoring", "store") for r in resources(o)}
     on_disk = {
         (document["kind"], document["metadata"]["name"])
         for path in FOLDER.rglob("*.yaml")
@@ -48,7 +53,7 @@ def test_every_file_is_applied_by_one_of_the_kustomizations() -> None:
 
 def test_the_schemas_of_the_api_accept_them() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
-    for resource in resources("monitoring"):
+    for resource in [*resources("monitoring"), *resources("store")]:
         if resource["kind"] not in CUSTOM:
             # Strict: a key that the API would drop without a word is a mistake.
             validate.validate(resource, validate.latest_version(), strict=True)
@@ -97,6 +102,30 @@ def test_the_service_reads_the_variables(tmp_path: Path) -> None:
     assert settings.host == "0.0.0.0"
     assert settings.port == container()["ports"][0]["containerPort"] == Settings.model_fields["port"].default
     assert settings.limits == LimitSettings()
+
+
+def test_the_store_is_optional_and_its_secret_is_read(tmp_path: Path) -> None:
+    (volume,) = [volume for volume in pod()["volumes"] if volume["name"] == "store"]
+    (mount,) = [m for m in container()["volumeMounts"] if m["name"] == "store"]
+    assert volume["secret"]["optional"] is True
+    assert {"name": "CREDENTIALS_DIRECTORY", "value": mount["mountPath"]} in container()["env"]
+    # An optional secret that is not there is an empty folder; one that is has a link for each key.
+    assert read_settings(environ=environment(tmp_path)).store.url is None
+    (tmp_path / "..2026").mkdir()
+    for name, text in (("store.url", "rediss://redis.db.svc:6379/0"), ("store.password", "a-long-password")):
+        (tmp_path / "..2026" / name).write_text(text)
+        (tmp_path / name).symlink_to(Path("..2026") / name)
+    store = read_settings(environ=environment(tmp_path)).store
+    assert str(store.address) == "redis.db.svc:6379"
+    assert store.password is not None
+    assert store.password.get_secret_value() == "a-long-password"
+
+
+def test_the_store_may_be_reached_and_nothing_else_more() -> None:
+    (policy,) = [r for r in resources("store") if r["metadata"]["name"] == "adsn-store"]
+    assert policy["spec"]["policyTypes"] == ["Egress"]
+    assert policy["spec"]["podSelector"] == one("NetworkPolicy")["spec"]["podSelector"]
+    assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {53, PORT}
 
 
 def test_the_clusters_own_variables_would_be_taken_for_settings() -> None:

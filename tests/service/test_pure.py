@@ -11,10 +11,10 @@ from functools import partial
 import pytest
 
 from runtime.core.errors import InferenceFailed, Overloaded
-from service.http.rate_limit import RateLimiter
 from service.liveness.active_model import ActiveModel
 from service.liveness.pool import HelperThread, WorkerPool
-from service.liveness.replay import IdempotencyStore, NonceStore
+from service.store.rate_limit import RateLimiter
+from service.store.replay import IdempotencyStore, NonceStore
 from tests.support.fakes import FakeEngine, loaded
 
 

@@ -56,6 +56,7 @@ def optional_packages() -> list[Diagnosis]:
         ("pyrealsense2", "realsense"),
         ("aiomqtt", "kiosk"),
         ("gpiod", "kiosk"),
+        ("redis", "redis"),
     )
     for module, extra in packages:
         present = importlib.util.find_spec(module) is not None

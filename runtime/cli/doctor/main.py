@@ -15,8 +15,21 @@ from runtime.cli.doctor.cameras import camera_diagnoses, clock_diagnoses
 from runtime.cli.doctor.engines import engine_diagnoses
 from runtime.cli.doctor.report import MARKS, Diagnosis
 from runtime.cli.doctor.rig import rig_diagnoses
-from runtime.cli.options import Bundle, Config, Depth, Ir, Rgb, Skew, StrobeOption, Synthetic, rig_settings
+from runtime.cli.doctor.store import store_diagnoses
+from runtime.cli.options import (
+    Bundle,
+    Config,
+    Depth,
+    Ir,
+    Rgb,
+    Skew,
+    StrobeOption,
+    Synthetic,
+    rig_settings,
+    store_settings,
+)
 from runtime.config.rig import RigSettings
+from runtime.config.store import StoreSettings
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import default_bundle
 
@@ -26,11 +39,18 @@ Seconds = Annotated[float, typer.Option(help="How long to run the rig, in second
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def run_checks(folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S) -> list[Diagnosis]:
-    """Run all checks, in the order in which to fix what they find. A configured ``rig`` runs for ``seconds``."""
+def run_checks(
+    folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S, store: StoreSettings | None = None
+) -> list[Diagnosis]:
+    """Run all checks, in the order in which to fix what they find.
+
+    A configured ``rig`` runs for ``seconds``; a ``store`` with an address is asked.
+    """
     findings = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
         findings += rig_diagnoses(rig, seconds)
+    if store is not None and store.url is not None:
+        findings += store_diagnoses(store)
     return findings
 
 
@@ -47,16 +67,17 @@ def doctor(
     as_json: Json = False,
     version: Version = False,
 ) -> None:
-    """Check interpreter, packages, engine, bundle, cameras and clocks, and the rig if one is given. Exit code 1 if a
-    check fails."""
-    rig, extra = None, []
+    """Check interpreter, packages, engine, bundle, cameras and clocks, and the rig and the shared store if they are
+    configured. Exit code 1 if a check fails."""
+    rig, store, extra = None, None, []
     try:
         rig = rig_settings(
             config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic
         )
+        store = store_settings(config)
     except ConfigError as error:
         extra.append(Diagnosis("fail", "settings", str(error)))
-    findings = run_checks(bundle or default_bundle(), rig, seconds) + extra
+    findings = run_checks(bundle or default_bundle(), rig, seconds, store) + extra
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:

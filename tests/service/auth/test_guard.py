@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -275,7 +276,9 @@ def guard_of(file: Path, now: list[float], **settings: object) -> Guard:
 def presented(guard: Guard, key: str) -> Identification:
     """What the guard makes of a request with ``key``."""
     headers = [(b"x-api-key", key.encode())]
-    return guard.identify(HTTPConnection({"type": "http", "headers": headers, "client": ("192.0.2.1", 5000)}))
+    return asyncio.run(
+        guard.identify(HTTPConnection({"type": "http", "headers": headers, "client": ("192.0.2.1", 5000)}))
+    )
 
 
 def test_a_revoked_key_is_refused_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -301,20 +304,24 @@ def test_a_revoked_key_is_refused_without_a_restart(tmp_path: Path, caplog: pyte
     assert presented(guard, new).caller is None
 
 
+def check(guard: Guard, key: str, address: str) -> Identification:
+    return asyncio.run(guard.check(key, address))
+
+
 def test_wrong_keys_make_an_address_wait_but_not_keys_that_nobody_guesses(tmp_path: Path) -> None:
     file, now = tmp_path / "keys.toml", [0.0]
     right, entry = new_key(["score"])
     write(file, toml_of(entry))
     guard = guard_of(file, now, api_key=SecretStr(SINGLE))
-    assert guard.check(SINGLE, "192.0.2.1").caller
+    assert check(guard, SINGLE, "192.0.2.1").caller
     for _ in range(3):
-        assert guard.check("guess", "192.0.2.1").refused == "wrong"
-    assert guard.check("guess", "192.0.2.1").refused == "limited"
-    assert guard.check(SINGLE, "192.0.2.1").refused == "limited"
-    assert guard.check(SINGLE, "192.0.2.2").caller
-    assert guard.check(right, "192.0.2.1").caller
+        assert check(guard, "guess", "192.0.2.1").refused == "wrong"
+    assert check(guard, "guess", "192.0.2.1").refused == "limited"
+    assert check(guard, SINGLE, "192.0.2.1").refused == "limited"
+    assert check(guard, SINGLE, "192.0.2.2").caller
+    assert check(guard, right, "192.0.2.1").caller
     now[0] += 60
-    assert guard.check(SINGLE, "192.0.2.1").caller
+    assert check(guard, SINGLE, "192.0.2.1").caller
 
 
 def test_over_http_it_is_a_429_with_the_time_to_wait() -> None:

@@ -11,6 +11,7 @@ import pytest
 from runtime.core.errors import ConfigError
 from service.auth import keys
 from service.auth.keys import Caller, KeyRing, digest_of, new_key, parse_keys, read_keys, toml_of
+from service.store.base import SessionRecord
 
 TODAY = date(2026, 6, 1)
 
@@ -75,13 +76,33 @@ def test_a_session_ends_with_its_key() -> None:
     caller = KeyRing([entry]).find(key, TODAY)
     assert caller is not None
     demoted = entry.model_copy(update={"roles": ("metrics",)})
-    now = KeyRing([demoted]).still(caller, TODAY)
+    record = KeyRing([entry]).record(caller, "token")
+    now = KeyRing([demoted]).resume(record, "token", TODAY)
     assert now is not None
     assert not now.has_role("admin")
-    assert KeyRing([]).still(caller, TODAY) is None
+    assert KeyRing([]).resume(record, "token", TODAY) is None
     single = Caller("key")
-    assert KeyRing([], "s" * 20).still(single, TODAY) == single
-    assert KeyRing([entry]).still(single, TODAY) is None
+    record = KeyRing([], "s" * 20).record(single, "token")
+    assert KeyRing([], "s" * 20).resume(record, "token", TODAY) == single
+    assert KeyRing([entry]).resume(record, "token", TODAY) is None
+
+
+def test_a_session_is_tied_to_its_key_and_its_token() -> None:
+    key, entry = new_key(["admin"])
+    ring = KeyRing([entry], "the first single key")
+    caller = ring.find(key, TODAY)
+    assert caller is not None
+    record = ring.record(caller, "token")
+    assert ring.resume(record, "another token", TODAY) is None
+    replaced = entry.model_copy(update={"sha256": "1" * 64})
+    assert KeyRing([replaced]).resume(record, "token", TODAY) is None
+    single = ring.record(Caller("key"), "token")
+    assert ring.resume(single, "token", TODAY) == Caller("key")
+    assert KeyRing([entry], "the second single key").resume(single, "token", TODAY) is None
+    # Who may write to the store, and knows no key, cannot make a session.
+    for proof in ("", "0" * 64, "\udcff"):
+        assert ring.resume(SessionRecord(entry.id, proof), "token", TODAY) is None
+        assert ring.resume(SessionRecord("", proof), "token", TODAY) is None
 
 
 def test_the_single_key() -> None:

@@ -127,6 +127,23 @@ def test_an_audit_log_and_its_first_wrong_line(tmp_path: Path, keys: tuple[Path,
     assert (bad.returncode, f"{path}, line 5" in bad.stderr) == (1, True)
 
 
+def test_a_folder_of_logs(tmp_path: Path) -> None:
+    for number in (1, 2):
+        fill(tmp_path / f"{number}.jsonl", 3, replica=f"pod-{number}")
+    good = call("audit", "verify", tmp_path)
+    assert good.returncode == 0
+    told = json.loads(good.stdout)
+    assert told["decisions"] == 6
+    assert [chain["replica"] for chain in told["chains"].values()] == ["pod-1", "pod-2"]
+    assert call("audit", "verify", tmp_path, "--expect-seq", "3").returncode == 78
+    fill(tmp_path / "3.jsonl", 1, replica="pod-1")
+    assert "several logs are of the replica pod-1" in call("audit", "verify", tmp_path).stderr
+    edit(tmp_path / "2.jsonl", lambda found: found.__setitem__(2, found[2].replace(b"uncertain", b"live")))
+    bad = call("audit", "verify", tmp_path)
+    assert (bad.returncode, f"{tmp_path / '2.jsonl'}, line 4" in bad.stderr) == (1, True)
+    assert json.loads(bad.stdout)["decisions"] == 4
+
+
 def test_without_a_commands_name_it_serves() -> None:
     assert "--port" in call("--help").stdout
     assert call("--version").stdout.strip() == f"adsn {__version__}"

@@ -19,6 +19,7 @@ from service.kiosk.metrics import KioskCollector
 from service.monitoring.health import Health
 from service.monitoring.metrics import MAX_LABELS, OTHER, BoundedLabels, Metrics
 from service.outputs.base import Outputs
+from service.store.base import StoreStatus
 
 ROOT = Path(__file__).parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana" / "adsn.json"
@@ -27,7 +28,7 @@ NAME = re.compile(r"\b((?:adsn|process)_[a-z0-9_]+)\b")
 
 
 def everything() -> Metrics:
-    """Metrics with each series that a service with a rig and an audit log has."""
+    """Metrics with each series that a service with a rig, an audit log and a shared store has."""
     metrics = Metrics()
     camera = CameraStatus("rgb", "running", None, 1, 30.0, 100, {"late": 3}, 2, last_frame_ns=5)
     metrics.watch_feed(lambda: FeedStatus((camera,), 3, 1.0, 9, None, {"skew": 2}), lambda: 10**9)
@@ -36,6 +37,8 @@ def everything() -> Metrics:
         metrics.watch(name, "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_counter("adsn_audit_failures", "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_conditions(lambda: ())
+    metrics.watch_store(lambda: StoreStatus(shared=True))
+    metrics.store_asked(0.0003)
     metrics.registry.register(KioskCollector(Health(), LoopCounters(), lambda: "idle", Outputs([])))
     metrics.failed("not_ready", 0.1)
     timing = {"queue": 1.0, "inference": 2.0}

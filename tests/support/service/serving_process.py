@@ -20,11 +20,15 @@ COMMAND = [sys.executable, "-c", "from service.cli.serve import main; main()"]
 
 
 @contextlib.contextmanager
-def serving(log: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address, once it is ready."""
+def serving(log: Path, *words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its address, once it is ready. ``environment``: further variables."""
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*COMMAND, "--port", "0", *words], stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT
+            [*COMMAND, "--port", "0", *words],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**ENVIRONMENT, **environment},
         )
     assert process.stdout is not None
     try:

@@ -1,0 +1,162 @@
+"""The store that several replicas of the service share: where it is, and how it is reached."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from runtime.config.host_name import require_host
+from runtime.core.errors import ConfigError
+from runtime.core.tls_files import TlsFile, client_context
+
+PORT = 6379
+DATABASE = re.compile(r"/?|/[0-9]{1,5}")
+MAX_TIMEOUT_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddress:
+    """Where a store listens. ``database``: the number that SELECT takes. ``tls``: whether it is encrypted."""
+
+    host: str
+    port: int
+    database: int
+    tls: bool
+
+    def __str__(self) -> str:
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{shown}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can listen there."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class StoreSettings(BaseModel):
+    """State that replicas share, in Redis or Valkey. Without ``url`` each process keeps its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    url: str | None = Field(
+        default=None,
+        description="rediss://HOST:PORT/DATABASE, or redis:// without TLS. Unset: nothing is shared between replicas.",
+    )
+    username: str = Field(default="", max_length=128, description="User of the store's access list; empty: default.")
+    password: SecretStr | None = Field(default=None, description="Password of that user. Belongs in a secret's file.")
+    ca: Path | None = Field(default=None, description="Certificate authority to trust instead of the system's, PEM.")
+    certificate: Path | None = Field(default=None, description="This service's certificate, where the store asks, PEM.")
+    certificate_key: Path | None = Field(default=None, description="Its private key, PEM.")
+    prefix: str = Field(
+        default="adsn:",
+        pattern=r"^[A-Za-z0-9:._{}-]{1,64}$",
+        description="Begins every key. Replicas with the same prefix share their state.",
+    )
+    timeout_ms: float = Field(
+        default=MAX_TIMEOUT_MS,
+        gt=0,
+        le=MAX_TIMEOUT_MS,
+        description="Longest wait for the store within one request, ms; then it counts as unavailable.",
+    )
+    plaintext: bool = Field(default=False, description="Allow redis:// to other machines; another layer must encrypt.")
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, url: str | None) -> str | None:
+        if url is not None:
+            _parse(url)
+        return url
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StoreSettings:
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError("name both certificate and certificate_key, or neither.")
+        if self.url is None:
+            return self
+        address = _parse(self.url)
+        if not address.tls and not address.is_loopback and not self.plaintext:
+            raise ValueError(
+                f"redis:// to {address} would cross the network in clear, and anyone on it could answer. Use "
+                "rediss://, or set store.plaintext where another layer encrypts."
+            )
+        if not address.tls and (self.ca is not None or self.certificate is not None):
+            raise ValueError("certificates are for rediss:// only. Change the address, or take them out.")
+        return self
+
+    @property
+    def address(self) -> StoreAddress | None:
+        """Where the store is; None where none is configured."""
+        return _parse(self.url) if self.url is not None else None
+
+    def check_files(self) -> None:
+        """Make sure of the files that TLS needs.
+
+        Raises:
+            ConfigError: a file cannot be used; says which, why and what to do.
+        """
+        if self.address is None or not self.address.tls:
+            return
+        client_context(
+            TlsFile("store.ca", self.ca) if self.ca is not None else None,
+            TlsFile("store.certificate", self.certificate) if self.certificate is not None else None,
+            TlsFile("store.certificate_key", self.certificate_key) if self.certificate_key is not None else None,
+        )
+
+
+def connection_options(settings: StoreSettings) -> dict[str, object]:
+    """Return what both clients of redis-py, with asyncio and without, are made with. The timeouts are the caller's.
+
+    Raises:
+        ConfigError: no address is configured.
+    """
+    address = settings.address
+    if address is None:
+        raise ConfigError("store.url is not set.")
+    options: dict[str, object] = {
+        "host": address.host,
+        "port": address.port,
+        "db": address.database,
+        "username": settings.username or None,
+        "password": settings.password.get_secret_value() if settings.password is not None else None,
+        # The older protocol: every Redis and Valkey speaks it, and nothing here needs more.
+        "protocol": 2,
+    }
+    if address.tls:
+        options |= {
+            "ssl": True,
+            "ssl_cert_reqs": "required",
+            "ssl_check_hostname": True,
+            "ssl_ca_certs": str(settings.ca) if settings.ca is not None else None,
+            "ssl_certfile": str(settings.certificate) if settings.certificate is not None else None,
+            "ssl_keyfile": str(settings.certificate_key) if settings.certificate_key is not None else None,
+        }
+    return options
+
+
+def _parse(url: str) -> StoreAddress:
+    """Return the address in ``url``. Its text is not repeated where it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the address has no port that is one; write rediss://HOST:PORT/DATABASE.") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "the address holds a user or a password. Set store.username, and put the password into a secret's file, "
+            "store.password."
+        )
+    if parts.scheme not in ("redis", "rediss") or not host or _more(parts) or not DATABASE.fullmatch(parts.path):
+        raise ValueError("an address is rediss://HOST:PORT/DATABASE or redis://HOST:PORT/DATABASE and nothing more.")
+    return StoreAddress(require_host(host), port or PORT, int(parts.path.strip("/") or 0), parts.scheme == "rediss")
+
+
+def _more(parts: SplitResult) -> bool:
+    return bool(parts.query or parts.fragment)

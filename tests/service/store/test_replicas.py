@@ -1,0 +1,201 @@
+"""Two ``adsn-serve`` processes and one real Redis: what the replicas share, and what becomes of it when Redis does not
+answer."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.service.liveness_requests import check_problem
+from tests.support.service.redis_server import RedisServer, redis_server, require_redis
+from tests.support.service.replicas import KEY, NONCE, Replica, lines, replicas, wait_for
+from tests.support.service.store_contents import inspect
+
+RACES = 1000
+Pair = tuple[RedisServer, Replica, Replica]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Redis that keeps its data on the disk, and two replicas that take nonces."""
+    binary, folder = require_redis(), tmp_path_factory.mktemp("replicas")
+    with redis_server(folder, binary, appendonly="yes") as server:
+        server.watch()
+        with replicas(folder, server.url) as (one, two):
+            wait_for(one)
+            wait_for(two)
+            yield server, one, two
+        server.stop()
+    assert inspect(server.written.end()) > 0
+
+
+def fresh() -> str:
+    return secrets.token_hex(len(NONCE) // 2)
+
+
+def more(accepted: dict[str, int], count: int) -> None:
+    """Wait until so many more are accepted."""
+    goal, deadline = sum(accepted.copy().values()) + count, time.monotonic() + 60
+    while sum(accepted.copy().values()) < goal:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_same_nonce_to_both_at_the_same_moment_is_accepted_once(pair: Pair) -> None:
+    _, one, two = pair
+    seen: dict[tuple[int, ...], int] = {}
+    races = 0
+    with lines(one, two) as both:
+        while races < RACES:
+            nonce = fresh()
+            for line in both if races % 2 else reversed(both):
+                line.send(nonce)
+            outcome = tuple(sorted(line.status() for line in both))
+            seen[outcome] = seen.get(outcome, 0) + 1
+            assert set(outcome) <= {200, 409, 503}
+            assert outcome.count(200) <= 1, f"{nonce} was accepted twice"
+            # On a machine with more work than processors 50 ms may pass: refused then, and tried with another nonce.
+            races += 503 not in outcome
+            if 503 in outcome:
+                assert sum(seen.values()) < 3 * RACES, seen
+                time.sleep(0.05)
+    assert seen[200, 409] == RACES
+
+
+def test_an_answer_is_repeated_by_the_other_replica_without_pictures(pair: Pair) -> None:
+    _, one, two = pair
+    headers, other = {"Idempotency-Key": fresh()}, {"Idempotency-Key": fresh()}
+    first, again = one.ask(headers=headers), two.ask(headers=headers)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in first.headers
+    assert again.json() == first.json()
+    check_problem(two.ask(headers=headers, params={"explain": "true"}), 409, "idempotency_conflict")
+    explained = one.ask(headers=other, params={"explain": "true"})
+    repeated = two.ask(headers=other, params={"explain": "true"})
+    assert repeated.headers["idempotent-replayed"] == "true"
+    assert explained.json().pop("explain")
+    assert repeated.json() == {name: value for name, value in explained.json().items() if name != "explain"}
+
+
+def test_a_session_is_both_replicas_and_ends_at_both(pair: Pair) -> None:
+    _, one, two = pair
+    own_page = {"Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=one.address) as first, httpx.Client(base_url=two.address) as second:
+        entered = first.post("/login", data={"key": KEY}, headers=own_page)
+        assert entered.status_code == 303
+        # The browser of one person, whom a proxy sends here and there.
+        second.cookies = first.cookies
+        assert second.get("/info").status_code == 200
+        kept = {"Cookie": f"adsn_session={first.cookies['adsn_session']}"}
+        assert second.post("/logout", headers=own_page).status_code == 303
+        for client in (first, second):
+            client.cookies.clear()
+            assert client.get("/info", headers=kept).status_code == 401
+
+
+def test_without_the_store_nonces_are_refused_and_the_rest_is_answered(pair: Pair) -> None:
+    server, one, two = pair
+    server.pause()
+    try:
+        began = time.monotonic()
+        refused = one.ask(nonce=fresh())
+        took = time.monotonic() - began
+        check_problem(refused, 503, "store_unavailable")
+        assert refused.headers["retry-after"] == "1"
+        assert took < 2, f"{took} s for a store that is waited for 50 ms"
+        for replica in (one, two):
+            check_problem(replica.ask(headers={"Idempotency-Key": fresh()}), 503, "store_unavailable")
+            assert replica.ask().status_code == 200
+            wait_for(replica, "store_unavailable")
+            metrics = replica.client.get("/metrics").text
+            assert "adsn_store_up 0.0" in metrics
+            assert float(metrics.partition('adsn_store_failures_total{cause="slow"} ')[2].split()[0]) >= 1
+            assert 'adsn_condition{name="store_unavailable",severity="warning",subject=""} 1.0' in metrics
+        with httpx.Client(base_url=one.address) as browser:
+            refused = browser.post("/login", data={"key": KEY}, headers={"Sec-Fetch-Site": "same-origin"})
+            check_problem(refused, 503, "store_unavailable")
+            refused = browser.get("/info", headers={"Cookie": "adsn_session=somebody"})
+            check_problem(refused, 503, "store_unavailable")
+    finally:
+        server.resume()
+    for replica in (one, two):
+        wait_for(replica)
+        assert "the store at 127.0.0.1" in replica.log.read_text()
+        assert "answers, after" in replica.log.read_text()
+    assert one.ask(nonce=fresh()).status_code == 200
+
+
+def test_kill_9_under_load_and_a_restart_with_its_data(pair: Pair) -> None:
+    server, one, two = pair
+    accepted: dict[str, int] = {}
+    plain: list[int] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        with lines(one, two) as both:
+            while not stop.is_set():
+                nonce = fresh()
+                for line in both:
+                    line.send(nonce)
+                statuses = [line.status() for line in both]
+                assert set(statuses) <= {200, 409, 503}, statuses
+                accepted[nonce] = statuses.count(200)
+
+    def without() -> None:
+        while not stop.is_set():
+            plain.append(two.ask().status_code)
+
+    loads = [threading.Thread(target=load), threading.Thread(target=load), threading.Thread(target=without)]
+    for thread in loads:
+        thread.start()
+    more(accepted, 20)
+    server.kill()
+    time.sleep(0.3)
+    server.start()
+    server.watch()
+    wait_for(one)
+    wait_for(two)
+    more(accepted, 20)
+    stop.set()
+    for thread in loads:
+        thread.join(60)
+    assert max(accepted.values()) == 1
+    assert set(plain) == {200}
+    # Nobody gets a second answer, from either of them, for anything that was accepted before or after.
+    used = [nonce for nonce, count in accepted.items() if count]
+    for nonce in used[:: max(1, len(used) // 50)]:
+        for replica in (one, two):
+            assert replica.ask(nonce=nonce).status_code in (409, 503)
+    assert one.ask(nonce=used[0]).status_code == 409
+
+
+def test_a_restart_without_its_data_opens_nothing_to_replays(tmp_path: Path) -> None:
+    lifetime = 6
+    with (
+        redis_server(tmp_path, require_redis()) as server,
+        replicas(tmp_path, server.url, ADSN_LIMITS__REPLAY_S=str(lifetime)) as (one, two),
+    ):
+        wait_for(one)
+        wait_for(two)
+        used = fresh()
+        assert one.ask(nonce=used).status_code == 200
+        until = time.monotonic() + lifetime
+        server.kill()
+        server.start()
+        wait_for(two, "store_lost_data")
+        refused = two.ask(nonce=used)
+        check_problem(refused, 503, "store_unavailable")
+        assert 1 <= int(refused.headers["retry-after"]) <= lifetime
+        assert two.ask().status_code == 200
+        wait_for(one)
+        wait_for(two)
+        assert time.monotonic() >= until
+        assert two.ask(nonce=fresh()).status_code == 200
+        assert "has lost data" in one.log.read_text()

@@ -1,0 +1,115 @@
+"""Two ``adsn-serve`` processes that share a store, and what asks both at the same moment."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from runtime.capture.simulated.rig import SyntheticRig
+from tests.support.images import encode
+from tests.support.service.serving_process import serving
+
+KEY = "the-key-of-two-replicas"
+NONCE = "n" * 24
+
+
+@dataclass(slots=True)
+class Replica:
+    """One process: its address and what it logged."""
+
+    address: str
+    log: Path
+    client: httpx.Client
+
+    def ask(self, **kwargs: Any) -> httpx.Response:
+        """Send a pair. ``nonce``, ``headers``, ``params`` as given."""
+        nonce, headers = kwargs.pop("nonce", None), kwargs.pop("headers", {})
+        files = {**PAIR, "meta": meta(nonce)}
+        # One boundary for all: the same pair is the same request, to the byte.
+        headers = {"Content-Type": "multipart/form-data; boundary=between-the-parts", **headers}
+        return self.client.post("/liveness", files=files, headers=headers, **kwargs)
+
+    def conditions(self) -> set[str]:
+        """What ``/readyz`` names; it is ready in any case."""
+        answer = self.client.get("/readyz")
+        assert answer.status_code == 200, answer.text
+        return {condition["name"] for condition in answer.json()["conditions"]}
+
+
+def meta(nonce: str | None) -> bytes:
+    return json.dumps({"face_box": BOX} | ({"nonce": nonce} if nonce else {})).encode()
+
+
+def _person() -> tuple[dict[str, bytes], list[float]]:
+    made = SyntheticRig(seed=107, subject=9000).next()
+    rgb, ir = encode(made.pair.image("rgb")[:, :, ::-1]), encode(made.pair.image("ir"))
+    return {"rgb": rgb, "ir": ir}, [made.face_box.x, made.face_box.y, made.face_box.w, made.face_box.h]
+
+
+PAIR, BOX = _person()
+
+
+class Line:
+    """A kept-alive connection to a replica, whose requests differ in their nonce only."""
+
+    def __init__(self, replica: Replica) -> None:
+        request = replica.client.build_request("POST", "/liveness", files={**PAIR, "meta": meta(NONCE)})
+        body = request.read()
+        lines = [b"POST /liveness HTTP/1.1", *(b"%s: %s" % header for header in request.headers.raw)]
+        self._request = b"\r\n".join([*lines, b"", body])
+        host, port = request.url.host, request.url.port
+        self._socket = socket.create_connection((host, port or 80), 20)
+
+    def send(self, nonce: str) -> None:
+        assert len(nonce) == len(NONCE)
+        self._socket.sendall(self._request.replace(NONCE.encode(), nonce.encode()))
+
+    def status(self) -> int:
+        answer = http.client.HTTPResponse(self._socket, method="POST")
+        answer.begin()
+        answer.read()
+        return answer.status
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextlib.contextmanager
+def lines(*replicas: Replica) -> Iterator[list[Line]]:
+    made = [Line(replica) for replica in replicas]
+    try:
+        yield made
+    finally:
+        for line in made:
+            line.close()
+
+
+@contextlib.contextmanager
+def replicas(folder: Path, url: str, count: int = 2, **environment: str) -> Iterator[list[Replica]]:
+    """Running replicas with the single key `KEY`."""
+    settings = {"ADSN_STORE__URL": url, "ADSN_API_KEY": KEY, "ADSN_WORKERS": "1", **environment}
+    with contextlib.ExitStack() as stack:
+        made = []
+        for number in range(count):
+            log = folder / f"replica-{number}.log"
+            _, address = stack.enter_context(serving(log, **settings))
+            client = httpx.Client(base_url=address, timeout=30, headers={"X-API-Key": KEY})
+            made.append(Replica(address, log, stack.enter_context(client)))
+        yield made
+
+
+def wait_for(replica: Replica, *conditions: str, seconds: float = 30) -> None:
+    """Wait until exactly these conditions of the store are shown."""
+    deadline = time.monotonic() + seconds
+    while (found := {name for name in replica.conditions() if name.startswith("store_")}) != set(conditions):
+        assert time.monotonic() < deadline, f"{found} after {seconds} s; {replica.log.read_text()[-2000:]}"
+        time.sleep(0.02)
