@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from adsn.metrics import Rate
 from benchmarks.support.machine import describe
-from benchmarks.support.presentations import PAIR_NS, Presentation, code_digest, planned, sequences
+from benchmarks.support.presentations import PAIR_NS, PlannedPresentation, code_digest, planned, sequences
 from benchmarks.support.presentations import Sequence as Shown
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Pair
-from runtime.face.detector import HaarDetector
+from runtime.face.open import detector_info, open_detector
 from runtime.face.pair_detection import find_face
 from runtime.geometry.box_mapping import ScaleMapper
 from runtime.imaging.crop import CropRule, crop
@@ -36,7 +36,7 @@ from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
 from runtime.liveness.grey_copy import copy_correlation
 from runtime.liveness.open import LoadedModel, default_bundle, open_pipeline
 from runtime.liveness.quality import blur_check, copy_check, failed_codes, ir_checks, rgb_checks
-from synthetic import SPECIES, render_frame, render_patch
+from synthetic import SPECIES, Presentation, render_frame, render_patch
 
 FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20
 COPIES, FRAMES = 1500, 150
@@ -68,7 +68,7 @@ def toned(ir: Picture, seed: int) -> Picture:
 class ScoredPresentation:
     """The pairs of a presentation, judged: per pair the scores [F, 3], failed gates and the strobe's answer."""
 
-    what: Presentation
+    what: PlannedPresentation
     scores: NDArray[np.float32]
     failed: list[tuple[str, ...]]
     strobe: list[StrobeResponse]
@@ -213,7 +213,7 @@ def copy_rates() -> dict[str, list[float]]:
     for family in FAMILIES:
         found[family] = []
         for number in range(COPIES):
-            r = render_patch(seed=92, subject=6000 + number, species=SPECIES[0], family=family, presentation=number)
+            r = render_patch(Presentation(seed=92, subject=6000 + number, family=family, number=number))
             shift, scale = rng.normal(0, 0.03, 2), float(np.exp(rng.normal(0, 0.03)))
             boxes = [Box(x + shift[0] * w, y + shift[1] * h, w * scale, h * scale) for x, y, w, h in (r.box, r.ir_box)]
             rgb, ir = crop(r.rgb, boxes[0], CropRule()), crop(r.ir, boxes[1], CropRule())
@@ -224,11 +224,13 @@ def copy_rates() -> dict[str, list[float]]:
 
 def agreement() -> Iterator[tuple[str, str, str]]:
     """Whole frames: family, species and whether a face was found, in which picture, and confirmed in the other."""
-    detector = HaarDetector()
+    detector = open_detector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):
             for number in range(FRAMES if species == SPECIES[0] else 20):
-                r = render_frame(seed=93, subject=7000 + number, species=species, family=family, presentation=number)
+                r = render_frame(
+                    Presentation(seed=93, subject=7000 + number, species=species, family=family, number=number)
+                )
                 try:
                     found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), detector, ScaleMapper())
                 except NoFace:
@@ -328,7 +330,8 @@ def report(
         f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: what "
         "pairs share is most of it, and no number of pairs takes it away.",
         "",
-        "## Whole frames: where the cascade finds faces, and whether infrared agrees",
+        f"## Whole frames: where the default detector ({detector_info(open_detector()).kind}) finds faces, and whether "
+        "infrared agrees",
         "",
         "| family | presented | found | times |",
         "| --- | --- | --- | --- |",

@@ -26,7 +26,7 @@ from runtime.face.tracker import Tracker, TrackRule
 from runtime.face.yunet import FACE_PX, MIN_SCORE, YuNetDetector
 from runtime.face.yunet_model import packaged_yunet
 from runtime.geometry.box_mapping import ScaleMapper
-from synthetic import render_frame
+from synthetic import Presentation, render_frame
 from synthetic.people.scan import VARIABLE
 
 PAGE = Path(__file__).resolve().parent / "faces.md"
@@ -214,7 +214,7 @@ def time_rows(tally: RecallTally) -> list[str]:
 
 def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
     """What following costs in a stream, by how often the detector looks near the last place."""
-    frames = [render_frame(seed=3, subject=9801, species="bona_fide", frame=k) for k in range(6)]
+    frames = [render_frame(Presentation(seed=3, subject=9801, frame=k)) for k in range(6)]
     rows = []
     for name, near in (("Haar", 10), *(("YuNet 320", near) for near in (20, 10, 5, 1))):
         tracker = Tracker(("rgb", "ir"), detectors[name], ScaleMapper(), TrackRule(search_near_every=near))

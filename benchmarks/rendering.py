@@ -8,7 +8,7 @@ import time
 import cv2
 
 from benchmarks.support.measure import Row
-from synthetic import SPECIES, render_frame, render_patch
+from synthetic import SPECIES, Presentation, render_frame, render_patch
 
 COUNT, FRAMES = 300, 20
 
@@ -23,14 +23,14 @@ def run() -> list[Row]:
         seconds = {}
         for species in SPECIES:
             for i in range(10):
-                render_patch(seed=1, subject=i, species=species)
+                render_patch(Presentation(seed=1, subject=i, species=species))
             began = time.perf_counter()
             for i in range(COUNT):
-                render_patch(seed=2, subject=i % 40, species=species, presentation=i)
+                render_patch(Presentation(seed=2, subject=i % 40, species=species, number=i))
             seconds[species] = (time.perf_counter() - began) / COUNT
         began = time.perf_counter()
         for i in range(FRAMES):
-            render_frame(seed=3, subject=i, species="bona_fide")
+            render_frame(Presentation(seed=3, subject=i))
         frame = (time.perf_counter() - began) / FRAMES
     finally:
         cv2.setNumThreads(threads)

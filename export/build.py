@@ -324,17 +324,29 @@ def calibrated(
     species = pairs.species()
     chosen = SampleSubset(pairs, stratified(species, options.samples, options.seed), modalities, step)
     if len(chosen.indices) < options.min_samples:
-        raise ExportError(
-            f"{pairs.name}: {len(chosen.indices)} calibration pairs; ranges from fewer than {options.min_samples} "
-            "change from draw to draw. Name a larger set with --calib, raise --samples, or lower --min-samples "
-            "knowingly."
-        )
+        raise ExportError(_too_few(pairs.name, len(species), options))
     if options.ranges is not None:
         return options.ranges, chosen
     step.start(f"ranges ({options.method})", len(chosen.indices) * (1 if options.method == "minmax" else 2))
     names = tensors_to_measure(fp32)
     counts = Counter(species[i] for i in chosen.indices)
     return measure_ranges(fp32, names, chosen.batches, pairs.name, method=options.method, species=counts), chosen
+
+
+def _too_few(name: str, pairs: int, options: ExportOptions) -> str:
+    """What to say of a calibration set of ``pairs`` that gives fewer samples than ``options`` ask for."""
+    wanted = options.min_samples
+    given = min(pairs, options.samples)
+    # Only the option that is in the way is named: more --samples cannot be drawn from a set that has fewer pairs.
+    more = (
+        f"Draw more: --samples {wanted}."
+        if pairs >= wanted
+        else "Record more, or name a larger set as [calibration] in the plan (--calib)."
+    )
+    return (
+        f"{name}: {given} calibration pairs; ranges from fewer than {wanted} change from draw to draw. {more} To "
+        f"accept fewer all the same, pass --min-samples {given}."
+    )
 
 
 def _costs(fp32: bytes, ranges: Ranges, chosen: SampleSubset, step: ProgressStep) -> list[LayerCost]:

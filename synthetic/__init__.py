@@ -5,8 +5,8 @@ from synthetic.people.attributes import Attributes, draw_attributes, draw_glasse
 from synthetic.people.scan import FaceModelError
 from synthetic.people.scan import load as load_face_model
 from synthetic.people.shape import SHAPES
+from synthetic.presentation import SPECIES, Presentation, attributes_of
 from synthetic.raster.take import FRAME_SIZES, LONGEST_BASELINE_MM, Rendered, render_frame, render_patch
-from synthetic.scene import SPECIES, attributes_of
 from synthetic.sensor.camera import FAMILIES
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SPECIES",
     "Attributes",
     "FaceModelError",
+    "Presentation",
     "Rendered",
     "attributes_of",
     "contact_sheet",

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthetic.presentation import SPECIES, Presentation
 from synthetic.raster.take import Rendered, render_patch
-from synthetic.scene import SPECIES
 
 
 def depth_picture(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -31,14 +31,11 @@ def contact_sheet(
     """uint8 RGB [H, W, 3]: a row for each species, ``columns`` presentations of each."""
     rows = []
     for species in SPECIES:
-        parts = [
-            triplet(
-                render_patch(
-                    seed=seed, subject=first_subject + i, species=species, family=family, presentation=i, shape=shape
-                )
-            )
+        shown = [
+            Presentation(seed=seed, subject=first_subject + i, species=species, family=family, number=i)
             for i in range(columns)
         ]
+        parts = [triplet(render_patch(presentation, shape=shape)) for presentation in shown]
         row = np.concatenate(parts, axis=1)
         strip = np.full((22, row.shape[1], 3), 24, np.uint8)
         cv2.putText(

@@ -8,24 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthetic.arrays import Array
-from synthetic.instruments.portrait import picture_key
 from synthetic.instruments.presented import Presented
-from synthetic.instruments.species import HELD, INSTRUMENTS, PICTURED
-from synthetic.people.attributes import Attributes, draw_attributes
+from synthetic.instruments.species import HELD, INSTRUMENTS
 from synthetic.people.eyewear import eyewear_of
 from synthetic.people.identity import Identity, identity_of
 from synthetic.people.shape import HeadShape, head_shape, head_surface
+from synthetic.presentation import Presentation, attributes_of
 from synthetic.raster.render import Lights, rotation
-from synthetic.sensor.camera import FAMILIES, CameraRig, draw_camera
-
-BONA_FIDE = "bona_fide"
-SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
+from synthetic.sensor.camera import CameraRig, draw_camera
 
 
 @dataclass(slots=True)
 class Scene:
     """Everything that is decided before a picture is taken."""
 
+    presentation: Presentation
     who: Identity
     shape: HeadShape
     shown: Presented
@@ -44,59 +41,29 @@ class Scene:
     vacant: bool = False
 
 
-def attributes_of(seed: int, subject: int, species: str, family: str, presentation: int) -> Attributes:
-    """Return the attributes that a presentation shows: drawn alike for every species."""
-    if species in PICTURED:
-        # Few pictures of a person are in circulation, and what a picture shows stays the same in all its copies.
-        key = picture_key(subject, presentation)
-    else:
-        key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation, 3]
-    return draw_attributes(np.random.default_rng(key))
-
-
-def compose(
-    seed: int,
-    subject: int,
-    species: str,
-    family: str,
-    presentation: int,
-    frame: int,
-    scale: float,
-    shape: str,
-    attributes: Attributes | None = None,
-) -> Scene:
-    """Decide a presentation.
-
-    ``scale``: pixels a mm that the pictures will have, which sets the surface's grid. ``attributes``: what the face
-    wears and does, instead of what is drawn; everything else stays as it is.
-    """
-    if species not in SPECIES:
-        raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
-    if family not in FAMILIES:
-        raise ValueError(f"unknown sensor family {family!r}; there are {', '.join(FAMILIES)}")
-    if min(seed, subject, presentation, frame) < 0:
-        raise ValueError("seed, subject, presentation and frame must not be negative")
-    key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation]
-    rng = np.random.default_rng([*key, 0])
-    camera = draw_camera(family, rng)
-    who = identity_of(subject)
+def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
+    """Decide how a presentation is taken. ``scale``: pixels a mm that the pictures will have, which sets the surface's
+    grid."""
+    rng = np.random.default_rng([*presentation.key, 0])
+    camera = draw_camera(presentation.family, rng)
+    who = identity_of(presentation.subject)
     source = head_shape(shape)
     pitch = min(1.7, max(0.6, 1.0 / scale))
-    held = species in HELD
+    held = presentation.species in HELD
     angles = tuple(float(rng.normal(0, s)) for s in (11, 8, 5))
     distance = float(rng.uniform(360, 820))
     centre = (float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04)))
     lights, lux = room(rng)
-    worn = attributes or attributes_of(seed, subject, species, family, presentation)
-    shown = presented(species, source, who, presentation, worn, pitch, rng)
+    shown = presented(presentation, source, who, pitch, rng)
     # A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike.
     phase = rng.uniform(0, 2 * math.pi, 4)
-    t = frame / 30
+    t = presentation.frame / 30
     sway = [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
     yaw, pitch_angle, roll = (a + 1.5 * s for a, s in zip(angles, sway, strict=False))
     limits = (30.0, 25.0, 15.0)
     yaw, pitch_angle, roll = (max(-m, min(m, a)) for a, m in zip((yaw, pitch_angle, roll), limits, strict=True))
     return Scene(
+        presentation=presentation,
         who=who,
         shape=source,
         shown=shown,
@@ -108,24 +75,20 @@ def compose(
         lights=lights,
         lux=lux,
         camera=camera,
-        place_key=[*key, 1],
-        place=np.random.default_rng([*key, 1]),
-        sensor=np.random.default_rng([*key, 2, frame]),
+        place_key=[*presentation.key, 1],
+        place=np.random.default_rng([*presentation.key, 1]),
+        sensor=np.random.default_rng([*presentation.key, 2, presentation.frame]),
     )
 
 
 def presented(
-    species: str,
-    shape: HeadShape,
-    who: Identity,
-    presentation: int,
-    worn: Attributes,
-    pitch: float,
-    rng: np.random.Generator,
+    presentation: Presentation, shape: HeadShape, who: Identity, pitch: float, rng: np.random.Generator
 ) -> Presented:
     """What is held or worn before the cameras, or the living head."""
-    if species != BONA_FIDE:
-        return INSTRUMENTS[species](shape, who.number, presentation, worn, pitch, rng)
+    worn = attributes_of(presentation)
+    if not presentation.bona_fide:
+        make = INSTRUMENTS[presentation.species]
+        return make(shape, who.number, presentation.number, worn, pitch, rng)
     head = head_surface(shape, who, worn.face, pitch, rng, worn.hat)
     return Presented(head, before=eyewear_of(shape.features(who), worn.glasses, pitch))
 

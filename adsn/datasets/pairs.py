@@ -1,7 +1,7 @@
-"""What training and evaluation read: pairs of crops with everything a report needs to know of them.
+"""Pairs of crops for training and evaluation, with what a report needs to know about them.
 
-One protocol, `PairDataset`, for every source. The synthetic sensor is one source here; crops are cut by
-`runtime.imaging.crop`, the same code that serves, so the network trains on the bytes it will be served.
+`PairDataset` is the protocol of every source; the fast renderer is one. Crops are cut by `runtime.imaging.crop`, as in
+serving, so the network trains on the bytes that it will be served.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SHAPES, SPECIES, Rendered, render_patch
+from synthetic import SHAPES, SPECIES, Presentation, Rendered, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -63,11 +63,11 @@ class PairDataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def species(self) -> list[str]:
-        """The species of every sample, ``bona_fide`` for faces, without its pictures."""
+        """Return the species of every sample, ``bona_fide`` for people, without opening images."""
         ...
 
     def digest(self) -> str:
-        """SHA-256 (hex) that changes when any sample would."""
+        """Return a SHA-256 (hex) that changes with any sample."""
         ...
 
 
@@ -82,15 +82,15 @@ class PatchSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSpec:
-    """A set of rendered pairs, wholly defined by these values and the renderer's code.
+    """A set of rendered pairs, fully defined by these values and the renderer's code.
 
     ``subjects``: first and one past the last subject number, so that sets with disjoint ranges share no
     identity. ``bona_fide``/``per_attack``: presentations. ``frames``: pairs of each presentation.
-    ``box_jitter``: spread of the face box against the true one, as a fraction of its edge, as a detector
-    would cause; ``misregistration``: largest shift of the infrared crop against the RGB one, likewise.
-    ``extra``: further presentations of single species, for those that are hard to learn.
-    ``shapes``: sources of face shape (`synthetic.SHAPES`), in turns; a subject keeps one when their count divides the
-    number of subjects.
+    ``box_jitter``: standard deviation of the face box's place and size, as a fraction of its edge, as a detector would
+    cause. ``misregistration``: largest shift of the IR crop against the RGB crop, as a fraction of the edge.
+    ``extra``: additional presentations of species that are hard to learn.
+    ``shapes``: sources of face shape (`synthetic.SHAPES`), used in turn; a subject keeps its source if their count
+    divides the number of subjects.
     """
 
     name: str
@@ -126,12 +126,12 @@ class SyntheticSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        # Left out where empty, so that a set keeps its digest and its place in the cache.
+        # Omitted if empty, so that older sets keep their digest and their place in the cache.
         return {name: value for name, value in asdict(self).items() if name != "extra" or value}
 
 
 class SyntheticPairs:
-    """`PairDataset` rendered on demand by the synthetic sensor."""
+    """`PairDataset` that renders on demand with the fast renderer."""
 
     def __init__(self, spec: SyntheticSpec) -> None:
         self.spec = spec
@@ -163,7 +163,7 @@ class SyntheticPairs:
             crops=patch.crops(self.spec.rule),
             label=rendered.label,
             species=species,
-            subject=str(rendered.subject),
+            subject=str(rendered.presentation.subject),
             presentation=f"{species}-{number}",
             sensor=self.spec.family,
             conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
@@ -180,17 +180,12 @@ class SyntheticPairs:
         (species, number), frame = self._plan[index // spec.frames], index % spec.frames
         first, last = spec.subjects
         subject = first + number % (last - first)
-        rendered = render_patch(
-            seed=spec.seed,
-            subject=subject,
-            species=species,
-            family=spec.family,
-            presentation=number,
-            frame=frame,
-            shape=spec.shapes[subject % len(spec.shapes)],
+        presentation = Presentation(
+            seed=spec.seed, subject=subject, species=species, family=spec.family, number=number, frame=frame
         )
+        rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
-        # The detector is wrong in the same way for both crops, the registration for one of them.
+        # A detector's error moves both crops, a registration error only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
         ir_box = jittered(rendered.ir_box, shift + offset, scale)
@@ -198,10 +193,10 @@ class SyntheticPairs:
         return rendered, Patch({"rgb": rendered.rgb, "ir": rendered.ir, "depth": rendered.depth}, boxes)
 
     def digest(self) -> str:
-        """Digest of the specification and of the first and last rendered sample of every species.
+        """Return a digest of the specification and of the first and last rendered sample of every species.
 
-        Rendering everything to learn whether anything changed would cost as much as the training set itself;
-        a change of the renderer shows in these samples. The rendered cache digests all bytes.
+        Rendering everything would cost as much as the training set; a changed renderer shows in these samples. The
+        cache digests all bytes.
         """
         h = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
         for species in {species for species, _ in self._plan}:
@@ -213,7 +208,7 @@ class SyntheticPairs:
 
 
 def jittered(box: Sequence[float], shift: NDArray[np.float64], scale: float) -> Box:
-    """``box`` x, y, w, h moved by ``shift`` (fractions of its edges) and scaled about its centre."""
+    """Return ``box`` x, y, w, h moved by ``shift`` (fractions of its edges) and scaled about its centre."""
     x, y, w, h = box
     cx, cy = x + w / 2 + shift[0] * w, y + h / 2 + shift[1] * h
     return Box(cx - w * scale / 2, cy - h * scale / 2, w * scale, h * scale)

@@ -1,7 +1,7 @@
-"""Path-traced pairs on disk, a file for each subject, written in the background and read as a data set.
+"""Path-traced pairs on disk: one file per subject, written in the background and read as a data set.
 
-A folder's name is a digest of the specification, of the renderer's version and of the people's assets; a file appears
-whole or not at all. So rendering may be stopped at any time, goes on where it stopped, and never mixes two renderers.
+A folder's name is a digest of the specification, the renderer's version and the assets, so versions never mix. A file
+is written under a temporary name and renamed, so rendering can be stopped at any time and continued.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from adsn.datasets.base import DatasetError
 from adsn.datasets.pairs import BONA_FIDE, Patch, Sample, jittered
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES, pathtraced
+from synthetic import SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
 DETECTED = 0.93
@@ -63,7 +63,7 @@ class ShardSpec:
 
     def key(self, library: Library) -> str:
         """Return the name of the folder that holds the set, 24 hexadecimal digits."""
-        # The range of subjects is left out: a larger one adds files to the same folder.
+        # Without the range of subjects: a larger range adds files to the same folder.
         values = {name: value for name, value in asdict(self).items() if name != "subjects"}
         text = json.dumps([values, pathtraced.VERSION, library.digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -98,17 +98,13 @@ def write_shards(
 
 
 def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDArray[Any]]:
-    """The arrays of a subject's file."""
+    """Render the arrays of a subject's file."""
     columns: dict[str, list[Any]] = {name: [] for name in ("rgb", "ir", "depth", "box", "ir_box")}
     rows: list[dict[str, Any]] = []
     for k, (species, number) in enumerate(spec.plan()):
-        what = pathtraced.describe(
-            seed=spec.seed,
-            subject=subject,
-            species=species,
-            family=spec.families[k % len(spec.families)],
-            presentation=number,
-        )
+        family = spec.families[k % len(spec.families)]
+        presentation = Presentation(seed=spec.seed, subject=subject, species=species, family=family, number=number)
+        what = pathtraced.describe(presentation)
         found = pathtraced.render(what, size=spec.size, samples=spec.samples, library=library)
         columns["rgb"].append(found.rgb)
         columns["ir"].append(found.ir)
@@ -121,7 +117,7 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
                 "species": species,
                 "subject": str(subject),
                 "presentation": f"{species}-{subject}-{number}",
-                "sensor": found.family,
+                "sensor": family,
                 "conditions": dict(found.conditions),
             }
         )
@@ -130,7 +126,7 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
 
 
 def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write a file beside and rename it."""
+    """Write a file under a temporary name and rename it."""
     handle, name = tempfile.mkstemp(prefix=".rendering-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -161,7 +157,7 @@ def shard_folder(root: Path) -> Path:
 
 
 class ShardPairs:
-    """`PairDataset` over the files that a folder holds at the moment it is opened.
+    """`PairDataset` over the files in a folder when it is opened.
 
     ``box_jitter`` and ``misregistration``: as in `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: only those in
     this range.

@@ -18,7 +18,7 @@ from adsn.evaluation.evaluate import Scorer
 from adsn.evaluation.renderers import RENDERERS, RendererName, Shown
 from adsn.metrics import Rate
 from runtime.imaging.crop import CropRule
-from synthetic import SPECIES, Attributes, attributes_of, draw_glasses, draw_hat
+from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
@@ -162,16 +162,19 @@ class Counterfactual:
             self._decided.update(zip(part, decided, strict=True))
         return np.array([self._decided[key] for key in keys])
 
+    def presentation(self, species: str, number: int) -> Presentation:
+        """Return a presentation as it is drawn."""
+        subject = self.first_subject + number
+        return Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
+
     def shown(self, species: str, number: int, change: AttributeChange) -> Shown:
         """Return what a presentation shows once it is changed."""
-        drawn = attributes_of(self.seed, self.first_subject + number, species, self.family, number)
+        drawn = attributes_of(self.presentation(species, number))
         return change(Shown(drawn), np.random.default_rng([self.seed, number]))
 
     def crops(self, species: str, number: int, shown: Shown) -> dict[str, NDArray[Any]]:
         """Render a presentation; return its crops by modality, [S, S, C]."""
-        render = RENDERERS[self.renderer].render
-        patch = render(self.seed, self.first_subject + number, species, self.family, number, shown)
-        return patch.crops(self.rule)
+        return RENDERERS[self.renderer].render(self.presentation(species, number), shown).crops(self.rule)
 
 
 def effects_json(effects: Iterable[Effect]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adsn.datasets.pairs import Patch, jittered
 from adsn.datasets.shards import DETECTED
 from runtime.core.values import Box
-from synthetic import Attributes, pathtraced, render_patch
+from synthetic import Attributes, Presentation, pathtraced, render_patch
 from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
 from synthetic.scene import compose
@@ -31,8 +31,8 @@ class Shown:
     elsewhere: bool = False
 
 
-Render = Callable[[int, int, str, str, int, Shown], Patch]
-"""Seed, subject, species, sensor family, number of the presentation, what it shows → its pictures and boxes."""
+Render = Callable[[Presentation, Shown], Patch]
+"""A presentation and what it shows → its pictures and boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +43,21 @@ class Renderer:
     attributes: frozenset[str]
 
 
-def _fast(seed: int, subject: int, species: str, family: str, number: int, shown: Shown) -> Patch:
+def _fast(presentation: Presentation, shown: Shown) -> Patch:
+    presentation = replace(presentation, attributes=shown.attributes)
     if shown.elsewhere:
-        return _moved(seed, subject, species, family, number, shown.attributes)
-    found = render_patch(
-        seed=seed,
-        subject=subject,
-        species=species,
-        family=family,
-        presentation=number,
-        size=FAST_SIZE,
-        attributes=shown.attributes,
-    )
+        return _moved(presentation)
+    found = render_patch(presentation, size=FAST_SIZE)
     ir_box = Box(*found.ir_box)
     pictures: dict[str, NDArray[Any]] = {"rgb": found.rgb, "ir": found.ir, "depth": found.depth}
     return Patch(pictures, {"rgb": Box(*found.box), "ir": ir_box, "depth": ir_box})
 
 
-def _moved(seed: int, subject: int, species: str, family: str, number: int, worn: Attributes) -> Patch:
+def _moved(presentation: Presentation) -> Patch:
     """The same presentation in another place, in the view that `synthetic.render_patch` takes."""
     size = FAST_SIZE
     life = size / (PATCH_EXTENT * BOX_MM[2])
-    scene = compose(seed, subject, species, family, number, 0, life, "analytic", worn)
+    scene = compose(presentation, life, "analytic")
     scene.place_key = [*scene.place_key, 1]
     scale = life / scene.shown.scale
     view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
@@ -77,16 +70,8 @@ def _moved(seed: int, subject: int, species: str, family: str, number: int, worn
     return Patch(pictures, {"rgb": Box(x, y, w, h), "ir": ir_box, "depth": ir_box})
 
 
-def _traced(seed: int, subject: int, species: str, family: str, number: int, shown: Shown) -> Patch:
-    found = pathtraced.render_patch(
-        seed=seed,
-        subject=subject,
-        species=species,
-        family=family,
-        presentation=number,
-        size=TRACED_SIZE,
-        attributes=shown.attributes,
-    )
+def _traced(presentation: Presentation, shown: Shown) -> Patch:
+    found = pathtraced.render_patch(replace(presentation, attributes=shown.attributes), size=TRACED_SIZE)
     box, ir_box = (jittered(b, np.zeros(2), DETECTED) for b in (found.box, found.ir_box))
     return Patch({"rgb": found.rgb, "ir": found.ir, "depth": found.depth}, {"rgb": box, "ir": ir_box, "depth": ir_box})
 

@@ -22,7 +22,7 @@ import runtime.imaging.crop
 import synthetic.scene
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SPECIES
+from synthetic import SPECIES, Presentation
 from synthetic.raster.render import View
 from synthetic.raster.take import BOX_MM, face_box, take
 from synthetic.scene import Scene, compose
@@ -38,7 +38,7 @@ SEED = 91
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Presentation:
+class PlannedPresentation:
     """One person or instrument before one rig."""
 
     family: str
@@ -49,13 +49,24 @@ class Presentation:
     def subject(self) -> int:
         return 3000 + self.number % 400
 
+    def at(self, frame: int) -> Presentation:
+        """Return what to render for one of its frames."""
+        return Presentation(
+            seed=SEED,
+            subject=self.subject,
+            species=self.species,
+            family=self.family,
+            number=self.number,
+            frame=frame,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """``rgb`` uint8 [F, S, S, 3], ``ir`` and ``dark`` uint8 [F, S, S, 1]: crops. ``scene_lit``, ``scene_dark`` uint8
     [F, 112, 112]: the whole infrared view at half size. ``scene_box`` float [F, 4]: the face in it."""
 
-    what: Presentation
+    what: PlannedPresentation
     rgb: NDArray[np.uint8]
     ir: NDArray[np.uint8]
     dark: NDArray[np.uint8]
@@ -80,7 +91,7 @@ def view_of(scene: Scene) -> tuple[View, tuple[float, float, float], float]:
     return view, whole, ratio
 
 
-def render(what: Presentation, pairs: int) -> Sequence:
+def render(what: PlannedPresentation, pairs: int) -> Sequence:
     """Render a presentation of ``pairs`` pairs."""
     rng = np.random.default_rng([SEED, SPECIES.index(what.species), what.number])
     constant, wander = rng.normal(0, BOX_CONSTANT, 3), rng.normal(0, BOX_WANDER, 3)
@@ -91,9 +102,7 @@ def render(what: Presentation, pairs: int) -> Sequence:
         pictures = []
         for lit in (True, False):
             frame = 2 * pair + (not lit)
-            scene = compose(
-                SEED, what.subject, what.species, what.family, what.number, frame, PIXELS_PER_MM, "analytic"
-            )
+            scene = compose(what.at(frame), PIXELS_PER_MM, "analytic")
             scene.lit = lit
             view, whole, ratio = view_of(scene)
             taken = take(scene, view, whole, ratio)
@@ -115,7 +124,7 @@ def render(what: Presentation, pairs: int) -> Sequence:
     return Sequence(what, **{name: np.stack(values) for name, values in columns.items()})
 
 
-def _kept(task: tuple[Presentation, int, Path]) -> Path:
+def _kept(task: tuple[PlannedPresentation, int, Path]) -> Path:
     what, pairs, folder = task
     path = folder / f"{what.family}-{what.species}-{what.number}-{pairs}.npz"
     if not path.exists():
@@ -129,7 +138,7 @@ def _kept(task: tuple[Presentation, int, Path]) -> Path:
     return path
 
 
-def sequences(plan: Iterable[Presentation], pairs: int, cache: Path, workers: int = 2) -> Iterator[Sequence]:
+def sequences(plan: Iterable[PlannedPresentation], pairs: int, cache: Path, workers: int = 2) -> Iterator[Sequence]:
     """Every presentation of ``plan`` in order, from ``cache`` or rendered into it."""
     folder = cache / code_digest()
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,10 +150,10 @@ def sequences(plan: Iterable[Presentation], pairs: int, cache: Path, workers: in
                 yield Sequence(what, **{name: stored[name] for name in Sequence.__slots__[1:]})
 
 
-def planned(families: Iterable[str], bona_fide: int, per_attack: int) -> list[Presentation]:
+def planned(families: Iterable[str], bona_fide: int, per_attack: int) -> list[PlannedPresentation]:
     """``bona_fide`` people and ``per_attack`` instruments of every species before rigs of each family."""
     return [
-        Presentation(family, species, number)
+        PlannedPresentation(family, species, number)
         for family in families
         for species in SPECIES
         for number in range(bona_fide if species == SPECIES[0] else per_attack)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from synthetic.arrays import Array
@@ -16,27 +18,27 @@ from synthetic.physics import mask_nir, skin_bands
 from synthetic.surface import Surface, grid, spread
 
 
+@dataclass(frozen=True, slots=True)
+class Coat:
+    """Paint on a mask's matter. ``nir``: what the matter reflects in the infrared; ``ghost``: how much of the paint
+    shows there; ``strength``: how strongly the features are painted."""
+
+    nir: float
+    ghost: float
+    strength: float
+
+
 def painted_matter(
-    shape: HeadShape,
-    who: Identity,
-    x: Array,
-    y: Array,
-    rng: np.random.Generator,
-    *,
-    face: Expression,
-    nir: float,
-    ghost: float,
-    strength: float,
+    shape: HeadShape, who: Identity, face: Expression, x: Array, y: Array, coat: Coat, rng: np.random.Generator
 ) -> Array:
-    """Paint of ``who`` on something that is no skin [h, w, 4]. It is laid on for the eye; the infrared sees mostly the
-    matter under it, of reflectance ``nir``, and of the paint a ``ghost``."""
+    """Return ``who`` painted on something that is no skin [h, w, 4]: for the eye; the infrared sees mostly matter."""
     true, base = skin(who, x, y), skin_bands(who.melanin)
     even = np.float32(rng.uniform(0.3, 0.9))
     painted = true + (base - true) * even
     painted *= rng.uniform(0.85, 1.15, 4).astype(np.float32)
-    shape.paint_face(who, face, x, y, painted, strength)
+    shape.paint_face(who, face, x, y, painted, coat.strength)
     relative = painted[:, :, 3] / base[3]
-    painted[:, :, 3] = np.float32(nir) * (1 + np.float32(ghost) * (relative - 1))
+    painted[:, :, 3] = np.float32(coat.nir) * (1 + np.float32(coat.ghost) * (relative - 1))
     return painted
 
 
@@ -71,18 +73,8 @@ def mask_rigid(
     face = worn.face
     surface = head_surface(shape, wearer, face, pitch, rng)
     x, y = grid(*shape.extent, pitch)
-    nir = mask_nir(rng, skin_like=False)
-    painted = painted_matter(
-        shape,
-        who,
-        x,
-        y,
-        rng,
-        face=face,
-        nir=nir,
-        ghost=float(rng.uniform(0.1, 0.5)),
-        strength=float(rng.uniform(0.55, 1.0)),
-    )
+    coat = Coat(mask_nir(rng, skin_like=False), float(rng.uniform(0.1, 0.5)), float(rng.uniform(0.55, 1.0)))
+    painted = painted_matter(shape, who, face, x, y, coat, rng)
     # A printed beard, in the mask's own matter.
     true = painted[:, :, 3].copy()
     paint_beard(who, x, y, painted, strands_of(who, (y.shape[0], x.shape[1]), rng), rng)
@@ -96,7 +88,7 @@ def mask_rigid(
             shape.paint_eyes(who, face, x, y, surface.albedo)
     else:
         shape.paint_eyes(who, face, x, y, painted)
-        painted[:, :, 3] = np.minimum(painted[:, :, 3], np.float32(nir))
+        painted[:, :, 3] = np.minimum(painted[:, :, 3], np.float32(coat.nir))
         cover = np.maximum(cover, shape.eyes_cover(x, y))
     cast = Expression(smile=face.smile, open_mouth=face.open_mouth)
     put_on(shape, surface, subject_face, cast, painted, cover, float(rng.uniform(1.5, 4)))
@@ -117,17 +109,8 @@ def mask_silicone(
     face = worn.face
     surface = head_surface(shape, wearer, face, pitch, rng)
     x, y = grid(*shape.extent, pitch)
-    painted = painted_matter(
-        shape,
-        who,
-        x,
-        y,
-        rng,
-        face=face,
-        nir=mask_nir(rng, skin_like=True),
-        ghost=float(rng.uniform(0.2, 0.6)),
-        strength=float(rng.uniform(0.6, 0.95)),
-    )
+    coat = Coat(mask_nir(rng, skin_like=True), float(rng.uniform(0.2, 0.6)), float(rng.uniform(0.6, 0.95)))
+    painted = painted_matter(shape, who, face, x, y, coat, rng)
     cover = np.ones((y.shape[0], x.shape[1]), np.float32) - shape.eyes_cover(x, y)
     paint_hair(who, x, y, painted, rng)
     # The lids' rim: a dark ring where mask and eye do not meet.

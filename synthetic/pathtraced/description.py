@@ -14,9 +14,10 @@ import numpy as np
 from synthetic.instruments.worn import WEARERS
 from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.person import RESERVED_FROM
+from synthetic.presentation import Presentation, attributes_of
 from synthetic.raster.render import Lights
-from synthetic.scene import SPECIES, attributes_of, room
-from synthetic.sensor.camera import FAMILIES, CameraRig, draw_camera
+from synthetic.scene import room
+from synthetic.sensor.camera import CameraRig, draw_camera
 
 POSE_SPREAD, POSE_LIMIT = (13.0, 8.0, 6.0), (35.0, 20.0, 20.0)
 """Standard deviations and limits of yaw, pitch and roll, degrees."""
@@ -41,15 +42,13 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A presentation. Angles in degrees, lengths in mm; ``centre``: where the face is against the middle of the frame,
-    as a share of its width and height. ``keys``: seeds of what is drawn later."""
+    """How a presentation is taken.
 
-    seed: int
-    subject: int
-    species: str
-    family: str
-    presentation: int
-    frame: int
+    Angles in degrees, lengths in mm; ``centre``: where the face is against the middle of the frame, as a share of its
+    width and height.
+    """
+
+    presentation: Presentation
     attributes: Attributes
     wearer: int
     reserved: bool
@@ -64,38 +63,13 @@ class Description:
     baseline: float
     shot: Shot
 
-    @property
-    def key(self) -> list[int]:
-        """Seed of this presentation's own draws."""
-        return [self.seed, self.subject, SPECIES.index(self.species), FAMILIES.index(self.family), self.presentation]
 
-
-def describe(
-    *,
-    seed: int,
-    subject: int,
-    species: str,
-    family: str = "A",
-    presentation: int = 0,
-    frame: int = 0,
-    attributes: Attributes | None = None,
-) -> Description:
-    """Decide a presentation. ``attributes``: what the face wears and does instead of what is drawn, all else the same.
-
-    Raises:
-        ValueError: an unknown species or family, or a negative number.
-    """
-    if species not in SPECIES:
-        raise ValueError(f"unknown species {species!r}; there are {', '.join(SPECIES)}")
-    if family not in FAMILIES:
-        raise ValueError(f"unknown sensor family {family!r}; there are {', '.join(FAMILIES)}")
-    if min(seed, subject, presentation, frame) < 0:
-        raise ValueError("seed, subject, presentation and frame must not be negative")
-    key = [seed, subject, SPECIES.index(species), FAMILIES.index(family), presentation]
-    rng = np.random.default_rng([0x70, *key])
-    camera = draw_camera(family, rng)
+def describe(presentation: Presentation) -> Description:
+    """Decide how a presentation is taken."""
+    rng = np.random.default_rng([0x70, *presentation.key])
+    camera = draw_camera(presentation.family, rng)
     lights, lux = _flooded(*room(rng), rng)
-    sway = _sway(rng, frame)
+    sway = _sway(rng, presentation.frame)
     angles = [
         float(np.clip(rng.normal(0, spread), -limit, limit)) + 1.5 * s
         for spread, limit, s in zip(POSE_SPREAD, POSE_LIMIT, sway, strict=False)
@@ -103,15 +77,10 @@ def describe(
     yaw, pitch, roll = (max(-m, min(m, a)) for a, m in zip(angles, POSE_LIMIT, strict=True))
     distance = float(np.exp(rng.uniform(math.log(DISTANCE_MM[0]), math.log(DISTANCE_MM[1]))))
     return Description(
-        seed=seed,
-        subject=subject,
-        species=species,
-        family=family,
         presentation=presentation,
-        frame=frame,
-        attributes=attributes or attributes_of(seed, subject, species, family, presentation),
+        attributes=attributes_of(presentation),
         wearer=WEARERS + int(rng.integers(WEARERS)),
-        reserved=subject >= RESERVED_FROM,
+        reserved=presentation.subject >= RESERVED_FROM,
         yaw=yaw,
         pitch=pitch,
         roll=roll,

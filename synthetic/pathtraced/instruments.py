@@ -56,14 +56,15 @@ class Making:
 
     def picture(self) -> tuple[Array, Figure]:
         """Return the stolen picture and the figure that it shows."""
-        what = self.what
-        return stolen_picture(self.library, what.subject, what.reserved, variant_of(what.presentation), what.attributes)
+        what, shown = self.what, self.what.presentation
+        return stolen_picture(self.library, shown.subject, what.reserved, variant_of(shown.number), what.attributes)
 
 
 def instrument(library: Library, what: Description) -> Shown:
     """Return the attack that a description names."""
-    subject = person_of(library, what.subject, reserved=what.reserved)
-    return MAKERS[what.species](Making(library, what, subject, np.random.default_rng([0x76, *what.key])))
+    shown = what.presentation
+    subject = person_of(library, shown.subject, reserved=what.reserved)
+    return MAKERS[shown.species](Making(library, what, subject, np.random.default_rng([0x76, *shown.key])))
 
 
 def _printed(make: Making, ink: Ink, half: tuple[float, float], scale: float) -> Shown:

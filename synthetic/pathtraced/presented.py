@@ -13,7 +13,7 @@ from synthetic.pathtraced.things import Thing
 from synthetic.people.makehuman.figure import Figure
 from synthetic.people.makehuman.library import Library
 from synthetic.people.makehuman.person import person_of
-from synthetic.scene import attributes_of
+from synthetic.presentation import Presentation, attributes_of
 
 FLIP: Array = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
 """Between the y of these packages, upwards, and the fast renderer's, downwards."""
@@ -47,7 +47,7 @@ def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:
 
 def living(library: Library, what: Description) -> Shown:
     """Return the living person that a description names."""
-    person = person_of(library, what.subject, reserved=what.reserved)
+    person = person_of(library, what.presentation.subject, reserved=what.reserved)
     figure, things = dressed(library, person, what.attributes)
     face, scale = face_of(figure)
     return Shown(tuple(things), face, scale, person.who.melanin)
@@ -64,7 +64,8 @@ def others(library: Library, what: Description, rng: np.random.Generator) -> lis
     if not here:
         return []
     person = person_of(library, (1 << 22) + number, reserved=what.reserved)
-    bare = replace(attributes_of(what.seed, number, "bona_fide", what.family, 0), glasses=None, hat=None)
+    somebody = Presentation(seed=what.presentation.seed, subject=number, family=what.presentation.family)
+    bare = replace(attributes_of(somebody), glasses=None, hat=None)
     _, things = dressed(library, person, bare)
     shift = np.array([side, low, -away], np.float32)
     turn = np.eye(3, dtype=np.float32)

@@ -16,12 +16,11 @@ from synthetic.pathtraced.presented import FLIP, Shown, living, others, placed
 from synthetic.pathtraced.render import distances, picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
 from synthetic.pathtraced.things import Stage, Thing, Window
-from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.library import Library, open_library
 from synthetic.physics import stereo_depth_noise
+from synthetic.presentation import Presentation
 from synthetic.raster.render import View, rotation, vignette_map
 from synthetic.raster.take import DEPTH_LIMIT_MM, PATCH_EXTENT, PATCH_SIZES, Rendered
-from synthetic.scene import BONA_FIDE
 from synthetic.sensor.camera import expose, normal
 
 SAMPLES = 24
@@ -29,36 +28,17 @@ FACE_MM = 150.0
 """Edge of the face box on a head of common size, as `synthetic.raster.take` has it."""
 
 
-def render_patch(
-    *,
-    seed: int,
-    subject: int,
-    species: str,
-    family: str = "A",
-    presentation: int = 0,
-    size: int = 168,
-    frame: int = 0,
-    attributes: Attributes | None = None,
-) -> Rendered:
+def render_patch(presentation: Presentation, *, size: int = 168) -> Rendered:
     """A square of the cameras' pictures around the face, path-traced: uint8/float32 [size, size, ·].
 
-    The arguments are those of `synthetic.render_patch`; see `render` for more of them.
+    See `render` for more arguments.
 
     Raises:
-        ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
+        ValueError: a size outside `PATCH_SIZES`.
         MakeHumanError: assets are missing.
         RenderError: Mitsuba is missing or cannot compute here.
     """
-    what = describe(
-        seed=seed,
-        subject=subject,
-        species=species,
-        family=family,
-        presentation=presentation,
-        frame=frame,
-        attributes=attributes,
-    )
-    return render(what, size=size)
+    return render(describe(presentation), size=size)
 
 
 def render(what: Description, *, size: int = 168, samples: int = SAMPLES, library: Library | None = None) -> Rendered:
@@ -73,7 +53,7 @@ def render(what: Description, *, size: int = 168, samples: int = SAMPLES, librar
     if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
         raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     assets = library or open_library()
-    shown = living(assets, what) if what.species == BONA_FIDE else instrument(assets, what)
+    shown = living(assets, what) if what.presentation.bona_fide else instrument(assets, what)
     return _taken(assets, what, shown, size, samples)
 
 
@@ -82,7 +62,7 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
     pivot = np.array(shown.pivot, np.float32)
     things = [placed(thing, turn, shown.pivot) for thing in shown.things]
     colour_at, infrared_at = _cameras(what)
-    place = np.random.default_rng([0x71, *what.key])
+    place = np.random.default_rng([0x71, *what.presentation.key])
     behind, windows = place_things(place)
     behind += others(library, what, place)
     lamps = lamps_of(what.lights, place)
@@ -95,7 +75,7 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
     edge_mm = FACE_MM * shown.face_scale
     # Both patches are cut about the face, wherever in its frame each camera has it.
     views = [_patch(at, middle, edge_mm, size) for at in (colour_at, infrared_at)]
-    noise_seed = int(np.random.default_rng([0x72, *what.key, what.frame]).integers(1 << 30))
+    noise_seed = int(np.random.default_rng([0x72, *what.presentation.key, what.presentation.frame]).integers(1 << 30))
     colour = picture(stage, views[0], "rgb", samples=samples, seed=noise_seed)
     infrared = picture(stage, views[1], "ir", samples=samples, seed=noise_seed + 1)
     depth, _ = distances(stage.things, views[1])
@@ -111,13 +91,8 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
         region=region,
         box=at,
         ir_box=at,
-        species=what.species,
-        label=int(what.species == BONA_FIDE),
-        subject=what.subject,
         presentation=what.presentation,
-        family=what.family,
         shape="makehuman",
-        seed=what.seed,
         conditions={
             "distance_mm": what.distance,
             "yaw_deg": what.yaw,
@@ -154,7 +129,7 @@ def _developed(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """What the sensors make of the light, at their own resolution, brought back to the patch's."""
     camera, shot = what.camera, what.shot
-    rng = np.random.default_rng([0x73, *what.key, what.frame])
+    rng = np.random.default_rng([0x73, *what.presentation.key, what.presentation.frame])
     # Where the camera has fewer pixels than the patch, the picture is taken with those and then enlarged.
     own = min(size, max(24, round(size / ratio)))
     if own < size:
@@ -209,7 +184,7 @@ def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.ui
 
 def _sensed(what: Description, depth: Array, ratio: float) -> NDArray[np.float32]:
     """Depth as active stereo delivers it: noise that grows with distance, holes at edges and far away."""
-    rng = np.random.default_rng([0x74, *what.key, what.frame])
+    rng = np.random.default_rng([0x74, *what.presentation.key, what.presentation.frame])
     sigma = np.float32(stereo_depth_noise(what.distance) * min(1.0, ratio))
     found = np.round(depth + normal(rng, depth.shape) * sigma * np.square(depth / np.float32(what.distance)))
     torn = np.zeros(depth.shape, bool)

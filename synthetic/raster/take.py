@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.people.attributes import Attributes
 from synthetic.physics import stereo_depth_noise
+from synthetic.presentation import Presentation
 from synthetic.raster.render import PIVOT_MM, View, vignette_map
 from synthetic.raster.surroundings import scenery
-from synthetic.scene import BONA_FIDE, Scene, compose
+from synthetic.scene import Scene, compose
 from synthetic.sensor.camera import expose, normal
 
 BOX_MM = (0.0, -14.0, 150.0)
@@ -31,8 +31,8 @@ class Rendered:
 
     ``rgb`` uint8 [H, W, 3], RGB order. ``ir`` uint8 [H, W, 1]. ``depth`` float32 [H, W, 1], millimetres, 0 = missing.
     ``region`` uint8 [H, W, 1]: 255 where a partial attack covers a living face, in ``rgb`` pixels; zero elsewhere.
-    ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``label`` 1
-    for bona fide, 0 for an attack. ``conditions``: measured facts of the scene.
+    ``box`` x, y, width, height of the face in ``rgb`` pixels; ``ir_box`` in ``ir`` and ``depth`` pixels. ``shape``: the
+    heads' source. ``conditions``: measured facts of the scene.
     """
 
     rgb: NDArray[np.uint8]
@@ -41,14 +41,14 @@ class Rendered:
     region: NDArray[np.uint8]
     box: tuple[float, float, float, float]
     ir_box: tuple[float, float, float, float]
-    species: str
-    label: int
-    subject: int
-    presentation: int
-    family: str
+    presentation: Presentation
     shape: str
-    seed: int
     conditions: Mapping[str, float]
+
+    @property
+    def label(self) -> int:
+        """1 for bona fide, 0 for an attack."""
+        return int(self.presentation.bona_fide)
 
 
 @dataclass(slots=True)
@@ -123,53 +123,35 @@ def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: 
     return SensorImages(rgb, ir, depth[:, :, None], region, shift)
 
 
-def render_patch(
-    *,
-    seed: int,
-    subject: int,
-    species: str,
-    family: str = "A",
-    presentation: int = 0,
-    size: int = 168,
-    frame: int = 0,
-    shape: str = "analytic",
-    attributes: Attributes | None = None,
-) -> Rendered:
+def render_patch(presentation: Presentation, *, size: int = 168, shape: str = "analytic") -> Rendered:
     """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
 
-    ``attributes``: what the face wears and does instead of what is drawn, all else the same: see `attributes_of`.
-
     Raises:
-        ValueError: an unknown species or family, a negative number, or a size outside `PATCH_SIZES`.
+        ValueError: an unknown shape, or a size outside `PATCH_SIZES`.
     """
     if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
         raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
     life = size / (PATCH_EXTENT * BOX_MM[2])
-    scene = compose(seed, subject, species, family, presentation, frame, life, shape, attributes)
+    scene = compose(presentation, life, shape)
     scale = life / scene.shown.scale
     camera_scale = scene.camera.focal_px / scene.distance
     view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
     # The patch is a part of a frame of 640×480: its vignette is that of where it lies there.
     ratio = scale / camera_scale
     whole = (size / 2 - scene.centre[0] * 640 * ratio, size / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
-    return _finish(scene, view, whole, ratio, species, presentation, family, seed)
+    return _finish(scene, view, whole, ratio)
 
 
 def render_frame(
+    presentation: Presentation,
     *,
-    seed: int,
-    subject: int,
-    species: str,
-    family: str = "A",
-    presentation: int = 0,
     size: tuple[int, int] = (640, 480),
-    frame: int = 0,
     shape: str = "analytic",
     lit: bool = True,
     vacant: bool = False,
     baseline_mm: float | None = None,
 ) -> Rendered:
-    """Full pictures of both cameras, ``size`` width and height; consecutive ``frame`` numbers move the subject.
+    """Full pictures of both cameras, ``size`` width and height; consecutive frames move the subject.
 
     ``lit``: whether the strobed illuminator was on while the infrared picture was taken. Exposure stays that of a lit
     picture, as it does in a camera whose illuminator alternates. ``vacant``: the room before or after, with nobody in
@@ -178,12 +160,12 @@ def render_frame(
     the subject, where in truth it would shift by less.
 
     Raises:
-        ValueError: an unknown species or family, a negative number, or a size or baseline out of range.
+        ValueError: an unknown shape, or a size or baseline out of range.
     """
     if not all(FRAME_SIZES[0] <= v <= FRAME_SIZES[1] for v in size):
         raise ValueError(f"size must be {FRAME_SIZES[0]} to {FRAME_SIZES[1]} pixels each way, not {size}")
     width, height = size
-    scene = compose(seed, subject, species, family, presentation, frame, 1.2 * width / 640, shape)
+    scene = compose(presentation, 1.2 * width / 640, shape)
     scene.lit, scene.vacant = lit, vacant
     if baseline_mm is not None:
         if not 0 <= baseline_mm <= LONGEST_BASELINE_MM:
@@ -194,19 +176,10 @@ def render_frame(
     cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])
     view = View(width, height, scale, cx, cy)
     whole = (width / 2, height / 2, math.hypot(width, height) / 2)
-    return _finish(scene, view, whole, 1.0, species, presentation, family, seed)
+    return _finish(scene, view, whole, 1.0)
 
 
-def _finish(
-    scene: Scene,
-    view: View,
-    whole: tuple[float, float, float],
-    sampling: float,
-    species: str,
-    presentation: int,
-    family: str,
-    seed: int,
-) -> Rendered:
+def _finish(scene: Scene, view: View, whole: tuple[float, float, float], sampling: float) -> Rendered:
     taken = take(scene, view, whole, sampling)
     x, y, w, h = face_box(scene, view)
     yaw, pitch, roll = scene.angles
@@ -217,13 +190,8 @@ def _finish(
         region=taken.region,
         box=(x, y, w, h),
         ir_box=(x - taken.shift, y, w, h),
-        species=species,
-        label=int(species == BONA_FIDE),
-        subject=scene.who.number,
-        presentation=presentation,
-        family=family,
+        presentation=scene.presentation,
         shape=scene.shape.name,
-        seed=seed,
         conditions={
             "distance_mm": scene.distance,
             "yaw_deg": yaw,

@@ -84,7 +84,7 @@ def test_an_apcer_target_needs_enough_of_every_species() -> None:
         operating_point(values[:400], species[:400], measured_on="dev", max_apcer=0.03)
 
 
-@pytest.mark.parametrize(("people", "message"), [("Bona_Fide", "people are 'bona_fide'"), ("real", "people are")])
+@pytest.mark.parametrize(("people", "message"), [("Bona_Fide", "looks like 'bona_fide'"), ("real", "looks like")])
 def test_scores_of_misspelt_people_set_no_threshold(people: str, message: str) -> None:
     values, species = scores()
     with pytest.raises(SpeciesInvalid, match=message):
@@ -121,6 +121,10 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
+    # What the export measured holds at the old threshold alone.
+    assert open_bundle(default_bundle()).manifest.parity
+    assert open_bundle(bundle).manifest.parity == []
+    assert "measured at the old threshold and were removed" in " ".join(found.stdout.split())
 
 
 def test_scores_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

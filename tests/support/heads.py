@@ -13,11 +13,13 @@ from synthetic.mesh import Mesh
 from synthetic.people.attributes import Attributes
 from synthetic.people.head import Expression, Hat
 from synthetic.people.scan import EYE_AT
+from synthetic.presentation import Presentation
 from synthetic.raster.render import PIVOT_MM, View, rotation
 from synthetic.raster.take import face_box, take
 from synthetic.scene import Scene, compose, room
 from synthetic.surface import Surface
 
+SEED = 77
 NOSE_TO_TIP_MM = 36.0
 """From where an identity's nose length points to the tip of the analytic nose."""
 
@@ -42,36 +44,38 @@ class PosedHead:
 
 def posed_head(
     subject: int,
-    angles: tuple[float, float, float] | None = (0.0, 0.0, 0.0),
+    angles: tuple[float, float, float] = (0.0, 0.0, 0.0),
     *,
     species: str = "bona_fide",
     shape: str = "analytic",
     distance_mm: float | None = None,
     attributes: Attributes | None = None,
-    size: tuple[int, int] = (640, 480),
     vacant: bool = False,
-    bright: bool = True,
-    seed: int = 77,
 ) -> PosedHead:
-    """Render the frames of ``subject``'s head or of an instrument that shows it.
+    """Render the frames of ``subject``'s head or of an instrument that shows it, in a lit room.
 
-    ``angles``: yaw, pitch and roll in degrees, as `synthetic.raster.render.rotation` takes them; what is drawn where
-    None. ``distance_mm``: likewise. ``attributes``: what the face wears, the drawn ones where None. ``bright``: a lit
-    room, where one drawn room in seven is dark.
+    ``angles``: yaw, pitch and roll in degrees, as `synthetic.raster.render.rotation` takes them. ``distance_mm``: what
+    is drawn where None. ``attributes``: what the face wears, the drawn ones where None.
     """
-    width, height = size
-    family = "AB"[subject % 2]
-    scene = compose(seed, subject, species, family, subject, 0, 1.2 * width / 640, shape, attributes)
-    if angles is not None:
-        scene.angles, scene.turn = angles, rotation(*angles)
+    width, height = 640, 480
+    shown = Presentation(
+        seed=SEED,
+        subject=subject,
+        species=species,
+        family="AB"[subject % 2],
+        number=subject,
+        attributes=attributes,
+    )
+    scene = compose(shown, 1.2, shape)
+    scene.angles, scene.turn = angles, rotation(*angles)
     if distance_mm is not None:
         scene.distance = distance_mm
     scene.vacant = vacant
     number = 0
-    while bright and scene.lux < 80:
-        scene.lights, scene.lux = room(np.random.default_rng([seed, subject, number]))
+    while scene.lux < 80:
+        scene.lights, scene.lux = room(np.random.default_rng([SEED, subject, number]))
         number += 1
-    scale = scene.camera.focal_px * (width / 640) / scene.distance
+    scale = scene.camera.focal_px / scene.distance
     view = View(width, height, scale, width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1]))
     taken = take(scene, view, (width / 2, height / 2, math.hypot(width, height) / 2), 1.0)
     box = Box(*face_box(scene, view))

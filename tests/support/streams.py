@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from runtime.core.values import Frame, IlluminationState, Modality
+from runtime.pairing.pairer import MatchedFrames, Pairer
 
 MS = 1_000_000
 PERIOD = 33_333_333
@@ -50,3 +51,13 @@ def regular(modality: Modality, count: int, *, period: int = PERIOD, start: int 
 def by_arrival(*streams: Sequence[Frame]) -> list[Frame]:
     """Several streams' frames as a rig sees them: in the order of arrival, the first stream first where equal."""
     return sorted((f for one in streams for f in one), key=lambda f: f.t_arrival_ns)
+
+
+def push_all(pairer: Pairer, frames: Iterable[Frame]) -> list[MatchedFrames]:
+    """Push frames one after another; return what they were matched to."""
+    return [match for one in frames for match in pairer.push(one)]
+
+
+def times(matches: Iterable[MatchedFrames]) -> list[tuple[int, int]]:
+    """Capture times of both frames of every match."""
+    return [(m.first.t_capture_ns, m.second.t_capture_ns) for m in matches]

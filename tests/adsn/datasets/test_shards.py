@@ -32,7 +32,7 @@ class Painter:
         self.fails_at: int | None = None
 
     def __call__(self, what: pathtraced.Description, *, size: int, samples: int, library: Library) -> Rendered:
-        subject, species, number = what.subject, what.species, what.presentation
+        subject, species, number = what.presentation.subject, what.presentation.species, what.presentation.number
         if subject == self.fails_at:
             raise KeyboardInterrupt
         self.calls.append((subject, species, number))
@@ -43,13 +43,8 @@ class Painter:
             region=np.zeros((size, size, 1), np.uint8),
             box=(46, 46, 51, 51),
             ir_box=(46, 46, 51, 51),
-            species=species,
-            label=int(species == "bona_fide"),
-            subject=subject,
-            presentation=number,
-            family=what.family,
+            presentation=what.presentation,
             shape="makehuman",
-            seed=0,
             conditions={"lux": 300.0},
         )
 

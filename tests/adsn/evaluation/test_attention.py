@@ -9,7 +9,7 @@ from runtime.bundle.manifest import open_bundle
 from runtime.core.values import Box
 from runtime.imaging.crop import crop
 from runtime.liveness.open import default_bundle, open_engine
-from synthetic import render_patch
+from synthetic import Presentation, render_patch
 
 
 def test_attention_lies_on_the_attacked_region_more_than_chance_would() -> None:
@@ -18,7 +18,7 @@ def test_attention_lies_on_the_attacked_region_more_than_chance_would() -> None:
     found: list[tuple[float, float, float, float]] = []
     number = 0
     while len(found) < 30:
-        r = render_patch(seed=31, subject=5000 + number, species="partial", family="B", presentation=number)
+        r = render_patch(Presentation(seed=31, subject=5000 + number, species="partial", family="B", number=number))
         number += 1
         if r.conditions["lux"] < 50:
             continue

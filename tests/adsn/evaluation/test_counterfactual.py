@@ -15,7 +15,7 @@ from adsn.evaluation.evaluate import engine_scorer
 from runtime.bundle.manifest import open_bundle
 from runtime.imaging.crop import CropRule
 from runtime.liveness.open import default_bundle, open_engine
-from synthetic import Rendered, pathtraced, render_patch
+from synthetic import Presentation, Rendered, pathtraced, render_patch
 
 IR_CROP = CropRule(size=160, margin=0.2)
 
@@ -70,13 +70,13 @@ def test_what_a_renderer_cannot_change_alone_is_refused() -> None:
 
 
 def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
+    calls: list[Presentation] = []
 
-    def painted(**arguments: Any) -> Rendered:
-        calls.append(arguments)
-        worn = arguments["attributes"].glasses is not None
-        ir = np.full((144, 144, 1), 255 if worn else 30, np.uint8)
-        return replace(render_patch(seed=1, subject=1, species="bona_fide", size=144), ir=ir)
+    def painted(presentation: Presentation, *, size: int) -> Rendered:
+        calls.append(presentation)
+        worn = presentation.attributes is not None and presentation.attributes.glasses is not None
+        ir = np.full((size, size, 1), 255 if worn else 30, np.uint8)
+        return replace(render_patch(Presentation(seed=1, subject=1), size=size), ir=ir)
 
     monkeypatch.setattr(pathtraced, "render_patch", painted)
     asked = Counterfactual(glint_scorer, IR_CROP, ("ir",), threshold=0.5, presentations=4, renderer="pathtraced")
@@ -85,13 +85,13 @@ def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest
     assert effects_json([effect])[0]["renderer"] == "pathtraced"
     assert len(calls) == 8
     for bare, worn in zip(calls[:4], calls[4:], strict=True):
-        assert bare["attributes"].glasses is None
-        assert replace(worn["attributes"], glasses=None, glasses_on_picture=False) == replace(
-            bare["attributes"], glasses_on_picture=False
+        assert bare.attributes is not None
+        assert worn.attributes is not None
+        assert bare.attributes.glasses is None
+        assert replace(worn.attributes, glasses=None, glasses_on_picture=False) == replace(
+            bare.attributes, glasses_on_picture=False
         )
-        assert {k: v for k, v in bare.items() if k != "attributes"} == {
-            k: v for k, v in worn.items() if k != "attributes"
-        }
+        assert replace(bare, attributes=None) == replace(worn, attributes=None)
     # A presentation that is known already is not rendered again.
     assert asked.effect("glasses", "mask_rigid") == effect
     assert len(calls) == 8

@@ -21,7 +21,7 @@ from runtime.core.values import Box, Pair
 from runtime.engines.base import Batch, Scores
 from runtime.imaging.crop import PADDED_EDGE, CropRule, coverage, crop, crop_window
 from runtime.liveness.pair_pipeline import LivenessPipeline
-from synthetic import Rendered, render_patch
+from synthetic import Presentation, Rendered, render_patch
 from tests.support.fakes import FakeEngine
 
 RULE = CropRule(size=64, margin=0.25)
@@ -108,8 +108,8 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
         used[f"{image.dtype}{image.shape[2]}"] = box
         return real_crop(image, box, rule)
 
-    def watching_render(**arguments):  # type: ignore[no-untyped-def]  # as above
-        pictures.append(real_render(**arguments))
+    def watching_render(presentation: Presentation, *, shape: str) -> Rendered:
+        pictures.append(real_render(presentation, shape=shape))
         return pictures[-1]
 
     monkeypatch.setattr(adsn.datasets.pairs, "crop", watching_crop)

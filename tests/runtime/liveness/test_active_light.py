@@ -14,7 +14,7 @@ from runtime.liveness.active_light import ActiveLight, ActiveLightRule, compare
 from runtime.liveness.grey_copy import copy_correlation
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair
-from synthetic import render_frame, render_patch
+from synthetic import Presentation, render_frame, render_patch
 from tests.support.scenes import BOX, pair, pipeline, rgb_image
 
 RULE = ActiveLightRule()
@@ -73,7 +73,8 @@ def test_simulated_rig(species: str, expected: str | None) -> None:
     """People follow. A print is lit like them, so it may: the answer is no sign of life."""
     for subject in range(3):
         lit, dark = (
-            render_frame(seed=4, subject=subject, species=species, frame=frame, lit=frame == 0) for frame in (0, 1)
+            render_frame(Presentation(seed=4, subject=subject, species=species, frame=frame), lit=frame == 0)
+            for frame in (0, 1)
         )
         found = compare(lit.ir, dark.ir, Box(*lit.ir_box), RULE)
         assert found.gain is not None
@@ -100,7 +101,7 @@ def test_a_copy_is_known_and_a_person_is_not_taken_for_one(family: str) -> None:
     rng = np.random.default_rng(1)
     tried = 0
     for subject in range(12):
-        r = render_patch(seed=8, subject=subject, species="bona_fide", family=family)
+        r = render_patch(Presentation(seed=8, subject=subject, family=family))
         rgb, ir = crop(r.rgb, Box(*r.box), CropRule()), crop(r.ir, Box(*r.ir_box), CropRule())
         if rgb.mean() < 25:
             continue

@@ -19,7 +19,7 @@ from runtime.imaging.crop import CropRule
 from runtime.liveness.open import default_bundle, open_pipeline
 from runtime.liveness.pair_pipeline import LivenessPipeline
 from runtime.liveness.quality import FACE_RULE
-from synthetic import Rendered, render_frame
+from synthetic import Presentation, Rendered, render_frame
 
 PEOPLE = 24
 Picture = NDArray[np.uint8]
@@ -52,9 +52,7 @@ def people() -> list[Rendered]:
     found: list[Rendered] = []
     number = 0
     while len(found) < PEOPLE:
-        made = render_frame(
-            seed=78, subject=7000 + number, species="bona_fide", family="AB"[number % 2], presentation=number
-        )
+        made = render_frame(Presentation(seed=78, subject=7000 + number, family="AB"[number % 2], number=number))
         number += 1
         x, y, w, h = made.box
         inside = x >= 0 and y >= 0 and x + w <= 640 and y + h <= 480 and made.ir_box[0] >= 0

@@ -17,7 +17,7 @@ from runtime.face.detector import HaarDetector
 from runtime.face.pair_detection import find_face
 from runtime.geometry.box_mapping import MappedBox, ScaleMapper
 from runtime.liveness.quality import QualityLimits, blur
-from synthetic import render_frame
+from synthetic import Presentation, render_frame
 from tests.support.scenes import (
     BOX,
     HEIGHT,
@@ -254,7 +254,7 @@ def test_the_cascade_sees_people_in_both_pictures_and_screens_in_one(species: st
     """On simulated frames: the gate costs people nothing here, and a screen is black in infrared."""
     told = set()
     for subject in range(3):
-        r = render_frame(seed=2, subject=subject, species=species, presentation=subject)
+        r = render_frame(Presentation(seed=2, subject=subject, species=species, number=subject))
         try:
             found = find_face(Pair(rgb=r.rgb, ir=r.ir), ("rgb", "ir"), HaarDetector(), ScaleMapper())
         except NoFace:

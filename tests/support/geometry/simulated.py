@@ -10,6 +10,7 @@ import numpy as np
 
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import CameraModel, RigGeometry
+from synthetic.presentation import Presentation
 from synthetic.raster.render import View
 from synthetic.raster.take import face_box, take
 from synthetic.scene import compose
@@ -39,7 +40,8 @@ def shoot(
 ) -> Shot:
     """Take the pictures that `synthetic.render_frame` takes, with the infrared camera ``baseline_mm`` beside."""
     width, height = 640, 480
-    scene = compose(seed, subject, species, family, presentation, frame, 1.2, "analytic")
+    shown = Presentation(seed=seed, subject=subject, species=species, family=family, number=presentation, frame=frame)
+    scene = compose(shown, 1.2, "analytic")
     scene.camera = dataclasses.replace(scene.camera, baseline_mm=baseline_mm)
     focal = scene.camera.focal_px
     centre = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from runtime.bundle.manifest import Bundle
 from runtime.engines.driver import Gpu
 from runtime.engines.tensorrt import open as trt_open
+from runtime.engines.tensorrt.build import build_plan
+from runtime.engines.tensorrt.engine import TensorRTEngine
+from runtime.engines.tensorrt.versions import BuildSettings
 from tests.support.models.fake_tensorrt import FakeDevice, FakeTensorRT
 
 GPU = Gpu(0, "Fake GPU", (8, 7), 12020)
@@ -29,3 +35,17 @@ def machine_of(version: str, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(trt_open, "find_gpus", lambda: [GPU])
     monkeypatch.setattr(trt_open, "open_device", made.open_device)
     return made
+
+
+def plan_of(bundle: Bundle, trt: FakeTensorRT, max_batch: int = 3) -> bytes:
+    """Build the bundle's plan with a pretended TensorRT."""
+    return build_plan(trt, bundle.read("model-int8-trt"), BuildSettings(max_batch=max_batch)).plan
+
+
+def engine_on(bundle: Bundle, device: FakeDevice, **options: Any) -> TensorRTEngine:
+    """Open the bundle's engine on a pretended device."""
+    trt = FakeTensorRT("10.3.0")
+    inputs = trt_open.inputs_of(bundle)
+    return TensorRTEngine(
+        plan_of(bundle, trt), trt, lambda: device, inputs, precision="int8", device_name="fake", **options
+    )

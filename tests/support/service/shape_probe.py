@@ -26,7 +26,7 @@ from service.app import create_app
 from service.config.settings import Settings
 from service.liveness.loading import open_model
 from service.process.memory import keep_freed_memory
-from synthetic import render_frame
+from synthetic import Presentation, render_frame
 
 MOST_PIXELS = 17_000_000
 EDGES = st.one_of(
@@ -134,7 +134,7 @@ def shapes(probe: Probe, rgb: np.ndarray[Any, Any], ir: np.ndarray[Any, Any], ex
 
 
 def main(examples: int) -> None:
-    frame = render_frame(seed=107, subject=0, species="bona_fide")
+    frame = render_frame(Presentation(seed=107, subject=0))
     rgb, ir = np.ascontiguousarray(frame.rgb[:, :, ::-1]), frame.ir[:, :, 0]
     keep_freed_memory()
     setup = Settings()

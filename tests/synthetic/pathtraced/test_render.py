@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Attributes, Rendered
+from synthetic import SPECIES, Attributes, Presentation, Rendered
 from synthetic.pathtraced import describe, render, render_patch
 from synthetic.pathtraced.backend import Band
 from synthetic.pathtraced.render import picture
@@ -29,7 +29,7 @@ def _needs_mitsuba() -> None:
 
 
 def rendered(subject: int, species: str, size: int, samples: int, attributes: Attributes | None = None) -> Rendered:
-    what = describe(seed=3, subject=subject, species=species, attributes=attributes)
+    what = describe(Presentation(seed=3, subject=subject, species=species, attributes=attributes))
     return render(what, size=size, samples=samples)
 
 
@@ -62,12 +62,12 @@ def test_a_screen_is_dark_in_the_infrared_and_bright_in_the_visible() -> None:
 
 
 def test_the_function_with_the_fast_renderers_arguments_gives_the_same() -> None:
-    first = render_patch(seed=3, subject=12, species="bona_fide", size=64)
-    assert np.array_equal(first.rgb, render(describe(seed=3, subject=12, species="bona_fide"), size=64).rgb)
+    shown = Presentation(seed=3, subject=12)
+    assert np.array_equal(render_patch(shown, size=64).rgb, render(describe(shown), size=64).rgb)
 
 
 def test_a_hat_changes_nothing_of_the_pose() -> None:
-    what = describe(seed=3, subject=16, species="bona_fide")
+    what = describe(Presentation(seed=3, subject=16))
     bare = replace(what.attributes, hat=None)
     first = rendered(subject=16, species="bona_fide", size=64, samples=4, attributes=bare)
     second = rendered(subject=16, species="bona_fide", size=64, samples=4)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, attributes_of, draw_glasses, draw_hat
+from synthetic import SPECIES, Presentation, attributes_of, draw_glasses, draw_hat
 from synthetic.arrays import Array
 from synthetic.pathtraced import describe, portrait
 from synthetic.pathtraced import skin as paint
@@ -37,8 +37,9 @@ def _portraits_without_mitsuba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(library: Library, species: str, subject: int = 5, **changed: object) -> Shown:
-    worn = replace(attributes_of(1, subject, species, "A", 0), **{"glasses": None, "hat": None, **changed})  # type: ignore[arg-type]
-    what = describe(seed=1, subject=subject, species=species, attributes=worn)
+    drawn = Presentation(seed=1, subject=subject, species=species)
+    worn = replace(attributes_of(drawn), **{"glasses": None, "hat": None, **changed})  # type: ignore[arg-type]
+    what = describe(replace(drawn, attributes=worn))
     return living(library, what) if species == "bona_fide" else instrument(library, what)
 
 

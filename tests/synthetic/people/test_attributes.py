@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic import SPECIES, Attributes, attributes_of, draw_glasses, draw_hat, render_patch
+from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, render_patch
 
 TRAITS: dict[str, Callable[[Attributes], float]] = {
     "glasses": lambda worn: worn.glasses is not None,
@@ -27,7 +27,7 @@ def test_every_attribute_has_the_same_distribution_in_every_species() -> None:
     for species in SPECIES:
         for subject in range(1000):
             # One presentation a subject: copies of one picture show the same attributes.
-            worn = attributes_of(5, subject, species, "A", 0)
+            worn = attributes_of(Presentation(seed=5, subject=subject, species=species))
             for name, trait in TRAITS.items():
                 seen[name][species].append(float(trait(worn)))
     for name, by_species in seen.items():
@@ -39,7 +39,7 @@ def test_every_attribute_has_the_same_distribution_in_every_species() -> None:
 
 
 def test_attributes_are_independent_of_each_other() -> None:
-    drawn = [attributes_of(5, subject, "bona_fide", "A", 0) for subject in range(4000)]
+    drawn = [attributes_of(Presentation(seed=5, subject=subject)) for subject in range(4000)]
     columns = np.array([[float(trait(worn)) for name, trait in TRAITS.items() if name != "clear glasses"]
                         for worn in drawn])  # fmt: skip
     correlation = np.corrcoef(columns.T) - np.eye(columns.shape[1])
@@ -47,7 +47,7 @@ def test_attributes_are_independent_of_each_other() -> None:
 
 
 def worn_bare(species: str, subject: int = 40) -> Attributes:
-    worn = attributes_of(5, subject, species, "A", 0)
+    worn = attributes_of(Presentation(seed=5, subject=subject, species=species))
     return replace(worn, glasses=None, hat=None)
 
 
@@ -64,7 +64,7 @@ def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribu
     else:
         changed = replace(bare, hat=draw_hat(rng))
     pictures = [
-        render_patch(seed=5, subject=40, species=species, attributes=worn, size=168) for worn in (bare, changed)
+        render_patch(Presentation(seed=5, subject=40, species=species, attributes=worn)) for worn in (bare, changed)
     ]
     a, b = pictures
     assert a.box == b.box
@@ -89,7 +89,7 @@ def test_glasses_show_in_rgb_and_ir_on_prints_masks_and_people() -> None:
         for subject in range(40, 46):
             bare = worn_bare(species, subject)
             a, b = (
-                render_patch(seed=5, subject=subject, species=species, attributes=worn)
+                render_patch(Presentation(seed=5, subject=subject, species=species, attributes=worn))
                 for worn in (bare, replace(bare, glasses=glasses, glasses_on_picture=True))
             )
             x, y, w, h = (round(v) for v in b.ir_box)

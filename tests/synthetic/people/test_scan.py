@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthetic import FaceModelError, load_face_model, render_frame, render_patch
+from synthetic import FaceModelError, Presentation, load_face_model, render_frame, render_patch
 from synthetic.people import scan
 
 VERTICES = scan.KEPT[-1][1]
@@ -106,24 +106,25 @@ def test_subjects_differ_and_stay_themselves(model_file: Path) -> None:
 def test_pictures_are_rendered_from_it(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(scan.VARIABLE, str(model_file))
     for species in ("bona_fide", "mask_rigid", "mask_silicone", "partial", "print_cutout"):
-        first = render_patch(seed=1, subject=2, species=species, shape="scan")
-        again = render_patch(seed=1, subject=2, species=species, shape="scan")
-        other = render_patch(seed=1, subject=2, species=species, shape="analytic")
+        shown = Presentation(seed=1, subject=2, species=species)
+        first = render_patch(shown, shape="scan")
+        again = render_patch(shown, shape="scan")
+        other = render_patch(shown, shape="analytic")
         assert first.shape == "scan"
         assert np.array_equal(first.rgb, again.rgb)
         assert not np.array_equal(first.rgb, other.rgb)
-    assert render_frame(seed=1, subject=2, species="bona_fide", shape="scan", size=(320, 240)).rgb.any()
+    assert render_frame(Presentation(seed=1, subject=2), shape="scan", size=(320, 240)).rgb.any()
 
 
 def test_without_a_model_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(scan.VARIABLE, raising=False)
     with pytest.raises(FaceModelError, match=scan.VARIABLE):
-        render_patch(seed=1, subject=2, species="bona_fide", shape="scan")
+        render_patch(Presentation(seed=1, subject=2), shape="scan")
 
 
 def test_an_unknown_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="analytic, scan"):
-        render_patch(seed=1, subject=2, species="bona_fide", shape="sphere")
+        render_patch(Presentation(seed=1, subject=2), shape="sphere")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
+from dataclasses import fields, replace
 from typing import Any
 
 import cv2
@@ -12,33 +12,35 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synthetic import FAMILIES, SPECIES, Rendered, attributes_of, contact_sheet, render_frame, render_patch
+from synthetic import (
+    FAMILIES,
+    SPECIES,
+    Presentation,
+    Rendered,
+    attributes_of,
+    contact_sheet,
+    render_frame,
+    render_patch,
+)
 from synthetic.people.identity import identity_of
 from synthetic.sensor.camera import FAMILY
 
-ARGUMENTS: dict[str, Any] = {
-    "seed": 3,
-    "subject": 11,
-    "species": "bona_fide",
-    "family": "A",
-    "presentation": 2,
-    "frame": 0,
-}
+PRESENTATION = Presentation(seed=3, subject=11, number=2)
 
 
 def equal(a: Rendered, b: Rendered) -> bool:
     return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("rgb", "ir", "depth"))
 
 
-def lit(species: str, count: int, *, bare: bool = False, **changes: Any) -> list[Rendered]:
+def lit(species: str, count: int, *, bare: bool = False) -> list[Rendered]:
     """Patches whose colour picture is not in the dark. ``bare``: without glasses and hats."""
     found: list[Rendered] = []
     number = 0
     while len(found) < count:
+        shown = Presentation(seed=17, subject=100 + number, species=species, number=number)
         if bare:
-            worn = attributes_of(17, 100 + number, species, "A", number)
-            changes["attributes"] = dataclasses.replace(worn, glasses=None, hat=None)
-        r = render_patch(seed=17, subject=100 + number, species=species, presentation=number, **changes)
+            shown = replace(shown, attributes=replace(attributes_of(shown), glasses=None, hat=None))
+        r = render_patch(shown)
         number += 1
         if r.conditions["lux"] > 50:
             found.append(r)
@@ -62,10 +64,8 @@ def structure(picture: NDArray[np.float32]) -> float:
 @pytest.mark.parametrize("species", SPECIES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_contract(species: str, family: str) -> None:
-    for r, shape in (
-        (render_patch(seed=1, subject=2, species=species, family=family), (168, 168)),
-        (render_frame(seed=1, subject=2, species=species, family=family, size=(320, 240)), (240, 320)),
-    ):
+    shown = Presentation(seed=1, subject=2, species=species, family=family)
+    for r, shape in ((render_patch(shown), (168, 168)), (render_frame(shown, size=(320, 240)), (240, 320))):
         for array, channels, dtype in ((r.rgb, 3, "uint8"), (r.ir, 1, "uint8"), (r.depth, 1, "float32")):
             assert array.shape == (*shape, channels)
             assert str(array.dtype) == dtype
@@ -77,21 +77,21 @@ def test_contract(species: str, family: str) -> None:
 
 @pytest.mark.parametrize("species", SPECIES)
 def test_the_same_arguments_give_the_same_bytes(species: str) -> None:
-    arguments = {**ARGUMENTS, "species": species}
-    first = render_patch(**arguments)
-    render_patch(**{**arguments, "seed": 99})
-    assert equal(first, render_patch(**arguments))
+    shown = replace(PRESENTATION, species=species)
+    first = render_patch(shown)
+    render_patch(replace(shown, seed=99))
+    assert equal(first, render_patch(shown))
 
 
 def test_another_process_gives_the_same_bytes() -> None:
     code = (
         "import hashlib, synthetic\n"
-        f"r = synthetic.render_patch(**{ARGUMENTS!r})\n"
+        f"r = synthetic.render_patch(synthetic.{PRESENTATION!r})\n"
         "print(hashlib.sha256(r.rgb.tobytes() + r.ir.tobytes() + r.depth.tobytes()).hexdigest())"
     )
     import hashlib
 
-    r = render_patch(**ARGUMENTS)
+    r = render_patch(PRESENTATION)
     here = hashlib.sha256(r.rgb.tobytes() + r.ir.tobytes() + r.depth.tobytes()).hexdigest()
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert there == here
@@ -99,21 +99,21 @@ def test_another_process_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", 4), ("subject", 12), ("species", "print_matte"), ("family", "B"), ("presentation", 3), ("frame", 5)],
+    [("seed", 4), ("subject", 12), ("species", "print_matte"), ("family", "B"), ("number", 3), ("frame", 5)],
 )
 def test_every_argument_matters(name: str, value: Any) -> None:
-    assert not equal(render_patch(**ARGUMENTS), render_patch(**{**ARGUMENTS, name: value}))
+    assert not equal(render_patch(PRESENTATION), render_patch(replace(PRESENTATION, **{name: value})))
 
 
 def test_a_subject_stays_the_same_person() -> None:
     assert identity_of(7) == identity_of(7)
     people = [identity_of(i) for i in range(40)]
-    for field in dataclasses.fields(people[0]):
+    for field in fields(people[0]):
         assert len({repr(getattr(p, field.name)) for p in people}) > 1, field.name
 
 
 def test_frames_move_smoothly() -> None:
-    frames = [render_frame(**{**ARGUMENTS, "frame": i}, size=(320, 240)) for i in (0, 1, 30)]
+    frames = [render_frame(replace(PRESENTATION, frame=i), size=(320, 240)) for i in (0, 1, 30)]
     x = [f.box[0] for f in frames]
     assert 0 < abs(x[1] - x[0]) < 2
     assert abs(x[2] - x[0]) < 40
@@ -125,17 +125,19 @@ def test_frames_move_smoothly() -> None:
         ({"species": "hologram"}, "print_matte"),
         ({"family": "C"}, "A, B"),
         ({"subject": -1}, "negative"),
-        ({"size": 20}, "64 to 512"),
+        ({"frame": -1}, "negative"),
     ],
 )
-def test_wrong_arguments_name_what_is_accepted(change: dict[str, Any], match: str) -> None:
+def test_a_wrong_presentation_names_what_is_accepted(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        render_patch(**{**ARGUMENTS, **change})
+        replace(PRESENTATION, **change)
 
 
-def test_frame_size_is_checked() -> None:
+def test_sizes_are_checked() -> None:
+    with pytest.raises(ValueError, match="64 to 512"):
+        render_patch(PRESENTATION, size=20)
     with pytest.raises(ValueError, match="160 to 4096"):
-        render_frame(**ARGUMENTS, size=(100, 480))
+        render_frame(PRESENTATION, size=(100, 480))
 
 
 def test_a_matte_print_is_nearly_blank_in_infrared_and_a_toner_print_is_not() -> None:
@@ -176,8 +178,8 @@ def test_people_and_masks_have_relief_and_flat_things_have_none() -> None:
 
 
 def test_in_the_dark_colour_is_black_and_infrared_still_sees() -> None:
-    dark = [r for r in (render_patch(seed=8, subject=i, species="bona_fide", presentation=i) for i in range(80))
-            if r.conditions["lux"] < 1]  # fmt: skip
+    shown = [render_patch(Presentation(seed=8, subject=i, number=i)) for i in range(80)]
+    dark = [r for r in shown if r.conditions["lux"] < 1]
     assert dark
     assert np.median([r.conditions["rgb_mean"] for r in dark]) < 30
     assert np.median([r.conditions["ir_mean"] for r in dark]) > 30
@@ -187,7 +189,7 @@ def test_the_illuminator_lights_the_face_and_its_absence_does_not_change_colour(
     ratios = []
     for i in range(12):
         on, off = (
-            render_frame(seed=8, subject=i, species="bona_fide", presentation=i, size=(320, 240), lit=state)
+            render_frame(Presentation(seed=8, subject=i, number=i), size=(320, 240), lit=state)
             for state in (True, False)
         )
         assert np.array_equal(on.rgb, off.rgb)
@@ -227,8 +229,7 @@ def test_the_cascade_finds_frontal_faces() -> None:
     detector, number = HaarDetector(), 0
     found: list[bool] = []
     while len(found) < 40:
-        r = render_frame(seed=5, subject=9000 + number, species="bona_fide", presentation=number,
-                         family=FAMILIES[number % 2])  # fmt: skip
+        r = render_frame(Presentation(seed=5, subject=9000 + number, family=FAMILIES[number % 2], number=number))
         number += 1
         if r.conditions["lux"] < 50 or abs(r.conditions["yaw_deg"]) > 15 or abs(r.conditions["pitch_deg"]) > 10:
             continue
@@ -259,7 +260,8 @@ def test_the_contact_sheet_holds_every_species() -> None:
 @pytest.mark.parametrize("species", ["bona_fide", "print_matte"])
 def test_a_vacant_room_is_the_same_room_without_anyone(species: str) -> None:
     there, gone = (
-        render_frame(seed=7, subject=3, species=species, size=(320, 240), vacant=vacant) for vacant in (False, True)
+        render_frame(Presentation(seed=7, subject=3, species=species), size=(320, 240), vacant=vacant)
+        for vacant in (False, True)
     )
     x, y, w, h = (round(v) for v in gone.ir_box)
     face = slice(max(y, 0), y + h), slice(max(x, 0), x + w)
@@ -271,9 +273,7 @@ def test_a_vacant_room_is_the_same_room_without_anyone(species: str) -> None:
 
 
 def test_a_longer_baseline_moves_the_face_in_infrared() -> None:
-    near, far = (
-        render_frame(seed=7, subject=3, species="bona_fide", size=(320, 240), baseline_mm=mm) for mm in (0.0, 25.0)
-    )
+    near, far = (render_frame(Presentation(seed=7, subject=3), size=(320, 240), baseline_mm=mm) for mm in (0.0, 25.0))
     assert near.ir_box == near.box
     focal = (near.box[0] - far.ir_box[0]) * far.conditions["distance_mm"] / 25
     assert 540 / 2 * 0.95 < focal < 640 / 2 * 1.05
@@ -281,4 +281,4 @@ def test_a_longer_baseline_moves_the_face_in_infrared() -> None:
     shift = round(near.box[0] - far.ir_box[0])
     assert np.corrcoef(near.ir[:, shift:, 0].ravel(), far.ir[:, : 320 - shift, 0].ravel())[0, 1] > 0.98
     with pytest.raises(ValueError, match="baseline_mm"):
-        render_frame(seed=7, subject=3, species="bona_fide", baseline_mm=100)
+        render_frame(Presentation(seed=7, subject=3), baseline_mm=100)

@@ -1,4 +1,4 @@
-"""The two ways to the GPU, held against pretended libraries with the same calls; and what they say when absent."""
+"""Both device providers on fake libraries with the same calls, and their errors when not installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Code(enum.IntEnum):
 
 
 class FakeRuntime:
-    """cuda.bindings.runtime: functions that return a code and their results, over this process's memory."""
+    """Fake cuda.bindings.runtime on this process's memory; functions return a code and their results."""
 
     cudaHostAllocDefault = 0
     cudaStreamNonBlocking = 1
@@ -136,7 +136,7 @@ def test_bindings_say_what_failed_and_leave_the_capture() -> None:
 
 
 class FakePycuda:
-    """pycuda.driver."""
+    """Fake pycuda.driver."""
 
     class Error(Exception):
         pass
@@ -230,8 +230,9 @@ def test_with_neither_installed_both_are_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_bindings_are_preferred_because_they_have_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.engines.tensorrt.device_bindings._import", FakeRuntime)
-    monkeypatch.setattr("runtime.engines.tensorrt.device_pycuda._import", FakePycuda)
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(runtime=FakeRuntime()))
+    monkeypatch.setitem(sys.modules, "pycuda", SimpleNamespace(driver=FakePycuda()))
     assert [open_device(0, p).provider for p in ("auto", "cuda-bindings", "pycuda")] == [
         "cuda-bindings",
         "cuda-bindings",

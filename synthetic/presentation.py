@@ -1,0 +1,65 @@
+"""Which presentation: the numbers and names from which either renderer draws everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthetic.instruments.portrait import picture_key
+from synthetic.instruments.species import INSTRUMENTS, PICTURED
+from synthetic.people.attributes import Attributes, draw_attributes
+from synthetic.sensor.camera import FAMILIES
+
+BONA_FIDE = "bona_fide"
+SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """A presentation to render: the same values give the same pixels on one machine.
+
+    ``number``: which of the subject's presentations. ``frame``: which of its frames, 30 a second. ``attributes``: what
+    the face wears and does instead of what is drawn, all else the same.
+
+    Raises:
+        ValueError: an unknown species or family, or a negative number.
+    """
+
+    seed: int
+    subject: int
+    species: str = BONA_FIDE
+    family: str = FAMILIES[0]
+    number: int = 0
+    frame: int = 0
+    attributes: Attributes | None = None
+
+    def __post_init__(self) -> None:
+        if self.species not in SPECIES:
+            raise ValueError(f"unknown species {self.species!r}; there are {', '.join(SPECIES)}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"unknown sensor family {self.family!r}; there are {', '.join(FAMILIES)}")
+        if min(self.seed, self.subject, self.number, self.frame) < 0:
+            raise ValueError("seed, subject, number and frame must not be negative")
+
+    @property
+    def bona_fide(self) -> bool:
+        """Whether a living person is before the cameras."""
+        return self.species == BONA_FIDE
+
+    @property
+    def key(self) -> list[int]:
+        """Seed of this presentation's own draws, the same for all its frames."""
+        return [self.seed, self.subject, SPECIES.index(self.species), FAMILIES.index(self.family), self.number]
+
+
+def attributes_of(presentation: Presentation) -> Attributes:
+    """Return the attributes that a presentation shows: its own, or drawn alike for every species."""
+    if presentation.attributes is not None:
+        return presentation.attributes
+    if presentation.species in PICTURED:
+        # Few pictures of a person are in circulation, and what a picture shows stays the same in all its copies.
+        key = picture_key(presentation.subject, presentation.number)
+    else:
+        key = [*presentation.key, 3]
+    return draw_attributes(np.random.default_rng(key))

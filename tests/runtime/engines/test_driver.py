@@ -1,0 +1,58 @@
+"""What the NVIDIA driver says of its devices, and what is said where there is none."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from runtime.core.errors import EngineUnavailable
+from runtime.engines import driver
+from runtime.engines.driver import Gpu, find_gpus
+from runtime.engines.tensorrt.versions import import_tensorrt
+
+
+def test_without_a_driver_nothing_of_tensorrt_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "LIBRARY", "libcuda-that-is-not-there.so.1")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(EngineUnavailable, match="no NVIDIA driver"):
+        import_tensorrt()
+
+
+class FakeCuda:
+    """libcuda as ctypes shows it. ``fails``: the function that answers 999."""
+
+    def __init__(self, count: int = 1, fails: str = "") -> None:
+        self.count, self.fails = count, fails
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> int:
+            if name == self.fails:
+                return 999
+            targets = [getattr(a, "_obj", a) for a in arguments]
+            if name == "cuDeviceGetCount":
+                targets[0].value = self.count
+            elif name == "cuDriverGetVersion":
+                targets[0].value = 12040
+            elif name == "cuDeviceGetName":
+                targets[0].value = b"NVIDIA Test"
+            elif name == "cuDeviceGetAttribute":
+                targets[0].value = {75: 8, 76: 9}[targets[1]]
+            return 0
+
+        return call
+
+
+def test_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "_load", FakeCuda)
+    assert find_gpus() == [Gpu(0, "NVIDIA Test", (8, 9), 12040)]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(EngineUnavailable, match="TensorRT is not installed"):
+        import_tensorrt()
+    monkeypatch.setattr(driver, "_load", lambda: FakeCuda(0))
+    with pytest.raises(EngineUnavailable, match="reports no GPU"):
+        find_gpus()
+    monkeypatch.setattr(driver, "_load", lambda: FakeCuda(1, "cuInit"))
+    with pytest.raises(EngineUnavailable, match="cuInit with error 999"):
+        find_gpus()

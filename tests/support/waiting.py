@@ -1,0 +1,14 @@
+"""Wait for what another thread brings about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def until(condition: Callable[[], bool], what: str = "") -> None:
+    """Wait until ``condition`` holds; fail with ``what`` after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
