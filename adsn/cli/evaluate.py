@@ -25,7 +25,9 @@ from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adsn.evaluation.report import ReportSection
+    from adsn.evaluation.counterfactual import Effect
+    from adsn.evaluation.report import ReportPage, ReportSection
+    from adsn.evaluation.verdict import Limits
 
 Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
 Data = Annotated[
@@ -90,9 +92,11 @@ RobustnessPairs = Annotated[
     ),
 ]
 MaxApcer = Annotated[
-    float, typer.Option(help="APCER of a species from which the page shows it in red and says so first.", min=0, max=1)
+    float, typer.Option(help="APCER of a species above which the page shows it in red and says so first.", min=0, max=1)
 ]
-MaxBpcer = Annotated[float, typer.Option(help="BPCER from which the page shows it in red.", min=0, max=1)]
+MaxBpcer = Annotated[
+    float, typer.Option(help="BPCER above which the page shows it in red and says so first.", min=0, max=1)
+]
 NoMismatch = Annotated[
     bool,
     typer.Option(
@@ -140,7 +144,7 @@ def evaluate(
     version: Version = False,
 ) -> None:
     """Score MODEL on the plan's test sets: APCER per species, BPCER, AUC, with counts and 95 % intervals."""
-    from adsn.evaluation.report import ReportPage, html_report
+    from adsn.evaluation.report import html_report
     from adsn.evaluation.verdict import Limits
     from runtime.core.files import write_atomically
 
@@ -170,18 +174,23 @@ def evaluate(
         write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())
         console.print(f"wrote {out}")
     if report:
-        page = html_report(
-            ReportPage(
-                model=f"{subject.what}, threshold {subject.threshold:.6f}",
-                date=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-                sections=results,
-                notes=[note for result in results for note in comparison_notes(result)],
-                limits=Limits(max_apcer, max_bpcer),
-                effects=effects,
-            )
-        )
-        write_atomically(report, page.encode())
+        page = page_of(subject, results, effects, Limits(max_apcer, max_bpcer))
+        write_atomically(report, html_report(page).encode())
         console.print(f"wrote {report}")
+
+
+def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect], limits: Limits) -> ReportPage:
+    """Return what the HTML page shows."""
+    from adsn.evaluation.report import ReportPage
+
+    return ReportPage(
+        model=f"{subject.what}, threshold {subject.threshold:.6f}",
+        date=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        sections=results,
+        notes=[note for result in results for note in comparison_notes(result)],
+        limits=limits,
+        effects=effects,
+    )
 
 
 def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: Progress) -> ReportSection:

@@ -37,7 +37,7 @@ def effects_part(effects: Sequence[Effect]) -> str:
     return (
         f"<section><h2>Counterfactuals</h2><p class=lead>{escape(largest_words(effects))}</p><p class=caption>Errors "
         f"without \u2192 with the attribute among {one.without.trials} presentations, renderer {escape(one.renderer)}; "
-        f"in brackets the decisions that it flipped. Red: a change of more than {LARGEST_EFFECT:.0%}.</p>"
+        f"in brackets the decisions that it flipped. Red: a change of more than {100 * LARGEST_EFFECT:g} point.</p>"
         f"<div class=wide><table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         "</section>"
     )

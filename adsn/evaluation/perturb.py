@@ -81,7 +81,7 @@ def sweeps(modalities: Sequence[str]) -> tuple[Sweep, ...]:
         Sweep("blur", "Blur, sigma against the box", " %", BLURS, 0.0, partial(_pixels, lit, _blur)),
         Sweep(
             "jpeg",
-            "JPEG quality, none: not compressed again",
+            "JPEG quality",
             "",
             QUALITIES,
             NO_COMPRESSION,

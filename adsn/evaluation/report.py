@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adsn.evaluation.charts import det_chart, det_legend, histogram_chart
 from adsn.evaluation.counterfactual_page import effects_part
-from adsn.evaluation.evaluate import Scored
+from adsn.evaluation.evaluate import PAIR_MISMATCH, Scored
 from adsn.evaluation.robustness_curves import Robustness
 from adsn.evaluation.robustness_page import robustness_part, worst_words
 from adsn.evaluation.tables import other_table, parts_table, percent, rates_table
@@ -92,11 +92,11 @@ def html_report(page: ReportPage) -> str:
 
 
 def people_words(scored: Scored) -> str:
-    """Return how many pairs, presentations and people a set has; mismatched pairs are made of the same people."""
-    people = len(set(scored.subjects))
-    live = {s for s, kind in zip(scored.subjects, scored.species, strict=True) if kind == BONA_FIDE}
-    presented = len(set(zip(scored.species, scored.presentations, strict=True)))
-    return f"{len(scored.scores)} pairs, {presented} presentations, {people} people ({len(live)} of them bona fide)"
+    """Return how many pairs, presentations and people a set has; mismatched pairs are made of the others."""
+    made = scored.species.count(PAIR_MISMATCH)
+    own = {(k, p) for k, p in zip(scored.species, scored.presentations, strict=True) if k != PAIR_MISMATCH}
+    words = f"{len(scored.scores) - made} pairs, {len(own)} presentations, {len(set(scored.subjects))} people"
+    return f"{words}, and {made} mismatched pairs made of them" if made else words
 
 
 def _card(section: ReportSection, found: Verdict, limits: Limits) -> str:

@@ -73,7 +73,7 @@ def _row(curve: Curve, limits: Limits) -> str:
     worst = curve.worst
     mark = "" if curve.holds_everywhere else " class=over"
     return (
-        f"<tr><th scope=row>{escape(curve.title)}</th><td>{escape(worst.label)}</td>"
+        f"<tr><th scope=row>{escape(curve.title)}</th><td class=step>{escape(worst.label)}</td>"
         f"{rate_cell(worst.report.bpcer, limit=limits.bpcer)}"
         f"{rate_cell(worst.report.worst[1], worst.worst_species, limits.apcer)}"
         f"<td{mark}>{escape(curve.holds_words)}</td></tr>"

@@ -33,8 +33,11 @@ def rate_cell(rate: Rate, note: str = "", limit: float = 1.0) -> str:
         return "<td class=none>–</td>"
     low, high = rate.interval
     mark = " class=over" if rate.value > limit else ""
-    small = f"{low:.2%} to {high:.2%}" + (f", {escape(note)}" if note else "")
-    return f"<td{mark}><b>{rate.value:.2%}</b> <span>{rate.errors}/{rate.trials}</span><small>{small}</small></td>"
+    words = f"<small>{escape(note)}</small>" if note else ""
+    return (
+        f"<td{mark}><b>{rate.value:.2%}</b> <span>{rate.errors}/{rate.trials}</span>"
+        f"<small class=range>{low:.2%} to {high:.2%}</small>{words}</td>"
+    )
 
 
 def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], threshold: float, limits: Limits) -> str:

@@ -312,7 +312,7 @@ def test_json_and_page_hold_rates_with_counts_and_intervals() -> None:
     page = robustness_part(found, Limits())
     assert worst_words(found) in page
     assert page.count("<svg") == len(found.curves)
-    assert "100.00%</b> <span>6/6</span><small>54.07% to 100.00%" in page
+    assert "100.00%</b> <span>6/6</span><small class=range>54.07% to 100.00%" in page
 
 
 def test_names_from_data_are_escaped() -> None:
