@@ -1,6 +1,6 @@
 """README.md in a fresh clone, word for word, for each kind of reader; the environments are made by its own commands.
 
-Run with ``-m docs_slow``. They install from the package index that pip is configured for; set ``ADSN_TEST_TORCH`` to the
+Run with ``-m docs_slow``. They install from the index that pip is configured for. ``ADSN_TEST_TORCH`` may name the
 requirement of a smaller PyTorch build than the index has by default (the ``TORCH`` of the Makefile).
 """
 

@@ -47,7 +47,7 @@ def nothing_blocks() -> Iterator[None]:
         # Held for the time of an assignment at most, and by design.
         del buster.functions[name]
     # A small local file, looked at every two seconds: whether the keys have changed.
-    buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_stamp_of")
+    buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_file_signature")
     buster.functions["io.BufferedReader.read"].can_block_in("service/auth/keys.py", "read_keys")
     buster.activate()
     try:
