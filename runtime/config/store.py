@@ -111,7 +111,7 @@ class StoreSettings(BaseModel):
         )
 
 
-def connection_options(settings: StoreSettings) -> dict[str, object]:
+def connection_options(settings: StoreSettings) -> dict[str, Any]:
     """Return what both clients of redis-py, with asyncio and without, are made with. The timeouts are the caller's.
 
     Raises:
@@ -120,7 +120,7 @@ def connection_options(settings: StoreSettings) -> dict[str, object]:
     address = settings.address
     if address is None:
         raise ConfigError("store.url is not set.")
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "host": address.host,
         "port": address.port,
         "db": address.database,

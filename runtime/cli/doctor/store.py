@@ -26,7 +26,7 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
         settings.check_files()
     except ConfigError as error:
         return [Diagnosis("fail", SUBJECT, str(error))]
-    times = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    times: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
     client: Any = redis.Redis(**connection_options(settings), **times)
     try:
         with client:

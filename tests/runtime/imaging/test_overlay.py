@@ -26,6 +26,17 @@ def test_each_map_counts_alike_and_an_empty_one_is_even() -> None:
     np.testing.assert_allclose(found, [[0.625, 0.125], [0.125, 0.125]])
 
 
+def test_a_shuffled_map_shows_no_grid_of_dots() -> None:
+    """One place of the four in every block, everywhere alike: the network looked everywhere alike."""
+    maps = np.zeros((1, 14, 14), np.float32)
+    maps[:, ::2, 1::2] = 1
+    drawn = overlay(np.full((112, 112, 3), 100, np.uint8), maps)
+    assert np.ptp(drawn[:, :, 0]) <= 2
+    maps[:, 2:6, 2:6] *= 5
+    warm = overlay(np.full((112, 112, 3), 100, np.uint8), maps).astype(int)
+    assert warm[32, 32, 0] > warm[90, 90, 0] + 50
+
+
 def test_depth_becomes_grey_nearest_bright_and_missing_black() -> None:
     depth = np.full((8, 8, 1), 600, np.float32)
     depth[0, 0], depth[4:] = 0, 640
