@@ -94,7 +94,7 @@ CAMERA = (np.arange(256) - 128) / 128
 
 
 def through_first_quantiser(model: bytes, stream: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quantise each value of `CAMERA` as a stream's first quantiser does. Return the steps and the values they represent."""
+    """Quantise each value of `CAMERA` as a stream's first quantiser does; return the steps and the values they mean."""
     values = initialisers(model)
     scale = values[f"/inputs.{stream}/Mul_output_0_scale"].item()
     zero = int(values[f"/inputs.{stream}/Mul_output_0_zero_point"])

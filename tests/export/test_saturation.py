@@ -1,5 +1,7 @@
-"""8-bit weights on a processor without 8-bit dot products: sums of products clip without a word, and the golden vectors
-are what notices. Such a processor is emulated (QEMU, user mode) where the real one has them."""
+"""8-bit weights on a CPU without 8-bit dot products: sums saturate silently, and the golden vectors detect it.
+
+QEMU (user mode) emulates such a CPU if the real one has these instructions.
+"""
 
 from __future__ import annotations
 

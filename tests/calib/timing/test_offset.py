@@ -128,7 +128,7 @@ def test_a_rhythm_or_two_different_scenes_are_refused() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_strobe_itself_gives_it_where_colour_sees_it(seed: int) -> None:
-    """IR with 15 lit frames per second; RGB at 30.3 fps with 12 ms exposures, with a tenth of the light from the strobe."""
+    """IR with 15 lit frames per second; RGB at 30.3 fps, 12 ms exposures, a tenth of the light from the strobe."""
     rng = np.random.default_rng(seed)
     offset = float(rng.uniform(-30, 30))
     lit = frames(rng, MINUTE_MS, fps=15, jitter_ms=0.05)
