@@ -1,4 +1,4 @@
-"""What is measured once and then trusted: activation ranges, the decision threshold, a rig's geometry and clocks."""
+"""Calibration: activation ranges, the decision threshold, and a rig's geometry and clock offsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of live cameras for what is measured here: one thread for each camera, as everywhere."""
+"""Reading of live cameras for calibration, with one thread per camera."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ READ_S = 0.5
 
 
 class SourceReader:
-    """Reads a source and hands every frame to ``take``, which runs in the reader's thread. Infrared frames are told lit
-    from dark as the rig does it, so that a strobe needs no metadata."""
+    """Reads a source and passes every frame to ``take`` in the reader's thread.
+
+    IR frames are classified as lit or dark as in the rig, so a strobed camera needs no metadata.
+    """
 
     def __init__(self, source: Source, take: Callable[[Frame], None]) -> None:
         self.info: SourceInfo = source.info
@@ -30,7 +32,7 @@ class SourceReader:
         self._thread.start()
 
     def require_running(self) -> None:
-        """Raise what ended the reading, if something did."""
+        """Raise the error that ended the reading, if any."""
         if self._error is not None:
             raise self._error
 
@@ -70,7 +72,7 @@ def read_cameras(uris: Mapping[Modality, str], take: Callable[[Frame], None]) ->
     """Open cameras and read them until the block ends.
 
     Raises:
-        ConfigError: an address is wrong, or two folders of pictures disagree.
+        ConfigError: an address is wrong, or two folders of images have different numbers.
         CaptureError: a camera cannot be opened.
     """
     with ExitStack() as stack:

@@ -1,9 +1,9 @@
-"""Where to clip a tensor's magnitudes before they are given 8 bits: a share of its largest, from a histogram.
+"""Clipping limit of a tensor's magnitudes before INT8 quantisation, from a histogram, as a share of the largest.
 
-Clipping trades the error of the few values beyond the limit for finer steps for all others. Three criteria:
-``percentile`` keeps a share of the values; ``mse`` minimises the squared error of rounding and clipping together;
-``entropy`` minimises the Kullback-Leibler divergence between the values' distribution and its quantised image, the
-criterion Migacz described for TensorRT's 8-bit inference (GTC 2017, session 7310).
+Clipping increases the error of the few values beyond the limit and gives all others finer steps. There are three
+criteria. ``percentile`` keeps a share of the values. ``mse`` minimises the squared error of rounding and clipping
+together. ``entropy`` minimises the Kullback-Leibler divergence between the distribution of the values and of their
+quantised form, as Migacz described for TensorRT's INT8 inference (GTC 2017, session 7310).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 BINS = 2048
 LEAST = 128
-"""Smallest limit tried, in bins: below a sixteenth of the range nothing sensible lies."""
+"""Smallest limit tried, in bins; no sensible limit lies below a sixteenth of the range."""
 STEP = 8
 
 
@@ -26,10 +26,10 @@ def clip_limit(
     levels: int,
     percentile: float = 99.99,
 ) -> float:
-    """The clipping limit as a share, 0 to 1, of the magnitude at the upper end of ``counts``.
+    """Return the clipping limit as a share, 0 to 1, of the magnitude at the upper end of ``counts``.
 
-    ``counts`` int64 [BINS]: how many magnitudes fell into each of the equal cells from 0 to the largest one.
-    ``levels``: quantised steps from 0 to the limit. A tensor that is zero throughout is not clipped.
+    ``counts`` int64 [BINS]: number of magnitudes in each of the equal cells from 0 to the largest magnitude.
+    ``levels``: quantised steps from 0 to the limit. An all-zero tensor is not clipped.
     """
     total = int(counts.sum())
     if method == "minmax" or not total or not counts[1:].any():
@@ -44,7 +44,7 @@ def clip_limit(
 
 
 def _squared_error(counts: NDArray[np.int64], limit: int, levels: int) -> float:
-    """Sum of squared errors, in cells, when magnitudes are rounded to ``levels`` steps up to ``limit`` cells."""
+    """Return the sum of squared errors, in cells, of rounding magnitudes to ``levels`` steps up to ``limit`` cells."""
     centres = np.arange(BINS) + 0.5
     step = limit / levels
     rounded = np.minimum(np.rint(centres / step), levels) * step
@@ -52,12 +52,12 @@ def _squared_error(counts: NDArray[np.int64], limit: int, levels: int) -> float:
 
 
 def _divergence(counts: NDArray[np.int64], limit: int, levels: int) -> float:
-    """Kullback-Leibler divergence of the clipped distribution from its image on ``levels`` steps.
+    """Return the Kullback-Leibler divergence of the clipped distribution from its quantised form on ``levels`` steps.
 
-    A level's weight is spread evenly over those of its cells that are not empty, so that empty cells stay empty.
+    A level's weight is spread evenly over its non-empty cells, so that empty cells stay empty.
     """
     inside = counts[:limit].astype(np.float64)
-    # The first cell holds the zeros of every ReLU, which any scale represents; counted, they would outweigh all else.
+    # The first cell holds the zeros of every ReLU. Any scale represents them, and their count would dominate.
     inside[0] = inside[1]
     reference = inside.copy()
     reference[-1] += counts[limit:].sum()
@@ -67,6 +67,6 @@ def _divergence(counts: NDArray[np.int64], limit: int, levels: int) -> float:
     cells = np.bincount(level, occupied, minlength=levels)
     image = np.where(occupied, (weight / np.maximum(cells, 1))[level], 0.0)
     p, q = reference / reference.sum(), image / max(image.sum(), 1e-12)
-    # What was clipped onto an empty last cell has no image at all; a small floor makes that dear, not infinite.
+    # Values clipped onto an empty last cell have no quantised form; a small floor makes that expensive, not infinite.
     used = p > 0
     return float((p[used] * np.log(p[used] / np.maximum(q[used], 1e-9))).sum())

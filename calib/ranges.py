@@ -1,7 +1,7 @@
-"""Activation ranges: what each tensor of the float graph takes on real pairs. Measured once, kept as JSON.
+"""Activation ranges: the values that each tensor of the FP32 graph takes on calibration pairs, stored as JSON.
 
-Streams: memory does not grow with the number of samples. ``minmax`` reads the samples once; the other methods read them
-a second time, for a histogram of magnitudes of each tensor between zero and the largest one seen.
+Samples are streamed, so memory does not grow with their number. ``minmax`` reads them once. The other methods read them
+a second time, to build a histogram of each tensor's magnitudes from zero to the largest.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ SCHEMA_VERSION = 2
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Batches = Callable[[], Iterable[Mapping[str, NDArray[Any]]]]
-"""Gives the calibration samples anew at each call, always the same: graph input name → array [N, S, S, C]."""
+"""Returns the same calibration samples at each call: graph input name → array [N, S, S, C]."""
 
 
 class CalibrationError(InputError):
-    """The calibration samples cannot give ranges; says why and what to bring."""
+    """The calibration samples cannot be used to measure ranges."""
 
     code = "calibration_unusable"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """``tensors``: name → (lowest, highest) value to represent; ``seen``: the same without clipping.
-    ``data_sha256``: of the sample bytes in order; ``species``: how many samples of each kind."""
+    """Measured ranges.
+
+    ``tensors``: name → (lowest, highest) value to represent. ``seen``: the same without clipping. ``data_sha256``:
+    digest of the sample bytes in order. ``species``: number of samples of each species.
+    """
 
     method: Method
     samples: int
@@ -46,7 +49,7 @@ class Ranges:
     species: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """Reviewable, and the same bytes for the same ranges."""
+        """Return readable JSON, with the same bytes for the same ranges."""
         seen = self.seen or self.tensors
         body = {
             "schema_version": SCHEMA_VERSION,
@@ -63,24 +66,24 @@ class Ranges:
 
 
 def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
-    """Parse what `Ranges.to_json` wrote, by hand changed or not. ``what`` names it in errors.
+    """Parse the output of `Ranges.to_json`, which may have been edited by hand. ``what`` names it in errors.
 
     Raises:
-        CalibrationError: not such a file, another schema, or a range that is none; names the tensor.
+        CalibrationError: the file or its schema is wrong, or a range is invalid; the message names the tensor.
     """
     try:
         body = json.loads(data)
         version, tensors = body["schema_version"], body["tensors"]
         if version != SCHEMA_VERSION:
             raise CalibrationError(
-                f"{what}: schema {version}, this version reads {SCHEMA_VERSION}; measure the ranges again."
+                f"{what} has schema {version}, but this version reads {SCHEMA_VERSION}. Measure the ranges again."
             )
         pairs = {}
         for name, entry in tensors.items():
             for key in ("range", "seen"):
                 low, high = (float(v) for v in entry[key])
                 if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                    raise CalibrationError(f"{what}: {name}: {key} must be two finite numbers, the lower one first.")
+                    raise CalibrationError(f"{what}: {name}: {key} must be two finite numbers in ascending order.")
                 pairs[key, name] = (low, high)
         return Ranges(
             method=body["method"],
@@ -93,13 +96,15 @@ def read_ranges(data: bytes, what: str = "ranges.json") -> Ranges:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CalibrationError(
-            f"{what}: not the ranges that adsn-export writes ({type(error).__name__}: {error})."
+            f"{what} is not a ranges file of adsn-export ({type(error).__name__}: {error})."
         ) from error
 
 
 def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:
-    """Indices of ``count`` samples, or of all where there are fewer: as evenly from each species as there are samples,
-    in the set's own order. The same seed gives the same choice."""
+    """Return the indices of ``count`` samples, or of all if there are fewer, in ascending order.
+
+    The samples are spread over the species as evenly as possible. The same seed gives the same choice.
+    """
     rng = np.random.default_rng(seed)
     species_list = sorted(set(species))
     of = {
@@ -115,7 +120,7 @@ def stratified(species: Sequence[str], count: int, seed: int) -> list[int]:
 
 
 def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
-    """``model`` with the tensors ``names`` as its only outputs, so that a session returns them."""
+    """Return ``model`` with the tensors ``names`` as its only outputs, so that a session returns them."""
     import onnx
 
     graph = onnx.load_from_string(model)
@@ -130,7 +135,7 @@ def _session(model: bytes, names: Sequence[str]) -> Any:
 
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    # Fused away, a tensor could not be measured.
+    # A tensor that is fused away cannot be measured.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     return ort.InferenceSession(with_outputs(model, names), options, providers=["CPUExecutionProvider"])
@@ -146,13 +151,13 @@ def measure_ranges(
     percentile: float = 99.99,
     species: Mapping[str, int] | None = None,
 ) -> Ranges:
-    """The range of each tensor in ``names`` over all ``batches``.
+    """Measure the range of each tensor in ``names`` over all ``batches``.
 
-    ``percentile``: share of the magnitudes, in percent, that the method of that name keeps.
+    ``percentile``: percentage of the magnitudes that the method ``percentile`` keeps.
 
     Raises:
-        CalibrationError: no samples, one modality blank throughout, a tensor that took a value that is not finite, or
-            samples that differ between two readings.
+        CalibrationError: there are no samples, a modality is blank in all of them, a tensor takes a value that is not
+            finite, or the samples differ between two readings.
     """
     session = _session(model, names)
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
@@ -166,16 +171,18 @@ def measure_ranges(
         for i, values in enumerate(session.run(list(names), dict(batch))):
             low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
     if not samples:
-        raise CalibrationError("no calibration samples: activation ranges cannot be measured. Name a set with --calib.")
+        raise CalibrationError(
+            "no calibration samples, so activation ranges cannot be measured. Pass a set to --calib."
+        )
     if any(blank.values()):
         empty = ", ".join(name for name, value in blank.items() if value)
         raise CalibrationError(
-            f"{empty}: the same value in every pixel of all {samples} calibration pairs. Ranges must be measured on "
-            "pairs that have both modalities; check the data set's paths."
+            f"{empty}: every pixel of all {samples} calibration pairs has the same value. Ranges must be measured on "
+            "pairs with both modalities; check the data set's paths."
         )
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         bad = [n for n, a, b in zip(names, low, high, strict=True) if not np.isfinite([a, b]).all()]
-        raise CalibrationError(f"these tensors take values that are not finite: {bad[:5]}. The checkpoint is damaged.")
+        raise CalibrationError(f"these tensors take NaN or infinite values: {bad[:5]}. The checkpoint is damaged.")
     seen = {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
     tensors = seen
     if method != "minmax":
@@ -187,7 +194,7 @@ def measure_ranges(
 def _histograms(
     session: Any, names: Sequence[str], batches: Batches, seen: Mapping[str, tuple[float, float]], digest: str
 ) -> NDArray[np.int64]:
-    """Counts of magnitudes, int64 [len(names), BINS], from zero to the largest magnitude of each tensor."""
+    """Return histograms of magnitudes, int64 [len(names), BINS], from zero to each tensor's largest magnitude."""
     counts = np.zeros((len(names), BINS), np.int64)
     h = hashlib.sha256()
     for batch in batches():
@@ -195,11 +202,11 @@ def _histograms(
             h.update(np.ascontiguousarray(batch[name]).data)
         for i, values in enumerate(session.run(list(names), dict(batch))):
             top = max(map(abs, seen[names[i]]))
-            # Scaled and counted as integers: several times faster than numpy.histogram, and exact at the edges.
+            # Scaling and counting as integers is several times faster than numpy.histogram, and exact at the edges.
             cells = np.minimum(np.abs(values).ravel() * np.float32(BINS / top if top else 0.0), BINS - 1)
             counts[i] += np.bincount(cells.astype(np.int32), minlength=BINS)
     if h.hexdigest() != digest:
-        raise CalibrationError("the calibration samples changed while they were read; nothing was written.")
+        raise CalibrationError("the calibration samples changed while they were read. Nothing was written.")
     return counts
 
 
@@ -208,6 +215,6 @@ def _clipped(
 ) -> tuple[float, float]:
     low, high = seen
     top = max(abs(low), abs(high))
-    # One-sided tensors, such as what a ReLU gives, have all 8 bits for their one side.
+    # A one-sided tensor, such as the output of a ReLU, uses all 8 bits for that side.
     limit = top * clip_limit(counts, method, levels=255 if low >= 0 or high <= 0 else 127, percentile=percentile)
     return max(low, -limit), min(high, limit)

@@ -1,9 +1,9 @@
-"""The operating point: set on a development sample, before any test set is scored.
+"""The operating point, set on a development set before any test set is scored.
 
-Two rules, one of which is chosen. For a BPCER target, the highest threshold that refuses at most that share of the bona
-fide presentations: the strictest door that the target allows. For an APCER target, the lowest threshold at which no
-species gets through more often than that. What the other rate then is, is measured, not assumed. Below the threshold
-lies a band of ``uncertain``, down to where almost no bona fide presentation scored.
+There are two rules. For a BPCER target, choose the highest (strictest) threshold that rejects at most that share of the
+bona fide presentations. For an APCER target, choose the lowest threshold at which no species is accepted more often
+than that. The other rate is then measured. Below the threshold lies the ``uncertain`` band, down to a score below which
+almost no bona fide presentation lies.
 """
 
 from __future__ import annotations
@@ -27,24 +27,30 @@ class SampleTooSmall(InputError):
 
 
 def presentations_needed(rate: float) -> int:
-    """How many presentations a target of ``rate`` needs at least: three errors' worth (the rule of three, with the
-    error count that a sample of that size is expected to show at the target)."""
+    """Return the smallest number of presentations for a target of ``rate``: 3 / ``rate``, the rule of three.
+
+    A sample of that size is expected to show three errors at the target.
+    """
     return math.ceil(3 / rate)
 
 
 def require_presentations(counts: Mapping[str, int], target: float, words: str) -> None:
-    """Refuse a sample that cannot show ``target``: fewer presentations of something than three errors need."""
+    """Require enough presentations of each species to show ``target``.
+
+    Raises:
+        SampleTooSmall: a species has fewer than `presentations_needed`.
+    """
     needed = presentations_needed(target)
     short = [f"{count} of {species_name}" for species_name, count in counts.items() if count < needed]
     if short:
         raise SampleTooSmall(
-            f"a target of {words} needs at least {needed} presentations of each kind it counts; the sample has "
+            f"the target {words} needs at least {needed} presentations of each kind, but the sample has only "
             f"{', '.join(short)}. Record more, or choose a larger target."
         )
 
 
 def rate_entry(rate: Rate) -> RateEntry:
-    """A rate for the manifest."""
+    """Return a rate as a manifest entry."""
     low, high = rate.interval
     return RateEntry(errors=rate.errors, trials=rate.trials, interval=(round(low, 6), round(high, 6)))
 
@@ -60,14 +66,13 @@ def operating_point(
     name: str = "default",
     sources: Sequence[str] | None = None,
 ) -> OperatingPointEntry:
-    """Set the threshold on development scores, one a presentation; NaN, a non-response, sets nothing.
+    """Set the threshold on development scores, one per presentation. NaN, a non-response, is ignored.
 
-    ``max_apcer``: the target for every species; when it is given, ``max_bpcer`` is none. ``sources``: where each
-    presentation comes from. A BPCER target then holds for every source, so that a large easy one cannot hide a small
-    hard one.
+    ``max_apcer``: target for every species; it replaces ``max_bpcer``. ``sources``: source of each presentation. With
+    it, a BPCER target must hold for every source, so that a large easy source cannot hide a small hard one.
 
     Raises:
-        SampleTooSmall: says how many presentations, and of what, the target needs.
+        SampleTooSmall: the message says how many presentations, and of which species, the target needs.
         SpeciesInvalid: a species looks like a misspelt ``bona_fide``.
     """
     for species_name in set(species):
@@ -85,7 +90,7 @@ def operating_point(
         words = {source: BONA_FIDE if sources is None else f"{BONA_FIDE} in {source}" for source in parts}
         counts = {words[source]: len(part) for source, part in parts.items()}
         require_presentations(counts, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
-        # float32 scores: the threshold is stored as the value it will be compared with.
+        # Scores are float32, and the threshold is stored as the exact value that scores are compared with.
         threshold = min(threshold_for_bpcer(part, max_bpcer) for part in parts.values())
         target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
         target += " on each of them" if len(parts) > 1 else ""
@@ -95,7 +100,7 @@ def operating_point(
             for species_name in sorted(set(species) - {BONA_FIDE})
         }
         if not counts:
-            raise SampleTooSmall("a target of APCER needs attack presentations; the sample has none.")
+            raise SampleTooSmall("an APCER target needs attack presentations, but the sample has none.")
         require_presentations(counts, max_apcer, f"APCER <= {max_apcer:.1%}")
         require_presentations({BONA_FIDE: len(bona_fide)}, 1.0, "a threshold and its BPCER")
         threshold = threshold_for_apcer(values[answered], species_array[answered].tolist(), max_apcer)

@@ -1,4 +1,4 @@
-"""Checkpoint → ONNX → Q/DQ INT8 → parity → bundle."""
+"""Export of a checkpoint to a bundle: ONNX, INT8 with Q/DQ, parity check, writing."""
 
 from __future__ import annotations
 

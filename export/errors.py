@@ -4,13 +4,13 @@ from runtime.core.errors import AdsnError
 
 
 class ExportError(AdsnError):
-    """The export stopped before anything was replaced; says what to do."""
+    """The export stopped before it replaced anything."""
 
     code = "export_failed"
 
 
 class ParityError(ExportError):
-    """The quantised model differs too much from the float one."""
+    """The quantised model differs too much from the FP32 model."""
 
     code = "parity_failed"
 

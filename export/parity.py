@@ -1,4 +1,4 @@
-"""The gate: an 8-bit artifact beside FP32 on held-out pairs, at the threshold that will be used."""
+"""The parity gate: compares an INT8 artifact with FP32 on held-out pairs, at the threshold that will be used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Execution = Literal["served", "literal"]
 
 @dataclass(frozen=True, slots=True)
 class ParityLimits:
-    """How much INT8 may differ from FP32 on any test set: decision flips, and APCER/BPCER as fractions."""
+    """Largest accepted differences between INT8 and FP32 on any test set, as fractions.
+
+    ``flips``: share of flipped decisions. ``rate``: change of BPCER or of the worst species' APCER.
+    """
 
     flips: float = 0.002
     rate: float = 0.002
@@ -28,7 +31,7 @@ class ParityLimits:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One test set scored by FP32 and by an 8-bit artifact at the same threshold. ``execution``: see `Parity`."""
+    """One test set scored by FP32 and by an INT8 artifact at the same threshold. ``execution``: see `Parity`."""
 
     fp32: Scored
     int8: Scored
@@ -38,8 +41,8 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """What was compared, in a few words."""
-        return f"{self.fp32.name}, {self.artifact} {'as served' if self.execution == 'served' else 'literally'}"
+        """Short description of the comparison."""
+        return f"{self.fp32.name}, {self.artifact} {'as served' if self.execution == 'served' else 'Q/DQ step by step'}"
 
     @property
     def differences(self) -> NDArray[np.float32]:
@@ -48,7 +51,7 @@ class Comparison:
 
     @property
     def flips(self) -> int:
-        """Pairs on different sides of the threshold."""
+        """Number of pairs whose scores are on different sides of the threshold."""
         t = self.threshold
         return int(((self.fp32.scores[:, 0] >= t) != (self.int8.scores[:, 0] >= t)).sum())
 
@@ -69,14 +72,14 @@ class Comparison:
         )
 
     def violations(self, limits: ParityLimits) -> list[str]:
-        """What exceeds the limits, in words."""
+        """Return a sentence for each exceeded limit."""
         a, b = self.fp32.report(self.threshold), self.int8.report(self.threshold)
         pairs = len(self.fp32.scores)
         found = []
         if self.flips > limits.flips * pairs:
             found.append(f"{self.flips} of {pairs} decisions flip ({self.flips / pairs:.2%} > {limits.flips:.2%})")
         for name, x, y in (("worst-species APCER", a.worst[1], b.worst[1]), ("BPCER", a.bpcer, b.bpcer)):
-            # A difference below one presentation is no difference.
+            # A difference of one presentation or less does not count.
             if abs(x.value - y.value) > max(limits.rate, 1 / max(x.trials, 1)) + 1e-9:
                 found.append(f"{name} moves from {x.value:.2%} to {y.value:.2%}")
         return [f"{self.title}: {text}" for text in found]
@@ -88,7 +91,7 @@ def _entries(report: Report) -> dict[str, Any]:
 
 
 def violations(comparisons: Sequence[Comparison], limits: ParityLimits) -> list[str]:
-    """All of what exceeds the limits, in words."""
+    """Return a sentence for each limit that any comparison exceeds."""
     return [text for comparison in comparisons for text in comparison.violations(limits)]
 
 
@@ -99,23 +102,24 @@ def require_parity(
     what: str = "the INT8 model",
     so: str = "nothing was written",
 ) -> None:
-    """Raise unless every comparison is within ``limits``. ``advice``: layers that cost most, to name in the message;
-    ``what`` was compared, and what follows, likewise.
+    """Require that every comparison is within ``limits``.
+
+    The message uses ``advice``, the layers that cost most, ``what``, the model compared, and ``so``, the consequence.
 
     Raises:
-        ParityError: says which figures moved, and what to do.
+        ParityError: a limit is exceeded; the message says which figures changed and what to do.
     """
     found = violations(comparisons, limits)
     if not found:
         return
     keep = (
-        "\nThe layers that cost most; leave them in float with:\n  " + " ".join(f"--keep-float {n}" for n in advice)
+        "\nThese layers cost most; keep them in float with:\n  " + " ".join(f"--keep-float {n}" for n in advice)
         if advice
-        else "\nSee what each layer costs with --sensitivity, or let --auto-keep choose layers to leave in float."
+        else "\nPass --sensitivity to print each layer's cost, or --auto-keep to choose the layers to keep in float."
     )
     raise ParityError(
         f"{what} differs too much from FP32; {so}:\n  "
         + "\n  ".join(found)
         + keep
-        + "\nOr use more calibration pairs, or accept it knowingly with --max-flips and --max-rate-change."
+        + "\nOr use more calibration pairs, or accept the differences with --max-flips and --max-rate-change."
     )

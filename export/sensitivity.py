@@ -1,4 +1,4 @@
-"""What each layer costs when it alone runs in 8 bits, and the search for the fewest layers to leave in float."""
+"""Quantisation cost of each layer alone, and the search for the fewest layers to keep in float."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from export.quantize import backbone_nodes
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt
 
 MOST_KEPT = 16
-"""More layers in float than this, and 8 bits are not the way."""
+"""Largest number of layers to keep in float; a model that needs more is not suited to INT8."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """``rms``: root mean square of the change of the score's logit over the sample when only ``layer`` is quantised."""
+    """Cost of quantising only ``layer``. ``rms``: root mean square change of the score's logit over the sample."""
 
     layer: str
     rms: float
 
 
 def layers(model: bytes) -> list[str]:
-    """The convolutions that are quantised by default, in graph order."""
+    """Return the convolutions that are quantised by default, in graph order."""
     nodes = backbone_nodes(onnx.load_from_string(model))
     return [node.name for node in nodes if node.op_type == "Conv" and "/stem/" not in node.name]
 
@@ -43,10 +43,10 @@ def _logits(model: bytes, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.floa
 def sensitivity(
     model: bytes, ranges: Ranges, inputs: Mapping[str, NDArray[Any]], tick: Callable[[int], None] = lambda n: None
 ) -> list[LayerCost]:
-    """Every layer's cost on ``inputs`` (graph input → [N, S, S, C]), dearest first.
+    """Return every layer's cost on ``inputs`` (graph input → [N, S, S, C]), the most expensive first.
 
-    Measured with Q/DQ as TensorRT's placement has them, computed literally: a property of the layer's weights and of
-    the values that reach it, not of one processor's kernels. ``tick`` is called once a layer.
+    The Q/DQ placement is TensorRT's, and every Q/DQ is computed step by step. The cost therefore depends on the layer's
+    weights and inputs, not on one CPU's kernels. ``tick`` is called once per layer.
     """
     names = layers(model)
     additions = [n.name for n in backbone_nodes(onnx.load_from_string(model)) if n.op_type == "Add"]
@@ -63,11 +63,12 @@ def sensitivity(
 
 
 def fewest_kept(order: Sequence[str], passes: Callable[[list[str]], bool], most: int = MOST_KEPT) -> list[str] | None:
-    """The shortest beginning of ``order`` (dearest layer first) that ``passes`` when left in float; None where even
-    ``most`` do not.
+    """Return the shortest prefix of ``order`` (most expensive layer first) that ``passes`` when kept in float, or None
+    if even ``most`` layers do not pass.
 
-    Doubles, then halves: the gate is asked about 2·log₂(``most``) times. It takes for granted that leaving more in
-    float does not make the gate fail; where it does, the answer still passes, but a shorter one may exist.
+    The search doubles and then bisects, so it calls ``passes`` about 2·log₂(``most``) times. It assumes that keeping
+    more layers in float never makes the gate fail. If this does not hold, the result still passes, but a shorter one
+    may exist.
     """
     low, high = -1, 0
     limit = min(most, len(order))

@@ -1,8 +1,8 @@
-"""``adsn-export --engine``: TensorRT's engine for this machine, built with progress and measured once more.
+"""``adsn-export --engine``: builds this machine's TensorRT engine, with progress bars, and checks its parity.
 
-The building itself is `runtime.engines.tensorrt.build`, because a kiosk whose engine has become stale must be able to
-build one without this tool. DLA is left out: before TensorRT 11.4 it wants implicit INT8 with a calibrator, which this
-project does not use, because nothing about such an engine can be read in its graph.
+The build itself is in `runtime.engines.tensorrt.build`, because a kiosk must be able to rebuild a stale engine without
+this tool. DLA is not supported: before TensorRT 11.4 it needs implicit INT8 with a calibrator, which this project does
+not use, because the graph then says nothing about the engine's precision.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ from runtime.liveness.open import open_engine
 
 
 def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:
-    """Raise now, rather than after minutes of work, when ``--engine`` cannot end well; returns the artifact that the
-    installed TensorRT takes.
+    """Return the artifact that the installed TensorRT uses; fail before minutes of work if ``--engine`` cannot succeed.
 
     Raises:
-        EngineUnavailable: no driver, no GPU, no TensorRT or one that is not served.
+        EngineUnavailable: there is no driver or GPU, or TensorRT is not installed or not supported.
         ConfigError: the engine cache cannot be used.
     """
     trt = import_tensorrt()
@@ -42,7 +41,7 @@ def require_tensorrt() -> Literal["int8-trt", "int8-trt11"]:
 
 @contextmanager
 def shown(progress: Progress) -> Iterator[PhaseReporter]:
-    """A bar for each phase of a build that TensorRT tells of (10 and later)."""
+    """Show a progress bar for each build phase that TensorRT reports (10 and later)."""
     tasks: dict[str, TaskID] = {}
 
     def report(phase: str, done: int, steps: int) -> None:
@@ -56,7 +55,7 @@ def shown(progress: Progress) -> Iterator[PhaseReporter]:
 
 
 def open_built(bundle: Bundle, console: Console, settings: BuildSettings | None = None) -> Engine:
-    """The bundle's TensorRT engine, built here if no cached one fits; it has reproduced the golden vectors.
+    """Open the bundle's TensorRT engine, building it if no cached one matches. It reproduces the golden vectors.
 
     Raises:
         EngineError, BundleError, ConfigError: as `open_tensorrt`.
@@ -68,7 +67,7 @@ def open_built(bundle: Bundle, console: Console, settings: BuildSettings | None 
 def compare_engine(
     folder: Path, tests: Sequence[PairDataset], console: Console, settings: BuildSettings | None = None
 ) -> list[Comparison]:
-    """Every test set scored by FP32 on the processor and by the built engine, at the bundle's operating point.
+    """Score every test set with FP32 on the CPU and with the built engine, at the bundle's operating point.
 
     Raises:
         EngineError, BundleError, ConfigError: as `open_tensorrt`.

@@ -1,16 +1,16 @@
-"""Float graph + ranges → the two artifacts for TensorRT: ``int8-trt`` (8.6 to 10) and ``int8-trt11`` (11 and later).
+"""Quantises the FP32 graph for TensorRT: ``int8-trt`` (8.6 to 10) and ``int8-trt11`` (11 and later).
 
-One placement for both, the one under which TensorRT fuses convolution, addition and ReLU into one 8-bit kernel:
+Both artifacts use the same placement, with which TensorRT fuses convolution, addition and ReLU into one INT8 kernel:
 
-- Q/DQ on the inputs of weighted operators only, never on their outputs; weights by output channel, activations as one.
-- Of a residual addition only the skip input is quantised; the convolution's own branch stays in the accumulator.
-- Symmetric, zero point 0, int8. No quantised bias.
-- Stems, heads, gates, attention and its product stay in float. So does whatever is kept by name.
+- Q/DQ only on the inputs of weighted operators, never on outputs; weights per output channel, activations per tensor.
+- Of a residual addition only the skip input is quantised; the convolution's branch stays in the accumulator.
+- Symmetric int8 with zero point 0. The bias is not quantised.
+- Stems, heads, gates, attention and its product stay in float, as do nodes that are kept by name.
 
 A tensor with several consumers has one Q/DQ pair. Sources: NVIDIA TensorRT Developer Guide, "Working with Quantized
-Types", and what its parser and fusions were seen to accept (onnx-tensorrt 8.6-GA, ModelOpt 0.47's placement).
+Types", and the behaviour of its parser and fusions (onnx-tensorrt 8.6-GA, the placement of ModelOpt 0.47).
 
-The graph inputs become float32 with the same values, 0 to 255: TensorRT 8's parser takes no uint8 tensor.
+The graph inputs become float32 with the same values, 0 to 255, because TensorRT 8's parser does not accept uint8.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from export.quantize import BACKBONE, backbone_nodes, kept_nodes
 
 LEVELS = 127
 SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
-"""Smallest normal float16. Scales below it would become 0 or coarse where they are stored as float16; a channel whose
-weights are that small loses at most half of it."""
+"""Smallest normal float16. Smaller scales would become 0 or coarse when stored as float16; the error of a channel with
+such small weights is at most half of this."""
 STRONG_OPSET = 19
-"""The first in which Q/DQ scales may be float16."""
+"""The first opset in which Q/DQ scales may be float16."""
 
 
 def float_inputs(model: onnx.ModelProto) -> None:
-    """Turn uint8 graph inputs into float32 ones and drop the casts behind them."""
+    """Change uint8 graph inputs to float32 and remove the casts after them."""
     graph = model.graph
     for value in graph.input:
         if value.type.tensor_type.elem_type == TensorProto.UINT8:
@@ -56,7 +56,7 @@ def _redirect(graph: onnx.GraphProto, old: str, new: str, consumers: Iterable[on
 
 
 def skip_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> int:
-    """Which input of a residual Add is the skip: the one that is no convolution, or the 1×1 one.
+    """Return the index of a residual Add's skip input: the one that is not a convolution, or the 1×1 convolution.
 
     Raises:
         ExportError: neither input is the output of a 3×3 convolution.
@@ -67,7 +67,7 @@ def skip_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> in
         is_conv = producer is not None and producer.op_type == "Conv"
         kernels.append(_kernel(producer) if is_conv and producer is not None else 0)
     if sorted(kernels)[1] < 3 or kernels[0] == kernels[1]:
-        raise ExportError(f"{node.name}: not a residual addition as this network has them; it cannot be quantised.")
+        raise ExportError(f"{node.name} is not a residual addition of this network, so it cannot be quantised.")
     return int(np.argmin(kernels))
 
 
@@ -76,14 +76,16 @@ def _kernel(node: onnx.NodeProto) -> int:
 
 
 def channel_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [outputs]: symmetric scale of each output channel of weights [outputs, …], at least `SMALLEST_SCALE`; a
-    channel of zeros gets 1, because TensorRT refuses a scale of 0 and zeros are zeros at any scale."""
+    """Return the symmetric scale, float32 [outputs], of each output channel of weights [outputs, …].
+
+    Scales are at least `SMALLEST_SCALE`. An all-zero channel gets 1, because TensorRT rejects a scale of 0.
+    """
     top = np.abs(weights.reshape(len(weights), -1)).max(1)
     return np.where(top > 0, np.maximum(top / LEVELS, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
 class _Placer:
-    """Adds Q/DQ nodes to one graph, each tensor's pair once."""
+    """Adds Q/DQ nodes to a graph, one pair per tensor."""
 
     def __init__(self, graph: onnx.GraphProto, ranges: Ranges) -> None:
         self.graph, self.ranges = graph, ranges
@@ -92,16 +94,16 @@ class _Placer:
         self.made: dict[str, str] = {}
 
     def activation(self, name: str) -> str:
-        """The dequantised counterpart of an activation."""
+        """Return the name of an activation's dequantised tensor, adding its Q/DQ pair if needed."""
         if name not in self.made:
             low, high = self.ranges.tensors[name]
             scale = max(abs(low), abs(high)) / LEVELS
-            # A tensor that was zero on every sample: any positive scale represents it.
+            # Any positive scale represents a tensor that was zero on every sample.
             self._pair(name, np.array(max(scale, SMALLEST_SCALE) if scale > 0 else 1.0, np.float32), None)
         return self.made[name]
 
     def weight(self, name: str) -> str:
-        """The dequantised counterpart of a convolution's weights."""
+        """Return the name of the dequantised tensor of a convolution's weights, adding its Q/DQ pair if needed."""
         if name not in self.made:
             self._pair(name, channel_scales(numpy_helper.to_array(self.weights[name])), 0)
         return self.made[name]
@@ -126,10 +128,10 @@ class _Placer:
 
 
 def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str] = ()) -> bytes:
-    """The int8-trt artifact of a float graph: opset 17, float32 with Q/DQ, for TensorRT 8.6 to 10.
+    """Return the int8-trt artifact of an FP32 graph: opset 17, float32 with Q/DQ, for TensorRT 8.6 to 10.
 
     Raises:
-        ExportError: a range is missing, an entry of ``keep_float`` fits no node, or the graph is not this network's.
+        ExportError: a range is missing, an entry of ``keep_float`` matches no node, or the graph is not this network's.
     """
     proto = onnx.load_from_string(model)
     float_inputs(proto)
@@ -145,15 +147,16 @@ def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str
                 skip = skip_input(node, placer.producers)
                 node.input[skip] = placer.activation(node.input[skip])
     except KeyError as error:
-        raise ExportError(f"the ranges lack the tensor {error}; they belong to another graph.") from error
+        raise ExportError(f"the ranges lack the tensor {error}, so they belong to another graph.") from error
     return _finished(proto)
 
 
 def strongly_typed(model: bytes) -> bytes:
-    """The int8-trt11 artifact of an int8-trt one: opset 19; backbones in float16 where they are not int8, weights
-    stored as int8; inputs, attention, gates and heads in float32, where a step of float16 would show in a score.
+    """Return the int8-trt11 artifact of an int8-trt artifact.
 
-    TensorRT 11 knows strongly typed networks only: what the graph says is what runs.
+    It has opset 19 and weights stored as int8. The backbones are in float16 where they are not int8. Inputs, attention,
+    gates and heads stay in float32, because float16 steps would be visible in the scores. TensorRT 11 supports only
+    strongly typed networks: the graph's types decide what runs.
     """
     proto = version_converter.convert_version(onnx.load_from_string(model), STRONG_OPSET)
     _store_weights_as_int8(proto.graph)
@@ -162,12 +165,12 @@ def strongly_typed(model: bytes) -> bytes:
 
 
 def _in_backbone(node: onnx.NodeProto) -> bool:
-    """Backbone operators and the Q/DQ of their inputs (named after tensors, so weights' names are told by Q/DQ)."""
+    """Tell whether a node is a backbone operator or a Q/DQ of its inputs (Q/DQ nodes are named after tensors)."""
     return bool(BACKBONE.match(node.name)) or node.op_type in ("QuantizeLinear", "DequantizeLinear")
 
 
 def _store_weights_as_int8(graph: onnx.GraphProto) -> None:
-    """Replace weights → Q → DQ by int8 weights → DQ, which TensorRT 10 and later read; a quarter of the bytes."""
+    """Replace weights → Q → DQ by int8 weights → DQ: a quarter of the size, supported by TensorRT 10 and later."""
     weights = {t.name: t for t in graph.initializer}
     for q in [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] in weights]:
         value, scale = (numpy_helper.to_array(weights[name]) for name in q.input[:2])
@@ -179,7 +182,7 @@ def _store_weights_as_int8(graph: onnx.GraphProto) -> None:
 
 
 def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
-    """Let the nodes ``inside`` compute in float16, with casts where values come in and go out."""
+    """Convert the nodes ``inside`` to float16, with casts at their inputs and outputs."""
     names = {node.name for node in inside}
     weights = {t.name: t for t in graph.initializer}
     produced = {name for node in inside for name in node.output}
@@ -198,7 +201,7 @@ def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
                 node.input[i] = entering[name]
     shared = [name for name in halved for n in graph.node if n.name not in names and name in n.input]
     if shared:
-        raise ExportError(f"{shared[0]}: used inside and outside the backbones; it cannot be made float16.")
+        raise ExportError(f"{shared[0]} is used inside and outside the backbones, so it cannot become float16.")
     for name, half in entering.items():
         graph.node.append(helper.make_node("Cast", [name], [half], f"{name}/ToHalf", to=TensorProto.FLOAT16))
     outside = [node for node in graph.node if node.name not in names]
@@ -211,16 +214,16 @@ def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
 
 
 def sorted_nodes(nodes: Collection[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
-    """``nodes`` in an order in which each comes after those it needs; ``known``: tensors there from the start.
+    """Return ``nodes`` in topological order. ``known``: tensors that exist from the start.
 
     Raises:
-        ExportError: there is none.
+        ExportError: a node needs a tensor that no node produces.
     """
     rest, ordered, there = list(nodes), [], set(known)
     while rest:
         ready = [node for node in rest if all(not name or name in there for name in node.input)]
         if not ready:
-            raise ExportError(f"{rest[0].name}: needs a tensor that no node gives.")
+            raise ExportError(f"{rest[0].name} needs a tensor that no node produces.")
         ordered += ready
         there |= {name for node in ready for name in node.output}
         rest = [node for node in rest if not any(node is r for r in ready)]
@@ -244,5 +247,5 @@ def _finished(proto: onnx.ModelProto) -> bytes:
 
 
 def as_float_inputs(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What these artifacts take in place of ``batch``: the same values as float32."""
+    """Return ``batch`` as float32 with the same values, as these artifacts take it."""
     return {name: array.astype(np.float32) for name, array in batch.items()}

@@ -1,8 +1,8 @@
-"""A model repository for NVIDIA Triton from a bundle: one model for ONNX Runtime, one for a TensorRT plan.
+"""Writes a model repository for NVIDIA Triton from a bundle: a model for ONNX Runtime and one for a TensorRT plan.
 
-``adsn-rgb-ir_onnx/`` serves the float graph on ONNX Runtime, ``adsn-rgb-ir_plan/`` a plan that must be built on the
-machine that serves it (``trtexec`` or ``adsn-export --engine``); its ONNX source lies beside. Field names are those of
-Triton's ``model_config.proto``. Triton serves raw scores: gates, thresholds and decisions stay with whoever asks.
+``adsn-rgb-ir_onnx/`` serves the FP32 graph on ONNX Runtime. ``adsn-rgb-ir_plan/`` serves a plan that must be built on
+the serving machine (``trtexec`` or ``adsn-export --engine``) from the ONNX source next to it. Field names are those of
+Triton's ``model_config.proto``. Triton serves raw scores: gates, thresholds and decisions remain the client's task.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 MAX_BATCH = 32
 PREFERRED = (8, 16, 32)
 QUEUE_DELAY_US = 2000
-"""What a batch may wait to fill: a small part of a frame's 33 ms."""
+"""Time for which a batch waits to fill: a small part of a frame's 33 ms."""
 
 
 def _tensor(entry: TensorEntry, dtype: str) -> str:
-    # A scalar per sample has no dims of its own; Triton wants one, and reshapes it away.
+    # Triton requires at least one dimension; for a scalar per sample, reshape removes it.
     dims = ", ".join(map(str, entry.shape)) or "1"
     reshape = "" if entry.shape else "\n    reshape: { shape: [ ] }"
     return f'{{\n    name: "{entry.name}"\n    data_type: {dtype}\n    dims: [ {dims} ]{reshape}\n  }}'
@@ -39,9 +39,9 @@ def _warm_up(name: str, batch: int, inputs: list[tuple[TensorEntry, str]]) -> st
 
 
 def config(manifest: Manifest, name: str, platform: str, sha256: str, *, float_inputs: bool) -> str:
-    """``config.pbtxt`` of one model: dynamic batching, warm-up, one instance a GPU, or on the processor for ONNX.
+    """Return ``config.pbtxt`` of one model: dynamic batching, warm-up, one instance per GPU, or on the CPU for ONNX.
 
-    ``sha256`` is the model's, or its ONNX source's: by it a remote engine knows the model as one of its own manifest.
+    ``sha256``: digest of the model, or of the plan's ONNX source. A remote engine identifies the model by it.
     """
     backend = 'platform: "tensorrt_plan"' if platform == "plan" else 'backend: "onnxruntime"'
     inputs = [(e, TYPES["float32" if float_inputs else e.dtype]) for e in manifest.inputs]
@@ -67,25 +67,25 @@ def config(manifest: Manifest, name: str, platform: str, sha256: str, *, float_i
 
 README = """Model repository of {name} {version}, for tritonserver --model-repository.
 
-{name}_onnx/1/model.onnx    the float model; ready to serve.
-{name}_plan/1/model.plan    not here: a TensorRT plan fits one GPU, driver and TensorRT only. Build it on the machine
-                            that serves, inside Triton's own container, from {name}_plan/source.onnx:
+{name}_onnx/1/model.onnx    the FP32 model, ready to serve.
+{name}_plan/1/model.plan    not included: a plan fits only one GPU, driver and TensorRT version. Build it on the serving
+                            machine, inside Triton's own container, from {name}_plan/source.onnx:
 
   trtexec --onnx={name}_plan/source.onnx --saveEngine={name}_plan/1/model.plan --fp16 --int8 \\
     --minShapes={least} --optShapes={best} --maxShapes={most}
 
-  (TensorRT 11 takes --stronglyTyped graphs only: export with --target trt11, leave --fp16 --int8 out.)
+  (TensorRT 11 takes only --stronglyTyped graphs: export with --target trt11 and omit --fp16 --int8.)
 
-Its inputs are float32 of the same values as the cameras' uint8, 0 to 255. Scores only: decide with threshold
-{threshold:.6f}, uncertain from {band:.6f}, and no gate for exposure, pose or skew but your own.
+The plan's inputs are float32 with the same values as the cameras' uint8, 0 to 255. The models return scores only:
+decide with threshold {threshold:.6f}, uncertain from {band:.6f}, and add your own gates for exposure, pose and skew.
 """
 
 
 def write_repository(bundle_folder: Path, out: Path) -> None:
-    """Write the repository into ``out``, which must not exist or be empty. Appears whole or not at all.
+    """Write the repository atomically to ``out``, which must not exist or must be empty.
 
     Raises:
-        ExportError: ``out`` holds something, or cannot be written. BundleError: the bundle cannot be trusted.
+        ExportError: ``out`` is not empty or cannot be written. BundleError: the bundle cannot be trusted.
     """
     bundle = open_bundle(bundle_folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -99,7 +99,7 @@ def write_repository(bundle_folder: Path, out: Path) -> None:
                 out.rmdir()
             draft.rename(out)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
+        raise ExportError(f"{out} cannot be written: {error.strerror or error}.") from error
 
 
 def _fill(bundle: Bundle, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writing a bundle so that a good one is never lost: beside, verified by loading and running, then swapped."""
+"""Writes a bundle safely: to a draft folder, verified by loading and running it, then exchanged with the old one."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ ROLES = {
     "ranges.json": ("ranges", True),
     "golden.npz": ("golden", True),
 }
-"""File name → role and whether the repository ships it."""
+"""File name → role, and whether the repository ships the file."""
 
 
 FLOAT_INPUTS = frozenset({"model-int8-trt", "model-int8-trt11"})
 
 
 def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], private_key: Path | None = None) -> None:
-    """Write a whole bundle to ``out``, replacing what is there only after the new one has loaded and run.
+    """Write a bundle to ``out``. An existing bundle is replaced only after the new one has been loaded and run.
 
-    The model card is written from the manifest. Other files that a person keeps in the folder are carried over, but for
-    artifacts and a signature of the old bundle. With ``private_key`` (Ed25519, PEM) the manifest is signed.
+    The model card is generated from the manifest. Other files in the folder are kept, except artifacts and the
+    signature of the old bundle. With ``private_key`` (Ed25519, PEM) the manifest is signed.
 
     Raises:
-        ExportError: the folder cannot be written, another export is writing it, or ``out`` holds something that is no
-            bundle.
+        ExportError: the folder cannot be written, another export is writing it, or ``out`` is not a bundle.
         BundleError, EngineError: the new bundle does not load; the old one stays.
         ConfigError: the key cannot be used.
     """
@@ -53,10 +52,10 @@ def write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], p
 
 
 def require_writable(out: Path) -> None:
-    """Raise before minutes of work when ``out`` could not be written at their end.
+    """Check, before minutes of work, that a bundle can be written to ``out``.
 
     Raises:
-        ExportError: it holds something that is no bundle, or its folder cannot be written.
+        ExportError: ``out`` exists and is not a bundle, or its parent folder cannot be written.
     """
     with only_writer(out):
         _require_bundle_or_nothing(out)
@@ -64,15 +63,15 @@ def require_writable(out: Path) -> None:
 
 def _require_bundle_or_nothing(out: Path) -> None:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).exists())):
-        raise ExportError(f"{out} exists and is no bundle (it has no {MANIFEST}); choose another --out.")
+        raise ExportError(f"{out} exists and is not a bundle (it has no {MANIFEST}); choose another --out.")
 
 
 @contextlib.contextmanager
 def only_writer(out: Path) -> Iterator[None]:
-    """Keep other exports from writing ``out``, and clear away what killed ones left beside it.
+    """Lock ``out`` against other exports, and remove drafts that killed exports left next to it.
 
     Raises:
-        ExportError: another one is at it, or the folder around ``out`` cannot be written.
+        ExportError: another export is writing ``out``, or its parent folder cannot be written.
     """
     lock = out.with_name(f".{out.name}.lock")
     try:
@@ -87,13 +86,13 @@ def only_writer(out: Path) -> Iterator[None]:
         except OSError:
             ours = False
         if not ours:
-            raise ExportError(f"{out}: another export is writing this bundle; wait for it to end.")
+            raise ExportError(f"{out}: another export is writing this bundle; wait until it has finished.")
         try:
             for left in out.parent.glob(f".{out.name}-*.new"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
-            # While it is held: whoever opened it before this moment finds that it is gone, above.
+            # Removed while locked: an export that opened the file earlier notices above that it is gone.
             lock.unlink(missing_ok=True)
     finally:
         os.close(handle)
@@ -135,14 +134,14 @@ def _write_bundle(out: Path, files: dict[str, bytes], manifest: dict[str, Any], 
             _swap(draft, out)
     except OSError as error:
         raise ExportError(
-            f"{out}: writing failed: {error.strerror or error}. The old bundle, if any, is whole."
+            f"{out}: writing failed: {error.strerror or error}. An existing bundle is unchanged."
         ) from error
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Put ``new`` in ``out``'s place in one step, so that ``out`` is whole at every moment; ``new`` is what was there.
+    """Exchange ``new`` and ``out`` in one step, so that ``out`` is complete at every moment.
 
-    Where the file system cannot exchange two folders, the old one is whole under ``.NAME.old`` for a moment.
+    If the file system cannot exchange two folders, the old one is ``.NAME.old`` for a moment.
     """
     if not out.exists():
         os.rename(new, out)
@@ -165,7 +164,7 @@ RENAME_EXCHANGE = 2
 
 
 def exchange(a: Path, b: Path) -> bool:
-    """Exchange two paths atomically with renameat2(2) of Linux; False where it is not to be had."""
+    """Exchange two paths atomically with Linux's renameat2(2). Return False if it is not available."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

@@ -1,3 +1,3 @@
-"""Console script ``adsn-calib``; not an API."""
+"""The console script ``adsn-calib``; not an API."""
 
 __all__: list[str] = []

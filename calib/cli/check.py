@@ -1,4 +1,4 @@
-"""``adsn-calib check``: whether a rig's cameras still stand as calibrated, seen from the faces before them."""
+"""``adsn-calib check``: checks from faces in view whether a rig's cameras are still in their calibrated positions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from runtime.geometry.calibration_file import load_geometry
 from runtime.geometry.drift import LIMIT_PX, DriftMonitor, DriftState
 
 MAX_SKEW_NS = 20_000_000
-"""A head that moves at 0.3 m/s is then off by six pixels at half a metre; the median of many does not mind."""
+"""With this skew, a head moving at 0.3 m/s at half a metre is off by six pixels; the median of many tolerates it."""
 EVERY_NS = 500_000_000
 ENOUGH = 40
 LOOK_S = 0.05
 
 
 class NewestFrames:
-    """The last few frames of each camera, filled by their readers."""
+    """The latest frames of each camera, filled by the readers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class NewestFrames:
                 self._frames[frame.modality].append(frame)
 
     def nearest(self) -> tuple[Frame, Frame] | None:
-        """The two frames that were taken at most nearly the same time, which are then gone."""
+        """Remove all frames and return the two whose capture times are closest, or None if no two are close enough."""
         with self._lock:
             pairs = [(a, b) for a in self._frames["rgb"] for b in self._frames["ir"]]
             if not pairs:
@@ -57,9 +57,9 @@ def check(
     geometry: Annotated[Path, typer.Argument(help="Geometry file, as adsn-calib rig writes it.", show_default=False)],
     rgb: Rgb = None,
     ir: Ir = None,
-    seconds: Annotated[float, typer.Option(help="Longest time to look.", min=1)] = 120,
+    seconds: Annotated[float, typer.Option(help="Time limit in seconds.", min=1)] = 120,
 ) -> None:
-    """Look at faces with both cameras and tell whether they still stand as calibrated. Keeps no picture."""
+    """Check from faces in view whether both cameras are still in their calibrated positions. Stores no images."""
     if not (rgb and ir):
         raise ConfigError("name both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -68,7 +68,7 @@ def check(
     with read_cameras({"rgb": rgb, "ir": ir}, newest.take) as readers:
         found.require_cameras({modality: reader.info for modality, reader in readers.items()}, str(geometry))
         monitor = DriftMonitor(limit_px=LIMIT_PX * readers["ir"].info.width / 640, every_ns=EVERY_NS)
-        console.print("stand before the cameras, in the light; more people are better than one.")
+        console.print("Stand in front of the cameras in good light. Several people give a better result than one.")
         end, state = time.monotonic() + seconds, monitor.state()
         while time.monotonic() < end and state.readings < ENOUGH:
             time.sleep(LOOK_S)
@@ -94,19 +94,19 @@ def check(
 
 
 def verdict(state: DriftState, seconds: float) -> str:
-    """What to tell.
+    """Return the result as a sentence.
 
     Raises:
-        CalibrationInvalid: the cameras moved, or too few faces were seen to tell.
+        CalibrationInvalid: the cameras have moved, or there were too few faces to tell.
     """
     if state.drifted is None:
         raise CalibrationInvalid(
-            f"{state.readings} clear readings in {seconds:g} s ({state.rejected} were not clear) do not tell whether "
-            "the cameras still stand as calibrated. Stand before both in the light, for longer."
+            f"{state.readings} clear readings in {seconds:g} s ({state.rejected} were unclear) are too few to tell "
+            "whether the cameras have moved. Stand in front of both in good light for longer."
         )
     if state.drifted:
         raise CalibrationInvalid(state.advice)
     return (
-        f"the cameras stand as calibrated: faces lie {state.x:+.1f} pixels across and {state.y:+.1f} down from where "
-        f"they are expected, in the median of {state.readings} readings."
+        f"The cameras have not moved: faces are {state.x:+.1f} pixels (x) and {state.y:+.1f} pixels (y) from their "
+        f"expected place, as the median of {state.readings} readings."
     )

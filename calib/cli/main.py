@@ -1,4 +1,4 @@
-"""``adsn-calib``: what is measured once and then trusted."""
+"""Command line of ``adsn-calib``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.core.errors import ConfigError, InputError
 from runtime.core.files import write_atomically
 from runtime.core.user_text import without_mark
 
-app = group("Measure once what is trusted afterwards: a rig's geometry and clocks, a bundle's decision threshold.")
+app = group("Calibrate camera geometry and clock offsets, and set a bundle's decision threshold.")
 app.command()(board)
 app.command()(rig)
 app.command()(offset)
@@ -31,7 +31,7 @@ app.command()(check)
 
 
 class Presentations(BaseModel):
-    """Scores of a set's presentations, as adsn-eval --out writes them."""
+    """Scores of a set's presentations in an adsn-eval file."""
 
     model_config = ConfigDict(extra="ignore")
     species: list[str]
@@ -47,7 +47,7 @@ class ScoredSet(BaseModel):
 
 
 class EvaluationFile(BaseModel):
-    """What adsn-eval --out writes, as far as it is needed here."""
+    """The parts of an adsn-eval --out file that are used here."""
 
     model_config = ConfigDict(extra="ignore")
     model: str
@@ -61,15 +61,17 @@ BundleFolder = Annotated[Path, typer.Argument(help="The bundle whose manifest ge
 MaxBpcer = Annotated[
     float | None,
     typer.Option(
-        help="Share of bona fide presentations that may be refused; 0.01 when no target is given.", min=1e-6, max=0.5
+        help="Share of bona fide presentations that may be rejected; 0.01 if no target is given.", min=1e-6, max=0.5
     ),
 ]
 MaxApcer = Annotated[
     float | None,
-    typer.Option(help="Instead: share of each species' presentations that may get through.", min=1e-6, max=0.5),
+    typer.Option(help="Alternative target: share of each species that may be accepted.", min=1e-6, max=0.5),
 ]
 Sign = Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign the changed manifest with.")]
-BandBpcer = Annotated[float, typer.Option(help="Share that may score below the uncertain band.", min=0, max=0.5)]
+BandBpcer = Annotated[
+    float, typer.Option(help="Share of bona fide presentations below the uncertain band.", min=0, max=0.5)
+]
 
 
 @app.command()
@@ -84,7 +86,7 @@ def threshold(
     """Set BUNDLE's operating point from development scores: the strictest threshold within --max-bpcer, or the lowest
     within --max-apcer."""
     if max_bpcer is not None and max_apcer is not None:
-        raise ConfigError("give --max-bpcer or --max-apcer: one target sets the threshold, the other rate is measured.")
+        raise ConfigError("pass --max-bpcer or --max-apcer, not both: one target sets the threshold.")
     scored = read_scores(scores, opened := open_bundle(bundle))
     point = operating_point(
         scored.values,
@@ -111,9 +113,9 @@ def threshold(
     Console().print(
         f"threshold {point.threshold:.6f}, uncertain from {point.band_low:.6f}: "
         f"BPCER {brief(point.bpcer)}{got_through} on the development set.\n"
-        + ("The manifest is signed again.\n" if sign is not None else "")
+        + ("The manifest has been signed again.\n" if sign is not None else "")
         + (
-            "The manifest's signature was removed, as it no longer fits; sign it again with --sign KEY.\n"
+            "The manifest's signature was removed because it is no longer valid. Sign it again with --sign KEY.\n"
             if was_signed and sign is None
             else ""
         )
@@ -123,13 +125,13 @@ def threshold(
             if moved and opened.manifest.parity
             else ""
         )
-        + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."
+        + "Now score the test sets with adsn-eval. Do not set the threshold again after seeing the results."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DevScores:
-    """Scores of presentations, NaN for a non-response, their species, and what they were measured on."""
+    """Scores of presentations (NaN for a non-response), their species, and the name of their source."""
 
     values: list[float]
     species: list[str]
@@ -140,38 +142,38 @@ def read_scores(path: Path, bundle: Bundle) -> DevScores:
     """Read the scores of one set that adsn-eval measured with ``bundle``.
 
     Raises:
-        InputError: not such a file. ConfigError: the scores are another bundle's.
+        InputError: the file is missing or invalid. ConfigError: the scores are from another bundle.
     """
     try:
         evaluation = EvaluationFile.model_validate_json(without_mark(path.read_bytes()))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file. Make it with: adsn-eval BUNDLE --dev --out FILE") from error
+        raise InputError(f"{path}: no such file. Create it with: adsn-eval BUNDLE --dev --out FILE") from error
     except ValidationError as error:
         raise InputError(
-            f"{path}: not the scores of one set as adsn-eval --dev --out writes them: {_first(error)} Make them "
-            "with: adsn-eval BUNDLE --dev --out FILE"
+            f"{path}: not a file with the scores of one set: {_first(error)} Create it with: adsn-eval BUNDLE --dev "
+            "--out FILE"
         ) from error
     scored = evaluation.sets[0]
     found = scored.presentations
     if len(found.species) != len(found.score):
-        raise InputError(f"{path}: as many species as scores are needed.")
+        raise InputError(f"{path}: the numbers of species and scores differ.")
     expected = f"{bundle.manifest.name} {bundle.manifest.version} "
     if not evaluation.model.startswith(expected):
-        raise ConfigError(f"{path} holds scores of {evaluation.model!r}; this bundle is {expected.strip()!r}.")
+        raise ConfigError(f"{path} has scores of {evaluation.model!r}, but this bundle is {expected.strip()!r}.")
     values = [math.nan if score is None else score for score in found.score]
     return DevScores(values, found.species, f"{scored.set}, {evaluation.model}")
 
 
 def replace_manifest(bundle: Path, text: bytes, sign: Path | None) -> bool:
-    """Write a bundle's manifest, signed with the key at ``sign``; return whether the old one was signed.
+    """Write a bundle's manifest, sign it if ``sign`` names a key, and return whether the old one was signed.
 
     Raises:
-        ConfigError: the key cannot be used; nothing has changed then.
+        ConfigError: the key cannot be used; nothing was changed.
     """
     signed = sign_manifest(text, sign) if sign is not None else None
     signature = bundle / SIGNATURE
     was_signed = signature.exists()
-    # Gone before the manifest changes: a signature that does not fit looks like an attack to any reader.
+    # Removed before the manifest changes: a wrong signature looks like an attack to any reader.
     signature.unlink(missing_ok=True)
     write_atomically(bundle / MANIFEST, text)
     if signed is not None:
@@ -180,7 +182,7 @@ def replace_manifest(bundle: Path, text: bytes, sign: Path | None) -> bool:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong with a file of scores, as a sentence."""
+    """Return the first error in a file of scores, as a sentence."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     if not where:
@@ -189,10 +191,10 @@ def _first(error: ValidationError) -> str:
 
 
 def brief(rate: RateEntry) -> str:
-    """Errors of trials, with the 95 % interval."""
+    """Return errors and trials, with the 95 % interval, as text."""
     return f"{rate.errors}/{rate.trials} (95 %: {rate.interval[0]:.2%} to {rate.interval[1]:.2%})"
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(app)

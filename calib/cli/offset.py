@@ -1,4 +1,4 @@
-"""``adsn-calib offset``: measure what is to be added to the capture times of a stream."""
+"""``adsn-calib offset``: measures the offset to add to a stream's capture times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Method = Literal["auto", "blink", "motion", "strobe"]
 
 
 class StreamLevels:
-    """Mean levels of the frames of several streams, filled by their readers. No picture is kept."""
+    """Mean grey levels of several streams' frames, filled by the readers. No images are kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,14 +32,14 @@ class StreamLevels:
     def take(self, frame: Frame) -> None:
         level = float(frame.image.mean())
         with self._lock:
-            # Times before and after a reopening have not the same offset.
+            # The offset changes when a camera is reopened.
             if self._generations.setdefault(frame.modality, frame.generation) != frame.generation:
                 self._generations[frame.modality] = frame.generation
                 self._rows[frame.modality] = []
             self._rows.setdefault(frame.modality, []).append((frame.t_capture_ns, level, frame.lit, frame.exposure_ns))
 
     def series(self, modality: Modality, origin_ns: int, dark: bool = True) -> LevelSeries:
-        """What came so far, in ms from ``origin_ns``. ``dark``: frames without the strobe too."""
+        """Return the levels so far, with times in ms since ``origin_ns``. ``dark``: include dark frames."""
         with self._lock:
             rows = [row for row in self._rows.get(modality, []) if dark or row[2] != "dark"]
         exposures = [row[3] for row in rows if row[3]]
@@ -50,7 +50,7 @@ class StreamLevels:
         )
 
     def lit(self, modality: Modality, origin_ns: int) -> tuple[Floats, bool]:
-        """Times in ms of frames with the strobe on, and whether there are frames with it off."""
+        """Return the times in ms of frames with the strobe on, and whether there are frames with it off."""
         with self._lock:
             rows = list(self._rows.get(modality, []))
         return np.array([(row[0] - origin_ns) / 1e6 for row in rows if row[2] == "lit"]), any(
@@ -61,20 +61,20 @@ class StreamLevels:
 def offset(
     rgb: Rgb = None,
     ir: Ir = None,
-    seconds: Annotated[float, typer.Option(help="How long to look.", min=10, max=3600)] = 120,
+    seconds: Annotated[float, typer.Option(help="Length of the measurement in seconds.", min=10, max=3600)] = 120,
     method: Annotated[
         Method,
         typer.Option(
-            help="blink: a light switched at irregular times in view of both. motion: a hand waved before a lamp. "
-            "strobe: the rig's own, where the colour camera sees it. auto: whichever determines it best."
+            help="blink: a light switched at irregular times in view of both cameras. motion: a hand waved in front of "
+            "a lamp. strobe: the rig's own strobe, if the RGB camera sees it. auto: the most precise of these."
         ),
     ] = "auto",
 ) -> None:
-    """Measure how far the capture times of the colour stream are off against those of the infrared stream."""
+    """Measure the offset between the capture times of the RGB stream and those of the IR stream."""
     if not (rgb and ir):
         raise ConfigError("name both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"looking for {seconds:g} s: switch a light on and off in view of both cameras, at irregular times.")
+    console.print(f"Measuring for {seconds:g} s: switch a light on and off in view of both cameras, irregularly.")
     levels = StreamLevels()
     origin = time.monotonic_ns()
     with read_cameras({"rgb": rgb, "ir": ir}, levels.take) as readers:
@@ -82,32 +82,32 @@ def offset(
         while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
             time.sleep(0.1)
             if not ending and any(reader.ended for reader in readers.values()):
-                # Two recordings end one after the other; a camera that is lost does not come back here.
+                # Two recordings may end at different times. A lost camera is not reopened here.
                 ending, end = True, min(end, time.monotonic() + GRACE_S)
         try:
             found = measured(levels, origin, method)
         except OffsetUnknown:
-            # A camera that went away is the reason; a recording that ended with enough in it is none.
+            # If a camera was lost, report that as the reason.
             for reader in readers.values():
                 reader.require_running()
             raise
     setting = f"rgb_offset_ms = {found.ms:.1f}"
     console.print(
         f"{found.ms:+.1f} ms ± {2 * found.sigma_ms:.1f} ms (95 %), by {found.method}, {found.events} events.\n"
-        f"To use it: {setting} in the section [rig]. It holds for this format, frame rate and exposure; measure "
-        "again when they change."
+        f"To use it, set {setting} in the section [rig]. It is valid for this format, frame rate and exposure. "
+        "Measure again when they change."
     )
 
 
 def measured(levels: StreamLevels, origin_ns: int, method: Method) -> TimeOffset:
-    """The offset by one way, or by whichever determines it best.
+    """Return the offset by ``method``; ``auto`` returns the most precise result.
 
     Raises:
-        OffsetUnknown: none does; says why, way by way.
+        OffsetUnknown: no method gives a result; the message gives the reason for each.
     """
     colour = levels.series("rgb", origin_ns)
     lit, strobes = levels.lit("ir", origin_ns)
-    # Where the strobe alternates, lit frames alone show the light in the room without its pattern.
+    # With an alternating strobe, the lit frames alone show the room's light without the strobe's pattern.
     infrared = levels.series("ir", origin_ns, dark=False)
     ways = {
         "blink": lambda: by_blink(colour, infrared),

@@ -1,4 +1,4 @@
-"""``adsn-calib board``, ``rig`` and ``offset``: what a technician measures once at a rig."""
+"""``adsn-calib board`` and ``rig``: writes the calibration board and calibrates a rig's geometry."""
 
 from __future__ import annotations
 
@@ -29,40 +29,44 @@ from runtime.geometry.calibration_file import load_geometry, save_geometry
 
 BOTH: tuple[Modality, Modality] = ("rgb", "ir")
 LOOK_S = 0.15
-"""Between two looks at the cameras: long enough for a board that moves to show."""
+"""Interval between two checks of the cameras, in seconds: long enough to notice a moving board."""
 TELL_S = 4.0
 USUAL = Board()
 
-Columns = Annotated[int, typer.Option(help="Squares of the board across.")]
-Rows = Annotated[int, typer.Option(help="Squares of the board down.")]
+Columns = Annotated[int, typer.Option(help="Number of squares across the board.")]
+Rows = Annotated[int, typer.Option(help="Number of squares down the board.")]
 Square = Annotated[float, typer.Option("--square-mm", help="Edge of a square in mm, as measured on the print.")]
-Rgb = Annotated[str | None, typer.Option(help="Address of the colour camera, e.g. v4l2:/dev/video0?size=640x480.")]
-Ir = Annotated[str | None, typer.Option(help="Address of the infrared camera.")]
+Rgb = Annotated[str | None, typer.Option(help="Address of the RGB camera, e.g. v4l2:/dev/video0?size=640x480.")]
+Ir = Annotated[str | None, typer.Option(help="Address of the IR camera.")]
 
 
 def board(
     out: Annotated[Path, typer.Argument(help="File to write: .pdf or .png.", show_default=False)],
-    page: Annotated[str, typer.Option(help=f"Paper: {' or '.join(PAGES)}.")] = "a4",
+    page: Annotated[str, typer.Option(help=f"Paper size: {' or '.join(PAGES)}.")] = "a4",
     columns: Columns = USUAL.columns,
     rows: Rows = USUAL.rows,
     square_mm: Square = USUAL.square_mm,
     dpi: Annotated[int, typer.Option(help="Resolution of a PNG.", min=75, max=1200)] = 300,
 ) -> None:
-    """Write the calibration board, to be printed at true scale with a laser printer."""
+    """Write the calibration board for printing at 100 % scale on a laser printer."""
     sheet = sheet_of(Board(columns, rows, square_mm), page)
     if out.suffix.lower() == ".pdf":
         written = attempt(out, lambda: to_pdf(sheet, out))
     elif out.suffix.lower() == ".png":
         written = attempt(out, lambda: to_png(sheet, out, dpi))
     else:
-        raise ConfigError(f"{out}: the board is written as .pdf or .png.")
+        raise ConfigError(f"{out}: the name must end in .pdf or .png.")
     Console(soft_wrap=True, highlight=False, markup=False).print(
-        f"wrote {written}. Print it at 100 % with black toner and measure the ruler: it is 100 mm long."
+        f"wrote {written}. Print it at 100 % with black toner, and check that the ruler is 100 mm long."
     )
 
 
 def attempt(path: Path, write_it: Any) -> Path:
-    """Write a file; what the system refuses becomes an error of one line."""
+    """Write a file with ``write_it`` and return its path.
+
+    Raises:
+        InputError: the system refuses to write it.
+    """
     try:
         write_it()
     except OSError as error:
@@ -71,46 +75,44 @@ def attempt(path: Path, write_it: Any) -> Path:
 
 
 def rig(
-    out: Annotated[Path, typer.Option(help="Geometry file to write; one that is there is kept beside it.")] = Path(
-        "rig.json"
-    ),
+    out: Annotated[Path, typer.Option(help="Geometry file to write; an existing one is renamed.")] = Path("rig.json"),
     images: Annotated[
         Path | None, typer.Option(help="Folder of pairs NAME-rgb.png, NAME-ir.png, instead of live cameras.")
     ] = None,
     rgb: Rgb = None,
     ir: Ir = None,
     rgb_camera: Annotated[
-        str | None, typer.Option(help="With --images: identity of the colour camera, as adsn-rig probe prints it.")
+        str | None, typer.Option(help="With --images: identity of the RGB camera, as adsn-rig probe prints it.")
     ] = None,
-    ir_camera: Annotated[str | None, typer.Option(help="With --images: identity of the infrared camera.")] = None,
+    ir_camera: Annotated[str | None, typer.Option(help="With --images: identity of the IR camera.")] = None,
     depth_like: Annotated[
         Literal["rgb", "ir"] | None,
-        typer.Option(help="Depth has the pixels of this camera: ir for most sensors, rgb where the driver aligns it."),
+        typer.Option(help="Camera that depth is aligned with: ir for most sensors, rgb if the driver aligns it."),
     ] = None,
     depth_camera: Annotated[str | None, typer.Option(help="Identity of the depth camera.")] = None,
     columns: Columns = USUAL.columns,
     rows: Rows = USUAL.rows,
     square_mm: Square = USUAL.square_mm,
-    seconds: Annotated[float, typer.Option(help="Longest time to look at live cameras.", min=1)] = 300,
+    seconds: Annotated[float, typer.Option(help="Time limit for live cameras in seconds.", min=1)] = 300,
     keep: Annotated[
         Path | None,
-        typer.Option(help="Folder to keep the pictures in. They show whoever holds the board: mind who may see them."),
+        typer.Option(help="Folder to store the images in. They show the person who holds the board: restrict access."),
     ] = None,
 ) -> None:
-    """Calibrate a rig's geometry from pictures of the board, and write it for the pipeline to place faces by."""
+    """Calibrate a rig's geometry from images of the board. The pipeline uses it to map face boxes between cameras."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if (depth_like is None) != (depth_camera is None):
-        raise ConfigError("--depth-like and --depth-camera belong together.")
+        raise ConfigError("--depth-like and --depth-camera must be given together.")
     older = older_name(out)
     session = BoardSession(Board(columns, rows, square_mm), BOTH, still_only=images is None)
     if images is not None:
         if rgb or ir or keep:
-            raise ConfigError("--images takes pictures from a folder; --rgb, --ir and --keep are for live cameras.")
+            raise ConfigError("--images reads a folder; --rgb, --ir and --keep are for live cameras. Remove one side.")
         identities = from_folder(session, images, {"rgb": rgb_camera, "ir": ir_camera}, console)
     elif rgb and ir:
         identities = live(session, {"rgb": rgb, "ir": ir}, seconds, keep, console)
     else:
-        raise ConfigError("name both cameras with --rgb and --ir, or a folder of their pictures with --images.")
+        raise ConfigError("name both cameras with --rgb and --ir, or a folder of their images with --images.")
     session.require_right_cameras()
     trouble = session.trouble()
     try:
@@ -123,14 +125,14 @@ def rig(
         attempt(out, lambda: os.replace(out, older))
     attempt(out, lambda: save_geometry(result.geometry, out))
     console.print(report(result))
-    console.print(f"wrote {out}" + (f"; the one before is {older}" if older else ""))
-    console.print(f'To use it: geometry = "{out.resolve()}" in the section [rig].')
+    console.print(f"wrote {out}" + (f"; the previous file is now {older}" if older else ""))
+    console.print(f'To use it, set geometry = "{out.resolve()}" in the section [rig].')
 
 
 def from_folder(
     session: BoardSession, folder: Path, cameras: Mapping[Modality, str | None], console: Console
 ) -> dict[Modality, str]:
-    """Show the board in a folder's pictures, and return the identities of the cameras that took them.
+    """Offer a folder's images to ``session`` and return the identities of the cameras that took them.
 
     Raises:
         ConfigError: an identity is missing.
@@ -138,8 +140,8 @@ def from_folder(
     identities: dict[Modality, str] = {modality: name for modality, name in cameras.items() if name}
     if len(identities) < len(cameras):
         raise ConfigError(
-            "--images needs --rgb-camera and --ir-camera, the identities of the cameras that took the pictures: a "
-            "geometry is used with no others."
+            "--images needs --rgb-camera and --ir-camera, the identities of the cameras that took the images: a "
+            "geometry is valid only for those cameras."
         )
     for name, pictures in pairs_in(folder, BOTH):
         why = session.offer(name, pictures)
@@ -149,7 +151,7 @@ def from_folder(
 
 
 def with_depth(result: StereoCalibration, like: Literal["rgb", "ir"] | None, identity: str | None) -> StereoCalibration:
-    """The result with a depth camera whose pixels are another camera's."""
+    """Return the result with a depth camera that is aligned with the camera ``like``."""
     if like is None or identity is None:
         return result
     geometry = result.geometry
@@ -159,10 +161,10 @@ def with_depth(result: StereoCalibration, like: Literal["rgb", "ir"] | None, ide
 
 
 def older_name(path: Path) -> Path | None:
-    """Where an older geometry goes, named by its date; None where there is none.
+    """Return the new name of an existing geometry file, which includes its date, or None if there is none.
 
     Raises:
-        CalibrationInvalid: something else is there.
+        CalibrationInvalid: the existing file is not a geometry file.
     """
     if not path.exists():
         return None
@@ -174,38 +176,42 @@ def older_name(path: Path) -> Path | None:
 
 
 def report(result: StereoCalibration) -> str:
-    """What was found, in words."""
+    """Return the calibration's result as text."""
     geometry = result.geometry
     ir = geometry.cameras["ir"]
     median, tail = result.held_out_px
     apart = geometry.baseline_mm("rgb", "ir")
     face = float(ir.matrix[0, 0]) * FACE_BOX_MM / 500
     lines = [
-        f"{len(result.used)} views; reprojection error {geometry.cameras['rgb'].rms_px:.2f} px colour, "
-        f"{ir.rms_px:.2f} px infrared, {geometry.rms_px:.2f} px together",
-        f"transfer error in views that the fit had not seen: {median:.2f} px median, {tail:.2f} px 95th percentile, "
+        f"{len(result.used)} views; reprojection error {geometry.cameras['rgb'].rms_px:.2f} px RGB, "
+        f"{ir.rms_px:.2f} px IR, {geometry.rms_px:.2f} px together",
+        f"transfer error in held-out views: {median:.2f} px median, {tail:.2f} px 95th percentile, "
         f"{tail / face:.1%} of a face at 0.5 m",
-        f"the cameras stand {apart:.1f} mm apart; where a face's distance is taken from its width, a face 10 % wider "
-        f"or narrower than most is misplaced by {apart / FACE_BOX_MM * 0.1:.1%} of its width",
+        f"the cameras are {apart:.1f} mm apart; if a face's distance is estimated from its width, a face 10 % wider "
+        f"or narrower than average is misplaced by {apart / FACE_BOX_MM * 0.1:.1%} of its width",
     ]
     if result.left_out:
-        lines.append(f"left out, as they contradict the others: {', '.join(result.left_out)}")
-    lines += [f"would make it better: {what}" for what in result.advice]
+        lines.append(f"views left out because they contradict the others: {', '.join(result.left_out)}")
+    lines += [f"to improve it, add: {what}" for what in result.advice]
     return "\n".join(lines)
 
 
 def live(
     session: BoardSession, uris: Mapping[Modality, str], seconds: float, keep: Path | None, console: Console
 ) -> dict[Modality, str]:
-    """Show the board to live cameras until nothing is missing, and return their identities."""
+    """Collect views from live cameras until nothing is missing, and return the cameras' identities.
+
+    Raises:
+        CalibrationInvalid: a camera delivered no frames.
+    """
     if keep is not None:
         attempt(keep, lambda: keep.mkdir(parents=True, exist_ok=True))
-        console.print(f"keeping pictures in {keep}: they show whoever holds the board.")
+        console.print(f"Storing images in {keep}. They show the person who holds the board.")
     newest: dict[Modality, Frame] = {}
     lock = threading.Lock()
 
     def take(frame: Frame) -> None:
-        # A strobing camera's dark frames show no board.
+        # The board is not visible in a strobed camera's dark frames.
         if frame.lit != "dark":
             with lock:
                 newest[frame.modality] = frame
@@ -221,7 +227,7 @@ def live(
             if ended and len(frames) < len(uris):
                 if not session.views:
                     ended[0].require_running()
-                # A recording that is over; what it showed may do.
+                # A recording has ended; its views may be enough.
                 break
             if len(frames) < len(uris):
                 continue
@@ -241,5 +247,5 @@ def live(
                 console.print(f"{why or 'taken'}.{wanted}")
         silent = [NAMES[m] for m in uris if m not in session.sizes]
         if silent:
-            raise CalibrationInvalid(f"no pictures came from the {' and the '.join(silent)} camera in {seconds:g} s.")
+            raise CalibrationInvalid(f"no frames came from the {' and the '.join(silent)} camera in {seconds:g} s.")
         return {modality: reader.info.identity for modality, reader in readers.items()}

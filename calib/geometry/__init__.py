@@ -1,4 +1,4 @@
-"""Two cameras' lenses and poses, from views of a calibration board."""
+"""Calibration of two cameras' lenses and poses from views of a calibration board."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Bundle adjustment of two cameras: lenses, the pose of one to the other, and all poses of the board, at once.
+"""Joint bundle adjustment of two cameras' lenses, their relative pose, and all poses of the board.
 
-OpenCV's stereo calibration minimises the same error, but creeps: where focal length and distance trade off against
-each other it needs a thousand steps for what this reaches in a few dozen. Besides, corners that one camera alone sees
-count here, and a corner that is far off counts less (Huber's weights).
+OpenCV's stereo calibration minimises the same error but converges slowly: where focal length and distance trade off, it
+needs a thousand steps where this needs a few dozen. This adjustment also uses corners that only one camera sees, and
+gives outlying corners less weight (Huber).
 
-SciPy's ``least_squares`` (trust region, the same derivatives, Huber's loss) finds the same minimum in a hundred times
-the processor time, 5.4 s against 0.05 s for eight views, because it does not eliminate the boards first; a calibration
-adjusts a dozen times. So this stays, and a rig is calibrated without SciPy.
+SciPy's ``least_squares`` (trust region, same derivatives, Huber loss) finds the same minimum in a hundred times the CPU
+time, 5.4 s instead of 0.05 s for eight views, because it does not eliminate the board poses first. A calibration runs a
+dozen adjustments, so this implementation stays.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from runtime.geometry.box_mapping import Vector
 
 LENS = 8
-"""Numbers of a lens: focal lengths, centre, k1, k2, p1, p2."""
+"""Number of lens parameters: focal lengths (2), centre (2), k1, k2, p1, p2."""
 SHARED = 2 * LENS + 6
 STEPS = 60
 ENOUGH = 1e-6
-"""Relative decrease of the error below which there is nothing more to gain."""
+"""Relative decrease of the error at which the adjustment stops."""
 HUBER = 2.5
-"""Corners farther off than this many standard deviations count less."""
+"""Corners further off than this many standard deviations get less weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardCorners:
-    """What one camera saw of the board in one view: ``board`` float64 [N, 3] in mm, ``pixels`` float64 [N, 2]."""
+    """Board corners that one camera saw in one view: ``board`` float64 [N, 3] in mm, ``pixels`` float64 [N, 2]."""
 
     board: Vector
     pixels: Vector
@@ -40,8 +40,11 @@ class BoardCorners:
 
 @dataclass(slots=True, eq=False)
 class BundleParameters:
-    """All that is adjusted. ``lenses`` [2, LENS]; ``pose`` [6] from the first camera to the second and ``boards``
-    [V, 6] from the board to the first camera: rotation vector, then translation in mm."""
+    """All adjusted parameters.
+
+    ``lenses`` [2, LENS]. ``pose`` [6]: from the first camera to the second. ``boards`` [V, 6]: from the board to the
+    first camera in each view. A pose is a rotation vector followed by a translation in mm.
+    """
 
     lenses: Vector
     pose: Vector
@@ -57,12 +60,12 @@ class BundleParameters:
 
 
 def lens_of(matrix: Vector, distortion: Vector) -> Vector:
-    """A lens as numbers."""
+    """Return the parameters [LENS] of a lens."""
     return np.array([matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *distortion.ravel()[:4]])
 
 
 def matrix_of(lens: Vector) -> tuple[Vector, Vector]:
-    """Matrix [3, 3] and distortion [5] of a lens."""
+    """Return the camera matrix [3, 3] and distortion [5] of a lens."""
     fx, fy, cx, cy = lens[:4]
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), np.append(lens[4:], 0.0)
 
@@ -70,14 +73,14 @@ def matrix_of(lens: Vector) -> tuple[Vector, Vector]:
 def residuals(
     bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]
 ) -> list[tuple[Vector, Vector]]:
-    """Pixels [N, 2] from where each camera saw the corners to where the bundle puts them, view by view."""
+    """Return, per view, the residuals [N, 2] of both cameras: projected minus observed corners, in pixels."""
     return [(seen[0][0], seen[1][0]) for seen in (view_residuals(bundle, n, pair) for n, pair in enumerate(views))]
 
 
 def view_residuals(
     bundle: BundleParameters, number: int, pair: tuple[BoardCorners, BoardCorners]
 ) -> tuple[tuple[Vector, Vector], tuple[Vector, Vector]]:
-    """Residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board, for each camera."""
+    """Return each camera's residuals [N, 2] and their derivatives [2N, LENS + 12] by lens, pose and board."""
     turn, shift = bundle.boards[number, :3], bundle.boards[number, 3:]
     first, second = pair
     error, by = _project(first, turn, shift, bundle.lenses[0])
@@ -94,27 +97,30 @@ def view_residuals(
 
 
 def _project(corners: BoardCorners, turn: Vector, shift: Vector, lens: Vector) -> tuple[Vector, Vector]:
-    """Residuals [N, 2], and derivatives [2N, 6 + LENS] by pose and lens."""
+    """Return residuals [N, 2] and derivatives [2N, 6 + LENS] by pose and lens."""
     matrix, distortion = matrix_of(lens)
     pixels, by = cv2.projectPoints(corners.board, turn, shift, matrix, distortion)
     return np.asarray(pixels, np.float64).reshape(-1, 2) - corners.pixels, np.asarray(by, np.float64)[:, : 6 + LENS]
 
 
 def _weights(errors: Sequence[Vector], scale: float) -> list[Vector]:
-    """Weights [2N] of each part's residuals: one within ``scale``, falling with the distance beyond."""
+    """Return the weights [2N] of each part's residuals: 1 within ``scale``, decreasing with distance beyond it."""
     return [np.repeat(np.minimum(1, scale / np.maximum(np.linalg.norm(e, axis=1), 1e-12)), 2) for e in errors]
 
 
 def _cost(errors: Sequence[Vector], scale: float) -> float:
-    """Huber's cost of the residuals."""
+    """Return the Huber cost of the residuals."""
     far = np.concatenate([np.linalg.norm(e, axis=1) for e in errors])
     return float(np.where(far <= scale, far**2, 2 * scale * far - scale**2).sum())
 
 
 @dataclass(slots=True, eq=False)
 class NormalEquations:
-    """Normal equations, sorted: ``shared`` [22, 22] of lenses and pose, ``own`` [V, 6, 6] of each board, ``mixed``
-    [V, 22, 6], and the slopes of the cost."""
+    """Normal equations in blocks.
+
+    ``shared`` [22, 22]: lenses and pose. ``own`` [V, 6, 6]: each board. ``mixed`` [V, 22, 6]: coupling of the two.
+    ``shared_slope`` and ``own_slope``: gradients of the cost.
+    """
 
     shared: Vector
     own: Vector
@@ -123,7 +129,7 @@ class NormalEquations:
     own_slope: Vector
 
     def step(self, damping: float) -> Vector:
-        """The damped step. Boards are eliminated first (Schur's complement): what is left to solve is small."""
+        """Return the damped step. Eliminating the boards first (Schur complement) leaves a small system to solve."""
         own = self.own + damping * (self.own * np.eye(6)) + 1e-12 * np.eye(6)
         inverse = np.linalg.inv(own)
         through = self.mixed @ inverse
@@ -137,7 +143,7 @@ class NormalEquations:
 
 
 def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights: Sequence[Vector]) -> NormalEquations:
-    """Gather residuals and derivatives, as `view_residuals` gives them, with the weights of each part."""
+    """Build the normal equations from the results of `view_residuals` and the weights of each part."""
     count = len(seen)
     found = NormalEquations(
         np.zeros((SHARED, SHARED)),
@@ -161,12 +167,12 @@ def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights:
 
 
 def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]) -> BundleParameters:
-    """The bundle that fits the views best, from one that is near it; by Levenberg's and Marquardt's method."""
+    """Return the bundle that fits the views best, starting from ``bundle``, by the Levenberg-Marquardt method."""
     damping = 1e-3
     for _ in range(STEPS):
         seen = [view_residuals(bundle, number, pair) for number, pair in enumerate(views)]
         errors = [part[0] for pair in seen for part in pair]
-        # For two coordinates, the median distance is 1.18 standard deviations of one.
+        # In two dimensions, the median distance is 1.18 standard deviations of one coordinate.
         scale = HUBER * float(np.median(np.concatenate([np.linalg.norm(e, axis=1) for e in errors]))) / 1.18 + 1e-6
         normal = normal_equations(seen, _weights(errors, scale))
         before = _cost(errors, scale)
@@ -185,5 +191,5 @@ def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCo
 
 
 def rms(errors: Sequence[NDArray[np.float64]]) -> float:
-    """Root mean square distance in pixels."""
+    """Return the root mean square distance in pixels."""
     return float(np.sqrt(np.mean(np.concatenate([np.square(e).sum(axis=1) for e in errors]))))

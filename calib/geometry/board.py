@@ -1,6 +1,6 @@
-"""The calibration board: squares with markers between them (ChArUco), so that a part of it is enough to be recognised.
+"""The calibration board, a ChArUco board: squares with markers, recognisable even if only a part is visible.
 
-The way OpenCV lays such a board out is the only definition of it; the printed sheet is drawn from the same picture.
+OpenCV's layout is the only definition of the board; the printed sheet is drawn from the same image.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from runtime.core.errors import ConfigError
 
 DICTIONARY = "DICT_4X4_50"
-"""The smallest markers: 3 mm modules on a 24 mm square, still two pixels wide at 0.8 m."""
+"""Dictionary with the fewest bits: on a 24 mm square its modules are 3 mm wide, still two pixels at 0.8 m."""
 CELLS = 8
-"""Modules along a square: four bits, a border on either side, and half as much again between marker and square."""
+"""Modules along a square: four bits, a border of one on either side, and a gap of one to the square's edges."""
 MARKER_SHARE = 6 / CELLS
 LEAST_CORNERS = 8
-"""Corners that a picture must show to count."""
+"""Smallest number of visible corners for an image to count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """``columns`` by ``rows`` squares of ``square_mm``.
+    """A board of ``columns`` by ``rows`` squares with edges of ``square_mm``.
 
     Raises:
-        ConfigError: too few squares, more than there are markers, or a square without size.
+        ConfigError: there are too few squares, more than there are markers, or their size is out of range.
     """
 
     columns: int = 7
@@ -39,8 +39,8 @@ class Board:
         markers = self.columns * self.rows // 2
         if self.columns < 4 or self.rows < 4 or markers > 50 or not 1 <= self.square_mm <= 500:
             raise ConfigError(
-                f"a board of {self.columns}×{self.rows} squares of {self.square_mm:g} mm: it needs 4 or more each way, "
-                "100 together at most, of 1 to 500 mm."
+                f"a board of {self.columns}×{self.rows} squares of {self.square_mm:g} mm is not possible. Use at least "
+                "4 squares each way, at most 100 in total, of 1 to 500 mm."
             )
 
     @property
@@ -53,7 +53,7 @@ class Board:
 
     @property
     def name(self) -> str:
-        """What tells boards apart, as it is printed on the sheet."""
+        """Name that identifies the board; it is printed on the sheet."""
         return f"{self.columns}x{self.rows} squares of {self.square_mm:g} mm, {DICTIONARY}"
 
     def charuco(self) -> cv2.aruco.CharucoBoard:
@@ -62,29 +62,29 @@ class Board:
         return cv2.aruco.CharucoBoard(size, self.square_mm, self.square_mm * MARKER_SHARE, dictionary)
 
     def modules(self) -> NDArray[np.bool_]:
-        """Black modules [rows·CELLS, columns·CELLS]."""
+        """Return a mask [rows·CELLS, columns·CELLS] of the black modules."""
         picture = self.charuco().generateImage((self.columns * CELLS, self.rows * CELLS))
         return np.asarray(picture) < 128
 
     def corners_mm(self) -> NDArray[np.float32]:
-        """Inner corners [N, 3] in the board's plane, z = 0, in the order of their numbers."""
+        """Return the inner corners [N, 3] in mm, in the board's plane (z = 0), ordered by number."""
         return np.asarray(self.charuco().getChessboardCorners(), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardDetection:
-    """Corners of the board in one picture: ``numbers`` int [N], ascending, and ``pixels`` float32 [N, 2]."""
+    """Corners of the board in one image: ``numbers`` int64 [N], ascending, and ``pixels`` float32 [N, 2]."""
 
     numbers: NDArray[np.int64]
     pixels: NDArray[np.float32]
 
     def of(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Pixels [M, 2] of corners that are all seen here."""
+        """Return the pixels [M, 2] of the corners ``numbers``, all of which must be in this detection."""
         return self.pixels[np.searchsorted(self.numbers, numbers)]
 
 
 class BoardFinder:
-    """Finds a board's corners in pictures. One thread uses it."""
+    """Finds a board's corners in images. Not thread-safe."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
@@ -92,8 +92,10 @@ class BoardFinder:
         self._detector = cv2.aruco.CharucoDetector(self._charuco)
 
     def find(self, image: NDArray[Any]) -> BoardDetection | None:
-        """The corners in ``image`` (uint8 or uint16 [H, W], [H, W, 1] or RGB [H, W, 3]), or None where fewer than
-        `LEAST_CORNERS` are seen, or all on one line."""
+        """Return the corners in ``image`` (uint8 or uint16 [H, W], [H, W, 1] or RGB [H, W, 3]).
+
+        Returns None if fewer than `LEAST_CORNERS` are visible, or all lie on one line.
+        """
         corners, numbers, _, _ = self._detector.detectBoard(stretched(image))
         if numbers is None or len(numbers) < LEAST_CORNERS:
             return None
@@ -104,13 +106,13 @@ class BoardFinder:
         return BoardDetection(found[order], np.asarray(corners, np.float32).reshape(-1, 2)[order])
 
     def is_mirrored(self, image: NDArray[Any]) -> bool:
-        """Whether a picture without a board shows one when it is turned round as in a mirror."""
+        """Tell whether the board is found only in the mirror image."""
         turned = np.ascontiguousarray(image[:, ::-1])
         return self.find(image) is None and self.find(turned) is not None
 
 
 def stretched(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey uint8 [H, W] over the full range: a board in infrared often spans a tenth of it."""
+    """Return a grey uint8 image [H, W] stretched to the full range. In IR a board often spans only a tenth of it."""
     grey = (
         image if image.ndim == 2 else image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     )

@@ -1,8 +1,8 @@
-"""What a set of board views still lacks: parts of the picture, tilts, distances.
+"""Coverage of a set of board views: image regions, tilts and distances that are still missing.
 
-Corners in the middle alone leave the lens's bend open, views that face the camera leave its focal length open (a longer
-lens looks like a nearer board), one distance leaves both. The error that follows is not in the reprojection error,
-which such views make small: it has to be prevented here.
+If corners lie only in the middle, lens distortion is undetermined. If all views face the camera, focal length is
+undetermined, because a longer lens looks like a closer board. A single distance leaves both undetermined. The
+reprojection error does not show this, because such views make it small, so it must be prevented here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from calib.geometry.board import Board, BoardDetection
 from runtime.core.values import Modality
 
 CELLS = (4, 3)
-"""The picture in columns and rows."""
+"""Columns and rows into which the image is divided."""
 CORNERS_IN_CELL = 3
 CELLS_MISSABLE = 2
 TILT_DEG = 15.0
@@ -26,7 +26,7 @@ TILTED_VIEWS = 2
 NEAR_TO_FAR = 1.4
 LEAST_VIEWS = 15
 GUESSED_FOCAL = 0.9
-"""Focal length over picture width of a lens of 58°, for directions of tilt before anything is known."""
+"""Focal length divided by image width of a 58° lens; used to estimate tilts before calibration."""
 
 NAMES: Mapping[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middle", "bottom")
@@ -34,7 +34,7 @@ COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardView:
-    """The board in pictures of the same moment. ``name``: of the pictures, for messages."""
+    """Detections of the board in images of the same moment. ``name``: name of the images, for messages."""
 
     name: str
     seen: Mapping[Modality, BoardDetection]
@@ -42,19 +42,19 @@ class BoardView:
 
 @dataclass(frozen=True, slots=True)
 class CoverageGap:
-    """Something missing. ``needed``: without it there is no calibration; else it is better with it."""
+    """A missing kind of view. ``needed``: it is required for calibration; otherwise it only improves the result."""
 
     says: str
     needed: bool
 
 
 def common(view: BoardView, first: Modality, second: Modality) -> NDArray[np.int64]:
-    """Numbers of the corners that both cameras see."""
+    """Return the numbers of the corners that both cameras see."""
     return np.intersect1d(view.seen[first].numbers, view.seen[second].numbers)
 
 
 def empty_cells(views: Sequence[BoardView], modality: Modality, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Column and row of parts of one camera's picture where fewer than `CORNERS_IN_CELL` corners were seen."""
+    """Return column and row of the cells of one camera's image with fewer than `CORNERS_IN_CELL` corners."""
     columns, rows = CELLS
     count = np.zeros(CELLS, int)
     for view in views:
@@ -66,8 +66,11 @@ def empty_cells(views: Sequence[BoardView], modality: Modality, size: tuple[int,
 
 
 def attitude(seen: BoardDetection, board: Board, size: tuple[int, int]) -> tuple[float, float, float]:
-    """How a board stands before a camera that is not calibrated yet: which way its face looks, right of the camera and
-    below it, in degrees, and its distance in multiples of its own squares. Rough."""
+    """Estimate the board's attitude roughly, for a camera that is not calibrated yet.
+
+    Returns the tilt to the right and downwards, in degrees against the line of sight, and the distance in board squares
+    (NaN if there is no solution).
+    """
     focal = GUESSED_FOCAL * max(size)
     matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
     points = board.corners_mm()[seen.numbers]
@@ -76,7 +79,7 @@ def attitude(seen: BoardDetection, board: Board, size: tuple[int, int]) -> tuple
         return 0.0, 0.0, float("nan")
     towards = -cv2.Rodrigues(turn)[0][:, 2]
     middle = move.ravel() + cv2.Rodrigues(turn)[0] @ points.mean(axis=0)
-    # Against the line of sight, as a board at the side that faces the camera is not tilted.
+    # Relative to the line of sight: a board at the side that faces the camera is not tilted.
     sight = -middle / np.linalg.norm(middle)
     across = np.degrees(np.arctan2(towards[0], -towards[2]) - np.arctan2(sight[0], -sight[2]))
     down = np.degrees(np.arctan2(towards[1], -towards[2]) - np.arctan2(sight[1], -sight[2]))
@@ -88,7 +91,7 @@ def more(count: int) -> str:
 
 
 def gaps(views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], board: Board) -> list[CoverageGap]:
-    """What is still missing, the most important first. ``sizes``: width and height of each camera's pictures."""
+    """Return what is still missing, required views first. ``sizes``: width and height of each camera's images."""
     found: list[CoverageGap] = []
     if len(views) < LEAST_VIEWS:
         found.append(CoverageGap(f"{more(LEAST_VIEWS - len(views))} ({len(views)} of {LEAST_VIEWS})", True))
@@ -100,19 +103,19 @@ def gaps(views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], 
         tilted = sum(abs(a) >= TILT_DEG for a in angles)
         if tilted < TILTED_VIEWS:
             wanted = more(TILTED_VIEWS - tilted)
-            found.append(CoverageGap(f"{wanted} with the board turned {way} by {TILT_DEG:.0f}° to 40°", True))
+            found.append(CoverageGap(f"{wanted} with the board tilted {way} by {TILT_DEG:.0f}° to 40°", True))
         elif not (any(a >= TILT_DEG for a in angles) and any(a <= -TILT_DEG for a in angles)):
-            found.append(CoverageGap(f"the board turned {way}: so far to one side only", False))
+            found.append(CoverageGap(f"the board tilted {way}: so far only to one side", False))
     distances = [d for _, _, d in stands if np.isfinite(d)]
     if not distances or max(distances) < NEAR_TO_FAR * min(distances):
-        found.append(CoverageGap(f"the board nearer and farther: {NEAR_TO_FAR:g} times as far as at its nearest", True))
+        found.append(CoverageGap(f"the board at other distances, up to {NEAR_TO_FAR:g} times the nearest one", True))
     for modality, size in sizes.items():
         cells = empty_cells(views, modality, size)
         where = ", ".join(f"{ROWS[y]} {COLUMNS[x]}".replace("middle middle", "middle") for x, y in cells)
         if cells:
             found.append(
                 CoverageGap(
-                    f"the board in these parts of the {NAMES[modality]} picture: {where}", len(cells) > CELLS_MISSABLE
+                    f"the board in these parts of the {NAMES[modality]} image: {where}", len(cells) > CELLS_MISSABLE
                 )
             )
     return sorted(found, key=lambda gap: not gap.needed)

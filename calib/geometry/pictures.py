@@ -1,4 +1,4 @@
-"""Pairs of pictures in a folder: NAME-rgb.png beside NAME-ir.png, as adsn-rig and adsn-calib write them."""
+"""Pairs of images in a folder, NAME-rgb.png and NAME-ir.png, as adsn-rig and adsn-calib write them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def pairs_in(folder: Path, modalities: tuple[Modality, Modality]) -> Iterator[tuple[str, dict[Modality, NDArray[Any]]]]:
-    """Name and pictures of each pair, in the order of their names; colour is RGB.
+    """Yield the name and images of each pair, ordered by name. Colour images are RGB.
 
     Raises:
-        InputError: no such folder, no pairs in it, or a file that is no picture.
+        InputError: there is no such folder, it contains no pairs, or a file is not an image.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.")
@@ -35,32 +35,32 @@ def pairs_in(folder: Path, modalities: tuple[Modality, Modality]) -> Iterator[tu
     names = sorted(first.keys() & second.keys(), key=natural)
     if not names:
         raise InputError(
-            f"{folder}: no pairs of pictures. They are named NAME-{modalities[0]}.png and NAME-{modalities[1]}.png."
+            f"{folder}: no pairs of images. Name them NAME-{modalities[0]}.png and NAME-{modalities[1]}.png."
         )
     for name in names:
         yield name, {modality: read(files[modality][name]) for modality in modalities}
 
 
 def read(path: Path) -> NDArray[Any]:
-    """A picture uint8 or uint16 [H, W, 1 or 3], colour as RGB.
+    """Read an image, uint8 or uint16 [H, W, 1 or 3], colour as RGB.
 
     Raises:
-        InputError: it is none.
+        InputError: the file is not an image.
     """
     try:
         picture = read_picture(path)
     except InputError as error:
-        raise InputError(f"{error.message} Take it out of the folder.") from error
+        raise InputError(f"{error.message} Remove it from the folder.") from error
     if picture.ndim == 2:
         return picture[:, :, None]
     return np.ascontiguousarray(picture[:, :, 2::-1])
 
 
 def write(folder: Path, name: str, pictures: Mapping[Modality, NDArray[Any]]) -> None:
-    """Write a pair as `pairs_in` reads it.
+    """Write a pair in the form that `pairs_in` reads.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     for modality, picture in pictures.items():
         path = folder / f"{name}-{modality}.png"

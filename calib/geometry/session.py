@@ -1,4 +1,4 @@
-"""Collecting views of the board: which pictures to take, what is wrong with the others, what is still missing."""
+"""Collection of board views: accepts useful images, explains why others are rejected, and lists what is missing."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from runtime.core.values import Modality
 
 BoardImage = NDArray[Any]
 STILL_PX = 1.0
-"""A board that moved less than this, of a picture 640 wide, since the last look is still: cameras that expose a few
-milliseconds apart then see it in the same place."""
+"""The board counts as still if it moved less than this since the last frame, in pixels of a 640 px wide image. Cameras
+that expose a few milliseconds apart then see it in the same place."""
 NEW_PX = 20.0
-"""Views whose corners lie nearer than this on average, of a picture 640 wide, teach the same thing twice."""
+"""Views whose corners are closer than this on average, in pixels of a 640 px wide image, are redundant."""
 MOST_VIEWS = 60
 MIRROR_TESTS = 10
 COLOURED = 3.0
-"""Mean difference of a picture's channels in grey levels above which it is one of colour: even a board of black and
-white has the tint of the light."""
+"""Mean difference of an image's channels in grey levels above which it is a colour image: even a black and white board
+takes on the tint of the light."""
 
 
 @dataclass(slots=True)
 class BoardSession:
-    """Takes pictures of the two cameras, one pair after another, and keeps the views that are of use.
+    """Takes pairs of images from two cameras and keeps the useful views.
 
-    ``still_only``: take a pair only when the board has not moved since the last one, as live cameras need; pictures
-    from a folder are taken as they are.
+    ``still_only``: accept a pair only if the board has not moved since the last one, as live cameras require. Images
+    from a folder are accepted as they are.
     """
 
     board: Board
@@ -52,10 +52,12 @@ class BoardSession:
         self._finder = BoardFinder(self.board)
 
     def offer(self, name: str, pictures: Mapping[Modality, BoardImage]) -> str:
-        """Look at a pair (uint8 or uint16 [H, W, 1] or RGB [H, W, 3]): empty when it became a view, else why not.
+        """Offer a pair of images (uint8 or uint16 [H, W, 1] or RGB [H, W, 3]).
+
+        Returns an empty string if the pair was accepted as a view, otherwise the reason why not.
 
         Raises:
-            CalibrationInvalid: pictures of another size than before, or mirrored.
+            CalibrationInvalid: the size differs from earlier images, or an image is mirrored.
         """
         self.offered += 1
         for modality in self.modalities:
@@ -63,8 +65,8 @@ class BoardSession:
             size = (picture.shape[1], picture.shape[0])
             if self.sizes.setdefault(modality, size) != size:
                 raise CalibrationInvalid(
-                    f"{name}: the {NAMES[modality]} picture is {size[0]}×{size[1]} pixels, those before were "
-                    f"{self.sizes[modality][0]}×{self.sizes[modality][1]}. One size, and the one that will be used."
+                    f"{name}: the {NAMES[modality]} image has {size[0]}×{size[1]} pixels, but earlier ones had "
+                    f"{self.sizes[modality][0]}×{self.sizes[modality][1]}. Use one size, the one used in operation."
                 )
             self._colour.setdefault(modality, []).append(tint(picture))
         seen = {modality: self._finder.find(pictures[modality]) for modality in self.modalities}
@@ -74,7 +76,7 @@ class BoardSession:
             self.found[modality] = self.found.get(modality, 0) + (seen[modality] is not None)
         if missing:
             self._require_not_mirrored(name, {modality: pictures[modality] for modality in missing})
-            return f"no board in the {' and the '.join(NAMES[m] for m in missing)} picture"
+            return f"no board in the {' and the '.join(NAMES[m] for m in missing)} image"
         view = BoardView(name, {modality: found for modality, found in seen.items() if found is not None})
         if common(view, *self.modalities).size < LEAST_CORNERS:
             return "the cameras see too little of the board in common"
@@ -83,49 +85,47 @@ class BoardSession:
             if max(moved) > STILL_PX:
                 return "hold the board still"
             if any(self._alike(view, other) for other in self.views):
-                return "this view is taken: move or tilt the board"
+                return "this view exists already: move or tilt the board"
             if len(self.views) >= MOST_VIEWS:
-                return "enough views"
+                return "there are enough views"
         self.views.append(view)
         return ""
 
     def gaps(self) -> list[CoverageGap]:
-        """What is still missing."""
+        """Return what is still missing."""
         if not self.sizes:
-            return [CoverageGap("pictures of the board", True)]
+            return [CoverageGap("images of the board", True)]
         return gaps(self.views, {m: self.sizes[m] for m in self.modalities}, self.board)
 
     def require_right_cameras(self) -> None:
-        """Make sure that colour is colour and infrared is not.
+        """Check that the RGB images have colour and the IR images do not.
 
         Raises:
-            CalibrationInvalid: they seem to be swapped.
+            CalibrationInvalid: the cameras seem to be swapped.
         """
         for modality, tints in self._colour.items():
             usual = float(np.median(tints))
             if modality == "rgb" and usual == 0:
                 raise CalibrationInvalid(
-                    "the pictures named colour are all grey: an infrared camera was named as the colour camera. "
+                    "the colour images are all grey, so an infrared camera was named as the colour camera. "
                     "Swap the two."
                 )
             if modality != "rgb" and usual > COLOURED:
                 raise CalibrationInvalid(
-                    f"the pictures named {NAMES[modality]} are coloured: a colour camera was named as the "
+                    f"the {NAMES[modality]} images have colour, so a colour camera was named as the "
                     f"{NAMES[modality]} camera. Swap the two."
                 )
 
     def trouble(self) -> str:
-        """What the numbers of pictures with a board say is wrong; empty when nothing is."""
+        """Return the likely fault if too few images show the board, empty if there is none."""
         rgb, ir = (self.found.get(m, 0) for m in self.modalities)
         if self.offered and rgb == ir == 0:
-            return (
-                f"no picture shows the board of {self.board.name}. Is it that one (--columns, --rows), all of it sharp?"
-            )
+            return f"no image shows the board of {self.board.name}. Check --columns, --rows and the focus."
         if self.modalities[0] == "rgb" and rgb >= 5 and ir < rgb / 2:
             return (
-                f"the colour camera sees the board in {rgb} pictures, the {NAMES[self.modalities[1]]} camera in {ir}: "
-                "is it printed with dye ink, which is invisible in near infrared? Print with laser toner, light it "
-                "evenly (a halogen lamp), and turn dot projectors off."
+                f"the colour camera sees the board in {rgb} images, the {NAMES[self.modalities[1]]} camera in {ir}. "
+                "Dye ink is invisible in near infrared: print with laser toner. Light the board evenly (a halogen "
+                "lamp), and turn dot projectors off."
             )
         return ""
 
@@ -140,13 +140,13 @@ class BoardSession:
         for modality, picture in pictures.items():
             if self._finder.is_mirrored(picture):
                 raise CalibrationInvalid(
-                    f"{name}: the {NAMES[modality]} picture is mirrored. Turn mirroring off in the camera or its "
-                    "driver; faces would be looked for on the wrong side."
+                    f"{name}: the {NAMES[modality]} image is mirrored, so faces would be expected on the wrong side. "
+                    "Turn off mirroring in the camera or its driver."
                 )
 
 
 def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> float:
-    """Mean distance in pixels of the corners that both have; infinite where those are few."""
+    """Return the mean distance in pixels of the common corners, or infinity if there are too few."""
     if one is None:
         return float("inf")
     numbers = np.intersect1d(one.numbers, other.numbers)
@@ -156,7 +156,7 @@ def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> f
 
 
 def tint(picture: BoardImage) -> float:
-    """Mean difference of the channels of a picture in grey levels, after blurring the noise away; 0 for a grey one."""
+    """Return the mean difference of an image's channels in grey levels, after removing noise; 0 for a grey image."""
     if picture.ndim == 2 or picture.shape[2] == 1:
         return 0.0
     soft = cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The board on a sheet of paper at true scale, as PDF or PNG, with a ruler to measure and what to print it with."""
+"""The board on a sheet of paper at true scale, as PDF or PNG, with a ruler and printing instructions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from runtime.core.errors import ConfigError
 PAGES = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
 RULER_MM = 100.0
 BELOW_MM = 27.0
-"""What ruler and text take under the board."""
+"""Space for ruler and text below the board."""
 EDGE_MM = 6.0
-"""What no printer reaches."""
+"""Margin that printers cannot print on."""
 TEXT_MM = 3.2
 POINTS_PER_MM = 72 / 25.4
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A black rectangle: left, top, width, height in mm from the sheet's top left corner."""
+    """A black rectangle: left, top, width and height in mm, from the sheet's top left corner."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text: left end and baseline in mm."""
+    """A line of text: left end and baseline in mm, and the text."""
 
     x: float
     y: float
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is printed: size of the page in mm, black rectangles, text."""
+    """A sheet to print: page size in mm, black rectangles, lines of text."""
 
     width: float
     height: float
@@ -54,19 +54,19 @@ class Sheet:
 
 
 def sheet_of(board: Board, page: str = "a4") -> Sheet:
-    """Lay ``board`` out on a page; see `PAGES`.
+    """Lay ``board`` out on a page of `PAGES`.
 
     Raises:
-        ConfigError: no such page, or the board does not fit it.
+        ConfigError: there is no such page, or the board does not fit on it.
     """
     if page not in PAGES:
-        raise ConfigError(f"there is no page {page!r}; there are {', '.join(PAGES)}.")
+        raise ConfigError(f"unknown page {page!r}. Use one of: {', '.join(PAGES)}.")
     width, height = PAGES[page]
     free = height - board.height_mm - BELOW_MM
     if board.width_mm + 2 * EDGE_MM > width or free < 2 * EDGE_MM:
         largest = min((width - 2 * EDGE_MM) / board.columns, (height - BELOW_MM - 2 * EDGE_MM) / board.rows)
         raise ConfigError(
-            f"{board.name} are {board.width_mm:g}×{board.height_mm:g} mm, more than fits {page}. Squares of "
+            f"{board.name} take {board.width_mm:g}×{board.height_mm:g} mm and do not fit on {page}. Squares of "
             f"{int(largest)} mm fit."
         )
     left, top = (width - board.width_mm) / 2, free / 2
@@ -85,24 +85,24 @@ def sheet_of(board: Board, page: str = "a4") -> Sheet:
         bars.append(Bar(x, ruler_y - tall, 0.3, tall))
     said = (
         f"adsn calibration board: {board.name}, markers of {board.square_mm * MARKER_SHARE:g} mm.",
-        "Print at 100 %, not fitted to the page, then measure: the ruler above is 100 mm from edge to edge.",
-        "Black laser toner (carbon): many inkjet blacks are dye, which near infrared passes. Mount it flat, no glass.",
+        "Print at 100 %, not fitted to the page. Check that the ruler above is 100 mm from edge to edge.",
+        "Use black laser toner (carbon): most inkjet black is invisible in near infrared. Mount it flat, no glass.",
     )
     lines = tuple(Line(left, ruler_y + 6 + 5 * number, text) for number, text in enumerate(said))
     return Sheet(width, height, tuple(bars), lines)
 
 
 def runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Start and length of each run of True."""
+    """Return the start and length of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8)))
     return [(int(a), int(b - a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def to_png(sheet: Sheet, path: Path, dpi: int = 300) -> None:
-    """Write the sheet as a grey PNG that knows its resolution.
+    """Write the sheet as a grey PNG that states its resolution.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     scale = dpi / 25.4
     picture = np.full((round(sheet.height * scale), round(sheet.width * scale)), 255, np.uint8)
@@ -123,12 +123,12 @@ def to_png(sheet: Sheet, path: Path, dpi: int = 300) -> None:
         )
     done, content = cv2.imencode(".png", picture)
     if not done:
-        raise OSError(f"{path}: the picture could not be encoded")
+        raise OSError(f"{path}: the image could not be encoded")
     path.write_bytes(with_resolution(content.tobytes(), dpi))
 
 
 def with_resolution(png: bytes, dpi: int) -> bytes:
-    """A PNG with a pHYs chunk, by which programs print it at its true size; OpenCV writes none."""
+    """Return ``png`` with a pHYs chunk, so that programs print it at its true size. OpenCV does not write one."""
     kind = b"pHYs"
     body = round(dpi / 0.0254).to_bytes(4, "big") * 2 + b"\x01"
     chunk = len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
@@ -137,16 +137,16 @@ def with_resolution(png: bytes, dpi: int) -> bytes:
 
 
 def to_pdf(sheet: Sheet, path: Path) -> None:
-    """Write the sheet as a PDF of one page, drawn, so that no resolution limits it.
+    """Write the sheet as a one-page PDF of vector graphics.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
 
     def at(value: float) -> str:
         return f"{value * POINTS_PER_MM:.4f}"
 
-    # One path, filled once: rectangles that touch leave no hairline between them.
+    # A single filled path leaves no hairlines between touching rectangles.
     drawn = [f"{at(b.x)} {at(sheet.height - b.y - b.h)} {at(b.w)} {at(b.h)} re" for b in sheet.bars]
     texts = [
         f"BT /F1 {at(TEXT_MM)} Tf {at(line.x)} {at(sheet.height - line.y)} Td ({escaped(line.text)}) Tj ET"
@@ -166,12 +166,12 @@ def to_pdf(sheet: Sheet, path: Path) -> None:
 
 
 def escaped(text: str) -> str:
-    """Text as a PDF string holds it."""
+    """Return ``text`` escaped for a PDF string."""
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
 def pdf_file(objects: Sequence[bytes]) -> bytes:
-    """A PDF of these objects, numbered from 1, the first of which is the catalogue (ISO 32000-1, 7.5)."""
+    """Return a PDF of these objects, numbered from 1. The first must be the catalogue (ISO 32000-1, 7.5)."""
     out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     places = []
     for number, body in enumerate(objects, start=1):

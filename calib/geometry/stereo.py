@@ -1,4 +1,4 @@
-"""Two cameras' lenses and where they stand to each other, from views of the calibration board."""
+"""Stereo calibration: two cameras' lenses and relative pose, from views of the calibration board."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from runtime.core.values import Modality
 from runtime.geometry.box_mapping import CameraModel, RigGeometry, Vector, reproject_points
 
 FOLDS = 5
-"""Each fifth of the views is predicted by a fit on the others."""
+"""Number of folds in cross-validation: a fit on the other views predicts each fifth."""
 LARGEST_RMS = 1.0
-"""Reprojection error in pixels of a picture 640 wide. Good cameras and a flat board give 0.1 to 0.4."""
+"""Largest reprojection error, in pixels of a 640 px wide image. Good cameras and a flat board give 0.1 to 0.4."""
 LARGEST_HELD_OUT = 1.5
-"""95th percentile of the transfer error, in pixels of a picture 640 wide: 1 % of a face of 150 pixels."""
+"""Largest 95th percentile of the transfer error, in pixels of a 640 px wide image: 1 % of a 150 px wide face."""
 OUTLIER = 4.0
-"""Views whose error is this many times the median one, and above half a pixel, do not belong to the others."""
+"""Views whose error is this many times the median, and above half a pixel, are outliers."""
 LARGEST_OUTLIERS = 0.25
 HOPELESS_PX = 5.0
-"""Above this it is not some views that are wrong."""
+"""If the median error exceeds this, the fault is not in single views."""
 FARTHEST_APART_MM = 300.0
 LARGEST_TURN_DEG = 30.0
 FIT = cv2.CALIB_FIX_K3
-"""The third radial term follows noise where a board seldom reaches the corners; lenses up to 90° do not need it."""
+"""The third radial term fits noise, because boards rarely reach the corners; lenses up to 90° do not need it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StereoFit:
-    """Two cameras adjusted to some views: reprojection errors in pixels, of all, of each camera, of each view [N]."""
+    """Two cameras fitted to some views, with reprojection errors in pixels: overall, per camera, per view [N]."""
 
     bundle: BundleParameters
     rms_px: float
@@ -45,10 +45,13 @@ class StereoFit:
 
 @dataclass(frozen=True, slots=True)
 class StereoCalibration:
-    """A calibration and what is to be known of it. ``used``: names of the views it is from; ``left_out``: of those that
-    did not belong to the others. ``held_out_px``: median and 95th percentile of how far board corners lay in the second
-    camera from where the first camera and the board's distance put them, each view predicted by a fit on others.
-    ``advice``: what would make it better."""
+    """A calibration and its quality.
+
+    ``used``: names of the views that it is based on. ``left_out``: names of outlier views. ``held_out_px``: median and
+    95th percentile of the transfer error: the distance in the second camera between observed corners and those
+    predicted from the first camera and the board's distance, with each view predicted by a fit on other views.
+    ``advice``: views that would improve it.
+    """
 
     geometry: RigGeometry
     used: tuple[str, ...]
@@ -66,11 +69,11 @@ def calibrate(
 ) -> StereoCalibration:
     """Calibrate two cameras.
 
-    ``sizes``: width and height of the pictures of the two; the first is the rig's frame. ``identities``: of the
-    cameras, see `SourceInfo`. ``date``: ISO 8601, UTC.
+    ``sizes``: width and height of both cameras' images; the first camera is the rig's reference frame. ``identities``:
+    the cameras' identities, see `SourceInfo`. ``date``: ISO 8601, UTC.
 
     Raises:
-        CalibrationInvalid: the views do not determine it, or contradict each other; says what to do.
+        CalibrationInvalid: the views are insufficient or contradict each other; the message says what to do.
     """
     first, second = sizes
     usable = [view for view in views if common(view, first, second).size >= LEAST_CORNERS]
@@ -91,9 +94,9 @@ def calibrate(
     limit = LARGEST_HELD_OUT * sizes[second][0] / 640
     if not worst <= limit:
         raise CalibrationInvalid(
-            f"in views that the fit had not seen, corners lie {worst:.2f} pixels from where they are expected (95th "
-            f"percentile; at most {limit:.2f}), though it fits its own to {found.rms_px:.2f}: the views are too "
-            "alike. Take more, of other tilts and distances and near the edges of the pictures."
+            f"the transfer error in held-out views is {worst:.2f} pixels (95th percentile; at most {limit:.2f}), "
+            f"although the fit's own error is {found.rms_px:.2f}: the views are too similar. Take more, at other "
+            "tilts and distances and near the edges of the images."
         )
     return StereoCalibration(
         geometry=RigGeometry(cameras, rms_px=found.rms_px, held_out_px=worst, views=len(kept), date=date),
@@ -107,16 +110,16 @@ def calibrate(
 def require_enough(
     views: Sequence[BoardView], offered: int, sizes: Mapping[Modality, tuple[int, int]], board: Board
 ) -> list[CoverageGap]:
-    """Refuse views that do not determine the rig, and return what would make it better.
+    """Require enough views to determine the rig, and return the gaps that remain.
 
     Raises:
-        CalibrationInvalid: naming all that is missing.
+        CalibrationInvalid: required views are missing; the message names all of them.
     """
     missing = gaps(views, sizes, board)
     needed = [gap.says for gap in missing if gap.needed]
     if needed:
         raise CalibrationInvalid(
-            f"{len(views)} of {offered} views are of use, and they do not determine the rig. Missing: "
+            f"{len(views)} of {offered} views are usable, which is not enough to calibrate the rig. Missing: "
             f"{'; '.join(needed)}."
         )
     return missing
@@ -125,7 +128,7 @@ def require_enough(
 def cameras_of(
     found: StereoFit, sizes: Mapping[Modality, tuple[int, int]], identities: Mapping[Modality, str]
 ) -> dict[Modality, CameraModel]:
-    """The two cameras, the first of which is the rig's frame."""
+    """Return the two cameras; the first is the rig's reference frame."""
     pose = found.bundle.pose
     turns = (np.eye(3), as_floats(cv2.Rodrigues(pose[:3])[0]))
     shifts = (np.zeros(3), pose[3:])
@@ -151,7 +154,7 @@ def fit_stereo(
     board: Board,
     start: StereoFit | None = None,
 ) -> StereoFit:
-    """Both cameras, adjusted to these views. ``start``: where to start from; else each camera by itself."""
+    """Fit both cameras to these views. ``start``: initial values; by default each camera is first fitted alone."""
     corners = board.corners_mm().astype(np.float64)
     seen = [
         tuple(BoardCorners(corners[view.seen[m].numbers], view.seen[m].pixels.astype(np.float64)) for m in sizes)
@@ -162,7 +165,7 @@ def fit_stereo(
     else:
         lenses = start.bundle.lenses
     stands = [[board_pose(part, lens) for part, lens in zip(pair, lenses, strict=True)] for pair in seen]
-    # The median, as one view whose pictures are of different moments would spoil the mean.
+    # The median, because one view with images of different moments would distort the mean.
     pose = np.median([relative(a, b) for a, b in stands], axis=0)
     pairs = [(a, b) for a, b in seen]
     bundle = adjust(BundleParameters(lenses, pose, np.array([a for a, _ in stands])), pairs)
@@ -176,7 +179,7 @@ def fit_stereo(
 
 
 def fit_lens(seen: Sequence[BoardCorners], size: tuple[int, int]) -> Vector:
-    """One camera's lens by itself."""
+    """Fit one camera's lens alone."""
     _, matrix, distortion, _, _ = cv2.calibrateCamera(
         [part.board.astype(np.float32) for part in seen],
         [part.pixels.astype(np.float32) for part in seen],
@@ -189,13 +192,13 @@ def fit_lens(seen: Sequence[BoardCorners], size: tuple[int, int]) -> Vector:
 
 
 def board_pose(corners: BoardCorners, lens: Vector) -> Vector:
-    """Pose of the board before a camera [6]: rotation vector, translation in mm."""
+    """Return the pose [6] of the board relative to a camera: rotation vector, translation in mm."""
     _, turn, shift = cv2.solvePnP(corners.board, corners.pixels, *matrix_of(lens), flags=cv2.SOLVEPNP_ITERATIVE)
     return np.concatenate([as_floats(turn).ravel(), as_floats(shift).ravel()])
 
 
 def relative(a: Vector, b: Vector) -> Vector:
-    """Pose [6] from one camera to another that see the board at ``a`` and at ``b``."""
+    """Return the pose [6] from one camera to another if they see the board at ``a`` and ``b``."""
     turn = as_floats(cv2.Rodrigues(b[:3])[0]) @ as_floats(cv2.Rodrigues(a[:3])[0]).T
     return np.concatenate([as_floats(cv2.Rodrigues(turn)[0]).ravel(), b[3:] - turn @ a[3:]])
 
@@ -207,11 +210,12 @@ def as_floats(values: object) -> Vector:
 def consistent(
     views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], board: Board
 ) -> tuple[list[BoardView], list[str], StereoFit]:
-    """Views that agree with each other, the names of those that do not (the board moved between the exposures, or the
-    pictures are not of the same moment), and the cameras by the former.
+    """Return the consistent views, the names of the outliers, and the fit on the consistent views.
+
+    A view is an outlier if the board moved between the exposures or its images are not of the same moment.
 
     Raises:
-        CalibrationInvalid: too many do not.
+        CalibrationInvalid: there are too many outliers.
     """
     kept = list(views)
     limit = max(1, int(LARGEST_OUTLIERS * len(views)))
@@ -222,13 +226,13 @@ def consistent(
         wrong = errors > max(OUTLIER * float(np.median(errors)), 0.5 * scale)
         if not wrong.any() or float(np.median(errors)) > HOPELESS_PX * scale:
             break
-        # The worst first: one view far off bends the fit away from others that are right.
+        # Remove only the worst view: it may distort the fit and make good views look wrong.
         kept.pop(int(np.argmax(errors)))
         if len(views) - len(kept) > limit:
             names = sorted({view.name for view in views} - {view.name for view in kept})
             raise CalibrationInvalid(
-                f"more than {limit} of {len(views)} views contradict the others ({', '.join(names[:6])}): hold the "
-                "board still until a view is taken, and make sure that the pictures of a pair are of the same moment."
+                f"more than {limit} of {len(views)} views contradict the others ({', '.join(names[:6])}). Hold the "
+                "board still until a view is taken, and check that the images of a pair show the same moment."
             )
     remaining = {view.name for view in kept}
     return kept, [view.name for view in views if view.name not in remaining], found
@@ -237,8 +241,11 @@ def consistent(
 def transfer_errors(
     view: BoardView, cameras: Mapping[Modality, CameraModel], first: Modality, second: Modality, board: Board
 ) -> NDArray[np.float64]:
-    """Pixels [N] between corners in the second camera and where they are expected from their pixels in the first and
-    the distance of the board, which is measured in the first camera alone."""
+    """Return the transfer errors [N] of one view in pixels of the second camera.
+
+    The expected place of a corner follows from its pixels in the first camera and the board's distance, which is
+    measured in the first camera alone.
+    """
     a, b = cameras[first], cameras[second]
     corners, seen = board.corners_mm().astype(np.float64), view.seen[first]
     lens = lens_of(a.matrix, a.distortion)
@@ -253,22 +260,22 @@ def transfer_errors(
 
 
 def require_rms(error: float, width: int, what: str) -> None:
-    """Refuse a fit that does not fit."""
+    """Raise `CalibrationInvalid` if the reprojection error is too large."""
     limit = LARGEST_RMS * width / 640
     if not error <= limit:
         raise CalibrationInvalid(
-            f"{what} fit the board to {error:.2f} pixels only (at most {limit:.2f}). Are the pictures of a "
-            "pair of the same moment, is the board flat, are they sharp, and is it the board that was named?"
+            f"{what} fit the board only to {error:.2f} pixels (at most {limit:.2f}). Check that the images of a pair "
+            "show the same moment and are sharp, that the board is flat, and that --columns and --rows are right."
         )
 
 
 def require_plausible(second: CameraModel) -> None:
-    """Refuse what no face rig is."""
+    """Raise `CalibrationInvalid` if the cameras' relative pose is implausible for a face rig."""
     angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(second.rotation)[0])))
     apart = float(np.linalg.norm(second.translation))
     if angle > LARGEST_TURN_DEG or apart > FARTHEST_APART_MM:
         raise CalibrationInvalid(
-            f"the cameras would stand {apart:.0f} mm apart and turned by {angle:.0f}° to each other (at most "
-            f"{FARTHEST_APART_MM:.0f} mm and {LARGEST_TURN_DEG:.0f}°). Are pictures of different moments paired, is "
-            "one camera's picture turned, and is the size of a square right?"
+            f"the cameras would be {apart:.0f} mm apart and rotated by {angle:.0f}° to each other (at most "
+            f"{FARTHEST_APART_MM:.0f} mm and {LARGEST_TURN_DEG:.0f}°). Check that pairs show the same moment, that no "
+            "camera's image is rotated, and that --square-mm is right."
         )

@@ -1,4 +1,4 @@
-"""The offset between two cameras' clocks, measured."""
+"""Measurement of the offset between two cameras' capture times."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""How far one stream's capture times are off against another's, from the same light seen by both.
+"""Offset between two streams' capture times, measured from a changing light that both cameras see.
 
-A camera's time stamp is not the middle of its exposure: drivers stamp the start of a transfer, the end of a frame, or
-whatever the firmware pleases. What is constant in that is found by showing both cameras one light that changes.
+A camera's timestamp is not the middle of its exposure: drivers take the time at the start of a transfer, at the end of
+a frame, or at a moment that only the firmware knows. The constant part of this error can be measured by showing both
+cameras the same changing light.
 
-This module has what all ways share and the best of them, a light that blinks at irregular times.
+This module contains the parts that all methods share, and the best method: a light that blinks irregularly.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from runtime.core.errors import InputError
 Floats = NDArray[np.float64]
 
 RANGE_MS = 150.0
-"""Offsets are searched to this far either way: four frames at 30 a second."""
+"""Offsets are searched up to this far in both directions: four frames at 30 fps."""
 STEP_MS = 0.1
 LARGEST_SIGMA_MS = 1.5
-"""An offset that is known no better is not worth setting: pairs are rejected from 10 ms of skew on."""
+"""Largest useful uncertainty: pairs are rejected from 10 ms of skew."""
 LEAST_EDGES = 20
 LEAST_CONTRAST = 8.0
-"""Of the light, in standard deviations of the noise."""
+"""Smallest contrast of the light, in standard deviations of the noise."""
 CLEAR = 0.15
-"""Levels within this of dark or bright, as a fraction of the step between them, are dark or bright."""
+"""Levels this close to dark or bright, as a fraction of the step between them, count as dark or bright."""
 FLOOR_MS = 1.0
-"""No edge is placed more narrowly than this: noise, a rolling shutter, lamps that take time."""
+"""Smallest half-width of an edge's interval, for noise, rolling shutter, and lamps with a rise time."""
 SYSTEMATIC_MS = 0.3
-"""What simulation shows beyond the scatter of the edges, as exposures are guessed."""
+"""Systematic error that simulation shows beyond the scatter of the edges, because exposures are estimated."""
 STRAY = 1e-4
-"""Density, per ms, of edges that one camera saw and the other did not."""
+"""Density, per ms, of edges that only one camera saw."""
 PHASES = 10
 ASIDE_MS, ASIDE_SHARE = 8.0, 0.02
-"""More than this share of the belief farther away than this from the best offset means that there are two answers."""
+"""If more than this share of the belief lies further than this from the best offset, the result is ambiguous."""
 
 
 class OffsetUnknown(InputError):
@@ -48,8 +49,10 @@ class OffsetUnknown(InputError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelSeries:
-    """Mean level of one stream's frames. ``times_ms`` float64 [N], ascending; ``levels`` float64 [N]. ``exposure_ms``:
-    None where the camera does not tell."""
+    """Mean levels of one stream's frames.
+
+    ``times_ms`` float64 [N], ascending. ``levels`` float64 [N]. ``exposure_ms``: None if the camera does not report it.
+    """
 
     times_ms: Floats
     levels: Floats
@@ -65,8 +68,11 @@ Method = Literal["blink", "strobe", "motion"]
 
 @dataclass(frozen=True, slots=True)
 class TimeOffset:
-    """``ms`` is to be added to the first stream's times. ``sigma_ms``: standard deviation of that. ``events``: how many
-    edges, flashes or seconds it rests on."""
+    """A measured offset.
+
+    ``ms``: offset to add to the first stream's times. ``sigma_ms``: its standard deviation. ``events``: number of
+    edges, flashes or seconds that it is based on.
+    """
 
     ms: float
     sigma_ms: float
@@ -76,7 +82,7 @@ class TimeOffset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LightEdges:
-    """When the light went on (``rising``) or off: between ``low`` and ``high``, float64 [M], ms."""
+    """Intervals in which the light went on (``rising``) or off: ``low`` to ``high``, float64 [M], in ms."""
 
     low: Floats
     high: Floats
@@ -84,14 +90,14 @@ class LightEdges:
 
 
 def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
-    """Offset from a light that is switched at irregular times, much more slowly than frames come.
+    """Measure the offset with a light that is switched at irregular times, much more slowly than the frame rate.
 
-    Each edge lies between two frames of either camera, or inside the exposure of a frame that is half bright. What both
-    say of it bounds the offset, and the bounds of many edges leave little, if the edges fall anywhere between frames.
+    Each edge lies between two frames of a camera, or inside the exposure of a half-bright frame. The intervals of both
+    cameras bound the offset. Many edges leave a narrow range if they fall at different points between frames.
 
     Raises:
-        OffsetUnknown: no blinking light, one that blinks in step with the frames, too few edges, or they leave several
-            answers or too wide a one.
+        OffsetUnknown: there is no blinking light, it blinks in step with the frames, there are too few edges, or the
+            result is ambiguous or too uncertain.
     """
     a, b = edges_of(first, "first"), edges_of(second, "second")
     for edges, series in ((a, first), (b, second)):
@@ -110,8 +116,8 @@ def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
         belief += np.log(STRAY + (common / (wide * other)).sum(axis=1))
     if matched < LEAST_EDGES:
         raise OffsetUnknown(
-            f"{matched} edges of a light were seen by both cameras; {LEAST_EDGES} are needed. Let it blink in view of "
-            "both for longer, slowly enough that each state lasts several frames."
+            f"both cameras saw {matched} edges of a light, but {LEAST_EDGES} are needed. Let the light blink in view "
+            "of both for longer, slowly enough that each state lasts several frames."
         )
     share = np.exp(belief - belief.max())
     share /= share.sum()
@@ -119,7 +125,7 @@ def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
     near = np.abs(grid - best) <= ASIDE_MS
     if float(share[~near].sum()) > ASIDE_SHARE:
         raise OffsetUnknown(
-            "the edges allow several offsets. Switch the light by hand, at irregular times, and for longer."
+            "the edges fit several offsets. Switch the light by hand, at irregular times, and for longer."
         )
     middle = float((grid * share).sum())
     sigma = float(np.hypot(np.sqrt((np.square(grid - middle) * share).sum()), SYSTEMATIC_MS))
@@ -128,8 +134,10 @@ def by_blink(first: LevelSeries, second: LevelSeries) -> TimeOffset:
 
 
 def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
-    """Refuse a light that blinks regularly and always at the same point between two frames: every edge repeats what the
-    first one said, and adding them up would make the offset look better known than it is."""
+    """Raise `OffsetUnknown` if the light blinks regularly and in step with the frames.
+
+    Every edge then carries the same information, and adding them up would make the offset look more certain than it is.
+    """
     times = ((edges.low + edges.high) / 2)[edges.rising]
     if times.size < LEAST_EDGES // 2:
         return
@@ -141,32 +149,32 @@ def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
     phases = (start + slope * number) / period_ms % 1
     if np.unique((phases * PHASES).astype(int)).size < PHASES * 0.7:
         raise OffsetUnknown(
-            "the light blinks in step with the frames, so that every edge says the same. Switch it by hand, or at a "
-            "period that is no multiple of the frames'."
+            "the light blinks in step with the frames, so every edge carries the same information. Switch it by hand, "
+            "or with a period that is not a multiple of the frame period."
         )
 
 
 def require_certain(middle: float, sigma: float) -> None:
-    """Refuse an offset that is too uncertain, or at the end of what was searched."""
+    """Raise `OffsetUnknown` if the offset is too uncertain or lies at the end of the search range."""
     if sigma > LARGEST_SIGMA_MS:
         raise OffsetUnknown(
-            f"the offset is known to ±{2 * sigma:.1f} ms only (at most ±{2 * LARGEST_SIGMA_MS:.0f} ms). Measure for "
-            "longer; let the light change at irregular times, not in step with the frames."
+            f"the offset is known only to ±{2 * sigma:.1f} ms (at most ±{2 * LARGEST_SIGMA_MS:.0f} ms). Measure for "
+            "longer, and change the light at irregular times, not in step with the frames."
         )
     if abs(middle) > RANGE_MS - ASIDE_MS:
-        raise OffsetUnknown(f"the streams are {abs(middle):.0f} ms apart or more: whole frames are delayed.")
+        raise OffsetUnknown(f"the streams are at least {abs(middle):.0f} ms apart: a camera delays whole frames.")
 
 
 def states(series: LevelSeries, what: str) -> Floats:
-    """Levels as fractions between dark, 0, and bright, 1.
+    """Return the levels scaled so that dark is 0 and bright is 1.
 
     Raises:
-        OffsetUnknown: there are not two of them.
+        OffsetUnknown: the stream does not show two distinct levels.
     """
     if series.times_ms.size < 2 * LEAST_EDGES:
-        raise OffsetUnknown(f"the {what} stream has {series.times_ms.size} frames, too few to measure with.")
+        raise OffsetUnknown(f"the {what} stream has {series.times_ms.size} frames, which is too few.")
     if not (np.isfinite(series.levels).all() and (np.diff(series.times_ms) > 0).all()):
-        raise OffsetUnknown(f"the {what} stream's times do not ascend, or a level is no number.")
+        raise OffsetUnknown(f"the {what} stream's times do not ascend, or a level is not a finite number.")
     middle = (series.levels.min() + series.levels.max()) / 2
     for _ in range(20):
         dark, bright = series.levels[series.levels <= middle], series.levels[series.levels > middle]
@@ -179,17 +187,17 @@ def states(series: LevelSeries, what: str) -> Floats:
     clear = (np.abs(share) < CLEAR) | (np.abs(share - 1) < CLEAR)
     if (high - low) < LEAST_CONTRAST * noise or clear.mean() < 0.6:
         raise OffsetUnknown(
-            f"the {what} stream shows no light that is on or off: bring it nearer, keep everything else still, and "
-            "switch automatic exposure off."
+            f"the {what} stream shows no light that switches on and off. Bring the light closer, keep everything else "
+            "still, and turn off automatic exposure."
         )
     return share
 
 
 def edges_of(series: LevelSeries, what: str) -> LightEdges:
-    """When a light was switched, as one stream saw it.
+    """Return the light's edges as one stream saw them.
 
     Raises:
-        OffsetUnknown: it shows no such light.
+        OffsetUnknown: the stream shows no such light.
     """
     share, times = states(series, what), series.times_ms
     level = np.where(share < CLEAR, 0, np.where(share > 1 - CLEAR, 1, -1))
@@ -202,7 +210,7 @@ def edges_of(series: LevelSeries, what: str) -> LightEdges:
     ]
     exposure = series.exposure_ms
     if exposure is None:
-        # An edge leaves a half-bright frame when it falls into an exposure: that often, the exposure is that long.
+        # An edge inside an exposure leaves a half-bright frame, so the share of such edges gives the exposure time.
         seen = np.mean([after - before == 2 for before, after in changes]) if changes else 0.0
         exposure = float(min(1.0, float(seen) / (1 - 2 * CLEAR))) * period
     low, high, rising = [], [], []
@@ -210,12 +218,12 @@ def edges_of(series: LevelSeries, what: str) -> LightEdges:
         up = bool(level[after])
         if after - before == 2:
             inside = before + 1
-            # The light was on for this part of the exposure: its last one if it went on, its first if it went off.
+            # The light was on for this part of the exposure: the last part if it went on, the first if it went off.
             part = exposure * float(np.clip(share[inside], 0, 1))
             at = times[inside] + exposure / 2 - part if up else times[inside] - exposure / 2 + part
             start = end = at
         else:
-            # A frame that still counts as clear may hold a little of the edge.
+            # A frame that counts as clear may still contain a little of the edge.
             start = times[before] + exposure * (0.5 - CLEAR)
             end = times[after] - exposure * (0.5 - CLEAR)
         middle, half = (start + end) / 2, max((end - start) / 2, FLOOR_MS)

@@ -1,4 +1,4 @@
-"""Offsets without a blinking light: from the strobe of the infrared camera itself, or from any slow change of light."""
+"""Offset measurement without a blinking light: from the IR camera's strobe, or from any slow change of light."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from calib.timing.offset import (
 )
 
 BLOCKS = 20
-"""Parts of the recording that are left out in turn (jackknife): neighbouring frames err alike, parts do not."""
+"""Blocks of the recording for the jackknife: errors of adjacent frames are correlated, errors of blocks are not."""
 GRID_MS = 10.0
 LEAST_CORRELATION = 0.8
 RIVAL_MS, RIVAL = 60.0, 0.03
-"""Another offset this far away whose correlation is this near makes the offset ambiguous."""
+"""The offset is ambiguous if another one at least this far away has a correlation within this of the best."""
 LEAST_SECONDS = 10.0
 PHASES = 12
 LEAST_PHASES = 10
@@ -29,22 +29,22 @@ HARMONICS = 2
 
 
 def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
-    """Offset from light that changes smoothly and without rhythm: a hand waved between a lamp and both lenses.
+    """Measure the offset with light that changes smoothly and without rhythm: a hand waved in front of a lamp.
 
-    Both streams are smoothed alike and compared at every offset, then refined by the slope.
+    Both streams are smoothed in the same way and compared at every offset. The slope then refines the best one.
 
     Raises:
-        OffsetUnknown: they do not show the same, or show a rhythm, or too little.
+        OffsetUnknown: the streams show different changes, a rhythm, or too little.
     """
     if min(first.times_ms.size, second.times_ms.size) < 2:
         raise OffsetUnknown("a stream has no frames.")
     start = max(first.times_ms[0], second.times_ms[0]) + 2 * RANGE_MS
     end = min(first.times_ms[-1], second.times_ms[-1]) - 2 * RANGE_MS
     if end - start < LEAST_SECONDS * 1000:
-        raise OffsetUnknown(f"the streams have less than {LEAST_SECONDS:.0f} s in common. Measure for longer.")
+        raise OffsetUnknown(f"the streams overlap by less than {LEAST_SECONDS:.0f} s. Measure for longer.")
     width = max(first.period_ms, second.period_ms)
     grid = np.arange(start, end, GRID_MS)
-    # Twice as far as offsets are accepted: a rhythm shows by its second match.
+    # Twice the accepted range, so that a rhythm shows by its second match.
     lags = np.arange(-2 * RANGE_MS, 2 * RANGE_MS + 1, GRID_MS)
     wide = np.arange(start - 2 * RANGE_MS, end + 2 * RANGE_MS, GRID_MS)
     a, b = smooth(first, wide, width), smooth(second, grid, width)
@@ -52,12 +52,12 @@ def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
     best = int(np.argmax(match))
     if not match[best] >= LEAST_CORRELATION:
         raise OffsetUnknown(
-            f"the streams agree to {max(match[best], 0):.0%} only: they do not show the same change of light. Wave a "
-            "hand before a lamp that both see, and keep everything else still."
+            f"the streams' correlation is only {max(match[best], 0):.0%}: they do not show the same change of light. "
+            "Wave a hand in front of a lamp that both see, and keep everything else still."
         )
     rivals = match[np.abs(lags - lags[best]) >= RIVAL_MS]
     if rivals.size and match[best] - float(rivals.max()) < RIVAL:
-        raise OffsetUnknown("the light changes in a rhythm, or too slowly: several offsets fit. Wave without rhythm.")
+        raise OffsetUnknown("the light changes rhythmically or too slowly, so several offsets fit. Wave irregularly.")
     middle = float(lags[best])
     for _ in range(10):
         moved = np.interp(grid - middle, wide, a)
@@ -77,8 +77,10 @@ def by_motion(first: LevelSeries, second: LevelSeries) -> TimeOffset:
 
 
 def smooth(series: LevelSeries, at: Floats, width: float) -> Floats:
-    """A series at other times: straight lines fitted in a Gaussian window of ``width`` ms, so that where the frames
-    fall does not shift it."""
+    """Resample a series at other times, with lines fitted in a Gaussian window of ``width`` ms.
+
+    Fitting lines, not means, keeps the frames' positions from shifting the result.
+    """
     out = np.empty(at.size)
     times, levels = series.times_ms, series.levels
     first = np.searchsorted(times, at - 4 * width)
@@ -101,7 +103,7 @@ def correlation(a: Floats, b: Floats) -> float:
 
 
 def jackknife(fit: Floats, b: Floats) -> float:
-    """Standard deviation of the step that `by_motion` would still make, from leaving parts of the recording out."""
+    """Return the standard deviation of `by_motion`'s next step, by leaving out blocks of the recording in turn."""
     steps = []
     parts = np.array_split(np.arange(len(b)), BLOCKS)
     for part in parts:
@@ -113,19 +115,18 @@ def jackknife(fit: Floats, b: Floats) -> float:
 
 
 def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
-    """Offset from the infrared camera's own strobe, where the colour camera sees it: one without an infrared filter.
+    """Measure the offset with the IR camera's own strobe. The RGB camera must see it, so it must have no IR filter.
 
-    The strobe is on during the exposure of each lit frame. How bright a colour frame is depends on how much of that
-    falls into its exposure, the more the nearer the two are, in the same way before and after. ``lit_ms``: times of the
-    second stream's lit frames.
+    The strobe is on during the exposure of each lit frame. An RGB frame is the brighter the more its exposure overlaps
+    with the strobe, symmetrically before and after. ``lit_ms``: times of the second stream's lit frames.
 
     Raises:
-        OffsetUnknown: the colour camera does not see it, or the two cameras run in step, so that every frame says the
-            same.
+        OffsetUnknown: the RGB camera does not see the strobe, or both cameras run in step, so that every frame carries
+            the same information.
     """
     period = float(np.median(np.diff(lit_ms))) if lit_ms.size > 1 else 0.0
     if lit_ms.size < 100 or not period > 0:
-        raise OffsetUnknown(f"{lit_ms.size} lit infrared frames are too few; 100 are needed. Measure for longer.")
+        raise OffsetUnknown(f"there are {lit_ms.size} lit infrared frames, but 100 are needed. Measure for longer.")
     inside = (first.times_ms > lit_ms[0]) & (first.times_ms < lit_ms[-1])
     times, levels = first.times_ms[inside], first.levels[inside]
     after = np.searchsorted(lit_ms, times)
@@ -137,12 +138,12 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
     filled = np.unique(bins).size
     if filled < LEAST_PHASES:
         raise OffsetUnknown(
-            f"the cameras run in step: colour frames fall into {filled} of {PHASES} parts of the strobe's period. "
-            "Give one of them another frame rate, or use a blinking light."
+            f"the cameras run in step: colour frames fall into only {filled} of {PHASES} parts of the strobe's period. "
+            "Set one camera to another frame rate, or use a blinking light."
         )
-    # Slow changes of the room's light are not the strobe's.
+    # Remove slow changes of the room's light.
     levels = levels - np.interp(times, *trend(times, levels, 20 * period))
-    # Every part of the period counts the same, however long the cameras stayed in it.
+    # Every part of the period gets the same weight, however many frames fall into it.
     weights = 1 / np.sqrt(np.bincount(bins, minlength=PHASES)[bins])
     angles = 2 * np.pi * turns
     fit = np.column_stack(
@@ -154,9 +155,9 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
     noise = float(rest.std()) / np.sqrt(turns.size / 2)
     if strength < LEAST_CONTRAST * noise:
         raise OffsetUnknown(
-            "the colour camera does not see the strobe: most have a filter against infrared. Use a blinking light."
+            "the colour camera does not see the strobe; most have an infrared filter. Use a blinking light."
         )
-    # Brightest where the exposures meet: times + offset = a lit frame's time.
+    # Frames are brightest where the exposures coincide: time + offset = time of a lit frame.
     brightest = float(np.arctan2(values[2], values[1])) / (2 * np.pi)
     middle = -brightest * period
     sigma = float(np.hypot(noise / strength * period / (2 * np.pi), SYSTEMATIC_MS))
@@ -166,7 +167,7 @@ def by_strobe(first: LevelSeries, lit_ms: Floats) -> TimeOffset:
 
 
 def trend(times: Floats, levels: Floats, width: float) -> tuple[Floats, Floats]:
-    """Mean level in windows of ``width`` ms: times and levels of a line that follows slow changes only."""
+    """Return times and mean levels in windows of ``width`` ms, which follow only slow changes."""
     window = np.floor((times - times[0]) / width).astype(int)
     _, which = np.unique(window, return_inverse=True)
     count = np.bincount(which)

@@ -25,7 +25,7 @@ def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
-        raise EngineUnavailable("Signatures need the package cryptography: pip install 'adsn[sign]'.") from error
+        raise EngineUnavailable("signatures need the package cryptography: pip install 'adsn[sign]'.") from error
     return ed25519
 
 

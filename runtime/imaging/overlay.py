@@ -23,15 +23,16 @@ def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum a map [h, w] over blocks of 2 × 2: what the network tells apart.
+    """Return the sum of a map [h, w] over blocks of 2 × 2, the cells that the network tells apart.
 
-    Its maps are pixel-shuffled from features of half the size, and training lets each map use one place of the four in
-    every block. Drawn as they are they show a grid of dots, whose places within a block mean nothing.
+    Maps are pixel-shuffled from features of half the size. Older weights use one of the four places in each block, so
+    their maps look like a grid of dots; the places have no meaning.
     """
     height, width = heat.shape
     if height % 2 or width % 2:
         return heat
-    return heat.reshape(height // 2, 2, width // 2, 2).sum((1, 3))
+    summed: NDArray[np.float32] = heat.reshape(height // 2, 2, width // 2, 2).sum((1, 3))
+    return summed
 
 
 def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:

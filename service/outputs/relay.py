@@ -72,9 +72,9 @@ def import_gpiod() -> Any:
     try:
         import gpiod
     except ModuleNotFoundError:
-        raise ConfigError("A GPIO relay needs the package gpiod: pip install 'adsn[kiosk]'") from None
+        raise ConfigError("a GPIO relay needs the package gpiod: pip install 'adsn[kiosk]'") from None
     if not hasattr(gpiod, "request_lines"):
-        raise ConfigError("A GPIO relay needs gpiod 2.1 or later. Upgrade the installed one: pip install -U gpiod")
+        raise ConfigError("a GPIO relay needs gpiod 2.1 or later. Upgrade the installed one: pip install -U gpiod")
     return gpiod
 
 

@@ -1,4 +1,4 @@
-"""Activation ranges: what is seen, what is clipped, and that the same samples give the same file."""
+"""Activation ranges: measured and clipped values; the same samples give the same file."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_ranges_follow_every_batch() -> None:
     ("batches", "match"),
     [
         ([], "no calibration samples"),
-        ([{"x": np.array([[np.nan, 0]], np.float32)}], "not finite"),
-        ([{"x": np.full((2, 2), 5, np.float32)}], "x: the same value in every pixel of all 2"),
+        ([{"x": np.array([[np.nan, 0]], np.float32)}], "NaN or infinite values"),
+        ([{"x": np.full((2, 2), 5, np.float32)}], "x: every pixel of all 2 calibration pairs has the same value"),
     ],
 )
 def test_samples_that_give_no_ranges(batches: list[dict[str, NDArray[Any]]], match: str) -> None:
@@ -65,14 +65,14 @@ def test_one_wild_value_is_clipped_and_the_bulk_is_not(method: Method) -> None:
     values[0, 0] = 60
     found = measure_ranges(model(), ["n"], always(values), "test", method=method, percentile=99.99)
     assert found.seen["n"][0] == -60
-    # One value in 200,000: its clipping costs as much as the steps of all others at half its size.
+    # One value in 200,000: clipping it costs as much as twice as coarse steps for all others.
     assert -31 < found.tensors["n"][0] < -2.5
     assert found.tensors["n"][1] == pytest.approx(found.seen["n"][1], rel=0.5)
     assert found.method == method
 
 
 def test_mse_is_better_than_its_neighbours() -> None:
-    """Held against rounding done the plain way, at other limits."""
+    """Compare with plain rounding at other limits."""
     values = np.abs(np.random.default_rng(1).standard_t(4, 200_000))
     counts, _ = np.histogram(values, BINS, (0, values.max()))
     limit = clip_limit(counts, "mse", levels=127)
@@ -134,11 +134,11 @@ def test_a_file_of_ranges_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda body: body.update(schema_version=1), "schema 1, this version reads 2"),
+        (lambda body: body.update(schema_version=1), "schema 1, but this version reads 2"),
         (lambda body: body["tensors"]["n"].update(range=[3, -7]), "mine.json: n: range must be two finite numbers"),
         (lambda body: body["tensors"]["n"].update(range=[0, float("nan")]), "n: range must be two finite"),
-        (lambda body: body["tensors"]["n"].update(range=[0]), "not the ranges that adsn-export writes"),
-        (lambda body: body.pop("tensors"), "not the ranges that adsn-export writes"),
+        (lambda body: body["tensors"]["n"].update(range=[0]), "is not a ranges file of adsn-export"),
+        (lambda body: body.pop("tensors"), "is not a ranges file of adsn-export"),
     ],
 )
 def test_a_file_that_was_changed_wrongly_is_refused(change: Callable[[dict[str, Any]], Any], match: str) -> None:

@@ -65,7 +65,7 @@ def test_the_lowest_threshold_within_an_apcer_target() -> None:
     values = np.concatenate([rng.beta(8, 1, 50), rng.beta(1, 8, 100), rng.beta(1, 4, 100)])
     species = ["bona_fide"] * 50 + ["print"] * 100 + ["mask"] * 100
     point = operating_point(values, species, measured_on="dev", max_apcer=0.03)
-    # The mask's fourth highest score must not pass, its third may.
+    # The mask's fourth highest score must not pass; its third may.
     ordered = np.sort(values[150:])[::-1]
     assert ordered[3] < point.threshold <= ordered[2]
     assert point.apcer["mask"].errors == 3
@@ -148,7 +148,7 @@ def test_what_holds_no_scores_is_refused_in_our_own_words(text: str, says: str, 
     file.write_text(text)
     found = run_calib("threshold", file, default_bundle())
     assert found.returncode == 1
-    assert f"{file}: not the scores of one set as adsn-eval --dev --out writes them: {says}" in found.stderr
+    assert f"{file}: not a file with the scores of one set: {says}" in found.stderr
     assert "pydantic" not in found.stderr
     assert "validation error" not in found.stderr
 

@@ -1,4 +1,4 @@
-"""Fixtures of the export's tests."""
+"""Fixtures for tests of the export."""
 
 from tests.support.models.workshop import built, workshop
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: the graph's rules, the gate, and that a good bundle is never lost."""
+"""Export from a checkpoint to a bundle: the graph's rules, the parity gate, and safe replacement of a bundle."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_int8_is_placed_as_stated(built: ExportResult) -> None:
 
 
 def test_int8_as_served_is_int8_as_written(built: ExportResult) -> None:
-    """Fused integer kernels against the literal Q/DQ: what saturates would differ."""
+    """Compare fused integer kernels with step-by-step Q/DQ; saturation would show as a difference."""
     rng = np.random.default_rng(1)
     inputs = {m: rng.integers(0, 256, (6, 64, 64, c), dtype=np.uint8) for m, c in (("rgb", 3), ("ir", 1))}
     data = built.files["model.int8-cpu.onnx"]
@@ -167,7 +167,7 @@ def test_without_an_atomic_exchange_the_old_bundle_is_still_replaced(
 
 def test_a_folder_that_is_no_bundle_is_left_alone(built: ExportResult, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("three years of work")
-    with pytest.raises(ExportError, match="no bundle"):
+    with pytest.raises(ExportError, match="not a bundle"):
         write_bundle(tmp_path, built.files, built.manifest)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -1,4 +1,4 @@
-"""That ``make bench-gpu`` runs to its end, on a pretended TensorRT, whose speed means nothing."""
+"""``make bench-gpu`` runs to its end on a fake TensorRT, whose speed means nothing."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_every_precision_is_built_compared_and_timed(version: str, precisions: l
     gpu = Gpu(0, "Fake GPU", (8, 7), 12020)
     found = measure(complete_bundle(tmp_path / "b"), FakeTensorRT(version), gpu, FakeDevice, Plan(rounds=2, pairs=32))
     assert [m.precision for m in found] == precisions
-    # The pretended engine computes literally, so these are the artifacts' own differences.
+    # The fake engine computes every Q/DQ step by step, so these are the artifacts' own differences.
     by_name = {m.precision: m for m in found}
     assert by_name["fp32"].difference < 1e-4
-    # For TensorRT 11 scales are of half precision, which ONNX Runtime rounds wrongly before 1.30.
+    # The scales for TensorRT 11 are float16, which ONNX Runtime before 1.30 rounds wrongly.
     old = version.startswith("11") and tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 30)
     assert 0 < by_name["int8"].difference < (0.8 if old else 0.3)
     assert all(len(times) == 2 for m in found for times in m.milliseconds.values())

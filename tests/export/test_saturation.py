@@ -1,5 +1,7 @@
-"""8-bit weights on a processor without 8-bit dot products: sums of products clip without a word, and the golden vectors
-are what notices. Such a processor is emulated (QEMU, user mode) where the real one has them."""
+"""8-bit weights on a CPU without 8-bit dot products: sums saturate silently, and the golden vectors detect it.
+
+QEMU (user mode) emulates such a CPU if the real one has these instructions.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ else:
 
 
 def without_dot_products() -> list[str]:
-    """What to put before a command so that it runs on an x86 processor without VNNI."""
+    """Return the command prefix that runs a program on an x86 CPU without VNNI."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     if "avx2" in flags and "vnni" not in flags:
         return []
@@ -51,7 +53,7 @@ def verdict(model: bytes, golden: GoldenVectors, folder: Path) -> str:
     (folder / "m.onnx").write_bytes(model)
     (folder / "g.npz").write_bytes(golden.to_bytes())
     command = [*without_dot_products(), sys.executable, "-c", CHECK, str(folder / "m.onnx"), str(folder / "g.npz")]
-    # NumPy's own kernels are of no interest here, and its libraries must not ask for more than is emulated.
+    # NumPy's libraries must not use instructions that are not emulated.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=True)
     return done.stdout.strip()
@@ -67,7 +69,7 @@ def test_eight_bit_weights_are_caught_by_the_golden_vectors(tmp_path: Path) -> N
     network, _ = load_checkpoint(default_bundle() / "checkpoint.safetensors")
     model = quantize_for_cpu(to_onnx(network), read_ranges(bundle.read("ranges")), seven_bits=False)
     inputs = read_golden(bundle.read("golden")).inputs
-    # Its own scores, with every Q/DQ computed as it is written: nothing but clipping can differ from them.
+    # Expected scores with every Q/DQ computed step by step: only saturation can differ from them.
     literal = literal_scorer(model, float_inputs=False)(inputs)
     found = verdict(model, GoldenVectors(inputs, {"int8": literal}), tmp_path)
     assert found.startswith("refused"), found

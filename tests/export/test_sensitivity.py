@@ -1,4 +1,4 @@
-"""What layers cost, and the search for the fewest to leave in float."""
+"""Cost of quantising each layer, and the search for the fewest layers to keep in float."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(workshop: Path, chosen: ExportOptions) -> ExportResult:
 def test_auto_keep_leaves_layers_in_float_until_the_gate_passes(
     workshop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gate is made to want two layers, whichever they are; the rest of the way is the real one."""
+    """The gate is patched to require any two layers in float; everything else is real."""
     asked = 0
 
     def wants_two(comparisons: Sequence[Comparison], limits: ParityLimits) -> list[str]:

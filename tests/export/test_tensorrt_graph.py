@@ -1,4 +1,4 @@
-"""The artifacts for TensorRT: where Q/DQ lies, node by node, and that they compute what FP32 does."""
+"""The artifacts for TensorRT: Q/DQ placement, node by node, and agreement with FP32."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARTIFACTS = ["int8-trt", "int8-trt11"]
 
 
 class Placement:
-    """A quantised graph with the questions the rules ask."""
+    """A quantised graph with queries for the placement rules."""
 
     def __init__(self, data: bytes) -> None:
         self.model = onnx.load_from_string(data)
@@ -153,7 +153,7 @@ def test_the_lint_passes_what_is_exported(built: ExportResult, artifact: str, ta
 
 
 def broken(data: bytes, rule: str) -> bytes:
-    """An exported graph, changed to breach one rule."""
+    """Return an exported graph that breaks one rule."""
     model = onnx.load_from_string(data)
     graph = model.graph
     tensors = {t.name: t for t in graph.initializer}

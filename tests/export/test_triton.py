@@ -1,4 +1,4 @@
-"""The repository for Triton, read by Triton's own published schema."""
+"""The Triton repository, parsed with Triton's published schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands as a technician runs them: from folders and from cameras, and what they refuse."""
+"""The commands as a technician runs them, with folders and with cameras, and their errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_folder_of_pairs_becomes_a_geometry(folder: Path, tmp_path: Path) -> N
     assert np.abs(found.cameras["ir"].translation - RIG.cameras["ir"].translation).max() < 0.5
     assert np.array_equal(found.cameras["depth"].matrix, found.cameras["ir"].matrix)
     first = out.read_bytes()
-    # One of the pictures less is another calibration, so the two files differ.
+    # One image less gives another calibration, so the two files differ.
     (folder / "view17-ir.png").rename(folder / "view17-later.png")
     again = call("rig", "--images", folder, "--out", out, *FROM_FOLDER)
     assert again.exit_code == 0, again.output
@@ -115,7 +115,7 @@ def test_an_older_file_that_is_no_geometry_is_not_overwritten(folder: Path, tmp_
         (("--images", "/proc/nowhere"), "identities"),
         (("--images", "/proc/nowhere", *FROM_FOLDER), "no such folder"),
         (("--images", "/tmp", "--rgb", "board:a", *FROM_FOLDER), "live cameras"),
-        (("--depth-like", "ir"), "belong together"),
+        (("--depth-like", "ir"), "must be given together"),
         (("--rgb", "nowhere", "--ir", "board:a"), "not a camera address"),
         (("--images", "/tmp", *FROM_FOLDER, "--columns", "2"), "squares"),
     ],
@@ -142,7 +142,7 @@ def test_live_cameras_are_watched_until_nothing_is_missing(tmp_path: Path, monke
     assert np.abs(found.cameras["ir"].translation - RIG.cameras["ir"].translation).max() < 1
     assert "Still missing" in done.output
     assert len(list(pairs_in(kept, ("rgb", "ir")))) == found.views
-    assert "they show whoever holds the board" in done.output
+    assert "They show the person who holds the board" in done.output
 
 
 @pytest.mark.usefixtures("cameras")
@@ -165,7 +165,7 @@ def test_an_offset_that_nothing_determines_is_none() -> None:
 
 
 def geometry_of_somebody(path: Path, moved_px: float) -> Path:
-    """The geometry of the camera that sees somebody, whose infrared camera has been moved since."""
+    """Write the geometry of the camera that sees a face, with its IR camera moved since."""
     geometry = somebody()[0].geometry
     ir = geometry.cameras["ir"]
     matrix = ir.matrix.copy()
@@ -188,14 +188,14 @@ def test_cameras_that_moved_are_told_from_those_that_did_not(
         assert "a camera has moved" in refused(done)
     else:
         assert done.exit_code == 0, f"{done.output} {done.exception}"
-        assert "stand as calibrated" in done.output
+        assert "have not moved" in done.output
 
 
 @pytest.mark.usefixtures("cameras")
 def test_check_refuses_other_cameras_and_too_little(folder: Path, tmp_path: Path) -> None:
     path = geometry_of_somebody(tmp_path / "rig.json", 0)
     assert "identity" in refused(call("check", path, "--rgb", "board:x", "--ir", "board:x"))
-    assert "do not tell" in refused(call("check", path, "--rgb", "face:x", "--ir", "face:x", "--seconds", 1))
+    assert "are too few to tell" in refused(call("check", path, "--rgb", "face:x", "--ir", "face:x", "--seconds", 1))
     assert "--rgb and --ir" in refused(call("check", path))
     assert "No such file" in refused(call("check", tmp_path / "none.json", "--rgb", "face:x", "--ir", "face:x"))
 

@@ -1,4 +1,4 @@
-"""The bundle adjustment: its derivatives, what it finds from exact corners, and that wrong corners do not bend it."""
+"""The bundle adjustment: its derivatives, its result on exact corners, and its robustness to wrong corners."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Views = list[tuple[BoardCorners, BoardCorners]]
 
 
 def exact(count: int = 8) -> tuple[BundleParameters, Views]:
-    """The true bundle and what its cameras see of the board."""
+    """Return the true bundle and the corners that its cameras see."""
     rgb, ir = RIG.cameras["rgb"], RIG.cameras["ir"]
     corners = BOARD.corners_mm().astype(np.float64)
     middle = np.array([BOARD.width_mm / 2, BOARD.height_mm / 2, 0])

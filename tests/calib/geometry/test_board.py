@@ -1,4 +1,4 @@
-"""The board on paper: at true scale, and what a camera finds on it."""
+"""The printed board: its scale, and the corners that a camera finds on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MM_PER_INCH = 25.4
 
 
 def require_true_scale(picture: NDArray[Any], dpi: float, board: Board) -> None:
-    """All corners are there, and they lie a square apart to a fiftieth of a millimetre on average."""
+    """Require all corners, one square apart to a fiftieth of a millimetre on average."""
     seen = BoardFinder(board).find(picture)
     assert seen is not None
     assert seen.numbers.size == (board.columns - 1) * (board.rows - 1)
@@ -31,7 +31,7 @@ def require_true_scale(picture: NDArray[Any], dpi: float, board: Board) -> None:
 
 
 def ruler_mm(picture: NDArray[Any], dpi: float) -> float:
-    """Length of the longest horizontal black line that is no part of the board."""
+    """Return the length of the longest horizontal black line outside the board."""
     rows = (picture < 100).sum(axis=1)
     below = np.flatnonzero(rows[: int(picture.shape[0] * 0.97)] > 90 * dpi / MM_PER_INCH)
     columns = np.flatnonzero(picture[below[-1]] < 100)
@@ -74,7 +74,7 @@ def test_rectangles_that_touch_leave_no_line_between_them(tmp_path: Path) -> Non
     pdfium = pytest.importorskip("pypdfium2", reason="pypdfium2, of the extra dev, draws the page")
     sheet = sheet_of(Board())
     to_pdf(sheet, tmp_path / "board.pdf")
-    # An odd scale, at which no edge falls on a pixel.
+    # An odd scale at which no edge falls on a pixel boundary.
     picture = pdfium.PdfDocument(tmp_path / "board.pdf")[0].render(scale=1.37, grayscale=True).to_numpy()
     first = sheet.bars[0]
     x, y, side = (round(v * 72 / MM_PER_INCH * 1.37) for v in (first.x, first.y, 24))

@@ -1,4 +1,4 @@
-"""Calibration of a rig from pictures of a board that a known rig takes."""
+"""Calibration from images of a board that a known rig takes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_rig_is_recovered() -> None:
 
 
 def test_what_it_is_for_is_right_to_a_fifth_of_a_pixel() -> None:
-    """Face boxes at a known distance, over the whole range and most of the picture, against the true rig."""
+    """Compare face boxes at known distances with the true rig, over the whole range and most of the image."""
     found = result().geometry.cameras
     worst = 0.0
     for z in (350.0, 500.0, 700.0, 1000.0):
@@ -111,7 +111,7 @@ def test_pairs_of_different_moments_are_refused() -> None:
         BoardView(a.name, {"rgb": a.seen["rgb"], "ir": b.seen["ir"]})
         for a, b in zip(views(), (*views()[1:], views()[0]), strict=True)
     ]
-    with pytest.raises(CalibrationInvalid, match=r"of the same moment"):
+    with pytest.raises(CalibrationInvalid, match=r"show the same moment"):
         calibrate(shifted, SIZES, IDENTITIES, BOARD, DATE)
 
 
@@ -132,7 +132,7 @@ def test_views_in_the_middle_alone_are_refused() -> None:
         same += [BoardView("v", pair)] * 8  # type: ignore[arg-type]
     with pytest.raises(CalibrationInvalid) as caught:
         calibrate(same, SIZES, IDENTITIES, BOARD, DATE)
-    for what in ("left and right", "up and down", "nearer and farther", "parts of the colour picture: top left"):
+    for what in ("left and right", "up and down", "other distances", "parts of the colour image: top left"):
         assert what in str(caught.value)
 
 
@@ -143,12 +143,12 @@ def test_corners_without_precision_are_refused() -> None:
         return BoardDetection(seen.numbers, seen.pixels + rng.normal(0, 1.6, seen.pixels.shape).astype(np.float32))
 
     rough = [BoardView(v.name, {m: blurred(s) for m, s in v.seen.items()}) for v in views()]
-    with pytest.raises(CalibrationInvalid, match=r"fit the board to .* pixels only"):
+    with pytest.raises(CalibrationInvalid, match=r"fit the board only to .* pixels"):
         calibrate(rough, SIZES, IDENTITIES, BOARD, DATE)
 
 
 def test_what_no_face_rig_is_is_refused() -> None:
-    """Squares of 24 mm taken for 400 mm put the cameras 417 mm apart."""
+    """Squares of 24 mm that are declared as 400 mm put the cameras 417 mm apart."""
     with pytest.raises(CalibrationInvalid, match="mm apart"):
         calibrate(views(), SIZES, IDENTITIES, Board(square_mm=400), DATE)
 
@@ -222,7 +222,7 @@ def test_ink_that_vanishes_in_infrared_is_guessed_at() -> None:
     for number in range(8):
         pair = pictures()[number]
         session.offer(str(number), {"rgb": pair["rgb"], "ir": np.full_like(pair["ir"], 120)})
-    assert "dye ink" in session.trouble()
+    assert "Dye ink" in session.trouble()
     other = BoardSession(Board(columns=5, rows=6), BOTH)
     other.offer("x", {"rgb": np.zeros((480, 640, 3), np.uint8), "ir": np.zeros((400, 640, 1), np.uint8)})
     assert "5x6 squares" in other.trouble()

@@ -1,4 +1,4 @@
-"""Offsets between streams, from simulated light that two cameras see."""
+"""Offsets between streams, measured from simulated light that two cameras see."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_dropped_frames_cost_edges_not_accuracy() -> None:
 
 
 def test_frames_in_step_are_solved_by_irregular_switching_alone() -> None:
-    """Exposures of 1 ms, one clock for both cameras: each edge says one of two things, hundreds say where between."""
+    """Exposures of 1 ms and one clock for both cameras: a single edge gives one of two values, hundreds the mean."""
     rng = np.random.default_rng(6)
     times = np.arange(60.0, 4 * MINUTE_MS, 100 / 3)
     later = times + 11
@@ -62,7 +62,7 @@ def test_what_does_not_determine_an_offset_is_refused() -> None:
     switches = switched(rng, MINUTE_MS)
     good = LevelSeries(a, seen(rng, switches, a, 8))
     steady = LevelSeries(b, 40 + rng.normal(0, 1, b.size))
-    with pytest.raises(OffsetUnknown, match="no light that is on or off"):
+    with pytest.raises(OffsetUnknown, match="no light that switches on and off"):
         by_blink(good, steady)
     with pytest.raises(OffsetUnknown, match="nothing changes"):
         by_blink(good, LevelSeries(b, np.full(b.size, 40.0)))
@@ -128,7 +128,7 @@ def test_a_rhythm_or_two_different_scenes_are_refused() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_strobe_itself_gives_it_where_colour_sees_it(seed: int) -> None:
-    """Infrared at 15 lit frames a second; colour at 30.3, exposing 12 ms, a tenth of whose light is the strobe's."""
+    """IR with 15 lit frames per second; RGB at 30.3 fps, 12 ms exposures, a tenth of the light from the strobe."""
     rng = np.random.default_rng(seed)
     offset = float(rng.uniform(-30, 30))
     lit = frames(rng, MINUTE_MS, fps=15, jitter_ms=0.05)

@@ -79,8 +79,8 @@ def below_the_root(files: Files) -> Files:
 
 
 WRONG: list[tuple[Callable[[Files], Files], str]] = [
-    (another_key, r"tls\.key: \S+other\.key is not the private key of \S+server\.pem \(tls\.certificate\)"),
-    (key_of_another_kind, r"tls\.key: \S+rsa\.key is not the private key of"),
+    (another_key, r"tls\.key: \S+other\.key is not the private key for \S+server\.pem \(tls\.certificate\)"),
+    (key_of_another_kind, r"tls\.key: \S+rsa\.key is not the private key for"),
     (swapped, r"tls\.certificate: \S+server\.key contains private key but no certificate\. Name the file"),
     (damaged, r"tls\.certificate: \S+damaged\.pem is damaged or not supported by OpenSSL"),
     (damaged_key, r"tls\.key: \S+damaged\.key is damaged or not supported by OpenSSL"),
