@@ -132,6 +132,38 @@ def test_a_session_does_not_outlive_its_key(tmp_path: Path) -> None:
             assert after.client.get("/info", headers=cookie).status_code == 401
 
 
+def test_an_answer_is_repeated_by_the_other_replica_without_pictures(redis: RedisServer) -> None:
+    with two(Settings(api_key=SecretStr(KEY), store=shared(redis))) as (one, other):
+        headers, further = {"Idempotency-Key": "k"}, {"Idempotency-Key": "l"}
+        first, again = ask(one, headers=headers), ask(other, headers=headers)
+        assert (first.status_code, again.status_code) == (200, 200)
+        assert again.headers["idempotent-replayed"] == "true"
+        assert "idempotent-replayed" not in first.headers
+        assert again.json() == first.json()
+        check_problem(ask(other, headers=headers, params={"explain": "true"}), 409, "idempotency_conflict")
+        explained = ask(one, headers=further, params={"explain": "true"})
+        repeated = ask(other, headers=further, params={"explain": "true"})
+        assert repeated.headers["idempotent-replayed"] == "true"
+        assert explained.json()["explain"]
+        assert repeated.json() == {name: value for name, value in explained.json().items() if name != "explain"}
+
+
+def test_a_session_is_both_replicas_and_ends_at_both(redis: RedisServer) -> None:
+    with two(Settings(api_key=SecretStr(KEY), store=shared(redis))) as made:
+        for service in made:
+            service.client.headers.pop("X-API-Key")
+        one, other = (service.client for service in made)
+        assert one.post("/login", data={"key": KEY}, headers=OWN_PAGE).status_code == 303
+        # The browser of one person, whom a proxy sends here and there.
+        other.cookies = one.cookies
+        assert other.get("/info").status_code == 200
+        kept = {"Cookie": f"adsn_session={one.cookies['adsn_session']}"}
+        assert other.post("/logout", headers=OWN_PAGE).status_code == 303
+        for client in (one, other):
+            client.cookies.clear()
+            assert client.get("/info", headers=kept).status_code == 401
+
+
 def test_a_failed_request_gives_its_nonce_and_its_key_back(redis: RedisServer) -> None:
     with two(Settings(api_key=SecretStr(KEY), store=shared(redis))) as (one, other):
         broken = {**pair(nonce="nonce-of-both"), "rgb": b"no picture"}
