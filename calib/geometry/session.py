@@ -112,7 +112,7 @@ class BoardSession:
                 )
             if modality != "rgb" and usual > COLOURED:
                 raise CalibrationInvalid(
-                    f"the {NAMES[modality]} images have colour, so a colour camera was named as the "
+                    f"the {NAMES[modality]} images are coloured, so a colour camera was named as the "
                     f"{NAMES[modality]} camera. Swap the two."
                 )
 

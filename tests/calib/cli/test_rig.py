@@ -90,9 +90,9 @@ def test_what_cannot_be_calibrated_writes_nothing(folder: Path, tmp_path: Path) 
     assert "11 more views" in refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER))
     assert "7x10 squares" not in refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER))
     other = refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER, "--columns", "5", "--rows", "5"))
-    assert "no picture shows the board of 5x5 squares" in other
+    assert "no image shows the board of 5x5 squares" in other
     cv2.imwrite(str(few / "view03-ir.png"), np.zeros((400, 320), np.uint8))
-    assert "view03: the infrared picture is 320×400" in refused(
+    assert "view03: the infrared image has 320×400" in refused(
         call("rig", "--images", few, "--out", out, *FROM_FOLDER)
     )
     (few / "view00-ir.png").write_bytes(b"no picture")

@@ -187,7 +187,7 @@ def test_a_session_takes_a_board_that_is_still_and_new() -> None:
     assert session.offer("4", second) == "hold the board still"
     assert session.offer("5", second) == ""
     nothing: dict[Modality, Picture] = {"rgb": first["rgb"], "ir": np.zeros_like(first["ir"])}
-    assert session.offer("6", nothing) == "no board in the infrared picture"
+    assert session.offer("6", nothing) == "no board in the infrared image"
     assert [view.name for view in session.views] == ["2", "5"]
     assert any("13 more views" in gap.says for gap in session.gaps())
     session.require_right_cameras()
@@ -196,7 +196,7 @@ def test_a_session_takes_a_board_that_is_still_and_new() -> None:
 def test_a_mirrored_camera_is_refused() -> None:
     pair = pictures()[4]
     session = BoardSession(BOARD, BOTH)
-    with pytest.raises(CalibrationInvalid, match="infrared picture is mirrored"):
+    with pytest.raises(CalibrationInvalid, match="infrared image is mirrored"):
         session.offer("a", {"rgb": pair["rgb"], "ir": pair["ir"][:, ::-1]})
 
 
@@ -213,7 +213,7 @@ def test_swapped_cameras_are_refused() -> None:
 def test_another_size_is_refused() -> None:
     session = BoardSession(BOARD, BOTH)
     session.offer("a", pictures()[4])
-    with pytest.raises(CalibrationInvalid, match="b: the infrared picture is 320×200"):
+    with pytest.raises(CalibrationInvalid, match="b: the infrared image has 320×200"):
         session.offer("b", {"rgb": pictures()[4]["rgb"], "ir": pictures()[4]["ir"][::2, ::2]})
 
 

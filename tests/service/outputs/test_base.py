@@ -162,4 +162,4 @@ def test_a_channel_that_breaks_costs_the_others_nothing(caplog: pytest.LogCaptur
     outputs.publish(decision("s9"))
     until(lambda: output.sent == ["s9"])
     outputs.close(20)
-    assert "the output broken did not take an event" in caplog.text
+    assert "the output broken did not accept an event" in caplog.text

@@ -91,7 +91,7 @@ def test_a_full_disk_loses_events_counts_them_and_ends_with_the_last_free_block(
 
 
 def test_a_device_that_is_full_is_no_space_left() -> None:
-    with pytest.raises(OutputError, match=r"/dev/full: No space left on device; 1 events"):
+    with pytest.raises(OutputError, match=r"/dev/full: No space left on device. Events lost so far: 1"):
         JournalOutput(Path("/dev/full")).send(other())
 
 
