@@ -55,7 +55,7 @@ class Staged:
             certificate, key = authority.issue(name)
             shutil.copy(certificate, etc / f"{name}.pem")
             shutil.copy(key, etc / f"{name}.key")
-        for name in ("ca.pem", "clients.pem"):
+        for name in ("ca.pem", "clients.pem", "redis-ca.pem"):
             shutil.copy(authority.certificate, etc / name)
         write_key_pair(etc / "device.pem")
         credentials = self.root / "run" / "credentials" / "adsn-kiosk.service"
