@@ -31,7 +31,8 @@ def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = heat.shape
     if height % 2 or width % 2:
         return heat
-    return heat.reshape(height // 2, 2, width // 2, 2).sum((1, 3))
+    summed: NDArray[np.float32] = heat.reshape(height // 2, 2, width // 2, 2).sum((1, 3))
+    return summed
 
 
 def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
