@@ -1,7 +1,11 @@
 const facts=JSON.parse(document.querySelector('#facts').textContent),$=id=>document.getElementById(id);
 const form=$('pair'),inputs=[...form.querySelectorAll('input[type=file]')];
 const number=(value,digits=3)=>value===null||value===undefined?'–':value.toFixed(digits);
-const cell=(row,text,name)=>{const td=row.insertCell();td.textContent=text;if(name)td.className=name;return td;};
+// Each cell bears its column's name, which a narrow screen shows beside it.
+const cell=(row,text,name)=>{
+  const td=row.insertCell();td.textContent=text;if(name)td.className=name;
+  td.dataset.label=row.closest('table').tHead.rows[0].cells[td.cellIndex].textContent;return td;
+};
 const words=codes=>codes.map(code=>facts.reasons[code]?facts.reasons[code].meaning:code).join(' ');
 const advice=codes=>{for(const code of facts.order){if(codes.includes(code)&&facts.reasons[code].subject)return facts.reasons[code].subject;}return '';};
 
@@ -118,8 +122,30 @@ function watch(){
   source.onopen=()=>{$('live').hidden=false;$('rig-words').textContent='';};
   source.onerror=()=>{$('rig-words').textContent='The connection to the rig is down; trying again.';};
   source.addEventListener('pair',event=>judged(JSON.parse(event.data)));
-  source.addEventListener('decision',event=>{const told=JSON.parse(event.data);$('rig-words').textContent=`Decided: ${facts.decisions[told.decision]||told.decision}`;});
+  source.addEventListener('decision',event=>decided(JSON.parse(event.data)));
   source.addEventListener('cameras',event=>cameras(JSON.parse(event.data)));
+}
+// Newest first. Only a door's daemon decides, so the list and the door's name are the kiosk's alone.
+function decided(told){
+  const name=facts.decisions[told.decision]||told.decision,row=document.createElement('li');
+  $('rig-words').textContent=`Decided: ${name}`;
+  $('decided').hidden=false;
+  if(told.door)$('rig-title').textContent=`The rig of ${told.door}, ${told.site}`;
+  row.textContent=[new Date(told.time).toLocaleTimeString(),name,words(told.reasons||[])].filter(Boolean).join(' · ');
+  $('decisions').prepend(row);
+  while($('decisions').children.length>5)$('decisions').lastChild.remove();
+}
+// What is wrong, as /readyz says it: 200 with warnings, 503 with what is critical.
+async function conditions(){
+  if(document.hidden)return;
+  const response=await fetch('readyz').catch(()=>null);
+  if(!response)return;
+  const found=(await response.json().catch(()=>({}))).conditions||[];
+  $('conditions').replaceChildren(...found.map(one=>{
+    const row=document.createElement('li');row.className=one.severity;
+    row.textContent=`${one.name}${one.subject?` (${facts.modalities[one.subject]||one.subject})`:''}: ${one.detail}`;
+    return row;
+  }));
 }
 function judged(pair){
   const line=$('live-verdict');
@@ -130,7 +156,8 @@ function judged(pair){
   if(pair.score!==null)trace.push(pair.score);
   while(trace.length>120)trace.shift();
   $('line').setAttribute('points',trace.map((value,i)=>`${(i*300/119).toFixed(1)},${(58-56*value).toFixed(1)}`).join(' '));
-  if(pair.threshold!==null){const y=58-56*pair.threshold;$('limit').setAttribute('y1',y);$('limit').setAttribute('y2',y);}
+  if(pair.threshold!==null){const y=58-56*pair.threshold;$('limit').setAttribute('y1',y);$('limit').setAttribute('y2',y);
+    $('limit-words').textContent=`threshold ${number(pair.threshold,2)}`;$('limit-words').style.top=`calc(${100*y/60}% - 1rem)`;}
   $('trace-words').textContent=`Scores of the last ${trace.length} pairs; the line is the threshold. ${told}`;
   frames(pair);
 }
@@ -174,6 +201,13 @@ function cameras(status){
   else if(!$('rig-words').textContent.startsWith('Decided'))$('rig-words').textContent=`${number(status.pairs_per_s,1)} pairs a second, strobe ${status.strobe}.`;
 }
 ask('info').then(response=>response.ok?response.json():null).then(info=>{
+  const through=info?info.model.apcer_over_limit:[];
+  if(through.length){
+    $('through').hidden=false;
+    $('through').textContent='This model lets attacks through: '+through.map(one=>`${one.species} ${one.errors} of ${one.trials}`).join(', ')+'.';
+  }
   if(info)$('model').textContent=`${info.model.name} ${info.model.version} · ${info.engine.precision} on ${info.engine.backend}${info.engine.degraded?' (degraded)':''} · adsn ${info.version}`;
 }).catch(()=>{});
+// Whoever has cameras looks at them first, with the eyes and with the keyboard.
+if(facts.rig){$('judge').before($('rig-part'));conditions();setInterval(conditions,2000);}
 watch();

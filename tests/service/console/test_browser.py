@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
+from runtime.bundle.manifest import RateEntry
 from service.config.settings import Settings
-from tests.support.fakes import FakeFeed, face_pair
+from tests.support.fakes import FakeEngine, FakeFeed, face_pair, loaded
 from tests.support.service.running_service import RunningService, running
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -123,6 +125,66 @@ def test_the_rig_is_watched(browser: Any, rig: tuple[RunningService, FakeFeed]) 
     feed.camera("ir", "lost", last_error="unplugged")
     until(browser, lambda b: "unplugged" in text(b, "cameras"))
     clean(browser)
+
+
+def test_whoever_has_cameras_sees_them_first_with_what_is_wrong(
+    browser: Any, rig: tuple[RunningService, FakeFeed]
+) -> None:
+    service, feed = rig
+    opened(browser, service)
+    titles = [heading.text for heading in browser.find_elements(By.TAG_NAME, "h2")]
+    assert titles == ["The rig", "Judge a pair"]
+    feed.camera("ir", "lost", last_error="unplugged")
+    until(browser, lambda b: "camera_lost (infrared): unplugged" in text(b, "conditions"))
+    feed.camera("ir", "running", fps=15.0)
+    feed.put(face_pair())
+    until(browser, lambda b: "camera_lost" not in text(b, "conditions"))
+    clean(browser)
+
+
+def test_a_doors_decisions_are_listed_newest_first(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
+    opened(browser, rig[0])
+    until(browser, lambda b: b.find_element(By.ID, "live").is_displayed())
+    told = {"time": "2026-01-01T00:00:00Z", "site": "berlin", "door": "front", "reasons": []}
+    for number in range(6):
+        decision = {**told, "decision": "spoof" if number == 5 else "live"}
+        browser.execute_script("decided(arguments[0])", decision)
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#decisions li")]
+    assert len(rows) == 5
+    assert "Spoof" in rows[0]
+    assert all("Live" in row for row in rows[1:])
+    assert text(browser, "rig-title") == "The rig of front, berlin"
+
+
+def test_a_model_that_lets_attacks_through_is_named_on_the_page(browser: Any, tmp_path: Path) -> None:
+    engine = FakeEngine()
+    bare = loaded(engine)
+    point = bare.manifest.operating_points[0]
+    worst = {"mask_paper": RateEntry(errors=9, trials=10, interval=(0.5, 1.0))}
+    manifest = bare.manifest.model_copy(update={"operating_points": [point.model_copy(update={"apcer": worst})]})
+    with running(Settings(), lambda: replace(bare, manifest=manifest)) as service:
+        opened(browser, service)
+        until(browser, lambda b: text(b, "through") == "This model lets attacks through: mask_paper 9 of 10.")
+
+
+def test_nothing_is_clipped_on_a_phone(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
+    size = browser.get_window_size()
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        opened(browser, rig[0])
+        until(browser, lambda b: b.find_element(By.ID, "live").is_displayed())
+        rig[1].camera("ir", "running", fps=15.0, drops={"sequence_gap": 123456, "overrun": 123456})
+        until(browser, lambda b: "123456 overrun" in text(b, "cameras"))
+        clipped = "return [document.documentElement, ...document.querySelectorAll('.scroll')]"
+        assert browser.execute_script(f"{clipped}.filter(e => e.scrollWidth > e.clientWidth).length") == 0
+        assert "frames a second" in browser.execute_script(
+            "return [...document.querySelectorAll('#cameras td')].map(e => e.dataset.label)"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.set_window_size(size["width"], size["height"])
 
 
 def test_every_control_has_a_name(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
