@@ -25,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-READ = [page for page in PAGES if page.startswith("docs/") or page in ("README.md", "CONTRIBUTING.md")]
+READ = [page for page in PAGES if page.startswith(("docs/", "examples/")) or page in ("README.md", "CONTRIBUTING.md")]
 BLOCKS = [block for page in READ for block in blocks_of(page)]
 SHELL, RUN = ("sh", "console"), ("sh", "console", "python")
 PARSED = ("json", "toml")

@@ -16,12 +16,12 @@ from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Health
 from service.outputs.home_assistant import DECISIONS, HomeAssistantChannel, KioskDevice, KioskReadings
 from service.outputs.mqtt import MqttChannel
+from tests.support.service.home_assistant import check_discovery, rendered
 from tests.support.service.mosquitto import FAST, TOPIC, Mosquitto, Watcher, brokered, needs_mosquitto, watching
 from tests.support.service.output_events import decision, other, until
 
 pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
 pytest.importorskip("jinja2", reason="Home Assistant's templates are Jinja's")
-from tests.support.service.home_assistant import check_discovery, rendered
 
 pytestmark = needs_mosquitto
 DEVICE = KioskDevice("home", "front", TOPIC)
