@@ -56,7 +56,8 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/mypy deploy/release_check.py
+	$(BIN)/mypy deploy/release_check.py examples/ray/load.py
+	$(BIN)/mypy examples/backend/app.py
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports

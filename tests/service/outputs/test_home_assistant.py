@@ -13,13 +13,13 @@ import pytest
 from service.monitoring.health import Health
 from service.outputs.home_assistant import DECISIONS, HomeAssistantChannel, KioskDevice
 from service.outputs.mqtt import MqttChannel
+from tests.support.service.home_assistant import check_discovery, rendered
+from tests.support.service.kiosk_readings import read
 from tests.support.service.mosquitto import FAST, TOPIC, Mosquitto, Watcher, brokered, needs_mosquitto, watching
 from tests.support.service.output_events import decision, other, until
 
 pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
 pytest.importorskip("jinja2", reason="Home Assistant's templates are Jinja's")
-from tests.support.service.home_assistant import check_discovery, rendered
-from tests.support.service.kiosk_readings import read
 
 pytestmark = needs_mosquitto
 DEVICE = KioskDevice("home", "front", TOPIC)

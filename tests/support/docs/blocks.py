@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 
 from tests.support.docs.pages import PAGES, Block, blocks_of
 
-READ = [page for page in PAGES if page.startswith("docs/") or page in ("README.md", "CONTRIBUTING.md")]
+READ = [page for page in PAGES if page.startswith(("docs/", "examples/")) or page in ("README.md", "CONTRIBUTING.md")]
 BLOCKS = [block for page in READ for block in blocks_of(page)]
 
 

@@ -26,7 +26,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md"))
+    for path in (
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
+    )
 )
 FENCE = re.compile(r"^( *)(`{3,})(\S*)(.*)$")
 COMMENT = re.compile(r"^ *<!--\s*(.*?)\s*-->$")

@@ -22,7 +22,7 @@ from docs.make.answer import shortened
 from tests.support.docs.pages import ROOT, Block
 
 LINKED = (
-    "adsn", "benchmarks", "calib", "deploy", "docs", "export", "runtime", "service", "synthetic",
+    "adsn", "benchmarks", "calib", "deploy", "docs", "examples", "export", "runtime", "service", "synthetic",
     "pyproject.toml", "README.md",
 )  # fmt: skip
 """What a block finds as in a checkout. The models are copied, for some commands write into them."""
