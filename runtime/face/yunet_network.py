@@ -57,7 +57,7 @@ def open_network(model: bytes, min_score: float) -> YuNetNetwork:
         return OnnxYuNet(model, min_score)
     except EngineUnavailable as error:
         network = OpenCvYuNet(model, min_score)
-        log.info("YuNet is run by OpenCV, which takes twice as long. %s", error.message)
+        log.info("OpenCV runs YuNet, which takes twice as long. %s", error.message)
         return network
 
 
