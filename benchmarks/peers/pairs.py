@@ -16,7 +16,7 @@ def load() -> LivenessPipeline:
 
 
 def assess(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
-    """Decode, score, decide."""
+    """Decode, find the face where ``meta`` names no box, score, decide."""
     pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
-    found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])})
+    found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])} if "face_box" in meta else None)
     return {"decision": found.decision, "score": found.score, "reasons": list(found.reasons)}

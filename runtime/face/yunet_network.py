@@ -26,7 +26,7 @@ OVERLAP, MOST = 0.3, 50
 DIVISOR = 32
 """Pictures are padded to multiples of this, as OpenCV does."""
 KEPT_SIZES, KEPT_EDGE = 3, 640
-"""A thread keeps OpenCV's networks for so many sizes, none with an edge above the second."""
+"""A thread keeps OpenCV's networks for so many sizes. Memory for pictures with an edge above the second is not kept."""
 HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 STRIDES = (8, 16, 32)
 COLUMNS = 15
@@ -57,7 +57,7 @@ def open_network(model: bytes, min_score: float) -> YuNetNetwork:
         return OnnxYuNet(model, min_score)
     except EngineUnavailable as error:
         network = OpenCvYuNet(model, min_score)
-        log.info("YuNet is run by OpenCV, which takes twice as long. %s", error.message)
+        log.info("OpenCV runs YuNet, which takes twice as long. %s", error.message)
         return network
 
 
@@ -80,6 +80,8 @@ class OnnxYuNet:
             raise EngineUnavailable(f"the face detector's file is no YuNet: {error.message}") from error
         except Exception as error:  # the library raises a type of its own for each kind of damage
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the face detector: {error}") from error
+        self._shrink = ort.RunOptions()
+        self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._min_score = min_score
         self._input = self._session.get_inputs()[0].name
         names = {output.name for output in self._session.get_outputs()}
@@ -92,8 +94,10 @@ class OnnxYuNet:
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `YuNetNetwork.find`."""
         blob = padded_planes(bgr)
+        # What a large picture took is given back after it.
+        options = self._shrink if max(blob.shape) > KEPT_EDGE else None
         try:
-            values = self._session.run(self._outputs, {self._input: blob})
+            values = self._session.run(self._outputs, {self._input: blob}, options)
         except Exception as error:  # as above: the library's own types
             raise EngineUnavailable(f"ONNX Runtime failed in the face detector: {error}") from error
         rows, columns = blob.shape[2:]

@@ -279,7 +279,7 @@ def test_without_onnx_runtime_opencv_runs_it_and_says_so(
     with caplog.at_level(logging.INFO, "adsn.face"):
         network = open_network(packaged_yunet(), 0.6)
     assert isinstance(network, OpenCvYuNet)
-    assert "YuNet is run by OpenCV" in caplog.text
+    assert "OpenCV runs YuNet" in caplog.text
     assert "pip install" in caplog.text
 
 
