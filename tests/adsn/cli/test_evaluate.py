@@ -67,7 +67,7 @@ def run_eval(plan: Path, *arguments: object, bundle: Path | None = None) -> subp
     command += ["--data", str(plan), "--cache", str(plan.parent / "cache"), *map(str, arguments)]
     # Wide enough that a table's lines are not broken.
     environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
 
 
 def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
