@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Counterfactual, Effect
     from adsn.evaluation.evaluate import Scored, Scorer, engine_scorer, network_scorer, report_json, score_set
     from adsn.evaluation.plan import DataPlan, default_plan, read_plan
-    from adsn.evaluation.report import html_report
+    from adsn.evaluation.report import ReportPage, html_report
+    from adsn.evaluation.robustness import RobustnessTest
 
 __all__ = [
     "Counterfactual",
     "DataPlan",
     "Effect",
+    "ReportPage",
+    "RobustnessTest",
     "Scored",
     "Scorer",
     "default_plan",
@@ -33,6 +36,8 @@ __getattr__ = attach(
         "Counterfactual": "adsn.evaluation.counterfactual",
         "DataPlan": "adsn.evaluation.plan",
         "Effect": "adsn.evaluation.counterfactual",
+        "ReportPage": "adsn.evaluation.report",
+        "RobustnessTest": "adsn.evaluation.robustness",
         "Scored": "adsn.evaluation.evaluate",
         "Scorer": "adsn.evaluation.evaluate",
         "default_plan": "adsn.evaluation.plan",

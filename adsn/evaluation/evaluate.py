@@ -189,7 +189,7 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
     return {
         "set": scored.name,
         "data_sha256": scored.digest,
-        "pairs": len(scored.scores),
+        "pairs": len(scored.scores) - scored.species.count(PAIR_MISMATCH),
         "threshold": threshold,
         "auc": scored.auc(0),
         "auc_streams": [scored.auc(1), scored.auc(2)],

@@ -6,8 +6,9 @@ Each picture by itself shows a living person. Together they are what a replaced 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import cv2
@@ -60,15 +61,16 @@ def mismatches(scored: Scored, *, most: int = MOST, seed: int = 0) -> list[Misma
     people = rng.permutation(list(presented.values())).tolist()
     if len({scored.subjects[i] for i in people}) < 2:
         return []
-    pairs: dict[Kind, Iterator[int | None]] = {
-        "other_person": (_other_person(scored, people, k) for k in range(len(people))),
-        "other_moment": (_other_moment(scored, people, i) for i in people),
-        "warped": iter(people),
+    partners: dict[Kind, Callable[[int], int | None]] = {
+        "other_person": lambda at: _other_person(scored, people, at),
+        "other_moment": lambda at: _other_moment(scored, people, people[at]),
+        "warped": lambda at: people[at],
     }
-    found = []
-    for kind, partners in pairs.items():
-        chosen = [Mismatch(kind, i, j) for i, j in zip(people, partners, strict=True) if j is not None]
-        found += chosen[:most]
+    found: list[Mismatch] = []
+    for kind, partner in partners.items():
+        seconds = ((first, partner(at)) for at, first in enumerate(people))
+        made = (Mismatch(kind, first, second) for first, second in seconds if second is not None)
+        found += islice(made, most)
     return found
 
 

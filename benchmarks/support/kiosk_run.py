@@ -32,7 +32,7 @@ class KioskProcess:
     that the kiosk may use; any where None.
     """
 
-    def __init__(self, folder: Path, text: str, core: int | None = None, **environment: str) -> None:
+    def __init__(self, folder: Path, text: str, core: int | None = None, /, **environment: str) -> None:
         self.folder = folder
         self.log = folder / "events.jsonl"
         self.config = folder / "kiosk.toml"

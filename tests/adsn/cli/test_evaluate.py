@@ -67,7 +67,7 @@ def run_eval(plan: Path, *arguments: object, bundle: Path | None = None) -> subp
     command += ["--data", str(plan), "--cache", str(plan.parent / "cache"), *map(str, arguments)]
     # Wide enough that a table's lines are not broken.
     environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
 
 
 def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
     assert {made[kind]["trials"] for kind in ("other_person", "warped")} == {12}
     count = row["apcer"]["pair_mismatch"]["trials"]
     assert count == sum(rate["trials"] for rate in made.values())
-    assert (row["set"], row["pairs"]) == ("small", 24 + count)
+    assert (row["set"], row["pairs"]) == ("small", 24)
     assert set(row["apcer"]) == {"print_matte", "replay_screen", "pair_mismatch"}
     assert row["bpcer"]["trials"] == 12
     assert len(row["presentations"]["score"]) == 24 + count
@@ -161,7 +161,7 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
     assert folder.returncode == 0, folder.stderr
     (row,) = json.loads((tmp_path / "folder.json").read_text())["sets"]
     # Two people, photographed once each: another moment does not exist.
-    assert (row["pairs"], set(row["pair_mismatch"])) == (12 + 4, {"other_person", "warped"})
+    assert (row["pairs"], set(row["pair_mismatch"])) == (12, {"other_person", "warped"})
     (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
     plan = tmp_path / "plan.toml"
     dev = PLAN[: PLAN.index("[test.small]")]
