@@ -34,8 +34,6 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 _LEDGER = """
 local function ledger(key, seen, settle, hold, ttl)
-  -- First of all writes: a full store must refuse here, and lets a script go on that has written anything.
-  redis.call('HSET', key, 'beat', now)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local l = redis.call('HMGET', key, 'run', 'count', 'opens', 'lost')
   local count, opens, lost = tonumber(l[2]) or 0, tonumber(l[3]) or 0, tonumber(l[4]) or 0
@@ -47,8 +45,8 @@ local function ledger(key, seen, settle, hold, ttl)
   if behind then opens, lost, count = now + hold, 1, seen end
   if restarted or behind then
     redis.call('HSET', key, 'run', run, 'count', count, 'opens', opens, 'lost', lost)
+    redis.call('PEXPIRE', key, ttl)
   end
-  redis.call('PEXPIRE', key, ttl)
   return count, math.max(0, opens - now), lost
 end
 """
@@ -77,6 +75,9 @@ BEAT = Script(
     _CLOCK
     + _LEDGER
     + """
+-- A full store must refuse here, and lets a script go on that has written anything: so HSET stands before PEXPIRE.
+redis.call('HSET', KEYS[1], 'beat', now)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 local count, wait, lost = ledger(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
 local memory = redis.call('INFO', 'memory')
 local policy = string.match(memory, 'maxmemory_policy:([%w-]+)') or ''
