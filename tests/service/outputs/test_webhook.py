@@ -120,7 +120,9 @@ def test_what_does_not_expire_is_told_once() -> None:
     assert len(receiver.got) == 1
 
 
-@pytest.mark.parametrize(("status", "says"), [(302, "redirects are not followed"), (401, "refused the event with status")])
+@pytest.mark.parametrize(
+    ("status", "says"), [(302, "redirects are not followed"), (401, "refused the event with status")]
+)
 def test_a_refusal_is_final(status: int, says: str) -> None:
     with Receiver(status).serving() as receiver, pytest.raises(OutputError, match=says):
         WebhookOutput(receiver.url, SECRET, timeout_s=20).send(decision(left_s=60))
