@@ -92,9 +92,7 @@ def test_what_cannot_be_calibrated_writes_nothing(folder: Path, tmp_path: Path) 
     other = refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER, "--columns", "5", "--rows", "5"))
     assert "no image shows the board of 5x5 squares" in other
     cv2.imwrite(str(few / "view03-ir.png"), np.zeros((400, 320), np.uint8))
-    assert "view03: the infrared image has 320×400" in refused(
-        call("rig", "--images", few, "--out", out, *FROM_FOLDER)
-    )
+    assert "view03: the infrared image has 320×400" in refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER))
     (few / "view00-ir.png").write_bytes(b"no picture")
     assert "view00-ir.png" in refused(call("rig", "--images", few, "--out", out, *FROM_FOLDER))
     assert not out.exists()
