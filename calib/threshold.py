@@ -44,7 +44,7 @@ def require_presentations(counts: Mapping[str, int], target: float, words: str) 
     short = [f"{count} of {species_name}" for species_name, count in counts.items() if count < needed]
     if short:
         raise SampleTooSmall(
-            f"the target {words} needs at least {needed} presentations of each kind, but the sample has only "
+            f"the target {words} needs at least {needed} presentations of each kind, but the sample has "
             f"{', '.join(short)}. Record more, or choose a larger target."
         )
 

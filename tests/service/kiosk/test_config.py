@@ -148,7 +148,7 @@ def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None
 def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
     for text, says in (
         ('[command]\nargv = ["/dev/null/absent"]\n', "/dev/null/absent is not an executable file"),
-        ('[command]\nargv = ["/etc"]\n', r"command\.argv: /etc is no program"),
+        ('[command]\nargv = ["/etc"]\n', r"command\.argv: /etc is not an executable file"),
         ('[command]\nargv = ["/etc/passwd"]\n', r"/etc/passwd is not an executable file.*chmod \+x"),
         (WEBHOOK + 'authorities = "/dev/null/absent"\n', r"webhook\.authorities: /dev/null/absent cannot be read"),
         ('[log]\npath = "/etc"\n', r"log\.path: /etc is a folder or a device"),
