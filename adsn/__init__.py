@@ -20,7 +20,7 @@ from runtime import __version__
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from adsn.pipeline import Pipeline, Result, load_pipeline
+    from adsn.pipeline import ColourOrderWarning, Pipeline, Result, load_pipeline
     from runtime.core.check import Check
     from runtime.core.errors import AdsnError, InputError, NoFace
     from runtime.core.values import Box
@@ -29,6 +29,7 @@ __all__ = [
     "AdsnError",
     "Box",
     "Check",
+    "ColourOrderWarning",
     "InputError",
     "NoFace",
     "Pipeline",
@@ -43,6 +44,7 @@ __getattr__ = attach(
         "AdsnError": "runtime.core.errors",
         "Box": "runtime.core.values",
         "Check": "runtime.core.check",
+        "ColourOrderWarning": "adsn.pipeline",
         "InputError": "runtime.core.errors",
         "NoFace": "runtime.core.errors",
         "Pipeline": "adsn.pipeline",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,18 @@ BoxLike = Box | tuple[float, float, float, float]
 """A face box in pixels: left edge, top edge, width and height."""
 MAX_PIXELS = 16_000_000
 """Image files that declare more pixels are refused before they are decoded."""
+BLUE_FACE = 0.15
+"""By which share blue may exceed red in a face before its picture looks like BGR. Skin of every tone reflects more red
+than blue. Cold light hides some faces in BGR order, and a print in bluish toner may be warned of without cause."""
 EXPECTED: Mapping[Modality, str] = {
     "rgb": "uint8 [H, W, 3] in RGB order",
     "ir": "uint8 [H, W] or [H, W, 1]",
     "depth": "float32 [H, W] or [H, W, 1] in millimetres, 0 where nothing was measured",
 }
+
+
+class ColourOrderWarning(UserWarning):
+    """A face in an RGB array is bluer than skin is: the array may be in OpenCV's BGR order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class Pipeline:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
+        self._warned = False
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name!r}: {' + '.join(self.modalities)}, threshold {self.threshold:g}>"
@@ -112,7 +121,8 @@ class Pipeline:
 
         Each image is an array or the path of an image file. Arrays are uint8 [H, W, 3] in RGB order (``rgb``), uint8
         [H, W] or [H, W, 1] (``ir``), and float32 [H, W] or [H, W, 1] in millimetres (``depth``). OpenCV reads colour
-        images in BGR order: convert them with ``cv2.cvtColor(image, cv2.COLOR_BGR2RGB)``, or pass the path.
+        images in BGR order: convert them with ``cv2.cvtColor(image, cv2.COLOR_BGR2RGB)``, or pass the path. A pipeline
+        warns once (`ColourOrderWarning`) when the face in an RGB array is bluer than skin is.
 
         Args:
             rgb: The RGB image, if the model takes one.
@@ -135,6 +145,14 @@ class Pipeline:
             elif source is not None:
                 raise InputError(f"{modality}: this model takes {' and '.join(self.modalities)}. Leave {modality} out.")
         assessed = self._loaded.pipeline.assess(Pair(**images), _boxes(boxes or {}, self.modalities))
+        if isinstance(rgb, np.ndarray) and not self._warned and _looks_like_bgr(images["rgb"], assessed.boxes["rgb"]):
+            self._warned = True
+            warnings.warn(
+                "rgb: the face is bluer than skin is. Arrays are in RGB order; OpenCV reads BGR: convert with "
+                "cv2.cvtColor(image, cv2.COLOR_BGR2RGB), or pass the path. Said once for each pipeline.",
+                ColourOrderWarning,
+                stacklevel=2,
+            )
         return _result(assessed, self.threshold)
 
     def close(self) -> None:
@@ -224,6 +242,16 @@ def _from_array(modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
         # As cv2.imread returns a grey file that it was not told to read as grey.
         image = grey_of(image)[:, :, None]
     return np.ascontiguousarray(image)
+
+
+def _looks_like_bgr(image: NDArray[Any], box: Box) -> bool:
+    """Whether the middle of a face, uint8 [H, W, 3], has clearly more in its third channel than in its first."""
+    x, y = max(int(box.x + box.w / 4), 0), max(int(box.y + box.h / 4), 0)
+    skin = image[y : int(box.y + box.h * 3 / 4), x : int(box.x + box.w * 3 / 4)]
+    if not skin.size:
+        return False
+    red, _, blue = np.median(skin.reshape(-1, 3), axis=0)
+    return bool(blue - red > BLUE_FACE * blue)
 
 
 def _advice(modality: Modality, image: NDArray[Any]) -> str:

@@ -78,6 +78,11 @@ class PairSubset:
         kinds = self._whole.species()
         return [kinds[i] for i in self._chosen]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Every pair without its pictures."""
+        rows = self._whole.rows()
+        return [rows[i] for i in self._chosen]
+
     def digest(self) -> str:
         """The whole set's; the choice is in this module."""
         return self._whole.digest()

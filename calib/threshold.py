@@ -58,10 +58,13 @@ def operating_point(
     max_apcer: float | None = None,
     band_bpcer: float = 0.002,
     name: str = "default",
+    sources: Sequence[str] | None = None,
 ) -> OperatingPointEntry:
     """Set the threshold on development scores, one a presentation; NaN, a non-response, sets nothing.
 
-    ``max_apcer``: the target for every species; when it is given, ``max_bpcer`` is none.
+    ``max_apcer``: the target for every species; when it is given, ``max_bpcer`` is none. ``sources``: where each
+    presentation comes from. A BPCER target then holds for every source, so that a large easy one cannot hide a small
+    hard one.
 
     Raises:
         SampleTooSmall: says how many presentations, and of what, the target needs.
@@ -74,10 +77,18 @@ def operating_point(
     answered = ~np.isnan(values)
     bona_fide = values[answered & (species_array == BONA_FIDE)]
     if max_apcer is None:
-        require_presentations({BONA_FIDE: len(bona_fide)}, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
+        source_array = np.array(sources if sources is not None else [BONA_FIDE] * len(values))
+        parts = {
+            str(source): values[answered & (species_array == BONA_FIDE) & (source_array == source)]
+            for source in np.unique(source_array)
+        }
+        words = {source: BONA_FIDE if sources is None else f"{BONA_FIDE} in {source}" for source in parts}
+        counts = {words[source]: len(part) for source, part in parts.items()}
+        require_presentations(counts, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
         # float32 scores: the threshold is stored as the value it will be compared with.
-        threshold = threshold_for_bpcer(bona_fide, max_bpcer)
+        threshold = min(threshold_for_bpcer(part, max_bpcer) for part in parts.values())
         target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
+        target += " on each of them" if len(parts) > 1 else ""
     else:
         counts = {
             species_name: int((answered & (species_array == species_name)).sum())

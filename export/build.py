@@ -159,7 +159,7 @@ class _Sets:
     """The plan's sets, each opened once."""
 
     calibration: PairDataset
-    dev: PairDataset
+    dev: list[PairDataset]
     tests: list[PairDataset]
 
 
@@ -180,17 +180,16 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
         step.start(f"render {name}", sum((spec.bona_fide, len(spec.species) * spec.per_attack)) * spec.frames)
         return open_cache(spec, source.cache, workers=source.workers, tick=step.tick)
 
-    def together(name: str, sections: tuple[AnySection, ...]) -> PairDataset:
-        if len(sections) == 1:
-            return opened(name, sections[0])
-        return MixedPairs(name, [opened(f"{name}-{k + 1}" if k else name, s) for k, s in enumerate(sections)])
+    def each(name: str, sections: tuple[AnySection, ...]) -> list[PairDataset]:
+        return [opened(f"{name}-{k + 1}" if k else name, section) for k, section in enumerate(sections)]
 
+    calibration = each("calibration", plan.calibration)
     sets = _Sets(
-        together("calibration", plan.calibration),
-        together("dev", plan.dev),
+        calibration[0] if len(calibration) == 1 else MixedPairs("calibration", calibration),
+        each("dev", plan.dev),
         [opened(name, section) for name, section in plan.test.items()],
     )
-    for pairs in (sets.dev, *sets.tests):
+    for pairs in (*sets.dev, *sets.tests):
         require_both_classes(pairs)
     return sets
 
@@ -208,10 +207,16 @@ class _ParityGate:
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
-    def point(self, scorer: Scorer, dev: PairDataset, source: str, max_bpcer: float) -> OperatingPointEntry:
-        """Return the operating point of the INT8 model on the development set."""
-        values, species = self.score("int8-cpu", scorer, dev).presentations_of()
-        return operating_point(values, species, measured_on=f"{dev.name} ({source}), INT8", max_bpcer=max_bpcer)
+    def point(self, scorer: Scorer, dev: list[PairDataset], source: str, max_bpcer: float) -> OperatingPointEntry:
+        """Return the operating point of the INT8 model on the development sets."""
+        scored = [(pairs.name, *self.score("int8-cpu", scorer, pairs).presentations_of()) for pairs in dev]
+        return operating_point(
+            np.concatenate([values for _, values, _ in scored]),
+            [name for _, _, species in scored for name in species],
+            measured_on=f"{' and '.join(name for name, _, _ in scored)} ({source}), INT8",
+            max_bpcer=max_bpcer,
+            sources=[name for name, values, _ in scored for _ in values],
+        )
 
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare the model as it is served with FP32, on each test set."""
@@ -243,7 +248,7 @@ Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, 
 
 def _settle(
     gate: _ParityGate,
-    dev: PairDataset,
+    dev: list[PairDataset],
     source: str,
     max_bpcer: float,
     quantise: Quantise,
@@ -319,17 +324,29 @@ def calibrated(
     species = pairs.species()
     chosen = SampleSubset(pairs, stratified(species, options.samples, options.seed), modalities, step)
     if len(chosen.indices) < options.min_samples:
-        raise ExportError(
-            f"{pairs.name}: {len(chosen.indices)} calibration pairs; ranges from fewer than {options.min_samples} "
-            "change from draw to draw. Name a larger set with --calib, raise --samples, or lower --min-samples "
-            "knowingly."
-        )
+        raise ExportError(_too_few(pairs.name, len(species), options))
     if options.ranges is not None:
         return options.ranges, chosen
     step.start(f"ranges ({options.method})", len(chosen.indices) * (1 if options.method == "minmax" else 2))
     names = tensors_to_measure(fp32)
     counts = Counter(species[i] for i in chosen.indices)
     return measure_ranges(fp32, names, chosen.batches, pairs.name, method=options.method, species=counts), chosen
+
+
+def _too_few(name: str, pairs: int, options: ExportOptions) -> str:
+    """What to say of a calibration set of ``pairs`` that gives fewer samples than ``options`` ask for."""
+    wanted = options.min_samples
+    given = min(pairs, options.samples)
+    # Only the option that is in the way is named: more --samples cannot be drawn from a set that has fewer pairs.
+    more = (
+        f"Draw more: --samples {wanted}."
+        if pairs >= wanted
+        else "Record more, or name a larger set as [calibration] in the plan (--calib)."
+    )
+    return (
+        f"{name}: {given} calibration pairs; ranges from fewer than {wanted} change from draw to draw. {more} To "
+        f"accept fewer all the same, pass --min-samples {given}."
+    )
 
 
 def _costs(fp32: bytes, ranges: Ranges, chosen: SampleSubset, step: ProgressStep) -> list[LayerCost]:

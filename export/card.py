@@ -6,6 +6,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from adsn.evaluation.evaluate import PAIR_MISMATCH
 from export.parity import ParityLimits
 from runtime.bundle.manifest import Manifest, Parity, RateEntry
 
@@ -64,6 +65,7 @@ def scored_section(parity: Parity) -> str:
         "| --- | --- | --- |",
         *rows,
         *parts,
+        *([MISMATCH] if f"apcer.{PAIR_MISMATCH}" in parity.fp32 else []),
         f"\nINT8 against FP32: {parity.decision_flips} of {parity.pairs} decisions differ; score difference at most "
         f"{parity.max_score_difference:.4f}, {parity.mean_score_difference:.5f} on average.",
     ])  # fmt: skip
@@ -77,6 +79,10 @@ def literal_line(parity: Parity) -> str:
         f"{worst_of(parity.int8)} | {rate(parity.fp32['bpcer'])} | {rate(parity.int8['bpcer'])} |"
     )
 
+
+MISMATCH = (
+    f"\n`{PAIR_MISMATCH}`: a bona fide picture of the set beside another person's, another moment's or a warped one."
+)
 
 LITERAL = """
 ### The artifacts with every Q/DQ computed as written

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,8 @@ from rich.console import Console
 
 from adsn.cli.folders import require_writable_folder
 from adsn.cli.train import DEFAULT_CACHE, bars, open_plan
+from runtime.bundle.manifest import parse_manifest
+from runtime.bundle.measured import APCER_LIMIT, MeasuredApcer, apcer_over_limit, apcer_warning
 from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
 
@@ -66,6 +70,10 @@ Targets = Annotated[
 Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 Flips = Annotated[float, typer.Option(help="Largest accepted share of decisions that INT8 flips.", min=0, max=1)]
 RateChange = Annotated[float, typer.Option(help="Largest accepted change of worst APCER and of BPCER.", min=0, max=1)]
+AcceptApcer = Annotated[
+    bool,
+    typer.Option("--accept-apcer", help=f"Write the bundle even if a species' APCER is above {APCER_LIMIT:.0%}."),
+]
 MethodOption = Annotated[MethodName, typer.Option(help="How activation ranges are chosen.")]
 RangesFile = Annotated[
     Path | None, typer.Option("--ranges", help="Take these ranges (a bundle's ranges.json) instead of measuring them.")
@@ -106,6 +114,7 @@ def export(
     sensitivity: Sensitivity = False,
     max_flips: Flips = 0.002,
     max_rate_change: RateChange = 0.002,
+    accept_apcer: AcceptApcer = False,
     dry_run: DryRun = False,
     sign: Sign = None,
     triton_repo: TritonRepo = None,
@@ -140,7 +149,7 @@ def export(
     if dry_run:
         announce(console, source, options, out)
         return
-    built = build_bundle(source, options, out, sign, console)
+    built = build_bundle(source, options, Destination(out, sign, accept_apcer), console)
     if triton_repo is not None:
         from export.triton import write_repository
 
@@ -197,17 +206,25 @@ def require_usable(source: Source, out: Path) -> None:
     require_writable_folder(source.cache, "--cache")
 
 
-def build_bundle(
-    source: Source, options: ExportOptions, out: Path, sign: Path | None, console: Console
-) -> ExportResult:
-    """Build a bundle, show what was measured, and write it to ``out`` if the gate passes.
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the bundle goes, the key that signs it, and whether it may let attacks through above the limit."""
+
+    folder: Path
+    sign: Path | None
+    accept_apcer: bool
+
+
+def build_bundle(source: Source, options: ExportOptions, destination: Destination, console: Console) -> ExportResult:
+    """Build a bundle, show what was measured, and write it if the gates pass.
 
     Raises:
-        ParityError: INT8 differs too much from FP32. Others: see `build` and `write_bundle`.
+        ParityError: INT8 differs too much from FP32. ApcerError: it lets a species through too often, and that was not
+            accepted. Others: see `build` and `write_bundle`.
     """
     from export.build import build
     from export.parity import require_parity
-    from export.show import show_costs, show_parity
+    from export.show import show_costs, show_over_limit, show_parity
     from export.write import write_bundle
 
     with bars(console) as progress:
@@ -216,9 +233,27 @@ def build_bundle(
     show_costs(console, built.costs, built.kept)
     show_parity(console, built, options.limits)
     require_parity(built.comparisons, options.limits, [cost.layer for cost in built.costs[:3]])
-    write_bundle(out, built.files, built.manifest, sign)
-    console.print(f"wrote {out}: loaded, verified, golden vectors reproduced in FP32 and INT8")
+    over = apcer_over_limit(parse_manifest(json.dumps(built.manifest).encode(), "the new manifest"), "int8")
+    show_over_limit(console, over)
+    require_apcer(over, accepted=destination.accept_apcer)
+    write_bundle(destination.folder, built.files, built.manifest, destination.sign)
+    console.print(f"wrote {destination.folder}: loaded, verified, golden vectors reproduced in FP32 and INT8")
     return built
+
+
+def require_apcer(over: Sequence[MeasuredApcer], *, accepted: bool) -> None:
+    """Refuse a model that lets species through too often, unless that was accepted.
+
+    Raises:
+        ApcerError: names each species with its rate, and what to do.
+    """
+    from export.errors import ApcerError
+
+    if over and not accepted:
+        raise ApcerError(
+            f"the model {apcer_warning(over)} Nothing was written. Train longer or on more of these attacks, or write "
+            "the bundle knowingly with --accept-apcer: the service then says so at every start and in /info."
+        )
 
 
 def check_engine(built: ExportResult, options: ExportOptions, out: Path, console: Console) -> None:

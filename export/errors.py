@@ -13,3 +13,9 @@ class ParityError(ExportError):
     """The quantised model differs too much from the float one."""
 
     code = "parity_failed"
+
+
+class ApcerError(ExportError):
+    """The model lets a species through more often than is accepted without being asked for."""
+
+    code = "apcer_too_high"

@@ -5,7 +5,8 @@ the scores are silently wrong there. Measured on such a processor: a largest sco
 0.03 with 7.
 
 Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float:
-they are under 1 % of the arithmetic, and a quantised gate or head moves every score.
+they are under 1 % of the arithmetic, and a quantised gate or head moves every score. The stems take the camera's
+bytes, see `export.stem`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from calib.ranges import Ranges
 from export.errors import ExportError
+from export.stem import CAMERA_RANGE, camera_tensors, take_bytes
 
 BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
 OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
@@ -60,10 +62,19 @@ def kept_nodes(model: onnx.ModelProto, keep_float: Iterable[str]) -> list[str]:
     return [name for name in nodes if name.startswith(prefixes)] if prefixes else []
 
 
-def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (), *, seven_bits: bool = True) -> bytes:
-    """The int8-cpu artifact of a float graph. ``keep_float``: beginnings of the names of nodes to leave in float, such
-    as ``/streams.0/stem``. Without ``seven_bits`` the weights have 8, which no bundle may hold: the tests make such a
-    model to see it caught.
+def quantize_for_cpu(
+    model: bytes,
+    ranges: Ranges,
+    keep_float: Iterable[str] = (),
+    *,
+    seven_bits: bool = True,
+    byte_stems: bool = True,
+) -> bytes:
+    """Return the int8-cpu artifact of a float graph.
+
+    ``keep_float``: beginnings of the names of nodes to leave in float, such as ``/streams.0/stem``. Without
+    ``seven_bits`` the weights have 8, which no bundle may hold: the tests make such a model to see it caught. Without
+    ``byte_stems`` the inputs are normalised in float first, as in bundles of earlier versions: the same scores, slower.
 
     Raises:
         ExportError: a range is missing, or an entry of ``keep_float`` fits no backbone node.
@@ -78,7 +89,9 @@ def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (
         )
     # Shape inference lets the quantiser see which tensors are float activations.
     proto = onnx.shape_inference.infer_shapes(proto)
-    table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in ranges.tensors.items()}
+    # A camera's range is known, however little of it the samples used; with it, its bytes are the quantised tensor.
+    spans = {**ranges.tensors, **dict.fromkeys(camera_tensors(proto.graph).values(), CAMERA_RANGE)}
+    table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in spans.items()}
     quantiser = QDQQuantizer(
         proto,
         per_channel=True,
@@ -92,6 +105,8 @@ def quantize_for_cpu(model: bytes, ranges: Ranges, keep_float: Iterable[str] = (
         extra_options={},
     )
     quantiser.quantize_model()
+    if byte_stems:
+        take_bytes(quantiser.model.model.graph)
     quantiser.model.topological_sort()
     result: onnx.ModelProto = quantiser.model.model
     result.producer_name, result.producer_version = "adsn", ""

@@ -11,8 +11,10 @@ from adsn.metrics import Rate
 from export.build import ExportResult
 from export.parity import Comparison, ParityLimits
 from export.sensitivity import LayerCost
+from runtime.bundle.measured import APCER_LIMIT, MeasuredApcer, apcer_warning
 
 SHOWN = 12
+ALARM = "bold red"
 
 
 def brief(rate: Rate) -> str:
@@ -47,10 +49,25 @@ def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> 
 
 def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits: ParityLimits) -> None:
     """One line a comparison."""
-    table = Table("against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "gate", title_justify="left")
+    table = Table(
+        "against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "parity", title_justify="left"
+    )
     for comparison in comparisons:
-        table.add_row(*_row(comparison, limits))
+        cells = _row(comparison, limits)
+        table.add_row(
+            *cells, style=ALARM if _lets_through(comparison.int8.report(comparison.threshold).worst[1]) else ""
+        )
     console.print(table)
+
+
+def show_over_limit(console: Console, over: Sequence[MeasuredApcer]) -> None:
+    """What the model lets through too often, in red; nothing without any."""
+    if over:
+        console.print(f"This model {apcer_warning(over)}", style=ALARM, highlight=False)
+
+
+def _lets_through(rate: Rate) -> bool:
+    return rate.value > APCER_LIMIT
 
 
 def _row(comparison: Comparison, limits: ParityLimits) -> list[str]:
@@ -68,8 +85,10 @@ def _row(comparison: Comparison, limits: ParityLimits) -> list[str]:
 
 def _species(comparison: Comparison) -> Table:
     a, b = comparison.fp32.report(comparison.threshold), comparison.int8.report(comparison.threshold)
-    table = Table("", "FP32", "INT8", title=comparison.title, title_justify="left")
+    table = Table("", "FP32", "INT8", "", title=comparison.title, title_justify="left")
     for species_name in a.apcer:
-        table.add_row(f"APCER {species_name}", brief(a.apcer[species_name]), brief(b.apcer[species_name]))
+        through = _lets_through(b.apcer[species_name])
+        cells = f"APCER {species_name}", brief(a.apcer[species_name]), brief(b.apcer[species_name])
+        table.add_row(*cells, "lets through" if through else "", style=ALARM if through else "")
     table.add_row("BPCER", brief(a.bpcer), brief(b.bpcer))
     return table

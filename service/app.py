@@ -26,7 +26,7 @@ from service.http import openapi
 from service.http.head import HeadMiddleware
 from service.http.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from service.http.responses import add_error_handlers
-from service.liveness.active_model import ActiveModel
+from service.liveness.active_model import ActiveModel, log_failure
 from service.liveness.capture import RigPairSource
 from service.liveness.document import describe
 from service.liveness.pool import WorkerPool
@@ -65,7 +65,7 @@ class AppComponents:
 def create_app(
     settings: Settings,
     load: Callable[[], LoadedModel],
-    on_failure: Callable[[], None] = lambda: None,
+    on_failure: Callable[[BaseException], None] = log_failure,
     *,
     feed: PairFeed | None = None,
     hub: EventHub | None = None,
@@ -75,8 +75,8 @@ def create_app(
 ) -> FastAPI:
     """Return the application; `components_of` gives its parts.
 
-    ``load`` makes the pipeline, in a thread; ``on_failure`` is called when it raises. ``feed``: an attached rig, which
-    the caller starts and closes. The rest belongs to a program that embeds the application, and is made here
+    ``load`` makes the pipeline, in a thread; ``on_failure`` is called with what it raises. ``feed``: an attached rig,
+    which the caller starts and closes. The rest belongs to a program that embeds the application, and is made here
     otherwise: ``hub`` for events, ``health`` with conditions of its own and of the cameras, ``metrics`` with counters
     of its own, ``trail`` that it closes itself.
 
@@ -132,7 +132,7 @@ def components_of(app: FastAPI) -> AppComponents:
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI, parts: AppComponents, on_failure: Callable[[], None], close_trail: Callable[[], None]
+    app: FastAPI, parts: AppComponents, on_failure: Callable[[BaseException], None], close_trail: Callable[[], None]
 ) -> AsyncIterator[None]:
     parts.model.start(on_failure)
     watching = asyncio.create_task(parts.vitals.watch())

@@ -9,7 +9,7 @@ from runtime.core.errors import ConfigError
 
 
 def require_writable_folder(folder: Path, option: str) -> None:
-    """Make ``folder``, and prove that files can be written there.
+    """Create ``folder`` and check that files can be written there.
 
     Raises:
         ConfigError: they cannot; names the option.
@@ -25,7 +25,7 @@ def require_writable_folder(folder: Path, option: str) -> None:
 
 
 def require_writable_file(path: Path | None, option: str) -> None:
-    """Prove that a file can be written at ``path``, if one is named.
+    """Check that a file can be written at ``path``, if one is given.
 
     Raises:
         ConfigError: it cannot; names the option.

@@ -11,23 +11,24 @@ import typer
 
 from adsn.datasets.base import DatasetError
 from adsn.datasets.shards import ShardSpec, write_shards
-from synthetic.pathtraced import RenderError
+from synthetic.pathtraced import SAMPLES, RenderError
 from synthetic.people.makehuman import MakeHumanError
 
 NICENESS = 15
 
 
 def render(
-    root: Annotated[Path, typer.Argument(help="Folder below which the set lies.")],
+    root: Annotated[Path, typer.Argument(help="Folder for the set.")],
     first: Annotated[int, typer.Option(help="First subject.")] = 0,
     last: Annotated[int, typer.Option(help="One past the last subject.")] = 400,
     bona_fide: Annotated[int, typer.Option(help="Bona fide presentations of each subject.")] = 9,
-    per_attack: Annotated[int, typer.Option(help="Presentations of each species of attack and subject.")] = 2,
+    per_attack: Annotated[int, typer.Option(help="Presentations of each attack species and subject.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
-    family: Annotated[list[str] | None, typer.Option(help="Sensor families, in turns.")] = None,
-    part: Annotated[str, typer.Option(help="k/n: every n-th subject from the k-th, counted from 0.")] = "0/1",
+    family: Annotated[list[str] | None, typer.Option(help="Sensor families, used in turn.")] = None,
+    samples: Annotated[int, typer.Option(help="Paths a pixel.", min=1)] = SAMPLES,
+    part: Annotated[str, typer.Option(help="k/n: every n-th subject, starting with the k-th, from 0.")] = "0/1",
 ) -> None:
-    """Render what is missing of a set; stop it at any time and start it again."""
+    """Render what is missing of a set. It can be stopped at any time and continued by the same command."""
     os.nice(NICENESS)
     began = time.monotonic()
     try:
@@ -37,7 +38,7 @@ def render(
     except ValueError:
         raise typer.BadParameter(f"{part!r}: expected k/n with 0 <= k < n, such as 0/2.") from None
     try:
-        spec = ShardSpec((first, last), bona_fide, per_attack, seed, tuple(family or ("A",)))
+        spec = ShardSpec((first, last), bona_fide, per_attack, seed, tuple(family or ("A",)), samples=samples)
         pairs = len(spec.plan())
 
         def tick(subject: int) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def default_cache() -> Path:
-    """Return the folder for rendered sets: the user's cache, or beside the runs where the user has no home."""
+    """Return the default folder for rendered sets: the user's cache, or ``runs/rendered`` for a user without a home."""
     try:
         return Path(user_cache_dir("adsn")) / "rendered"
     except RuntimeError:
@@ -51,7 +51,7 @@ Threads = Annotated[int, typer.Option(help="Processor threads; 0: as many as the
 
 
 def bars(console: Console) -> Progress:
-    """A progress bar that says how far, how fast and how long still."""
+    """Return a progress bar with count and remaining time."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -63,7 +63,7 @@ def bars(console: Console) -> Progress:
 
 
 def open_set(spec: SyntheticSpec, cache: Path, progress: Progress, workers: int) -> CachedPairs:
-    """The rendered set of ``spec``, with a bar while it renders."""
+    """Open the rendered set of ``spec``; render it first, with a progress bar, if it is missing."""
     from adsn.datasets.cache import open_cache
     from adsn.datasets.pairs import SyntheticPairs
 
@@ -82,7 +82,7 @@ def open_section(
     progress: Progress,
     workers: int,
 ) -> PairDataset:
-    """A plan's set, rendered, path-traced or read from disk; what a reader left out is said."""
+    """Open one set of a plan; print what a reader skipped."""
     from adsn.datasets.sections import DataSection, PathTracedSection
 
     if isinstance(section, PathTracedSection):
@@ -93,7 +93,7 @@ def open_section(
 
 
 def open_plan(path: Path | None, console: Console) -> DataPlan:
-    """Return the plan at ``path``, else the shipped one; what this machine changes of that is said.
+    """Return the plan at ``path``, by default the shipped one; print what this machine cannot provide of the latter.
 
     Raises:
         ConfigError: see `read_plan`.
@@ -111,7 +111,7 @@ def open_plan(path: Path | None, console: Console) -> DataPlan:
 def open_listed(
     name: str, section: ListedSection, modalities: tuple[str, ...], rule: CropRule, progress: Progress
 ) -> ListedPairs:
-    """A set on disk; what its reader left out is said."""
+    """Open a set on disk; print what its reader skipped."""
     pairs = section.open(modalities, rule)
     for cause, count in pairs.skipped.items():
         progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
@@ -121,7 +121,7 @@ def open_listed(
 def open_part(
     recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
 ) -> ArrayPairs:
-    """A recipe's training or development set as arrays, rendered or decoded where they are missing."""
+    """Open a recipe's training or development set as arrays; render or decode what is missing."""
     from adsn.datasets.mixed import MixedArrays
 
     sections = getattr(recipe.data, part)
@@ -134,7 +134,7 @@ def open_part(
 def _as_arrays(
     recipe: RecipeModel, part: Literal["train", "dev"], index: int, cache: Path, progress: Progress, workers: int
 ) -> CachedPairs:
-    """One source of a part."""
+    """Open one source of a part."""
     from adsn.datasets.cache import store
     from adsn.datasets.sections import DataSection, PathTracedSection
 
@@ -183,6 +183,7 @@ def train(
 
     import torch
 
+    from adsn.cli.data_table import show_data
     from adsn.training.parallel import join_process_group, leave_process_group, require_device
     from adsn.training.recipe import read_recipe
     from adsn.training.train import STATE_FILE, Trainer, TrainingError
@@ -200,6 +201,7 @@ def train(
     with bars(console) as progress:
         train_set = open_part(plan, "train", cache, progress, cores)
         dev_set = open_part(plan, "dev", cache, progress, cores)
+        show_data(console, {"train": train_set, "dev": dev_set})
         taught_by = None if teacher is None else open_teacher(teacher, cores)
         trainer = Trainer(plan, train_set, dev_set, out, device, world, start, taught_by)
         if resume and not trainer.resume():

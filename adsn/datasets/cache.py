@@ -1,7 +1,7 @@
-"""A rendered set written once to memory-mapped arrays, so that training is not bound by rendering.
+"""Cache of rendered sets as memory-mapped arrays, so that training does not wait for rendering.
 
-Addressed by content: the folder's name is a digest of the specification and of the renderer's and the
-cropper's source, so a changed renderer can never be trained on stale pixels.
+A folder's name is a digest of the specification and of the source of renderer and cropper, so that a changed renderer
+never trains on stale pixels.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CHANNELS: dict[str, tuple[int, Any]] = {"rgb": (3, np.uint8), "ir": (1, np.uint8
 
 
 def code_digest() -> str:
-    """SHA-256 of the source that decides what a rendered crop looks like."""
+    """Return the SHA-256 of the source that determines the rendered pixels."""
     h = hashlib.sha256()
     root = Path(str(synthetic.__file__)).parent
-    # Path-traced pairs are kept elsewhere; their renderer and its people change nothing here.
+    # Path-traced pairs are stored elsewhere; their renderer does not affect these pixels.
     others = (root / "pathtraced", root / "people" / "makehuman")
     files = sorted(path for path in root.rglob("*.py") if not any(path.is_relative_to(other) for other in others))
     for path in [*files, Path(str(runtime.imaging.crop.__file__))]:
@@ -44,7 +44,7 @@ def cache_key(spec: SyntheticSpec) -> str:
     """Return the name of the folder that holds ``spec``, 24 hexadecimal digits.
 
     Raises:
-        DatasetError: it needs the face model, which is missing or cannot be read.
+        DatasetError: ``spec`` needs the face model, which is missing or cannot be read.
     """
     try:
         model = synthetic.load_face_model().sha256 if "scan" in spec.shapes else None
@@ -83,6 +83,10 @@ class CachedPairs:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every sample without its images: label, species, subject, presentation, sensor, conditions."""
+        return self._rows
+
     def labels(self) -> NDArray[np.int64]:
         """int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows], np.int64)
@@ -102,21 +106,21 @@ class CachedPairs:
 def open_cache(
     spec: SyntheticSpec, root: Path, *, workers: int = 2, tick: Callable[[int], None] = lambda n: None
 ) -> CachedPairs:
-    """Open the rendered set of ``spec`` under ``root``, rendering it first where it is missing.
+    """Open the rendered set of ``spec`` under ``root``; render it first if it is missing.
 
-    ``tick`` is called with the number of samples finished since the last call. A folder appears whole or not
-    at all: it is written beside and renamed.
+    ``tick`` is called with the number of samples finished since the last call. The folder is written under a temporary
+    name and renamed, so it is never seen incomplete.
     """
     return _whole(root / cache_key(spec), lambda beside: _render(spec, beside, workers, tick))
 
 
 def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambda n: None) -> CachedPairs:
-    """Open the crops of a set on disk as arrays under ``root``, decoding every picture once where they are missing.
+    """Open the crops of a set on disk as arrays under ``root``; decode every image once if they are missing.
 
-    Addressed by the set's digest, so changed files are decoded anew.
+    The folder's name is the set's digest, so changed files are decoded again.
 
     Raises:
-        DatasetError: a picture cannot be read; nothing is kept then.
+        DatasetError: an image cannot be read; nothing is kept.
     """
     text = json.dumps([pairs.name, pairs.digest(), code_digest(), cv2.__version__])
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -124,7 +128,7 @@ def store(pairs: PairDataset, root: Path, *, tick: Callable[[int], None] = lambd
 
 
 def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
-    """Open ``folder``, made by ``make`` in a folder beside it where it is missing."""
+    """Open ``folder``; if it is missing, let ``make`` fill a temporary folder and rename that."""
     if not (folder / "index.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(folder) as draft:
@@ -132,7 +136,7 @@ def _whole(folder: Path, make: Callable[[Path], None]) -> CachedPairs:
                 make(draft)
                 os.replace(draft, folder)
             except OSError:
-                # Another process finished the same set first; its bytes are ours.
+                # Another process finished the same set first; its bytes are the same.
                 if not (folder / "index.json").exists():
                     raise
     return CachedPairs(folder)
@@ -159,7 +163,7 @@ def _new_array(folder: Path, modality: str, dtype: Any, shape: tuple[int, ...]) 
 
 
 def _row(sample: Sample) -> dict[str, Any]:
-    """All of a sample but its pictures, for the index."""
+    """Return a sample without its images, for the index."""
     return {
         "label": sample.label,
         "species": sample.species,
@@ -173,7 +177,7 @@ def _row(sample: Sample) -> dict[str, Any]:
 def _index(
     folder: Path, name: str, arrays: dict[str, NDArray[Any]], rows: list[dict[str, Any]], source: dict[str, Any]
 ) -> None:
-    """Write what makes the arrays a set: the digest of their bytes, a row for each sample, and where they come from."""
+    """Write the index: digest of the arrays' bytes, one row per sample, source."""
     h = hashlib.sha256()
     for modality in sorted(arrays):
         cast(np.memmap[Any, Any], arrays[modality]).flush()
@@ -190,7 +194,7 @@ def _render(spec: SyntheticSpec, folder: Path, workers: int, tick: Callable[[int
     }
     rows: list[dict[str, Any]] = [{} for _ in range(total)]
     tasks = [(spec, start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-    # Spawned, not forked: the parent may already hold torch's and OpenCV's thread pools.
+    # Spawn, not fork: the parent may already have started the thread pools of torch and OpenCV.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for start, samples in pool.imap_unordered(_render_chunk, tasks):
             for i, sample in enumerate(samples, start):

@@ -107,6 +107,7 @@ class MixedArrays(MixedPairs):
 
     def __init__(self, name: str, sets: Sequence[CachedPairs], weights: Sequence[float]) -> None:
         super().__init__(name, sets, weights)
+        self.cached = list(sets)
         common = set(sets[0].arrays).intersection(*(pairs.arrays for pairs in sets))
         for modality in common:
             shapes = {pairs.name: pairs.arrays[modality].shape[1:] for pairs in sets}
@@ -118,6 +119,10 @@ class MixedArrays(MixedPairs):
         """float64 [len]: how likely each pair is drawn, so that each set has its share."""
         shares = np.array(self.weights, np.float64) / sum(self.weights)
         return np.concatenate([np.full(len(p), share / len(p)) for p, share in zip(self.sets, shares, strict=True)])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every sample without its images; a subject's name is prefixed by its set's."""
+        return [{**row, "subject": f"{p.name}/{row['subject']}"} for p in self.cached for row in p.rows()]
 
     def sources(self) -> NDArray[np.int64]:
         """int64 [len]: which set each pair comes from, from 0."""

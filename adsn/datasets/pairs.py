@@ -1,7 +1,7 @@
-"""What training and evaluation read: pairs of crops with everything a report needs to know of them.
+"""Pairs of crops for training and evaluation, with what a report needs to know about them.
 
-One protocol, `PairDataset`, for every source. The synthetic sensor is one source here; crops are cut by
-`runtime.imaging.crop`, the same code that serves, so the network trains on the bytes it will be served.
+`PairDataset` is the protocol of every source; the fast renderer is one. Crops are cut by `runtime.imaging.crop`, as in
+serving, so the network trains on the bytes that it will be served.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
-from synthetic import SHAPES, SPECIES, Presentation, render_patch
+from synthetic import SHAPES, SPECIES, Presentation, Rendered, render_patch
 
 BONA_FIDE = SPECIES[0]
 
@@ -40,6 +40,18 @@ class Sample:
     conditions: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The pictures that a sample's crops are cut from, and the face's box in each, by modality."""
+
+    pictures: Mapping[str, NDArray[Any]]
+    boxes: Mapping[str, Box]
+
+    def crops(self, rule: CropRule) -> dict[str, NDArray[Any]]:
+        """Cut the crops."""
+        return {m: crop(picture, self.boxes[m], rule) for m, picture in self.pictures.items()}
+
+
 class PairDataset(Protocol):
     """A finite, indexable set of samples; the same index gives the same bytes."""
 
@@ -51,25 +63,34 @@ class PairDataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def species(self) -> list[str]:
-        """The species of every sample, ``bona_fide`` for faces, without its pictures."""
+        """Return the species of every sample, ``bona_fide`` for people, without opening images."""
         ...
 
     def digest(self) -> str:
-        """SHA-256 (hex) that changes when any sample would."""
+        """Return a SHA-256 (hex) that changes with any sample."""
+        ...
+
+
+@runtime_checkable
+class PatchSource(Protocol):
+    """A set that still has the pictures of its crops."""
+
+    def patch(self, index: int) -> Patch | None:
+        """Return a sample's pictures with their boxes; None where only the crops exist."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSpec:
-    """A set of rendered pairs, wholly defined by these values and the renderer's code.
+    """A set of rendered pairs, fully defined by these values and the renderer's code.
 
     ``subjects``: first and one past the last subject number, so that sets with disjoint ranges share no
     identity. ``bona_fide``/``per_attack``: presentations. ``frames``: pairs of each presentation.
-    ``box_jitter``: spread of the face box against the true one, as a fraction of its edge, as a detector
-    would cause; ``misregistration``: largest shift of the infrared crop against the RGB one, likewise.
-    ``extra``: further presentations of single species, for those that are hard to learn.
-    ``shapes``: sources of face shape (`synthetic.SHAPES`), in turns; a subject keeps one when their count divides the
-    number of subjects.
+    ``box_jitter``: standard deviation of the face box's place and size, as a fraction of its edge, as a detector would
+    cause. ``misregistration``: largest shift of the IR crop against the RGB crop, as a fraction of the edge.
+    ``extra``: additional presentations of species that are hard to learn.
+    ``shapes``: sources of face shape (`synthetic.SHAPES`), used in turn; a subject keeps its source if their count
+    divides the number of subjects.
     """
 
     name: str
@@ -105,12 +126,12 @@ class SyntheticSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        # Left out where empty, so that a set keeps its digest and its place in the cache.
+        # Omitted if empty, so that older sets keep their digest and their place in the cache.
         return {name: value for name, value in asdict(self).items() if name != "extra" or value}
 
 
 class SyntheticPairs:
-    """`PairDataset` rendered on demand by the synthetic sensor."""
+    """`PairDataset` that renders on demand with the fast renderer."""
 
     def __init__(self, spec: SyntheticSpec) -> None:
         self.spec = spec
@@ -136,6 +157,23 @@ class SyntheticPairs:
         return [species for species, _ in self._plan for _ in range(self.spec.frames)]
 
     def __getitem__(self, index: int) -> Sample:
+        rendered, patch = self._rendered(index)
+        shown = rendered.presentation
+        return Sample(
+            crops=patch.crops(self.spec.rule),
+            label=rendered.label,
+            species=shown.species,
+            subject=str(shown.subject),
+            presentation=f"{shown.species}-{shown.number}",
+            sensor=self.spec.family,
+            conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
+        )
+
+    def patch(self, index: int) -> Patch:
+        """Return the pictures and boxes that a sample's crops are cut from."""
+        return self._rendered(index)[1]
+
+    def _rendered(self, index: int) -> tuple[Rendered, Patch]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         spec = self.spec
@@ -147,29 +185,18 @@ class SyntheticPairs:
         )
         rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
-        # The detector is wrong in the same way for both crops, the registration for one of them.
+        # A detector's error moves both crops, a registration error only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
-        crops: dict[str, NDArray[Any]] = {
-            "rgb": crop(rendered.rgb, jittered(rendered.box, shift, scale), spec.rule),
-            "ir": crop(rendered.ir, jittered(rendered.ir_box, shift + offset, scale), spec.rule),
-            "depth": crop(rendered.depth, jittered(rendered.ir_box, shift + offset, scale), spec.rule),
-        }
-        return Sample(
-            crops=crops,
-            label=rendered.label,
-            species=species,
-            subject=str(subject),
-            presentation=f"{species}-{number}",
-            sensor=spec.family,
-            conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
-        )
+        ir_box = jittered(rendered.ir_box, shift + offset, scale)
+        boxes = {"rgb": jittered(rendered.box, shift, scale), "ir": ir_box, "depth": ir_box}
+        return rendered, Patch({"rgb": rendered.rgb, "ir": rendered.ir, "depth": rendered.depth}, boxes)
 
     def digest(self) -> str:
-        """Digest of the specification and of the first and last rendered sample of every species.
+        """Return a digest of the specification and of the first and last rendered sample of every species.
 
-        Rendering everything to learn whether anything changed would cost as much as the training set itself;
-        a change of the renderer shows in these samples. The rendered cache digests all bytes.
+        Rendering everything would cost as much as the training set; a changed renderer shows in these samples. The
+        cache digests all bytes.
         """
         h = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
         for species in {species for species, _ in self._plan}:
@@ -181,7 +208,7 @@ class SyntheticPairs:
 
 
 def jittered(box: Sequence[float], shift: NDArray[np.float64], scale: float) -> Box:
-    """``box`` x, y, w, h moved by ``shift`` (fractions of its edges) and scaled about its centre."""
+    """Return ``box`` x, y, w, h moved by ``shift`` (fractions of its edges) and scaled about its centre."""
     x, y, w, h = box
     cx, cy = x + w / 2 + shift[0] * w, y + h / 2 + shift[1] * h
     return Box(cx - w * scale / 2, cy - h * scale / 2, w * scale, h * scale)

@@ -21,7 +21,16 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from adsn.datasets.base import DatasetError, DepthWindow, FrameFile, ListedPairs, complete, require_folder
+from adsn.datasets.base import (
+    DatasetError,
+    DepthWindow,
+    FrameFile,
+    ListedPairs,
+    complete,
+    read_frame,
+    require_folder,
+)
+from adsn.datasets.pairs import Patch
 from runtime.core.errors import InvalidFaceBox
 from runtime.core.file_names import files_in
 from runtime.core.species import SpeciesInvalid, require_distinct, require_species
@@ -41,6 +50,14 @@ class Recordings(ListedPairs):
     def __init__(self, *arguments: Any, boxes: Mapping[Path, Box], rule: CropRule | None = None, **named: Any) -> None:
         super().__init__(*arguments, rule=rule, **named)
         self._boxes, self._face_rule = dict(boxes), rule or CropRule()
+
+    def patch(self, index: int) -> Patch | None:
+        """Return the pictures and boxes of a sample, None where one of its pictures has no box."""
+        frames = self.entries[index].frames
+        if any(frame.path not in self._boxes for frame in frames.values()):
+            return None
+        pictures = {m: read_frame(frame, m, self._window) for m, frame in frames.items()}
+        return Patch(pictures, {m: self._boxes[frame.path] for m, frame in frames.items()})
 
     def _crop(self, picture: NDArray[Any], frame: FrameFile) -> NDArray[Any]:
         box = self._boxes.get(frame.path)

@@ -1,4 +1,4 @@
-"""Tables that recipes and plans share: which data to use, rendered, path-traced or from disk."""
+"""Data tables of recipes and plans: rendered, path-traced or read from disk."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class TableModel(BaseModel):
-    """Base of all tables: unknown keys are mistakes."""
+    """Base of all tables; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def attack_species(name: str) -> str:
-    """``name``, when the synthetic sensor renders such attacks."""
+    """Return ``name`` if the renderers know this attack species."""
     if name not in SPECIES[1:]:
         raise ValueError(f"no attack species {name!r}; there are {', '.join(SPECIES[1:])}")
     return name
@@ -43,16 +43,14 @@ Species = Annotated[str, AfterValidator(attack_species)]
 
 
 class SourceSection(TableModel):
-    """Base of all sources. ``weight``: where several sources are mixed, the share of each batch that this one has
-    against the others'."""
+    """Base of all sources. ``weight``: relative share of each batch if several sources are mixed."""
 
     weight: float = Field(default=1.0, gt=0)
 
 
 class DataSection(SourceSection):
-    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.datasets.pairs.SyntheticSpec`. ``species`` leaves
-    some out; ``extra`` adds presentations of single species; ``shapes`` with ``"scan"`` needs the ICT Face Model, see
-    `synthetic.people.scan`."""
+    """``[data.train]`` and ``[data.dev]``: a rendered set, see `adsn.datasets.pairs.SyntheticSpec`. ``shapes`` with
+    ``"scan"`` needs the ICT Face Model, see `synthetic.people.scan`."""
 
     family: Literal["A", "B"]
     subjects: tuple[int, int]
@@ -80,8 +78,8 @@ class DataSection(SourceSection):
 class PathTracedSection(SourceSection):
     """Path-traced pairs that ``python -m adsn.cli.render`` wrote.
 
-    ``root``: the folder of the subjects' files or the one above it, from where the command runs. ``subjects``: first
-    and one past the last.
+    ``root``: the folder with one file per subject, or its parent; relative to the working directory. ``subjects``:
+    first and one past the last.
     """
 
     dataset: Literal["pathtraced"]
@@ -90,10 +88,10 @@ class PathTracedSection(SourceSection):
     box_jitter: float = Field(default=0.05, ge=0, le=0.2)
 
     def open(self, name: str, rule: CropRule) -> ShardPairs:
-        """Read the files; crops will be cut by ``rule``.
+        """Open the set; its crops are cut by ``rule``.
 
         Raises:
-            DatasetError: there are none, or one is damaged.
+            DatasetError: no file is there, or one is damaged.
         """
         from adsn.datasets.shards import ShardPairs, shard_folder
 
@@ -103,7 +101,7 @@ class PathTracedSection(SourceSection):
 
 
 class ListedSection(SourceSection):
-    """A split of a data set on disk, see `adsn.datasets`. ``root``: its folder, from where the command runs."""
+    """A split of a data set on disk, see `adsn.datasets`. ``root``: its folder, relative to the working directory."""
 
     dataset: Literal["casia-surf", "cefa", "wmca", "recordings"]
     root: Path
@@ -114,10 +112,10 @@ class ListedSection(SourceSection):
     max_skipped: float = Field(default=0.05, ge=0, le=1)
 
     def open(self, modalities: Sequence[str], rule: CropRule) -> ListedPairs:
-        """Read its lists; crops will be cut by ``rule``.
+        """Open the split; its crops are cut by ``rule``.
 
         Raises:
-            DatasetError: it is not laid out as its reader expects; says where.
+            DatasetError: the folder is not laid out as the reader expects; says where.
         """
         from adsn.datasets import open_dataset
 
@@ -134,7 +132,7 @@ class ListedSection(SourceSection):
 
 
 def section_kind(section: object) -> str:
-    """Return which section a table is: rendered, unless it names a ``dataset``."""
+    """Return the kind of a table: ``rendered``, ``pathtraced`` or ``listed``, by its key ``dataset``."""
     named = section.get("dataset") if isinstance(section, dict) else getattr(section, "dataset", None)
     return {None: "rendered", "pathtraced": "pathtraced"}.get(named, "listed")
 
@@ -148,18 +146,18 @@ AnySection = Annotated[
 
 
 def as_sections(value: object) -> object:
-    """Return one table as a list of one."""
+    """Wrap a single table in a list."""
     return value if isinstance(value, list | tuple) else [value]
 
 
 Sources = Annotated[tuple[AnySection, ...], BeforeValidator(as_sections), Field(min_length=1)]
-"""One table, or an array of tables whose sets are mixed by their weights."""
+"""One table, or an array of tables whose sets are mixed."""
 
 
 def shared_people(a: Sequence[AnySection], b: Sequence[AnySection]) -> tuple[AnySection, AnySection] | None:
-    """Return two sections, one of each, that hold the same people, or None.
+    """Return a section of ``a`` and one of ``b`` that share people, or None.
 
-    Lists of public sets are disjoint by themselves, so only identical ones clash; people of the two renderers differ.
+    Splits of public sets are disjoint, so only identical ones clash. The renderers' people are different people.
     """
     for one in a:
         for other in b:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adsn.evaluation.curves import FLOOR, det_curves, histogram, probit
+from adsn.evaluation.robustness_curves import Curve
+from adsn.metrics import Rate
 from runtime.core.species import BONA_FIDE
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -96,3 +99,71 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
         f'<svg viewBox="0 0 {left + width + 14} {height + 40}" role="img" '
         f'aria-label="Histograms of scores by species">{"".join(parts)}</svg>'
     )
+
+
+def sweep_chart(curve: Curve, threshold: float) -> str:
+    """Two panels over a sweep's steps: median scores with the threshold, and BPCER and worst APCER with intervals."""
+    left, width, top, tall, gap = 44, 400, 10, 110, 34
+    steps = len(curve.points)
+    place = [left + width * (k + 0.5) / steps for k in range(steps)]
+    low = top + tall + gap
+
+    def panel(y0: int, ticks: Sequence[tuple[float, str]], title: str) -> list[str]:
+        parts = [f'<rect x="{left}" y="{y0}" width="{width}" height="{tall}" class="frame"/>']
+        for value, text in ticks:
+            y = y0 + (1 - value) * tall
+            parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+            parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        parts.append(f'<text x="{left + 6}" y="{y0 + 15}" class="title">{title}</text>')
+        at = place[curve.neutral]
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y0}" y2="{y0 + tall}" class="neutral"/>')
+        return parts
+
+    parts = panel(top, ((0, "0"), (0.5, "0.5"), (1, "1")), "median score")
+    y = top + (1 - threshold) * tall
+    parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" class="threshold"/>')
+    for name in sorted(curve.points[0].medians, key=lambda n: n == BONA_FIDE):
+        medians = [point.medians[name] for point in curve.points]
+        line = _line(place, medians, top, tall)
+        parts.append(
+            f'<g class="{"live" if name == BONA_FIDE else "attack"} line"><title>{escape(name)}</title>{line}</g>'
+        )
+    parts += panel(low, ((0, "0 %"), (0.5, "50 %"), (1, "100 %")), "error rates")
+    for kind, chosen in (
+        ("attack", [p.report.worst[1] for p in curve.points]),
+        ("live", [p.report.bpcer for p in curve.points]),
+    ):
+        parts.append(f'<g class="{kind} band">{_band(place, chosen, low, tall)}</g>')
+        parts.append(f'<g class="{kind} line">{_line(place, [rate.value for rate in chosen], low, tall)}</g>')
+    for x, point in zip(place, curve.points, strict=True):
+        parts.append(f'<text x="{x:.1f}" y="{low + tall + 16}" text-anchor="middle">{escape(point.label)}</text>')
+    return (
+        f'<svg viewBox="0 0 {left + width + 6} {low + tall + 24}" role="img" '
+        f'aria-label="{escape(curve.title)}: median scores and error rates">{"".join(parts)}</svg>'
+    )
+
+
+def _line(place: Sequence[float], values: Sequence[float], top: int, tall: int) -> str:
+    """Dots joined by a line, which breaks where there is no value."""
+    parts: list[str] = []
+    run: list[str] = []
+    for x, value in [*zip(place, values, strict=True), (0.0, math.nan)]:
+        if math.isnan(value):
+            parts.append(f'<polyline points="{" ".join(run)}"/>' if len(run) > 1 else "")
+            run = []
+            continue
+        y = top + (1 - value) * tall
+        run.append(f"{x:.1f},{y:.1f}")
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
+    return "".join(parts)
+
+
+def _band(place: Sequence[float], chosen: Sequence[Rate], top: int, tall: int) -> str:
+    """The intervals of rates, as bars from their lower to their upper limits."""
+    parts = []
+    for x, rate in zip(place, chosen, strict=True):
+        if rate.trials:
+            low, high = rate.interval
+            y0, y1 = top + (1 - high) * tall, top + (1 - low) * tall
+            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y0:.1f}" y2="{y1:.1f}"/>')
+    return "".join(parts)

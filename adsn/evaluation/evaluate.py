@@ -29,6 +29,8 @@ from runtime.engines.base import Engine
 if TYPE_CHECKING:
     from adsn.network.model import ADSN
 
+PAIR_MISMATCH = "pair_mismatch"
+"""Species of pairs of bona fide pictures that do not belong together, see `adsn.evaluation.mismatch`."""
 LOW_LIGHT = 10
 """Mean of a colour crop, of 255, below which a pair counts as taken in low light."""
 Scorer = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
@@ -91,6 +93,19 @@ class Scored:
             conditions=[self.conditions[i] for i in at],
         )
 
+    def joined(self, other: Scored) -> Scored:
+        """These pairs and then those of another set, under this one's name and digest."""
+        return Scored(
+            name=self.name,
+            digest=self.digest,
+            scores=np.concatenate([self.scores, other.scores]),
+            species=self.species + other.species,
+            presentations=self.presentations + other.presentations,
+            subjects=self.subjects + other.subjects,
+            rgb_means=self.rgb_means + other.rgb_means,
+            conditions=self.conditions + other.conditions,
+        )
+
     def parts(self) -> dict[str, Scored]:
         """What is reported apart: pairs in low light, and each source of face shape."""
         dark = np.array(self.rgb_means) < LOW_LIGHT
@@ -106,9 +121,21 @@ class Scored:
         return rates(values, species, threshold)
 
     def auc(self, column: int = 0) -> float:
-        """Area under the ROC curve, over presentations."""
+        """Area under the ROC curve, over presentations of people and instruments.
+
+        Mismatched pairs do not count: in each of their pictures by itself there is a living face.
+        """
         values, species = self.presentations_of(column)
-        return auc(values, [int(species_name == "bona_fide") for species_name in species])
+        kept = [i for i, name in enumerate(species) if name != PAIR_MISMATCH]
+        return auc(values[kept], [int(species[i] == BONA_FIDE) for i in kept])
+
+    def auc_by_species(self) -> dict[str, float]:
+        """Area under the ROC curve of bona fide against each attack species, by the fused score."""
+        values, species = self.presentations_of()
+        names, answered = np.array(species), ~np.isnan(values)
+        live = names == BONA_FIDE
+        chosen = {name: answered & (live | (names == name)) for name in sorted(set(species) - {BONA_FIDE})}
+        return {name: auc(values[own], live[own]) for name, own in chosen.items()}
 
 
 def batch_of(
@@ -165,6 +192,7 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "auc": scored.auc(0),
         "auc_streams": [scored.auc(1), scored.auc(2)],
+        "auc_species": {name: None if math.isnan(v) else v for name, v in scored.auc_by_species().items()},
         "apcer": {species_name: rate_json(rate) for species_name, rate in report.apcer.items()},
         "worst_species": species,
         "apcer_worst": worst.value,

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from adsn.evaluation.charts import det_chart, histogram_chart
 from adsn.evaluation.evaluate import Scored
+from adsn.evaluation.robustness_curves import Robustness
+from adsn.evaluation.robustness_page import robustness_part
+from adsn.evaluation.tables import percent, rate_cell
 from adsn.metrics import Rate, Report
 from runtime.core.species import BONA_FIDE
 
@@ -37,6 +40,7 @@ class ReportSection:
     scored: Mapping[str, Scored]
     figures: Mapping[str, Mapping[str, Any]]
     pictures: Sequence[ReportImage] = field(default=())
+    robustness: Robustness | None = None
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
@@ -59,17 +63,6 @@ def html_report(model: str, sections: Sequence[ReportSection], notes: Sequence[s
     )
 
 
-def rate_cell(rate: Rate) -> str:
-    """A table cell: the rate, its counts and its interval; a dash where nothing was presented."""
-    if not rate.trials:
-        return "<td class=none>–</td>"
-    low, high = rate.interval
-    return (
-        f"<td><b>{rate.value:.2%}</b> <span>{rate.errors}/{rate.trials}</span>"
-        f"<small>{low:.2%} to {high:.2%}</small></td>"
-    )
-
-
 def _headline(sections: Sequence[ReportSection]) -> str:
     cards = []
     for section in sections:
@@ -78,15 +71,11 @@ def _headline(sections: Sequence[ReportSection]) -> str:
         worst, rate = report.worst
         cards.append(
             f"<div class=card><h3>{escape(section.title)}</h3>"
-            f"<p class=big>{_percent(rate)}</p><p>worst species APCER, {escape(worst or 'no attacks')}</p>"
-            f"<p class=big>{_percent(report.bpcer)}</p><p>BPCER at threshold {section.threshold:.4f}</p>"
+            f"<p class=big>{percent(rate)}</p><p>worst species APCER, {escape(worst or 'no attacks')}</p>"
+            f"<p class=big>{percent(report.bpcer)}</p><p>BPCER at threshold {section.threshold:.4f}</p>"
             f"<p class=fine>{escape(name)}, {len(scored.scores)} pairs</p></div>"
         )
     return "".join(cards)
-
-
-def _percent(rate: Rate) -> str:
-    return f"{rate.value:.2%}" if rate.trials else "–"
 
 
 def _section(section: ReportSection, number: int) -> str:
@@ -101,7 +90,8 @@ def _section(section: ReportSection, number: int) -> str:
     )
     return (
         f"<section><h2>{escape(section.title)}</h2>{_rates(reports)}<div class=charts>{charts}</div>"
-        f"{_other(section)}{_parts(section)}{_pictures(section)}</section>"
+        f"{_other(section)}{_parts(section)}"
+        f"{robustness_part(section.robustness) if section.robustness else ''}{_pictures(section)}</section>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file whose metadata says what network it belongs to. Nothing is unpickled."""
+"""Checkpoints: one safetensors file whose metadata describes the network. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class CheckpointError(AdsnError):
-    """A checkpoint that is missing, damaged, or of another network."""
+    """A checkpoint is missing, damaged, or of another network."""
 
     code = "checkpoint_invalid"
 
 
 def save_checkpoint(path: Path, network: ADSN, extra: dict[str, Any] | None = None) -> None:
-    """Write ``network`` with its configuration and, under ``training``, what is known of how it came about."""
+    """Write the weights of ``network`` with its configuration and the record of its ``training``."""
     metadata = {
         "format": FORMAT,
         "network": json.dumps(network.config.to_json()),
@@ -41,10 +41,10 @@ def save_checkpoint(path: Path, network: ADSN, extra: dict[str, Any] | None = No
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The checkpoint's ``network`` and ``training`` entries.
+    """Return the checkpoint's metadata: ``network`` and ``training``.
 
     Raises:
-        CheckpointError: missing, damaged, or no checkpoint of this project.
+        CheckpointError: the file is missing, damaged, or not a checkpoint of this project.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint. Train one with adsn-train, or name an existing file.")
@@ -63,10 +63,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def require_weights(path: Path) -> None:
-    """Refuse a pointer of Git LFS, which stands in a clone for weights that were not fetched.
+    """Refuse a Git LFS pointer, which a clone holds in place of weights that were not fetched.
 
     Raises:
-        CheckpointError: it is one, or cannot be read.
+        CheckpointError: the file is a pointer, or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -74,21 +74,21 @@ def require_weights(path: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from error
     if start == LFS_POINTER:
-        raise CheckpointError(f"{path}: a pointer of Git LFS, not the weights themselves. Fetch them: git lfs pull")
+        raise CheckpointError(f"{path}: a Git LFS pointer, not the weights. Fetch them with: git lfs pull")
 
 
 def crop_rule(config: NetworkConfig, training: Mapping[str, Any]) -> CropRule:
-    """Return how the crops were cut that a network was trained on; ``training``: what its checkpoint says of it."""
+    """Return the crop rule that a network was trained with; ``training`` is the record in its checkpoint."""
     recipe = training.get("recipe", {})
     return CropRule(size=config.size, margin=recipe.get("crop", {}).get("margin", CropRule().margin))
 
 
 def load_checkpoint(path: Path) -> tuple[ADSN, dict[str, Any]]:
-    """The network in evaluation mode, and what is known of its training.
+    """Return the network in evaluation mode and the record of its training.
 
     Raises:
-        CheckpointError: missing, damaged, weights that are not finite, or that do not fit the configuration stored
-            with them.
+        CheckpointError: the file is missing or damaged, or the weights are not finite or do not fit the stored
+            configuration.
     """
     metadata = read_metadata(path)
     try:
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path) -> tuple[ADSN, dict[str, Any]]:
     wrong = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if wrong:
         raise CheckpointError(
-            f"{path}: weights that are NaN or infinite, {wrong[0]} and {len(wrong) - 1} more tensors. The training run "
+            f"{path}: NaN or infinite weights in {wrong[0]} and {len(wrong) - 1} more tensors. The training run "
             "diverged; train again with a lower learning rate."
         )
     try:

@@ -16,9 +16,9 @@ Everything else (number of maps, layers, widths, pooling) is this project's choi
     ir  [N,S,S,1] ─ input ─ stem … layer3 ──────────────────── deep ┴─ M maps ─ pooling ─┼─ parts ────────────────┤
                                                                                          └ layer4 ─ mean ─────────┘
 
-Written so that every exporter gives the same static graph with a dynamic N only: no Shape, Expand or Gather,
-fixed pooling windows, slices instead of chunk. The graph takes what cameras give, so that normalisation cannot
-differ between training, serving and engines.
+Every exporter produces the same static graph, with only N dynamic: no Shape, Expand or Gather, fixed pooling windows,
+slices instead of chunk. The graph takes camera values, so that normalisation cannot differ between training, serving
+and engines.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ STEM_CHANNELS = {"rgb": 3, "ir": 1, "depth": 3}
 BLOCKS_PER_LAYER = 2  # ResNet18
 STRIDE_AT_LAYER3 = 16
 LOCAL_GAIN = 4.0
-"""Parts are unit vectors over many channels, so each value is small beside the pooled global features; this
-brings both to the same scale before the head, whose learning rate they share."""
+"""Scale of the parts. They are unit vectors over many channels, so their values are small beside the pooled global
+features; the head trains both at one learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """What defines a network's shape; stored beside the weights.
+    """The configuration of a network, stored beside its weights.
 
     ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
     that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S, a multiple of 16.
-    ``maps_from``: the layer where a stream splits, layer 3 or 2; `docs/ablation.md` compares them.
+    ``maps_from``: the layer where a stream splits, 3 or 2; `docs/ablation.md` compares them.
     """
 
     modalities: Modalities = ("rgb", "ir")
@@ -82,11 +82,11 @@ class NetworkConfig:
 
 
 class Outputs(NamedTuple):
-    """What training needs beside the served outputs.
+    """Outputs for training.
 
     ``logit`` [N]; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
-    ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map; ``streams`` [N, 2, F]: what each stream's own
-    head sees.
+    ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map; ``streams`` [N, 2, F]: input of each stream's
+    own head.
     """
 
     logit: Tensor
@@ -122,11 +122,10 @@ def residual_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class InputLayer(nn.Module):
-    """Camera values NHWC → network values NCHW.
+    """Convert camera values, NHWC, to network values, NCHW.
 
-    Colour and infrared: uint8 → (v − 128) / 128. Both numbers are powers of two on purpose: the 8-bit
-    quantisation of this value is the camera's value itself, so INT8 loses nothing at the input.
-    Depth: float32 mm → surface normals.
+    RGB and IR: uint8 → (v − 128) / 128. Both constants are powers of two, so that the 8-bit quantised input equals the
+    camera value and INT8 loses nothing here. Depth: float32 mm → surface normals.
     """
 
     def __init__(self, modality: str) -> None:
@@ -158,14 +157,14 @@ class Stream(nn.Module):
 
 
 class Attention(nn.Module):
-    """Splits a stream: M maps on the fine grid for the local branch, one gate on the deep grid for the global.
+    """Split a stream: M maps on the fine grid for the local branch, one gate on the deep grid for the global branch.
 
-    The maps are drawn from deep features, which know what a nose is, but at the fine grid's resolution,
-    where a print's dots still show: a 1×1 convolution gives four values a cell, unfolded to 2×2. With
-    ``maps_from`` 2 they are drawn from the fine features themselves.
+    The maps come from deep features, which tell parts of a face apart, and weight fine features, which still resolve a
+    print's dots: a 1×1 convolution gives four values a cell, unfolded to 2×2. With ``maps_from`` 2 they come from the
+    fine features themselves.
 
-    The four values of a cell are equal (`share_phases`). Left free, maps that must not overlap share out the four
-    corners of every cell instead of the face, and each becomes a regular grid of dots that says nothing.
+    The four values of a cell are equal (`share_phases`). Otherwise maps that must not overlap divide the corners of
+    every cell among themselves instead of the face, and each becomes a meaningless grid of dots.
     """
 
     def __init__(self, channels: int, maps: int, maps_from: int) -> None:
@@ -176,7 +175,7 @@ class Attention(nn.Module):
 
     @torch.no_grad()
     def share_phases(self) -> None:
-        """Make the four values of a cell equal, by the mean of the weights that draw them."""
+        """Make the four values of each cell equal by averaging their weights."""
         if not self.from_deep:
             return
         for values in (self.maps.weight, self.maps.bias):
@@ -185,16 +184,16 @@ class Attention(nn.Module):
             values.copy_(phases.mean(1, keepdim=True).expand_as(phases).reshape(values.shape))
 
     def forward(self, fine: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
-        """Fine [N, C/2, 2h, 2w], deep [N, C, h, w] → maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
+        """Map fine [N, C/2, 2h, 2w] and deep [N, C, h, w] to maps [N, M, 2h, 2w] and gate [N, 1, h, w], each 0 to 1."""
         maps = F.pixel_shuffle(self.maps(deep), 2) if self.from_deep else self.maps(fine)
         return torch.sigmoid(maps), torch.sigmoid(self.gate(deep))
 
 
 class BilinearAttentionPooling(nn.Module):
-    """One feature per map: the mean of the features weighted by that map, on a grid of ``cells`` = h·w.
+    """Pool one feature per map: the mean of the features weighted by the map, over a grid of ``cells`` = h·w.
 
-    Then a signed square root (bilinear features are bursty) and L2 normalisation, written with rsqrt so that
-    no exporter turns it into Shape and Expand. The sizes are known beforehand for the same reason.
+    A signed square root (bilinear features are bursty) and L2 normalisation follow. They use rsqrt and sizes known in
+    advance, so that no exporter emits Shape and Expand.
     """
 
     def __init__(self, maps: int, channels: int, cells: int) -> None:
@@ -207,16 +206,16 @@ class BilinearAttentionPooling(nn.Module):
         flat_features = features.reshape(-1, self.channels, self.cells)
         weights = flat_maps / (flat_maps.sum(2, keepdim=True) + 1e-3)
         pooled = torch.bmm(weights, flat_features.permute(0, 2, 1))
-        # Features come from a ReLU, so they are non-negative and the signed root is a plain one; the 1e-6
-        # keeps its slope finite at zero, and the root above the smallest half-precision number.
+        # Features come from a ReLU, so the signed root is a plain one. The 1e-6 keeps its slope finite at zero and
+        # the root above the smallest half-precision number.
         rooted = torch.sqrt(pooled + 1e-6)
         return rooted * torch.rsqrt((rooted * rooted).sum(2, keepdim=True) + 1e-6)
 
 
 class CrossModalFusion(nn.Module):
-    """The global branch's meeting point: each stream's channels are re-weighted by what *both* streams saw.
+    """Fuse the global branches: squeeze-and-excitation across modalities.
 
-    Squeeze-and-excitation across modalities: from both means, one gate per channel and stream; then a sum.
+    The means of both streams give one gate per channel and stream; the gated streams are summed.
     """
 
     def __init__(self, channels: int) -> None:
@@ -226,7 +225,7 @@ class CrossModalFusion(nn.Module):
         self.channels = channels
 
     def forward(self, first: Tensor, second: Tensor, first_mean: Tensor, second_mean: Tensor) -> Tensor:
-        """Two [N, C, h, w] with their means [N, C] → fused [N, C, h, w]."""
+        """Fuse two streams [N, C, h, w], given their means [N, C], to [N, C, h, w]."""
         c = self.channels
         gates = torch.sigmoid(self.excite(F.relu(self.squeeze(torch.cat([first_mean, second_mean], 1)))))
         return first * gates[:, :c].reshape(-1, c, 1, 1) + second * gates[:, c:].reshape(-1, c, 1, 1)
@@ -235,8 +234,8 @@ class CrossModalFusion(nn.Module):
 class ADSN(nn.Module):
     """Attention-Aware Dual-Stream Network over two of ``rgb``, ``ir`` and ``depth``.
 
-    `forward` takes the two modalities in the configuration's order as cameras give them: uint8
-    [N, S, S, 3] for rgb, uint8 [N, S, S, 1] for ir, float32 millimetres [N, S, S, 1] for depth (0 = missing).
+    `forward` takes the two modalities in the configuration's order, in camera values: rgb uint8 [N, S, S, 3], ir uint8
+    [N, S, S, 1], depth float32 millimetres [N, S, S, 1] (0 = missing).
     """
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
@@ -262,17 +261,17 @@ class ADSN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.share_phases()
         for block in (m for m in self.modules() if isinstance(m, BasicBlock)):
-            # Residual branches start at zero, so that a fresh network is shallow and trains at once.
+            # Residual branches start at zero: the initial network is shallow and trains fast.
             nn.init.zeros_(block.bn2.weight)
 
     def share_phases(self) -> None:
-        """Make the values of each attention cell equal; training calls it after every step."""
+        """Make the values of each attention cell equal. Training calls this after every step."""
         for module in self.attention:
             assert isinstance(module, Attention)
             module.share_phases()
 
     def features(self, first: Tensor, second: Tensor) -> Outputs:
-        """Everything the losses look at; see `Outputs`. Inputs as in `forward`."""
+        """Return everything that the losses need, see `Outputs`. Inputs as in `forward`."""
         maps: list[Tensor] = []
         gated: list[Tensor] = []
         means: list[Tensor] = []
@@ -308,6 +307,6 @@ class ADSN(nn.Module):
         )
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """→ ``score`` [N] and ``stream_scores`` [N, 2], probability of bona fide; ``attention`` [N, 2, M, h, w]."""
+        """Return ``score`` [N], ``stream_scores`` [N, 2] (of bona fide), ``attention`` [N, 2, M, h, w]."""
         out = self.features(first, second)
         return torch.sigmoid(out.logit), torch.sigmoid(out.stream_logits), out.attention

@@ -1,7 +1,7 @@
 """Surface normals from a depth crop, inside the graph: differentiable, exportable, masked where depth is missing.
 
-A face has relief, a print or a screen has none, and a bent print is curved in one direction only. Normals say
-so at every pixel, whatever the distance; absolute depth mostly says how far away the subject stands.
+A face has relief; a print or a screen has none, and a bent print curves in one direction only. Normals show this at
+every pixel and distance, whereas absolute depth mostly shows how far away the subject is.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class SurfaceNormals(nn.Module):
     def forward(self, depth: Tensor) -> Tensor:
         """``depth`` float32 [N, 1, S, S] in mm, 0 = missing → normals float32 [N, 3, S, S]."""
         missing = 1.0 - (depth * 1e6).clamp(0.0, 1.0)
-        # Outside the crop nothing is known: the border counts as missing, so that padding makes no cliff.
+        # The border counts as missing depth, so that padding makes no cliff.
         holes = F.max_pool2d(F.pad(missing, (1, 1, 1, 1), value=1.0), kernel_size=3, stride=1)
         gradient = F.conv2d(depth, self.kernel, padding=1)
-        # Normalised by hand: F.normalize exports Shape and Expand nodes that older parsers mishandle.
+        # Not F.normalize: it exports Shape and Expand nodes that older parsers mishandle.
         # At a hole's edge the gradient spans the hole (hundreds of mm); it is masked below, but clamped
         # first so that its square stays finite in half precision.
         gradient = gradient.clamp(-100.0, 100.0)

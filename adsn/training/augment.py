@@ -1,7 +1,7 @@
-"""What a batch goes through before the network: changes that a rig, a room or a fault would make.
+"""Augmentation: change a batch as a rig, a room or a fault would.
 
-Works on uint8 batches and gives uint8 back, because the graph takes what cameras give: an augmentation that a
-camera could not have produced would teach the network about values it never meets.
+Takes uint8 batches and returns uint8, the format of camera frames, so that the network never trains on values that
+no camera can produce.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Probabilities per sample (``drop`` of one modality, ``dark`` colour near black, ``blur``, ``erase``,
-    ``copy_grey``: see `copied_grey`) and strengths (``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps).
+    """Settings of the augmentation.
 
-    ``gamma`` and ``level`` are largest factors of tone curve and brightness, 1 for none. ``shading``: strength of a
-    smooth change of light over the crop. Probabilities again: ``filter`` by a random 3×3 kernel, ``coarse`` resolution,
-    ``border`` of black at one side, as near a frame's edge. ``warp``: largest rotation in radians, shift and change of
-    size as fractions, alike in both modalities. ``mismatch``: see `mismatched`.
+    Probabilities per sample: ``drop`` of one modality, ``dark`` (RGB near black), ``blur``, ``erase``, ``copy_grey``
+    (see `copied_grey`). Strengths: ``gain`` and ``tint`` as fractions, ``noise`` in 8-bit steps.
 
-    Wider than any one camera's range on purpose: the network must not learn a camera's tone curve or sharpness."""
+    ``gamma`` and ``level``: largest factor on the tone curve and on the brightness; 1 turns them off. ``shading``:
+    strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
+    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest
+    rotation (radians), shift and change of size (fractions), the same in both modalities. ``mismatch``: see
+    `mismatched`. ``other_moment``: probability of a second image of the same person in another pose, see
+    `adsn.training.moments`.
+
+    The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
+    """
 
     drop: float = 0.1
     dark: float = 0.1
@@ -42,14 +47,15 @@ class AugmentConfig:
     border: float = 0.0
     warp: float = 0.0
     mismatch: float = 0.0
+    other_moment: float = 0.0
 
 
 MIRRORED, TWISTED = 0.1, 0.25
-"""Shares of mismatched pairs whose second picture is the person's own."""
+"""Shares of mismatched pairs whose second image is the same person's, mirrored or twisted."""
 
 
 def blank(batch: Tensor, chosen: Tensor) -> Tensor:
-    """Zero the chosen samples of [N, S, S, C]."""
+    """Set the chosen samples to zero, of [N, S, S, C]."""
     return batch * (~chosen).to(batch.dtype)[:, None, None, None]
 
 
@@ -58,7 +64,7 @@ def _rows(n: int, generator: torch.Generator, low: float, high: float) -> Tensor
 
 
 def _soften(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Blend some samples of [N, S, S, C] with their 3×3 mean: another lens, or a subject that moved."""
+    """Blend some samples of [N, S, S, C] with their 3×3 mean: as by another lens or by motion."""
     mean = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1, count_include_pad=False).permute(0, 2, 3, 1)
     amount = _rows(len(x), generator, 0.0, 1.0)
     chosen = (torch.rand(len(x), generator=generator) < probability)[:, None, None, None]
@@ -66,12 +72,12 @@ def _soften(x: Tensor, probability: float, generator: torch.Generator) -> Tensor
 
 
 def _factors(n: int, generator: torch.Generator, largest: float) -> Tensor:
-    """Factors [N, 1, 1, 1] from 1 / ``largest`` to ``largest``, even in their logarithm."""
+    """Return log-uniform factors [N, 1, 1, 1] between 1 / ``largest`` and ``largest``."""
     return torch.exp(_rows(n, generator, -math.log(largest), math.log(largest)))
 
 
 def _filtered(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Filter some samples of [N, S, S, C] by a random 3×3 kernel that keeps the mean: another lens or sharpening."""
+    """Filter some samples of [N, S, S, C] by a random 3×3 kernel of sum 1, as by another lens or by sharpening."""
     n, size, _, channels = x.shape
     kernel = torch.randn(n, 1, 3, 3, generator=generator) * _rows(n, generator, 0.0, 0.25)
     kernel[:, :, 1, 1] += 1
@@ -84,7 +90,7 @@ def _filtered(x: Tensor, probability: float, generator: torch.Generator) -> Tens
 
 
 def _coarsened(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Bring some samples of [N, S, S, C] to a lower resolution and back: a face far away."""
+    """Downsample and upsample some samples of [N, S, S, C], as of a distant face."""
     size = x.shape[1]
     small = int(size * (0.35 + 0.5 * float(torch.rand((), generator=generator))))
     chosen = torch.rand(len(x), generator=generator) < probability
@@ -97,7 +103,7 @@ def _coarsened(x: Tensor, probability: float, generator: torch.Generator) -> Ten
 
 
 def _shading(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Return smooth factors [N, S, S, 1] round 1: a lamp at one side, a shadow, a dirty window."""
+    """Return smooth factors [N, S, S, 1] around 1, as from a lamp at one side, a shadow or a dirty window."""
     n, size = len(x), x.shape[1]
     coarse = torch.randn(n, 1, 4, 4, generator=generator) * strength * _rows(n, generator, 0.0, 1.0)
     smooth = F.interpolate(coarse, size, mode="bicubic", align_corners=False)
@@ -107,15 +113,15 @@ def _shading(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
 def warped(
     first: Tensor, second: Tensor, modalities: tuple[str, str], strength: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rotate, move and resize both crops of each pair alike: another detector's box, a tilted head.
+    """Rotate, shift and scale both crops of each pair alike, as for another detector's box or a tilted head.
 
-    Both [N, S, S, C], of any dtype, which is kept. Depth takes the nearest sample, the others interpolate; what comes
-    from outside is 0, as beyond a frame's edge.
+    Both are [N, S, S, C]; the dtype is kept. Depth is sampled by nearest neighbour, the others bilinearly. Pixels from
+    outside are 0, as beyond a frame's edge.
     """
     n = len(first)
     angle, dx, dy, log_size = (torch.rand(n, 4, generator=generator) * 2 - 1).mul(strength).unbind(1)
     size = torch.exp(log_size)
-    # Half of the samples keep their resampling-free pixels.
+    # Half of the samples are not resampled at all.
     still = torch.rand(n, generator=generator) < 0.5
     angle, dx, dy = (torch.where(still, torch.zeros(n), v) for v in (angle, dx, dy))
     size = torch.where(still, torch.ones(n), size)
@@ -134,7 +140,7 @@ def warped(
 
 
 def bordered(first: Tensor, second: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Blacken one side of both crops of some pairs [N, S, S, C], up to a quarter: the frame ends there."""
+    """Blacken one side of both crops of some pairs [N, S, S, C], up to a quarter of it, as at the end of a frame."""
     first, second = first.clone(), second.clone()
     size = first.shape[1]
     for i in torch.nonzero(torch.rand(len(first), generator=generator) < probability).flatten().tolist():
@@ -157,11 +163,12 @@ def mismatched(
     generator: torch.Generator,
     source: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Give some bona fide pairs a second picture that is not of the same moment → ``second`` and who was chosen.
+    """Replace the second image of some bona fide pairs by a wrong one → ``second``, and bool [N]: the pairs chosen.
 
-    It is another person's, or their own, mirrored or twisted. Each half is a living face; together they are no person,
-    as when one camera's stream is replaced. ``free`` bool [N]: pairs that may be chosen. ``source`` int64 [N]: people
-    are exchanged within a source, because a difference of renderers or cameras would be too easy a cue.
+    The wrong image is another person's, or the same person's mirrored or twisted. Each image alone shows a live face;
+    together they are an attack, as when one camera's stream is injected. ``free`` bool [N]: pairs that may be chosen.
+    ``source`` int64 [N]: people are exchanged within a source only, because a difference between renderers or cameras
+    would be too easy a cue.
     """
     candidates = free & (label == 1)
     chosen = candidates & (torch.rand(len(label), generator=generator) < probability)
@@ -169,7 +176,7 @@ def mismatched(
     other = torch.arange(len(label))
     for one in torch.unique(source):
         people = torch.nonzero(candidates & (source == one)).flatten()
-        # The next person in a random order is never the same one.
+        # In a random order, the next person is never the same one.
         order = people[torch.randperm(len(people), generator=generator)]
         other[order] = order.roll(1)
         if len(people) < 2:
@@ -181,25 +188,25 @@ def mismatched(
 
 
 def twisted(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate and move each picture of [N, S, S, C] by more than cameras side by side ever differ."""
+    """Rotate and shift each image of [N, S, S, C] by more than two adjacent cameras ever differ."""
     n = len(batch)
-    # Cameras 60 mm apart and a face's depth make a few degrees and a few percent.
-    away = torch.rand(n, 3, generator=generator) * 0.15 + 0.12
-    sign = torch.randint(0, 2, (n, 3), generator=generator) * 2.0 - 1
-    angle, dx, dy = (1.6 * away[:, 0] * sign[:, 0], away[:, 1] * sign[:, 1], away[:, 2] * sign[:, 2])
+    # Cameras 60 mm apart see a face differ by a few percent of its size, and not rotated in the image plane.
+    angle = torch.rand(n, generator=generator) * 0.23 + 0.12
+    angle = torch.where(torch.rand(n, generator=generator) < 0.5, angle, -angle)
+    dx, dy = (torch.rand(2, n, generator=generator) * 0.3 - 0.15).unbind(0)
     size = torch.exp(torch.rand(n, generator=generator) * 0.3 - 0.15)
     cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
     theta = torch.stack([torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)], 1)
     planes = batch.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
-    # Reflected at the border: black corners would give the twist away.
+    # Reflect at the border: black corners would be a cue.
     moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     moved = moved.permute(0, 2, 3, 1)
     return moved.round().to(batch.dtype) if batch.dtype == torch.uint8 else moved
 
 
 def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *, dark: bool) -> Tensor:
-    """Sharpness, gamma, gain, tint, noise and, for some samples of colour, a scene near black.
+    """Change sharpness, gamma, gain, tint and noise, and darken some RGB samples to near black.
 
     uint8 [N, S, S, C] → the same.
     """
@@ -230,7 +237,7 @@ def exposure(image: Tensor, config: AugmentConfig, generator: torch.Generator, *
 
 
 def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Cover one random rectangle of some samples with a grey value: dirt, a hand, a strap."""
+    """Cover one random rectangle of some samples with a grey value, as by dirt, a hand or a strap."""
     image = image.clone()
     size = image.shape[1]
     for i in torch.nonzero(torch.rand(len(image), generator=generator) < probability).flatten().tolist():
@@ -245,10 +252,10 @@ def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tens
 def copied_grey(
     rgb: Tensor, ir: Tensor, label: Tensor, probability: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Some samples whose infrared picture is the colour one's luminance, and which are therefore attacks.
+    """Replace the IR image of some samples by the RGB luminance and label them attacks → ``ir``, ``label``.
 
-    An injected RGB video needs an IR one beside it, and its luminance is the one that costs nothing. No
-    illuminator made it, so it never counts as a person. → ``ir`` and ``label`` changed.
+    An injected RGB video needs an IR stream beside it, and its own luminance is the cheapest one. No IR illuminator lit
+    it, so it never counts as bona fide.
     """
     chosen = torch.rand(len(rgb), generator=generator) < probability
     weights = torch.tensor([0.299, 0.587, 0.114])
@@ -264,21 +271,23 @@ def augment(
     config: AugmentConfig,
     generator: torch.Generator,
     source: Tensor | None = None,
+    swapped: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Augment a batch of both modalities → both, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked).
+    """Augment a batch of pairs → both modalities, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked).
 
-    ``source`` int64 [N]: which of several mixed sets each pair comes from.
+    ``source`` int64 [N]: which of several mixed sets each pair comes from. ``swapped`` bool [N]: pairs whose second
+    image is of another moment already; their label says so.
     """
     n = len(first)
-    copied = torch.zeros(n, dtype=torch.bool)
+    copied = torch.zeros(n, dtype=torch.bool) if swapped is None else swapped
     if modalities == ("rgb", "ir") and config.copy_grey:
         before = label
         second, label = copied_grey(first, second, label, config.copy_grey, generator)
-        copied = before != label
+        copied = copied | (before != label)
     if config.mismatch:
         second, mixed = mismatched(second, label, ~copied, config.mismatch, generator, source)
         label = torch.where(mixed, torch.zeros_like(label), label)
-        copied |= mixed
+        copied = copied | mixed
     if config.warp:
         first, second = warped(first, second, modalities, config.warp, generator)
     if config.border:
@@ -291,7 +300,7 @@ def augment(
             batch = erase(exposure(batch, config, generator, dark=modality == "rgb"), config.erase, generator)
         out.append(batch)
     draw = torch.rand(n, generator=generator)
-    # Either half of a copied or mismatched pair looks bona fide by itself: nothing may be learnt from it alone.
+    # Each image of a copied or mismatched pair looks bona fide by itself: a single stream must not learn from it.
     dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1) & ~copied[:, None]
     weight = (~dropped & ~copied[:, None]).float()
     return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight

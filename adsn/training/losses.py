@@ -1,4 +1,4 @@
-"""The joint loss: classification, attention maps that do not overlap, and local areas that agree on the class.
+"""Joint loss: classification, attention maps that do not overlap, local areas that agree on the class.
 
 The paper's abstract asks that "local areas in the image do not overlap and belong to the same class"; the
 survey entry names binary cross-entropy, centre and cosine losses. The forms below are this project's reading.
@@ -19,9 +19,9 @@ ATTACK = 0
 
 
 def overlap_loss(attention: Tensor) -> Tensor:
-    """Mean cosine similarity between different maps of one stream: 0 when none overlap, 1 when all are equal.
+    """Return the mean cosine similarity between the maps of one stream: 0 if none overlap, 1 if all are equal.
 
-    ``attention`` [N, 2, M, h, w], non-negative. With a single map there is nothing to separate: 0.
+    ``attention`` [N, 2, M, h, w], non-negative. With a single map the loss is 0.
     """
     maps = attention.flatten(3)
     count = maps.shape[2]
@@ -34,12 +34,12 @@ def overlap_loss(attention: Tensor) -> Tensor:
 
 
 class CentreLoss(nn.Module):
-    """Part features gather round their class's centre and keep away from the other's.
+    """Pull part features towards the centre of their class and push them away from the other class's.
 
     One centre per class, stream and part: [2, 2, M, C]. Centres follow the data by moving average, outside
-    the optimiser (as WS-DAN's do). The pull is full for bona fide faces, which are one kind of thing, and
-    slack within ``attack_slack`` for attacks, which are many kinds. The push acts while a feature is nearer
-    than ``margin`` (squared distance of unit vectors: 0 to 4) to the other class's centre.
+    the optimiser (as WS-DAN's do). The pull is full for bona fide faces, which resemble each
+    other, and slack within ``attack_slack`` for attacks, which do not. The push acts on features nearer than ``margin``
+    (squared distance of unit vectors: 0 to 4) to the other class's centre.
     """
 
     centres: Tensor
@@ -69,7 +69,7 @@ class CentreLoss(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How the terms are added. The defaults were chosen on the synthetic development set."""
+    """Weights of the terms. The defaults were chosen on the synthetic development set."""
 
     stream: float = 0.3
     centre: float = 0.05
@@ -78,7 +78,7 @@ class LossWeights:
 
 
 class JointLoss(nn.Module):
-    """Binary cross-entropy of the fused and of each stream's logit, plus centre and overlap terms."""
+    """Binary cross-entropy of the fused logit and of each stream's, plus the centre and overlap terms."""
 
     def __init__(self, maps: int, channels: int, weights: LossWeights | None = None) -> None:
         super().__init__()
@@ -86,10 +86,10 @@ class JointLoss(nn.Module):
         self.centre = CentreLoss(maps, channels)
 
     def forward(self, out: Outputs, label: Tensor, stream_weight: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """→ total loss and its terms.
+        """Return the total loss and its terms by name.
 
-        ``label`` int64 [N]; ``stream_weight`` float32 [N, 2]: 0 where that stream was blanked by modality
-        dropout, so that it is not asked to tell what it was not shown.
+        ``label`` int64 [N]; ``stream_weight`` float32 [N, 2]: 0 where modality dropout blanked that stream, which then
+        has nothing to learn from.
         """
         w = self.weights
         target = label.float() * (1 - 2 * w.label_smoothing) + w.label_smoothing

@@ -44,9 +44,12 @@ class Data(TableModel):
 
 
 class TrainSection(TableModel):
-    """``[train]``. ``balance``: how a batch is drawn, each pair once an epoch (``none``), or bona fide faces and
-    attacks (``class``), or bona fide faces and each species (``species``) equally often, which public sets need.
-    ``precision``: ``bfloat16`` computes the network in mixed precision; the loss and the weights stay float32."""
+    """``[train]``.
+
+    ``balance``: ``none`` draws each pair once an epoch; ``class`` draws bona fide and attack pairs equally often;
+    ``species`` draws as many bona fide pairs as attacks, and each species equally often, which public sets need.
+    ``precision``: ``bfloat16`` computes the network in mixed precision; loss and weights stay float32.
+    """
 
     seed: int = 0
     epochs: int = Field(ge=1)
@@ -77,6 +80,7 @@ class AugmentSection(TableModel):
     border: float = Field(default=0.0, ge=0, le=1)
     warp: float = Field(default=0.0, ge=0, le=0.5)
     mismatch: float = Field(default=0.0, ge=0, le=0.5)
+    other_moment: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class LossSection(TableModel):
@@ -89,15 +93,15 @@ class LossSection(TableModel):
 
 
 class CropSection(TableModel):
-    """``[crop]``: ``margin``: what the network sees round the face's box on each side, as a fraction of its edge."""
+    """``[crop]``: ``margin``: surroundings on each side of the face box, as a fraction of its edge."""
 
     margin: float = Field(default=0.2, ge=0, le=0.6)
 
 
 class TeacherSection(TableModel):
-    """``[teacher]``: how much a colour network given by ``adsn-train --teacher`` counts, see `adsn.training.teacher`.
+    """``[teacher]``: weights of the distillation losses, see `adsn.training.teacher`.
 
-    Without one the section has no effect.
+    Without ``adsn-train --teacher`` the section has no effect.
     """
 
     scores: float = Field(default=0.5, ge=0)
@@ -137,11 +141,11 @@ class Recipe(TableModel):
         """
         section = getattr(self.data, part)[index]
         if not isinstance(section, DataSection):
-            raise TypeError(f"data.{part} is read from disk; it has no specification to render.")
+            raise TypeError(f"data.{part} is not rendered; it has no specification.")
         return section.spec(self.set_name(part, index), self.rule())
 
     def rule(self) -> CropRule:
-        """Return how crops are cut from pictures."""
+        """Return the crop rule."""
         return CropRule(size=self.network.size, margin=self.crop.margin)
 
 
@@ -149,20 +153,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 
     Raises:
-        ConfigError: missing, or no TOML; names the file.
+        ConfigError: the file is missing or not valid TOML; names the file.
     """
     try:
         return tomllib.loads(path.read_text(encoding=ENCODING))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8, which TOML is.") from error
+        raise ConfigError(f"{path}: not UTF-8, as TOML requires.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def describe(path: Path, error: ValidationError) -> str:
-    """All wrong entries of a file, one a line, by their dotted key."""
+    """Return the validation errors of a file, one a line, each with its dotted key."""
     lines = [f"  {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()]
     return f"{path}: these entries are wrong:\n" + "\n".join(lines)
 
@@ -171,7 +175,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        ConfigError: the file is missing, is no TOML, or has wrong or overlapping entries; names file and key.
+        ConfigError: the file is missing or not valid TOML, or an entry is wrong; names file and key.
     """
     try:
         recipe = Recipe.model_validate(read_toml(path))

@@ -1,9 +1,8 @@
-"""A colour network that was trained on real people, as a teacher of the colour stream.
+"""Distillation: an RGB network trained on real people teaches the RGB stream.
 
-Labels of rendered pictures teach a renderer's habits. A network that has seen real faces, prints and screens knows
-cues that hold in front of cameras, and shows them on any picture, rendered or distorted. The colour stream learns to
-reproduce the teacher's class probabilities and its last features by linear heads that are thrown away afterwards, so
-nothing of the teacher is served.
+Labels of rendered images alone teach a renderer's habits. A network trained on real faces, prints and screens responds
+to cues of the real world, also in rendered or distorted images. Linear heads on the RGB stream learn to reproduce its
+class probabilities and last features. They are discarded after training, so nothing of the teacher is served.
 
 The teacher is the user's own ONNX file: one input float32 [N, 3, h, w], BGR, 0 to 255; one output float32 [N, k],
 logits. MiniFASNetV2 of minivision-ai/Silent-Face-Anti-Spoofing (Apache-2.0) is one.
@@ -20,21 +19,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLACK = 8.0
-"""Mean of a crop, of 255, below which the teacher is not asked: it was not trained in the dark."""
+"""Mean value (of 255) below which a crop is not shown to the teacher, which was not trained in the dark."""
 
 
 class TeacherError(Exception):
-    """The teacher's file cannot be used; says why and what to do."""
+    """The teacher's file cannot be used."""
 
 
 class Teacher:
-    """An ONNX classifier of colour crops and the features before its last layer. Frozen."""
+    """A frozen ONNX classifier of RGB crops that also returns the features before its last layer."""
 
     def __init__(self, path: Path, threads: int) -> None:
         """Open the file.
 
         Raises:
-            TeacherError: missing packages, no such file, or a graph of another form.
+            TeacherError: packages are missing, the file does not exist, or the graph has another form.
         """
         try:
             import onnx
@@ -71,14 +70,14 @@ class Teacher:
         self.classes, self.width = logits.shape[1], found.shape[1]
 
     def __call__(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [N, S, S, 3], RGB → logits float32 [N, k] and features float32 [N, d]."""
+        """Run the teacher: uint8 [N, S, S, 3], RGB → logits float32 [N, k] and features float32 [N, d]."""
         planes = F.interpolate(rgb.cpu().permute(0, 3, 1, 2).float(), self.edge, mode="bilinear", antialias=True)
         logits, features = self._session.run(self._outputs, {self._input: np.ascontiguousarray(planes.flip(1).numpy())})
         return torch.from_numpy(logits), torch.from_numpy(features.reshape(len(rgb), -1))
 
 
 class DistillationLoss(nn.Module):
-    """What the colour stream is asked to reproduce, and the linear heads that it does so by."""
+    """Distance of the RGB stream's linear heads from the teacher's probabilities and features."""
 
     def __init__(self, inputs: int, teacher: Teacher, scores: float, features: float) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class DistillationLoss(nn.Module):
         self.to_features = nn.Linear(inputs, teacher.width)
 
     def forward(self, stream: Tensor, rgb: Tensor) -> Tensor:
-        """``stream`` float32 [N, F]: the colour stream's features of ``rgb`` uint8 [N, S, S, 3] → scalar."""
+        """``stream`` float32 [N, F]: the RGB stream's features of ``rgb`` uint8 [N, S, S, 3] → scalar."""
         with torch.no_grad():
             logits, features = (value.to(stream.device) for value in self.teacher(rgb))
             seen = (rgb.float().mean((1, 2, 3)) >= BLACK).float().to(stream.device)

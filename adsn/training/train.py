@@ -1,4 +1,4 @@
-"""Training: from a recipe to a checkpoint and a record of how it came about. Resumable after any epoch."""
+"""Training: turn a recipe into a checkpoint and a record of the run. Resumable after any epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from adsn.network.checkpoint import load_checkpoint, save_checkpoint
 from adsn.network.model import ADSN, Outputs
 from adsn.training.augment import augment
 from adsn.training.losses import JointLoss
+from adsn.training.moments import OtherMoments
 from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
 from adsn.training.teacher import DistillationLoss, Teacher
@@ -39,7 +40,7 @@ RECORD_FILE = "train.json"
 
 
 class TrainingError(AdsnError):
-    """Training cannot start or go on; says why and what to do."""
+    """Training cannot start or continue."""
 
     code = "training_failed"
 
@@ -54,12 +55,13 @@ class ArrayPairs(Protocol):
     def labels(self) -> NDArray[np.int64]: ...
     def species(self) -> list[str]: ...
     def digest(self) -> str: ...
+    def rows(self) -> Sequence[Mapping[str, Any]]: ...
     def __len__(self) -> int: ...
 
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """What a run has done so far; written to train.json after every epoch."""
+    """Progress of a run, written to train.json after every epoch."""
 
     epoch: int = 0
     seconds: float = 0.0
@@ -67,8 +69,10 @@ class TrainingProgress:
 
 
 def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
-    """How likely each pair is drawn, so that classes or species come equally often, and each source as often as its
-    weight says; None where each pair comes once."""
+    """Return the probability of drawing each pair, unnormalised, or None if each pair is drawn once an epoch.
+
+    ``balance``: see `adsn.training.recipe.TrainSection`. Mixed sources are drawn in proportion to their weights.
+    """
     shares = torch.from_numpy(pairs.chances()) if isinstance(pairs, MixedArrays) else None
     if balance == "none":
         return shares
@@ -76,7 +80,7 @@ def sampling_weights(pairs: ArrayPairs, balance: str) -> Tensor | None:
     names, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[which]
     if balance == "species" and BONA_FIDE in names:
-        # As many faces as attacks of all species together.
+        # As many bona fide pairs as attacks of all species together.
         weights[kinds == BONA_FIDE] *= max(len(names) - 1, 1)
     found = torch.from_numpy(weights)
     return found if shares is None else found * shares
@@ -87,8 +91,11 @@ Report = Callable[[str, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one network. Deterministic on one machine and thread count: every random draw follows from the
-    recipe's seed and the epoch's number, so a resumed run repeats the uninterrupted one bit for bit."""
+    """Trains one network.
+
+    Deterministic for one machine and thread count: every random draw follows from the recipe's seed and the epoch, so a
+    resumed run equals an uninterrupted one bit for bit.
+    """
 
     def __init__(
         self,
@@ -112,6 +119,7 @@ class Trainer:
         for pairs in (train, dev):
             require_both_classes(pairs)
         self.chances = sampling_weights(train, recipe.train.balance)
+        self.moments = OtherMoments(train.rows())
         self.sources = torch.from_numpy(train.sources()) if isinstance(train, MixedArrays) else None
         torch.manual_seed(recipe.train.seed)
         config = recipe.network_config()
@@ -125,9 +133,7 @@ class Trainer:
         if teacher is not None:
             if "rgb" not in self.modalities:
                 trained = " + ".join(self.modalities)
-                raise TrainingError(
-                    f"a teacher judges RGB crops, and the recipe trains {trained}. Leave --teacher out."
-                )
+                raise TrainingError(f"a teacher needs RGB crops, but the recipe trains {trained}. Omit --teacher.")
             weights = recipe.teacher
             width = self.network.stream_width
             self.lesson = DistillationLoss(width, teacher, weights.scores, weights.features).to(self.device)
@@ -152,7 +158,7 @@ class Trainer:
         self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Weight decay on weights only: decaying norms and biases shrinks what no one asked to be small."""
+        """Return the parameter groups: weight decay applies to weights only, not to norms and biases."""
         parameters = [*self.network.parameters(), *(self.lesson.parameters() if self.lesson else ())]
         decayed = [p for p in parameters if p.ndim > 1]
         rest = [p for p in parameters if p.ndim <= 1]
@@ -162,7 +168,7 @@ class Trainer:
         ]
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
+        """Yield the shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
 
         Every process draws the same order and takes its share of each batch.
         """
@@ -174,24 +180,27 @@ class Trainer:
         if self.world.rank:
             generator.manual_seed((self.recipe.train.seed * 1_000_003 + epoch) * 1009 + self.world.rank)
         labels = self.train_set.labels()
-        size = self.recipe.train.batch
+        size, config = self.recipe.train.batch, self.recipe.augment_config()
+        moments = np.random.default_rng([self.recipe.train.seed, epoch, self.world.rank])
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
-            # Sorted within the batch, so that the memory-mapped file is read forwards.
+            # Sorted within the batch: the memory-mapped file is then read forwards.
             chosen = np.sort(order[step * size : (step + 1) * size][self.world.rank :: self.world.size])
+            partners, swapped = self.moments.swapped(chosen, config.other_moment, moments)
             a, b, label, weight = augment(
                 torch.from_numpy(np.ascontiguousarray(first[chosen])),
-                torch.from_numpy(np.ascontiguousarray(second[chosen])),
-                torch.from_numpy(labels[chosen]),
+                torch.from_numpy(np.ascontiguousarray(second[partners])),
+                torch.from_numpy(np.where(swapped, 0, labels[chosen])),
                 self.modalities,
-                self.recipe.augment_config(),
+                config,
                 generator,
                 None if self.sources is None else self.sources[chosen],
+                torch.from_numpy(swapped),
             )
             yield a, b, label, weight
 
     def run(self, report: Report = lambda kind, values: None) -> None:
-        """Train to the recipe's last epoch, from wherever the run stands."""
+        """Train until the recipe's last epoch, starting from the current one."""
         self.out.mkdir(parents=True, exist_ok=True)
         while self.progress.epoch < self.recipe.train.epochs:
             began = time.monotonic()
@@ -220,7 +229,7 @@ class Trainer:
         for a, b, label, weight in self.batches(self.progress.epoch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
                 half = self.features(a.to(self.device), b.to(self.device))
-            # The losses sum many small numbers: in full precision, whatever the network computes in.
+            # The losses sum many small numbers, so they are computed in float32.
             out = Outputs(*(value.float() for value in half))
             loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
             if self.lesson is not None:
@@ -248,12 +257,12 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, pairs: ArrayPairs, batch: int = 128) -> dict[str, float]:
-        """AUC of the fused score and of each stream on a set, and the share decided right at 0.5."""
+        """Return the AUC of the fused score and of each stream, and the accuracy at threshold 0.5."""
         self.network.eval()
         first, second = (pairs.arrays[m] for m in self.modalities)
         rows = []
         for start in range(0, len(pairs), batch):
-            # Copied, because torch wants arrays it may write to and the file is mapped for reading.
+            # Copy: torch needs writable arrays, and the file is mapped read-only.
             a, b = (torch.from_numpy(np.array(x[start : start + batch])).to(self.device) for x in (first, second))
             score, streams, _ = self.network(a, b)
             rows.append(torch.cat([score[:, None], streams], 1).cpu().numpy())
@@ -266,7 +275,7 @@ class Trainer:
         }
 
     def record(self) -> dict[str, Any]:
-        """What this run did: recipe, data, versions, curve."""
+        """Return the record of this run: recipe, data, versions, learning curve."""
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "data": {s.name: {"pairs": len(s), "sha256": s.digest()} for s in (self.train_set, self.dev_set)},
@@ -297,7 +306,7 @@ class Trainer:
         return {"teacher": {"name": teacher.name, "sha256": teacher.sha256}}
 
     def save(self) -> None:
-        """Write the checkpoint, the record and what a resumed run needs, each atomically."""
+        """Write checkpoint, record and resume state, each atomically."""
         record = self.record()
         save_checkpoint(self.out / CHECKPOINT_FILE, self.network, record)
         tensors = {f"network/{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
@@ -318,10 +327,10 @@ class Trainer:
         write_atomically(self.out / RECORD_FILE, (json.dumps(record, indent=1) + "\n").encode())
 
     def resume(self) -> bool:
-        """Continue from the state in ``out``. False when there is none.
+        """Restore the state in ``out``; return False if there is none.
 
         Raises:
-            TrainingError: the state is damaged, or belongs to another recipe or other data.
+            TrainingError: the state is damaged, or belongs to another recipe, teacher or data.
         """
         path = self.out / STATE_FILE
         if not path.exists():
@@ -338,9 +347,11 @@ class Trainer:
         if header["recipe"] != self.recipe.model_dump_json():
             raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start again.")
         if record.get("teacher") != self._taught_by().get("teacher"):
-            raise TrainingError(f"{path} was trained with another teacher than this run. Give the same --teacher.")
+            raise TrainingError(f"{path} was trained with another teacher. Pass the same --teacher.")
         if record["data"] != self.record()["data"]:
-            raise TrainingError(f"{path} was made from other pixels (the renderer changed). Use another --out.")
+            raise TrainingError(
+                f"{path} was trained on other data (the renderer or the files changed). Use another --out."
+            )
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -356,7 +367,7 @@ class Trainer:
         self.schedule.load_state_dict(json.loads(header["schedule"]))
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        # The schedule turns both the rate and the momentum; a fresh optimiser has neither where they stood.
+        # The schedule changes learning rate and momentum; a new optimiser has the initial values of both.
         for group, saved in zip(self.optimiser.param_groups, json.loads(header["groups"]), strict=True):
             group["lr"], group["betas"] = saved["lr"], tuple(saved["betas"])
         self.progress = TrainingProgress(record["epochs_done"], record["seconds"], record["curve"])

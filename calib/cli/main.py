@@ -95,7 +95,11 @@ def threshold(
         band_bpcer=band_bpcer,
     )
     others = [entry for entry in opened.manifest.operating_points if entry.name != point.name]
-    manifest = opened.manifest.model_copy(update={"operating_points": [*others, point]})
+    before = [entry.threshold for entry in opened.manifest.operating_points if entry.name == point.name]
+    moved = before != [point.threshold]
+    # The test figures of the export hold at the threshold that they were measured at, and at no other.
+    parity = [] if moved else opened.manifest.parity
+    manifest = opened.manifest.model_copy(update={"operating_points": [*others, point], "parity": parity})
     text = (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
     was_signed = replace_manifest(bundle, text, sign)
     worst = max(
@@ -111,6 +115,12 @@ def threshold(
         + (
             "The manifest's signature was removed, as it no longer fits; sign it again with --sign KEY.\n"
             if was_signed and sign is None
+            else ""
+        )
+        + (
+            "The manifest's test figures were measured at the old threshold and were removed; MODEL_CARD.md still has "
+            "them.\n"
+            if moved and opened.manifest.parity
             else ""
         )
         + "Measure the tests now with adsn-eval; do not set the threshold again after looking at them."

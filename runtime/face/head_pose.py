@@ -17,6 +17,9 @@ rendered heads of known pose: YuNet puts nose and mouth somewhat higher than the
 error that remains is in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a
 nod."""
 
+FIT = np.linalg.pinv(HEAD_MM - HEAD_MM.mean(0))
+"""What points about their mean are multiplied by for the least-squares map from `HEAD_MM` about its mean to them."""
+
 
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:
     """Yaw and pitch in degrees of ``landmarks`` [5, 2] (see `runtime.face.detector.Face`); None where they are no face.
@@ -27,9 +30,7 @@ def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         return None
-    body = HEAD_MM - HEAD_MM.mean(0)
-    rows, *_ = np.linalg.lstsq(body, points - points.mean(0), rcond=None)
-    across, down = rows.T
+    across, down = (FIT @ (points - points.mean(0))).T
     scale = math.sqrt(float(np.linalg.norm(across) * np.linalg.norm(down)))
     if scale < 1e-9:
         return None

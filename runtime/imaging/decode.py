@@ -32,6 +32,10 @@ MAX_ASPECT = 4
 and time, because working sizes follow from one edge."""
 
 
+DECODES_TO_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
+"""OpenCV's flag for colour in RGB order; None before 4.11, where the whole picture is reordered afterwards."""
+
+
 ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
     "rgb": ((3,), 8, "8-bit colour with 3 channels, without transparency"),
     "ir": ((1, 3), 8, "8-bit grey (or grey stored as colour), without transparency"),
@@ -154,11 +158,14 @@ def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> I
     Raises:
         TruncatedImage: it does not decode. WrongChannels: a colour picture as infrared.
     """
-    pixels = _pixels(data, info, cv2.IMREAD_COLOR if info.channels == 3 else cv2.IMREAD_GRAYSCALE)
+    direct = DECODES_TO_RGB if modality == "rgb" else None
+    colour = cv2.IMREAD_COLOR if direct is None else direct
+    pixels = _pixels(data, info, colour if info.channels == 3 else cv2.IMREAD_GRAYSCALE)
     if info.jpeg is not None and ends_early(data, info.jpeg, pixels):
         raise truncated("JPEG")
     if modality == "rgb":
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        ordered = pixels if direct is not None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return ordered.astype(np.uint8, copy=False)
     if info.channels == 3:
         return grey_of(pixels.astype(np.uint8, copy=False))[:, :, None]
     return pixels.astype(np.uint8, copy=False)[:, :, None]

@@ -22,6 +22,7 @@ from service.cli.check import check
 from service.cli.trust import add_to
 from service.config.settings import Settings, read_settings
 from service.http.server import Server
+from service.liveness.active_model import log_failure
 from service.liveness.loading import open_model
 from service.process.logs import set_up_logging
 from service.process.memory import keep_freed_memory
@@ -125,20 +126,21 @@ def run_service(settings: Settings) -> bool:
     notifier, listening = Notifier(), threading.Event()
 
     def tell(loaded: LoadedModel) -> None:
-        # A service manager is told when both are so: it listens, and pairs can be judged.
+        # Ready is when it listens *and* pairs can be judged: nobody is sent to a page of a service that cannot start.
         listening.wait()
-        notifier.send("READY=1", f"STATUS=judging with {loaded.manifest.name} {loaded.manifest.version}")
+        name = f"{loaded.manifest.name} {loaded.manifest.version}"
+        announce(f"{name} {loaded.pipeline.engine.info.precision}", server.url)
+        notifier.send("READY=1", f"STATUS=judging with {name}")
 
-    def announce(url: str) -> None:
-        listening.set()
-        model = f"{settings.bundle.name} {settings.precision}"
-        Console(highlight=False).print(f"adsn {__version__} · {model} · {url}/console", soft_wrap=True)
-        sys.stdout.flush()
+    def stop(error: BaseException) -> None:
+        server.stop_failed()
 
-    app = create_app(settings, lambda: open_model(settings), on_failure=lambda: server.stop_failed(), feed=feed)
+    app = create_app(settings, lambda: open_model(settings), on_failure=stop, feed=feed)
     parts = components_of(app)
     parts.model.told = tell
-    server = Server(app, settings, announce=announce, reload=parts.model.reload, stopping=parts.stopping)
+    server = Server(
+        app, settings, announce=lambda url: listening.set(), reload=parts.model.reload, stopping=parts.stopping
+    )
     if feed is not None:
         feed.start()
     try:
@@ -146,7 +148,16 @@ def run_service(settings: Settings) -> bool:
     finally:
         if feed is not None:
             feed.close()
+    if parts.model.failure is not None:
+        # Last, so that it is what a person sees.
+        log_failure(parts.model.failure)
     return server.started and not server.failed
+
+
+def announce(model: str, url: str) -> None:
+    """Print the line that says that the service is ready, and where."""
+    Console(highlight=False).print(f"ready: adsn {__version__} · {model} · {url}/console", soft_wrap=True)
+    sys.stdout.flush()
 
 
 def open_rig(settings: Settings) -> PairFeed | None:

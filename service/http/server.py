@@ -84,8 +84,8 @@ class _Config(uvicorn.Config):
 
 
 class Server(uvicorn.Server):
-    """``announce`` is called with the URL once it listens; ``reload`` on SIGHUP; each of ``stopping`` before the server
-    waits for its requests to end."""
+    """``announce`` is called with the URL once it listens, which may be before the model is loaded; ``reload`` on
+    SIGHUP; each of ``stopping`` before the server waits for its requests to end."""
 
     def __init__(
         self,
@@ -129,7 +129,8 @@ class Server(uvicorn.Server):
             self._announce(self.url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        log.info("stopping; what is being judged is finished first")
+        if not self.failed:
+            log.info("stopping; what is being judged is finished first")
         for stop in self._stopping:
             stop()
         await super().shutdown(sockets)

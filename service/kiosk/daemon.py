@@ -26,6 +26,7 @@ from service.kiosk.monitor import Monitor, log_condition
 from service.kiosk.scoring import RigAssessor
 from service.kiosk.state_machine import KioskStateMachine
 from service.kiosk.wiring import PageChannel, PageServer, open_outputs, page_settings, with_borrowed_engine
+from service.liveness.loading import warn_of_model
 from service.monitoring.events import EventHub
 from service.monitoring.health import Condition, Health
 from service.monitoring.metrics import Metrics
@@ -86,13 +87,19 @@ class Daemon:
         try:
             if self.page is not None:
                 self.page.start()
-                log.info("console: %s/console", self.page.url)
             self._feed.start()
             self.monitor.start()
             if self._wait_for_engine(stop):
+                if self.page is not None:
+                    # Before the cameras are ready: where they are not, the page shows why.
+                    log.info("console: %s/console", self.page.url)
                 self._decide(stop)
         finally:
             clean = self._end()
+        error = self._loaded.exception() if self._loaded.done() else None
+        if error is not None:
+            # Last, so that it is what a person sees.
+            log.error("the engine cannot start: %s", error if isinstance(error, AdsnError) else type(error).__name__)
         return 1 if self._crashed or not clean else 0
 
     def _state(self) -> str:
@@ -112,6 +119,8 @@ class Daemon:
         app = create_app(
             settings,
             lambda: with_borrowed_engine(self._loaded.result()),
+            # The daemon says it, once everything has ended.
+            on_failure=lambda error: None,
             feed=self._feed,
             hub=self._hub,
             health=self.health,
@@ -145,7 +154,6 @@ class Daemon:
         error = self._loaded.exception()
         if error is not None:
             self._crashed = True
-            log.error("the engine cannot start: %s", error if isinstance(error, AdsnError) else type(error).__name__)
             return False
         return True
 
@@ -154,6 +162,7 @@ class Daemon:
         loaded, own = self._loaded.result(), self._settings.decision
         # What a model is good for stands in its summary; whoever reads the log of a door is to see it.
         log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
+        warn_of_model(loaded)
         moved = partial(self.health.set, "camera_moved", "warning")
         assessor = RigAssessor(loaded, self._settings.rig, self._feed, moved)
         evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, own.evidence())

@@ -22,6 +22,8 @@ PERIOD_S = 0.25
 STUCK_NS = SECOND
 STUCK_S = 1.0
 STATUS_NS = 2 * SECOND
+STARTING = frozenset({"starting", "engine_starting", "camera_opening"})
+"""Conditions of a healthy start. A camera that cannot be opened is ``camera_lost``."""
 
 
 class Monitor:
@@ -99,8 +101,11 @@ class Monitor:
 def log_condition(condition: Condition, raised: bool) -> None:
     """A listener of `Health` that writes to the program's log."""
     name = f"{condition.name} ({condition.subject})" if condition.subject else condition.name
-    if not raised:
-        log.info("%s has passed", name)
+    if condition.name in STARTING:
+        # Every start passes through these, so they are no errors; the line that says ready ends them.
+        log.log(logging.INFO if raised else logging.DEBUG, "%s: %s", name, condition.detail if raised else "over")
+    elif not raised:
+        log.info("recovered: %s", name)
     elif condition.severity == "critical":
         log.error("%s: %s", name, condition.detail)
     else:

@@ -13,6 +13,11 @@ from runtime.liveness.open import LoadedModel
 log = logging.getLogger("adsn.service")
 
 
+def log_failure(error: BaseException) -> None:
+    """Write to the log why the engine cannot start."""
+    log.error("the engine cannot start: %s", error)
+
+
 class ActiveModel:
     """Holds the pipeline. Judging takes a lease of it, so that a replaced one is closed after its last pair only."""
 
@@ -28,8 +33,8 @@ class ActiveModel:
         self.loaded: LoadedModel | None = None
         self.failure: BaseException | None = None
 
-    def start(self, failed: Callable[[], None]) -> None:
-        """Load in a thread, so that the service answers /livez meanwhile; ``failed`` is called if it cannot."""
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Load in a thread, so that the service answers /livez meanwhile; ``failed`` is called with what it raises."""
 
         def run() -> None:
             try:
@@ -38,8 +43,7 @@ class ActiveModel:
                     self._put(loaded)
             except BaseException as error:
                 self.failure = error
-                log.error("the engine cannot start: %s", error)
-                failed()
+                failed(error)
             else:
                 self.told(loaded)
 
@@ -124,7 +128,7 @@ class ActiveModel:
             if old is not None and waits:
                 self._retired[id(old)] = old
             closed = self._closed
-        log.info("ready: %s %s", loaded.manifest.name, loaded.manifest.version)
+        log.info("model loaded: %s %s", loaded.manifest.name, loaded.manifest.version)
         if old is not None and not waits:
             old.pipeline.engine.close()
         if closed:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from runtime.bundle.measured import apcer_over_limit, apcer_warning
 from runtime.face.open import open_detector
 from runtime.liveness.open import LoadedModel, open_pipeline
 from service.config.settings import Settings
 from service.process.memory import freeze_collector
+
+log = logging.getLogger("adsn.service")
+
+
+def warn_of_model(loaded: LoadedModel) -> None:
+    """Write to the log what the model lets through too often, as its manifest says."""
+    warning = apcer_warning(apcer_over_limit(loaded.manifest, loaded.pipeline.engine.info.precision))
+    if warning:
+        log.warning("the model %s %s %s", loaded.manifest.name, loaded.manifest.version, warning)
 
 
 def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
@@ -27,5 +38,6 @@ def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
         detector=open_detector(settings.face),
         remote=settings.remote.engine(),
     )
+    warn_of_model(loaded)
     freeze_collector()
     return loaded

@@ -11,6 +11,8 @@ from runtime.pairing.feed import FeedStatus
 SECOND = 1_000_000_000
 SILENT_NS = SECOND
 """A camera that gave nothing for this long is in trouble: half of the two seconds within which a condition appears."""
+FIRST_PAIR_NS = 5 * SECOND
+"""How long a rig may take to its first pair: the pattern of a strobing illuminator has to be seen first."""
 ConditionDetails = Mapping[tuple[str, str], str]
 """(condition, subject) → detail."""
 
@@ -28,7 +30,7 @@ def camera_conditions(status: FeedStatus, now_ns: int) -> ConditionDetails:
     return found
 
 
-def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int = SILENT_NS) -> ConditionDetails:
+def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int) -> ConditionDetails:
     """Return ``no_pairs`` when no pair came for ``silent_ns``, counted from ``started_ns`` before the first one."""
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if now_ns - last <= silent_ns:
@@ -38,7 +40,8 @@ def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns:
 
 def rig_conditions(status: FeedStatus, now_ns: int, started_ns: int) -> ConditionDetails:
     """Return `camera_conditions`, or `pair_conditions` where the cameras themselves are well."""
-    return camera_conditions(status, now_ns) or pair_conditions(status, now_ns, started_ns)
+    patience = FIRST_PAIR_NS if status.last_pair_ns is None else SILENT_NS
+    return camera_conditions(status, now_ns) or pair_conditions(status, now_ns, started_ns, patience)
 
 
 def _camera_trouble(camera: CameraStatus, now_ns: int) -> str:

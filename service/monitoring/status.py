@@ -12,6 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from runtime import __version__
+from runtime.bundle.measured import APCER_LIMIT, apcer_over_limit
 from runtime.face.open import detector_info
 from service.auth.guard import Guard
 from service.config.settings import Settings
@@ -38,6 +39,15 @@ class Ready(TypedDict):
     rig: Annotated[FeedView | None, Field(description="Null without cameras.")]
 
 
+class InfoApcer(TypedDict):
+    """How often an attack species got through when the model was measured."""
+
+    species: Annotated[str, Field(examples=["mask_paper"])]
+    errors: Annotated[int, Field(description="Presentations taken for bona fide.")]
+    trials: Annotated[int, Field(description="All presentations of the species.")]
+    data: Annotated[str, Field(description="The data set.")]
+
+
 class InfoModel(TypedDict):
     """The model that judges."""
 
@@ -45,6 +55,13 @@ class InfoModel(TypedDict):
     version: str
     sha256: str
     modalities: Annotated[list[str], Field(description="The two pictures that it takes.", examples=[["rgb", "ir"]])]
+    apcer_over_limit: Annotated[
+        list[InfoApcer],
+        Field(
+            description=f"Attack species with a measured APCER above {APCER_LIMIT:.0%}, worst first. Not empty: do not "
+            "let this model open anything."
+        ),
+    ]
 
 
 class InfoEngine(TypedDict):
@@ -138,6 +155,10 @@ def info_body(settings: Settings, model: ActiveModel, vitals: Vitals) -> Info:
             "version": loaded.manifest.version,
             "sha256": loaded.model_sha256,
             "modalities": list(loaded.manifest.modalities),
+            "apcer_over_limit": [
+                {"species": found.species, "errors": found.errors, "trials": found.trials, "data": found.data}
+                for found in apcer_over_limit(loaded.manifest, running.precision)
+            ],
         },
         "summary": loaded.manifest.summary,
         "engine": {

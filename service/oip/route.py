@@ -28,12 +28,16 @@ from service.http.problems import RequestError
 from service.http.responses import json_response
 from service.liveness.active_model import ActiveModel
 from service.liveness.pool import WorkerPool
+from service.oip.document import BATCH
 
 log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
 """A batch larger than this holds a worker for too long; senders split it."""
 MAX_ID_CHARS = 128
 OUTPUTS = ("score", "stream_scores", "attention")
+MODEL_PATH = "/v2/models/{name}"
+VERSION_PATH = MODEL_PATH + "/versions/{version}"
+INFER_STATUSES = (400, 401, 403, 404, 413, 415, 429, 503)
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:
@@ -193,17 +197,33 @@ class OpenInference:
         self._require_raw_scores(self._guard.authorize(request, "infer"))
         return json_response({"name": "adsn", "version": __version__, "extensions": ["binary_tensor_data"]})
 
-    async def about(self, request: Request, name: str, version: str | None = None) -> Response:
+    async def about(self, request: Request, name: str) -> Response:
+        return self._about(request, name, None)
+
+    async def about_version(self, request: Request, name: str, version: str) -> Response:
+        return self._about(request, name, version)
+
+    async def able(self, request: Request, name: str) -> Response:
+        self._about(request, name, None)
+        return Response()
+
+    async def able_version(self, request: Request, name: str, version: str) -> Response:
+        self._about(request, name, version)
+        return Response()
+
+    async def score(self, request: Request, name: str) -> Response:
+        return await self._score(request, name, None)
+
+    async def score_version(self, request: Request, name: str, version: str) -> Response:
+        return await self._score(request, name, version)
+
+    def _about(self, request: Request, name: str, version: str | None) -> Response:
         self._require_raw_scores(self._guard.authorize(request, "infer"))
         loaded = self._model.require()
         require_model(loaded, name, version)
         return json_response(describe_model(loaded))
 
-    async def able(self, request: Request, name: str, version: str | None = None) -> Response:
-        await self.about(request, name, version)
-        return Response()
-
-    async def score(self, request: Request, name: str, version: str | None = None) -> Response:
+    async def _score(self, request: Request, name: str, version: str | None) -> Response:
         began = time.perf_counter_ns()
         self._require_raw_scores(self._guard.admit(request, "infer"))
         length = header_length_of(request)
@@ -237,18 +257,20 @@ def add_oip_routes(app: FastAPI, handlers: OpenInference) -> None:
     )
     app.add_api_route("/v2", handlers.server, summary=title + "the server", responses=problems(401, 403))
     routes = (
-        ("", "GET", handlers.about, "the model", (401, 403, 404, 503)),
-        ("/ready", "GET", handlers.able, "whether the model can score", (401, 403, 404, 503)),
-        ("/infer", "POST", handlers.score, "score crops", (400, 401, 403, 404, 413, 415, 429, 503)),
+        ("", "GET", handlers.about, handlers.about_version, "the model", (401, 403, 404, 503)),
+        ("/ready", "GET", handlers.able, handlers.able_version, "whether the model can score", (401, 403, 404, 503)),
+        ("/infer", "POST", handlers.score, handlers.score_version, "score crops", INFER_STATUSES),
     )
-    for versioned in (False, True):
-        for ending, method, route, told, statuses in routes:
+    # A handler for each path, so that the document declares `version` where the path has it, and nowhere else.
+    for ending, method, newest, versioned, told, statuses in routes:
+        for route, path, by in ((newest, MODEL_PATH, ""), (versioned, VERSION_PATH, ", by version")):
             app.add_api_route(
-                "/v2/models/{name}" + ("/versions/{version}" if versioned else "") + ending,
+                path + ending,
                 route,
                 methods=[method],
-                summary=title + told + (", by version" if versioned else ""),
+                summary=title + told + by,
                 responses={**(tensors if ending == "/infer" else {}), **problems(*statuses)},
+                openapi_extra=BATCH if ending == "/infer" else None,
                 **(empty if ending == "/ready" else {}),
-                operation_id=f"v2_{route.__name__}" + ("_version" if versioned else ""),
+                operation_id=f"v2_{route.__name__}",
             )

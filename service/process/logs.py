@@ -43,5 +43,7 @@ def set_up_logging(settings: LogSettings) -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    # Its lines on starting and stopping repeat ours, and would come after the error that ended the service.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.WARNING))
     # It warns of each damaged form, by which a sender of many could fill a disk; the request's own line says enough.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

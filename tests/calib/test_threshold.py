@@ -17,7 +17,7 @@ from calib.threshold import SampleTooSmall, operating_point, presentations_neede
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.signature import write_key_pair
 from runtime.core.errors import SignatureMissing
-from runtime.core.species import SpeciesInvalid
+from runtime.core.species import BONA_FIDE, SpeciesInvalid
 from runtime.liveness.open import default_bundle
 
 
@@ -36,6 +36,21 @@ def test_the_strictest_threshold_within_the_target() -> None:
     assert point.bpcer.errors == 20
     assert point.bpcer.interval[0] < 0.05 < point.bpcer.interval[1]
     assert point.apcer["print"].errors == (values[400:] >= point.threshold).sum()
+
+
+def test_the_target_holds_on_every_source() -> None:
+    easy, hard = np.linspace(0.8, 1, 1000), np.linspace(0.2, 1, 100)
+    scores = np.concatenate([easy, hard, [0.1]])
+    species = [BONA_FIDE] * 1100 + ["print_matte"]
+    sources = ["easy"] * 1000 + ["hard"] * 101
+    pooled = operating_point(scores, species, measured_on="dev", max_bpcer=0.05)
+    each = operating_point(scores, species, measured_on="dev", max_bpcer=0.05, sources=sources)
+    assert (hard < pooled.threshold).mean() > 0.3, "the large easy source hides the small hard one"
+    assert (hard < each.threshold).mean() <= 0.05
+    assert (easy < each.threshold).mean() <= 0.05
+    assert each.target.endswith("on each of them")
+    with pytest.raises(SampleTooSmall, match="bona_fide in hard"):
+        operating_point(scores, species, measured_on="dev", max_bpcer=0.01, sources=sources)
 
 
 def test_too_small_a_sample_says_how_many_it_needs() -> None:
@@ -106,6 +121,10 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
+    # What the export measured holds at the old threshold alone.
+    assert open_bundle(default_bundle()).manifest.parity
+    assert open_bundle(bundle).manifest.parity == []
+    assert "measured at the old threshold and were removed" in " ".join(found.stdout.split())
 
 
 def test_scores_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

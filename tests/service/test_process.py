@@ -15,9 +15,11 @@ import httpx
 import pytest
 
 from runtime.capture.simulated.rig import SyntheticRig
+from runtime.engines.golden import read_golden
 from runtime.liveness.open import default_bundle
 from service.config.settings import Settings
 from tests.support.images import encode
+from tests.support.models.bundles import redigest
 from tests.support.service.certificates import Authority, encrypted
 from tests.support.service.liveness_requests import check_problem, pair
 from tests.support.service.running_service import running
@@ -77,6 +79,54 @@ def test_a_model_is_replaced_without_a_failed_request_and_a_bad_one_is_not_taken
             asking.join(30)
         assert len(statuses) > 3
         assert set(statuses) == {200}
+
+
+def with_wrong_scores(bundle: Path) -> None:
+    """Make a whole bundle whose golden vectors no machine reproduces."""
+    shutil.copytree(default_bundle(), bundle)
+    golden = read_golden((bundle / "golden.npz").read_bytes())
+    for scores in golden.scores.values():
+        scores += 0.3
+    redigest(bundle, "golden", golden.to_bytes())
+
+
+def test_a_start_that_fails_prints_no_address_and_says_why_last(tmp_path: Path) -> None:
+    with_wrong_scores(tmp_path / "bundle")
+    done = run("--port", "0", "--bundle", str(tmp_path / "bundle"), ADSN_ENGINE="onnx-cpu", ADSN_REQUIRE_ENGINE="true")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "http://" not in done.stderr
+    *before, last = done.stderr.splitlines()
+    assert "ERROR adsn.service: the engine cannot start: " in last
+    assert not any("ERROR" in line for line in before)
+
+
+def test_a_start_that_succeeds_logs_no_error_and_prints_one_line_when_it_is_ready(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", "--rig", "synthetic") as (process, address):
+        assert httpx.get(f"{address}/livez").status_code == 200
+        httpx.post(f"{address}/liveness", files=person(), timeout=30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    log = (tmp_path / "log").read_text()
+    assert "model loaded: adsn-rgb-ir" in log
+    assert "ERROR" not in log
+
+
+def test_a_model_that_lets_attacks_through_is_named_at_every_start_and_in_info(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["operating_points"][0]["apcer"] = {"mask_paper": {"errors": 45, "trials": 50, "interval": [0.78, 0.97]}}
+    manifest["parity"] = []
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with serving(tmp_path / "log", "--bundle", str(bundle)) as (_, address):
+        (found,) = httpx.get(f"{address}/info").json()["model"]["apcer_over_limit"]
+    assert (found["species"], found["errors"], found["trials"]) == ("mask_paper", 45, 50)
+    log = (tmp_path / "log").read_text()
+    assert "WARNING adsn.service: the model adsn-rgb-ir" in log
+    assert "lets attacks through: APCER above 20% for mask_paper 90.0% (45 of 50" in log
 
 
 def test_a_signal_ends_it_within_its_time(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_replaced_model_is_closed_after_its_last_pair() -> None:
     waiting = [loaded(engine) for engine in engines]
     model = ActiveModel(lambda: waiting.pop(0))
     done = threading.Event()
-    model.start(done.set)
+    model.start(lambda error: done.set())
     while model.loaded is None:
         assert not done.wait(0.01)
     with model.lease() as first:

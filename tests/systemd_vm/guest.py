@@ -197,7 +197,7 @@ def serve_is_shut_in() -> dict[str, Any]:
 def serve_reloads() -> dict[str, Any]:
     before = show("adsn-serve")["MainPID"]
     reloaded = systemctl("reload", "adsn-serve")
-    again = wait(lambda: journal("adsn-serve").count("ready: adsn-rgb-ir") == 2, 60)
+    again = wait(lambda: journal("adsn-serve").count("model loaded: adsn-rgb-ir") == 2, 60)
     return {
         "reloaded": reloaded,
         "again": again,

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +48,10 @@ class Split(str, Enum):
 File = Annotated[Path, typer.Argument(help="A recording of one presentation, NAME.mcap.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of the set (mode 0700); made where it is missing.")]
 Subject = Annotated[str, typer.Option(help="Who is in it: a number or a pseudonym.")]
-Species = Annotated[str, typer.Option(help="bona_fide, or the kind of attack instrument, e.g. print_matte.")]
+Species = Annotated[str, typer.Option(help="bona_fide, or the species of the attack instrument, e.g. print_matte.")]
+NewSpecies = Annotated[
+    bool, typer.Option("--new-species", help="Accept a species that neither the set nor the simulation knows yet.")
+]
 SplitOption = Annotated[Split, typer.Option(help="What it is for; nobody may be in two.")]
 Sensor = Annotated[str, typer.Option(help="Which rig it was.")]
 Presentation = Annotated[str | None, typer.Option(help="Its name in the list; default: the recording's.")]
@@ -67,11 +71,14 @@ def extract(
     every_ms: EveryMs = 500,
     at_most: AtMost = 20,
     geometry: Geometry = None,
+    new_species: NewSpecies = False,
 ) -> None:
     """Add a recording to a set: some of its pairs as PNG, with the boxes of faces, and a line in recordings.csv."""
     name = presentation or file.stem
     entry = {"presentation": name, "subject": subject, "species": species, "sensor": sensor, "split": split.value}
     require_entry(entry)
+    if not new_species:
+        require_known_species(folder, species)
     recording = Recording(file)
     searched = searchable_modalities(recording.modalities)
     if len(recording.modalities) != 2:
@@ -86,7 +93,7 @@ def extract(
             raise typer.Exit(FAILURE)
         os.rename(draft, folder / name)
         append(folder / LIST, entry)
-    print_line(f"{folder / name}: {kept} pairs; in {seen - kept} more no face was found.")
+    print_line(f"{folder / name}: {kept} pairs written, {seen - kept} skipped (no face).")
 
 
 def write_pairs(
@@ -134,6 +141,40 @@ def require_entry(entry: Mapping[str, str]) -> None:
         raise ConfigError(f"presentation: {entry['presentation']!r} is not the name of a folder; give --presentation.")
 
 
+def require_known_species(folder: Path, species: str) -> None:
+    """Refuse a species that is new to the set and to the simulated sensor: misspelt, it would be counted by itself.
+
+    Raises:
+        ConfigError: names the nearest known species.
+    """
+    from runtime.capture.simulated.rig import SPECIES
+
+    path = folder / LIST
+    listed = {row["species"] for row in read_list(path)} if path.exists() else set()
+    known = sorted({*SPECIES, *listed})
+    if species in known:
+        return
+    near = get_close_matches(species, known, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"species: {species!r} is new to this set.{guess} Known are {', '.join(known)}. For another species, pass "
+        "--new-species."
+    )
+
+
+def read_list(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a set's list.
+
+    Raises:
+        InputError: its columns are others.
+    """
+    with path.open(newline="", encoding=ENCODING) as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")
+        return list(reader)
+
+
 def require_new(folder: Path, entry: Mapping[str, str]) -> None:
     """Refuse a presentation that is there already, and a person who is in another split.
 
@@ -145,21 +186,17 @@ def require_new(folder: Path, entry: Mapping[str, str]) -> None:
     path = folder / LIST
     if not path.exists():
         return
-    with path.open(newline="", encoding=ENCODING) as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")
-        rows = list(reader)
-        try:
-            require_distinct([entry["species"], *(row["species"] for row in rows)])
-        except SpeciesInvalid as error:
-            raise ConfigError(f"{path}: {error.message}") from None
-        for row in rows:
-            if row["subject"] == entry["subject"] and row["split"] != entry["split"]:
-                raise ConfigError(
-                    f"{path}: subject {entry['subject']} is in {row['split']} already. Who was trained on cannot be "
-                    "tested on; use the same --split, or another person."
-                )
+    rows = read_list(path)
+    try:
+        require_distinct([entry["species"], *(row["species"] for row in rows)])
+    except SpeciesInvalid as error:
+        raise ConfigError(f"{path}: {error.message}") from None
+    for row in rows:
+        if row["subject"] == entry["subject"] and row["split"] != entry["split"]:
+            raise ConfigError(
+                f"{path}: subject {entry['subject']} is in {row['split']} already. Who was trained on cannot be "
+                "tested on; use the same --split, or another person."
+            )
 
 
 def append(path: Path, entry: Mapping[str, str]) -> None:

@@ -75,15 +75,21 @@ def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--precision", "both", "--out", out, "--report", page, bundle=both)
     assert found.returncode == 0, found.stderr
     (row,) = json.loads(out.read_text())["sets"]
-    assert (row["set"], row["pairs"]) == ("small", 24)
-    assert set(row["apcer"]) == {"print_matte", "replay_screen"}
+    # Twelve bona fide of ten people: each with another person's IR and with a warped one, some with another moment's.
+    made = row["pair_mismatch"]
+    assert {made[kind]["trials"] for kind in ("other_person", "warped")} == {12}
+    count = row["apcer"]["pair_mismatch"]["trials"]
+    assert count == sum(rate["trials"] for rate in made.values())
+    assert (row["set"], row["pairs"]) == ("small", 24 + count)
+    assert set(row["apcer"]) == {"print_matte", "replay_screen", "pair_mismatch"}
     assert row["bpcer"]["trials"] == 12
-    assert len(row["presentations"]["score"]) == 24
+    assert len(row["presentations"]["score"]) == 24 + count
     assert set(row["precisions"]) == {"fp32"}
-    assert "of 24 decisions differ between int8 and fp32" in row["comparison"][0]
+    assert f"of {24 + count} decisions differ between int8 and fp32" in row["comparison"][0]
     text = page.read_text()
     assert row["comparison"][0] in text
     assert "<img" not in text
+    assert "second picture: another person’s" in found.stdout
     for kind in ("print_matte", "replay_screen"):
         assert kind in found.stdout
         assert f"APCER {kind}" in text
@@ -91,7 +97,7 @@ def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
 
 def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2")
+    found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2", "--no-mismatch")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
     # Six of each kind with two crops, and two of each kind with attention.
@@ -99,9 +105,32 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     assert text.count(", attention, ir") == 4
 
 
+def test_robustness_is_asked_of_a_sample_and_stands_in_json_and_page(plan: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "eval.json", tmp_path / "report.html"
+    found = run_eval(plan, "--robustness", "--robustness-pairs", "2", "--out", out, "--report", page)
+    assert found.returncode == 0, found.stderr
+    assert "Worst point: " in found.stdout
+    (row,) = json.loads(out.read_text())["sets"]
+    asked = row["robustness"]
+    assert asked["presentations"] == {"bona_fide": 2, "print_matte": 1, "replay_screen": 1}
+    assert asked["pairs"] == asked["pairs_changed_before_the_crop"] == 4
+    sweeps = {sweep["sweep"]: sweep["points"] for sweep in asked["sweeps"]}
+    assert {"gain", "gain_rgb", "gain_ir", "gamma", "blur", "noise", "jpeg", "rotation", "box_x", "detector"} <= set(
+        sweeps
+    )
+    assert {point["step"] for point in sweeps["detector"]} >= {"given box", "haar"}
+    dark, bright = (next(p for p in sweeps["gain"] if p["step"] == step) for step in ("×0.25", "×1"))
+    assert dark["median_score"]["bona_fide"] != bright["median_score"]["bona_fide"]
+    assert "Worst point: " in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("--thumbnails",), "--report"), (("--precision", "int4"), "int8, fp32 or both")],
+    [
+        (("--thumbnails",), "--report"),
+        (("--precision", "int4"), "int8, fp32 or both"),
+        (("--subjects", "1:9"), "--data FOLDER"),
+    ],
 )
 def test_wrong_use_is_explained(plan: Path, arguments: tuple[str, ...], message: str) -> None:
     found = run_eval(plan, *arguments)
@@ -128,13 +157,18 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
             picture(tmp_path / "own" / f"p{i}" / f"{number}-ir.png", 90)
     (tmp_path / "own" / "recordings.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
+    folder = run_eval(tmp_path / "own", "--out", tmp_path / "folder.json")
+    assert folder.returncode == 0, folder.stderr
+    (row,) = json.loads((tmp_path / "folder.json").read_text())["sets"]
+    # Two people, photographed once each: another moment does not exist.
+    assert (row["pairs"], set(row["pair_mismatch"])) == (11 + 4, {"other_person", "warped"})
     plan = tmp_path / "plan.toml"
     dev = PLAN[: PLAN.index("[test.small]")]
     plan.write_text(
         f'{dev}[test.own]\ndataset = "recordings"\nroot = "{tmp_path / "own"}"\nsplit = "test"\nmax_skipped = 0.2\n'
     )
     out = tmp_path / "eval.json"
-    found = run_eval(plan, "--out", out)
+    found = run_eval(plan, "--out", out, "--no-mismatch")
     assert found.returncode == 0, found.stderr
     assert "own: 1 of 12 skipped: no ir" in found.stdout
     (row,) = json.loads(out.read_text())["sets"]

@@ -169,7 +169,7 @@ def test_a_pointer_of_git_lfs_is_called_one(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     path.write_text(LFS)
     for program, more in ((EVAL, ("--threshold", "0.5")), (EXPORT, ("--int8", "--out", tmp_path / "b"))):
-        assert "a pointer of Git LFS" in line_of(call(program, path, *more), 1)
+        assert "a Git LFS pointer" in line_of(call(program, path, *more), 1)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE)
     where = ("--out", tmp_path / "out", "--cache", tmp_path.parent / "mistakes-cache")
@@ -260,7 +260,7 @@ def test_export_without_a_checkpoint_takes_the_shipped_one(
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert f"no checkpoint named: exporting the shipped one, {default_bundle() / 'checkpoint.safetensors'}" in said
-    assert "ADSN_FACE_MODEL is not set: the shipped plan renders analytic heads only" in said
+    assert "ADSN_FACE_MODEL is not set: rendered heads are analytic only" in said
     assert "'scan'" not in said
     monkeypatch.setenv("ADSN_BUNDLE", str(tmp_path / "none"))
     assert "no checkpoint is named" in line_of(call(EXPORT, "--int8", "--dry-run"), 78)

@@ -12,6 +12,7 @@ import pytest
 
 from adsn.datasets import DatasetError, open_recordings
 from adsn.datasets.base import require_both_classes
+from runtime.imaging.crop import CropRule
 from tests.support.images import chunk
 from tests.support.models.dataset_trees import picture
 
@@ -48,6 +49,17 @@ def test_lists_and_boxes_may_begin_with_a_byte_order_mark(root: Path) -> None:
     assert len(marked) == 4
     assert not np.array_equal(marked[0].crops["rgb"], plain[0])
     assert np.array_equal(marked[1].crops["rgb"], plain[1])
+
+
+def test_a_pair_has_its_pictures_where_every_one_of_them_has_a_box(root: Path) -> None:
+    boxes = {"0000": {"rgb": [2, 2, 20, 20], "ir": [4, 2, 20, 20]}, "0001": {"rgb": [2, 2, 20, 20]}}
+    (root / "p1" / "boxes.json").write_text(json.dumps(boxes))
+    pairs = open_recordings(root, split="train")
+    patch = pairs.patch(0)
+    assert patch is not None
+    assert patch.boxes["ir"].x == 4
+    assert all(np.array_equal(pairs[0].crops[m], cut) for m, cut in patch.crops(CropRule()).items())
+    assert [pairs.patch(k) for k in (1, 2)] == [None, None]
 
 
 def test_what_a_system_left_in_a_folder_is_no_picture(root: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from adsn.datasets import DatasetError
 from adsn.datasets.shards import ShardPairs, ShardSpec, shard_folder, write_shards
+from runtime.imaging.crop import CropRule
 from synthetic import Rendered, pathtraced
 from synthetic.people.makehuman import Library, open_library
 from tests.support.makehuman import make_folder
@@ -67,6 +68,18 @@ def test_what_was_written_is_read(tmp_path: Path, library: Library, painter: Pai
     assert (sample.crops["ir"] == 1).all()
     assert sample.crops["depth"].dtype == np.float32
     assert sample.crops["depth"].max() == 500
+
+
+def test_a_pair_has_its_pictures_and_the_boxes_that_gave_its_crops(
+    tmp_path: Path, library: Library, painter: Painter
+) -> None:
+    rule = CropRule(size=64, margin=0.3)
+    pairs = ShardPairs(write_shards(SPEC, tmp_path, library=library), rule=rule)
+    patch, crops = pairs.patch(4), pairs[4].crops
+    assert patch.pictures["rgb"].shape == (144, 144, 3)
+    assert patch.boxes["rgb"] != patch.boxes["ir"]
+    assert all(np.array_equal(crops[m], cut) for m, cut in patch.crops(rule).items())
+    assert set(crops) == {"rgb", "ir", "depth"}
 
 
 def test_rendering_goes_on_where_it_stopped(tmp_path: Path, library: Library, painter: Painter) -> None:

@@ -57,7 +57,7 @@ def test_pairs_with_faces_come_out_and_the_reader_takes_them(recording: Path, tm
     folder = tmp_path / "set"
     done = call(*words(recording, folder), "--every-ms", "0", "--presentation", "p1-1")
     assert done.exit_code == 0, done.output
-    assert f"{COUNT - 1} pairs; in 1 more no face was found" in done.output
+    assert f"{COUNT - 1} pairs written, 1 skipped (no face)" in done.output
     taken = folder / "p1-1"
     assert sorted(path.name for path in taken.iterdir()) == sorted(
         ["boxes.json", *(f"{n:04d}-{m}.png" for n in range(COUNT - 1) for m in ("rgb", "ir"))]
@@ -103,6 +103,21 @@ def test_nobody_is_in_two_splits_and_nothing_is_written_over(recording: Path, tm
     assert sorted(path.name for path in folder.iterdir()) == ["a", "recordings.csv"]
     assert call(*words(recording, folder), "--presentation", "b").exit_code == 0
     assert len((folder / "recordings.csv").read_text().splitlines()) == 3
+
+
+def test_a_species_that_is_new_has_to_be_said_so(recording: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for species, guess in (("print_mat", "Did you mean print_matte?"), ("waxwork", "is new to this set. Known are")):
+        done = call(*words(recording, folder, species=species))
+        assert done.exit_code != 0
+        assert guess in str(done.exception)
+        assert "--new-species" in str(done.exception)
+    assert not folder.exists()
+    assert call(*words(recording, folder, species="waxwork"), "--new-species", "--presentation", "a").exit_code == 0
+    # The set knows it from now on.
+    assert call(*words(recording, folder, species="waxwork"), "--presentation", "b").exit_code == 0
+    done = call(*words(recording, folder, species="waxworks"), "--presentation", "c")
+    assert "Did you mean waxwork?" in str(done.exception)
 
 
 def test_without_a_face_nothing_is_written(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 
 from runtime.core.errors import ConfigError, EngineUnavailable
 from runtime.core.values import Box, Image
@@ -24,8 +26,19 @@ from runtime.face.detector import DetectorInfo, FaceDetector, HaarDetector
 from runtime.face.head_pose import head_angles
 from runtime.face.landmarks import box_from_landmarks
 from runtime.face.open import FaceSettings, detector_info, open_detector
-from runtime.face.yunet import KEPT_EDGE, KEPT_SIZES, MOST_EDGE, YuNetDetector, gain_of, shrunk, working_edges
+from runtime.face.yunet import MOST_EDGE, YuNetDetector, gain_of, shrunk, to_bgr, working_edges
 from runtime.face.yunet_model import SHA256, packaged_yunet
+from runtime.face.yunet_network import (
+    HEADS,
+    KEPT_EDGE,
+    KEPT_SIZES,
+    STRIDES,
+    OnnxYuNet,
+    OpenCvYuNet,
+    decode,
+    open_network,
+    with_open_size,
+)
 from tests.support.heads import PosedHead, bare_face, posed_head
 from tests.support.models.detectors import scrfd, spot, yunet
 
@@ -176,22 +189,38 @@ def test_only_dark_pictures_are_scaled_up() -> None:
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    detector = YuNetDetector(packaged_yunet())
     h = head(9700)
-    alone = detector.detect(h.rgb)
+    alone = detector().detect(h.rgb)
     assert alone is not None
 
     def search(number: int) -> Box | None:
-        for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
-            detector.detect(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
-        face = detector.detect(h.rgb)
+        for edge in range(64, 264, 40):
+            detector().detect(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
+        face = detector().detect(h.rgb)
         return face.box if face is not None else None
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(search, range(8))) == [alone.box] * 8
 
 
-def test_a_thread_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_s_networks_do_not_disturb_each_other() -> None:
+    network = OpenCvYuNet(packaged_yunet(), 0.6)
+    picture = head(9700).rgb[::2, ::2, ::-1].copy()
+    alone = network.find(picture)
+    assert len(alone) == 1
+
+    def search(number: int) -> NDArray[np.float32]:
+        for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
+            network.find(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
+        return network.find(picture)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(np.array_equal(rows, alone) for rows in pool.map(search, range(8)))
+
+
+def test_a_thread_keeps_opencv_s_networks_of_the_last_sizes_and_none_of_a_large_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     create, made = cv2.FaceDetectorYN.create, []
 
     class Counted:
@@ -201,12 +230,12 @@ def test_a_thread_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(m
             return create(*arguments)
 
     monkeypatch.setattr(cv2, "FaceDetectorYN", Counted)
-    detector = YuNetDetector(packaged_yunet(), edge=MOST_EDGE)
+    network = OpenCvYuNet(packaged_yunet(), 0.6)
 
     def networks_made_for(*edges: int) -> int:
         before = len(made)
         for edge in edges:
-            detector.detect(np.zeros((edge, edge, 3), np.uint8))
+            network.find(np.zeros((edge, edge, 3), np.uint8))
         return len(made) - before
 
     first, *last = edges = range(128, 128 + 64 * (KEPT_SIZES + 1), 64)
@@ -215,6 +244,59 @@ def test_a_thread_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(m
     assert networks_made_for(KEPT_EDGE + 64, KEPT_EDGE + 64) == 2
     assert networks_made_for(*last) == 0
     assert networks_made_for(first) == 1
+
+
+def test_onnx_runtime_and_opencv_find_the_same_faces() -> None:
+    ours, theirs = OnnxYuNet(packaged_yunet(), 0.3), OpenCvYuNet(packaged_yunet(), 0.3)
+    crowd = np.zeros((480, 640, 3), np.uint8)
+    for place, subject in enumerate((9700, 9701, 9702, 9703)):
+        face = shrunk(head(subject).rgb, 300)[0][:220, :300]
+        y, x = place // 2 * 240, place % 2 * 320
+        crowd[y : y + face.shape[0], x : x + face.shape[1]] = face
+    pictures = [to_bgr(shrunk(image, edge)[0], 1) for image in (crowd, head(9700).ir) for edge in (320, 333, 480)]
+    several = 0
+    for bgr in pictures:
+        a, b = ours.find(bgr), theirs.find(bgr)
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() < 1e-2
+        several += len(a) > 1
+    assert several >= 2, "overlaps were not put to the test"
+
+
+def test_without_onnx_runtime_opencv_runs_it_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with caplog.at_level(logging.INFO, "adsn.face"):
+        network = open_network(packaged_yunet(), 0.6)
+    assert isinstance(network, OpenCvYuNet)
+    assert "YuNet is run by OpenCV" in caplog.text
+    assert "pip install" in caplog.text
+
+
+def test_the_size_of_the_input_is_left_open_and_nothing_else_is_changed() -> None:
+    before, after = (onnx.load_from_string(m) for m in (packaged_yunet(), with_open_size(packaged_yunet())))
+    (size,) = (value.type.tensor_type.shape.dim for value in after.graph.input)
+    assert [d.dim_value or d.dim_param for d in size] == [1, 3, "height", "width"]
+    assert [v.name for v in after.graph.output] == [v.name for v in before.graph.output]
+    assert list(after.graph.node) == list(before.graph.node)
+    assert list(after.graph.initializer) == list(before.graph.initializer)
+    assert after.opset_import == before.opset_import
+    for broken in (b"", b"\x08\x07", b"\x3a\x00", b"no model"):
+        with pytest.raises(EngineUnavailable, match="face detector"):
+            OnnxYuNet(broken, 0.6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_outputs_that_are_no_numbers_are_no_faces(value: float) -> None:
+    outputs = {
+        f"{name}_{stride}": np.full((1, (64 // stride) ** 2, width), value, np.float32)
+        for name, width in HEADS.items()
+        for stride in STRIDES
+    }
+    assert decode(outputs, 64, 64, 0.6).shape == (0, 15)
+    with pytest.raises(EngineUnavailable, match="cls_8 has 64 values for a picture of 96×64 pixels, not 96"):
+        decode(outputs, 64, 96, 0.6)
 
 
 def test_another_onnx_file_is_refused_before_it_is_run() -> None:

@@ -36,6 +36,16 @@ def test_lossless_colour_comes_back_in_rgb_order(suffix: str) -> None:
     assert np.array_equal(decode(encode(pixels[:, :, ::-1], suffix), "rgb", max_pixels=LIMIT), pixels)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_colour_is_the_same_whether_opencv_orders_it_or_not(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Smooth, so that no decoder's chroma decides; red, green and blue differ.
+    picture = np.stack([textured(level, (48, 64)) for level in (40, 120, 200)], 2)
+    direct = decode(encode(picture, suffix), "rgb", max_pixels=LIMIT)
+    assert direct[:, :, 0].mean() > direct[:, :, 1].mean() > direct[:, :, 2].mean()
+    monkeypatch.setattr("runtime.imaging.decode.DECODES_TO_RGB", None)
+    assert np.array_equal(direct, decode(encode(picture, suffix), "rgb", max_pixels=LIMIT))
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
 def test_grey(suffix: str) -> None:
     pixels = textured(120, (60, 80))

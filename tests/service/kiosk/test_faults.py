@@ -117,7 +117,7 @@ def test_the_rig_fails_and_comes_back(rig: ScriptedKiosk, name: str, caplog: pyt
     mend(rig)
     until(lambda: rig.health.ready)
     until(lambda: rig.seen.decisions == ["live"])
-    until(lambda: any(r.message.startswith(condition) and "has passed" in r.message for r in caplog.records))
+    until(lambda: any(r.message.startswith(f"recovered: {condition}") for r in caplog.records))
 
 
 def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig: ScriptedKiosk) -> None:

@@ -99,7 +99,8 @@ def test_one_person_one_opening_and_a_clean_end(tmp_path: Path, receiver: tuple[
         # Exactly once, everywhere, with the session's own identifier.
         opened = (tmp_path / "opened").read_text().split()
         assert opened == [body["id"] for body in got] == [event["id"] for event in kiosk.events("decision")]
-        assert not any("Traceback" in line for line in kiosk.said), kiosk.said
+        assert not any("Traceback" in line or " ERROR " in line for line in kiosk.said), kiosk.said
+        assert any("ready: the first pair has been judged" in line for line in kiosk.said)
 
 
 def test_no_line_in_the_audit_log_no_door(tmp_path: Path, receiver: tuple[int, list[Any]]) -> None:
@@ -208,5 +209,9 @@ def test_an_engine_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
     nowhere = 'engine = "remote"\nrequire_engine = true\n' + config + '[remote]\nurl = "http://127.0.0.1:9"\n'
     with KioskProcess(tmp_path, nowhere) as kiosk:
         assert kiosk.process.wait(60) == 1
-    assert any("the engine cannot start" in line for line in kiosk.said)
+    (said,) = [number for number, line in enumerate(kiosk.said) if "the engine cannot start" in line]
+    assert " ERROR adsn.kiosk: " in kiosk.said[said]
+    # Nothing of the log comes after it, and no page was named before.
+    assert not any(" INFO " in line for line in kiosk.said[said:])
+    assert not any("console: " in line for line in kiosk.said)
     assert not kiosk.has_notified("READY=1")

@@ -14,18 +14,30 @@ from export.build import ExportOptions, ExportResult, Source, build
 from tests.support.models.recipes import RECIPE
 
 PLAN = """
-[calibration]
+[[calibration]]
 family = "A"
 subjects = [0, 8]
-bona_fide = 8
-per_attack = 4
+bona_fide = 4
+per_attack = 2
 seed = 5
-[dev]
+[[calibration]]
+family = "B"
+subjects = [0, 8]
+bona_fide = 4
+per_attack = 2
+seed = 5
+[[dev]]
 family = "A"
 subjects = [8, 40]
 bona_fide = 300
 per_attack = 4
 seed = 6
+[[dev]]
+family = "B"
+subjects = [8, 40]
+bona_fide = 300
+per_attack = 2
+seed = 8
 [test.held-out]
 family = "B"
 subjects = [50, 60]

@@ -1,0 +1,177 @@
+"""The answers of the service, as values. A test compares them with the service's own contract.
+
+Members that this version does not know are ignored: new ones may come within contract version 1.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Score = Annotated[float, Field(ge=0, le=1)]
+Modality = Literal["rgb", "ir", "depth"]
+
+
+class Value(BaseModel):
+    """A value that does not change."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+class OperatingPoint(Value):
+    """The threshold that decided: its name, what it was set for, and the data it was set on."""
+
+    name: str
+    target: str
+    measured_on: str
+
+
+class ModalityScore(Value):
+    """One image's share. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed."""
+
+    score: Score | None
+    usable: bool
+
+
+class IrScore(ModalityScore):
+    """The infrared image's share. ``illuminated``: whether the illuminator lit the face."""
+
+    illuminated: bool
+
+
+class Modalities(Value):
+    """Each modality by itself, None where the model does not take it."""
+
+    rgb: ModalityScore | None = None
+    ir: IrScore | None = None
+    depth: ModalityScore | None = None
+
+
+class Face(Value):
+    """The judged face. ``bbox``: x, y, width and height in pixels of the RGB image (of an IR-depth model: of the IR
+    image). ``confidence``: the detector's own measure, None when the caller gave the box. ``count``: faces seen."""
+
+    bbox: tuple[float, float, float, float]
+    confidence: float | None
+    count: Annotated[int, Field(ge=1)]
+
+
+class QualityCheck(Value):
+    """One quality gate. ``value``: None where nothing could be measured. ``range``: accepted ends, None: open."""
+
+    name: str
+    value: float | None
+    range: tuple[float | None, float | None]
+    status: Literal["pass", "fail", "unknown"]
+
+
+class PairInfo(Value):
+    """Where the two images came from, their skew, and the age of the older one; None where it is unknown."""
+
+    skew_ms: float | None
+    age_ms: float | None
+    clock: str
+    epoch: int
+    source: Literal["upload", "camera"]
+
+
+class Model(Value):
+    """What judged. ``sha256``: of the model file. ``degraded``: less than what was configured is running."""
+
+    name: str
+    version: str
+    sha256: str
+    precision: Literal["fp32", "int8"]
+    backend: str
+    degraded: bool
+
+
+class Answer(Value):
+    """The answer to one pair. Only ``decision == "live"`` may open anything; `is_live` says just that.
+
+    ``score``, ``threshold``: None when hidden. ``reasons``: stable codes, empty when live. ``quality``: the gates.
+    ``timing_ms``: stage → milliseconds. ``attestation``: the signed summary, where the service has a key. ``explain``:
+    modality → PNG in base64, where it was asked for. ``replayed``: this answer was given before, to the same
+    idempotency key; ``captured_at`` says when the pair was taken.
+    """
+
+    contract_version: Annotated[str, Field(pattern=r"^1\.\d+$")]
+    request_id: str
+    session_id: str | None
+    decision: Literal["live", "spoof", "uncertain"]
+    score: Score | None
+    threshold: float | None
+    operating_point: OperatingPoint
+    reasons: tuple[str, ...]
+    modalities: Modalities
+    face: Face
+    quality: tuple[QualityCheck, ...]
+    pair: PairInfo
+    model: Model
+    timing_ms: dict[str, float]
+    captured_at: str
+    attestation: str | None = None
+    explain: dict[str, str] | None = None
+    replayed: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the decision is ``live``."""
+        return self.decision == "live"
+
+    def __bool__(self) -> bool:
+        # Every plain object is true: `if client.assess(...)` would open the door to attacks.
+        raise TypeError("an Answer is neither true nor false. Ask for answer.is_live or answer.decision.")
+
+
+class Problem(Value):
+    """Why the service refused (RFC 9457). ``code``: stable, listed in docs/errors.md. ``retryable``: whether the same
+    request may succeed later. ``help``: where in the service's own pages it is explained."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    retryable: bool
+    help: str
+    request_id: str
+
+
+class Condition(Value):
+    """One thing that is wrong at the service. ``critical``: nothing can be judged."""
+
+    name: str
+    subject: str
+    severity: str
+    since: str
+    detail: str
+
+
+class Readiness(Value):
+    """Whether pairs can be judged, and what is wrong."""
+
+    ready: bool
+    conditions: tuple[Condition, ...]
+
+
+class InfoModel(Value):
+    """The model that judges, and the modalities that it takes."""
+
+    name: str
+    version: str
+    sha256: str
+    modalities: tuple[Modality, ...]
+
+
+class Info(Value):
+    """What is running, from ``/info``. ``summary``: what the model is good for. ``limits``: what is accepted."""
+
+    contract_version: str
+    version: str
+    model: InfoModel
+    summary: str
+    capabilities: tuple[str, ...]
+    limits: dict[str, float]

@@ -1,0 +1,122 @@
+"""What follows an attempt: an answer, another attempt after a while, or an error. Pure: it sends nothing.
+
+A request is sent again only where the service cannot have judged it, or judges it once:
+
+- no connection could be made, so nothing was sent;
+- the service itself refused it for now: 429 or 503 with ``Retry-After``. It has then released the nonce. Where not the
+  service but something before it says so, the nonce may be used up all the same;
+- the answer was lost, and the request carries an idempotency key.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable
+
+import httpx
+
+from adsn.client.answers import Problem
+from adsn.client.errors import ConnectionFailed
+from adsn.client.replies import Reply, problem_of, refusal_of, retry_after_s
+from adsn.client.requests import PreparedRequest
+from runtime.core.retry import Backoff
+
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 2.0
+RETRIED = (429, 503)
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Attempts:
+    """The attempts of one request: at most ``retries`` after the first, all within ``timeout_s``."""
+
+    def __init__(
+        self,
+        request: PreparedRequest,
+        *,
+        retries: int,
+        timeout_s: float,
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._request, self._left, self._clock = request, retries, clock
+        self._timeout_s, self._deadline = timeout_s, clock() + timeout_s
+        self._backoff = Backoff(rng, first_s=FIRST_PAUSE_S, last_s=LAST_PAUSE_S, spread=0.5)
+        self._lost = False
+
+    def remaining_s(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            ConnectionFailed: None are.
+        """
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise ConnectionFailed(f"no answer within {self._timeout_s:g} s.", sent=self._lost)
+        return left
+
+    def after_failure(self, error: httpx.TransportError | TimeoutError) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Raises:
+            ConnectionFailed: There is none.
+        """
+        sent = not isinstance(error, NOT_SENT)
+        self._lost = self._lost or sent
+        if (sent and not self._request.keyed) or _has_tls_error(error):
+            raise self.failure(error) from error
+        wait = self._next(self._backoff.next())
+        if wait is None:
+            raise self.failure(error) from error
+        return wait
+
+    def failure(self, error: httpx.TransportError | TimeoutError) -> ConnectionFailed:
+        """Return what to raise where an attempt failed and none follows."""
+        sent = self._lost or not isinstance(error, NOT_SENT)
+        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+            return ConnectionFailed(f"no answer within {self._timeout_s:g} s.", sent=sent)
+        return ConnectionFailed(f"{str(error) or type(error).__name__}.", sent=sent)
+
+    def after_reply(self, reply: Reply) -> float | None:
+        """Return the seconds to wait before the next attempt, None where the reply is an answer.
+
+        Raises:
+            RequestRefused: The service refused the request, and there is no next attempt.
+        """
+        if reply.status == 200:
+            return None
+        problem, retry_after = problem_of(reply), retry_after_s(reply)
+        # A proxy that gives up says nothing of what the service has done.
+        self._lost = self._lost or problem is None
+        wait = None
+        if problem is not None and problem.code == "idempotency_conflict" and self._lost:
+            # The attempt whose answer was lost is still being judged.
+            wait = self._next(self._backoff.next())
+        elif retry_after is not None and self._may_return(reply, problem):
+            wait = self._next(retry_after)
+        if wait is None:
+            raise refusal_of(reply)
+        return wait
+
+    def _may_return(self, reply: Reply, problem: Problem | None) -> bool:
+        if reply.status not in RETRIED:
+            return False
+        if problem is not None:
+            return problem.retryable
+        return self._request.keyed or not self._request.nonce
+
+    def _next(self, wait_s: float) -> float | None:
+        """Count an attempt. None where there is none left, or no time for it."""
+        if self._left <= 0 or self._clock() + wait_s >= self._deadline:
+            return None
+        self._left -= 1
+        return wait_s
+
+
+def _has_tls_error(error: BaseException | None) -> bool:
+    """Whether the other side's certificate, or ours, was refused: it will be the next time."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

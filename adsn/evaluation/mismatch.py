@@ -1,0 +1,178 @@
+"""Pairs whose two pictures do not belong together, made from a test set's own bona fide: the species `PAIR_MISMATCH`.
+
+Each picture by itself shows a living person. Together they are what a replaced or frozen camera stream gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.pairs import PairDataset, Sample
+from adsn.evaluation.evaluate import PAIR_MISMATCH, Scored, Scorer, score_set
+from adsn.metrics import Rate
+from runtime.core.species import BONA_FIDE
+
+Kind = Literal["other_person", "other_moment", "warped"]
+WORDS: Mapping[Kind, str] = {
+    "other_person": "another person\u2019s",
+    "other_moment": "the same person\u2019s, another moment",
+    "warped": "the same picture, warped",
+}
+"""Kind → what is known of the second picture, for people."""
+POSE_AWAY = (8.0, 15.0)
+"""How far the head has turned between the two pictures of different moments, degrees, where poses are known."""
+MOST = 200
+"""Pairs of each kind that are made."""
+TURN = (8.0, 15.0)
+"""By how many degrees a warped picture is rotated."""
+BEND = 0.03
+"""Standard deviation of a warped picture's displacement, as a share of its edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A pair of the first picture of sample ``first`` and the second picture of sample ``second``; where ``warped``,
+    these are one sample."""
+
+    kind: Kind
+    first: int
+    second: int
+
+
+def mismatches(scored: Scored, *, most: int = MOST, seed: int = 0) -> list[Mismatch]:
+    """Choose up to ``most`` pairs of each kind among a set's bona fide; none where there are fewer than two people.
+
+    One pair of each presentation is used. Where the set tells poses, two moments are `POSE_AWAY` apart; otherwise they
+    are two presentations.
+    """
+    presented: dict[str, int] = {}
+    for i, species in enumerate(scored.species):
+        if species == BONA_FIDE:
+            presented.setdefault(scored.presentations[i], i)
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(list(presented.values())).tolist()
+    if len({scored.subjects[i] for i in people}) < 2:
+        return []
+    pairs: dict[Kind, Iterator[int | None]] = {
+        "other_person": (_other_person(scored, people, k) for k in range(len(people))),
+        "other_moment": (_other_moment(scored, people, i) for i in people),
+        "warped": iter(people),
+    }
+    found = []
+    for kind, partners in pairs.items():
+        chosen = [Mismatch(kind, i, j) for i, j in zip(people, partners, strict=True) if j is not None]
+        found += chosen[:most]
+    return found
+
+
+def _other_person(scored: Scored, people: Sequence[int], at: int) -> int | None:
+    """The next one in a random order who is somebody else."""
+    own = scored.subjects[people[at]]
+    others = (people[(at + step) % len(people)] for step in range(1, len(people)))
+    return next((i for i in others if scored.subjects[i] != own), None)
+
+
+def _other_moment(scored: Scored, people: Sequence[int], first: int) -> int | None:
+    for i in people:
+        if i == first or scored.subjects[i] != scored.subjects[first]:
+            continue
+        away = _angle(scored.conditions[first], scored.conditions[i])
+        if away is None or POSE_AWAY[0] <= away <= POSE_AWAY[1]:
+            return i
+    return None
+
+
+def _angle(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
+    """How far a head has turned between two pictures, degrees; None where poses are not known."""
+    if not all(name in each for name in ("yaw_deg", "pitch_deg") for each in (a, b)):
+        return None
+    return math.hypot(a["yaw_deg"] - b["yaw_deg"], a["pitch_deg"] - b["pitch_deg"])
+
+
+class MismatchedPairs:
+    """`PairDataset` of mismatched pairs of another set. ``modalities``: which picture is the first and the second."""
+
+    def __init__(self, pairs: PairDataset, chosen: Sequence[Mismatch], modalities: tuple[str, str]) -> None:
+        self._pairs, self._chosen, self._modalities = pairs, list(chosen), modalities
+
+    @property
+    def name(self) -> str:
+        return f"{self._pairs.name}, mismatched"
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def species(self) -> list[str]:
+        """`PAIR_MISMATCH` for every pair."""
+        return [PAIR_MISMATCH] * len(self)
+
+    def __getitem__(self, index: int) -> Sample:
+        what = self._chosen[index]
+        a, b = self._modalities
+        one = self._pairs[what.first]
+        second = self._pairs[what.second].crops[b]
+        if what.kind == "warped":
+            second = warped(second, np.random.default_rng([0x3A, index]))
+        return Sample(
+            crops={a: one.crops[a], b: second},
+            label=0,
+            species=PAIR_MISMATCH,
+            subject=one.subject,
+            presentation=f"{what.kind}-{index}",
+            sensor=one.sensor,
+            conditions=one.conditions,
+        )
+
+    def digest(self) -> str:
+        """Digest of the set that the pairs are made of; it decides which they are."""
+        return self._pairs.digest()
+
+
+def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return a crop [S, S, C] rotated and bent smoothly, as a picture that follows another face's movement."""
+    size = crop.shape[0]
+    angle = math.radians(float(rng.uniform(*TURN))) * float(rng.choice((-1, 1)))
+    field = rng.normal(0, BEND * size, (2, 5, 5)).astype(np.float32)
+    bend = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC) for plane in field]
+    y, x = np.mgrid[:size, :size].astype(np.float32) - np.float32((size - 1) / 2)
+    cos, sin, middle = np.float32(math.cos(angle)), np.float32(math.sin(angle)), np.float32((size - 1) / 2)
+    at_x, at_y = cos * x - sin * y + middle + bend[0], sin * x + cos * y + middle + bend[1]
+    # Depth between near and far would be a surface that does not exist.
+    method = cv2.INTER_NEAREST if crop.dtype == np.float32 else cv2.INTER_LINEAR
+    source: Any = np.ascontiguousarray(crop)
+    moved = cv2.remap(source, at_x, at_y, method, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, crop.dtype).reshape(crop.shape)
+
+
+def with_mismatches(
+    scorer: Scorer,
+    pairs: PairDataset,
+    scored: Scored,
+    modalities: tuple[str, ...],
+    tick: Callable[[int], None] = lambda n: None,
+) -> Scored:
+    """Score mismatched pairs of a set that is ``scored`` already, and return both together."""
+    chosen = mismatches(scored)
+    if not chosen or len(modalities) != 2:
+        return scored
+    return scored.joined(score_set(scorer, MismatchedPairs(pairs, chosen, modalities), modalities, tick=tick))
+
+
+def rates_by_kind(scored: Scored, threshold: float) -> dict[Kind, Rate]:
+    """Return the APCER of each kind of mismatched pair in a set; empty where it has none."""
+    found: dict[Kind, Rate] = {}
+    for kind in WORDS:
+        own = np.array([
+            species == PAIR_MISMATCH and presentation.startswith(f"{kind}-")
+            for species, presentation in zip(scored.species, scored.presentations, strict=True)
+        ])  # fmt: skip
+        if own.any():
+            found[kind] = scored.part(kind, own).report(threshold).apcer[PAIR_MISMATCH]
+    return found

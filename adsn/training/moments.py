@@ -1,0 +1,56 @@
+"""Pairs of two moments: for each bona fide sample, other samples of the same person in another pose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.pairs import BONA_FIDE
+
+LEAST_DEG = 10.0
+"""Smallest angle between the two poses. Two cameras 60 mm apart see a face 300 mm away differ by up to 11° in yaw, so
+smaller angles would contradict real pairs."""
+MOST_DEG = 40.0
+POSE = ("yaw_deg", "pitch_deg", "roll_deg")
+
+
+class OtherMoments:
+    """Bona fide samples of the same person in another pose, by sample.
+
+    ``rows``: a set's samples without images, see `adsn.datasets.cache.CachedPairs.rows`; samples without a known pose
+    have no partner.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._by_person: dict[str, list[int]] = {}
+        self._pose = np.full((len(rows), len(POSE)), np.nan)
+        for index, row in enumerate(rows):
+            conditions = row["conditions"]
+            if row["species"] == BONA_FIDE and all(name in conditions for name in POSE):
+                self._by_person.setdefault(str(row["subject"]), []).append(index)
+                self._pose[index] = [conditions[name] for name in POSE]
+        self._person = {index: person for person, own in self._by_person.items() for index in own}
+
+    def partner(self, index: int, rng: np.random.Generator) -> int | None:
+        """Draw another sample of the same person, `LEAST_DEG` to `MOST_DEG` away in pose, or None if there is none."""
+        person = self._person.get(index)
+        if person is None:
+            return None
+        own = np.array(self._by_person[person])
+        away = np.linalg.norm(self._pose[own] - self._pose[index], axis=1)
+        fitting = own[(away >= LEAST_DEG) & (away <= MOST_DEG)]
+        return int(rng.choice(fitting)) if len(fitting) else None
+
+    def swapped(
+        self, indices: NDArray[np.int64], probability: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Replace some of ``indices`` [N] by partners; return the new indices and where they changed, bool [N]."""
+        new, changed = indices.copy(), np.zeros(len(indices), bool)
+        for at in np.flatnonzero(rng.uniform(size=len(indices)) < probability).tolist():
+            found = self.partner(int(indices[at]), rng)
+            if found is not None:
+                new[at], changed[at] = found, True
+        return new, changed

@@ -1,0 +1,211 @@
+"""The first convolution of each stream in the int8-cpu artifact, which takes the camera's bytes as they are.
+
+A uint8 array *is* a quantised tensor: at scale 1/128 and zero point 128 it stands for the network's (v − 128) / 128,
+and padding with the zero point is padding with 0. So cast, subtraction, multiplication and quantisation of the input
+are left out.
+
+The 8-bit kernels of ONNX Runtime read channels in fours, and one or three of them take a slower path. An NHWC array
+holds the channels of four neighbouring columns side by side, so calling them one column of four times the channels
+moves no byte. The convolution then computes two neighbouring output columns at each step, as twice the channels, which
+lie side by side likewise::
+
+    [N, S, S, C] ─ [N, S, S/4, 4·C] ─ Conv 7×3, stride (2, 1) ─ [N, S/2, S/4, 2·O] ─ [N, S/2, S/2, O]
+
+The integers are the same as those of the 7×7 convolution with stride 2; the zeros between its weights cost less than
+the slower path does. Transposes in the graph are there because ONNX convolves NCHW; the runtime cancels them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from export.errors import ExportError
+
+CAMERA_RANGE = (-1.0, 127 / 128)
+"""What the 256 values of a camera become. Quantised over exactly this range, each of them is a step of its own."""
+SCALE, ZERO_POINT = np.float32(1 / 128), np.uint8(128)
+NORMALISATION = ("Cast", "Transpose", "Sub", "Mul")
+COLUMNS, PHASES = 4, 2
+"""Input columns that become one, and output columns that one step computes: stride 2 over 4 columns."""
+KERNEL, STRIDE, PADDING = 7, 2, 3
+
+
+def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
+    """Each uint8 graph input → the name of the float tensor that it is normalised to.
+
+    Raises:
+        ExportError: an input is normalised in another way than (v − 128) / 128.
+    """
+    consumers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    found = {}
+    for value in graph.input:
+        if value.type.tensor_type.elem_type != TensorProto.UINT8:
+            continue
+        name, values = value.name, []
+        for operator in NORMALISATION:
+            nodes = consumers.get(name, [])
+            if [node.op_type for node in nodes] != [operator]:
+                raise ExportError(f"the input {value.name!r} is not normalised by {', '.join(NORMALISATION)} alone.")
+            values += [numpy_helper.to_array(constants[i]).item() for i in nodes[0].input[1:] if i in constants]
+            name = nodes[0].output[0]
+        if values != [float(ZERO_POINT), float(SCALE)]:
+            raise ExportError(f"the input {value.name!r} is normalised with {values}, not as (v - 128) / 128.")
+        found[value.name] = name
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Stem:
+    """A quantised stem: its convolution and the Q/DQ nodes that it stands between. ``size``, ``channels``: of the
+    graph input ``name``."""
+
+    name: str
+    size: int
+    channels: int
+    quantise: onnx.NodeProto
+    conv: onnx.NodeProto
+    weights: onnx.NodeProto
+    bias: onnx.NodeProto
+    requantise: onnx.NodeProto
+
+
+def take_bytes(graph: onnx.GraphProto) -> None:
+    """Let the quantised stems of a Q/DQ graph read their uint8 input itself, with its columns folded into channels.
+
+    A stem that was left in float stays as it is. Nodes are left unsorted.
+
+    Raises:
+        ExportError: the graph is not one of this network's.
+    """
+    for name, tensor in camera_tensors(graph).items():
+        stem = _find_stem(graph, name, tensor)
+        if stem is None:
+            continue
+        read = _read_columns(graph, stem)
+        _fold_convolution(graph, stem)
+        write = _split_columns(graph, stem)
+        _remove_normalisation(graph, name, stem.quantise)
+        graph.node.extend([*read, *write])
+    used = {name for node in graph.node for name in node.input}
+    for tensor_proto in [t for t in graph.initializer if t.name not in used]:
+        graph.initializer.remove(tensor_proto)
+    produced = {name for node in graph.node for name in node.output}
+    # Shapes of tensors that are no more, or no longer of that shape.
+    for value in [v for v in graph.value_info if v.name not in produced or v.name.startswith("/streams")]:
+        graph.value_info.remove(value)
+
+
+def _find_stem(graph: onnx.GraphProto, name: str, tensor: str) -> _Stem | None:
+    producers = {output: node for node in graph.node for output in node.output}
+
+    def consumer(of: str, operator: str) -> onnx.NodeProto | None:
+        nodes = [node for node in graph.node if of in node.input]
+        return nodes[0] if [node.op_type for node in nodes] == [operator] else None
+
+    quantise = consumer(tensor, "QuantizeLinear")
+    if quantise is None:
+        return None
+    dequantise = consumer(quantise.output[0], "DequantizeLinear")
+    conv = dequantise and consumer(dequantise.output[0], "Conv")
+    requantise = conv and consumer(conv.output[0], "QuantizeLinear")
+    if conv is None or requantise is None:
+        raise ExportError(f"{quantise.name}: no stem between two quantised tensors; it cannot take the camera's bytes.")
+    attributes = {a.name: list(a.ints) for a in conv.attribute if a.ints}
+    expected = {"kernel_shape": [KERNEL] * 2, "strides": [STRIDE] * 2, "pads": [PADDING] * 4}
+    if any(attributes.get(key) != value for key, value in expected.items()):
+        raise ExportError(f"{conv.name}: not the stem of this network; it has {attributes}.")
+    shape = next(v for v in graph.input if v.name == name).type.tensor_type.shape.dim
+    size, channels = shape[2].dim_value, shape[3].dim_value
+    weights, bias = (producers[tensor_name] for tensor_name in conv.input[1:3])
+    return _Stem(name, size, channels, quantise, conv, weights, bias, requantise)
+
+
+def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> str:
+    graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
+
+
+def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
+    """Make the nodes from the graph input to the stem's input: uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised."""
+    name = stem.name
+    shape = np.array([0, stem.size, stem.size // COLUMNS, COLUMNS * stem.channels], np.int64)
+    parameters = [
+        _constant(graph, f"{name}/scale", np.array(SCALE)),
+        _constant(graph, f"{name}/zero_point", np.array(ZERO_POINT)),
+    ]
+    columns = [name, _constant(graph, f"{name}/columns_shape", shape)]
+    stem.conv.input[0] = f"{name}/dequantised"
+    return [
+        helper.make_node("Reshape", columns, [f"{name}/columns"], f"/{name}/Reshape"),
+        helper.make_node("Transpose", [f"{name}/columns"], [f"{name}/nchw"], f"/{name}/Transpose", perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "DequantizeLinear", [f"{name}/nchw", *parameters], [f"{name}/dequantised"], f"/{name}/DequantizeLinear"
+        ),
+    ]
+
+
+def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[O, C, 7, 7] for stride 2 and padding 3 → [2·O, 4·C, 7, 3] for stride (2, 1), one folded column of padding.
+
+    Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3, which lie in the folded columns g − 1
+    to g + 1: the weights of phase p start 1 + 2·p columns after the first of them.
+    """
+    outputs, channels = weights.shape[:2]
+    spread = np.zeros((PHASES, outputs, channels, KERNEL, 3 * COLUMNS), np.int8)
+    for phase in range(PHASES):
+        start = COLUMNS - PADDING + STRIDE * phase
+        spread[phase, ..., start : start + KERNEL] = weights
+    folded = spread.reshape(PHASES * outputs, channels, KERNEL, 3, COLUMNS).transpose(0, 4, 1, 2, 3)
+    return folded.reshape(PHASES * outputs, COLUMNS * channels, KERNEL, 3)
+
+
+def _fold_convolution(graph: onnx.GraphProto, stem: _Stem) -> None:
+    """Fold the columns of the stem's weights; its bias, scales and zero points once for each phase."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    weights = tensors[stem.weights.input[0]]
+    weights.CopyFrom(numpy_helper.from_array(fold_weights(numpy_helper.to_array(weights)), weights.name))
+    for name in (*stem.weights.input[1:], *stem.bias.input):
+        value = numpy_helper.to_array(tensors[name])
+        tensors[name].CopyFrom(numpy_helper.from_array(np.concatenate([value] * PHASES), name))
+    folded = {"kernel_shape": [KERNEL, 3], "strides": [STRIDE, 1], "pads": [PADDING, 1, PADDING - 1, 1]}
+    for attribute in stem.conv.attribute:
+        if attribute.name in folded:
+            attribute.ints[:] = folded[attribute.name]
+
+
+def _split_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
+    """Make the nodes behind the stem: uint8 [N, 2·O, S/2, S/4] → [N, O, S/2, S/2]."""
+    name, quantised = f"{stem.name}/stem", stem.requantise.output[0]
+    tensor = next(t for t in graph.initializer if t.name == stem.weights.input[0])
+    shape = np.array([0, stem.size // STRIDE, stem.size // STRIDE, tensor.dims[0] // PHASES], np.int64)
+    for node in graph.node:
+        for i, used in enumerate(node.input):
+            if used == quantised:
+                node.input[i] = f"{name}/quantised"
+    split = [f"{name}/nhwc", _constant(graph, f"{name}/split_shape", shape)]
+    return [
+        helper.make_node("Transpose", [quantised], [split[0]], f"/{name}/ToNHWC", perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", split, [f"{name}/split"], f"/{name}/Reshape"),
+        helper.make_node("Transpose", [f"{name}/split"], [f"{name}/quantised"], f"/{name}/ToNCHW", perm=[0, 3, 1, 2]),
+    ]
+
+
+def _remove_normalisation(graph: onnx.GraphProto, name: str, last: onnx.NodeProto) -> None:
+    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser behind it."""
+    producers = {output: node for node in graph.node for output in node.output}
+    graph.node.remove(next(node for node in graph.node if last.output[0] in node.input))
+    node = last
+    while True:
+        graph.node.remove(node)
+        if node.input[0] == name:
+            return
+        node = producers[node.input[0]]

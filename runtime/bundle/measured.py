@@ -1,0 +1,72 @@
+"""What a bundle's manifest says of its error rates: which species got through too often when it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.bundle.manifest import Manifest, RateEntry
+
+APCER_LIMIT = 0.20
+"""Share of a species' presentations that may get through before an export asks and a service warns.
+
+Android's compatibility definition (7.3.10) draws the same line: a biometric whose spoof acceptance rate is above 20 %
+belongs to class 1, a convenience that applications may not rely on.
+"""
+
+PREFIX = "apcer."
+"""Of a species' entry among the rates of a parity entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredApcer:
+    """Presentations of one attack species that were taken for bona fide, among all of them, on one data set."""
+
+    species: str
+    errors: int
+    trials: int
+    data: str
+
+    @property
+    def rate(self) -> float:
+        """Fraction that got through; 0 without presentations."""
+        return self.errors / self.trials if self.trials else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.species} {self.rate:.1%} ({self.errors} of {self.trials}, {self.data})"
+
+
+def apcer_over_limit(
+    manifest: Manifest, precision: Literal["fp32", "int8"], limit: float = APCER_LIMIT
+) -> list[MeasuredApcer]:
+    """Return the species that got through more often than ``limit``, each with its highest rate, worst first.
+
+    Counts the development set at the default operating point and the test sets of the export, as served.
+    """
+    worst: dict[str, MeasuredApcer] = {}
+    for found in _measured(manifest, precision):
+        if found.rate > limit and (found.species not in worst or found.rate > worst[found.species].rate):
+            worst[found.species] = found
+    return sorted(worst.values(), key=lambda found: (-found.rate, found.species))
+
+
+def apcer_warning(found: Iterable[MeasuredApcer], limit: float = APCER_LIMIT) -> str:
+    """Return one sentence on the species of `apcer_over_limit`; empty without any."""
+    named = ", ".join(map(str, found))
+    return f"lets attacks through: APCER above {limit:.0%} for {named}." if named else ""
+
+
+def _measured(manifest: Manifest, precision: Literal["fp32", "int8"]) -> Iterable[MeasuredApcer]:
+    for point in manifest.operating_points:
+        if point.name == "default":
+            yield from _species(point.apcer, point.measured_on)
+    for parity in manifest.parity:
+        if parity.execution == "served":
+            rates = parity.fp32 if precision == "fp32" else parity.int8
+            species = {name.removeprefix(PREFIX): rate for name, rate in rates.items() if name.startswith(PREFIX)}
+            yield from _species(species, parity.data)
+
+
+def _species(rates: Mapping[str, RateEntry], data: str) -> Iterable[MeasuredApcer]:
+    return (MeasuredApcer(species, rate.errors, rate.trials, data) for species, rate in rates.items())
