@@ -84,7 +84,6 @@ class DecisionPrinter:
     def line(self, captured: CapturedPair, now_ns: int) -> str:
         """The decision on a pair, its score and its reasons."""
         assessed = self._stream.assess(captured, now_ns)
-        if assessed.assessment is None:
-            return " ".join(("uncertain", "  –  ", *assessed.observation.failed))
-        assessment = assessed.assessment
-        return " ".join((assessment.decision, f"{assessment.score:.3f}", *assessment.reasons))
+        found = assessed.assessment
+        decision, score = ("uncertain", "  –  ") if found is None else (found.decision, f"{found.score:.3f}")
+        return " ".join((decision, score, *assessed.reasons))
