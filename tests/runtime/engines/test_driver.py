@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from typing import Any
 
@@ -45,14 +46,14 @@ class FakeCuda:
 
 
 def test_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "_load", FakeCuda)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeCuda())
     assert find_gpus() == [Gpu(0, "NVIDIA Test", (8, 9), 12040)]
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineUnavailable, match="TensorRT is not installed"):
         import_tensorrt()
-    monkeypatch.setattr(driver, "_load", lambda: FakeCuda(0))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeCuda(0))
     with pytest.raises(EngineUnavailable, match="knows no GPU"):
         find_gpus()
-    monkeypatch.setattr(driver, "_load", lambda: FakeCuda(1, "cuInit"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeCuda(1, "cuInit"))
     with pytest.raises(EngineUnavailable, match="cuInit with error 999"):
         find_gpus()
