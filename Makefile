@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: help serve test check lint types imports unit test-v4l2 test-systemd test-gpu test-container test-ray export train bench bench-gpu \
-  docs docs-made coverage release-check release-rehearsal install lock audit sbom clean
+  docs docs-made docs-picture coverage release-check release-rehearsal install lock audit sbom clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -111,7 +111,11 @@ docs: $(VENV)/.docs
 	@echo "site/index.html"
 
 docs-made: $(VENV)/.dev
-	@for page in commands rates architecture; do $(BIN)/python -m docs.make.$$page || exit 1; done
+	@for page in commands rates architecture answer; do $(BIN)/python -m docs.make.$$page || exit 1; done
+
+# The console's result card, for README.md: again when the weights or the console change. Needs chromium, chromium-driver.
+docs-picture: $(VENV)/.dev
+	@$(BIN)/python -m docs.make.console
 
 # Lines that the default tests run, subprocesses included; fewer than pyproject.toml asks for is a failure.
 coverage: $(VENV)/.dev

@@ -14,13 +14,12 @@ Importing the package loads nothing else: OpenCV, ONNX Runtime and the model loa
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from runtime import __version__
-from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
     from adsn.pipeline import ColourOrderWarning, Pipeline, Result, load_pipeline
+    from runtime import __version__
     from runtime.core.check import Check
     from runtime.core.errors import AdsnError, InputError, NoFace
     from runtime.core.values import Box
@@ -38,20 +37,41 @@ __all__ = [
     "load_pipeline",
 ]
 
-__getattr__ = attach(
-    __name__,
-    {
-        "AdsnError": "runtime.core.errors",
-        "Box": "runtime.core.values",
-        "Check": "runtime.core.check",
-        "ColourOrderWarning": "adsn.pipeline",
-        "InputError": "runtime.core.errors",
-        "NoFace": "runtime.core.errors",
-        "Pipeline": "adsn.pipeline",
-        "Result": "adsn.pipeline",
-        "load_pipeline": "adsn.pipeline",
-    },
-)
+_HOMES = {
+    "AdsnError": "runtime.core.errors",
+    "Box": "runtime.core.values",
+    "Check": "runtime.core.check",
+    "ColourOrderWarning": "adsn.pipeline",
+    "InputError": "runtime.core.errors",
+    "NoFace": "runtime.core.errors",
+    "Pipeline": "adsn.pipeline",
+    "Result": "adsn.pipeline",
+    "__version__": "runtime",
+    "load_pipeline": "adsn.pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Not `runtime.core.lazy`: importing this package has to work before it is clear whose ``runtime`` is on the path.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: ModuleNotFoundError) -> ImportError:
+    """Return the error, or one that says that another package called ``runtime`` is in the way."""
+    if not (error.name or "").startswith("runtime."):
+        return error
+    import runtime
+
+    where = runtime.__file__ or ", ".join(runtime.__path__)
+    return ImportError(
+        f"adsn needs its own package 'runtime', and {where} is found first. Rename that one, or run adsn in an "
+        "environment of its own and ask it over HTTP."
+    )
 
 
 def __dir__() -> list[str]:

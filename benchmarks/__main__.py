@@ -1,4 +1,4 @@
-"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [engine] [pipeline] [service] [rig] [rendering]``."""
+"""Run the benchmarks and write RESULTS.md: ``python -m benchmarks [NAME ...]``, names as in `TITLES`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.support.measure import Row
 
 TITLES = {
     "engine": "The network",
+    "request": "The whole request",
     "pipeline": "The pipeline",
     "service": "The service",
     "rig": "The simulated rig",

@@ -26,7 +26,7 @@ from benchmarks.support.presentations import PAIR_NS, PlannedPresentation, code_
 from benchmarks.support.presentations import Sequence as Shown
 from runtime.core.errors import NoFace
 from runtime.core.values import Box, Pair
-from runtime.face.detector import HaarDetector
+from runtime.face.open import detector_info, open_detector
 from runtime.face.pair_detection import find_face
 from runtime.geometry.box_mapping import ScaleMapper
 from runtime.imaging.crop import CropRule, crop
@@ -224,7 +224,7 @@ def copy_rates() -> dict[str, list[float]]:
 
 def agreement() -> Iterator[tuple[str, str, str]]:
     """Whole frames: family, species and whether a face was found, in which picture, and confirmed in the other."""
-    detector = HaarDetector()
+    detector = open_detector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):
             for number in range(FRAMES if species == SPECIES[0] else 20):
@@ -330,7 +330,8 @@ def report(
         f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: what "
         "pairs share is most of it, and no number of pairs takes it away.",
         "",
-        "## Whole frames: where the cascade finds faces, and whether infrared agrees",
+        f"## Whole frames: where the default detector ({detector_info(open_detector()).kind}) finds faces, and whether "
+        "infrared agrees",
         "",
         "| family | presented | found | times |",
         "| --- | --- | --- | --- |",

@@ -18,7 +18,7 @@ from calib.geometry.board import Board, BoardFinder
 from calib.geometry.coverage import BoardView
 from calib.geometry.stereo import as_floats, calibrate
 from runtime.core.values import Box, Modality
-from runtime.face.detector import HaarDetector
+from runtime.face.open import detector_info, open_detector
 from runtime.geometry.box_mapping import FACE_BOX_MM, CalibratedMapper, CameraModel, ScaleMapper, reproject_box
 from runtime.geometry.drift import CROP, MIN_RESPONSE, shift_between
 from runtime.imaging.crop import crop
@@ -220,7 +220,7 @@ def distances() -> list[str]:
 
 def detected(shots: Sequence[Shot]) -> list[str]:
     """What a detector makes of it: its boxes on simulated faces, transferred and found again."""
-    detector = HaarDetector()
+    detector = open_detector()
     ratios: list[float] = []
     placed_off: list[float] = []
     same_off: list[float] = []
@@ -239,7 +239,8 @@ def detected(shots: Sequence[Shot]) -> list[str]:
         "## With a detector",
         "",
         *paragraph(
-            f"OpenCV's cascade on {len(shots)} simulated people, 25 mm between the cameras: it found",
+            f"The default detector ({detector_info(detector).kind}) on {len(shots)} simulated people,",
+            "25 mm between the cameras: it found",
             f"{len(ratios)} faces in",
             f"colour, {len(placed_off)} of them in infrared too. Its box is {np.mean(ratios):.3f} times 150",
             "mm wide on average,",

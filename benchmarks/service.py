@@ -20,6 +20,7 @@ import cv2
 
 from benchmarks.support.measure import Row, in_turns, median, spread
 from runtime.capture.simulated.rig import SyntheticRig
+from runtime.core.processors import usable_cores
 from runtime.core.values import Image, Pair
 from runtime.engines.base import ThreadProfile
 from runtime.imaging.decode import decode
@@ -29,6 +30,7 @@ from runtime.liveness.pair_pipeline import LivenessPipeline
 ROUNDS, STARTS, LOAD_S = 400, 5, 10.0
 PROFILES: tuple[ThreadProfile, ...] = ("throughput", "latency")
 TARGET_BYTES = 60_000
+READY_S, MEMORY_MIB = 1.0, 220
 BOUNDARY = "adsn-benchmark"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
 
@@ -156,8 +158,11 @@ def run() -> list[Row]:
         pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
         return pipeline.assess(pair, {"rgb": box})
 
+    def searched(pipeline: LivenessPipeline) -> object:
+        return pipeline.assess(Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24)))
+
     alone = {profile: partial(here, pipeline) for profile, pipeline in pipelines.items()}
-    payload = body({"rgb": rgb, "ir": ir, "meta": meta})
+    payload, boxless = body({"rgb": rgb, "ir": ir, "meta": meta}), body({"rgb": rgb, "ir": ir})
     rows = [Row("uploaded pictures", f"640×480 JPEG, {len(rgb) / 1000:.0f} KB and {len(ir) / 1000:.0f} KB")]
     starts = []
     for _ in range(STARTS):
@@ -169,9 +174,12 @@ def run() -> list[Row]:
         times = in_turns({"here": alone["throughput"], "POST": client.post}, ROUNDS)
         latency = in_turns({"here": alone["latency"]}, ROUNDS // 4)["here"]
         stages = [json.loads(client.post())["timing_ms"] for _ in range(50)]
-        inside = in_turns({"detect": lambda: pipelines["throughput"].assess(made.pair)}, 40)["detect"]
         loops = {profile: rate([function]) for profile, function in alone.items()}
         served = [rate([Client(port, payload).post for _ in range(n)]) for n in (1, 2, 4)]
+        # Without a box: a thread for each core here, four connections there.
+        cores = usable_cores()
+        found_loop = rate([partial(searched, pipelines["throughput"])] * cores)
+        found_served = rate([Client(port, boxless).post for _ in range(4)])
         held, peak = memory(pid, "VmRSS"), memory(pid, "VmHWM")
     ratio = median(times["POST"]) / median(times["here"])
     best = max(loops.values())
@@ -181,7 +189,6 @@ def run() -> list[Row]:
         Row("the same, all cores", spread(latency), note="profile latency"),
         Row("POST /liveness", spread(times["POST"]), note=f"of which, ms: {spent}"),
         Row("POST /liveness over decode + score, medians", f"{ratio:.2f} ×", "≤ 1.12 ×", ratio <= 1.12),
-        Row("finding the face and scoring, in one process", spread(inside), note="no box given: OpenCV's cascade"),
         Row("loop in one process", ", ".join(f"{value:.1f} pairs/s ({name})" for name, value in loops.items())),
         Row(
             "POST /liveness, 1, 2 and 4 connections",
@@ -191,16 +198,24 @@ def run() -> list[Row]:
             f"{max(served) / best:.2f} of the loop; clients run on the same cores",
         ),
         Row(
+            "POST /liveness without a box, 4 connections",
+            f"{found_served:.1f} pairs/s",
+            "≥ 0.9 of a loop in one process",
+            found_served >= 0.9 * found_loop,
+            f"{found_served / found_loop:.2f} of {found_loop:.1f} pairs/s in {cores} threads; clients run on the same "
+            "cores",
+        ),
+        Row(
             "adsn-serve, process start to ready",
             f"{median(starts):.2f} s median of {STARTS}, slowest {max(starts):.2f} s",
-            "≤ 2 s",
-            median(starts) <= 2,
+            f"≤ {READY_S:g} s",
+            median(starts) <= READY_S,
         ),
         Row(
             "adsn-serve, resident memory after load",
             f"{held:.0f} MiB (peak {peak:.0f})",
-            "≤ 350 MB",
-            peak * 2**20 <= 350e6,
+            f"≤ {MEMORY_MIB} MiB",
+            peak <= MEMORY_MIB,
         ),
     ]
     return rows

@@ -79,6 +79,40 @@ def test_an_installed_wheel_serves(built: tuple[Path, Path], tmp_path: Path) -> 
     assert done.stdout.startswith("onnx-cpu ")
 
 
+@pytest.fixture
+def application(tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody whose own packages are called as ours, and come first."""
+    for name in ("service", "runtime"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("THEIRS = True\n")
+    return {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+
+def run_in(folder: Path, environment: dict[str, str], code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python away from the checkout: the folder it starts in comes first on its path."""
+    # As from a wheel: the finder of an editable install knows our modules by name, whatever the path says.
+    plain = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in getattr(f, '__name__', '')];"
+    command = [sys.executable, "-c", f"{plain} {code}", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("program", ["serve", "kiosk", "rig", "doctor", "calib", "export", "train", "evaluate"])
+def test_programs_run_beside_packages_of_the_same_name(
+    program: str, application: dict[str, str], tmp_path: Path
+) -> None:
+    code = (
+        f"import service; assert service.THEIRS; del sys.modules['service']; from adsn.cli.programs import {program};"
+    )
+    done = run_in(tmp_path, application, f"{code} {program}()", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_in_python_another_package_called_runtime_is_named(application: dict[str, str], tmp_path: Path) -> None:
+    done = run_in(tmp_path, application, "import service; assert service.THEIRS; import adsn; adsn.load_pipeline()")
+    assert f"adsn needs its own package 'runtime', and {tmp_path / 'runtime'}" in done.stderr
+
+
 def test_the_source_distribution_holds_what_the_wheel_is_made_of(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -6,10 +6,10 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -17,6 +17,7 @@ from rich.progress import Progress, TaskID
 from adsn.cli.evaluated_model import EvaluatedModel, open_model
 from adsn.cli.evaluation_data import DataOptions, TestSet, open_sets
 from adsn.cli.evaluation_output import comparison_notes, evaluation_json, show, show_robustness
+from adsn.cli.evaluation_pictures import worst_pictures
 from adsn.cli.evaluation_questions import counterfactuals, mismatched, robustness_of
 from adsn.cli.folders import require_writable_file, require_writable_folder
 from adsn.cli.train import DEFAULT_CACHE, Threads, bars
@@ -24,9 +25,7 @@ from runtime.cli.command import Version, command, run
 from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adsn.datasets.pairs import PairDataset
-    from adsn.evaluation.evaluate import Scored
-    from adsn.evaluation.report import ReportImage, ReportSection
+    from adsn.evaluation.report import ReportSection
 
 Model = Annotated[Path, typer.Argument(help="A bundle's folder, or a checkpoint.safetensors.", show_default=False)]
 Data = Annotated[
@@ -60,11 +59,18 @@ Counterfactuals = Annotated[
     int,
     typer.Option(
         "--counterfactual",
-        help="Render this many presentations of each species with and without glasses, hat, open mouth and gaze, and "
-        "report whose decisions change.",
+        help="Render this many presentations of each species with and without glasses, hat, open mouth, averted gaze "
+        "and another background, and report whose decisions change.",
         min=0,
         max=10_000,
     ),
+]
+RendererOption = Annotated[
+    str, typer.Option("--renderer", help="Renderer of --counterfactual: fast, or pathtraced (about 2 s a picture).")
+]
+AttributeOptions = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="Attribute of --counterfactual; repeat it for more. Default: all."),
 ]
 Robust = Annotated[
     bool,
@@ -83,6 +89,10 @@ RobustnessPairs = Annotated[
         max=10_000,
     ),
 ]
+MaxApcer = Annotated[
+    float, typer.Option(help="APCER of a species from which the page shows it in red and says so first.", min=0, max=1)
+]
+MaxBpcer = Annotated[float, typer.Option(help="BPCER from which the page shows it in red.", min=0, max=1)]
 NoMismatch = Annotated[
     bool,
     typer.Option(
@@ -116,9 +126,13 @@ def evaluate(
     thumbnails: Thumbnails = False,
     explain: Explain = 0,
     counterfactual: Counterfactuals = 0,
+    renderer: RendererOption = "fast",
+    attribute: AttributeOptions = None,
     robustness: Robust = False,
     robustness_pairs: RobustnessPairs = 150,
     no_mismatch: NoMismatch = False,
+    max_apcer: MaxApcer = 0.05,
+    max_bpcer: MaxBpcer = 0.05,
     dev: WithDev = False,
     subjects: Subjects = None,
     cache: Cache = DEFAULT_CACHE,
@@ -126,7 +140,8 @@ def evaluate(
     version: Version = False,
 ) -> None:
     """Score MODEL on the plan's test sets: APCER per species, BPCER, AUC, with counts and 95 % intervals."""
-    from adsn.evaluation.report import html_report
+    from adsn.evaluation.report import ReportPage, html_report
+    from adsn.evaluation.verdict import Limits
     from runtime.core.files import write_atomically
 
     if (thumbnails or explain) and not report:
@@ -149,14 +164,22 @@ def evaluate(
             show(console, f"{title}, AUC {result.figures[kind]['auc']:.5f}", found, result.threshold)
         if result.robustness is not None:
             show_robustness(console, result.robustness)
-    effects = counterfactuals(subject, counterfactual, console) if counterfactual else []
+    effects = counterfactuals(subject, counterfactual, renderer, attribute or [], console) if counterfactual else []
     if out:
         figures = evaluation_json(subject, results, effects)
         write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())
         console.print(f"wrote {out}")
     if report:
-        notes = [note for result in results for note in comparison_notes(result)]
-        page = html_report(f"{subject.what}, threshold {subject.threshold:.6f}", results, notes)
+        page = html_report(
+            ReportPage(
+                model=f"{subject.what}, threshold {subject.threshold:.6f}",
+                date=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+                sections=results,
+                notes=[note for result in results for note in comparison_notes(result)],
+                limits=Limits(max_apcer, max_bpcer),
+                effects=effects,
+            )
+        )
         write_atomically(report, page.encode())
         console.print(f"wrote {report}")
 
@@ -197,29 +220,6 @@ def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: P
         pictures=worst_pictures(subject, test.pairs, first, wanted.plain, wanted.explained),
         robustness=robustness_of(subject, test, first, wanted.robustness, progress) if wanted.robustness else None,
     )
-
-
-def worst_pictures(
-    subject: EvaluatedModel, pairs: PairDataset, scored: Scored, plain: int, explained: int
-) -> list[ReportImage]:
-    """Crops of the highest scored attacks and lowest scored bona fide pairs, and attention over some of them."""
-    from adsn.evaluation.attention import overlay
-    from adsn.evaluation.report import ReportImage, worst_samples
-    from runtime.imaging.overlay import grey_picture
-
-    pictures = []
-    for count, drawn in ((plain, False), (explained, True)):
-        for index in worst_samples(scored, count):
-            sample = pairs[index]
-            crops = {m: np.asarray(sample.crops[m]) for m in subject.modalities}
-            caption = f"{sample.species}, score {float(scored.scores[index, 0]):.4f}"
-            if drawn:
-                maps = subject.attend({m: crop[None] for m, crop in crops.items()})[0]
-                shown = {m: overlay(crop, maps[k]) for k, (m, crop) in enumerate(crops.items())}
-                pictures.append(ReportImage(f"{caption}, attention", shown))
-            else:
-                pictures.append(ReportImage(caption, {m: grey_picture(crop) for m, crop in crops.items()}))
-    return pictures
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from adsn.cli.evaluated_model import EvaluatedModel
 from adsn.cli.evaluation_data import TestSet
 from adsn.cli.train import bars
+from runtime.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Effect
@@ -18,32 +19,53 @@ if TYPE_CHECKING:
     from adsn.evaluation.robustness_curves import Robustness
     from runtime.face.detector import FaceDetector
 
-LARGEST_EFFECT = 0.01
-"""By how much an attribute may change a species' error rate before the table shows it in red."""
 
+def counterfactuals(
+    subject: EvaluatedModel, presentations: int, renderer: str, attributes: list[str], console: Console
+) -> list[Effect]:
+    """Measure and print what glasses, hats, expressions and rooms change, with the first precision.
 
-def counterfactuals(subject: EvaluatedModel, presentations: int, console: Console) -> list[Effect]:
-    """Measure and print what glasses, hats and expressions change, with the first precision."""
-    from adsn.evaluation.counterfactual import CHANGES, Counterfactual
+    ``attributes``: all that the renderer can change where empty.
+
+    Raises:
+        ConfigError: an unknown renderer or attribute, or path tracing is not possible here.
+    """
+    from adsn.evaluation.counterfactual import Counterfactual
+    from adsn.evaluation.counterfactual_page import largest_words, too_large
+    from adsn.evaluation.renderers import RENDERERS
     from synthetic import SPECIES
+    from synthetic.pathtraced import RenderError
+    from synthetic.people.makehuman import MakeHumanError
 
-    scorer = next(iter(subject.scorers.values()))
-    asked = Counterfactual(scorer, subject.rule, subject.modalities, subject.threshold, presentations)
+    name = next((known for known in RENDERERS if known == renderer), None)
+    if name is None:
+        raise ConfigError(f"--renderer is {' or '.join(RENDERERS)}, not {renderer!r}.")
+    asked = Counterfactual(
+        next(iter(subject.scorers.values())),
+        subject.rule,
+        subject.modalities,
+        subject.threshold,
+        presentations,
+        renderer=name,
+    )
+    chosen = tuple(attributes) or asked.attributes
     effects = []
-    with bars(console) as progress:
-        task = progress.add_task("counterfactuals", total=len(CHANGES) * len(SPECIES), note="")
-        for effect in asked.effects():
-            effects.append(effect)
-            progress.advance(task)
-    title = f"one attribute changed, all else the same, {presentations} rendered presentations each"
+    try:
+        with bars(console) as progress:
+            task = progress.add_task(f"counterfactuals, {renderer}", total=len(chosen) * len(SPECIES), note="")
+            for effect in asked.effects(chosen):
+                effects.append(effect)
+                progress.advance(task)
+    except (MakeHumanError, RenderError, ValueError) as error:
+        raise ConfigError(f"--counterfactual: {error}") from error
+    title = f"one attribute changed, all else the same, {presentations} presentations each, renderer {renderer}"
     table = Table("attribute", "species", "errors without", "errors with", "flips", title=title, title_justify="left")
     for e in effects:
-        style = "bold red" if abs(e.change) > LARGEST_EFFECT else ""
+        style = "bold red" if too_large(e) else ""
         row = (e.attribute, e.species, str(e.without.errors), str(e.with_it.errors), str(e.flips))
         table.add_row(*row, style=style)
     console.print(table)
-    worst = max(effects, key=lambda e: abs(e.change))
-    console.print(f"largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points")
+    console.print(largest_words(effects))
     return effects
 
 

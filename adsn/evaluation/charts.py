@@ -17,7 +17,9 @@ from runtime.core.species import BONA_FIDE
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 TOP = 0.5
 """DET axes end here: a detector that errs more often is worse than a coin."""
-COLOURS = ("#2f6fed", "#d9480f", "#2b8a3e", "#ae3ec9", "#e8a200", "#0c8599", "#c2255c", "#5f3dc4", "#868e96", "#1098ad")
+COLOURS = 10
+"""Colours of the page, named c0, c1, …; a curve has its colour and its dash pattern by its place."""
+DASHES = ("", "7 3", "2 3")
 
 
 def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
@@ -46,33 +48,38 @@ def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
     parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">BPCER, %</text>')
     parts.append(f'<clipPath id="{key}"><rect x="{left}" y="{top}" width="{size}" height="{size}"/></clipPath>')
     for number, curve in enumerate(det_curves(scores, species)):
-        colour, dash = COLOURS[number % len(COLOURS)], ("", "7 3", "2 3")[number % 3]
         points: list[str] = []
         for a, b in zip(curve.apcer.tolist(), curve.bpcer.tolist(), strict=True):
             point = f"{x(a):.1f},{y(b):.1f}"
             if not points or points[-1] != point:
                 points.append(point)
         parts.append(
-            f'<polyline clip-path="url(#{key})" points="{" ".join(points)}" fill="none" stroke="{colour}" '
-            f'stroke-width="2" stroke-dasharray="{dash}"/>'
-        )
-        row = top + 14 + 17 * number
-        start = left + size + 14
-        parts.append(
-            f'<line x1="{start}" x2="{start + 26}" y1="{row - 4}" y2="{row - 4}" stroke="{colour}" stroke-width="3" '
-            f'stroke-dasharray="{dash}"/><text x="{start + 32}" y="{row}">{escape(curve.species)}</text>'
+            f'<polyline clip-path="url(#{key})" points="{" ".join(points)}" class="curve c{number % COLOURS}" '
+            f'stroke-dasharray="{DASHES[number % len(DASHES)]}"/>'
         )
     return (
-        f'<svg viewBox="0 0 {left + size + 170} {top + size + bottom}" role="img" '
+        f'<svg viewBox="0 0 {left + size + 8} {top + size + bottom}" role="img" '
         f'aria-label="DET curves by species">{"".join(parts)}</svg>'
     )
+
+
+def det_legend(scores: ArrayLike, species: Sequence[str]) -> str:
+    """Return the species of the DET chart with their lines, as a list that breaks where the page is narrow."""
+    items = []
+    for number, curve in enumerate(det_curves(scores, species)):
+        line = (
+            f'<svg viewBox="0 0 30 8" aria-hidden="true"><line x1="1" x2="29" y1="4" y2="4" '
+            f'class="curve c{number % COLOURS}" stroke-dasharray="{DASHES[number % len(DASHES)]}"/></svg>'
+        )
+        items.append(f"<li>{line}{escape(curve.species)}</li>")
+    return f"<ul class=legend>{''.join(items)}</ul>"
 
 
 def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float) -> str:
     """A row of bars for each species, bona fide first, with the threshold through all of them."""
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (species_array == name).any()]
-    left, width, row, gap = 130, 400, 30, 10
+    left, width, row, gap = 112, 320, 30, 10
     height = (row + gap) * len(names)
     parts = []
     for number, name in enumerate(names):
@@ -103,7 +110,7 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
 
 def sweep_chart(curve: Curve, threshold: float) -> str:
     """Two panels over a sweep's steps: median scores with the threshold, and BPCER and worst APCER with intervals."""
-    left, width, top, tall, gap = 44, 400, 10, 110, 34
+    left, width, top, tall, gap = 44, 400, 20, 110, 34
     steps = len(curve.points)
     place = [left + width * (k + 0.5) / steps for k in range(steps)]
     low = top + tall + gap
@@ -114,7 +121,7 @@ def sweep_chart(curve: Curve, threshold: float) -> str:
             y = y0 + (1 - value) * tall
             parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
             parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-        parts.append(f'<text x="{left + 6}" y="{y0 + 15}" class="title">{title}</text>')
+        parts.append(f'<text x="{left}" y="{y0 - 6}" class="title">{title}</text>')
         at = place[curve.neutral]
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y0}" y2="{y0 + tall}" class="neutral"/>')
         return parts

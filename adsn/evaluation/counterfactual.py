@@ -1,27 +1,32 @@
-"""What a model's decisions owe to glasses, hats and faces' expressions: the same presentation with one thing changed.
+"""What a model's decisions owe to glasses, hats, expressions and rooms: one presentation with one thing changed.
 
 An attribute that changes the answer is a cue. Rendered presentations allow the question that recordings do not: the
-same person or instrument, light, camera and noise, once with the attribute and once without.
+same person or instrument, light, camera and noise, once with the attribute and once without. `RENDERERS` says which
+attributes each renderer can change alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adsn.evaluation.evaluate import Scorer
+from adsn.evaluation.renderers import RENDERERS, RendererName, Shown
 from adsn.metrics import Rate
-from runtime.core.values import Box
-from runtime.imaging.crop import CropRule, crop
-from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat, render_patch
+from runtime.imaging.crop import CropRule
+from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
-AttributeChange = Callable[[Attributes, np.random.Generator], Attributes]
+AttributeChange = Callable[[Shown, np.random.Generator], Shown]
+
+
+def _worn(change: Callable[[Attributes, np.random.Generator], Attributes]) -> AttributeChange:
+    return lambda shown, rng: replace(shown, attributes=change(shown.attributes, rng))
 
 
 def _bare_eyes(worn: Attributes, rng: np.random.Generator) -> Attributes:
@@ -57,13 +62,23 @@ def _averted_gaze(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, face=replace(worn.face, gaze=(float(rng.choice((-3.5, 3.5))), 0.0)))
 
 
+def _here(shown: Shown, rng: np.random.Generator) -> Shown:
+    return replace(shown, elsewhere=False)
+
+
+def _elsewhere(shown: Shown, rng: np.random.Generator) -> Shown:
+    return replace(shown, elsewhere=True)
+
+
 CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
-    "glasses": (_bare_eyes, _glasses),
-    "hat": (_bare_head, _hat),
-    "open mouth": (_shut, _open),
-    "gaze": (_frontal_gaze, _averted_gaze),
+    "glasses": (_worn(_bare_eyes), _worn(_glasses)),
+    "hat": (_worn(_bare_head), _worn(_hat)),
+    "open mouth": (_worn(_shut), _worn(_open)),
+    "gaze": (_worn(_frontal_gaze), _worn(_averted_gaze)),
+    "background": (_here, _elsewhere),
 }
-"""Attribute → how a presentation is changed to be without it and to have it."""
+"""Attribute → how a presentation is changed to be without it and to have it. Another background is another room,
+other clothes and another hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Effect:
     ``flips``: presentations whose decision the attribute alone changed.
     """
 
+    renderer: RendererName
     attribute: str
     species: str
     without: Rate
@@ -98,52 +114,74 @@ class Counterfactual:
     modalities: tuple[str, ...]
     threshold: float
     presentations: int = 200
+    renderer: RendererName = "fast"
     family: str = "B"
     first_subject: int = 3000
-    shapes: tuple[str, ...] = ("analytic",)
     seed: int = 25
+    _decided: dict[tuple[str, int, Shown], bool] = field(default_factory=dict, repr=False)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes that the renderer can change."""
+        return tuple(name for name in CHANGES if name in RENDERERS[self.renderer].attributes)
 
     def effects(
-        self, attributes: tuple[str, ...] = tuple(CHANGES), species: tuple[str, ...] = SPECIES
+        self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] = SPECIES
     ) -> Iterator[Effect]:
-        """Yield the effect of each attribute on each species, as each is measured."""
-        for attribute in attributes:
+        """Yield the effect of each attribute on each species, as each is measured; of all attributes by default."""
+        for attribute in self.attributes if attributes is None else attributes:
             for species_name in species:
                 yield self.effect(attribute, species_name)
 
     def effect(self, attribute: str, species: str) -> Effect:
-        """Measure the effect of one attribute on one species."""
+        """Measure the effect of one attribute on one species.
+
+        Raises:
+            ValueError: the renderer cannot change the attribute alone.
+            MakeHumanError, RenderError: path tracing is not possible here.
+        """
+        if attribute not in self.attributes:
+            raise ValueError(
+                f"the renderer {self.renderer} cannot change {attribute!r} alone; it can: {', '.join(self.attributes)}."
+            )
         without, with_it = (self.accepted(species, change) for change in CHANGES[attribute])
         wrong = [~a if species == BONA_FIDE else a for a in (without, with_it)]
         rates = [Rate(int(w.sum()), self.presentations) for w in wrong]
-        return Effect(attribute, species, rates[0], rates[1], int((without != with_it).sum()))
+        return Effect(self.renderer, attribute, species, rates[0], rates[1], int((without != with_it).sum()))
 
     def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
         """Which changed presentations the model takes for bona fide, bool [presentations]."""
-        found = []
-        for start in range(0, self.presentations, BATCH):
-            part = [
-                self.crops(species, number, change) for number in range(start, min(start + BATCH, self.presentations))
-            ]
-            batch = {m: np.stack([crops[m] for crops in part]) for m in self.modalities}
-            found.append(self.scorer(batch)[:, 0] >= self.threshold)
-        return np.concatenate(found)
+        keys = [(species, number, self.shown(species, number, change)) for number in range(self.presentations)]
+        # Many presentations have no hat and no glasses anyway, and are the same for two attributes.
+        left = [key for key in keys if key not in self._decided]
+        for start in range(0, len(left), BATCH):
+            part = left[start : start + BATCH]
+            cut = [self.crops(*key) for key in part]
+            batch = {m: np.stack([crops[m] for crops in cut]) for m in self.modalities}
+            decided = (self.scorer(batch)[:, 0] >= self.threshold).tolist()
+            self._decided.update(zip(part, decided, strict=True))
+        return np.array([self._decided[key] for key in keys])
 
-    def crops(self, species: str, number: int, change: AttributeChange) -> dict[str, NDArray[Any]]:
-        """Render a changed presentation; return its crops by modality, [S, S, C]."""
+    def presentation(self, species: str, number: int) -> Presentation:
+        """Return a presentation as it is drawn."""
         subject = self.first_subject + number
-        drawn = Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
-        worn = change(attributes_of(drawn), np.random.default_rng([self.seed, number]))
-        rendered = render_patch(replace(drawn, attributes=worn), shape=self.shapes[subject % len(self.shapes)])
-        boxes = {"rgb": rendered.box, "ir": rendered.ir_box, "depth": rendered.ir_box}
-        pictures: dict[str, NDArray[Any]] = {"rgb": rendered.rgb, "ir": rendered.ir, "depth": rendered.depth}
-        return {m: crop(pictures[m], Box(*boxes[m]), self.rule) for m in self.modalities}
+        return Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
+
+    def shown(self, species: str, number: int, change: AttributeChange) -> Shown:
+        """Return what a presentation shows once it is changed."""
+        drawn = attributes_of(self.presentation(species, number))
+        return change(Shown(drawn), np.random.default_rng([self.seed, number]))
+
+    def crops(self, species: str, number: int, shown: Shown) -> dict[str, NDArray[Any]]:
+        """Render a presentation; return its crops by modality, [S, S, C]."""
+        return RENDERERS[self.renderer].render(self.presentation(species, number), shown).crops(self.rule)
 
 
 def effects_json(effects: Iterable[Effect]) -> list[dict[str, Any]]:
     """Return effects as JSON values."""
     return [
         {
+            "renderer": e.renderer,
             "attribute": e.attribute,
             "species": e.species,
             "presentations": e.without.trials,

@@ -17,6 +17,7 @@ from adsn.metrics import (
     apcer_at_bpcer,
     auc,
     bpcer_at_apcer,
+    clopper_pearson,
     detection_eer,
     presentation_scores,
     rates,
@@ -224,11 +225,21 @@ def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[
 
 
 def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
-    """95 % interval of BPCER over resampled subjects; None where there are too few."""
+    """95 % interval of BPCER over resampled subjects; None where there are too few.
+
+    Where nobody or everybody was refused, every resample gives the same rate: the interval is then that of Clopper and
+    Pearson for so many subjects.
+    """
     live = scored.part("", np.array(scored.species) == BONA_FIDE)
     values, species_list = live.presentations_of()
     owner = dict(zip(live.presentations, live.subjects, strict=True))
     subjects = list(owner.values())
     if len(set(subjects)) < 2:
         return None
+    rate = rates(values, species_list, threshold).bpcer
+    if not rate.trials:
+        return None
+    if rate.errors in (0, rate.trials):
+        people = len({subject for subject, value in zip(subjects, values.tolist(), strict=True) if value == value})
+        return list(clopper_pearson(people if rate.errors else 0, people))
     return list(subject_bootstrap(values, species_list, subjects, lambda s, k: rates(s, k, threshold).bpcer.value))

@@ -8,6 +8,7 @@ from html import escape
 from adsn.evaluation.charts import sweep_chart
 from adsn.evaluation.robustness_curves import Curve, Point, Robustness, no_face
 from adsn.evaluation.tables import percent, rate_cell
+from adsn.evaluation.verdict import Limits
 from runtime.core.species import BONA_FIDE
 
 CAPTION = (
@@ -20,16 +21,16 @@ LEGEND = (
 )
 
 
-def robustness_part(found: Robustness) -> str:
+def robustness_part(found: Robustness, limits: Limits) -> str:
     """Return the headline, a row for each sweep, and a chart with its numbers for each."""
-    rows = "".join(_row(curve) for curve in found.curves)
-    charts = "".join(_chart(curve, found.threshold) for curve in found.curves)
+    rows = "".join(_row(curve, limits) for curve in found.curves)
+    charts = "".join(_chart(curve, found.threshold, limits) for curve in found.curves)
     heads = ("sweep", "worst step", "BPCER there", "worst APCER there", "medians hold")
     head = "".join(f"<th scope=col>{text}</th>" for text in heads)
     return (
         f"<h3>Robustness</h3><p class=lead>{escape(worst_words(found))}</p>"
         f"<p class=note>{escape(sample_words(found))}</p>"
-        f"<div class=wide><table><caption>{CAPTION}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+        f"<p class=caption>{CAPTION}</p><div class=wide><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
         f"</table></div><p class=note>{LEGEND}</p><div class=sweeps>{charts}</div>"
     )
 
@@ -68,18 +69,19 @@ def sample_words(found: Robustness) -> str:
     return words.strip()
 
 
-def _row(curve: Curve) -> str:
+def _row(curve: Curve, limits: Limits) -> str:
     worst = curve.worst
     mark = "" if curve.holds_everywhere else " class=over"
     return (
         f"<tr><th scope=row>{escape(curve.title)}</th><td>{escape(worst.label)}</td>"
-        f"{rate_cell(worst.report.bpcer)}{rate_cell(worst.report.worst[1], worst.worst_species)}"
+        f"{rate_cell(worst.report.bpcer, limit=limits.bpcer)}"
+        f"{rate_cell(worst.report.worst[1], worst.worst_species, limits.apcer)}"
         f"<td{mark}>{escape(curve.holds_words)}</td></tr>"
     )
 
 
-def _chart(curve: Curve, threshold: float) -> str:
-    rows = "".join(_step(point) for point in curve.points)
+def _chart(curve: Curve, threshold: float, limits: Limits) -> str:
+    rows = "".join(_step(point, limits) for point in curve.points)
     return (
         f"<figure><figcaption>{escape(curve.title)}</figcaption>{sweep_chart(curve, threshold)}"
         "<details><summary>Numbers</summary><div class=wide><table><thead><tr><th scope=col>step</th><th scope=col>"
@@ -88,11 +90,13 @@ def _chart(curve: Curve, threshold: float) -> str:
     )
 
 
-def _step(point: Point) -> str:
+def _step(point: Point, limits: Limits) -> str:
     median = point.medians.get(BONA_FIDE, math.nan)
     missed = no_face(point)
     shown = "–" if math.isnan(median) else f"{median:.3f}"
     return (
-        f"<tr><th scope=row>{escape(point.label)}</th><td>{shown}</td>{rate_cell(point.report.bpcer)}"
-        f"{rate_cell(point.report.worst[1], point.worst_species)}<td>{missed.errors}/{missed.trials}</td></tr>"
+        f"<tr><th scope=row>{escape(point.label)}</th><td>{shown}</td>"
+        f"{rate_cell(point.report.bpcer, limit=limits.bpcer)}"
+        f"{rate_cell(point.report.worst[1], point.worst_species, limits.apcer)}"
+        f"<td>{missed.errors}/{missed.trials}</td></tr>"
     )

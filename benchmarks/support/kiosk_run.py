@@ -28,10 +28,11 @@ CRITICAL_POLL_S = 0.05
 class KioskProcess:
     """Runs ``adsn-kiosk --config`` with ``text`` in ``folder``; a notify socket listens as systemd's would.
 
-    ``text`` may say ``@folder@`` for the folder. The event log is ``events.jsonl`` there.
+    ``text`` may say ``@folder@`` for the folder. The event log is ``events.jsonl`` there. ``core``: the only processor
+    that the kiosk may use; any where None.
     """
 
-    def __init__(self, folder: Path, text: str, **environment: str) -> None:
+    def __init__(self, folder: Path, text: str, core: int | None = None, **environment: str) -> None:
         self.folder = folder
         self.log = folder / "events.jsonl"
         self.config = folder / "kiosk.toml"
@@ -43,8 +44,9 @@ class KioskProcess:
         self._notify.bind("\0" + name)
         own = {k: v for k, v in os.environ.items() if not k.startswith("ADSN_KIOSK_")}
         path = os.pathsep.join(filter(None, (str(ROOT), own.get("PYTHONPATH", ""))))
+        pinned = "" if core is None else f"import os; os.sched_setaffinity(0, {{{core}}}); "
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from service.kiosk import main; main()", "--config", str(self.config)],
+            [sys.executable, "-c", f"{pinned}from service.kiosk import main; main()", "--config", str(self.config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,8 +1,8 @@
-"""A model folder and its manifest: read once, verified before use, never unpickled.
+"""Model bundles: reads the manifest and verifies each file before use. Nothing is unpickled.
 
-A bundle is a folder with ``manifest.json`` and the files it names by relative path, size and SHA-256. Each file
-is read once; the digest is checked on the very bytes that are handed on, so nothing can be swapped in between,
-and models reach their engine as bytes, so no external-data path is ever followed.
+A bundle is a folder with ``manifest.json`` and the files that it names by relative path, size and SHA-256. Each file
+is read once and the digest is checked on the bytes that are returned, so a file cannot be swapped between check and
+use. Engines receive models as bytes, so external-data paths are never followed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from runtime.imaging.crop import CropRule
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20
-"""Far above any model of this network; a larger file is a mistake or an attempt to fill the memory."""
+"""Far above any model of this network; a larger file is a mistake or an attempt to exhaust memory."""
 
 Int8Artifact = Literal["int8-cpu", "int8-trt", "int8-trt11"]
 FileRole = Literal[
@@ -36,16 +36,16 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ManifestEntry(BaseModel):
-    """Base of all manifest entries: unknown keys are refused, values never change."""
+    """Base of all manifest entries: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FileEntry(ManifestEntry):
-    """One file. ``shipped`` is False for large files that are made on the spot and may be absent.
+    """One file. ``shipped`` is False for large files that are built locally and may be absent.
 
-    ``float_inputs``: a model whose uint8 inputs are float32 of the same values, 0 to 255, because its engine's parser
-    takes no uint8."""
+    ``float_inputs``: the model takes its uint8 inputs as float32 with the same values, 0 to 255, because its engine's
+    parser does not accept uint8."""
 
     role: FileRole
     path: str
@@ -56,7 +56,7 @@ class FileEntry(ManifestEntry):
 
 
 class TensorEntry(ManifestEntry):
-    """A graph input or output; ``shape`` after the batch axis."""
+    """A graph input or output; ``shape`` excludes the batch axis."""
 
     name: str
     dtype: Literal["uint8", "float32"]
@@ -71,7 +71,7 @@ class CropEntry(ManifestEntry):
 
 
 class RateEntry(ManifestEntry):
-    """Errors among presentations with a two-sided 95 % Clopper-Pearson interval."""
+    """Errors and presentations, with the two-sided 95 % Clopper-Pearson interval."""
 
     errors: int
     trials: int
@@ -79,7 +79,7 @@ class RateEntry(ManifestEntry):
 
 
 class OperatingPointEntry(ManifestEntry):
-    """A threshold and how it came about; see `runtime.liveness.decision.OperatingPoint`."""
+    """A threshold and the measurement behind it; see `runtime.core.operating_point.OperatingPoint`."""
 
     name: str
     threshold: float = Field(strict=True)
@@ -99,7 +99,7 @@ class OperatingPointEntry(ManifestEntry):
 
 
 class Calibration(ManifestEntry):
-    """Where the activation ranges come from."""
+    """Source of the activation ranges."""
 
     method: str
     samples: int
@@ -111,10 +111,10 @@ class Calibration(ManifestEntry):
 
 
 class Parity(ManifestEntry):
-    """What an 8-bit artifact changed against FP32 on held-out pairs.
+    """Differences between an INT8 artifact and FP32 on held-out pairs.
 
-    ``execution``: ``served``, with the kernels that serve; ``literal``, with every Q/DQ computed as written, which is
-    what another engine's kernels are to reproduce."""
+    ``execution``: ``served`` uses the kernels that serve; ``literal`` computes every Q/DQ step by step, as another
+    engine's kernels must reproduce it."""
 
     artifact: Int8Artifact
     execution: Literal["served", "literal"]
@@ -130,7 +130,7 @@ class Parity(ManifestEntry):
 
 
 class Manifest(ManifestEntry):
-    """Everything a deployment must know of a model."""
+    """Everything that a deployment must know about a model."""
 
     schema_version: Literal[2]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -167,21 +167,21 @@ class Manifest(ManifestEntry):
             if entry.name == name:
                 return entry.point()
         known = ", ".join(entry.name for entry in self.operating_points)
-        raise ManifestInvalid(f"the bundle {self.name!r} has no operating point {name!r}; it has: {known}.")
+        raise ManifestInvalid(f"the bundle {self.name!r} has no operating point {name!r}. It has: {known}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle. Files are read and verified when asked for."""
+    """An opened bundle. Files are read and verified on demand."""
 
     folder: Path
     manifest: Manifest
 
     def entry(self, role: FileRole) -> FileEntry:
-        """The manifest's entry for ``role``.
+        """Return the manifest's entry for ``role``.
 
         Raises:
-            BundleMissing: the bundle has none.
+            BundleMissing: the manifest has none.
         """
         for entry in self.manifest.files:
             if entry.role == role:
@@ -189,46 +189,47 @@ class Bundle:
         raise BundleMissing(f"{self.folder}: the manifest names no file with the role {role!r}.")
 
     def read(self, role: FileRole) -> bytes:
-        """The verified bytes of the file with ``role``.
+        """Return the verified bytes of the file with ``role``.
 
         Raises:
-            BundleMissing: not named in the manifest, or not there.
-            UnsafePath: the path leaves the folder or leads through a link.
-            DigestMismatch: size or SHA-256 differ.
+            BundleMissing: the manifest does not name it, or it does not exist.
+            UnsafePath: the path leaves the folder or follows a link.
+            DigestMismatch: size or SHA-256 differ from the manifest.
         """
         entry = self.entry(role)
         data = _read_inside(self.folder, entry.path, entry.size, shipped=entry.shipped)
         if len(data) != entry.size:
             raise DigestMismatch(
-                f"{self.folder / entry.path}: {len(data)} bytes, the manifest says {entry.size}. "
-                "The file was changed or copied in part; fetch the bundle again."
+                f"{self.folder / entry.path} has {len(data)} bytes, but the manifest says {entry.size}. "
+                "The file was changed or copied incompletely; fetch the bundle again."
             )
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise DigestMismatch(
-                f"{self.folder / entry.path}: its SHA-256 is not the manifest's. "
+                f"{self.folder / entry.path}: the SHA-256 differs from the manifest's. "
                 "The file was changed; fetch the bundle again."
             )
         return data
 
     def verify(self) -> None:
-        """Read and check every file that must be there, and every other one that is."""
+        """Read and check every file that must exist, and every optional file that does."""
         for entry in self.manifest.files:
             if entry.shipped or (self.folder / entry.path).exists():
                 self.read(entry.role)
 
 
 def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
-    """Read a bundle's manifest. Files are verified as they are read. With ``public_key`` (Ed25519, PEM), its signature
-    must be there and right.
+    """Open a bundle and read its manifest. Files are verified when they are read.
+
+    With ``public_key`` (Ed25519, PEM), the manifest must carry a valid signature by that key.
 
     Raises:
-        BundleMissing: no such folder, or no manifest in it.
+        BundleMissing: there is no such folder, or it has no manifest.
         SignatureMissing, SignatureInvalid: as `runtime.bundle.signature.require_signature`.
-        ManifestInvalid: not JSON, of an unknown schema, or contradicting itself; says which entry.
+        ManifestInvalid: not JSON, of an unknown schema, or contradictory; the message names the entry.
     """
     if not folder.is_dir():
         raise BundleMissing(
-            f"{folder}: no such model folder. Make one with adsn-export, or name another (ADSN_BUNDLE)."
+            f"{folder}: no such model folder. Create one with adsn-export, or set ADSN_BUNDLE to another."
         )
     data = _read_inside(folder, MANIFEST, MAX_MANIFEST_BYTES, shipped=True)
     if public_key is not None:
@@ -239,7 +240,7 @@ def open_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Parse manifest bytes; ``where`` names them in errors.
+    """Parse a manifest. ``where`` names it in errors.
 
     Raises:
         ManifestInvalid: as for `open_bundle`.
@@ -247,13 +248,13 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(json.dumps(migrate(json.loads(data))))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ManifestInvalid(f"{where}: not JSON: {error}. Make the bundle again with adsn-export.") from error
+        raise ManifestInvalid(f"{where}: not JSON: {error}. Export the bundle again with adsn-export.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         raise ManifestInvalid(
-            f"{where}: {key}: {first['msg']} ({error.error_count()} wrong in all). This version reads schemas up "
-            f"to {SCHEMA_VERSION}; make the bundle again with adsn-export."
+            f"{where}: {key}: {first['msg']} (errors in total: {error.error_count()}). This version reads schemas up "
+            f"to {SCHEMA_VERSION}; export the bundle again with adsn-export."
         ) from error
     for entry in manifest.files:
         _require_plain(entry.path, where)
@@ -273,7 +274,7 @@ def _require_plain(path: str, where: str) -> None:
 
 
 def _read_inside(folder: Path, path: str, limit: int, *, shipped: bool) -> bytes:
-    """Read at most ``limit`` + 1 bytes of ``path`` under ``folder`` without following a link below ``folder``."""
+    """Read at most ``limit`` + 1 bytes of ``path`` under ``folder``, without following links below ``folder``."""
     _require_plain(path, str(folder))
     *parents, name = PurePosixPath(path).parts
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -282,14 +283,14 @@ def _read_inside(folder: Path, path: str, limit: int, *, shipped: bool) -> bytes
             inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = inner
-        # Non-blocking, so that a pipe put in the file's place cannot stop the process.
+        # Non-blocking, so that a pipe in the file's place cannot block the process.
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError as error:
-        made = "" if shipped else " It is not shipped but made: run adsn-export on the bundle's checkpoint."
+        made = "" if shipped else " This file is not shipped: build it with adsn-export from the bundle's checkpoint."
         raise BundleMissing(f"{folder / path}: no such file.{made}") from error
     except OSError as error:
         raise UnsafePath(
-            f"{folder / path}: cannot be opened as a plain file ({error.strerror}); links are refused."
+            f"{folder / path} cannot be opened as a plain file ({error.strerror}). Links are refused."
         ) from error
     finally:
         os.close(directory)

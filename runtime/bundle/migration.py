@@ -1,5 +1,7 @@
-"""Manifests of earlier schemas, brought to the present one. Nothing is guessed: what the old schema left unsaid is said
-as what that version always did."""
+"""Migration of manifests from earlier schemas to the current one.
+
+Nothing is guessed: a field that the old schema lacks gets the value that the old version always used.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ SCHEMA_VERSION = 2
 
 
 def _from_1(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 knew one 8-bit artifact, for processors, and measured it as it is served."""
+    """Migrate schema 1, which had one INT8 artifact, for CPUs, and measured it as served."""
     parity = [{"artifact": "int8-cpu", "execution": "served", **entry} for entry in manifest.get("parity", [])]
     return {**manifest, "schema_version": 2, "parity": parity}
 
@@ -18,8 +20,10 @@ STEPS = {1: _from_1}
 
 
 def migrate(manifest: Any) -> Any:
-    """``manifest`` as parsed JSON, in the present schema where its own is an earlier known one; else as it is, for the
-    caller's validation to refuse."""
+    """Return ``manifest`` (parsed JSON) migrated to the current schema.
+
+    A manifest of an unknown schema is returned unchanged; the caller's validation refuses it.
+    """
     while isinstance(manifest, dict) and type(version := manifest.get("schema_version")) is int and version in STEPS:
         manifest = STEPS[version](manifest)
     return manifest

@@ -1,8 +1,9 @@
-"""What an ONNX file may be before any runtime sees it: this network's operators, its own weights, nothing outside.
+"""Checks of an ONNX file before a runtime loads it: only this network's operators, and all weights inside the file.
 
-The digest says that a file is the one that was exported; this says that even an exported, signed file can do no more
-than compute. Read from the protocol buffer itself, so that serving needs no ``onnx`` package, and before a session is
-made, because a small file can ask for gigabytes at its first run. Field numbers: onnx.proto of ONNX 1.16.
+The digest proves that a file is the one that was exported. This check ensures that even an exported and signed file
+can do nothing but compute. It parses the protocol buffer itself, so serving does not need the ``onnx`` package. It runs
+before a session is created, because a small file can request gigabytes on its first run. Field numbers are those of
+onnx.proto in ONNX 1.16.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ OPERATORS = frozenset(
         *("Slice", "Sqrt", "Sub", "Transpose", "Unsqueeze"),
     ]
 )
-"""What this network's graphs consist of. None of them makes a tensor larger than its inputs and weights let it be."""
+"""Operators in this network's graphs. None produces a tensor larger than its inputs and weights imply."""
 OPSETS = range(13, 22)
 MAX_NODES = 4096
 MAX_BYTES = 256 << 20
@@ -42,7 +43,7 @@ WireField = tuple[int, int | memoryview]
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What was seen while checking: opset, node count, bytes of weights."""
+    """Facts found by the check: opset, number of nodes, bytes of weights."""
 
     opset: int
     nodes: int
@@ -53,7 +54,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise NotAModel("the file ends within a number; it is no ONNX model or was cut off.")
+            raise NotAModel("the file ends within a number; it is not an ONNX model or is truncated.")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at += 1
@@ -63,10 +64,10 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def fields(data: memoryview) -> Iterator[WireField]:
-    """Field number and value of each entry of a message: an integer, or the bytes of what is within.
+    """Yield the number and value of each field of a message. The value is an integer or the field's bytes.
 
     Raises:
-        NotAModel: not a well-formed message.
+        NotAModel: the message is malformed.
     """
     at = 0
     while at < len(data):
@@ -81,9 +82,9 @@ def fields(data: memoryview) -> Iterator[WireField]:
         elif kind in (FIXED64, FIXED32):
             length = 8 if kind == FIXED64 else 4
         else:
-            raise NotAModel(f"a field of the unknown kind {kind}; it is no ONNX model.")
+            raise NotAModel(f"a field has the unknown wire type {kind}; the file is not an ONNX model.")
         if at + length > len(data):
-            raise NotAModel("a field is longer than the file; it is no ONNX model or was cut off.")
+            raise NotAModel("a field is longer than the file; it is not an ONNX model or is truncated.")
         yield number, data[at : at + length]
         at += length
 
@@ -94,20 +95,21 @@ def _text(value: int | memoryview) -> str:
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise NotAModel("a number where a message belongs; it is no ONNX model.")
+        raise NotAModel("a number stands where a message is expected; the file is not an ONNX model.")
     return value
 
 
 def check_model(data: bytes, where: str) -> ModelFacts:
-    """Check a serialised model; ``where`` names it in errors.
+    """Check a serialised model. ``where`` names it in errors.
 
     Raises:
-        NotAModel: no ONNX model, too large, or of parts this project never writes (functions, subgraphs).
-        ExternalData: values outside the file. UnknownOpset, UnknownOperator: not what this version serves.
+        NotAModel: not an ONNX model, too large, or with parts that this project never writes (functions, subgraphs).
+        ExternalData: values are stored outside the file.
+        UnknownOpset, UnknownOperator: this version does not support it.
         WeightsNotFinite: a weight is NaN or infinite.
     """
     if len(data) > MAX_BYTES:
-        raise NotAModel(f"{where}: {len(data) >> 20} MiB; a model of this project has less than {MAX_BYTES >> 20} MiB.")
+        raise NotAModel(f"{where} has {len(data) >> 20} MiB; models of this project are below {MAX_BYTES >> 20} MiB.")
     try:
         return _check(memoryview(data))
     except (NotAModel, ExternalData, UnknownOpset, UnknownOperator, WeightsNotFinite) as error:
@@ -121,17 +123,17 @@ def _check(data: memoryview) -> ModelFacts:
             entry = dict(fields(_message(value)))
             domain = _text(entry.get(1, memoryview(b"")))
             if domain not in ("", "ai.onnx"):
-                raise UnknownOperator(f"it uses the operator domain {domain!r}; only ONNX's own is served.")
+                raise UnknownOperator(f"it uses the operator domain {domain!r}; only ONNX's own is allowed.")
             version = entry.get(2, 0)
             opset = version if isinstance(version, int) else 0
         elif number == 7:
             graph = _message(value)
         elif number in (20, 25):
-            raise NotAModel("it holds functions or training information, which this project never writes.")
+            raise NotAModel("it contains functions or training information, which this project never writes.")
     if graph is None:
-        raise NotAModel("it holds no graph; it is no ONNX model.")
+        raise NotAModel("it contains no graph; it is not an ONNX model.")
     if opset not in OPSETS:
-        raise UnknownOpset(f"opset {opset}; this version serves {OPSETS.start} to {OPSETS.stop - 1}.")
+        raise UnknownOpset(f"opset {opset} is not supported; supported are {OPSETS.start} to {OPSETS.stop - 1}.")
     nodes = weight_bytes = 0
     for number, value in fields(graph):
         if number == 1:
@@ -140,9 +142,9 @@ def _check(data: memoryview) -> ModelFacts:
         elif number == 5:
             weight_bytes += _check_tensor(_message(value))
         elif number == 15:
-            raise NotAModel("it holds sparse weights, which this project never writes.")
+            raise NotAModel("it contains sparse weights, which this project never writes.")
     if not 0 < nodes <= MAX_NODES:
-        raise NotAModel(f"{nodes} nodes; a model of this project has 1 to {MAX_NODES}.")
+        raise NotAModel(f"it has {nodes} nodes; models of this project have 1 to {MAX_NODES}.")
     return ModelFacts(opset, nodes, weight_bytes)
 
 
@@ -156,12 +158,12 @@ def _check_node(node: memoryview) -> None:
         elif number == 5:
             for inner, content in fields(_message(value)):
                 if inner in (6, 11):
-                    raise NotAModel("a node holds a subgraph, which this project never writes.")
+                    raise NotAModel("a node contains a subgraph, which this project never writes.")
                 if inner in (5, 10):
                     _check_tensor(_message(content))
     if operator not in OPERATORS or domain not in ("", "ai.onnx"):
         name = f"{domain}::{operator}" if domain else operator
-        raise UnknownOperator(f"it uses the operator {name!r}, which no model of this project has.")
+        raise UnknownOperator(f"it uses the operator {name!r}, which no model of this project contains.")
 
 
 def _check_tensor(tensor: memoryview) -> int:
@@ -181,18 +183,18 @@ def _check_tensor(tensor: memoryview) -> int:
         elif number == 9:
             raw = _message(value)
         elif number == 13 or (number == 14 and value):
-            raise ExternalData(f"the weights {name!r} lie outside the model file; export it as one file.")
+            raise ExternalData(f"the weights {name!r} are stored outside the model file; export it as a single file.")
     if any(d < 0 or d > 1 << 31 for d in dims) or math.prod(dims) > MAX_BYTES:
-        raise NotAModel(f"the weights {name!r} claim the shape {dims}.")
+        raise NotAModel(f"the weights {name!r} declare the impossible shape {dims}.")
     if raw is not None and kind in RAW_TYPES:
         size = RAW_TYPES[kind].itemsize
         if len(raw) != math.prod(dims) * size:
-            raise NotAModel(f"the weights {name!r} have {len(raw)} bytes for the shape {dims}.")
+            raise NotAModel(f"the weights {name!r} have {len(raw)} bytes, which does not fit their shape {dims}.")
         if not np.isfinite(np.frombuffer(raw, RAW_TYPES[kind])).all():
-            raise WeightsNotFinite(f"the weights {name!r} hold values that are not finite; the model is damaged.")
+            raise WeightsNotFinite(f"the weights {name!r} contain NaN or infinity; the model is damaged.")
     for part in listed:
         if len(part) % 4 or not np.isfinite(np.frombuffer(part, "<f4")).all():
-            raise WeightsNotFinite(f"the weights {name!r} hold values that are not finite; the model is damaged.")
+            raise WeightsNotFinite(f"the weights {name!r} contain NaN or infinity; the model is damaged.")
     return len(raw or b"")
 
 

@@ -1,6 +1,6 @@
 """Detached Ed25519 signatures of a bundle's manifest, which names every file by its digest.
 
-Optional: digests tell damage from wholeness, a signature tells whose bundle it is. Where a public key is configured,
+Signatures are optional. Digests detect damage; a signature proves who made the bundle. If a public key is configured,
 a bundle without that key's signature is not loaded.
 """
 
@@ -18,14 +18,14 @@ from runtime.core.user_text import without_mark
 SIGNATURE = "manifest.sig"
 MAX_SIGNATURE_BYTES = 256
 CONTEXT = b"adsn bundle manifest\0"
-"""Goes before the signed bytes, so that a signature made for something else is never one of a bundle."""
+"""Prefix of the signed bytes, so that a signature made for another purpose is never valid for a bundle."""
 
 
 def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
-        raise EngineUnavailable("signatures need the package cryptography: pip install 'adsn[sign]'.") from error
+        raise EngineUnavailable("Signatures need the package cryptography: pip install 'adsn[sign]'.") from error
     return ed25519
 
 
@@ -42,32 +42,32 @@ def _pem(path: Path, what: str, read: str) -> Any:
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: not an unencrypted key in PEM: {error}") from error
     if not isinstance(key, kind):
-        raise ConfigError(f"{path}: not an Ed25519 key. Make one: adsn-serve keygen --out key.pem")
+        raise ConfigError(f"{path}: not an Ed25519 key. Create one: adsn-serve keygen --out key.pem")
     return key
 
 
 def read_private_key(path: Path) -> Any:
-    """The Ed25519 private key at ``path`` (PEM, unencrypted).
+    """Return the Ed25519 private key at ``path`` (PEM, unencrypted).
 
     Raises:
-        ConfigError: it cannot be used. EngineUnavailable: cryptography is not installed.
+        ConfigError: the key cannot be used. EngineUnavailable: cryptography is not installed.
     """
     return _pem(path, "Ed25519PrivateKey", "load_pem_private_key")
 
 
 def read_public_key(path: Path) -> Any:
-    """The Ed25519 public key at ``path`` (PEM). Raises as `read_private_key`."""
+    """Return the Ed25519 public key at ``path`` (PEM). Raises the same errors as `read_private_key`."""
     return _pem(path, "Ed25519PublicKey", "load_pem_public_key")
 
 
 def write_key_pair(private: Path) -> Path:
-    """Make an Ed25519 key: ``private`` in PEM, readable by its owner alone, and its public half beside it,
-    ``.pub.pem``.
+    """Create an Ed25519 key pair and return the path of the public key.
 
-    Returns the path of the public half. Nothing is ever written over.
+    The private key is written to ``private`` (PEM, readable only by its owner), the public key next to it with the
+    suffix ``.pub.pem``. Existing files are never overwritten.
 
     Raises:
-        ConfigError: one of the two exists, or cannot be written. EngineUnavailable: cryptography is not installed.
+        ConfigError: one of the files exists or cannot be written. EngineUnavailable: cryptography is not installed.
     """
     key = _ed25519().Ed25519PrivateKey.generate()
     from cryptography.hazmat.primitives import serialization as s
@@ -76,20 +76,20 @@ def write_key_pair(private: Path) -> Path:
     secret: bytes = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
     shown: bytes = key.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
     if public.exists():
-        raise ConfigError(f"{public}: there is a key already; name another file.")
+        raise ConfigError(f"{public}: a key already exists; name another file.")
     for path, data, mode in ((private, secret, 0o600), (public, shown, 0o644)):
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
                 stream.write(data)
         except FileExistsError as error:
-            raise ConfigError(f"{path}: there is a key already; name another file.") from error
+            raise ConfigError(f"{path}: a key already exists; name another file.") from error
         except OSError as error:
             raise ConfigError(f"{path}: the key cannot be written: {error.strerror}.") from error
     return public
 
 
 def sign_manifest(manifest: bytes, private_key: Path) -> bytes:
-    """The content of `SIGNATURE` for ``manifest``. ``private_key``: an Ed25519 key in PEM, unencrypted.
+    """Return the content of `SIGNATURE` for ``manifest``. ``private_key``: an Ed25519 key (PEM, unencrypted).
 
     Raises:
         ConfigError: the key cannot be used. EngineUnavailable: cryptography is not installed.
@@ -100,17 +100,18 @@ def sign_manifest(manifest: bytes, private_key: Path) -> bytes:
 
 
 def require_signature(manifest: bytes, signature: bytes | None, public_key: Path, where: str) -> None:
-    """Raise unless ``signature`` is that of ``manifest`` by ``public_key`` (PEM).
+    """Require that ``signature`` is the signature of ``manifest`` by ``public_key`` (PEM).
 
     Raises:
-        SignatureMissing: there is none. SignatureInvalid: it is damaged, another key's, or another bundle's.
+        SignatureMissing: there is no signature.
+        SignatureInvalid: it is damaged, or was made with another key or for another bundle.
         ConfigError: the key cannot be used. EngineUnavailable: cryptography is not installed.
     """
     key = read_public_key(public_key)
     if signature is None:
         raise SignatureMissing(
-            f"{where}: no {SIGNATURE}, but a public key is configured. Sign the bundle (adsn-export --sign KEY), or "
-            "take the key out of the configuration."
+            f"{where} has no {SIGNATURE}, but a public key is configured. Sign the bundle (adsn-export --sign KEY), or "
+            "remove the key from the configuration."
         )
     from cryptography.exceptions import InvalidSignature
 
@@ -118,6 +119,6 @@ def require_signature(manifest: bytes, signature: bytes | None, public_key: Path
         key.verify(base64.b64decode(signature.strip(), validate=True), CONTEXT + manifest)
     except (InvalidSignature, binascii.Error, ValueError) as error:
         raise SignatureInvalid(
-            f"{where}: {SIGNATURE} is not this manifest's signature by {public_key}. The bundle was changed, signed by "
-            "another key, or the signature belongs to another bundle; it will not be loaded."
+            f"{where}: {SIGNATURE} is not a signature of this manifest by {public_key}. The bundle was changed or "
+            "signed with another key, or the signature belongs to another bundle. It is not loaded."
         ) from error

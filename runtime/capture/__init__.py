@@ -1,4 +1,4 @@
-"""Sources of frames. One module here, `simulated.rig`, is the only place where runtime meets the simulated world."""
+"""Frame sources. Only `simulated.rig` imports the simulated world; nothing else in runtime does."""
 
 from typing import TYPE_CHECKING
 

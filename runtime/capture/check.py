@@ -1,4 +1,4 @@
-"""What is wrong with the cameras of a rig as they are named, found while all of them stay closed."""
+"""Checks of a rig's camera addresses that do not open a camera."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from runtime.core.values import Modality
 
 
 def check_cameras(addresses: Mapping[Modality, str]) -> None:
-    """Make sure that a rig's addresses can be opened, as far as that can be known before.
+    """Check a rig's camera addresses as far as possible without opening the cameras.
 
     Raises:
-        ConfigError: an address, an option or a file is wrong, a package is missing, two cameras are one, or two folders
-            of pictures disagree; says which setting.
+        ConfigError: an address, an option or a file is wrong, a package is missing, two addresses name the same camera,
+            or two image folders do not match. The message names the setting.
     """
     cameras: dict[Modality, CameraUri] = {}
     for modality, address in addresses.items():
@@ -28,19 +28,19 @@ def check_cameras(addresses: Mapping[Modality, str]) -> None:
             raise ConfigError(f"rig.{modality}: {error.message}") from error
     for (one, first), (other, second) in itertools.combinations(cameras.items(), 2):
         if (device := _device(first)) and device == _device(second):
-            # Not the device itself: an address may hold a password.
+            # The message shows the redacted addresses: the device itself may hold a password.
             raise ConfigError(
-                f"rig.{one} and rig.{other} are one camera: {first.text} and {second.text}. Name another for one of "
-                "them; adsn-rig list shows which there are."
+                f"rig.{one} and rig.{other} name the same camera: {first.text} and {second.text}. Use another camera "
+                "for one of them; adsn-rig list shows the cameras of this machine."
             )
     require_same_numbers(addresses)
 
 
 def _device(camera: CameraUri) -> str:
-    """What two addresses of one camera have in common; empty for kinds that give several modalities at once."""
+    """Return a key that all addresses of one camera share; empty for kinds that supply several modalities at once."""
     if camera.scheme in ("v4l2", "opencv") and "://" not in camera.path:
         number = camera.path.removeprefix("/dev/video")
-        # Links of udev lead to the node that other programs name.
+        # Resolve udev's symbolic links, so that a link and the node it points to get the same key.
         return os.path.realpath(f"/dev/video{number}" if number.isdigit() else camera.path)
     if camera.scheme == "opencv":
         return camera.path

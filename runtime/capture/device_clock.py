@@ -1,13 +1,13 @@
-"""A device's clock mapped to the host's, from nothing but when its frames arrive.
+"""Map a device's clock to the host's clock from frame arrival times alone.
 
-A frame arrives some time after it was stamped: never less than the shortest way takes, often more. Over device time the
-difference of arrival and stamp is therefore a cloud with a sharp lower edge, whose slope is the drift of the clocks.
-Averages and least squares follow the cloud and are off by its mean delay; the line below it that lies highest at the
-cloud's middle follows the edge (L. Zhang, Z. Liu, C. H. Xia, "Clock synchronization algorithms for network
-measurements", INFOCOM 2002). That line is the edge of the lower convex hull over the middle.
+A frame arrives later than its timestamp by at least the shortest transport delay, and often by more. Plotted over
+device time, arrival minus timestamp is therefore a cloud with a sharp lower edge, whose slope is the drift between the
+clocks. Averages and least squares follow the cloud and are off by its mean delay. The edge is followed by the line that
+stays below the cloud and is highest at the cloud's middle (L. Zhang, Z. Liu, C. H. Xia, "Clock synchronization
+algorithms for network measurements", INFOCOM 2002). That line is the edge of the lower convex hull over the middle.
 
-What stays in is the shortest delay itself, which no arrival can show: a constant, part of the stream's offset.
-Cameras of the kernel's video drivers need none of this: their stamps are of CLOCK_MONOTONIC already.
+The shortest delay itself stays in the result, because arrival times cannot reveal it. It is a constant and part of the
+stream's offset. Cameras of the kernel's video drivers need no mapping: their timestamps already are CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from fractions import Fraction
 MS = 1_000_000
 _WINDOW_NS = 10_000 * MS
 _SETTLED_NS = 2_000 * MS
-"""Below this span a slope would be noise, and the lowest point alone is used."""
+"""A slope over a shorter span would be noise, so the lowest point alone is used."""
 _MAX_DRIFT = 1e-3
-"""Quartz is good to 100 ppm, bad quartz to 300. A steeper line is no clock's."""
+"""Good quartz drifts by up to 100 ppm, bad quartz by up to 300. No clock drifts by more than this."""
 _MAX_POINTS = 1024
 _EARLY_NS = 5 * MS
 _EARLY_AT_FIRST_NS = 100 * MS
@@ -32,11 +32,11 @@ _LATE_FOR_NS = 400 * MS
 
 @dataclass(frozen=True, slots=True)
 class HostTime:
-    """A device's stamp on the host's clock.
+    """A device timestamp mapped to the host's clock.
 
-    ``host_ns``: CLOCK_MONOTONIC, late by the shortest delay of the transport. ``delay_ns``: how much longer than that
-    this frame took. ``generation`` grows with each step of the device's clock; times of two generations must not be
-    compared.
+    ``host_ns``: CLOCK_MONOTONIC, late by the shortest transport delay. ``delay_ns``: this frame's delay beyond the
+    shortest one. ``generation``: increases with each step of the device's clock; times of different generations cannot
+    be compared.
     """
 
     host_ns: int
@@ -45,17 +45,18 @@ class HostTime:
 
 
 class DeviceClock:
-    """Maps the stamps of one device. Pure and streaming; remembers 1,024 arrivals at most.
+    """Mapping of one device's timestamps to the host's clock. Streaming, without I/O; keeps at most 1,024 arrivals.
 
-    ``tick_ns``: nanoseconds of one count (1000 for microseconds; a Fraction where it is no whole number). ``bits``:
-    width of the counter, which wraps; 0 for one that does not. ``window_ns``: how long arrivals are remembered.
+    ``tick_ns``: nanoseconds per count (1000 for microseconds; a Fraction if it is not a whole number). ``bits``: width
+    of a counter that wraps; 0 for one that does not. ``window_ns``: how long arrivals are kept.
 
-    A step of the device's clock, if it is 15 ms forward or 30 ms back or more, begins a new stream generation: at once
-    when a frame arrives earlier than possible or stamps go back, and after eight frames and 0.4 s that were all too
-    late when they may have been held up until then. Smaller ones are followed as old arrivals leave the window.
+    A step of the device's clock of at least 15 ms forward or 30 ms back starts a new stream generation. It does so at
+    once when a frame arrives earlier than possible or the timestamps go back. Frames that are merely late may have been
+    delayed, so then it takes eight late frames in a row over 0.4 s. Smaller steps are absorbed as old arrivals leave
+    the window.
 
     Raises:
-        ValueError: a tick or a window that is not above 0, or a width below 0.
+        ValueError: the tick or the window is not above 0, or the width is negative.
     """
 
     def __init__(self, *, tick_ns: int | Fraction = 1, bits: int = 0, window_ns: int = _WINDOW_NS) -> None:
@@ -64,22 +65,22 @@ class DeviceClock:
         self._tick = Fraction(tick_ns)
         self._wrap = 1 << bits if bits else 0
         self._window = window_ns
-        self._ticks: int | None = None  # newest stamp, unwrapped
+        self._ticks: int | None = None  # newest timestamp, unwrapped
         self._arrival = 0
         self.generation = 0
         self._start(0, 0)
 
     @property
     def drift_ppm(self) -> float:
-        """How much faster the host's clock runs than the device's; 0 before enough was seen."""
+        """Return how much faster the host's clock runs than the device's, in ppm; 0 until it is known."""
         return self._slope * 1e6
 
     def __len__(self) -> int:
-        """Arrivals that are remembered."""
+        """Return the number of arrivals kept."""
         return len(self._points)
 
     def update(self, ticks: int, t_arrival_ns: int) -> HostTime:
-        """Map a frame's stamp, as the device counts it, and learn from its arrival on the host's clock."""
+        """Map a frame's timestamp, in the device's counts, and learn from its arrival time on the host's clock."""
         ticks = self._unwrap(ticks, t_arrival_ns)
         device = int(ticks * self._tick)
         if self._stepped(device, t_arrival_ns):
@@ -88,7 +89,7 @@ class DeviceClock:
         if not self._points:
             self._start(device, t_arrival_ns - device)
         self._arrival = t_arrival_ns
-        if not self._late:  # what is late says nothing of the edge
+        if not self._late:  # a late arrival says nothing about the edge
             self._learn(device - self._zero, t_arrival_ns - device - self._base)
         host = device + self._base + round(self._edge(device - self._zero))
         return HostTime(host, max(t_arrival_ns - host, 0), self.generation)
@@ -96,8 +97,8 @@ class DeviceClock:
     def _unwrap(self, ticks: int, arrival: int) -> int:
         if self._ticks is not None and self._wrap:
             step = (ticks - self._ticks) % self._wrap
-            # In a pause the counter may have gone round several times; the host's clock tells how often. A stamp that
-            # went back looks like one whole turn, which the host's clock did not see.
+            # During a pause the counter may have wrapped several times; the host's clock tells how often. A timestamp
+            # that went back looks like one full wrap that the host's clock did not see.
             elapsed = (arrival - self._arrival) / self._tick
             ticks = self._ticks + step + round((elapsed - step) / self._wrap) * self._wrap
         self._ticks = ticks
@@ -108,7 +109,7 @@ class DeviceClock:
             return False
         x = device - self._zero
         above = arrival - device - self._base - self._edge(x)
-        # The first frames may all have been held up, and one that was not is no step.
+        # All of the first frames may have been delayed; the first one that was not must not count as a step.
         settled = x - self._points[0][0] >= _SETTLED_NS
         if x <= self._points[-1][0] or above < (-_EARLY_NS if settled else -_EARLY_AT_FIRST_NS):
             return True
@@ -116,12 +117,12 @@ class DeviceClock:
             self._late = 0
             return False
         if self._late == 0:
-            self._late_since = arrival  # frames that were held up come all at once, and do not last
+            self._late_since = arrival  # delayed frames arrive in one burst, so they are late only briefly
         self._late += 1
         return self._late >= _LATE_FRAMES and arrival - self._late_since >= _LATE_FOR_NS
 
     def _start(self, device: int, difference: int) -> None:
-        """Begin anew. Points are kept relative to the first, so that they are small enough for floats."""
+        """Start over. Points are stored relative to the first one, which keeps them small enough for floats."""
         self._zero, self._base = device, difference
         self._points: deque[tuple[int, int]] = deque()
         self._hull: list[tuple[int, int]] = []
@@ -134,8 +135,8 @@ class DeviceClock:
         points = self._points
         points.append((x, y))
         self._sum += x
-        # The oldest point is always a corner, so that dropping one means building the hull anew; a tenth of a window
-        # is dropped at a time.
+        # The oldest point is always a corner of the hull, so dropping it means rebuilding the hull. A tenth of a window
+        # is dropped at a time to do that rarely.
         if x - points[0][0] > 11 * self._window // 10 or len(points) > _MAX_POINTS:
             least = len(points) - 9 * _MAX_POINTS // 10 if len(points) > _MAX_POINTS else 0
             while x - points[0][0] > self._window or least > 0:

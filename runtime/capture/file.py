@@ -1,7 +1,7 @@
-"""A video file or a folder of pictures, played like a camera: in real time, once or in a loop.
+"""A video file or a folder of images, played like a camera: in real time, once or in a loop.
 
-``file:rgb.mkv`` for one modality and ``file:ir.mkv`` for another, opened together, play on one clock: their first
-frames are of one moment. Times are those of the file. For recordings with exact times and all bits use mcap:.
+``file:rgb.mkv`` and ``file:ir.mkv`` for two modalities, opened together, play on one clock: their first frames show the
+same moment. Times are those of the file. Use mcap: for recordings with exact times and the full bit depth.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ OPTIONS = ("loop", "fps", "bits", "unit_mm")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
 DEFAULT_FPS = 30.0
 TOGETHER_NS, LEAD_NS = 250_000_000, 500_000_000
-"""Clips opened within the first of these times share their beginning, which lies the second one ahead."""
+"""Clips opened within ``TOGETHER_NS`` of each other start together, ``LEAD_NS`` after the first was opened."""
 TimedImage = tuple[int, NDArray[Any] | str]
-"""Media time in ns since the beginning, and the picture; what is wrong with it where it cannot be decoded."""
+"""Media time in ns since the start, and the image, or what is wrong with it if it cannot be decoded."""
 
 
 class Clip(Protocol):
-    """What can be played: ``frames`` begins anew at each call."""
+    """A clip that can be played. Each call of ``frames`` starts from the beginning."""
 
     name: str
     format: str
@@ -57,7 +57,7 @@ class Clip(Protocol):
 
 
 class VideoClip:
-    """A video file, decoded by FFmpeg to 8-bit BGR. ``fps``: 0 for the file's own times."""
+    """A video file, decoded by FFmpeg to 8-bit BGR. ``fps``: 0 to use the file's own times."""
 
     def __init__(self, path: Path, fps: float, name: str) -> None:
         self.name, self._path, self._given = name, path, fps
@@ -69,11 +69,11 @@ class VideoClip:
 
     def _open(self) -> cv2.VideoCapture:
         require_ffmpeg(self.name)
-        # Other backends count the first frame as one period after the beginning.
+        # Other backends put the first frame one period after the start.
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             capture.release()
-            raise RecordingInvalid(f"{self.name}: FFmpeg reads no video from it; it is of another kind, or damaged.")
+            raise RecordingInvalid(f"{self.name}: FFmpeg finds no video in it; it is another kind of file, or damaged.")
         return capture
 
     def frames(self) -> Iterator[TimedImage]:
@@ -83,23 +83,23 @@ class VideoClip:
             while capture.grab():
                 at = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                 if self._given or at <= last:
-                    # Streams without times of their own, and those that stand still, go by the frame rate.
+                    # Use the frame rate if the stream has no times of its own or they do not advance.
                     at = max(round(number * 1e9 / self.fps), last + 1)
                 last, number = at, number + 1
                 whole, pixels = capture.retrieve()
-                yield at, pixels if whole else "it cannot be decoded; the file is damaged there."
+                yield at, pixels if whole else "it cannot be decoded; the file is damaged at this point."
         finally:
             capture.release()
 
 
 class ImageSequenceClip:
-    """A folder of pictures in the natural order of their names, or those of a pattern with ``*``."""
+    """The images of a folder, or those that match a pattern with ``*``, in natural order of their names."""
 
     def __init__(self, path: Path, fps: float, name: str) -> None:
         self.name, self.fps = name, fps or DEFAULT_FPS
         self._files = pictures_of(path)
         if not self._files:
-            raise CameraMissing(f"{name}: there is no picture ({', '.join(PICTURES)}) there.")
+            raise CameraMissing(f"{name}: no image found ({', '.join(PICTURES)}).")
         self.format = self._files[0].suffix[1:].upper()
 
     def frames(self) -> Iterator[TimedImage]:
@@ -112,25 +112,25 @@ class ImageSequenceClip:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path means pictures, and not a video."""
+    """Return whether a path names images rather than a video."""
     return path.is_dir() or "*" in path.name
 
 
 def pictures_of(path: Path) -> list[Path]:
-    """The pictures of a folder, or of a pattern with ``*``, in natural order."""
+    """Return the images of a folder, or those that match a pattern with ``*``, in natural order."""
     found = path.iterdir() if path.is_dir() else path.parent.glob(path.name)
     wanted = [p for p in found if p.suffix.lower() in PICTURES and not is_left_behind(p)]
     return sorted(wanted, key=lambda p: natural(p.name))
 
 
 def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
-    """Make sure that the folders of one rig hold pictures of the same moments.
+    """Check that the image folders of one rig hold images of the same moments.
 
-    Pictures are played in the order of their names, so where one folder lacks a picture, every later pair is of two
-    moments. Names without numbers are counted.
+    Images are played in the order of their names, so one missing image would mismatch every later pair. Where names
+    have no numbers, only the number of images is compared.
 
     Raises:
-        ConfigError: two folders disagree; says where.
+        ConfigError: two folders do not match. The message says where.
     """
     numbers: dict[Modality, list[int | None]] = {}
     for modality, address in addresses.items():
@@ -139,26 +139,26 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
             try:
                 numbers[modality] = [number_of(p.name) for p in pictures_of(uri.file)]
             except OSError:
-                # Opening it reports what is wrong.
+                # Opening the folder will report the error.
                 continue
     for (one, first), (other, second) in itertools.combinations(numbers.items(), 2):
         if not first or not second:
             continue
         if len(first) != len(second):
             raise ConfigError(
-                f"the folder of {one} has {len(first)} pictures, that of {other} {len(second)}. Give both folders the "
-                "same pictures, or play a recording (mcap:)."
+                f"the {one} folder has {len(first)} images, the {other} folder {len(second)}. Put the same images in "
+                "both folders, or play a recording (mcap:)."
             )
         for place, (a, b) in enumerate(zip(first, second, strict=True), 1):
             if a != b and a is not None and b is not None:
                 raise ConfigError(
-                    f"picture {place} has the number {a} in the folder of {one} and {b} in that of {other}, so the "
-                    "two are not of one moment. Give both folders the same numbers, or play a recording (mcap:)."
+                    f"image {place} has the number {a} in the {one} folder and {b} in the {other} folder, so the two "
+                    "do not show the same moment. Use the same numbers in both folders, or play a recording (mcap:)."
                 )
 
 
 class Together:
-    """The beginning that clips share which are opened within a moment of each other."""
+    """The common start of clips that are opened shortly after each other."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -180,20 +180,20 @@ def open_file(options: CameraUri, modality: Modality, generation: int) -> FileSo
 
     Raises:
         ConfigError: an option is unknown or wrong.
-        CameraMissing: there is no such file, or no picture in the folder.
-        CameraUnsupported: the modality cannot come from it. RecordingInvalid: it is no video.
+        CameraMissing: the file does not exist, or the folder has no images.
+        CameraUnsupported: the file cannot supply this modality. RecordingInvalid: the file is not a video.
     """
     clip, converter, loop = _clip(options, modality)
     return FileSource(clip, converter, options, modality, generation, loop=loop)
 
 
 def check_file(options: CameraUri, modality: Modality) -> None:
-    """Make sure that an address can be played. Raises as `open_file`."""
+    """Check that an address can be played. Raises the same errors as `open_file`."""
     _clip(options, modality)
 
 
 def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, ImageConverter, bool]:
-    """What an address plays, how its pictures are read, and whether in a loop."""
+    """Return the clip of an address, the converter for its images, and whether it loops."""
     options.allow(*OPTIONS)
     path, fps = options.file, options.number("fps", 0, 0.1, 1000) if "fps" in options.options else 0.0
     converter = ImageConverter(
@@ -206,16 +206,16 @@ def _clip(options: CameraUri, modality: Modality) -> tuple[Clip, ImageConverter,
     if is_folder(path):
         return ImageSequenceClip(path, fps, options.text), converter, loop
     if not path.is_file():
-        raise CameraMissing(f"{options.text}: there is no such file.")
+        raise CameraMissing(f"{options.text}: no such file.")
     if modality == "depth":
         raise CameraUnsupported(
-            f"{options.text}: a video has 8 bits, too few for depth. Use a folder of 16-bit PNG pictures, or mcap:."
+            f"{options.text}: a video has 8 bits, too few for depth. Use a folder of 16-bit PNG images, or mcap:."
         )
     return VideoClip(path, fps, options.text), converter, loop
 
 
 class FileSource:
-    """A clip that plays; a `runtime.capture.source.Source`."""
+    """A playing clip; a `runtime.capture.source.Source`."""
 
     def __init__(
         self,
@@ -232,9 +232,9 @@ class FileSource:
         self._frames = clip.frames()
         first = next(self._frames, None)
         if first is None:
-            raise RecordingInvalid(f"{clip.name}: its first picture cannot be read; it is damaged or no picture.")
+            raise RecordingInvalid(f"{clip.name}: the first image cannot be read; it is damaged or not an image.")
         if isinstance(first[1], str):
-            raise RecordingInvalid(f"{clip.name}: its first picture cannot be read: {first[1]}")
+            raise RecordingInvalid(f"{clip.name}: the first image cannot be read: {first[1]}")
         self._shape = converter.convert(first[1]).shape
         try:
             check_shape(self._shape[1], self._shape[0], clip.name)
@@ -263,7 +263,7 @@ class FileSource:
         """See `Source.read`.
 
         Raises:
-            StreamEnded: the clip has been played to its end, and not in a loop.
+            StreamEnded: the clip has played to its end and does not loop.
         """
         if self._closed.is_set():
             raise CameraLost(f"{self._clip.name} was closed.")
@@ -291,12 +291,12 @@ class FileSource:
 
     def _again(self) -> None:
         if not self._loop:
-            raise StreamEnded(f"{self._clip.name}: played to its end, {self._number} frames.")
+            raise StreamEnded(f"{self._clip.name}: end of the clip after {self._number} frames.")
         self._passed_ns += self._last_ns + round(1e9 / self._clip.fps)
         self._frames = self._clip.frames()
         self._next = next(self._frames, None)
         if self._next is None:
-            raise CameraLost(f"{self._clip.name}: the file is not what it was when it was opened.")
+            raise CameraLost(f"{self._clip.name}: the file has changed since it was opened.")
 
     def _picture(self, pixels: NDArray[Any] | str, number: int) -> NDArray[Any]:
         if isinstance(pixels, str):

@@ -1,8 +1,8 @@
-"""A GStreamer pipeline as a camera: the way to board cameras (Jetson, i.MX, Raspberry Pi) and all that has a plugin.
+"""A GStreamer pipeline as a camera, for board cameras (Jetson, i.MX, Raspberry Pi) and anything else with a plugin.
 
 Needs PyGObject and GStreamer's introspection data from the system's packages. The pipeline runs on the system's
-monotonic clock, so a buffer's time is one of the clock that everything else here goes by; live sources stamp a buffer
-with its time of capture, some with its start and some with its end, which the stream's offset makes up for.
+monotonic clock, like all capture times here. Live sources set a buffer's time to its capture, some to the start of the
+exposure and some to its end; the stream's offset corrects for that.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from runtime.core.values import Frame, Modality
 OPTIONS = ("bits", "unit_mm", "stamp", "timeout")
 FORMATS: dict[Modality, str] = {"rgb": "{RGB,BGR}", "ir": "{GRAY8,GRAY16_LE}", "depth": "GRAY16_LE"}
 STEP_NS = 100_000_000
-"""How long the library may hold the reading thread before that looks whether it shall end."""
+"""How long one library call may block before the reader thread checks whether it should stop."""
 TimedSample = tuple[NDArray[Any], int, int | None]
-"""Pixels, arrival in ns, and the buffer's time in ns of CLOCK_MONOTONIC, None where it has none."""
+"""Pixels, arrival in ns, and the buffer's time in ns of CLOCK_MONOTONIC; None if it has none."""
 
 
 def import_gstreamer() -> tuple[Any, Any]:
-    """The modules Gst and GstVideo.
+    """Return the modules Gst and GstVideo.
 
     Raises:
         CameraUnsupported: they are not installed.
@@ -67,8 +67,8 @@ def open_gst(options: CameraUri, modality: Modality, generation: int) -> GstSour
     """Open ``gst:PIPELINE``; docs/cameras.md lists the options and has examples.
 
     Raises:
-        ConfigError: an option, or the pipeline's text, is wrong.
-        CameraUnsupported: GStreamer is missing, or the pipeline cannot give this modality.
+        ConfigError: an option or the pipeline's text is wrong.
+        CameraUnsupported: GStreamer is missing, or the pipeline cannot supply this modality.
         CameraMissing, CameraBusy, CameraDenied, CameraLost: the pipeline does not start.
     """
     bits, unit_mm, timestamp, timeout_s = _settings(options)
@@ -76,7 +76,7 @@ def open_gst(options: CameraUri, modality: Modality, generation: int) -> GstSour
     try:
         first = stream.pull(round(timeout_s * 1e9))
         if first is None:
-            raise CameraLost(f"{options.text}: the pipeline gave no picture within {timeout_s:g} s.")
+            raise CameraLost(f"{options.text}: the pipeline delivered no image within {timeout_s:g} s.")
     except BaseException:
         stream.stop()
         raise
@@ -85,16 +85,16 @@ def open_gst(options: CameraUri, modality: Modality, generation: int) -> GstSour
 
 
 def check_gst(options: CameraUri, modality: Modality) -> None:
-    """Make sure of an address's options. Whether the pipeline's elements exist is known once it is opened.
+    """Check an address's options. Whether the pipeline's elements exist shows only when it is opened.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or there is no pipeline.
+        ConfigError: an option is unknown or wrong, or the pipeline is empty.
     """
     _settings(options)
 
 
 def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "arrival"], float]:
-    """Significant bits, millimetres a step of depth, whose times, and seconds until the first picture."""
+    """Return significant bits, millimetres per depth step, timestamp source, and timeout of the first image in s."""
     options.allow(*OPTIONS)
     timestamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
     found = (
@@ -109,7 +109,7 @@ def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "a
 
 
 class GstStream:
-    """A running pipeline whose last element is an appsink; one is added where there is none."""
+    """A running pipeline whose last element is an appsink; one is appended if missing."""
 
     ORDERS: ClassVar[dict[str, str]] = {"RGB": "rgb", "BGR": "bgr"}
 
@@ -120,11 +120,11 @@ class GstStream:
         try:
             self._pipeline = gst.parse_launch(text)
         except Exception as error:
-            # Whatever PyGObject calls its exceptions, the text is GStreamer's.
+            # PyGObject's exception classes vary; the text comes from GStreamer.
             raise ConfigError(f"{name}: {_error_text(error)}. Try the pipeline with gst-launch-1.0.") from error
         sinks = [] if not isinstance(self._pipeline, gst.Bin) else self._appsinks()
         if len(sinks) != 1:
-            raise ConfigError(f"{name}: the pipeline has {len(sinks)} appsinks; one is needed.")
+            raise ConfigError(f"{name}: the pipeline has {len(sinks)} appsinks; it needs exactly one.")
         (self._sink,) = sinks
         self._sink.set_property("caps", gst.Caps.from_string(f"video/x-raw,format=(string){FORMATS[modality]}"))
         for key, value in {"sync": False, "max-buffers": 4, "drop": True}.items():
@@ -150,10 +150,10 @@ class GstStream:
                 found.append(element)
 
     def pull(self, timeout_ns: int = STEP_NS) -> TimedSample | None:
-        """The next picture, None when none came in time.
+        """Return the next image, or None if none came in time.
 
         Raises:
-            CaptureError: what the pipeline reports. StreamEnded: it has ended.
+            CaptureError: the pipeline reported an error. StreamEnded: it has ended.
         """
         sample = self._sink.emit("try-pull-sample", timeout_ns)
         arrival_ns = time.monotonic_ns()
@@ -165,13 +165,13 @@ class GstStream:
     def _raise_bus_error(self) -> None:
         gst = self._gst
         ended = self._sink.get_property("eos")
-        # The appsink knows of an end before the bus does, and an error ends it too: let the bus say which it was.
+        # The appsink learns of an end before the bus does, and errors end it too: the bus tells which it was.
         patience_ns = STEP_NS if ended else 0
         message = self._pipeline.get_bus().timed_pop_filtered(patience_ns, gst.MessageType.ERROR | gst.MessageType.EOS)
         if message is None and not ended:
             return
         if message is None or message.type == gst.MessageType.EOS:
-            raise StreamEnded(f"{self._name}: the pipeline has come to its end.")
+            raise StreamEnded(f"{self._name}: the pipeline has ended.")
         error, _ = message.parse_error()
         raise self._as_capture_error(error)
 
@@ -188,7 +188,7 @@ class GstStream:
         if error.matches(self._gst.StreamError.quark(), self._gst.StreamError.FAILED) or error.matches(
             self._gst.CoreError.quark(), self._gst.CoreError.NEGOTIATION
         ):
-            return CameraUnsupported(f"{said}. The pipeline may not give the format that this modality takes.")
+            return CameraUnsupported(f"{said}. The pipeline may not deliver a format that this modality accepts.")
         return CameraLost(f"{said}.")
 
     def _time_of(self, sample: Any) -> int | None:
@@ -207,11 +207,11 @@ class GstStream:
         each = {"RGB": 3, "BGR": 3, "GRAY8": 1, "GRAY16_LE": 2}[self.format]
         buffer = sample.get_buffer()
         meta = self._video.buffer_get_video_meta(buffer)
-        # Without metadata rows begin at multiples of four bytes.
+        # Without metadata, rows start at multiples of four bytes.
         stride, offset = (meta.stride[0], meta.offset[0]) if meta else (-(-self.width * each // 4) * 4, 0)
         mapped, info = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
-            raise CameraData(f"{self._name}: a buffer of the pipeline cannot be read by the processor.")
+            raise CameraData(f"{self._name}: a buffer of the pipeline cannot be mapped for reading.")
         try:
             data = np.frombuffer(info.data, np.uint8, offset=offset)
             if len(data) < stride * (self.height - 1) + self.width * each:
@@ -229,7 +229,7 @@ class GstStream:
 
 
 class GstSource:
-    """A pipeline's pictures; a `runtime.capture.source.Source`."""
+    """The images of a pipeline; a `runtime.capture.source.Source`."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class GstSource:
         return self._info
 
     def read(self, timeout_s: float) -> Frame | None:
-        """See `Source.read`. A pipeline that ends raises `StreamEnded`."""
+        """See `Source.read`. Raises `StreamEnded` when the pipeline ends."""
         taken = self._reader_thread.get(timeout_s)
         if taken is None:
             return None
@@ -285,5 +285,5 @@ class GstSource:
 
 
 def _error_text(error: Any) -> str:
-    """GStreamer's own words, without secrets."""
+    """Return GStreamer's own message without secrets."""
     return redact(str(getattr(error, "message", error)).strip().rstrip("."))

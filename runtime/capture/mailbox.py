@@ -1,4 +1,4 @@
-"""Between a thread that gets pictures and one that wants them: newest wins, faults in order, an end that stays."""
+"""Hand-over from a thread that reads images to one that wants the newest: errors stay in order, an end is final."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEPTH = 4
 
 
 class Mailbox(Generic[T]):
-    """At most `DEPTH` results wait; when more come, the oldest go."""
+    """A queue of at most `DEPTH` results; when more come, the oldest are dropped."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -28,22 +28,23 @@ class Mailbox(Generic[T]):
         return self._closed
 
     def put(self, item: T | CameraData) -> None:
-        """Leave a result, or the fault of one picture."""
+        """Add a result, or the error of a single image."""
         with self._ready:
             self._queue.append(item)
             self._ready.notify_all()
 
     def end(self, error: CaptureError) -> None:
-        """Say that nothing more will come, and why."""
+        """Report that nothing more will come, and why."""
         with self._ready:
             self._ended = error
             self._ready.notify_all()
 
     def get(self, timeout_s: float) -> T | None:
-        """The next result, or None when none came in time or the box was closed meanwhile.
+        """Return the next result, or None if none came in time or the mailbox was closed while waiting.
 
         Raises:
-            CameraData: one picture was faulty. CaptureError: why nothing more comes. CameraLost: closed before.
+            CameraData: a single image was faulty. CaptureError: the reason why nothing more comes. CameraLost: the
+                mailbox was closed before the call.
         """
         with self._ready:
             if self._closed:
@@ -61,7 +62,7 @@ class Mailbox(Generic[T]):
             return None
 
     def close(self) -> None:
-        """End a `get` that waits; later ones are refused."""
+        """Wake a `get` that waits; later calls raise."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()

@@ -1,4 +1,4 @@
-"""From a camera's address to an open camera: which module reads which scheme, imported when first asked for."""
+"""Open a camera by its address: each scheme has its module, imported on first use."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SchemeOpener = Callable[[CameraUri, Modality, int], Source]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A kind of camera. ``module`` has the functions ``open_<scheme>`` and ``check_<scheme>``; ``needs``: the package
-    that it imports when it opens, and ``install`` how to get that."""
+    """A kind of camera. ``module`` has the functions ``open_<scheme>`` and ``check_<scheme>``. ``needs``: the package
+    that it imports on opening. ``install``: how to install that package."""
 
     module: str
     what: str
@@ -31,7 +31,7 @@ class Scheme:
 
 SCHEMES = {
     "v4l2": Scheme("runtime.capture.v4l2.source", "a camera of this machine", "v4l2:/dev/video0?size=640x480&fps=30"),
-    "opencv": Scheme("runtime.capture.opencv", "whatever OpenCV opens", "opencv:rtsp://host/stream"),
+    "opencv": Scheme("runtime.capture.opencv", "any camera that OpenCV opens", "opencv:rtsp://host/stream"),
     "file": Scheme("runtime.capture.file", "a video file", "file:clip.mkv"),
     "gst": Scheme(
         "runtime.capture.gstreamer",
@@ -56,19 +56,19 @@ SCHEMES = {
 
 
 def check_uri(text: str) -> CameraUri:
-    """Take an address apart and make sure that its scheme is one of `SCHEMES`.
+    """Parse an address and check that its scheme is one of `SCHEMES`.
 
     Raises:
-        ConfigError: it is no address, or of no known scheme.
+        ConfigError: it is not an address, or its scheme is unknown.
     """
     uri = parse_uri(text)
     if uri.scheme not in SCHEMES:
-        raise ConfigError(f"{uri.text}: there is no camera scheme {uri.scheme!r}; there are {', '.join(SCHEMES)}.")
+        raise ConfigError(f"{uri.text}: unknown camera scheme {uri.scheme!r}; use one of {', '.join(SCHEMES)}.")
     return uri
 
 
 def missing_package(scheme: Scheme) -> str:
-    """What to install before cameras of a scheme can be opened; empty where nothing is missing."""
+    """Return what to install before cameras of a scheme can be opened; empty if nothing is missing."""
     try:
         present = not scheme.needs or importlib.util.find_spec(scheme.needs) is not None
     except (ImportError, ValueError):
@@ -77,11 +77,11 @@ def missing_package(scheme: Scheme) -> str:
 
 
 def check_camera(text: str, modality: Modality) -> CameraUri:
-    """Make sure of an address and its options, as far as that can be known while the camera stays closed.
+    """Check an address and its options as far as possible without opening the camera.
 
     Raises:
         ConfigError: the address or one of its options is wrong.
-        CaptureError: a package or a file that it needs is missing.
+        CaptureError: a package or a file that the camera needs is missing.
     """
     parsed = check_uri(text)
     checker = cast(Callable[[CameraUri, Modality], None], getattr(_module(parsed), f"check_{parsed.scheme}"))
@@ -90,11 +90,11 @@ def check_camera(text: str, modality: Modality) -> CameraUri:
 
 
 def open_source(uri: str, modality: Modality, generation: int = 0) -> Source:
-    """Open the camera at an address as the ``modality`` of a rig, with ``generation`` in each of its frames.
+    """Open the camera at an address as a rig's ``modality``. Each of its frames carries ``generation``.
 
     Raises:
         ConfigError: the address or one of its options is wrong.
-        CameraUnsupported: the package that reads such cameras is not installed; the message says how to get it.
+        CameraUnsupported: the package for such cameras is not installed; the message says how to get it.
         CaptureError: the camera cannot be opened.
     """
     parsed = check_uri(uri)
@@ -103,10 +103,10 @@ def open_source(uri: str, modality: Modality, generation: int = 0) -> Source:
 
 
 def _module(parsed: CameraUri) -> ModuleType:
-    """The module that reads a camera's scheme.
+    """Return the module that reads a camera's scheme.
 
     Raises:
-        CameraUnsupported: a package that it needs is not installed.
+        CameraUnsupported: a package that the module needs is not installed.
     """
     scheme = SCHEMES[parsed.scheme]
     install = missing_package(scheme)
@@ -115,7 +115,7 @@ def _module(parsed: CameraUri) -> ModuleType:
     try:
         return importlib.import_module(scheme.module)
     except ModuleNotFoundError as error:
-        # A module of the house that does not exist is a fault of this installation, not of the operator's machine.
+        # A missing module of our own is a fault of this installation; the operator cannot install it.
         if (error.name or "").startswith("runtime"):
             raise CameraUnsupported(f"{parsed.text}: this version cannot read {scheme.what}.") from error
         raise CameraUnsupported(f"{parsed.text}: {scheme.what} needs {error.name}, which is not installed.") from error

@@ -1,8 +1,8 @@
-"""Whatever OpenCV opens: the fallback for cameras that no other scheme reads, and for network cameras.
+"""Cameras by OpenCV: the fallback for cameras that no other scheme reads, and the way to network cameras.
 
-OpenCV tells neither sequence numbers nor damaged frames, so gaps go unseen. Of the kernel's cameras it gives the
-driver's stamps; of a network stream it gives the stream's own time, which is no time of capture, so those frames are
-timed by their arrival.
+OpenCV reports neither sequence numbers nor damaged frames, so gaps go unnoticed. For local cameras it passes on the
+driver's timestamps. For a network stream it passes on the stream's own time, which is not a capture time, so those
+frames are timed by arrival.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GrabbedFrame = tuple[NDArray[Any], int, float]
 
 @dataclass(frozen=True, slots=True)
 class OpenCvRequest:
-    """What an address asks for; empty, 0 or None where it leaves the choice."""
+    """The settings that an address asks for; empty, 0 or None for those it leaves open."""
 
     fourcc: str
     size: tuple[int, int] | None
@@ -51,7 +51,7 @@ def open_opencv(options: CameraUri, modality: Modality, generation: int) -> Open
 
     Raises:
         ConfigError: an option is unknown or wrong.
-        CameraMissing, CameraUnsupported, CameraData: it cannot be used.
+        CameraMissing, CameraUnsupported, CameraData: the camera cannot be used.
     """
     device, local = _device(options)
     settings = _settings(options, local)
@@ -67,7 +67,7 @@ def open_opencv(options: CameraUri, modality: Modality, generation: int) -> Open
         capture.release()
         raise CameraMissing(
             f"{options.text}: OpenCV cannot open it and does not say why: it may be absent, in use or forbidden. "
-            f"For a camera of this machine v4l2: gives the reason."
+            f"For a camera of this machine, v4l2: gives the reason."
         )
     try:
         raw = _configure(capture, settings, modality) if local else ""
@@ -79,7 +79,7 @@ def open_opencv(options: CameraUri, modality: Modality, generation: int) -> Open
 
 
 def check_opencv(options: CameraUri, modality: Modality) -> None:
-    """Make sure of an address's options while its camera stays closed.
+    """Check an address's options without opening the camera.
 
     Raises:
         ConfigError: an option is unknown or wrong. CameraUnsupported: this OpenCV reads no network streams.
@@ -93,20 +93,20 @@ def check_opencv(options: CameraUri, modality: Modality) -> None:
         except ValueError:
             named = False
         if not named:
-            raise ConfigError(f"{options.text}: no network address; one is rtsp://HOST:PORT/PATH.")
+            raise ConfigError(f"{options.text}: not a network address; use rtsp://HOST:PORT/PATH.")
         require_ffmpeg(options.text)
 
 
 def _device(options: CameraUri) -> tuple[str, bool]:
-    """The number of a camera or a network address, and whether it is of this machine."""
+    """Return the number of a local camera or a network address, and whether the camera is local."""
     device = options.path.removeprefix("/dev/video")
     local = device.isdigit()
     if not local and "://" not in options.path:
         hint = " Did you leave out rtsp:// or http:// before the host?" if "@" in options.path else ""
         raise ConfigError(
-            f"{options.text}: opencv takes the number of a camera or a network address; a video is read by file:.{hint}"
+            f"{options.text}: opencv takes a camera number or a network address; use file: for a video.{hint}"
         )
-    # A stream's size and rate are its sender's.
+    # The sender decides the size and rate of a network stream.
     options.allow(*(LOCAL if local else NETWORK))
     return device, local
 
@@ -118,15 +118,15 @@ def _settings(options: CameraUri, local: bool) -> OpenCvRequest:
         fps=options.number("fps", 0, 0, 1000),
         bits=options.integer("bits", 0, 8, 16) or None,
         unit_mm=options.number("unit_mm", 1.0, 0.001, 1000),
-        # OpenCV uses the driver's stamp but not its flags; USB cameras stamp near the end of exposure.
+        # OpenCV uses the driver's timestamp but not its flags. USB cameras set it near the end of the exposure.
         timestamp=options.choice("stamp", ("end", "start", "arrival"), "end") if local else "arrival",
         timeout_s=options.number("timeout", 5, 0.1, 60),
     )
 
 
 def _configure(capture: cv2.VideoCapture, settings: OpenCvRequest, modality: Modality) -> str:
-    """Ask a camera of this machine for what the address names. Returns the format of pictures that OpenCV then leaves
-    as they are, empty where it converts them."""
+    """Ask a local camera for the settings of its address. Returns the pixel format that OpenCV then leaves
+    unconverted, empty if it converts."""
     if settings.fourcc:
         padded = settings.fourcc.ljust(4).encode("ascii", "replace")[:4]
         capture.set(cv2.CAP_PROP_FOURCC, int.from_bytes(padded, "little"))
@@ -138,34 +138,34 @@ def _configure(capture: cv2.VideoCapture, settings: OpenCvRequest, modality: Mod
     given = format_of(capture)
     if modality == "rgb" or given not in FORMATS or FORMATS[given].kind not in ("grey8", "grey16", "packed"):
         return ""
-    # With conversion on, OpenCV keeps only the high byte of 16-bit pictures. Set last: a format would set it back.
+    # With conversion on, OpenCV keeps only the high byte of 16-bit images. Set last: setting a format undoes it.
     capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     return given
 
 
 def _verify_format(capture: cv2.VideoCapture, settings: OpenCvRequest, options: CameraUri) -> None:
-    """OpenCV takes what it gets without a word."""
+    """Compare the stream with what was asked for: OpenCV silently accepts anything else."""
     given = format_of(capture)
     if settings.fourcc and given != settings.fourcc:
         raise CameraUnsupported(
-            f"{options.text}: the camera gives {given or 'an unknown format'}, not what was asked for."
+            f"{options.text}: the camera delivers {given or 'an unknown format'} instead of the requested format."
         )
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     if settings.size and (width, height) != settings.size:
         raise CameraUnsupported(
-            f"{options.text}: the camera gives {width}x{height} instead; adsn-rig list shows its sizes."
+            f"{options.text}: the camera delivers {width}x{height} instead; adsn-rig list shows its sizes."
         )
 
 
 def format_of(capture: cv2.VideoCapture) -> str:
-    """A stream's pixel format by its fourcc, empty where OpenCV does not know."""
+    """Return a stream's pixel format as a fourcc; empty if OpenCV does not know it."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
     return code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") if 0 < code < 1 << 32 else ""
 
 
 class OpenCvSource:
-    """An open camera of OpenCV's; a `runtime.capture.source.Source`. ``raw``: format of pictures it does not
-    convert."""
+    """A camera opened by OpenCV; a `runtime.capture.source.Source`. ``raw``: pixel format that OpenCV leaves
+    unconverted."""
 
     def __init__(
         self,
@@ -232,10 +232,10 @@ class OpenCvSource:
         )
 
     def _native(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """A picture that OpenCV was told not to convert, by its format."""
+        """Return an unconverted image as its format needs it."""
         if pixels.dtype == np.uint16 or pixels.ndim == 2:
             if FORMATS[self._raw].kind == "grey16" and pixels.dtype != np.uint16:
-                raise CameraData(f"{self._name}: OpenCV gives 8 bits of {self._raw}, which has lost the low ones.")
+                raise CameraData(f"{self._name}: OpenCV delivers {self._raw} with 8 bits; the low bits are lost.")
             return pixels
         if pixels.ndim == 3 and pixels.shape[2] == 2:
             # YUYV and UYVY: luminance is the first or the second byte of each pixel.

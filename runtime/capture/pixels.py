@@ -1,4 +1,4 @@
-"""What libraries decode, brought to what the rest takes: RGB, 8-bit infrared, depth in millimetres."""
+"""Convert decoded arrays to what the pipeline takes: RGB, 8-bit IR, depth in millimetres."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from runtime.core.values import Image, Modality
 log = logging.getLogger(__name__)
 
 WATCHED = 30
-"""Frames after which 16-bit pictures that never leave the low bits are spoken of."""
+"""Frames after which a warning says that 16-bit images never used their high bits."""
 
 
 class BitDepthReducer:
-    """Brings grey pictures of up to 16 bits to 8 by dropping the lowest of the ``bits`` that are significant.
+    """Reduction of grey images of up to 16 bits to 8: keeps the highest 8 of the ``bits`` significant ones.
 
-    ``declared``: somebody said how many there are. Sensors of 10 bits often come in 16 with the upper ones empty; taken
-    at their word such pictures are black, so an undeclared stream that looks like one is spoken of once.
+    ``declared``: whether the address gave ``bits``. Sensors of 10 bits often deliver 16 with the upper ones empty.
+    Read as 16 bits such images are black, so an undeclared stream that looks like this is logged once.
     """
 
     def __init__(self, bits: int, declared: bool, name: str) -> None:
@@ -34,13 +34,13 @@ class BitDepthReducer:
         """uint16 [H, W] → uint8 [H, W, 1].
 
         Raises:
-            CameraData: a value that the bits cannot hold.
+            CameraData: a value needs more bits than ``bits``.
         """
         peak = int(pixels.max())
         if peak >> self._bits:
             raise CameraData(
                 f"{self._name}: a grey value of {peak} does not fit the {self._bits} bits of this stream. Declare the "
-                f"real number: bits={peak.bit_length()} or more."
+                f"sensor's bits: bits={peak.bit_length()} or more."
             )
         self._watch(peak)
         grey: Image = np.right_shift(pixels, self._bits - 8).astype(np.uint8)
@@ -55,8 +55,8 @@ class BitDepthReducer:
             self._watching = 0
         elif not self._watching:
             log.warning(
-                "%s: grey values of this 16-bit stream never exceeded %d in %d frames, so its pictures are nearly "
-                "black. If the sensor has fewer bits, declare them: bits=%d or more.",
+                "%s: no grey value of this 16-bit stream exceeded %d in %d frames, so its images are nearly black. If "
+                "the sensor has fewer bits, declare them: bits=%d or more.",
                 self._name,
                 self._peak,
                 WATCHED,
@@ -65,10 +65,10 @@ class BitDepthReducer:
 
 
 class ImageConverter:
-    """Makes pictures of one modality from decoded arrays.
+    """Conversion of decoded arrays to images of one modality.
 
-    ``order``: of the channels of colour arrays. ``bits``: significant bits of 16-bit grey, None where nobody said.
-    ``unit_mm``: millimetres that one step of 16-bit depth stands for.
+    ``order``: channel order of colour arrays. ``bits``: significant bits of 16-bit grey; None if the address does not
+    say. ``unit_mm``: millimetres per step of 16-bit depth.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class ImageConverter:
         self._reducer = BitDepthReducer(bits or 16, bits is not None, name)
 
     def convert(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """`Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or uint16 [H, W]. May share its memory.
+        """Return an `Image` or `DepthMap` from uint8 [H, W] or [H, W, 3], or uint16 [H, W]. May share its memory.
 
         Raises:
-            CameraData: the array is of a kind that the modality cannot come from.
+            CameraData: the modality cannot be made from such an array.
         """
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
         kind = (pixels.dtype.name, pixels.ndim, pixels.shape[2] if pixels.ndim == 3 else 1)
         if pixels.size == 0:
-            raise CameraData(f"{self._name}: the picture is empty.")
+            raise CameraData(f"{self._name}: the image is empty.")
         if self._modality == "rgb" and kind == ("uint8", 3, 3):
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if self._order == "bgr" else pixels
         if self._modality == "ir" and kind == ("uint8", 2, 1):
@@ -106,20 +106,20 @@ class ImageConverter:
         if self._modality == "depth" and kind == ("uint16", 2, 1):
             return to_millimetres(pixels, self._unit)
         raise CameraData(
-            f"{self._name}: pictures of {kind[2]} channel(s) of {kind[0]} cannot be {self._modality}; "
+            f"{self._name}: images with {kind[2]} channel(s) of {kind[0]} cannot be used as {self._modality}: "
             f"{ACCEPTED_FORMATS[self._modality]}."
         )
 
 
 ACCEPTED_FORMATS: dict[Modality, str] = {
-    "rgb": "colour is three channels of 8 bits",
-    "ir": "infrared is one channel of 8 or 16 bits, or a grey picture in three of 8",
-    "depth": "depth is one channel of 16 bits",
+    "rgb": "RGB needs three channels of 8 bits",
+    "ir": "IR needs one channel of 8 or 16 bits, or a grey image in three channels of 8",
+    "depth": "depth needs one channel of 16 bits",
 }
 
 
 def to_millimetres(pixels: NDArray[Any], unit_mm: float) -> NDArray[np.float32]:
-    """uint16 [H, W] → float32 [H, W, 1], 0 staying "missing"."""
+    """Convert uint16 [H, W] to float32 [H, W, 1] in millimetres; 0 still means "missing"."""
     depth: NDArray[np.float32] = pixels.astype(np.float32)
     if unit_mm != 1.0:
         depth *= np.float32(unit_mm)

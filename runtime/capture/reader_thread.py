@@ -1,4 +1,4 @@
-"""For libraries whose read blocks for as long as it likes: a thread that reads, and a hand-over that keeps time."""
+"""A reader thread for libraries whose read blocks without a limit, and a hand-over that keeps its timeout."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.5
-"""How long closing waits for the library; then it is left to its thread, which frees the device when it comes back."""
+"""How long closing waits for the library. Then the thread is abandoned; it frees the device when the call returns."""
 
 
 class ReaderThread(Generic[T]):
-    """Calls ``step`` again and again in a thread of its own; `get` hands over what it returned (see `Mailbox`).
+    """Calls ``step`` repeatedly in a thread of its own; `get` returns the results (see `Mailbox`).
 
-    ``step`` returns None when there is nothing yet. After `CameraData` it is called again, after anything else it
-    raises the pump ends. ``release`` is called in the same thread at the end, so no library is closed while it reads.
+    ``step`` returns None when there is nothing yet. It is called again after `CameraData`; any other exception ends the
+    thread. ``release`` is called last in the same thread, so the library is never closed during a read.
     """
 
     def __init__(self, step: Callable[[], T | None], release: Callable[[], None], name: str) -> None:
@@ -39,11 +39,11 @@ class ReaderThread(Generic[T]):
         return self._mailbox.get(timeout_s)
 
     def close(self) -> bool:
-        """End; returns within two seconds, and whether the library has been released by then."""
+        """Stop within two seconds. Returns whether the library has been released by then."""
         self._mailbox.close()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
-            log.warning("%s: the library does not return; the device is freed when it does.", self._name)
+            log.warning("%s: a call into the library does not return; the device is freed when it does.", self._name)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -68,13 +68,13 @@ _running: weakref.WeakSet[ReaderThread[Any]] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Libraries in C++ abort the process when it ends while one of their calls runs in a thread."""
+    """Close all reader threads at exit: C++ libraries abort the process if it ends during one of their calls."""
     for reader_thread in list(_running):
         reader_thread.close()
 
 
 def as_capture_error(error: Exception, name: str) -> CaptureError:
-    """A library's exception as one of ours. Its text may hold anything; its type is enough to look it up by."""
+    """Return a library's exception as one of ours. Its text may hold anything, so the message has only its type."""
     if isinstance(error, CaptureError):
         return error
-    return CameraLost(f"{name}: the library failed with {type(error).__name__}; reopen the camera.")
+    return CameraLost(f"{name}: the library failed with {type(error).__name__}; open the camera again.")

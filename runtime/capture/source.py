@@ -1,4 +1,4 @@
-"""What a source of frames is, and what it owes whoever reads it."""
+"""The interface of a frame source."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtime.core.values import Frame, Modality, TimestampSource
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What was really opened, which may differ from what was asked for.
+    """The stream that was really opened, which may differ from the request.
 
-    ``identity``: stays the same when the device is plugged in again; calibrations belong to it. ``uri`` carries no
-    passwords. ``fps``: as the device states it, None where it does not.
+    ``identity`` stays the same when the device is plugged in again; calibrations refer to it. ``uri`` has no passwords.
+    ``fps``: as stated by the device; None if it states none.
     """
 
     modality: Modality
@@ -32,17 +32,17 @@ class SourceInfo:
 
 
 class Source(Protocol):
-    """One open stream. One thread reads it; `close` may come from any thread, twice, and ends a read that waits."""
+    """One open stream, read by one thread. `close` may be called from any thread and twice; it ends a waiting read."""
 
     @property
     def info(self) -> SourceInfo: ...
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next frame, or None when none came within ``timeout_s``, which is not an error.
+        """Return the next frame, or None if none came within ``timeout_s``, which is not an error.
 
         Raises:
             CameraLost: the device went away, or a recording has ended.
-            CameraData: what came cannot be the picture that it says it is; the next read may succeed.
+            CameraData: the data is not a valid image; the next read may succeed.
         """
         ...
 

@@ -14,7 +14,7 @@ CameraState = Literal["opening", "running", "stalled", "lost", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """How one camera is. ``drops``: cause → frames. ``last_frame_ns``: CLOCK_MONOTONIC, None before the first."""
+    """Status of one camera. ``drops``: cause → frames. ``last_frame_ns``: CLOCK_MONOTONIC; None before the first."""
 
     modality: Modality
     state: CameraState

@@ -1,8 +1,8 @@
-"""Keeps one camera running: a thread that opens, reads, notices trouble, and opens again.
+"""Keep one camera running: a thread opens it, reads it, notices trouble and opens it again.
 
-States: ``opening`` until the first frame, ``running``, ``stalled`` while an open camera sends nothing, ``lost`` between
-attempts, ``closed`` when it was stopped or a recording has ended. Each opening has a new stream generation. Only the
-newest frames are kept. A thread that a driver holds fast is left to itself and replaced, so that it blocks nobody.
+States: ``opening`` until the first frame; ``running``; ``stalled`` while an open camera sends nothing; ``lost`` between
+attempts; ``closed`` after it was stopped or a recording has ended. Each opening starts a new stream generation. Only
+the newest frames are kept. A thread blocked in a driver is abandoned and replaced, so that it blocks nothing else.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ log = logging.getLogger(__name__)
 
 READ_S = 0.2
 SLOT = 4
-"""Frames that wait for whoever pairs them; when they are more, the oldest goes."""
+"""Frames kept for the pairing thread; beyond that the oldest is dropped."""
 STALL_S = 1.0
-"""Longer than any frame interval that a rig is used at; a camera of one frame a second would count as stalled."""
+"""Longer than any frame interval that a rig uses. A camera at one frame/s would count as stalled."""
 REOPEN_S = 5.0
-"""A camera that has sent nothing usable for this long is opened anew. The first frame may take as long, too."""
+"""A camera that has sent no usable frame for this long is opened again. The first frame may take as long."""
 HANG_S = 15.0
-"""An open, a read or a close that has not come back by then never will. Opening some depth cameras takes seconds."""
+"""A call to open, read or close that takes longer than this never returns. Opening some depth cameras takes seconds."""
 HUNG_THREADS = 3
-"""No more attempts are made while this many threads are held fast: each holds memory, and perhaps the device."""
+"""Blocked threads at which no further attempt is made: each one holds memory, and perhaps the device."""
 SETTLED_S = 10.0
-"""After running this long a camera's failures are forgotten."""
+"""After running for this long a camera's earlier failures are forgotten."""
 FPS_WINDOW = 64
 
 
 @dataclass(slots=True, eq=False)
 class _ReaderRun:
-    """One thread's life. ``progress_ns``: when the driver last let it go. ``abandoned``: nobody waits for it."""
+    """One run of the camera's thread. ``progress_ns``: when a driver call last returned. ``abandoned``: given up on."""
 
     progress_ns: int
     source: Source | None = None
@@ -51,7 +51,7 @@ class _ReaderRun:
 
 @dataclass(slots=True)
 class _CameraRecord:
-    """What is known of a camera, under the supervisor's lock."""
+    """State of a camera, guarded by the supervisor's lock."""
 
     state: CameraState = "closed"
     info: SourceInfo | None = None
@@ -68,9 +68,9 @@ class _CameraRecord:
 class CameraSupervisor:
     """One camera, kept running from `start` to `close`.
 
-    ``open_source``: opens the camera for a stream generation. ``wake``: called after each frame and change of state,
-    from the camera's thread. ``pause``: waits between attempts, and no longer once `close` is called; tests give it,
-    ``clock_ns`` and ``rng``. `check` must be called now and then, for a thread that hangs cannot say so itself.
+    ``open_source``: opens the camera for a stream generation. ``wake``: called from the camera's thread after each
+    frame and change of state. ``pause``: waits between attempts, and returns at once after `close`; tests pass it,
+    ``clock_ns`` and ``rng``. Call `check` regularly: a blocked thread cannot report itself.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class CameraSupervisor:
         pause: Callable[[float], object] | None = None,
     ) -> None:
         if not 1 <= slot <= SLOT:
-            raise ValueError(f"a slot keeps 1 to {SLOT} frames, not {slot}.")
+            raise ValueError(f"slot must be 1 to {SLOT} frames, not {slot}.")
         self.modality = modality
         self._open, self._wake, self._clock_ns = open_source, wake, clock_ns
         self._closing = threading.Event()
@@ -100,24 +100,24 @@ class CameraSupervisor:
         self._run: _ReaderRun | None = None
         self._hung: list[_ReaderRun] = []
 
-    # -- for whoever owns the camera ---------------------------------------------------------------------------------
+    # -- for the camera's owner --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the camera in a thread of its own; returns at once."""
+        """Start the camera's thread, which opens the camera; returns at once."""
         with self._lock:
             if self._run is None and not self._closing.is_set():
                 self._record.state = "opening"
                 self._begin()
 
     def drain(self) -> list[Frame]:
-        """The frames that came since the last call, oldest first."""
+        """Return the frames that came since the last call, oldest first."""
         with self._lock:
             frames = list(self._slot)
             self._slot.clear()
             return frames
 
     def check(self) -> None:
-        """Notice a thread that the driver holds fast, leave it to itself and begin another."""
+        """Abandon a thread that is blocked in the driver, and start another."""
         now = self._clock_ns()
         with self._lock:
             self._hung = [run for run in self._hung if run.thread is not None and run.thread.is_alive()]
@@ -134,22 +134,22 @@ class CameraSupervisor:
             run.abandoned = True
             self._hung.append(run)
             if run.source is None:
-                # Should that opening succeed after all, its frames must not be taken for the next one's.
+                # If that call still succeeds later, its frames must not be mistaken for those of the next opening.
                 self._next_generation += 1
             self._fail(CameraLost(f"the driver of the {self.modality} camera has not answered for {HANG_S:g} s."))
             more = len(self._hung) < HUNG_THREADS
             if more:
                 self._begin()
         log.error(
-            "%s camera: the driver has not answered for %g s; its thread is left to itself, %s.",
+            "%s camera: the driver has not answered for %g s; its thread is abandoned, %s.",
             self.modality,
             HANG_S,
-            "another attempt is made" if more else "and no further attempt is made until one comes back",
+            "and the camera is opened again" if more else "and no further attempt is made until one returns",
         )
         self._wake()
 
     def status(self) -> CameraStatus:
-        """How the camera is."""
+        """Return the status of the camera."""
         now = self._clock_ns()
         with self._lock:
             record, arrivals = self._record, self._arrivals
@@ -171,18 +171,18 @@ class CameraSupervisor:
             )
 
     def stop(self) -> None:
-        """Ask the thread to end; `join` waits for it."""
+        """Tell the thread to end; `join` waits for it."""
         self._closing.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread, and close the camera from beside where it does not end. Whether it ended."""
+        """Wait for the thread; if it does not end, close the camera from another thread. Returns whether it ended."""
         with self._lock:
             run = self._run
         if run is None or run.thread is None:
             return True
         run.thread.join(min(timeout_s, 2 * READ_S))
         if run.thread.is_alive() and run.source is not None:
-            # Closing ends a read that waits; but closing may hang as well, so it has a thread of its own.
+            # Closing ends a waiting read. It may block as well, so it runs in a thread of its own.
             threading.Thread(target=run.source.close, name=f"{self.modality}-close", daemon=True).start()
         run.thread.join(max(0.0, timeout_s - 2 * READ_S))
         ended = not run.thread.is_alive()
@@ -191,18 +191,18 @@ class CameraSupervisor:
             self._record.state = "closed"
             self._slot.clear()
         if not ended:
-            log.error("%s camera: its thread does not end; it dies with this process.", self.modality)
+            log.error("%s camera: its thread does not end; it is abandoned until this process exits.", self.modality)
         return ended
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Stop, and wait for at most ``timeout_s``. Whether the thread ended."""
+        """Stop, and wait for at most ``timeout_s``. Returns whether the thread ended."""
         self.stop()
         return self.join(timeout_s)
 
     # -- the camera's thread -----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin a thread. The lock is held."""
+        """Start a thread. The lock is held."""
         run = self._run = _ReaderRun(self._clock_ns())
         run.thread = threading.Thread(target=self._live, args=(run,), name=f"{self.modality}-camera", daemon=True)
         run.thread.start()
@@ -218,7 +218,7 @@ class CameraSupervisor:
             except AdsnError as error:
                 caught: AdsnError = error
             except Exception as error:
-                # A fault in a driver's binding must not end the camera for good; the traceback is logged once.
+                # A bug in a driver's binding must not end the camera for good. The traceback is logged once.
                 if self._log_throttle.due(repr(type(error)), self._clock_ns() / 1e9):
                     log.exception("%s camera: unexpected failure", self.modality)
                 caught = CaptureError(f"{type(error).__name__}: {error}")
@@ -238,16 +238,16 @@ class CameraSupervisor:
             times = self._log_throttle.due(caught.code, now / 1e9)
             if times:
                 count = f" ({times} times so far)" if times > 1 else ""
-                # As text: an exception holds its traceback, and that the camera's buffers.
+                # Logged as text: the exception would keep its traceback alive, and with it the camera's buffers.
                 log.warning("%s camera: %s Next attempt in %.1f s%s.", self.modality, str(caught), delay, count)
             self._wake()
-            # Waiting between attempts is progress: the driver holds nothing.
+            # The wait counts as progress: no driver call is running.
             run.progress_ns = now + round(delay * 1e9)
             self._pause(delay)
             run.progress_ns = self._clock_ns()
 
     def _session(self, run: _ReaderRun) -> None:
-        """From opening to the first failure; returns when told to stop."""
+        """Open the camera and read it until the first failure; returns when told to stop."""
         with self._lock:
             if run.abandoned:
                 return
@@ -268,7 +268,7 @@ class CameraSupervisor:
                 self._arrivals.clear()
             self._read(run, source)
         finally:
-            # Closed before the next attempt: a device that is still held cannot be opened.
+            # Close before the next attempt: a device that is still held cannot be opened.
             run.progress_ns = self._clock_ns()
             source.close()
             run.source = None
@@ -289,7 +289,7 @@ class CameraSupervisor:
                 good = now
                 self._put(run, frame, now)
             elif now - good > REOPEN_S * 1e9:
-                raise CameraLost(f"no usable frame for {REOPEN_S:g} s; it is opened anew.")
+                raise CameraLost(f"no usable frame for {REOPEN_S:g} s; the camera is opened again.")
             elif now - good > STALL_S * 1e9 and self._record.state == "running":
                 with self._lock:
                     self._record.state = "stalled"
@@ -325,11 +325,11 @@ class CameraSupervisor:
             self._record.error, self._record.error_code = str(error), error.code
         if self._log_throttle.due(error.code, now_s):
             log.warning("%s camera: %s", self.modality, str(error))
-        # A driver that fails at once must not keep a core busy.
+        # Do not keep a core busy when a driver fails immediately.
         self._closing.wait(0.005)
 
     def _fail(self, error: AdsnError) -> None:
-        """The lock is held."""
+        """Record a failure. The lock is held."""
         self._record.state = "lost"
         self._record.error, self._record.error_code = str(error), error.code
 

@@ -1,8 +1,9 @@
 """The address of a camera: ``scheme:path?option=value&option=value``.
 
-Options stand after the last question mark. A path with question marks of its own therefore ends in one, options or not:
-``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline a question mark that is followed by a blank or an
-exclamation mark is the pipeline's own. Percent signs are decoded, except in pipelines and in network addresses.
+Options follow the last question mark. If the path itself has question marks, the address therefore needs one more at
+its end, with or without options: ``opencv:rtsp://host/stream?channel=1?``. In a GStreamer pipeline a question mark
+followed by a space or an exclamation mark belongs to the pipeline. Percent signs are decoded, except in pipelines and
+network addresses.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ T = TypeVar("T", bound=str)
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 SIZE = re.compile(r"(\d{1,5})[x×](\d{1,5})")
-# Up to the last @: a password may hold an unescaped @ or /, and too much hidden does no harm.
+# Match up to the last @: a password may hold an unescaped @ or /, and hiding too much does no harm.
 CREDENTIALS = re.compile(r"//\S*@")
-# The same where the address's scheme was forgotten: a name and a password before a host.
+# The same for an address whose scheme was forgotten: a name and a password before a host.
 CAMERAS = "v4l2|opencv|file|gst|realsense|mcap|synthetic"
 BARE_CREDENTIALS = re.compile(rf"(?<!\S)([\"'(\[<]*(?:[\w.-]+=)?(?:(?:{CAMERAS}):)?)([^\s:]*:\S*@)")
 PATH_WITH_AT = re.compile(rf"(?:{CAMERAS}):[^:]*")
@@ -33,19 +34,19 @@ MOST_PIXELS = 8192
 
 
 def redact(text: str) -> str:
-    """``text`` with names, passwords and tokens replaced by three stars, fit for logs and pages."""
+    """Return ``text`` with names, passwords and tokens replaced by ``***``, safe for logs and web pages."""
     return SECRETS.sub(r"\1=***", BARE_CREDENTIALS.sub(_bare, CREDENTIALS.sub("//***@", text)))
 
 
 def _bare(match: re.Match[str]) -> str:
-    """What stands for a name and a password; what only looks like them stays."""
+    """Return the replacement for a name and a password; text that only looks like them stays."""
     hidden = "//***@" in match[2] or PATH_WITH_AT.fullmatch(match[2])
     return match[0] if hidden else f"{match[1]}***@"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraUri:
-    """An address taken apart. ``text``: the whole without passwords; ``path`` and ``options`` may hold them.
+    """A parsed address. ``text``: the whole address without passwords; ``path`` and ``options`` may hold them.
     ``written``: the path before percent signs were decoded."""
 
     scheme: str
@@ -55,23 +56,23 @@ class CameraUri:
     written: str = field(default="", repr=False)
 
     def allow(self, *names: str) -> None:
-        """Refuse options of other names than these.
+        """Reject options other than these.
 
         Raises:
-            ConfigError: naming the first option that is none of them.
+            ConfigError: an option is unknown. The message names the first one.
         """
         for name in self.options:
             if name not in names:
-                known = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
-                hint = " An address with a '?' of its own needs another '?' at its end." if "://" in self.path else ""
+                known = f"the options are {', '.join(sorted(names))}" if names else "there are no options"
+                hint = " If the address itself has a '?', add another '?' at its end." if "://" in self.path else ""
                 raise ConfigError(f"{self.text}: {self.scheme} cameras have no option {name!r}; {known}.{hint}")
 
     def string(self, name: str, default: str = "") -> str:
-        """An option as it stands."""
+        """Return an option's text."""
         return self.options.get(name, default)
 
     def size(self, name: str = "size") -> tuple[int, int] | None:
-        """Width and height in pixels, None where the option is not there."""
+        """Return width and height in pixels; None if the option is absent."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -84,7 +85,7 @@ class CameraUri:
         return width, height
 
     def integer(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:
-        """A whole number between ``low`` and ``high``."""
+        """Return a whole number between ``low`` and ``high``."""
         text = self.options.get(name)
         if text is None:
             return default
@@ -94,7 +95,7 @@ class CameraUri:
         return int(text)
 
     def number(self, name: str, default: float, low: float | None = None, high: float | None = None) -> float:
-        """A finite number between ``low`` and ``high``."""
+        """Return a finite number between ``low`` and ``high``."""
         text = self.options.get(name)
         if text is None:
             return default
@@ -108,7 +109,7 @@ class CameraUri:
         return value
 
     def choice(self, name: str, choices: Sequence[T], default: T) -> T:
-        """One of ``choices``."""
+        """Return one of ``choices``."""
         text = self.options.get(name)
         if text is None:
             return default
@@ -118,16 +119,16 @@ class CameraUri:
         raise self._wrong(name, f"one of {', '.join(choices)}")
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An option that is on or off."""
+        """Return whether an option is on."""
         return self.choice(name, ("0", "1"), "1" if default else "0") == "1"
 
     @property
     def file(self) -> Path:
-        """The path as a file's name, ``~`` expanded. Where there is a file of the very name that was written, percent
-        signs and all, it is that one.
+        """Return the path as a file name with ``~`` expanded. If a file exists under the name as written, with its
+        percent signs, that file is used.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: the address has no path.
         """
         if not self.path:
             raise ConfigError(f"{self.text}: {self.scheme} needs a file, e.g. {self.scheme}:/path/to/file.")
@@ -146,16 +147,16 @@ class CameraUri:
 
 
 def parse_uri(text: str) -> CameraUri:
-    """Take an address apart.
+    """Parse an address.
 
     Raises:
-        ConfigError: no scheme, or options that are none.
+        ConfigError: there is no scheme, or the options are malformed.
     """
     shown = redact(text)
     match = SCHEME.fullmatch(text.strip())
     if match is None:
         hint = f" Did you mean v4l2:{shown}?" if text.startswith("/dev/video") else ""
-        raise ConfigError(f"{shown!r} is no camera address; one is scheme:path?options, e.g. v4l2:/dev/video0.{hint}")
+        raise ConfigError(f"{shown!r} is not a camera address; use scheme:path?options, e.g. v4l2:/dev/video0.{hint}")
     scheme, rest = match[1], match[2]
     path, options = rest, ""
     head, mark, tail = rest.rpartition("?")
@@ -174,6 +175,6 @@ def _options(text: str, shown: str) -> dict[str, str]:
         if not equals or not name:
             raise ConfigError(f"{shown}: options are name=value, joined by '&'; {redact(part)!r} is not.")
         if name in options:
-            raise ConfigError(f"{shown}: the option {name} is given twice.")
+            raise ConfigError(f"{shown}: the option {name} appears twice.")
         options[name] = unquote(value)
     return options

@@ -1,4 +1,4 @@
-"""What all console scripts share: ``--version``, errors as one line, and exit codes.
+"""Shared behaviour of all console scripts: ``--version``, one-line errors, and exit codes.
 
 0 success · 1 failure · 2 wrong use · 78 bad configuration (EX_CONFIG of sysexits.h).
 """
@@ -28,7 +28,7 @@ EXTRAS = {
     "onnxruntime": "cpu",
     "scipy": "calib",
 }
-"""Package → the smallest extra that has it."""
+"""Package → the smallest extra that installs it."""
 
 
 def _print_version(value: bool) -> None:
@@ -44,14 +44,14 @@ Version = Annotated[
 
 
 def command(function: Callable[..., None]) -> typer.Typer:
-    """An application of one command."""
+    """Return an application with one command."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(function)
     return app
 
 
 def group(help_text: str) -> typer.Typer:
-    """An application of several commands."""
+    """Return an application with several commands."""
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -67,16 +67,16 @@ def group(help_text: str) -> typer.Typer:
 
 
 def run(app: typer.Typer, *also: type[Exception], extra: str | None = None) -> NoReturn:
-    """Run ``app``; this project's errors, and those named in ``also``, become one line and an exit code.
+    """Run ``app``. The project's errors and those in ``also`` become one line and an exit code.
 
-    ``extra``: what to install when a package is missing; default: the smallest extra that has it.
+    ``extra``: what to install if a package is missing; default: the smallest extra that has it.
     """
     failures: tuple[type[Exception], ...] = (AdsnError, *also)
     try:
         try:
             app()
         finally:
-            # Now rather than at the interpreter's end, where a full disk cannot be reported.
+            # Flush now: at the interpreter's exit a full disk could no longer be reported.
             sys.stdout.flush()
     except ConfigError as error:
         fail(str(error), BAD_CONFIGURATION)
@@ -97,14 +97,14 @@ def run(app: typer.Typer, *also: type[Exception], extra: str | None = None) -> N
 
 
 def _described(error: OSError) -> str:
-    """Return an operating system's error as a sentence."""
+    """Return an operating system error as a sentence."""
     where = f"{error.filename}: " if error.filename is not None else ""
     advice = " Free some space, or write elsewhere." if error.errno == errno.ENOSPC else ""
     return f"{where}{error.strerror or error}.{advice}"
 
 
 def _abandon_output() -> None:
-    """Drop what is left to print: if it could not be written now, it cannot at the interpreter's end either."""
+    """Drop unprinted output: if it cannot be written now, it cannot at the interpreter's exit either."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         return

@@ -1,4 +1,4 @@
-"""Options that the commands of ``adsn-rig`` and ``adsn-doctor`` share: which rig is meant, and how a pair is judged."""
+"""Options shared by the commands of ``adsn-rig`` and ``adsn-doctor``: the rig, and the model that scores its pairs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from runtime.pairing.feed import CapturedPair
 SYNTHETIC = "synthetic:"
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file with a [rig] section.")]
-Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/video0.")]
+Rgb = Annotated[str | None, typer.Option(help="RGB camera, e.g. v4l2:/dev/video0.")]
 Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2.")]
 Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
-Skew = Annotated[float | None, typer.Option("--max-skew-ms", help="Largest difference of mid-exposure in a pair.")]
+Skew = Annotated[float | None, typer.Option("--max-skew-ms", help="Maximum skew of mid-exposure in a pair, in ms.")]
 StrobeOption = Annotated[str | None, typer.Option(help="auto, steady, 1:1, 2:1, 1:2, or none without an illuminator.")]
-Synthetic = Annotated[bool, typer.Option("--synthetic", help="The simulated rig, colour and infrared.")]
+Synthetic = Annotated[bool, typer.Option("--synthetic", help="Use the simulated rig, RGB and infrared.")]
 Bundle = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 
 
 class _File(BaseModel):
-    """Any settings file of this project; what is not the rig's is its program's to check."""
+    """Any settings file of this project; only its rig is checked here."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -45,10 +45,10 @@ def rig_settings(
     strobe: str | None = None,
     synthetic: bool = False,
 ) -> RigSettings:
-    """The rig that a file, ``ADSN_RIG__`` variables and options name together; later ones win.
+    """Return the rig settings. Precedence, lowest to highest: file, ``ADSN_RIG__`` variables, options.
 
     Raises:
-        ConfigError: a mistake in any of them.
+        ConfigError: one of them has a mistake.
     """
     if synthetic:
         rgb, ir = rgb or SYNTHETIC, ir or (None if depth else SYNTHETIC)
@@ -57,21 +57,21 @@ def rig_settings(
 
 
 def require_rig(settings: RigSettings) -> RigSettings:
-    """The settings, if they name cameras.
+    """Return the settings if they name cameras.
 
     Raises:
-        ConfigError: they do not; says how to.
+        ConfigError: they name none. The message says how to name them.
     """
     if not settings.configured:
         raise ConfigError(
-            "no rig is named. Give two of --rgb, --ir and --depth, a file with a [rig] section (--config), or try "
-            "--synthetic. `adsn-rig list` says which cameras there are."
+            "no rig is given. Pass two of --rgb, --ir and --depth, a file with a [rig] section (--config), or try "
+            "--synthetic. `adsn-rig list` shows the cameras of this machine."
         )
     return settings
 
 
 class DecisionPrinter:
-    """Judges pairs for display with a bundle's model; opened once.
+    """Scores pairs with a bundle's model and formats the decisions for display.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: its engine cannot be used.
@@ -82,7 +82,7 @@ class DecisionPrinter:
         self._stream.pipeline.engine.warm_up()
 
     def line(self, captured: CapturedPair, now_ns: int) -> str:
-        """The decision on a pair, its score and its reasons."""
+        """Return a pair's decision, score and reasons as one line."""
         assessed = self._stream.assess(captured, now_ns)
         found = assessed.assessment
         decision, score = ("uncertain", "  –  ") if found is None else (found.decision, f"{found.score:.3f}")

@@ -8,7 +8,6 @@ In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQT
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from pydantic_core import ErrorDetails
 from runtime.config.toml_lines import KeyPath, key_lines
 from runtime.core.errors import ConfigError
 from runtime.core.file_names import files_in
-from runtime.core.user_text import ENCODING
+from runtime.core.user_text import ENCODING, closest_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -155,7 +154,7 @@ class _Draft:
             keys = tuple(file.name.lower().replace("__", ".").split("."))
             if keys not in known:
                 # Key files and certificates lie in such folders too; only a near miss is a mistake.
-                near = _closest_name(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
+                near = closest_name(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
                 if near:
                     self.mistakes.append(ConfigMistake(str(file), file.name, f"there is no such setting; {near}"))
                 continue
@@ -173,7 +172,7 @@ class _Draft:
                 self.set_text(keys, self._secret(keys, environ[name], name), name)
             elif prefix.strict:
                 names = [prefix.text + "__".join(path).upper() for path in known]
-                near = _closest_name(name, names) or "see --print-config."
+                near = closest_name(name, names) or "see --print-config."
                 self.mistakes.append(ConfigMistake(name, "", f"there is no such setting; {near}"))
 
     def _secret(self, keys: tuple[str, ...], text: str, name: str) -> str:
@@ -212,7 +211,7 @@ class _Draft:
         if entry["type"] == "extra_forbidden":
             fields = [name for model in models for name in model.model_fields]
             message = "there is no such setting; " + (
-                _closest_name(str(path[-1]), fields) or f"there are {', '.join(fields)}."
+                closest_name(str(path[-1]), fields) or f"there are {', '.join(fields)}."
             )
         elif entry["type"] == "missing":
             message = "is needed and is not given."
@@ -245,11 +244,6 @@ class _Draft:
                 line = self._lines[path[:length]]
                 return f"{self._file}:{line}", line
         return self._file, None
-
-
-def _closest_name(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
-    matches = difflib.get_close_matches(name, names, 1, cutoff)
-    return f"did you mean {matches[0]}?" if matches else ""
 
 
 def _members(annotation: Any) -> Iterator[Any]:

@@ -8,10 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gate's finding. ``low``/``high``: the accepted range, None where open. ``reason``: code when it fails.
+    """Result of one gate. ``low``/``high``: accepted range, None where open. ``reason``: the code if the gate fails.
 
-    ``value`` is None where nothing could be measured: such a check is ``unknown``, which is no pass of what it would
-    have measured, and no failure.
+    ``value`` is None when nothing could be measured. The status is then ``unknown``: neither a pass nor a failure.
     """
 
     name: str
@@ -25,5 +24,5 @@ class Check:
         if self.value is None:
             return "unknown"
         inside = (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
-        # A NaN is inside no range: the comparisons above are False, so it fails.
+        # NaN must fail: with an open range the comparisons alone would let it pass.
         return "pass" if inside and self.value == self.value else "fail"

@@ -1,26 +1,26 @@
-"""The one exception tree of the project.
+"""The project's exception hierarchy.
 
 ::
 
     AdsnError
-    ├── InputError            what a caller handed in
-    │   ├── NotAnImage            unsupported or unrecognised file
-    │   ├── TruncatedImage        the file ends before its picture does
-    │   ├── WrongChannels         e.g. a picture with transparency as RGB
-    │   ├── ImageTooLarge         more pixels than allowed, known from the header alone
-    │   ├── WrongShape            narrower, or longer for its width, than any camera's picture
-    │   ├── InvalidFaceBox        not a box, or not inside the image
-    │   ├── NoFace                no face was found and none was given
-    │   ├── ModalityMissing       the model needs a picture that the pair has not
-    │   └── InvalidBatch          wrong names, types or shapes for the engine
-    ├── BundleError           a model folder that cannot be trusted
+    ├── InputError            the caller's data cannot be used
+    │   ├── NotAnImage            unsupported or unrecognised file format
+    │   ├── TruncatedImage        the image data is incomplete or damaged
+    │   ├── WrongChannels         e.g. an image with transparency sent as RGB
+    │   ├── ImageTooLarge         the header declares more pixels than allowed
+    │   ├── WrongShape            size or aspect ratio that no camera produces
+    │   ├── InvalidFaceBox        malformed, or outside the image
+    │   ├── NoFace                no face was found and no box was given
+    │   ├── ModalityMissing       the pair lacks an image that the model needs
+    │   └── InvalidBatch          wrong names, dtypes or shapes for the engine
+    ├── BundleError           a model folder that cannot be loaded or trusted
     │   ├── BundleMissing
     │   ├── ManifestInvalid
     │   ├── DigestMismatch
     │   ├── UnsafePath
-    │   ├── SignatureMissing      a key is configured, the bundle is not signed
+    │   ├── SignatureMissing      a public key is configured, but the bundle is unsigned
     │   ├── SignatureInvalid
-    │   └── UnsafeModel           a model file that no runtime may see
+    │   └── UnsafeModel           a model file that must not reach a runtime
     │       ├── NotAModel
     │       ├── ExternalData
     │       ├── UnknownOpset
@@ -29,28 +29,27 @@
     ├── EngineError           the network could not be run
     │   ├── EngineUnavailable     a package, device or artifact is missing
     │   ├── GoldenMismatch        this machine does not reproduce the expected scores
-    │   └── InferenceFailed       a run failed or gave something that is no score
-    ├── CaptureError          a camera, a recording or a rig gives no pictures
+    │   └── InferenceFailed       the run failed or its result is not a score
+    ├── CaptureError          a camera, recording or rig delivers no frames
     │   ├── CameraMissing         no such device, file or serial number
-    │   ├── CameraBusy            another process has it, or the bus has no bandwidth left
+    │   ├── CameraBusy            in use by another process, or no bus bandwidth left
     │   ├── CameraDenied          no permission to open it
-    │   ├── CameraUnsupported     it has no such format, size or control, or a package is missing
-    │   ├── CameraLost            it was there and went away
-    │   │   └── StreamEnded           a recording has been read to its end
-    │   ├── CameraData            it sends pictures that cannot be what it says they are
-    │   ├── RecordingInvalid      not a recording, or damaged beyond what can be read around
+    │   ├── CameraUnsupported     unsupported format, size or control, or a missing package
+    │   ├── CameraLost            disconnected while open
+    │   │   └── StreamEnded           end of a file or recording
+    │   ├── CameraData            frames do not match the declared format
+    │   ├── RecordingInvalid      not a recording, or too damaged to read
     │   ├── CaptureTimeout        no pair in time
-    │   └── CalibrationInvalid    a rig's geometry file is damaged, or of other cameras
-    ├── NotReady              still starting, or no engine
+    │   └── CalibrationInvalid    the rig's geometry file is damaged, or belongs to other cameras
+    ├── NotReady              the engine is still starting, or there is none
     ├── Overloaded            the queue is full
-    ├── TokenInvalid          an attestation that proves nothing: changed, another key's, expired, used before
-    ├── AuditUnavailable      a decision cannot be written down where it must be
-    ├── AuditBroken           an audit log is not as it was written
-    └── ConfigError           the operator's configuration is wrong
+    ├── TokenInvalid          an attestation that must be rejected: altered, wrong key, expired, already used
+    ├── AuditUnavailable      the required audit log cannot be written
+    ├── AuditBroken           an audit log has been altered
+    └── ConfigError           the configuration is wrong
 
-Every error carries a stable ``code`` for programs, a message for people that says what happened
-and what to do next, and whether the same call may succeed later (``retryable``). What an error
-means over HTTP is decided in one table, in the service.
+Every error carries a stable ``code`` for programs, a message that says what happened and what to do next, and
+``retryable``: whether the same call may succeed later. One table in the service maps errors to HTTP responses.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ from typing import ClassVar
 
 
 class AdsnError(Exception):
-    """Base of everything this project raises on purpose."""
+    """Base class of all errors that this project raises deliberately."""
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
@@ -70,25 +69,25 @@ class AdsnError(Exception):
 
 
 class InputError(AdsnError):
-    """The caller's data cannot be used as it is."""
+    """The caller's data cannot be used."""
 
     code = "invalid_input"
 
 
 class NotAnImage(InputError):
-    """The bytes are none of the accepted image formats."""
+    """The bytes are not in an accepted image format."""
 
     code = "not_an_image"
 
 
 class TruncatedImage(InputError):
-    """The file ends before its picture does, or is damaged inside."""
+    """The image data is incomplete or damaged."""
 
     code = "truncated_image"
 
 
 class WrongChannels(InputError):
-    """The picture has channels or a bit depth that this modality does not take."""
+    """The image has channels or a bit depth that this modality does not accept."""
 
     code = "wrong_channels"
 
@@ -100,7 +99,7 @@ class ImageTooLarge(InputError):
 
 
 class WrongShape(InputError):
-    """The picture is of a shape that no camera gives, or the two pictures cannot be of one rig."""
+    """No camera produces an image of this shape, or the two images cannot come from one rig."""
 
     code = "wrong_shape"
 
@@ -112,19 +111,19 @@ class InvalidFaceBox(InputError):
 
 
 class NoFace(InputError):
-    """The detector found no face and the caller named none."""
+    """The detector found no face and the caller gave no box."""
 
     code = "no_face"
 
 
 class ModalityMissing(InputError):
-    """The pair lacks a picture of a modality that the model takes."""
+    """The pair lacks an image of a modality that the model needs."""
 
     code = "modality_missing"
 
 
 class InvalidBatch(InputError):
-    """Names, types or shapes do not fit what the engine takes."""
+    """Names, dtypes or shapes do not match the engine's inputs."""
 
     code = "invalid_batch"
 
@@ -136,67 +135,67 @@ class BundleError(AdsnError):
 
 
 class BundleMissing(BundleError):
-    """The folder or one of the files its manifest names is not there."""
+    """The folder, or a file that its manifest names, does not exist."""
 
     code = "bundle_missing"
 
 
 class ManifestInvalid(BundleError):
-    """manifest.json is not readable, not of a known schema, or contradicts itself."""
+    """manifest.json cannot be read, has an unknown schema, or contradicts itself."""
 
     code = "manifest_invalid"
 
 
 class DigestMismatch(BundleError):
-    """A file's size or SHA-256 is not what the manifest says."""
+    """A file's size or SHA-256 differs from the manifest."""
 
     code = "digest_mismatch"
 
 
 class UnsafePath(BundleError):
-    """A path in the manifest leaves the folder, or leads through a link."""
+    """A path in the manifest leaves the folder or follows a link."""
 
     code = "unsafe_path"
 
 
 class SignatureMissing(BundleError):
-    """A public key is configured and the bundle carries no signature."""
+    """A public key is configured, but the bundle has no signature."""
 
     code = "signature_missing"
 
 
 class SignatureInvalid(BundleError):
-    """The signature is damaged, another key's, or another bundle's."""
+    """The signature is damaged, or was made with another key or for another bundle."""
 
     code = "signature_invalid"
 
 
 class UnsafeModel(BundleError):
-    """A model file holds what no model of this project has; no runtime gets to see it."""
+    """A model file holds something that no model of this project contains; it is not passed to a runtime."""
 
     code = "model_unsafe"
 
 
 class NotAModel(UnsafeModel):
-    """Not an ONNX model, cut off, too large, or of parts that this project never writes."""
+    """Not an ONNX model, truncated, too large, or with parts that this project never writes."""
 
     code = "not_a_model"
 
 
 class ExternalData(UnsafeModel):
-    """Weights that lie outside the model file."""
+    """Weights are stored outside the model file."""
 
     code = "external_data"
 
 
 class UnknownOpset(UnsafeModel):
-    """An operator set that this version does not serve."""
+    """The model uses an operator set that this version does not support."""
 
     code = "unknown_opset"
 
 
 class UnknownOperator(UnsafeModel):
-    """An operator that no model of this project has."""
+    """The model uses an operator that no model of this project contains."""
 
     code = "unknown_operator"
 
@@ -233,7 +232,7 @@ class InferenceFailed(EngineError):
 
 
 class CaptureError(AdsnError):
-    """No pictures can be had from a camera, a recording or a rig."""
+    """A camera, recording or rig delivers no frames."""
 
     code = "capture_error"
     retryable = True
@@ -246,7 +245,7 @@ class CameraMissing(CaptureError):
 
 
 class CameraBusy(CaptureError):
-    """Another process holds the camera, or its bus has no bandwidth left."""
+    """Another process is using the camera, or its bus has no bandwidth left."""
 
     code = "camera_busy"
 
@@ -258,46 +257,46 @@ class CameraDenied(CaptureError):
 
 
 class CameraUnsupported(CaptureError):
-    """The camera has no such format, size or control, or the package that reads it is missing."""
+    """The camera does not support the format, size or control, or the package that reads it is missing."""
 
     code = "camera_unsupported"
     retryable = False
 
 
 class CameraLost(CaptureError):
-    """The camera was open and went away."""
+    """The camera disconnected while it was open."""
 
     code = "camera_lost"
 
 
 class StreamEnded(CameraLost):
-    """A file or recording has been read to its end; opening it again would only begin it anew."""
+    """A file or recording has been read to its end; opening it again starts from the beginning."""
 
     code = "stream_ended"
     retryable = False
 
 
 class CameraData(CaptureError):
-    """The camera's pictures cannot be what it says they are: wrong sizes, truncated, not decodable."""
+    """The camera's frames do not match the declared format: wrong size, truncated, or not decodable."""
 
     code = "camera_data"
 
 
 class RecordingInvalid(CaptureError):
-    """Not a recording, or damaged beyond what can be read around."""
+    """Not a recording, or too damaged to read."""
 
     code = "recording_invalid"
     retryable = False
 
 
 class CaptureTimeout(CaptureError):
-    """No pair came in time."""
+    """No pair arrived in time."""
 
     code = "capture_timeout"
 
 
 class CalibrationInvalid(CaptureError):
-    """A rig's geometry is damaged, of another version, or of other cameras."""
+    """The rig's geometry file is damaged, has another version, or belongs to other cameras."""
 
     code = "calibration_invalid"
     retryable = False
@@ -311,33 +310,32 @@ class NotReady(AdsnError):
 
 
 class Overloaded(AdsnError):
-    """More work is waiting than the queue admits."""
+    """The queue is full."""
 
     code = "overloaded"
     retryable = True
 
 
 class TokenInvalid(AdsnError):
-    """An attestation that proves nothing: changed, signed by another key, expired, for another nonce, or used
-    before."""
+    """The attestation was altered, signed by another key, issued for another nonce, has expired or was used before."""
 
     code = "token_invalid"
 
 
 class AuditUnavailable(AdsnError):
-    """The audit log cannot be written and is required: there is no decision without its line."""
+    """The audit log is required but cannot be written, so no decision is returned."""
 
     code = "audit_unavailable"
     retryable = True
 
 
 class AuditBroken(AdsnError):
-    """An audit log is not as it was written: lines were changed, taken out or put in."""
+    """An audit log has been altered: lines were changed, removed or inserted."""
 
     code = "audit_broken"
 
 
 class ConfigError(AdsnError):
-    """The operator's configuration is wrong; programs exit with 78 (EX_CONFIG)."""
+    """The configuration is wrong; programs exit with 78 (EX_CONFIG)."""
 
     code = "config_error"

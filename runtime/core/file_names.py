@@ -1,4 +1,4 @@
-"""Names of files that people put into folders: their order, their numbers, and which of them nobody put there."""
+"""File names in users' folders: natural order, numbers in names, and files that operating systems leave behind."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts names as people count: 2 before 10, whatever stands around the numbers."""
+    """Return a sort key that orders numbers inside names by value: 2 before 10."""
     parts = DIGITS.split(name)
-    # Equal numbers and equal texts are told apart by the name itself: 01 and 1 have an order too.
+    # The name itself breaks ties, so that 01 and 1 have a fixed order.
     return [(0, int(p), p) if k % 2 else (1, 0, p) for k, p in enumerate(parts)] + [(2, 0, name)]
 
 
 def number_of(name: str) -> int | None:
-    """The last number in a file's name without its ending, None where it has none."""
+    """Return the last number in a file name without its extension, or None if there is none."""
     found = DIGITS.findall(name.rpartition(".")[0] or name)
     return int(found[-1]) if found else None
 
 
 def is_left_behind(path: Path) -> bool:
-    """Whether a system left this file in a folder of pictures: ``._x`` of macOS, ``.DS_Store``, ``Thumbs.db``."""
+    """Tell whether an operating system left this file behind: ``._x`` of macOS, ``.DS_Store``, ``Thumbs.db``."""
     return path.name.startswith(".") or path.name.lower() in LEFT_BEHIND
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """What people put into a folder, in natural order.
+    """Yield the entries that users put into a folder, in natural order.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the folder cannot be read.
     """
     yield from sorted((p for p in folder.iterdir() if not is_left_behind(p)), key=lambda p: natural(p.name))

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Replace ``path`` by a file of ``data``; a crash leaves the old file or the new one, never half of one.
+    """Replace the file at ``path`` by ``data``. A crash leaves either the old file or the new one, complete.
 
-    ``mode``: permissions of the new file, less the umask.
+    ``mode``: permissions of the new file, before the umask.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was.
+        OSError: the file cannot be written; the old one is unchanged.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.writing")
     try:
-        # O_EXCL follows no link that somebody else may have put there.
+        # With O_EXCL, a link planted at this path is not followed.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(data)
             file.flush()
@@ -35,12 +35,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 @contextlib.contextmanager
 def draft_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder, its owner's alone, beside ``path``: fill it, then rename it to ``path``.
+    """Yield an empty private folder next to ``path``. Fill it, then rename it to ``path``.
 
-    What was not renamed is removed at the end of the block.
+    If it has not been renamed by the end of the block, it is removed.
 
     Raises:
-        OSError: the folder around ``path`` cannot be written.
+        OSError: the parent folder of ``path`` cannot be written.
     """
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".new", dir=path.parent))
     try:

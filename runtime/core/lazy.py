@@ -1,4 +1,4 @@
-"""Public names of a package, imported when they are first used."""
+"""Lazy import of a package's public names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from importlib import import_module
 
 
 def attach(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """Return a module's ``__getattr__`` that imports each name of ``homes``, name → module, on first use.
+    """Return a module ``__getattr__`` that imports each name in ``homes`` (name → module) on first use.
 
-    A package that is imported for its version or for one of its modules then loads nothing else.
+    Importing the package for its version or for one submodule then loads nothing else.
     """
 
     def get(name: str) -> object:

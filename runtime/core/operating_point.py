@@ -1,4 +1,4 @@
-"""The threshold that decides, with the data it was set by."""
+"""The decision threshold and the data that set it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """A threshold with the data, target and confidence it was set by.
+    """A decision threshold with the data, target and confidence that set it.
 
-    ``threshold``: a pair is live when its score is at or above it. ``band_low``: below it a pair is a spoof;
-    from there up to the threshold the answer is ``uncertain``. The band lies below the threshold only, so
-    widening it never turns anything into ``live``.
+    Scores of at least ``threshold`` are ``live``; scores below ``band_low`` are ``spoof``; scores in between are
+    ``uncertain``. The band lies below the threshold, so widening it never makes anything ``live``.
     """
 
     name: str
@@ -23,6 +22,6 @@ class OperatingPoint:
     def __post_init__(self) -> None:
         if not 0 <= self.band_low <= self.threshold <= 1 or self.threshold == 0:
             raise ValueError(
-                f"operating point {self.name!r}: 0 <= band_low <= threshold <= 1 and threshold > 0 must hold, "
-                f"not band_low={self.band_low} threshold={self.threshold}."
+                f"operating point {self.name!r} has band_low={self.band_low} and threshold={self.threshold}; "
+                "0 <= band_low <= threshold <= 1 and threshold > 0 must hold."
             )

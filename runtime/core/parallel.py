@@ -1,4 +1,4 @@
-"""Two independent calls, at the same time where a core is free for the second."""
+"""Two independent calls, run in parallel if a core is free."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class ParallelRunner(Protocol):
 def run_sequentially(
     first: Callable[[], FirstResult], second: Callable[[], SecondResult]
 ) -> tuple[FirstResult, SecondResult]:
-    """`ParallelRunner` in one thread."""
+    """Run both calls in this thread; see `ParallelRunner`."""
     return first(), second()

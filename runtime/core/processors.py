@@ -1,7 +1,7 @@
-"""How many processors this process may use: what it is pinned to, and what its control group grants it.
+"""The number of CPU cores that this process may use: its affinity mask and its control group's quota.
 
-``os.cpu_count()`` counts the machine's. In a container that may use two of its 64 processors, 64 threads of an engine
-would spend the two in an instant and stand still for the rest of each period.
+``os.cpu_count()`` counts the machine's cores. In a container limited to two of 64 cores, an engine with 64 threads
+would use up the quota at once and be throttled for the rest of each period.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ SELF = Path("/proc/self/cgroup")
 
 
 def usable_cores(cgroups: Path = CGROUPS, own: Path = SELF) -> int:
-    """At least 1. A share of a processor counts as none: a thread more than is granted is slower than one less."""
+    """Return the number of usable cores, at least 1.
+
+    A fractional quota is rounded down: one thread too many is slower than one too few.
+    """
     pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min([pinned, *_quotas(cgroups, own)])))
 
 
 def _quotas(cgroups: Path, own: Path) -> list[float]:
-    """Processors that each control group above this process grants, where it says."""
+    """Return the CPU quota, in cores, of every control group above this process that sets one."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
         return []
     quotas = []
     for line in lines:
-        # HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers named (cgroups(7)).
+        # HIERARCHY:CONTROLLERS:PATH; in version 2 the controllers field is empty (cgroups(7)).
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
@@ -37,7 +40,7 @@ def _quotas(cgroups: Path, own: Path) -> list[float]:
         else:
             continue
         parts = Path(path.lstrip("/")).parts
-        # A container may see its own group as the root while the path is still the host's.
+        # Inside a container the own group may be mounted as the root although the path is the host's.
         folders = [base.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
         quotas += [quota for folder in folders if (quota := _quota(folder)) is not None]
     return quotas

@@ -1,4 +1,4 @@
-"""When to try again, and how often to say that it failed."""
+"""Back-off between attempts, and throttling of repeated warnings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ WARN_EVERY, WARN_EVERY_S = 20, 300.0
 
 
 class Backoff:
-    """Delays between attempts: doubling from ``first_s`` to ``last_s``.
+    """Delays between attempts, doubling from ``first_s`` to ``last_s``.
 
-    Each is shortened by up to the fraction ``spread``, so that what was lost together does not come back together.
+    Each delay is shortened at random by up to the fraction ``spread``, so that clients that failed together do not
+    retry together.
     """
 
     def __init__(
@@ -27,24 +28,24 @@ class Backoff:
         self._failures = 0
 
     def next(self, patient: bool = False) -> float:
-        """Return the next delay in seconds. ``patient``: waiting alone mends nothing, so the longest at once."""
+        """Return the next delay in seconds. ``patient``: return the longest delay, because waiting will not help."""
         delay = self._last_s if patient else min(self._last_s, self._first_s * 2 ** min(self._failures, 16))
         self._failures += 1
         return delay * (1 - self._spread * self._rng.random())
 
     def reset(self) -> None:
-        """Begin again with the first delay."""
+        """Restart at the first delay."""
         self._failures = 0
 
 
 class LogThrottle:
-    """Says which of many equal warnings to log: the first, then every `WARN_EVERY`-th, or one in `WARN_EVERY_S`."""
+    """Selects which repeated warnings to log: the first, then every `WARN_EVERY`-th or one every `WARN_EVERY_S`."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def due(self, key: str, now_s: float) -> int:
-        """How often ``key`` has come up, when this one is to be logged, else 0."""
+        """Count an occurrence of ``key``. Return the count if this one should be logged, else 0."""
         count, logged = self._seen.get(key, (0, 0.0))
         count += 1
         due = count == 1 or count % WARN_EVERY == 0 or now_s - logged >= WARN_EVERY_S

@@ -1,6 +1,7 @@
-"""TLS contexts from files that an operator names: each file is looked at first, so that one line says what is wrong.
+"""TLS contexts from the operator's files. Each file is checked first, so that one clear message names the fault.
 
-OpenSSL says ``PEM lib`` to a file of another form, and asks for a pass phrase on the terminal, where nobody sits.
+OpenSSL alone reports ``PEM lib`` for a file in another format, and asks for a pass phrase on a terminal that nobody
+watches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CERTIFICATE = re.compile(
     rb"(?ms)^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.*?^-----END (?:X509 |TRUSTED )?CERTIFICATE-----"
 )
 MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""What OpenSSL says to a key that is not the certificate's; the last one to a key of another algorithm."""
+"""OpenSSL's reasons when the key does not belong to the certificate; the last is for a key of another algorithm."""
 SEQUENCE = 0x30
 VERSION = 0xA0
 What = Literal["certificate", "private key"]
@@ -30,6 +31,14 @@ CONVERT: dict[tuple[What, str], str] = {
     ("private key", "PKCS#12"): "openssl pkcs12 -in {path} -nocerts -nodes -out {stem}.key.pem",
 }
 
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"})
+"""What OpenSSL's versions say to an answer that is no TLS."""
+
+
+def speaks_no_tls(error: BaseException) -> bool:
+    """Whether a connection failed because the other side answered without TLS: it is a port for plain connections."""
+    return isinstance(error, ssl.SSLError) and error.reason in NO_TLS
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFile:
@@ -39,15 +48,15 @@ class TlsFile:
     path: Path
 
     def wrong(self, what: str) -> ConfigError:
-        """The error that says what is wrong with this file."""
+        """Return an error that says what is wrong with this file."""
         return ConfigError(f"{self.setting}: {self.path} {what}")
 
 
 def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFile | None = None) -> ssl.SSLContext:
-    """Return what a server speaks TLS with. With ``client_authorities``, clients need a certificate of theirs.
+    """Return a TLS context for a server. With ``client_authorities``, clients need a certificate that they issued.
 
     Raises:
-        ConfigError: a file cannot be used; says which, why and what to do.
+        ConfigError: a file cannot be used; the message says which, why and what to do.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
@@ -56,8 +65,8 @@ def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFi
         data = _load_authorities(context, client_authorities)
         if not any(_is_own_issuer(found) for found in _certificates(data)):
             raise client_authorities.wrong(
-                "holds no root: no certificate in it is signed by itself, so no client's certificate leads to one "
-                "and nobody would get a connection. Add the root authority's certificate to the file."
+                "contains no self-signed root certificate, so no client certificate could be verified and every "
+                "client would be refused. Add the root CA's certificate to the file."
             )
         context.verify_mode = ssl.CERT_REQUIRED
     return context
@@ -66,14 +75,14 @@ def server_context(certificate: TlsFile, key: TlsFile, client_authorities: TlsFi
 def client_context(
     authorities: TlsFile | None = None, certificate: TlsFile | None = None, key: TlsFile | None = None
 ) -> ssl.SSLContext:
-    """Return what a client speaks TLS with: it trusts ``authorities`` instead of the system's, and shows
-    ``certificate`` to servers that ask.
+    """Return a TLS context for a client. It trusts ``authorities``, by default the system's CAs, and presents
+    ``certificate`` to servers that ask for one.
 
     Raises:
-        ConfigError: a file cannot be used; says which, why and what to do.
+        ConfigError: a file cannot be used; the message says which, why and what to do.
     """
     if authorities is not None:
-        # Looked at before it is loaded: the default context reports no file's name.
+        # Checked first, because errors of the default context do not name the file.
         _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), authorities)
     context = ssl.create_default_context(cafile=authorities.path if authorities is not None else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -95,8 +104,8 @@ def _load_identity(context: ssl.SSLContext, certificate: TlsFile, key: TlsFile) 
     except ssl.SSLError as error:
         if error.reason in MISMATCHES:
             raise key.wrong(
-                f"is not the private key of {certificate.path} ({certificate.setting}). Name the key that this "
-                "certificate was made for; in a chain, the server's own certificate comes first."
+                f"is not the private key for {certificate.path} ({certificate.setting}). Name the key that this "
+                "certificate was issued for; in a chain, the server's own certificate must come first."
             ) from error
         raise _unusable(certificate if _is_damaged(certificate) else key, error) from error
     except OSError as error:
@@ -115,7 +124,7 @@ def _load_authorities(context: ssl.SSLContext, file: TlsFile) -> bytes:
 
 
 def _read_pem(file: TlsFile, what: What) -> bytes:
-    """The bytes of a file that holds PEM of this kind."""
+    """Return the bytes of a file after checking that it holds PEM of this kind."""
     try:
         with file.path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -129,7 +138,7 @@ def _read_pem(file: TlsFile, what: What) -> bytes:
         return data
     if labels:
         held = " and ".join(sorted({label.lower() for label in labels}))
-        raise file.wrong(f"holds no {what}, but: {held}. Name the file with the {what}.")
+        raise file.wrong(f"contains {held} but no {what}. Name the file with the {what}.")
     form = _form(data)
     command = CONVERT.get((what, form))
     advice = (
@@ -142,11 +151,11 @@ def _form(data: bytes) -> str:
     if not data.strip():
         return "empty"
     if data.startswith(b"\xef\xbb\xbf"):
-        return "text behind a byte-order mark, which OpenSSL does not read"
+        return "text with a byte-order mark, which OpenSSL does not read"
     inner = _element(data, 0)
     if data[0] != SEQUENCE or inner is None:
-        return "of an unknown form"
-    # PFX begins with its version, 3; private keys with 0 or 1; certificates with another sequence.
+        return "in an unknown format"
+    # A PFX starts with version 3, a private key with version 0 or 1, a certificate with another sequence.
     return "PKCS#12" if data[inner[0] : inner[0] + 3] == b"\x02\x01\x03" else "DER"
 
 
@@ -156,8 +165,8 @@ def _is_encrypted(data: bytes) -> bool:
 
 def _encrypted(key: TlsFile) -> ConfigError:
     return key.wrong(
-        "is encrypted, and nobody is there to type its pass phrase. Decrypt it, and let only this program's user read "
-        f"it: openssl pkey -in {key.path} -out {key.path.stem}.plain.pem"
+        "is encrypted, and a service cannot type a pass phrase. Decrypt it, and make it readable only by this "
+        f"program's user: openssl pkey -in {key.path} -out {key.path.stem}.plain.pem"
     )
 
 
@@ -171,18 +180,20 @@ def _is_damaged(certificate: TlsFile) -> bool:
 
 def _unusable(file: TlsFile, error: ssl.SSLError) -> ConfigError:
     said = (error.reason or "it gives no reason").replace("_", " ").lower()
-    return file.wrong(f"is damaged, or OpenSSL does not take it ({said}). Make or copy it again.")
+    return file.wrong(f"is damaged or not supported by OpenSSL ({said}). Create it or copy it again.")
 
 
 def _certificates(data: bytes) -> list[bytes]:
-    """The certificates of a PEM file that OpenSSL has read, in DER."""
+    """Return the certificates in a PEM file that OpenSSL has accepted, as DER."""
     texts = [re.sub(r"(X509|TRUSTED) ", "", found.decode("ascii", "replace")) for found in CERTIFICATE.findall(data)]
     return [ssl.PEM_cert_to_DER_cert(text) for text in texts]
 
 
 def _is_own_issuer(certificate: bytes) -> bool:
-    """Whether a certificate names itself as its issuer. RFC 5280, 4.1: version, serial number, algorithm, issuer,
-    validity, subject."""
+    """Tell whether a certificate's issuer equals its subject.
+
+    Field order, RFC 5280 section 4.1: version, serial number, algorithm, issuer, validity, subject.
+    """
     outer = _element(certificate, 0)
     inner = _element(certificate, outer[0]) if outer is not None else None
     if inner is None:
@@ -193,7 +204,7 @@ def _is_own_issuer(certificate: bytes) -> bool:
         found = _element(certificate, at)
         if found is None:
             return False
-        # Version 1 is not written.
+        # The version field is absent in version 1.
         if fields or certificate[at] != VERSION:
             fields.append(certificate[found[0] : found[1]])
         at = found[1]
@@ -201,7 +212,7 @@ def _is_own_issuer(certificate: bytes) -> bool:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the content of the DER element at ``at`` begins and ends, None where there is none."""
+    """Return the start and end of the content of the DER element at ``at``, or None if there is no valid one."""
     if at + 2 > len(data):
         return None
     length, begin = data[at + 1], at + 2

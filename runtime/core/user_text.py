@@ -1,13 +1,21 @@
-"""Text files that people write: editors of some systems put a byte-order mark before UTF-8, which no parser expects."""
+"""Users' text: byte-order marks, which some editors write and parsers do not expect, and misspelt names."""
 
 from __future__ import annotations
 
 import codecs
+import difflib
+from collections.abc import Sequence
 
 ENCODING = "utf-8-sig"
-"""What users' text is decoded with: UTF-8, with a byte-order mark or without."""
+"""Encoding of users' text files: UTF-8 with or without a byte-order mark."""
 
 
 def without_mark(data: bytes) -> bytes:
-    """``data`` without the byte-order mark of UTF-8, for parsers that take bytes."""
+    """Return ``data`` without a UTF-8 byte-order mark, for parsers that take bytes."""
     return data.removeprefix(codecs.BOM_UTF8)
+
+
+def closest_name(name: str, names: Sequence[str], cutoff: float = 0.6) -> str:
+    """Return ``did you mean …?`` with the most similar of ``names``; empty where none is similar."""
+    matches = difflib.get_close_matches(name, names, 1, cutoff)
+    return f"did you mean {matches[0]}?" if matches else ""

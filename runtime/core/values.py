@@ -1,4 +1,4 @@
-"""Values that travel between the parts: images, boxes, frames, pairs. Frozen, slotted, almost without behaviour."""
+"""Value types that all packages share: images, boxes, frames and pairs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runtime.core.errors import InvalidFaceBox, ModalityMissing
 Modality = Literal["rgb", "ir", "depth"]
 MODALITIES: tuple[Modality, ...] = ("rgb", "ir", "depth")
 Image = NDArray[np.uint8]
-"""uint8 [H, W, C]: RGB order with C = 3, infrared with C = 1."""
+"""uint8 [H, W, C]: RGB order with C = 3, IR with C = 1."""
 DepthMap = NDArray[np.float32]
-"""float32 [H, W, 1]: millimetres along the optical axis, 0 = missing."""
+"""float32 [H, W, 1]: millimetres along the optical axis, 0 where missing."""
 IlluminationState = Literal["lit", "dark", "unknown"]
-"""Whether the infrared illuminator was on during the exposure. ``unknown`` is never taken for ``dark``."""
+"""State of the IR illuminator during the exposure. ``unknown`` is never treated as ``dark``."""
 TimestampSource = Literal["kernel_soe", "kernel_eof", "device_mapped", "media", "recorded", "synthetic", "arrival"]
-"""Where a capture time comes from: the driver at start of exposure or end of frame, a device clock mapped to the host,
-a file's own times, a recording, the simulation, or nothing better than the moment of arrival."""
+"""Source of a capture time: the driver at start of exposure or at end of frame, a device clock mapped to the host's, a
+file's own times, a recording, the simulation, or, if nothing better exists, the time of arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Box:
     h: float
 
     def scaled(self, sx: float, sy: float) -> Box:
-        """The same box in an image whose axes are ``sx`` and ``sy`` times as long."""
+        """Return the box scaled by ``sx`` in x and ``sy`` in y."""
         return Box(self.x * sx, self.y * sy, self.w * sx, self.h * sy)
 
     def require_inside(self, shape: tuple[int, ...], what: str) -> None:
@@ -41,22 +41,22 @@ class Box:
         height, width = shape[:2]
         values = (self.x, self.y, self.w, self.h)
         if not all(np.isfinite(v) for v in values) or self.w < 1 or self.h < 1:
-            raise InvalidFaceBox(f"{what}: a face box is four finite numbers x, y, w, h with w and h of 1 or more.")
-        # A detector rounds to whole pixels, so half a pixel beyond the edge is still the edge.
+            raise InvalidFaceBox(f"{what}: a face box is four finite numbers x, y, w, h, with w and h at least 1.")
+        # Detectors round to whole pixels, so half a pixel beyond the edge is accepted.
         if self.x < -0.5 or self.y < -0.5 or self.x + self.w > width + 0.5 or self.y + self.h > height + 0.5:
             raise InvalidFaceBox(
-                f"{what}: the box x={self.x:g} y={self.y:g} w={self.w:g} h={self.h:g} leaves the image of "
-                f"{width}×{height} pixels. Give it in pixels of that image, or leave it out to have the face found."
+                f"{what}: the box x={self.x:g} y={self.y:g} w={self.w:g} h={self.h:g} extends beyond the image of "
+                f"{width}×{height} pixels. Give it in pixels of that image, or omit it to have the face detected."
             )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of one camera.
+    """One frame from one camera.
 
-    ``image``: `Image` for colour and infrared, `DepthMap` for depth; not to be written to. Times are integer
-    nanoseconds of CLOCK_MONOTONIC: ``t_capture_ns`` is mid-exposure, ``t_arrival_ns`` when the host had the picture.
-    ``seq``: the driver's sequence number, None where it has none. ``generation`` grows each time the stream is opened.
+    ``image``: `Image` for RGB and IR, `DepthMap` for depth; do not write to it. Times are integer nanoseconds of
+    CLOCK_MONOTONIC: ``t_capture_ns`` is mid-exposure, ``t_arrival_ns`` is when the host received the frame.
+    ``seq``: the driver's sequence number, None if it has none. ``generation`` increases each time the stream is opened.
     """
 
     modality: Modality
@@ -72,11 +72,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """Pictures of one moment, one for each modality that there is. Times are mid-exposure, integer nanoseconds of one
-    clock, None where unknown.
+    """Images captured at the same moment, at most one per modality.
 
-    ``ir_dark``: the infrared camera's neighbouring frame with the illuminator off, where it strobes. ``lit`` is that of
-    ``ir``. ``generation`` is 0 for uploads. ``clock`` names what the times were read from.
+    Times are mid-exposure, in integer nanoseconds of one clock, None if unknown. ``ir_dark``: the adjacent IR frame
+    with the illuminator off, if it strobes. ``lit``: the illumination of ``ir``. ``generation`` is 0 for uploads.
+    ``clock``: name of the clock that the times come from.
     """
 
     rgb: Image | None = None
@@ -93,7 +93,7 @@ class Pair:
     source: Literal["upload", "camera"] = "upload"
 
     def image(self, modality: Modality) -> NDArray[Any]:
-        """The picture of ``modality``.
+        """Return the image of ``modality``.
 
         Raises:
             ModalityMissing: the pair has none.
@@ -105,12 +105,12 @@ class Pair:
 
     @property
     def times_ns(self) -> tuple[int | None, ...]:
-        """Times of the modalities that the pair has, in the order of `MODALITIES`."""
+        """Capture times of the modalities present, in the order of `MODALITIES`."""
         return tuple(getattr(self, f"{m}_time_ns") for m in MODALITIES if getattr(self, m) is not None)
 
     @property
     def skew_ns(self) -> int | None:
-        """Largest difference of the mid-exposure times, or None when one is unknown."""
+        """Largest difference between the mid-exposure times, or None if one is unknown."""
         times = [t for t in self.times_ns if t is not None]
         if len(times) < len(self.times_ns) or not times:
             return None

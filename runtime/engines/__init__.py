@@ -1,4 +1,4 @@
-"""Engines: what runs the network."""
+"""Engines that run the network."""
 
 from typing import TYPE_CHECKING
 

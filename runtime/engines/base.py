@@ -1,4 +1,4 @@
-"""What an engine is, and what it owes its callers."""
+"""The `Engine` protocol, its inputs and results, and the checks of both."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from runtime.core.errors import InferenceFailed, InvalidBatch
 
 Batch = Mapping[str, NDArray[Any]]
-"""Input name → array [N, S, S, C]: uint8 colour or infrared, float32 millimetres of depth."""
+"""Input name → array [N, S, S, C]: uint8 for RGB and IR, float32 in millimetres for depth."""
 
 Precision = Literal["fp32", "int8"]
 ThreadProfile = Literal["latency", "throughput"]
-"""``latency``: one worker on all cores. ``throughput``: one thread each, a worker per core. Never both."""
+"""``latency``: one worker that uses all cores. ``throughput``: one single-threaded worker per core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network says of N pairs.
+    """Network output for N pairs.
 
-    ``score`` float32 [N]: probability of bona fide, 0 to 1. ``stream_scores`` float32 [N, 2]: the same from
-    each modality alone. ``attention`` float32 [N, 2, M, h, w]: where the local branch looked, non-negative.
+    ``score`` float32 [N]: probability of bona fide, 0 to 1. ``stream_scores`` float32 [N, 2]: the same for each
+    modality alone. ``attention`` float32 [N, 2, M, h, w]: attention maps of the local branch, non-negative.
     """
 
     score: NDArray[np.float32]
@@ -43,7 +43,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What runs the network, for responses, metrics and logs. ``degraded``: less than what was configured."""
+    """Description of an engine for responses, metrics and logs. ``degraded``: it is not the configured one."""
 
     backend: str
     precision: Precision
@@ -68,26 +68,26 @@ class Engine(Protocol):
 
         Raises:
             InvalidBatch: names, dtypes or shapes differ from `inputs`.
-            InferenceFailed: the run failed, or produced something that is no score.
+            InferenceFailed: the run failed, or its result is not a score.
         """
         ...
 
     def warm_up(self) -> None:
-        """Run once on blank input so that the first real call is not the slow one."""
+        """Run once on blank input, so that the first real call is not slow."""
         ...
 
     def close(self) -> None: ...
 
 
 def check_batch(batch: Batch, inputs: tuple[InputSpec, ...]) -> int:
-    """Return N if ``batch`` is exactly what ``inputs`` describe.
+    """Return the batch size N if ``batch`` matches ``inputs``.
 
     Raises:
-        InvalidBatch: naming the first thing that differs.
+        InvalidBatch: it does not; the message names the first difference.
     """
     names = [spec.name for spec in inputs]
     if sorted(batch) != sorted(names):
-        raise InvalidBatch(f"the model takes the inputs {names}, the batch has {sorted(batch)}.")
+        raise InvalidBatch(f"the model takes the inputs {names}, but the batch has {sorted(batch)}.")
     count = -1
     for spec in inputs:
         array = batch[spec.name]
@@ -95,21 +95,21 @@ def check_batch(batch: Batch, inputs: tuple[InputSpec, ...]) -> int:
             raise InvalidBatch(f"input {spec.name!r} must be {spec.dtype}, not {array.dtype}.")
         if array.ndim != 4 or tuple(array.shape[1:]) != spec.shape or array.shape[0] < 1:
             raise InvalidBatch(f"input {spec.name!r} must have shape [N, {', '.join(map(str, spec.shape))}] "
-                               f"with N of 1 or more, not {list(array.shape)}.")  # fmt: skip
+                               f"with N at least 1, not {list(array.shape)}.")  # fmt: skip
         if count not in (-1, array.shape[0]):
-            raise InvalidBatch(f"input {spec.name!r} has {array.shape[0]} samples, the one before it {count}.")
+            raise InvalidBatch(f"input {spec.name!r} has {array.shape[0]} samples, but the previous input has {count}.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InvalidBatch(f"input {spec.name!r} holds values that are not finite; missing depth is 0.")
+            raise InvalidBatch(f"input {spec.name!r} contains NaN or infinity. Write missing depth as 0.")
         count = array.shape[0]
     return count
 
 
 def check_scores(scores: Scores, count: int) -> Scores:
-    """Return ``scores`` unchanged if they are scores.
+    """Return ``scores`` unchanged if they are valid.
 
     Raises:
-        InferenceFailed: a shape is wrong, or a value is NaN or outside 0 to 1. Such a result must end a
-            request with an error; it may not reach a threshold, where NaN compares as anything.
+        InferenceFailed: a shape is wrong, or a value is NaN or outside 0 to 1. Such a result must end the request
+            with an error and never reach the threshold, because comparisons with NaN are meaningless.
     """
     if scores.score.shape != (count,) or scores.stream_scores.shape != (count, 2):
         raise InferenceFailed(
@@ -118,6 +118,6 @@ def check_scores(scores: Scores, count: int) -> Scores:
     for values in (scores.score, scores.stream_scores):
         if not ((values >= 0) & (values <= 1)).all():
             raise InferenceFailed(
-                "the engine returned a value that is no probability; no decision can be made from it."
+                "the engine returned a value that is not a probability; no decision can be based on it."
             )
     return scores

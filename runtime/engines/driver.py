@@ -1,7 +1,7 @@
-"""What the NVIDIA driver says of its devices, asked of the driver itself and of nothing else.
+"""GPU discovery through the NVIDIA driver alone.
 
-TensorRT 8.6 ends the process with a segmentation fault when a runtime is made without a driver, and others raise what
-nobody can read; so the driver is asked first. ``libcuda.so.1`` comes with the driver, never with a package.
+Without a driver, creating a runtime in TensorRT 8.6 ends the process with a segmentation fault, and other libraries
+raise unreadable errors, so the driver is queried first. ``libcuda.so.1`` comes with the driver, never with a package.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """The GPUs the driver knows.
+    """Return the GPUs that the driver reports.
 
     Raises:
-        EngineUnavailable: no driver, or it cannot be used; says what it answered.
+        EngineUnavailable: there is no driver, it cannot be used, or it reports no GPU; the message has its answer.
     """
     try:
         cuda = ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise EngineUnavailable(
-            f"no NVIDIA driver on this machine ({LIBRARY} cannot be loaded). TensorRT and CUDA need one; "
-            "engine onnx-cpu does not."
+            f"no NVIDIA driver on this machine ({LIBRARY} cannot be loaded). TensorRT and CUDA need the driver; "
+            "the engine onnx-cpu does not."
         ) from error
 
     def call(function: str, *arguments: Any) -> None:
         code = getattr(cuda, function)(*arguments)
         if code:
             raise EngineUnavailable(
-                f"the NVIDIA driver answers {function} with error {code} (cuda.h, CUresult). Check nvidia-smi, and "
-                "that this process may open /dev/nvidia*."
+                f"the NVIDIA driver answers {function} with error {code} (CUresult in cuda.h). Check nvidia-smi, and "
+                "check that this process may open /dev/nvidia*."
             )
 
     call("cuInit", 0)
@@ -63,5 +63,5 @@ def find_gpus() -> list[Gpu]:
         call("cuDeviceGetAttribute", ctypes.byref(minor), CAPABILITY_MINOR, handle)
         gpus.append(Gpu(index, text.value.decode(errors="replace"), (major.value, minor.value), driver.value))
     if not gpus:
-        raise EngineUnavailable("the NVIDIA driver knows no GPU. Check nvidia-smi and CUDA_VISIBLE_DEVICES.")
+        raise EngineUnavailable("the NVIDIA driver reports no GPU. Check nvidia-smi and CUDA_VISIBLE_DEVICES.")
     return gpus

@@ -1,7 +1,7 @@
-"""Golden vectors: inputs and the scores they must give, recorded when the model was made.
+"""Golden vectors: inputs and their expected scores, recorded when the model was exported.
 
-Every engine reproduces them before it serves. They catch what no digest can: a processor whose 8-bit
-arithmetic saturates, a driver that computes something else, a library that changed its mind.
+Every engine must reproduce them before it serves. They catch what digests cannot: a CPU whose 8-bit arithmetic
+saturates, or a driver or library version that computes something else.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from runtime.core.errors import GoldenMismatch, ManifestInvalid
 from runtime.engines.base import Engine, Precision
 
 TOLERANCE = {"fp32": 1e-3, "int8": 0.01, "int8-trt": 0.05, "int8-trt11": 0.05}
-"""What was recorded → largest accepted difference of a score. FP32 differs by the order of additions. The ``int8``
-model adds whole numbers, which processors agree on: with and without VNNI it gave the same scores to the last bit,
-while 8-bit weights, which clip without it, were off by 0.2. TensorRT computes what is not in 8 bits in 16."""
+"""Recorded scores → largest accepted difference. FP32 varies with the order of additions. The ``int8`` model adds
+integers, so CPUs agree: its scores were bit-identical with and without VNNI, while 8-bit weights, which saturate
+without VNNI, were off by 0.2. TensorRT runs the layers that are not in INT8 in FP16."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenVectors:
-    """``inputs``: name → array [K, S, S, C]. ``scores``: precision → float32 [K, 3],
-    the fused score and each stream's."""
+    """Test inputs and their expected scores.
+
+    ``inputs``: name → array [K, S, S, C]. ``scores``: recorded precision → float32 [K, 3], the fused score followed
+    by each stream's score.
+    """
 
     inputs: dict[str, NDArray[Any]]
     scores: dict[str, NDArray[np.float32]]
 
     def to_bytes(self) -> bytes:
-        """An ``.npz`` archive of plain arrays."""
+        """Return an ``.npz`` archive of plain arrays."""
         buffer = io.BytesIO()
         arrays: dict[str, NDArray[Any]] = {f"input.{k}": v for k, v in self.inputs.items()}
         arrays |= {f"scores.{k}": v for k, v in self.scores.items()}
@@ -41,10 +44,10 @@ class GoldenVectors:
 
 
 def read_golden(data: bytes) -> GoldenVectors:
-    """Parse an ``.npz`` archive; object arrays, which would be unpickled, are refused.
+    """Parse an ``.npz`` archive. Object arrays are refused, because reading them would unpickle.
 
     Raises:
-        ManifestInvalid: not such an archive, or without inputs or scores.
+        ManifestInvalid: it is not such an archive, or lacks inputs or scores.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -54,22 +57,22 @@ def read_golden(data: bytes) -> GoldenVectors:
     inputs = {k[6:]: v for k, v in arrays.items() if k.startswith("input.")}
     scores = {k[7:]: v for k, v in arrays.items() if k.startswith("scores.")}
     if not inputs or not scores:
-        raise ManifestInvalid("the golden vectors hold no inputs or no scores.")
+        raise ManifestInvalid("the golden vectors contain no inputs or no scores.")
     return GoldenVectors(inputs, scores)
 
 
 def check_golden(engine: Engine, golden: GoldenVectors, recorded: str = "") -> float:
-    """Run the golden inputs one by one and as a batch; returns the largest difference.
+    """Run the golden inputs one by one and as a batch, and return the largest difference.
 
-    ``recorded``: which of the recorded scores must be given, e.g. ``int8-trt``; by default the engine's precision's.
+    ``recorded``: the recorded scores to compare with, e.g. ``int8-trt``; by default those of the engine's precision.
 
     Raises:
-        GoldenMismatch: a score differs by more than the tolerance of what was recorded.
+        GoldenMismatch: a score differs by more than the tolerance of the recorded scores.
     """
     precision: Precision = engine.info.precision
     recorded = recorded or precision
     if recorded not in golden.scores:
-        raise GoldenMismatch(f"the bundle holds no expected scores for {recorded}; export it again.")
+        raise GoldenMismatch(f"the bundle has no expected scores for {recorded}; export it again.")
     expected = golden.scores[recorded]
     batches = [golden.inputs] + [{k: v[i : i + 1] for k, v in golden.inputs.items()} for i in range(len(expected))]
     wanted = [expected] + [expected[i : i + 1] for i in range(len(expected))]
@@ -81,8 +84,8 @@ def check_golden(engine: Engine, golden: GoldenVectors, recorded: str = "") -> f
     if worst > TOLERANCE[recorded]:
         raise GoldenMismatch(
             f"this machine does not reproduce the model's recorded scores: {engine.info.backend} {precision} "
-            f"differs by {worst:.3f}, at most {TOLERANCE[recorded]:g} is accepted. It will not be used. "
-            "On a processor without 8-bit dot products use the int8-cpu artifact, which has 7-bit weights; "
+            f"differs by {worst:.3f}; the tolerance is {TOLERANCE[recorded]:g}. The engine is not used. "
+            "On a CPU without 8-bit dot products, use the int8-cpu artifact, which has 7-bit weights; "
             "otherwise try precision fp32."
         )
     return worst

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor."""
+"""ONNX Runtime engines for CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ OUTPUTS = ["score", "stream_scores", "attention"]
 
 
 def import_onnxruntime() -> Any:
-    """The onnxruntime module.
+    """Return the onnxruntime module.
 
     Raises:
-        EngineUnavailable: not installed; says which of the two packages to take.
+        EngineUnavailable: it is not installed; the message says which of the two packages to install.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise EngineUnavailable(
-            "ONNX Runtime is not installed. On a processor: pip install 'adsn[cpu]'. With an NVIDIA GPU: "
-            "pip install 'adsn[gpu]'. Never both: they are the same module."
+            "ONNX Runtime is not installed. For CPU: pip install 'adsn[cpu]'. For an NVIDIA GPU: "
+            "pip install 'adsn[gpu]'. Do not install both: they provide the same module."
         ) from error
     return onnxruntime
 
 
 class OnnxEngine:
-    """`Engine` on ONNX Runtime, on one of its execution providers.
+    """`Engine` on one of ONNX Runtime's execution providers.
 
-    ``model``: the verified bytes of the model; never a path, because older versions of the library follow
-    external-data references out of the folder when given one.
+    ``model``: the model's verified bytes. A path is never passed, because older versions of the library then follow
+    external-data references out of the folder.
 
     Raises:
-        EngineUnavailable: the library is missing, lacks the provider, or refuses the model.
+        EngineUnavailable: the library is missing, lacks the provider, or rejects the model.
     """
 
     backend = "onnx-cpu"
@@ -61,7 +61,7 @@ class OnnxEngine:
         self, model: bytes, precision: Precision, *, profile: ThreadProfile = "latency", threads: int = 0
     ) -> None:
         ort = import_onnxruntime()
-        # "throughput" is one thread per engine and as many engines as cores, made by whoever runs the workers.
+        # "throughput" means one thread here; the worker pool creates one engine per core.
         count = threads or (usable_cores() if profile == "latency" else 1)
         options = ort.SessionOptions()
         options.intra_op_num_threads = count
@@ -69,11 +69,11 @@ class OnnxEngine:
         options.log_severity_level = 3
         try:
             session = ort.InferenceSession(model, options, providers=list(self.providers))
-        except Exception as error:  # the library raises a type of its own for each kind of damage
-            raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the model: {error}") from error
+        except Exception as error:  # the library has its own exception type for each kind of damage
+            raise EngineUnavailable(f"ONNX Runtime {ort.__version__} rejected the model: {error}") from error
         first = self.providers[0] if isinstance(self.providers[0], str) else self.providers[0][0]
         if session.get_providers()[0] != first:
-            # The library falls back to the processor without a word.
+            # The library silently falls back to the CPU.
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} runs the model on {session.get_providers()[0]}.")
         self._session: onnxruntime.InferenceSession | None = session
         self._inputs = tuple(_spec(node) for node in session.get_inputs())
@@ -103,7 +103,7 @@ class OnnxEngine:
             raise InferenceFailed("the engine is closed.")
         try:
             score, streams, attention = session.run(OUTPUTS, dict(batch))
-        except Exception as error:  # as above: the library's own types
+        except Exception as error:  # the library's own exception types, as above
             raise InferenceFailed(f"ONNX Runtime failed: {error}") from error
         return check_scores(Scores(score, streams, attention), count)
 
@@ -115,15 +115,15 @@ class OnnxEngine:
 
 
 class OnnxCpuEngine(OnnxEngine):
-    """`Engine` on the processor."""
+    """`Engine` on the CPU."""
 
 
 class OnnxCudaEngine(OnnxEngine):
-    """`Engine` on an NVIDIA GPU, for the float model: 8-bit graphs are TensorRT's there."""
+    """`Engine` on an NVIDIA GPU, for the FP32 model. INT8 graphs run in TensorRT there."""
 
     backend = "onnx-cuda"
     device = "cuda:0"
-    # TF32 would round products to 10 bits, and the golden vectors of a float model would no longer be reproduced.
+    # TF32 rounds products to 10 bits, so the FP32 golden vectors would not be reproduced.
     providers = (("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0}), "CPUExecutionProvider")
 
     def __init__(
@@ -133,7 +133,7 @@ class OnnxCudaEngine(OnnxEngine):
         ort = import_onnxruntime()
         if "CUDAExecutionProvider" not in ort.get_available_providers():
             raise EngineUnavailable(
-                f"this ONNX Runtime ({ort.__version__}) has no CUDA. Take the other package: pip uninstall "
+                f"this ONNX Runtime ({ort.__version__}) is built without CUDA. Replace it: pip uninstall "
                 "onnxruntime, then pip install 'adsn[gpu]'."
             )
         super().__init__(model, precision, profile=profile, threads=threads)
@@ -142,7 +142,7 @@ class OnnxCudaEngine(OnnxEngine):
 def _spec(node: Any) -> InputSpec:
     if node.type not in ONNX_TYPES or len(node.shape) != 4 or not all(isinstance(v, int) for v in node.shape[1:]):
         raise EngineUnavailable(
-            f"input {node.name!r} has type {node.type} and shape {node.shape}; not a model of this project."
+            f"input {node.name!r} has type {node.type} and shape {node.shape}; it is not a model of this project."
         )
     size, width, channels = node.shape[1:]
     return InputSpec(node.name, ONNX_TYPES[node.type], (size, width, channels))

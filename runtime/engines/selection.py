@@ -1,4 +1,4 @@
-"""Which engine runs: the one asked for, or the best that works. Every candidate's verdict is kept."""
+"""Engine selection: opens the requested engine or the best one that works, and records why others were rejected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from runtime.engines.driver import find_gpus
 
 Backend = Literal["tensorrt", "onnx-cuda", "onnx-cpu", "remote"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""Fastest on this machine first. ``remote`` is only ever opened where it is asked for, so ``auto`` has no opener of
-it."""
+"""Fastest first. ``remote`` is opened only on request: callers pass no opener for it with ``auto``."""
 EngineOpeners = Mapping[Backend, Callable[[], Engine]]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCandidate:
-    """What became of one backend: ``reason`` is empty only for the one that runs."""
+    """Result of trying one backend. ``reason`` is empty only for the one that runs."""
 
     backend: Backend
     accepted: bool
@@ -28,7 +27,7 @@ class EngineCandidate:
 
 @dataclass(frozen=True, slots=True)
 class SelectedEngine:
-    """`Engine` that knows how it was chosen."""
+    """`Engine` together with the candidates that were tried."""
 
     engine: Engine
     info: EngineInfo
@@ -49,7 +48,7 @@ class SelectedEngine:
 
 
 def has_gpu() -> bool:
-    """Whether the NVIDIA driver knows a GPU."""
+    """Tell whether the NVIDIA driver reports a GPU."""
     try:
         return bool(find_gpus())
     except EngineUnavailable:
@@ -59,15 +58,14 @@ def has_gpu() -> bool:
 def select_engine(
     openers: EngineOpeners, wanted: Backend | Literal["auto"] = "auto", *, required: bool = False
 ) -> SelectedEngine:
-    """Open ``wanted`` or, where that does not work, the next one that does; ``auto``: the first that works.
+    """Open ``wanted``, or the next backend that works; ``auto`` opens the first that works.
 
-    ``degraded`` is set when it is less than was asked for: another backend than ``wanted`` or, for ``auto``, the
-    processor on a machine with a GPU. A backend without an opener is passed over. With ``required`` nothing replaces
-    ``wanted``.
+    ``degraded`` is set if the result is less than requested: a backend other than ``wanted`` or, for ``auto``, the CPU
+    on a machine with a GPU. Backends without an opener are skipped. With ``required`` there is no fallback.
 
     Raises:
-        BundleError: a file of the bundle is not what its manifest says; nothing replaces a bundle that was changed.
-        EngineUnavailable: ``required`` and it does not work, or nothing works; with every candidate's reason.
+        BundleError: a file of the bundle does not match its manifest; there is no fallback for an altered bundle.
+        EngineUnavailable: no backend works, or ``wanted`` is ``required`` and does not; with each candidate's reason.
     """
     order = BACKENDS if wanted == "auto" else (wanted, *(b for b in BACKENDS if b != wanted))
     candidates: list[EngineCandidate] = []

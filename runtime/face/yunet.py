@@ -102,14 +102,24 @@ def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
     if scale == 1:
         return image, (1.0, 1.0)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8).reshape(size[1], size[0], -1), (size[0] / width, size[1] / height)
+    small = image
+    # OpenCV halves a picture many times faster than it averages larger areas. Where both edges are even multiples, the
+    # result is the same but for rounding.
+    while small.shape[1] % (2 * size[0]) == small.shape[0] % (2 * size[1]) == 0:
+        half = (small.shape[1] // 2, small.shape[0] // 2)
+        small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if small.shape[1::-1] != size:
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small.reshape(size[1], size[0], -1), (size[0] / width, size[1] / height)
 
 
 def gain_of(image: Image) -> float:
     """Return what a picture is multiplied by before the search: more than 1 for a dark one."""
-    grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    counts = cv2.calcHist([np.ascontiguousarray(grey)], [0], None, [256], [0, 256]).ravel()
+    grey = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    # Most pictures are bright, which a count tells in a fraction of a histogram's time.
+    if np.count_nonzero(grey >= DARK_BELOW) > grey.size * (1 - DARK_PERCENTILE / 100):
+        return 1.0
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
     level = int(np.searchsorted(np.cumsum(counts), counts.sum() * DARK_PERCENTILE / 100))
     return 1.0 if level >= DARK_BELOW else min(BRIGHT / max(level, 1), MOST_GAIN)
 

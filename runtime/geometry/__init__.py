@@ -1,4 +1,4 @@
-"""Calibrated geometry of a rig, and its drift."""
+"""Calibrated geometry of a rig, and detection of its drift."""
 
 from typing import TYPE_CHECKING
 

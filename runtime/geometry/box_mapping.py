@@ -1,9 +1,9 @@
-"""Where a face that one camera sees is in another camera's picture.
+"""Map a face's box from one camera's image to another's.
 
-Two cameras beside each other see a face displaced by ``f·b/Z`` pixels (``f`` focal length in pixels, ``b`` the way
-between the cameras, ``Z`` the distance), so no single mapping of one picture onto the other is right at every
-distance. A calibrated rig therefore maps by H(Z): the box lies on a plane at distance Z, and Z comes from a depth map,
-or from how wide the face appears, as faces differ less in width than people do in where they stand.
+Two cameras next to each other see a face displaced by ``f·b/Z`` pixels (``f`` focal length in pixels, ``b`` the
+baseline, ``Z`` the distance), so no single mapping between the images is right at every distance. A calibrated rig
+therefore maps by H(Z), which takes the box to lie on a plane at distance Z. Z comes from a depth map, or from the
+apparent width of the face: faces vary less in width than people do in where they stand.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from runtime.core.values import Box, DepthMap, Modality, Pair
 Vector = NDArray[np.float64]
 
 FACE_BOX_MM = 150.0
-"""Width of a face box on a face: the 15 cm that Microsoft's requirements on infrared cameras take for one. OpenCV's
-frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md),
-and those of people measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), so
-about 150 mm too; in other surveys heads are up to a tenth wider. Another detector's habit is given to
+"""Width of a face box on a face. Microsoft's requirements for infrared cameras assume 15 cm. OpenCV's frontal cascade
+alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md). People's
+cheekbones measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), which gives
+about 150 mm too; in other surveys heads are up to a tenth wider. For a detector with other boxes pass the width to
 `CalibratedMapper`."""
 FACE_BOX_SPREAD = 0.20
-"""Two standard deviations of a face box's width, as a fraction: heads differ by 3 to 5 %, and with the cascade's own
-scatter it is 9 % on simulated faces."""
+"""Two standard deviations of a face box's width, as a fraction. Heads vary by 3 to 5 %; with the cascade's own scatter
+it is 9 % on simulated faces."""
 FACE_RELIEF_MM = 25.0
-"""From the plane that a depth map gives for a face to the parts before and behind it that matter."""
+"""Distance from the plane that a depth map gives for a face to its relevant parts in front of and behind that plane."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
-"""Distances outside this range are not those of a face before a rig."""
+"""No face in front of a rig is outside this range of distances."""
 MIN_DEPTH_SHARE = 0.2
-"""Fraction of the middle of a face box that must have depth for the distance to be read from it."""
+"""Minimum fraction of the middle of a face box with known depth for reading the distance from it."""
 ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraModel:
-    """One camera of a rig: pinhole with OpenCV's distortion model.
+    """One camera of a rig: a pinhole with OpenCV's distortion model.
 
     ``matrix`` float64 [3, 3], pixels. ``distortion`` float64 [5]: k1, k2, p1, p2, k3. ``rotation`` [3, 3] and
-    ``translation`` [3], mm, bring a point from the rig's frame into this camera's, z forward. ``identity`` is that of
+    ``translation`` [3], mm, map a point from the rig's frame to this camera's frame, z forward. ``identity``: see
     `SourceInfo`. ``rms_px``: the calibration's reprojection error in this camera.
     """
 
@@ -60,7 +60,7 @@ class CameraModel:
     rms_px: float = 0.0
 
     def rays(self, points: Vector) -> Vector:
-        """Pixels [N, 2] → directions (x/z, y/z) [N, 2], free of distortion."""
+        """Convert pixels [N, 2] to directions (x/z, y/z) [N, 2] without distortion."""
         ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
         found = cv2.undistortPointsIter(
             points.reshape(-1, 1, 2), self.matrix, self.distortion, np.eye(3), np.eye(3), ends
@@ -68,18 +68,17 @@ class CameraModel:
         return np.asarray(found, np.float64).reshape(-1, 2)
 
     def pixels(self, points: Vector) -> Vector:
-        """Points [N, 3] in this camera's frame, mm → pixels [N, 2]."""
+        """Project points [N, 3] in this camera's frame, mm, to pixels [N, 2]."""
         found, _ = cv2.projectPoints(points.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), self.matrix, self.distortion)
         return np.asarray(found, np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RigGeometry:
-    """Two or three cameras in one frame, as calibrated together.
+    """Two or three cameras in one frame, calibrated together.
 
-    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of where known board corners were expected
-    in one camera from the other, in views that the fit had not seen; None where none were kept. ``date``: ISO 8601,
-    UTC.
+    ``rms_px``: stereo reprojection error. ``held_out_px``: 95th percentile of the error of board corners predicted from
+    one camera to the other in views that the fit had not seen; None if no views were held out. ``date``: ISO 8601, UTC.
     """
 
     cameras: Mapping[Modality, CameraModel]
@@ -89,33 +88,34 @@ class RigGeometry:
     date: str
 
     def baseline_mm(self, source: Modality, target: Modality) -> float:
-        """Way between the centres of two cameras."""
+        """Return the distance between the centres of two cameras."""
         a, b = self.cameras[source], self.cameras[target]
         return float(np.linalg.norm(a.rotation.T @ a.translation - b.rotation.T @ b.translation))
 
     def require_cameras(self, infos: Mapping[Modality, SourceInfo], where: str) -> None:
-        """Make sure that this is the geometry of the cameras that are open. ``where``: the file, for messages.
+        """Check that this geometry belongs to the open cameras. ``where``: the file, for messages.
 
         Raises:
-            CalibrationInvalid: a camera is another one, gives another size, or is not in the geometry.
+            CalibrationInvalid: a camera is another one, delivers another size, or is missing from the geometry.
         """
         for modality, info in infos.items():
             field, again = f"cameras.{modality}", "Calibrate this rig with: adsn-calib rig"
             camera = self.cameras.get(modality)
             if camera is None:
-                # Depth that is not in the geometry is simply not used.
+                # Depth that is missing from the geometry is simply not used.
                 if modality == "depth" and len(infos) > 2:
                     continue
-                raise CalibrationInvalid(f"{where}: {field} is missing, and {info.uri} is open. {again}")
+                raise CalibrationInvalid(f"{where}: {field} is missing, but {info.uri} is open. {again}")
             if camera.identity != info.identity:
                 raise CalibrationInvalid(
                     f"{where}: {field}.identity is {camera.identity!r}, but {info.uri} is {info.identity!r}. {again}, "
-                    "or name the file of these cameras."
+                    "or use the file of these cameras."
                 )
             if (camera.width, camera.height) != (info.width, info.height):
                 raise CalibrationInvalid(
-                    f"{where}: {field} was calibrated at {camera.width}×{camera.height} pixels, but {info.uri} gives "
-                    f"{info.width}×{info.height}. Open the camera at the calibrated size, or calibrate at this one."
+                    f"{where}: {field} was calibrated at {camera.width}×{camera.height} pixels, but {info.uri} "
+                    f"delivers {info.width}×{info.height}. Open the camera at the calibrated size, or calibrate at "
+                    f"this one."
                 )
 
 
@@ -124,11 +124,10 @@ MappingMethod = Literal["same", "depth", "face_width", "scale"]
 
 @dataclass(frozen=True, slots=True)
 class MappedBox:
-    """A face's box in another picture.
+    """A face's box in another image.
 
-    ``by``: how it was placed. ``tolerance_px``: how far, in pixels of that picture, its centre may be off, about two
-    standard deviations; None where nobody knows. ``distance_mm``: of the face from the first camera, where it was
-    needed.
+    ``by``: how it was mapped. ``tolerance_px``: possible error of its centre in pixels of that image, about two
+    standard deviations; None if unknown. ``distance_mm``: the face's distance from the first camera, if it was needed.
     """
 
     box: Box
@@ -138,22 +137,22 @@ class MappedBox:
 
 
 class BoxMapper(Protocol):
-    """Says where a face of one picture is in another picture of the same pair. Safe to call from several threads."""
+    """Maps a face's box from one image to another image of the same pair. Thread-safe."""
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
-        """Where ``box``, in pixels of the pair's ``source``, is in pixels of its ``target``; it may reach over the
-        edge. None when this box mapper cannot say: the face has to be found there.
+        """Map ``box`` from pixels of the pair's ``source`` to pixels of its ``target``; the result may cross the edge.
+        Returns None if this mapper cannot tell: the face has to be detected in ``target``.
 
         Raises:
             ModalityMissing: the pair lacks one of the two.
-            CalibrationInvalid: the pictures have not the calibrated size.
+            CalibrationInvalid: the images do not have the calibrated size.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleMapper:
-    """Takes two pictures as registered when they differ in scale alone: aligned uploads, aligned depth, one lens."""
+    """Treats images that differ in scale alone as registered: aligned uploads, aligned depth, one lens."""
 
     aspect_tolerance: float = ASPECT_TOLERANCE
 
@@ -167,10 +166,10 @@ class ScaleMapper:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedMapper:
-    """Places boxes by a rig's geometry.
+    """Maps boxes by a rig's geometry.
 
-    ``face_box_mm``: how wide the detector in use draws a box on a face, see `FACE_BOX_MM`. ``use_depth``: read the
-    distance from the pair's depth map where it has one that the geometry knows.
+    ``face_box_mm``: width of the detector's box on a face, see `FACE_BOX_MM`. ``use_depth``: read the distance from the
+    pair's depth map if it has one that the geometry covers.
     """
 
     geometry: RigGeometry
@@ -186,8 +185,9 @@ class CalibratedMapper:
                 return None
             if shape[:2] != (camera.height, camera.width):
                 raise CalibrationInvalid(
-                    f"the rig's geometry holds for {modality} pictures of {camera.width}×{camera.height} pixels, not "
-                    f"{shape[1]}×{shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
+                    f"the rig's geometry was calibrated for {modality} images of {camera.width}×{camera.height} "
+                    f"pixels, not {shape[1]}×{shape[0]}. Open the camera at the calibrated size, or calibrate at this "
+                    f"one."
                 )
         if source == target:
             return MappedBox(box, "same", 0.0)
@@ -213,7 +213,7 @@ class CalibratedMapper:
 
 
 def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_MM) -> float:
-    """Distance of a face in mm from the width of its box, distortion taken out; infinite for a box without width."""
+    """Return a face's distance in mm from the undistorted width of its box; infinite for a box without width."""
     middle = box.y + box.h / 2
     left, right = camera.rays(np.array([[box.x, middle], [box.x + box.w, middle]]))
     width = float(np.hypot(*(right - left)))
@@ -221,10 +221,10 @@ def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_M
 
 
 def reproject_box(box: Box, source: CameraModel, target: CameraModel, distance: float) -> Box | None:
-    """The box of ``source`` as ``target`` sees it, taken as a plane ``distance`` mm before ``source`` and facing it.
+    """Return a box of ``source`` as ``target`` sees it, taken as a plane ``distance`` mm from ``source`` and facing it.
 
-    Centre and edge lengths are carried, not corners: a camera that is turned about its axis does not widen the box.
-    None when it lies behind ``target``.
+    The centre and the edge lengths are mapped, not the corners, so a camera rolled about its axis does not widen the
+    box. Returns None if the box lies behind ``target``.
     """
     x, y, w, h = box.x, box.y, box.w, box.h
     marks = np.array([[x + w / 2, y + h / 2], [x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]])
@@ -241,8 +241,8 @@ def reproject_box(box: Box, source: CameraModel, target: CameraModel, distance: 
 
 
 def parallax(box: Box, source: CameraModel, target: CameraModel, distance: float) -> tuple[float, float]:
-    """How far, across and down in pixels of ``target``, a face at ``distance`` mm lies from where one infinitely far
-    away would; a distance that is wrong by a tenth misplaces it by a tenth of this."""
+    """Return how far a face at ``distance`` mm is from where it would be at infinity, across and down in ``target``'s
+    pixels. A distance that is wrong by a tenth misplaces the face by a tenth of this."""
     near, far = (reproject_box(box, source, target, z) for z in (distance, FARTHEST_MM * 1e3))
     if near is None or far is None:
         return 0.0, 0.0
@@ -252,8 +252,8 @@ def parallax(box: Box, source: CameraModel, target: CameraModel, distance: float
 def reproject_points(
     points: Vector, source: CameraModel, target: CameraModel, distance: float | Vector
 ) -> Vector | None:
-    """Pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) → points [N, 3] in ``target``'s frame, mm.
-    None when one of them is not before ``target``."""
+    """Convert pixels [N, 2] of ``source`` at ``distance`` mm (one number, or [N]) to points [N, 3] in ``target``'s
+    frame, mm. Returns None if one of them is not in front of ``target``."""
     rays = source.rays(np.asarray(points, np.float64))
     there = np.column_stack([rays, np.ones(len(rays))]) * np.reshape(distance, (-1, 1))
     in_rig = (there - source.translation) @ source.rotation
@@ -264,17 +264,17 @@ def reproject_points(
 def depth_distance(
     box: Box, source: CameraModel, depth_camera: CameraModel, depth: DepthMap, guess: float, rounds: int = 4
 ) -> float | None:
-    """Distance of a face from ``source`` in mm, read from a depth map that another camera may have taken.
+    """Return a face's distance from ``source`` in mm, read from a depth map that another camera may have taken.
 
-    Where to look in the map depends on the distance, so it is looked up, and looked up again from there. ``guess``: a
-    first distance. None where the middle of the face has too little depth, or the lookups do not settle.
+    Where to look in the map depends on the distance, so the lookup is repeated with each new distance. ``guess``: the
+    first distance. Returns None if the middle of the face has too little depth, or if the lookups do not converge.
 
     Raises:
-        CalibrationInvalid: the map has not the calibrated size.
+        CalibrationInvalid: the map does not have the calibrated size.
     """
     if depth.shape[:2] != (depth_camera.height, depth_camera.width):
         raise CalibrationInvalid(
-            f"the rig's geometry holds for depth of {depth_camera.width}×{depth_camera.height} pixels, not "
+            f"the rig's geometry was calibrated for depth of {depth_camera.width}×{depth_camera.height} pixels, not "
             f"{depth.shape[1]}×{depth.shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
         )
     distance = min(max(guess, NEAREST_MM), FARTHEST_MM)
@@ -296,8 +296,8 @@ def depth_distance(
 
 
 def median_depth(depth: DepthMap, box: Box) -> float | None:
-    """Median depth in mm of the middle half of a box, each way; None where less than `MIN_DEPTH_SHARE` of it is
-    known."""
+    """Return the median depth in mm of the middle half of a box in each direction; None if less than
+    `MIN_DEPTH_SHARE` of it is known."""
     x0, x1 = round(box.x + box.w / 4), round(box.x + box.w * 3 / 4)
     y0, y1 = round(box.y + box.h / 4), round(box.y + box.h * 3 / 4)
     part: NDArray[Any] = depth[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]

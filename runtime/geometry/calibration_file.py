@@ -1,4 +1,4 @@
-"""The file of a rig's geometry: JSON that a person can review, of a known schema, checked before anything trusts it."""
+"""The file of a rig's geometry: reviewable JSON with a fixed schema, validated before use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA_VERSION: Literal[1] = 1
 MAX_BYTES = 1 << 20
 FARTHEST_APART_MM = 2000.0
 ROUND_TRIP_PX = 0.05
-"""A lens model must give back the pixels it was asked for; one that folds over inside the picture does not."""
+"""A lens model must map pixels to rays and back to the same pixels; one that folds over inside the image does not."""
 
 Row = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -29,14 +29,13 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class GeometryEntry(BaseModel):
-    """Base of all entries: unknown keys are refused, values never change."""
+    """Base of all entries: immutable, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CameraEntry(GeometryEntry):
-    """See `runtime.geometry.box_mapping.CameraModel`; focal lengths and principal point in pixels, translation in
-    mm."""
+    """See `runtime.geometry.box_mapping.CameraModel`. Focal lengths and principal point: pixels; translation: mm."""
 
     identity: str = Field(min_length=1)
     width: int = Field(ge=16, le=16384)
@@ -52,17 +51,17 @@ class CameraEntry(GeometryEntry):
     def _possible(self) -> CameraEntry:
         turn = np.array(self.rotation)
         if np.abs(turn @ turn.T - np.eye(3)).max() > 1e-6 or np.linalg.det(turn) < 0:
-            raise ValueError("rotation is no rotation matrix")
+            raise ValueError("rotation is not a rotation matrix")
         if np.abs(self.translation_mm).max() > FARTHEST_APART_MM:
-            raise ValueError(f"translation_mm: cameras of a rig are not more than {FARTHEST_APART_MM:g} mm apart")
+            raise ValueError(f"translation_mm: cameras of a rig are at most {FARTHEST_APART_MM:g} mm apart")
         if not (0 <= self.centre[0] <= self.width and 0 <= self.centre[1] <= self.height):
-            raise ValueError("centre lies outside the picture")
+            raise ValueError("centre lies outside the image")
         camera = self.camera()
         x, y = np.linspace(0, self.width, 9), np.linspace(0, self.height, 9)
         pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         back = camera.pixels(np.column_stack([camera.rays(pixels), np.ones(len(pixels))]))
         if not np.isfinite(back).all() or np.abs(back - pixels).max() > ROUND_TRIP_PX:
-            raise ValueError("distortion folds over inside the picture; calibrate with more views near its edges")
+            raise ValueError("distortion folds over inside the image; calibrate with more views near its edges")
         return self
 
     def camera(self) -> CameraModel:
@@ -80,7 +79,7 @@ class CameraEntry(GeometryEntry):
 
 
 class GeometryFile(GeometryEntry):
-    """A rig's geometry as it is written; see `runtime.geometry.box_mapping.RigGeometry`."""
+    """A rig's geometry as stored; see `runtime.geometry.box_mapping.RigGeometry`."""
 
     schema_version: Literal[1]
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
@@ -91,7 +90,7 @@ class GeometryFile(GeometryEntry):
 
 
 def camera_entry(camera: CameraModel) -> CameraEntry:
-    """The entry that `CameraEntry.camera` gives back as ``camera``."""
+    """Return the entry of ``camera``; `CameraEntry.camera` is the inverse."""
     k = camera.matrix
     return CameraEntry.model_validate(
         {
@@ -109,10 +108,10 @@ def camera_entry(camera: CameraModel) -> CameraEntry:
 
 
 def save_geometry(geometry: RigGeometry, path: Path) -> None:
-    """Write ``geometry``, whole or not at all.
+    """Write ``geometry`` atomically.
 
     Raises:
-        CalibrationInvalid: it holds what no rig has.
+        CalibrationInvalid: it has values that no rig can have.
         OSError: the file cannot be written.
     """
     try:
@@ -133,9 +132,9 @@ def load_geometry(path: Path) -> RigGeometry:
     """Read a rig's geometry.
 
     Raises:
-        CalibrationInvalid: no such file, not of this schema, or of values that no rig has. Says which field.
+        CalibrationInvalid: no such file, another schema, or values that no rig can have. The message names the field.
     """
-    again = "Make it with: adsn-calib rig"
+    again = "Create it with: adsn-calib rig"
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -157,15 +156,15 @@ def load_geometry(path: Path) -> RigGeometry:
 
 
 def validation_message(error: ValidationError) -> str:
-    """Each wrong field and what is wrong with it, on one line."""
+    """Return each wrong field with its error, on one line."""
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
 
 
 def open_box_mapper(path: Path | None, infos: Mapping[Modality, SourceInfo]) -> BoxMapper:
-    """The box mapper of the cameras that are open: by the geometry in ``path``, or, without one, by scale alone.
+    """Return the box mapper of the open cameras: by the geometry in ``path``, or by scale alone without one.
 
     Raises:
-        CalibrationInvalid: the file is damaged, or of other cameras or sizes than ``infos``.
+        CalibrationInvalid: the file is damaged, or belongs to other cameras or sizes than ``infos``.
     """
     if path is None:
         return ScaleMapper()

@@ -1,8 +1,8 @@
-"""Whether two cameras still stand as they were calibrated: how far their pictures of the same faces lie apart.
+"""Detect whether two cameras have moved since calibration, from the shift between their images of the same faces.
 
 A knock on the housing turns a camera by a degree, ten pixels, and from then on every infrared crop shows the wrong part
-of the face. Nothing else in the pipeline would notice. Colour and infrared pictures of a face differ in tone but not in
-where its edges are, so the shift between the two crops is found by phase correlation of their gradients.
+of the face. Nothing else in the pipeline would notice. RGB and infrared images of a face differ in tone, but their
+edges are in the same places, so the shift between the two crops is found by phase correlation of their gradients.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from runtime.core.values import Box, Image
 from runtime.imaging.crop import CropRule, crop, crop_window
 
 CROP = CropRule(size=160, margin=0.25)
-"""Large enough for a tenth of a pixel, small enough for less than a millisecond."""
+"""Large enough for a precision of a tenth of a pixel, small enough to take less than a millisecond."""
 BLUR = 1.0
 MIN_RESPONSE = 0.2
-"""Correlation peaks below this are not shifts: pictures of different scale, turned pictures, darkness."""
+"""Correlation peaks below this are not shifts, but differences in scale or rotation, or darkness."""
 LIMIT_PX = 5.0
-"""Of a picture 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
+"""In an image 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
 SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far the second picture's content lies right of and below the first's, in pixels, and how clear that is:
-    ``response`` 0 to 1, see `MIN_RESPONSE`."""
+    """The shift of the second image's content right of and below the first's, in pixels. ``response``: how clear the
+    shift is, 0 to 1; see `MIN_RESPONSE`."""
 
     x: float
     y: float
@@ -42,10 +42,10 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """Median shift in pixels of the infrared picture over the last readings.
+    """Median shift of the infrared image in pixels over the last readings.
 
-    ``drifted`` is None until there were enough. ``readings`` of them count, ``rejected`` were not clear enough since
-    the start. ``advice`` says what to do, empty when nothing is to be done.
+    ``drifted``: None until there are enough readings. ``readings``: how many count. ``rejected``: how many were too
+    unclear since the start. ``advice``: what to do; empty if nothing is needed.
     """
 
     x: float
@@ -57,9 +57,9 @@ class DriftState:
 
 
 def edge_map(image: Image) -> NDArray[np.float32]:
-    """Logarithm of the gradient's magnitude float32 [H, W] of a blurred picture uint8 [H, W, 1 or 3].
+    """Return the logarithm of the gradient magnitude, float32 [H, W], of a blurred image uint8 [H, W, 1 or 3].
 
-    The logarithm, because the edges of a lit face are ten times as strong in one picture as in the other.
+    A logarithm, because the edges of a lit face are ten times as strong in one image as in the other.
     """
     grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR)
@@ -68,7 +68,7 @@ def edge_map(image: Image) -> NDArray[np.float32]:
 
 
 def shift_between(first: Image, second: Image) -> Shift:
-    """Shift between two pictures of one size, uint8 [H, W, 1 or 3]."""
+    """Return the shift between two images of the same size, uint8 [H, W, 1 or 3]."""
     a, b = edge_map(first), edge_map(second)
     window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
     (x, y), response = cv2.phaseCorrelate(a, b, window)
@@ -77,10 +77,10 @@ def shift_between(first: Image, second: Image) -> Shift:
 
 @dataclass(slots=True)
 class DriftMonitor:
-    """Readings of the shift, one a second at most, and their running median. Bounded; owned by one thread.
+    """Readings of the shift, at most one per second, and their running median. Bounded; owned by one thread.
 
-    ``limit_px``: see `LIMIT_PX`; scale it with the width of the infrared picture. ``window``: how many readings count,
-    ``least``: how many it needs. A single reading is off by a pixel.
+    ``limit_px``: see `LIMIT_PX`; scale it with the width of the infrared image. ``window``: how many readings count.
+    ``least``: how many are needed. A single reading is off by a pixel.
     """
 
     limit_px: float = LIMIT_PX
@@ -100,30 +100,29 @@ class DriftMonitor:
         self._slacks = deque(maxlen=self.window)
 
     def due(self, t_ns: int) -> bool:
-        """Whether `update` would take a reading now."""
+        """Return whether `update` would take a reading now."""
         return self._last_ns is None or t_ns - self._last_ns >= self.every_ns
 
     def update(
         self, rgb: Image, ir: Image, rgb_box: Box, ir_box: Box, t_ns: int, slack: tuple[float, float] = (0.0, 0.0)
     ) -> DriftState:
-        """Take a reading of a pair: ``ir_box`` is where the geometry placed ``rgb_box``, ``t_ns`` when the pair was
-        taken.
+        """Take a reading from a pair. ``ir_box``: where the geometry mapped ``rgb_box``. ``t_ns``: time of the pair.
 
-        ``slack``: pixels across and down that faces may lie off with no camera moved, and then do not count. Where the
-        distance was taken from the face's width, that is `FACE_BOX_SPREAD` of the
-        `runtime.geometry.box_mapping.parallax`: not only do people differ, a detector may draw all boxes wider than
-        assumed, which no median removes.
+        ``slack``: shift in pixels across and down that can occur without a moved camera and is therefore ignored. If
+        the distance came from the face's width, that is `FACE_BOX_SPREAD` of the
+        `runtime.geometry.box_mapping.parallax`: people differ, and a detector may draw all boxes wider than assumed,
+        which no median removes.
         """
         if self.due(t_ns):
             self._last_ns = t_ns
             try:
                 shift = shift_between(crop(rgb, rgb_box, CROP), crop(ir, ir_box, CROP))
             except InvalidFaceBox:
-                # Placed beside the picture: no reading, and the pipeline says so itself.
+                # Mapped outside the image: no reading. The pipeline reports it itself.
                 self._rejected += 1
                 return self.state()
             if shift.response >= MIN_RESPONSE:
-                # Crops start at whole pixels; what was rounded away is no shift.
+                # Crops start at whole pixels; the rounding is not part of the shift.
                 k = crop_window(ir_box, CROP)[2] / CROP.size
                 x, y = rounding_shift(ir_box, rgb_box)
                 self._xs.append(shift.x * k + x)
@@ -134,7 +133,7 @@ class DriftMonitor:
         return self.state()
 
     def state(self) -> DriftState:
-        """What the readings so far say."""
+        """Return the result of the readings so far."""
         if not self._xs:
             return DriftState(0.0, 0.0, 0, self._rejected, None)
         x, y = statistics.median(self._xs), statistics.median(self._ys)
@@ -146,14 +145,14 @@ class DriftMonitor:
         ]
         drifted = math.hypot(*beyond) > self.limit_px
         advice = (
-            f"infrared faces lie {x:+.1f} pixels across and {y:+.1f} down from where the calibration expects them, "
+            f"infrared faces are {x:+.1f} pixels across and {y:+.1f} down from where the calibration expects them, "
             f"{math.hypot(*beyond):.1f} more than their distances explain (limit {self.limit_px:g}): a "
             "camera has moved. Fasten it and calibrate again with: adsn-calib rig"
         )
         return DriftState(x, y, len(self._xs), self._rejected, drifted, advice if drifted else "")
 
     def reset(self) -> None:
-        """Forget all readings: the cameras were opened again, or calibrated."""
+        """Forget all readings, after the cameras were opened again or calibrated."""
         self._xs.clear()
         self._ys.clear()
         self._slacks.clear()
@@ -161,7 +160,7 @@ class DriftMonitor:
 
 
 def rounding_shift(ir_box: Box, rgb_box: Box) -> tuple[float, float]:
-    """What the two crops' whole-pixel windows add to the shift between them, in infrared pixels."""
+    """Return the part of the shift that comes from the crops' rounding to whole pixels, in infrared pixels."""
     left, top, side = crop_window(ir_box, CROP)
     off_x, off_y = left + side / 2 - (ir_box.x + ir_box.w / 2), top + side / 2 - (ir_box.y + ir_box.h / 2)
     left, top, rgb_side = crop_window(rgb_box, CROP)

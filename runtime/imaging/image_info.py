@@ -11,6 +11,8 @@ from runtime.core.errors import NotAnImage, TruncatedImage
 from runtime.imaging.jpeg import Damaged, Jpeg, read_jpeg
 
 Format = Literal["jpeg", "png", "webp", "bmp"]
+TEXT = (b"data:image/", b"/9j/", b"iVBORw0KGgo", b"UklGR")
+"""How a picture in base64 begins: as a data URL, or as JPEG, PNG or WebP does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ def inspect(data: bytes) -> ImageInfo:
         return _webp(data)
     if data[:2] == b"BM":
         return _bmp(data)
+    if data.startswith(TEXT):
+        raise NotAnImage("the picture is base64 text. Send the bytes of the file itself.")
     raise NotAnImage("the file is no JPEG, PNG, WebP or BMP image. Send one of these formats.")
 
 

@@ -1,4 +1,4 @@
-"""Frames of several cameras matched to pairs."""
+"""Matching of several cameras' frames into pairs."""
 
 from typing import TYPE_CHECKING
 

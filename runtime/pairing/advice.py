@@ -1,4 +1,4 @@
-"""Why a rig forms no pairs, in one line that says what to do. Pure."""
+"""Explain in one line why a rig forms no pairs, and what to do. No state, no I/O."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def pairing_advice(
     now_ns: int,
     silent_ns: int,
 ) -> str:
-    """One line, empty when pairs are being formed and the phase leaves room for jitter.
+    """Return one line of advice; empty if pairs are being formed and the phase leaves room for jitter.
 
-    ``arrivals``: stream → arrival of its newest frame, None before the first. ``since``: reason → frames rejected since
-    the last pair. ``paired``: whether there ever was a pair.
+    ``arrivals``: stream → arrival of its newest frame, None before the first. ``since``: reason → frames rejected
+    since the last pair. ``paired``: whether there has ever been a pair.
     """
     never = [m for m, t in arrivals.items() if t is None]
     if never:
@@ -33,14 +33,14 @@ def pairing_advice(
     silent = {m: now_ns - t for m, t in arrivals.items() if t is not None and now_ns - t > silent_ns}
     if silent:
         names = " and ".join(f"{_NAMES[m]} ({age / 1e9:.1f} s)" for m, age in silent.items())
-        return f"no new frames: {names}. See that camera's state and its last error."
+        return f"no new frames: {names}. Check that camera's state and its last error."
     if since.get("clock_mismatch"):
-        return "capture times are not of the host's clock: the source must map its device clock to CLOCK_MONOTONIC."
+        return "capture times are not on the host's clock: the source must map its device clock to CLOCK_MONOTONIC."
     if since.get("time_backwards", 0) > 4:
         return (
             "capture times go backwards or repeat: the source must start a new stream generation when its clock is set."
         )
-    # A pair forgets what was rejected before it; a few rejections between two pairs are how it should be.
+    # Each pair resets the counts; a few rejections between two pairs are normal.
     if sum(since.values()) < 16 and (paired or not since):
         return phase_advice(phase, max_skew_ns)
     ir = since.get("ir_dark", 0), since.get("ir_unknown", 0)
@@ -49,8 +49,8 @@ def pairing_advice(
         return "all infrared frames are dark: the illuminator is off, covered or without power."
     if ir[1] and ir[1] >= usable:
         return (
-            "it is not known which infrared frames are lit. Declare strobe = steady, 1:1, 2:1 or 1:2, or none where "
-            "there is no illuminator; a strobe that has failed looks the same."
+            "it is unknown which infrared frames are lit. Declare strobe = steady, 1:1, 2:1 or 1:2, or none if there "
+            "is no illuminator; a strobe that has failed looks the same."
         )
     if since.get("skew"):
         return _too_far(phase, max_skew_ns)
@@ -58,7 +58,7 @@ def pairing_advice(
 
 
 def phase_advice(phase: Phase, max_skew_ns: int) -> str:
-    """One line where the phase is so large that pairs hang by a thread; empty where it is well."""
+    """Return one line if the phase is so large that jitter may stop the pairs; empty if it is not."""
     if phase.stable and abs(phase.phase_ns) > 0.8 * max_skew_ns:
         return _too_far(phase, max_skew_ns)
     return ""
@@ -68,11 +68,11 @@ def _too_far(phase: Phase, max_skew_ns: int) -> str:
     limit = max_skew_ns / _MS
     if not phase.stable:
         return (
-            f"frames lie further apart than {limit:g} ms and at no steady phase: the cameras' rates do not divide. "
-            "Set the same rate on both, with automatic exposure not allowed to change it."
+            f"frames are more than {limit:g} ms apart, and at no steady phase: the cameras' frame rates do not match. "
+            "Set the same rate on both, and do not let automatic exposure change it."
         )
     return (
-        f"frames lie {phase.phase_ns / _MS:+.1f} ms apart, of a period of {phase.period_ns / _MS:.1f} ms; the limit is "
+        f"frames are {phase.phase_ns / _MS:+.1f} ms apart, of a period of {phase.period_ns / _MS:.1f} ms; the limit is "
         f"{limit:g} ms. If the cameras are triggered together, set the stream's offset; if they run freely, open one "
         "of them again for another phase, or trigger them."
     )

@@ -1,4 +1,4 @@
-"""Where pairs come from, as whoever judges them sees it: a feed, its newest pair, and how its cameras are."""
+"""Pair feed: the newest pair and the status of its cameras."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.core.values import Pair
 
 @dataclass(frozen=True, slots=True)
 class CapturedPair:
-    """A pair of a feed. ``number`` grows by one with each; ``t_emitted_ns``: when it was complete, CLOCK_MONOTONIC."""
+    """A pair of a feed. ``number``: counts the pairs. ``t_emitted_ns``: when it was complete, CLOCK_MONOTONIC."""
 
     number: int
     pair: Pair
@@ -21,9 +21,9 @@ class CapturedPair:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """How a feed is. ``rejected``: reason → candidates that became no pair. ``strobe``: the illuminator in one word.
-    ``advice``: why no pairs are formed, or soon may not be. ``recording``: the file that frames are written to, empty
-    when none are."""
+    """Status of a feed. ``rejected``: reason → frames that ended in no pair. ``strobe``: the illuminator in one word.
+    ``advice``: why no pairs are formed, or soon may not be. ``recording``: the file that frames are written to; empty
+    if there is none."""
 
     cameras: tuple[CameraStatus, ...]
     pairs: int
@@ -37,18 +37,18 @@ class FeedStatus:
 
 
 class PairFeed(Protocol):
-    """Pairs of a rig, newest wins. Several threads may wait for the same pair."""
+    """A rig's pairs; only the newest is kept. Several threads may wait for the same pair."""
 
     def start(self) -> None:
         """Open the cameras in threads of their own; returns at once."""
         ...
 
     def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
-        """The newest pair whose number is above ``after`` (-1: any), or None when there is none in time."""
+        """Return the newest pair whose number is above ``after`` (-1: any), or None if none comes in time."""
         ...
 
     def status(self) -> FeedStatus: ...
 
     def close(self) -> None:
-        """Stop. Never blocks on a camera that hangs for longer than two seconds."""
+        """Stop. Takes at most two seconds, even if a camera hangs."""
         ...

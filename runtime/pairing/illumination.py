@@ -1,8 +1,8 @@
-"""Whether an infrared frame was lit by the rig's illuminator, and whether the illuminator does its work.
+"""Decide whether the rig's illuminator lit an infrared frame, and whether the illuminator works.
 
-What the camera says itself comes first; else the declared or found rhythm, counted by the driver's sequence numbers so
-that a dropped frame does not turn it round; else it is not known. Not known is never taken for dark, nor for lit.
-Findings carry the reason codes of decisions: what is seen here makes a decision uncertain, never a spoof, never live.
+The camera's own report comes first. Without one, the declared or detected rhythm decides, counted by the driver's
+sequence numbers so that a dropped frame does not shift it. Otherwise the illumination is unknown, which is never taken
+for dark nor for lit. Faults carry the reason codes of decisions: they make a decision uncertain, never spoof or live.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from runtime.pairing.phase import PeriodEstimator
 from runtime.pairing.strobe import RHYTHMS, RhythmFit, StrobeMode, StrobeRhythm, best_rhythm_fit, fit_rhythm
 
 LOCK_GAP = 8.0
-"""Grey levels between lit and dark frames. Sunlight compresses the gap to 8 to 10; from 8 on the rhythm is found
+"""Grey levels between lit and dark frames. Sunlight compresses the gap to 8 to 10; from 8 upwards the rhythm is found
 without error in ten frames."""
 LOST_GAP = 4.0
 LOCK_SEPARATION = 3.0
-"""Strobes reach 5.9 and more at a gap of 8, steady light about 1."""
+"""Strobes reach at least 5.9 at a gap of 8, steady light about 1."""
 MIN_LIT_MEAN = 12.0
 FLOOD_MEAN = 170.0
-"""A dark frame's mean above which the ambient light leaves nothing to see by: of 129 attempts none succeeded."""
+"""Mean of a dark frame above which ambient light drowns the illuminator: of 129 attempts none succeeded."""
 _WINDOW = 12
 _SHORT = 6
 _LONGEST_GAP = 1000
 
 IlluminationSource = Literal["metadata", "declared", "found", "steady", "unknown"]
-"""Where the state of frames comes from."""
+"""Where the frames' state comes from."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameStats:
-    """Brightness of an infrared frame, of 255: mean and standard deviation."""
+    """Mean and standard deviation of an infrared frame's brightness, of 255."""
 
     mean: float
     std: float
@@ -56,11 +56,12 @@ def _is_steady(levels: list[float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Illumination:
-    """What is known of the illuminator.
+    """State of the illuminator.
 
-    ``pattern``: lit to dark, ``steady``, or empty while unknown. ``contrast``: lit minus dark, ``ambient``: mean of the
-    dark frames, both in grey levels and None where there are none. ``separation``: of the rhythm, see `strobe.Fit`.
-    ``reason``: code of what is wrong (``strobe_lost``, ``ir_unlit``, ``ambient_flood``), empty when nothing is.
+    ``pattern``: lit to dark frames, ``steady``, or empty while unknown. ``contrast``: lit minus dark. ``ambient``: mean
+    of the dark frames. Both are in grey levels, None without such frames. ``separation``: of the rhythm, see
+    `strobe.RhythmFit`. ``reason``: code of a fault (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty if there
+    is none.
     """
 
     knowledge: IlluminationSource
@@ -72,11 +73,11 @@ class Illumination:
 
 
 class IlluminationClassifier:
-    """Tells lit from dark frames of one infrared stream. Pure: frames' statistics in, states out.
+    """Separates lit from dark frames of one infrared stream. No clock, no I/O: statistics in, states out.
 
-    ``strobe``: the rig's declaration, see `RigSettings`. ``auto`` finds a rhythm, or that there is none: a light that
-    stays the same over twelve frames is steady and its frames are lit, unless a rhythm was seen before in this stream
-    generation, for then the strobe is lost.
+    ``strobe``: the rig's declaration, see `RigSettings`. With ``auto`` it looks for a rhythm. Light that stays the same
+    over twelve frames is steady and its frames are lit. But if a rhythm was seen earlier in this stream generation, the
+    strobe is lost.
     """
 
     def __init__(self, strobe: StrobeMode = "auto") -> None:
@@ -107,10 +108,10 @@ class IlluminationClassifier:
         lit: IlluminationState = "unknown",
         generation: int = 0,
     ) -> IlluminationState:
-        """Take in the stream's next frame and say what it is.
+        """Classify the stream's next frame.
 
-        ``seq``: the driver's number; without one frames are counted by ``t_ns`` and the period. ``lit``: what the
-        camera says of the frame. A new ``generation`` forgets everything.
+        ``seq``: the driver's sequence number; without one, frames are counted by ``t_ns`` and the period. ``lit``: the
+        camera's own report on the frame. A new ``generation`` resets everything.
         """
         if generation != self._generation:
             self._generation = generation
@@ -125,14 +126,14 @@ class IlluminationClassifier:
             self._judge_flags()
             return lit
         if self._flagged:
-            return "unknown"  # a camera that flags its frames and did not flag this one: only it knows
+            return "unknown"  # a camera that flags its frames did not flag this one: nothing else can tell
         if self._strobe == "steady":
             return "lit" if stats.mean >= MIN_LIT_MEAN else "unknown"
         return self._by_rhythm(index, stats.mean)
 
     @property
     def state(self) -> Illumination:
-        """What is known by now."""
+        """The current state of the illuminator."""
         knowledge, pattern = self._knowledge()
         contrast = separation = None
         if self._last is not None and (knowledge in ("declared", "found", "metadata") or self._rhythm is not None):
@@ -152,12 +153,12 @@ class IlluminationClassifier:
                 return "unknown"
             return self._consistent(index, mean)
         if self._steady and len(levels) > 1:
-            # A strobe that starts late shows itself as a drop first.
+            # A strobe that starts late first shows as a drop in brightness.
             return "lit" if mean >= MIN_LIT_MEAN and levels[-2] - mean < LOCK_GAP else "unknown"
         return "unknown"
 
     def _search(self, indices: list[int], levels: list[float]) -> None:
-        # A rhythm known from before is taken up again on half the evidence, in the same phase alone.
+        # A known rhythm is resumed on half the evidence, but only in the same phase.
         if self._rhythm is not None and len(levels) >= _SHORT:
             fitted = fit_rhythm(indices[-_SHORT:], levels[-_SHORT:], self._rhythm)
             if fitted.gap >= LOCK_GAP and fitted.separation >= LOCK_SEPARATION:
@@ -165,8 +166,8 @@ class IlluminationClassifier:
                 return
         steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
         if len(levels) == _WINDOW and max(steps) < LOST_GAP:
-            # No rhythm is there to be found, and looking for it in every frame of a steady light would cost more than
-            # all the rest.
+            # There is no rhythm to find, and searching in every frame of a steady light would cost more than all the
+            # rest.
             self._last = RhythmFit(self._rhythm or self._rhythms[0], 0.0, 0.0)
             self._steady = self._strobe == "auto" and self._rhythm is None and (self._steady or _is_steady(levels))
             return
@@ -189,14 +190,14 @@ class IlluminationClassifier:
         assert self._rhythm is not None
         self._last = fit_rhythm(indices, levels, self._rhythm)
         if self._last.gap <= -LOCK_GAP and self._last.separation >= LOCK_SEPARATION:
-            self._search(indices, levels)  # turned round: the camera dropped a frame without counting it
+            self._search(indices, levels)  # inverted: the camera dropped a frame without counting it
             return
         self._faint = self._faint + 1 if self._last.gap < LOST_GAP else 0
         if self._faint >= _SHORT:
             self._holding = False
 
     def _consistent(self, index: int, mean: float) -> IlluminationState:
-        """What the rhythm says, unless the frame's own brightness speaks against it."""
+        """Return the state by the rhythm, or unknown if the frame's own brightness contradicts it."""
         assert self._rhythm is not None
         lit = self._rhythm.is_lit(index)
         for other, level, _ in reversed(list(self._levels)[:-1]):
@@ -206,7 +207,7 @@ class IlluminationClassifier:
         return "unknown"
 
     def _judge_flags(self) -> None:
-        """How far the levels follow what the camera says of its frames; for the findings alone."""
+        """Measure how well the levels follow the camera's flags. Used only to report faults."""
         lit = [level for _, level, state in self._levels if state == "lit"]
         dark = [level for _, level, state in self._levels if state == "dark"]
         if len(lit) < 3 or len(dark) < 3:
@@ -223,9 +224,9 @@ class IlluminationClassifier:
     def _count(self, seq: int | None, t_ns: int) -> int:
         interval = 0 if self._time is None else t_ns - self._time
         if seq is not None and self._seq is not None:
-            step = (seq - self._seq) & 0xFFFFFFFF  # numbers of drivers have 32 bits and wrap
+            step = (seq - self._seq) & 0xFFFFFFFF  # drivers' sequence numbers have 32 bits and wrap
             if step > _LONGEST_GAP:
-                # Counted anew: which frame is which has to be found again.
+                # The counter restarted, so the phase of the rhythm has to be found again.
                 self._levels.clear()
                 self._holding = False
                 step = 1

@@ -1,17 +1,16 @@
-"""From frames of two cameras to pairs: a pure function of what is put in. No clock, no thread, no I/O.
+"""Match frames of two cameras into pairs. A pure function of its input: no clock, no thread, no I/O.
 
-Two frames are a pair when each is the other's nearest in time, mid-exposure to mid-exposure, and they lie no further
-apart than the limit. A frame waits only as long as something nearer may still come: a stream has a period, so after a
-frame nothing comes for 0.6 of it.
+Two frames are a pair if each is the other's nearest in time, mid-exposure to mid-exposure, and they are no further
+apart than the limit. A frame waits only while something nearer may still come: a stream has a period, so after a frame
+nothing comes for 0.6 of it.
 
-Where the limit is above half a period there is a choice, and with jitter the nearest changes sides all the time and
-leaves a frame without a partner with each change. Neighbours are therefore compared after the running phase has been
-taken off (`runtime.pairing.phase`), and at nearly half a period, where neither side is worth a pair, the oldest goes
-first.
-The limit always holds for the real difference.
+If the limit is above half a period there is a choice between two neighbours. With jitter the nearest one would then
+change sides all the time, and each change would leave a frame without a partner. Neighbours are therefore compared
+after subtracting the running phase (`runtime.pairing.phase`). At nearly half a period neither side is worth losing a
+pair, so the oldest frames are matched first. The limit always applies to the real difference.
 
-Each decision depends on the two oldest undecided frames and, at most, on the one behind; what arrives when matters
-only for how early it is taken. As long as the rate bound holds, every interleaving of the streams gives the same pairs.
+Each decision depends on the two oldest undecided frames and at most on the one behind. Arrival times affect only how
+early a decision is made. As long as the rate bound holds, every interleaving of the streams gives the same pairs.
 """
 
 from __future__ import annotations
@@ -38,32 +37,32 @@ Rejection = Literal[
 ]
 """Why a frame is in no pair.
 
-``skew``: its nearest is beyond the limit. ``surplus``: the same, of the faster stream of a rig with two rates, where
-it is nothing to worry about. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream
-was silent. ``ir_dark``: infrared with the illuminator off. ``ir_unknown``: it is not known whether it was on.
-``generation``: left over when its stream was opened anew, or late from before that. ``time_backwards``: not later than
-the frame before it. ``clock_mismatch``: its capture time cannot be of the host's clock."""
+``skew``: its nearest frame is beyond the limit. ``surplus``: the same, for the faster stream of a rig with two rates,
+where it is harmless. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream was silent.
+``ir_dark``: infrared with the illuminator off. ``ir_unknown``: infrared of unknown illumination. ``epoch``: left over
+when its stream was opened again, or late from before that. ``time_backwards``: not later than the frame before it.
+``clock_mismatch``: its capture time cannot be of the host's clock."""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
 MS = 1_000_000
 MAX_SKEW_NS = 10 * MS
-"""At 0.3 m/s a head half a metre away moves 3 pixels in 10 ms at a focal length of 500 pixels: 2 % of the face."""
+"""In 10 ms a head at 0.3 m/s, half a metre away, moves 3 pixels at a focal length of 500 pixels: 2 % of the face."""
 MAX_DARK_GAP_NS = 100 * MS
-"""Further away than this a dark frame is no neighbour."""
+"""A dark frame further away than this does not count as a neighbour."""
 MAX_AGE_NS = 2_000 * MS
 MAX_AHEAD_NS = 100 * MS
-"""A capture time this long before or after its arrival is not of the host's clock. The kernel's virtual camera stamps
-frames 29 ms ahead. Were more let in, one corrupt time would shut out all that come after it."""
+"""A capture time further before or after its arrival than this is not of the host's clock. The kernel's virtual camera
+sets timestamps 29 ms ahead. With a wider limit, one corrupt time would shut out all later frames."""
 _UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
 
 class MatchedFrames(NamedTuple):
-    """Two frames that belong together, in the order of the pairer's modalities.
+    """Two matching frames, in the order of the pairer's modalities.
 
-    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the infrared frame beside
-    the one in this match with the illuminator off, where there is one; ``dark_ns`` its time, offset applied.
-    ``generation``: sum of both streams' generations, so that it grows whenever one of them is opened anew.
+    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the neighbour of the infrared
+    frame with the illuminator off, if there is one; ``dark_ns``: its time, offset applied. ``generation``: sum of both
+    streams' generations, so that it increases when either is opened again.
     """
 
     first: Frame
@@ -76,7 +75,7 @@ class MatchedFrames(NamedTuple):
 
     @property
     def skew_ns(self) -> int:
-        """Distance of the two mid-exposures."""
+        """Absolute difference of the two mid-exposures."""
         return abs(self.second_ns - self.first_ns)
 
     @property
@@ -84,7 +83,7 @@ class MatchedFrames(NamedTuple):
         return self.first, self.second
 
     def pair(self) -> Pair:
-        """The pair as the pipeline takes it. Its infrared counts as lit, or it would not be in a match."""
+        """Return the pair for the pipeline. Its infrared frame counts as lit, or it would not be in a match."""
         images = {self.first.modality: self.first.image, self.second.modality: self.second.image}
         times = {self.first.modality: self.first_ns, self.second.modality: self.second_ns}
         sources = dict.fromkeys(frame.timestamp_source for frame in self.frames)
@@ -132,12 +131,12 @@ class _FrameStream:
 
     def restart(self, generation: int) -> None:
         self.generation = generation
-        self.last: int | None = None  # time of the newest frame that was let in, dark ones too
+        self.last: int | None = None  # time of the newest accepted frame, including dark ones
         self.previous: int | None = None  # time of the newest decided frame
         self.dark: Frame | None = None  # the newest frame, if it was dark
 
     def pop(self) -> tuple[int, Frame, Frame | None]:
-        """Take the oldest out. Periods are measured here and not on arrival: on what was decided, in that order."""
+        """Remove the oldest frame. Periods are measured here, not on arrival, so they follow the order of decisions."""
         entry = self.queue.popleft()
         if self.previous is not None:
             self.period.add(entry[0] - self.previous)
@@ -146,16 +145,16 @@ class _FrameStream:
 
 
 class Pairer:
-    """Pairs two streams. Not thread-safe: one thread puts in what the cameras' threads have read.
+    """Pairs two streams. Not thread-safe: one thread pushes what the cameras' threads have read.
 
-    ``modalities``: two different ones. ``max_skew_ns``: no pair is ever further apart. ``offsets_ns``: added to a
-    stream's capture times. ``periods_ns``: a stream's period where it is known beforehand; else it is measured.
+    ``modalities``: two different ones. ``max_skew_ns``: maximum difference within a pair. ``offsets_ns``: added to a
+    stream's capture times. ``periods_ns``: a stream's period if it is known beforehand; otherwise it is measured.
     ``strobe``: the rig's declaration. With ``steady``, frames of unknown illumination count as lit; with ``none`` all
-    do; else they wait for nobody and are rejected as ``ir_unknown``. ``on_reject`` is called with each frame that
-    ends in no pair, as the rejection happens. ``depth``: frames that a stream keeps undecided.
+    frames do; otherwise unknown frames are rejected at once as ``ir_unknown``. ``on_reject``: called with each frame
+    that ends in no pair, at the time of the rejection. ``depth``: undecided frames that a stream keeps.
 
     Raises:
-        ValueError: modalities, limits or names that make no sense.
+        ValueError: invalid modalities, limits or periods.
     """
 
     def __init__(
@@ -171,7 +170,7 @@ class Pairer:
     ) -> None:
         offsets, periods = offsets_ns or {}, periods_ns or {}
         if len(modalities) != 2 or modalities[0] == modalities[1]:
-            raise ValueError(f"a pairer takes two different modalities, not {modalities}.")
+            raise ValueError(f"a pairer needs two different modalities, not {modalities}.")
         if max_skew_ns < 0 or depth < 2 or any(period < 0 for period in periods.values()):
             raise ValueError("max_skew_ns and periods_ns must not be negative, and depth must be 2 or more.")
         self.modalities = modalities
@@ -187,13 +186,13 @@ class Pairer:
         self.last_skew_ns: int | None = None
         """Signed: the second stream's time minus the first's, of the last pair."""
 
-    # -- what goes in ------------------------------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------------------------
 
     def push(self, frame: Frame, lit: IlluminationState | None = None) -> Sequence[MatchedFrames]:
-        """Take in a frame; what became certain by it comes back, oldest first. ``lit`` overrides the frame's own.
+        """Add a frame. Returns the pairs that this settles, oldest first. ``lit`` overrides the frame's own value.
 
         Raises:
-            ValueError: the frame's modality is none of this pairer's.
+            ValueError: the frame's modality is not one of this pairer's.
         """
         stream = self._first
         if frame.modality != stream.modality:
@@ -241,7 +240,7 @@ class Pairer:
         return ()
 
     def advance(self, now_ns: int) -> Sequence[MatchedFrames]:
-        """Stop waiting for something nearer where the deadline has passed. Needed only while `deadline_ns` says so."""
+        """Stop waiting for something nearer once the deadline has passed. Needed only if `deadline_ns` is not None."""
         deadline = self.deadline_ns
         if deadline is None or now_ns < deadline:
             return ()
@@ -249,9 +248,9 @@ class Pairer:
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `advance` should be called at the latest, on the clock of the arrival times; None: nothing waits.
+        """Latest time to call `advance`, on the clock of the arrival times; None if nothing waits.
 
-        A wait ends here after 0.55 of a period, even if the stream that is waited for has stopped.
+        A wait ends after 0.55 of a period, even if the awaited stream has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:
@@ -261,25 +260,25 @@ class Pairer:
         wait = 11 * period // 20 if period else _UNKNOWN_WAIT_NS
         return max(first[0][1].t_arrival_ns, second[0][1].t_arrival_ns) + wait
 
-    # -- what is known -----------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------------------
 
     @property
     def rejected(self) -> Mapping[Rejection, int]:
-        """How many frames ended in no pair, by reason; only reasons that occurred."""
+        """Number of frames that ended in no pair, by reason; only reasons that occurred."""
         return {reason: count for reason, count in self._rejected.items() if count}
 
     @property
     def waiting(self) -> int:
-        """Frames that are undecided; at most twice ``depth``."""
+        """Number of undecided frames; at most twice ``depth``."""
         return len(self._first.queue) + len(self._second.queue)
 
     @property
     def phase(self) -> Phase:
-        """Phase of the second stream to the first."""
+        """Phase of the second stream relative to the first."""
         return self._tracker.phase
 
     def advice(self, now_ns: int, *, silent_ns: int = 1_000 * MS) -> str:
-        """One line on why no pairs are formed, and what to do; empty when there is nothing to say."""
+        """Return one line on why no pairs are formed and what to do; empty if there is nothing to say."""
         arrivals = {s.modality: s.last_arrival for s in (self._first, self._second)}
         return pairing_advice(
             arrivals=arrivals,
@@ -291,7 +290,7 @@ class Pairer:
             silent_ns=silent_ns,
         )
 
-    # -- how it is decided -------------------------------------------------------------------------------------------
+    # -- matching ----------------------------------------------------------------------------------------------------
 
     def _settle(self, *, forced: bool) -> Sequence[MatchedFrames]:
         first, second = self._first, self._second
@@ -302,14 +301,14 @@ class Pairer:
         while ours and theirs:
             difference = theirs[0][0] - ours[0][0]
             if difference > limit:
-                # Whatever else comes on the second stream is later still.
+                # Later frames of the second stream are further away still.
                 self._reject_unmatched(first, second, difference)
                 continue
             if difference < -limit:
                 self._reject_unmatched(second, first, difference)
                 continue
-            # ``early`` and ``late`` by times with the phase taken off. Of the late one's stream everything else lies
-            # further away from the early one; so the question is whether the late one has something nearer.
+            # ``early`` and ``late`` by time after subtracting the phase. All later frames of the late frame's stream
+            # are further away from the early one, so the question is whether the late one has something nearer.
             gap = difference - tracker.shift
             early, late = first, second
             if gap < 0:
@@ -323,9 +322,9 @@ class Pairer:
                         self._reject(early.pop()[1], "nearer")
                         continue
                 elif 10 * gap > 3 * early.period.value and not forced and gap:
-                    break  # the next of its stream may come from 0.6 of a period on, and be nearer
-            # Else the streams lie half a period apart and to take the nearer one would leave the early one without a
-            # partner and gain next to nothing.
+                    break  # the stream's next frame may come from 0.6 of a period on, and be nearer
+            # Otherwise the streams are half a period apart: preferring the nearer frame would leave the early one
+            # without a partner and gain almost nothing.
             self._learn(difference)
             made.append(self._match(difference))
         return made
@@ -341,7 +340,7 @@ class Pairer:
             dark = first_dark if is_ir is first else second_dark
             lit_ns = first_ns if is_ir is first else second_ns
             if dark is None and not is_ir.queue:
-                dark = is_ir.dark  # the one behind, if it is here already
+                dark = is_ir.dark  # the dark frame after it, if it has arrived already
             if dark is not None:
                 dark_ns = dark.t_capture_ns + is_ir.offset
                 if abs(dark_ns - lit_ns) > MAX_DARK_GAP_NS:
@@ -364,7 +363,7 @@ class Pairer:
             self._tracker.add(difference, min(one, other))
 
     def _open(self, stream: _FrameStream, generation: int) -> None:
-        """A stream was opened anew: nothing of before is paired with anything of after."""
+        """Restart a stream that was opened again: nothing from before is paired with anything after."""
         while stream.queue:
             self._reject(stream.queue.popleft()[1], "epoch")
         stream.restart(generation)

@@ -1,4 +1,4 @@
-"""The rig: cameras kept running, their frames matched, the newest pair for whoever judges it."""
+"""The rig: keeps its cameras running, matches their frames, and offers the newest pair."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 SLOT_NS = 2_000_000
-"""How long a frame may be on its way from its arrival to the supervisor's slot before another is no longer awaited."""
+"""Time that a frame may take from its arrival to the supervisor's slot; after that it is no longer waited for."""
 REPORT_S = 10.0
-"""While no pairs are formed, one line in the log says so this often, and why."""
+"""How often the log says why there are no pairs, while none are formed."""
 RATE_WINDOW_NS = 2_000_000_000
 CLOSE_S = 1.8
 NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
@@ -36,9 +36,9 @@ CameraOpener = Callable[[str, Modality, int], Source]
 
 
 class RigObserver(Protocol):
-    """Sees everything that passes through a rig, in the thread that pairs: it must return at once and never raise.
+    """Receives everything that passes through a rig, in the pairing thread: it must return at once and never raise.
 
-    ``recording``: where frames are kept, empty when they are not.
+    ``recording``: the file that frames are written to; empty if there is none.
     """
 
     @property
@@ -52,10 +52,10 @@ class RigObserver(Protocol):
 class Rig:
     """A `runtime.pairing.feed.PairFeed` of two cameras.
 
-    ``observers``: see `RigObserver`. ``opener`` and ``rng`` are given by tests.
+    ``observers``: see `RigObserver`. ``opener`` and ``rng`` are for tests.
 
     Raises:
-        ConfigError: not two cameras are named, or one of them cannot be opened as it is named.
+        ConfigError: the settings do not name two cameras, or an address is wrong.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Rig:
         self._fault = ""
         self._reported_ns = 0
         self._silent = False
-        # Written by the pairing thread after each round, read by anybody: reading the pairer itself would race.
+        # Written by the pairing thread after each round and read by any thread: reading the pairer itself would race.
         self._known = (dict(self._pairing.rejected), self._pairing.strobe, "")
         self._thread = threading.Thread(target=self._pair, name="rig-pairing", daemon=True)
         self._started = False
@@ -99,7 +99,7 @@ class Rig:
         self._thread.start()
 
     def wait(self, after: int, timeout_s: float) -> CapturedPair | None:
-        """The newest pair whose number is above ``after``, or None when there is none in time or the rig is closed."""
+        """Return the newest pair with a number above ``after``; None on a timeout or if the rig is closed."""
         with self._fresh:
             self._fresh.wait_for(lambda: self._closing.is_set() or self._newer(after) is not None, timeout_s)
             return None if self._closing.is_set() else self._newer(after)
@@ -109,7 +109,7 @@ class Rig:
         return newest if newest is not None and newest.number > after else None
 
     def status(self) -> FeedStatus:
-        """How the rig is; callable from any thread at any time."""
+        """Return the rig's status. Thread-safe."""
         now = time.monotonic_ns()
         cameras = tuple(camera.status() for camera in self._cameras)
         rejected, strobe, advice = self._known
@@ -132,7 +132,7 @@ class Rig:
             )
 
     def close(self) -> None:
-        """Stop; returns within two seconds even when a camera hangs."""
+        """Stop within two seconds, even if a camera hangs."""
         deadline = time.monotonic() + CLOSE_S
         self._closing.set()
         self._awake.set()
@@ -166,16 +166,16 @@ class Rig:
                 self._round()
                 self._fault = ""
             except Exception as error:
-                # A fault here would otherwise end the feed without a word. No pairs come of it: it fails closed.
+                # Without this a bug would end the feed silently. A round that fails gives no pairs: it fails closed.
                 if not self._fault:
-                    log.exception("the rig's pairing failed; it goes on with the next frames")
+                    log.exception("the rig's pairing failed; it continues with the next frames")
                 self._fault = f"pairing failed: {type(error).__name__}: {error}."
 
     def _round(self) -> None:
-        # Taken first: a frame that has arrived by now is among those taken, save what is on its way to the slot.
+        # Read the clock first: every frame that has arrived by then is drained, except those on the way to the slot.
         now = time.monotonic_ns() - SLOT_NS
         frames = [frame for camera in self._cameras for frame in camera.drain()]
-        # Stable, so that each stream keeps its order.
+        # The sort is stable, so each stream keeps its order.
         frames.sort(key=lambda frame: frame.t_arrival_ns)
         for frame in frames:
             for observer in self._observers:
@@ -210,24 +210,24 @@ class Rig:
             log.warning(
                 "no pairs for %.0f s: %s Rejected so far: %s.",
                 REPORT_S,
-                status.advice or "nothing is known to be wrong.",
+                status.advice or "no fault is known.",
                 rejected or "none",
             )
         elif self._silent and newest is not None and newest.t_emitted_ns > self._reported_ns:
             self._silent = False
-            log.info("pairs are formed again.")
+            log.info("pairs are being formed again.")
 
 
 def camera_advice(cameras: tuple[CameraStatus, ...]) -> str:
-    """One line on the first camera that does not run; empty when all do."""
+    """Return one line on the first camera that is not running; empty if all are."""
     for camera in cameras:
         name = f"the {NAMES[camera.modality]} camera"
         if camera.state == "lost":
-            return f"{name} is lost, and opened again and again: {camera.last_error}"
+            return f"{name} is lost, and is being opened again: {camera.last_error}"
         if camera.state == "stalled":
-            return f"{name} is open and sends nothing: {camera.last_error or 'it is opened anew if that goes on.'}"
+            return f"{name} is open but sends nothing: {camera.last_error or 'it is opened again if this lasts.'}"
         if camera.state == "opening" and camera.last_error:
-            return f"{name} is being opened; before, {camera.last_error}"
+            return f"{name} is being opened; before that: {camera.last_error}"
         if camera.state == "closed" and camera.last_error:
             return f"{name} has ended: {camera.last_error}"
     return ""

@@ -1,6 +1,6 @@
-"""From the frames of a rig's cameras to its pairs: illumination first, then matching in time. Pure, no clock.
+"""Turn the frames of a rig's cameras into pairs: illumination first, then matching in time. No clock, no I/O.
 
-A running `Rig` and a replayed recording both go through here, which is why they find the same pairs.
+A running `Rig` and a replayed recording both use this module, so they find the same pairs.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ MS = 1_000_000
 
 
 def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:
-    """The two modalities whose cameras are named.
+    """Return the two modalities whose cameras are set.
 
     Raises:
-        ConfigError: there are not two.
+        ConfigError: the settings do not name exactly two.
     """
     named = [m for m in MODALITIES if getattr(settings, m)]
     if len(named) != 2:
         have = " and ".join(named) or "none"
         raise ConfigError(
-            f"a rig has two cameras of different kinds, and {have} is named: set two of rig.rgb, rig.ir and rig.depth."
+            f"a rig needs two cameras of different kinds, but {have} is set: set two of rig.rgb, rig.ir, rig.depth."
         )
     return named[0], named[1]
 
 
 class RigPairing:
-    """One rig's classifier and pairer. Not thread-safe.
+    """One rig's illumination classifier and pairer. Not thread-safe.
 
     Raises:
-        ConfigError: not two cameras are named.
+        ConfigError: the settings do not name two cameras.
     """
 
     def __init__(self, settings: RigSettings) -> None:
@@ -51,7 +51,7 @@ class RigPairing:
         )
 
     def classify(self, frame: Frame) -> IlluminationState:
-        """Whether an infrared frame is lit; takes it into account for those to come. Others: what they say."""
+        """Classify an infrared frame and learn from it. Returns other frames' own value."""
         if frame.modality != "ir":
             return frame.lit
         return self._classifier.classify(
@@ -59,49 +59,49 @@ class RigPairing:
         )
 
     def push(self, frame: Frame) -> Sequence[Pair]:
-        """Take in the next frame of either camera; pairs that became certain by it or before it, oldest first."""
-        # Whether a wait was over is decided by arrival times, not by when this is called: a replay gives the same.
+        """Add the next frame of either camera. Returns the pairs settled by it or before it, oldest first."""
+        # Arrival times decide whether a wait was over, not the time of this call, so a replay gives the same pairs.
         over = self._pairer.advance(frame.t_arrival_ns)
         return [match.pair() for match in (*over, *self._pairer.push(frame, self.classify(frame)))]
 
     def advance(self, now_ns: int) -> Sequence[Pair]:
-        """Pairs that have waited long enough at ``now_ns``."""
+        """Return the pairs that have waited long enough at ``now_ns``."""
         return [match.pair() for match in self._pairer.advance(now_ns)]
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `advance` is due; None: nothing waits."""
+        """Time when `advance` is due; None if nothing waits."""
         return self._pairer.deadline_ns
 
     @property
     def rejected(self) -> Mapping[str, int]:
-        """Reason → frames that ended in no pair."""
+        """Reason → number of frames that ended in no pair."""
         return {str(reason): count for reason, count in self._pairer.rejected.items()}
 
     @property
     def skew_ms(self) -> float | None:
-        """Of the last pair, signed: the second modality's time minus the first's."""
+        """Signed skew of the last pair: the second modality's time minus the first's."""
         skew = self._pairer.last_skew_ns
         return None if skew is None else skew / MS
 
     @property
     def illumination(self) -> Illumination | None:
-        """What is known of the illuminator; None for a rig without infrared."""
+        """State of the illuminator; None for a rig without infrared."""
         return self._classifier.state if "ir" in self.modalities else None
 
     @property
     def strobe(self) -> str:
-        """The illuminator in one word: what is wrong with it, else its pattern, else ``unknown``."""
+        """The illuminator in one word: its fault, otherwise its pattern, otherwise ``unknown``."""
         state = self.illumination
         if state is None:
             return "none"
         return state.reason or state.pattern or "unknown"
 
     def advice(self, now_ns: int) -> str:
-        """One line on why no pairs are formed, or soon may not be; empty when there is nothing to say."""
+        """Return one line on why no pairs are formed, or soon may not be; empty if there is nothing to say."""
         found = self._pairer.advice(now_ns)
         state = self.illumination
-        # Silence of a camera explains more than what was seen of the light before it.
+        # A silent camera explains more than the light seen before it went silent.
         if state is not None and state.reason and not found.startswith("no "):
             return operator_advice(state.reason)
         return found or phase_advice(self._pairer.phase, self._pairer.max_skew_ns)

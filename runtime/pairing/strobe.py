@@ -1,6 +1,6 @@
-"""In which rhythm a series of brightness levels alternates: lit and dark frames told apart without looking at any.
+"""Find the rhythm in a series of brightness levels, which separates lit from dark frames.
 
-A trend (someone comes nearer, exposure settles) is fitted along with the rhythm and does not disturb it.
+A trend (someone comes nearer, exposure settles) is fitted together with the rhythm and does not disturb it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 StrobeMode = Literal["auto", "steady", "1:1", "2:1", "1:2", "none"]
-"""What a rig declares of its illuminator: lit to dark frames; see `RigSettings`."""
+"""A rig's declared illuminator: lit to dark frames; see `RigSettings`."""
 _NOISE_FLOOR = 0.5
-"""Grey levels. A mean over many pixels of a still scene hardly varies; a ratio to that would mean nothing."""
+"""Grey levels. The mean over many pixels of a still scene hardly varies; a ratio to such a deviation means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrobeRhythm:
-    """Out of every ``cycle`` frames the ``lit`` from number ``start`` on are lit, counted by sequence number."""
+    """Rhythm with ``lit`` lit frames out of every ``cycle``, from number ``start`` on, counted by sequence number."""
 
     cycle: int
     lit: int
@@ -31,16 +31,16 @@ class StrobeRhythm:
 
     @property
     def pattern(self) -> str:
-        """As the rig's configuration writes it: lit to dark."""
+        """The pattern as in the rig's settings: lit to dark."""
         return f"{self.lit}:{self.cycle - self.lit}"
 
 
 @dataclass(frozen=True, slots=True)
 class RhythmFit:
-    """A rhythm with how well the levels follow it.
+    """A rhythm and how well the levels follow it.
 
-    ``gap``: lit minus dark, grey levels. ``separation``: gap over the standard deviation of what trend and rhythm
-    leave unexplained; about 1 for a steady light, whatever the rhythm.
+    ``gap``: lit minus dark, grey levels. ``separation``: gap over the standard deviation that trend and rhythm leave
+    unexplained; about 1 for a steady light, whatever the rhythm.
     """
 
     rhythm: StrobeRhythm
@@ -52,13 +52,13 @@ RHYTHMS: tuple[StrobeRhythm, ...] = (
     *(StrobeRhythm(2, 1, start) for start in range(2)),
     *(StrobeRhythm(3, lit, start) for lit in (1, 2) for start in range(3)),
 )
-"""Every rhythm that cameras are known to have: 1:1, 1:2 and 2:1, each from every start."""
+"""All known rhythms of cameras: 1:1, 1:2 and 2:1, each from every start."""
 
 
 def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRhythm) -> RhythmFit:
-    """How well ``levels`` [N] at sequence numbers ``indices`` [N] follow one rhythm.
+    """Fit one rhythm to ``levels`` [N] at sequence numbers ``indices`` [N].
 
-    The gap is negative when what should be lit is the darker. With fewer than two levels of either kind it is 0.
+    The gap is negative if the frames that should be lit are darker. With fewer than two levels of either kind it is 0.
     """
     lit = np.array([rhythm.is_lit(i) for i in indices], dtype=np.float64)
     if min(lit.sum(), len(lit) - lit.sum()) < 2:
@@ -77,13 +77,13 @@ def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRh
 def best_rhythm_fit(
     indices: Sequence[int], levels: Sequence[float], rhythms: Sequence[StrobeRhythm] = RHYTHMS
 ) -> RhythmFit:
-    """The rhythm that the levels follow best with lit frames the brighter ones."""
+    """Return the rhythm that the levels follow best, with the lit frames brighter."""
     fits = [fit_rhythm(indices, levels, rhythm) for rhythm in rhythms]
     return max(fits, key=lambda found: (found.gap > 0, found.separation))
 
 
 def _detrended(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``y`` without its mean and its slope over ``x``."""
+    """Return ``y`` without its mean and its slope over ``x``."""
     x = x - x.mean()
     y = y - y.mean()
     power = float(x @ x)

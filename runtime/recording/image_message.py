@@ -1,8 +1,8 @@
-"""Pictures as ROS 2 messages (sensor_msgs/Image and CompressedImage in CDR, the OMG's Common Data Representation), so
-that recordings open in Foxglove and any other reader of MCAP.
+"""Encode images as ROS 2 messages, so that recordings open in Foxglove and any other reader of MCAP.
 
-Depth is 16UC1, millimetres, as REP 118 of ROS has it; a map with fractions of millimetres is 32FC1, here also
-millimetres, because metres would not come back exactly.
+The messages are sensor_msgs/Image and CompressedImage in CDR (the OMG's Common Data Representation). Depth is 16UC1 in
+millimetres, as in ROS's REP 118. A map with fractions of millimetres is 32FC1, here in millimetres as well, because
+metres would not round-trip exactly.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _text(out: bytearray, text: str) -> None:
 
 
 def encode_image(image: NDArray[Any], modality: Modality, t_capture_ns: int) -> bytes:
-    """A picture [H, W, C] of a `Frame` as a sensor_msgs/Image message."""
+    """Encode an image [H, W, C] of a `Frame` as a sensor_msgs/Image message."""
     if modality == "depth":
         exact = bool(np.array_equal(image, np.rint(image))) and bool((image >= 0).all() and (image <= 65535).all())
         encoding, pixels = ("16UC1", image.astype("<u2")) if exact else ("32FC1", image.astype("<f4"))
@@ -74,14 +74,14 @@ def encode_image(image: NDArray[Any], modality: Modality, t_capture_ns: int) -> 
 
 
 def encode_jpeg(image: NDArray[Any], t_capture_ns: int, quality: int) -> bytes:
-    """A colour picture [H, W, 3] as a sensor_msgs/CompressedImage message.
+    """Encode an RGB image [H, W, 3] as a sensor_msgs/CompressedImage message.
 
     Raises:
         CameraData: OpenCV cannot encode it.
     """
     good, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
-        raise CameraData("a colour frame cannot be encoded as JPEG.")
+        raise CameraData("an RGB frame cannot be encoded as JPEG.")
     out = _header(t_capture_ns, "rgb")
     _text(out, "jpeg")
     out += bytes(-len(out) % 4) + struct.pack("<I", len(data))
@@ -89,17 +89,17 @@ def encode_jpeg(image: NDArray[Any], t_capture_ns: int, quality: int) -> bytes:
 
 
 class _Reader:
-    """Reads CDR values and believes no length."""
+    """A reader of CDR values that trusts no length."""
 
     def __init__(self, data: bytes) -> None:
         if data[:4] != LITTLE_ENDIAN:
-            raise CameraData("a recorded picture is no little-endian CDR message.")
+            raise CameraData("a recorded image is not a little-endian CDR message.")
         self._data, self._at = memoryview(data)[4:], 0
 
     def number(self) -> int:
         self._at += -self._at % 4
         if self._at + 4 > len(self._data):
-            raise CameraData("a recorded picture ends in the middle.")
+            raise CameraData("a recorded image is truncated.")
         (value,) = struct.unpack_from("<I", self._data, self._at)
         self._at += 4
         return int(value)
@@ -107,7 +107,7 @@ class _Reader:
     def bytes(self) -> memoryview:
         length = self.number()
         if self._at + length > len(self._data):
-            raise CameraData("a recorded picture ends in the middle.")
+            raise CameraData("a recorded image is truncated.")
         part = self._data[self._at : self._at + length]
         self._at += length
         return part
@@ -120,10 +120,10 @@ class _Reader:
 
 
 def decode_image(data: bytes, modality: Modality) -> NDArray[Any]:
-    """The picture [H, W, C] of a sensor_msgs/Image message, as a `Frame` of ``modality`` has it.
+    """Decode a sensor_msgs/Image message to an image [H, W, C] as in a `Frame` of ``modality``.
 
     Raises:
-        CameraData: it is damaged, or of another modality.
+        CameraData: the message is damaged, or of another modality.
     """
     reader = _Reader(data)
     reader.skip(8)
@@ -135,27 +135,27 @@ def decode_image(data: bytes, modality: Modality) -> NDArray[Any]:
     pixels = reader.bytes()
     kind, channels = ENCODINGS.get(encoding, ("", 0))
     if not kind or MODALITIES_OF[encoding] != modality:
-        raise CameraData(f"a recorded {modality} picture is of the unexpected encoding {encoding!r}.")
+        raise CameraData(f"a recorded {modality} image has the unexpected encoding {encoding!r}.")
     size = np.dtype(kind).itemsize
     if not 0 < height * width <= MAX_PIXELS or step != width * channels * size or len(pixels) != step * height:
-        raise CameraData(f"a recorded {modality} picture of {width}×{height} has {len(pixels)} bytes, which cannot be.")
+        raise CameraData(f"a recorded {modality} image of {width}×{height} has {len(pixels)} bytes, a mismatch.")
     image = np.frombuffer(pixels, kind).reshape(height, width, channels)
     return image.astype(np.float32) if modality == "depth" else image
 
 
 def decode_jpeg(data: bytes, modality: Modality) -> NDArray[Any]:
-    """The colour picture of a sensor_msgs/CompressedImage message.
+    """Decode a sensor_msgs/CompressedImage message to an RGB image.
 
     Raises:
-        CameraData: it is damaged, or of another modality.
+        CameraData: the message is damaged, or of another modality.
     """
     reader = _Reader(data)
     reader.skip(8)
     reader.text()
     reader.text()
     if modality != "rgb":
-        raise CameraData(f"a recorded {modality} picture is a JPEG, which only colour can be.")
+        raise CameraData(f"a recorded {modality} image is a JPEG; only RGB can be.")
     try:
         return decode(bytes(reader.bytes()), "rgb", max_pixels=MAX_PIXELS)
     except AdsnError as error:
-        raise CameraData(f"a recorded colour picture cannot be decoded: {error}") from error
+        raise CameraData(f"a recorded RGB image cannot be decoded: {error}") from error

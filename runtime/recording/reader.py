@@ -1,6 +1,6 @@
-"""What a recording holds: its frames in the order in which they were paired, and the pairs that they make.
+"""Read a recording: its frames in the order in which they were paired, and the pairs that they form.
 
-A recording that a power cut has shortened, or whose index or chunks are damaged, is read as far as it goes.
+A recording that a power cut has shortened, or whose index or chunks are damaged, is read as far as possible.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from runtime.recording.writer import CALIBRATION, FORMAT, METADATA
 log = logging.getLogger(__name__)
 
 LARGEST = 256 << 20
-"""No record of a recording is larger; a length beyond it is damage, or an attempt to exhaust memory."""
+"""Largest valid record. A greater length means damage, or an attempt to exhaust memory."""
 CLOCK = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedPair:
-    """A pair as the rig found it when it was recorded. ``times_ns``: modality → mid-exposure."""
+    """A pair as the rig formed it during recording. ``times_ns``: modality → mid-exposure."""
 
     number: int
     generation: int
@@ -42,7 +42,7 @@ class RecordedPair:
 
 @dataclass(slots=True)
 class ReadTally:
-    """What was read, and what was not. ``end``: why reading ended before the file's end, empty when it did not."""
+    """Counts of what was read and what was not. ``end``: why reading stopped early; empty if it reached the end."""
 
     frames: int = 0
     pairs: int = 0
@@ -53,13 +53,13 @@ class ReadTally:
 class Recording:
     """An MCAP file of this project.
 
-    ``settings``: the rig's when it was recorded. ``consent``: what the recording says of it. ``calibration``: the bytes
-    of the rig's calibration, None where there was none.
+    ``settings``: the rig's settings at the time. ``consent``: the recorded statement of consent. ``calibration``: the
+    bytes of the rig's calibration; None if there was none.
 
     Raises:
-        CameraMissing: there is no such file.
-        ConfigError: the package that reads it is not installed.
-        RecordingInvalid: not a recording of this project, or none of it can be read.
+        CameraMissing: the file does not exist.
+        ConfigError: the package mcap is not installed.
+        RecordingInvalid: the file is not a recording of this project, or none of it can be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,27 +80,28 @@ class Recording:
                 found |= {m for m in MODALITIES if record.topic == f"/{m}"}
             elif name == "Message" and first is None:
                 first = record.log_time
-            # Channels are declared with their first frame, so both are known after a second's worth.
+            # Channels are declared with their first frame, so both are known after about a second of the recording.
             if metadata is not None and first is not None and len(found) > 1:
                 break
         if metadata is None or first is None:
             reason = tally.end or "it has no frames of a rig"
-            raise RecordingInvalid(f"{path}: nothing of a rig's recording can be read: {reason}.")
+            raise RecordingInvalid(f"{path}: not a readable recording of a rig: {reason}.")
         if metadata.get("format") != FORMAT:
-            raise RecordingInvalid(f"{path}: written by adsn {metadata.get('adsn_version')}, in a format unknown here.")
+            raise RecordingInvalid(f"{path}: unknown format, written by adsn {metadata.get('adsn_version')}.")
         self.first_ns = int(first)
         self.modalities = tuple(m for m in MODALITIES if m in found)
         self.consent = metadata.get("consent", "")
         self.created = metadata.get("created", "")
         try:
             stored = json.loads(metadata.get("settings", "{}"))
-            # The file it names is that of the machine it was recorded on; its bytes are attached.
+            # Its geometry path is of the machine that recorded it; the file's bytes are attached instead.
             self.settings = RigSettings.model_validate({**stored, "geometry": None})
         except (ValueError, ValidationError) as error:
-            raise RecordingInvalid(f"{path}: the settings that it was recorded with are damaged: {error}") from error
+            raise RecordingInvalid(f"{path}: the recorded settings are damaged: {error}") from error
 
     def frames(self, only: Modality | None = None, tally: ReadTally | None = None) -> Iterator[Frame]:
-        """The frames in the order in which the rig paired them. Damaged ones are counted in ``tally`` and left out."""
+        """Yield the frames in the order in which the rig paired them. Damaged ones are skipped and counted in
+        ``tally``."""
         tally = tally if tally is not None else ReadTally()
         topics: dict[int, tuple[str, str]] = {}
         schemas: dict[int, str] = {}
@@ -128,7 +129,7 @@ class Recording:
                         log.debug("%s: %s", self.path, str(error))
 
     def pairs(self) -> Iterator[RecordedPair]:
-        """The pairs as they were found when it was recorded, for comparison."""
+        """Yield the pairs as they were formed during recording, for comparison."""
         topics: dict[int, str] = {}
         for record in self._records(ReadTally()):
             name = type(record).__name__
@@ -144,9 +145,9 @@ class Recording:
                     continue
 
     def replay(self, settings: RigSettings | None = None, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
-        """The pairs that the frames make, as fast as they can be read. ``settings``: others than those recorded with.
+        """Yield the pairs that the frames form, as fast as they can be read. ``settings`` replace the recorded ones.
 
-        With the recorded settings these are the pairs that the rig found.
+        With the recorded settings these are the pairs that the rig formed.
         """
         pairing = RigPairing(settings or self.settings)
         number = 0
@@ -172,7 +173,7 @@ class Recording:
         try:
             file = self.path.open("rb")
         except FileNotFoundError as error:
-            raise CameraMissing(f"{self.path}: there is no such file.") from error
+            raise CameraMissing(f"{self.path}: no such file.") from error
         except OSError as error:
             raise RecordingInvalid(f"{self.path}: cannot be read: {error.strerror}.") from error
         with file:
@@ -185,19 +186,19 @@ class Recording:
                 except StopIteration:
                     return
                 except Exception as error:
-                    # The package raises what the bytes make it stumble over: struct.error, UnicodeDecodeError, …
+                    # The package raises whatever the bytes trigger: struct.error, UnicodeDecodeError, …
                     tally.end = f"{type(error).__name__} ({error})" if str(error) else type(error).__name__
                     return
                 yield from parts
 
 
 def _chunk_records(chunk: Any, tally: ReadTally) -> list[Any]:
-    """A chunk's records; none where it is damaged, for the next one may be whole."""
+    """Return a chunk's records; none if it is damaged, because the next one may be intact."""
     from mcap.stream_reader import breakup_chunk
 
     try:
         if chunk.compression:
-            # This project writes none: what others compress may unfold beyond all memory.
+            # This project writes uncompressed chunks; foreign ones may expand beyond all memory.
             raise CameraData(f"a chunk compressed with {chunk.compression}; rewrite the file without compression.")
         return breakup_chunk(chunk, validate_crc=True)
     except Exception as error:
@@ -228,7 +229,7 @@ def _frame(message: Any, modality: Modality, schema: str, facts: Mapping[str, An
     )
     seq, exposure, generation = facts.get("seq"), facts.get("exposure_ns"), facts.get("epoch")
     if not max(message.publish_time, message.log_time) < CLOCK:
-        raise CameraData("a recorded picture has impossible times.")
+        raise CameraData("a recorded image has impossible times.")
     return Frame(
         modality=modality,
         image=image,

@@ -1,7 +1,7 @@
-"""A recording played as cameras: at the speed at which it was recorded, with the same pairs as then.
+"""A recording played as cameras: at the recorded speed, with the same pairs as in the recording.
 
-``mcap:recording.mcap`` for each modality that the recording has. Cameras of the same file that are opened together run
-on one clock. Capture times are moved to now by one constant, which changes no difference between them.
+Use ``mcap:recording.mcap`` for each modality in the recording. Cameras of the same file that are opened together share
+one clock. One constant moves all capture times to the present, so their differences stay the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.core.values import Frame, Modality
 from runtime.recording.reader import ReadTally, Recording
 
 LEAD_NS = 500_000_000
-"""The first frame comes this long after opening, so that the cameras opened next miss none."""
+"""Delay of the first frame after opening, so that cameras opened next miss none."""
 FORMATS: dict[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 _playing: dict[Path, tuple[int, int]] = {}
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 
 def _join(path: Path, first_ns: int) -> int:
-    """By how much the times of a recording are moved; the same for all of its cameras that play now."""
+    """Return the shift of a recording's times; it is the same for all of its cameras that are playing."""
     with _lock:
         shift, players = _playing.get(path, (time.monotonic_ns() + LEAD_NS - first_ns, 0))
         _playing[path] = shift, players + 1
@@ -52,7 +52,7 @@ class RecordedSource:
         self._closed, self._closing = threading.Event(), threading.Lock()
         first = next(self._frames, None)
         if first is None:
-            raise RecordingInvalid(f"{uri.text}: no {modality} frame of it can be read.")
+            raise RecordingInvalid(f"{uri.text}: none of its {modality} frames can be read.")
         self._next: Frame | None = first
         height, width = first.image.shape[:2]
         self._info = SourceInfo(
@@ -80,7 +80,7 @@ class RecordedSource:
         if frame is None:
             damaged = f" {self._tally.damaged} parts of it are damaged." if self._tally.damaged else ""
             cut = f" It ends early: {self._tally.end}." if self._tally.end else ""
-            raise StreamEnded(f"{self._text}: the recording has been played to its end.{damaged}{cut}")
+            raise StreamEnded(f"{self._text}: end of the recording.{damaged}{cut}")
         wait_s = (frame.t_arrival_ns + self._shift - time.monotonic_ns()) / 1e9
         if wait_s > 0 and self._closed.wait(min(wait_s, timeout_s)):
             raise CameraLost(f"{self._text}: closed.")
@@ -104,19 +104,19 @@ class RecordedSource:
 
 
 def open_mcap(uri: CameraUri, modality: Modality, generation: int) -> RecordedSource:
-    """A recording's camera.
+    """Open one camera of a recording.
 
     Raises:
-        ConfigError: an option, where there are none, or the package mcap is missing.
-        CameraMissing: there is no such file.
-        CameraUnsupported: the recording has no such modality.
-        RecordingInvalid: it is no recording, or nothing of it can be read.
+        ConfigError: the address has options (there are none), or the package mcap is missing.
+        CameraMissing: the file does not exist.
+        CameraUnsupported: the recording lacks this modality.
+        RecordingInvalid: the file is not a recording, or none of it can be read.
     """
     return RecordedSource(uri, modality, generation)
 
 
 def check_mcap(uri: CameraUri, modality: Modality) -> None:
-    """Make sure that an address's recording has this modality. Raises as `open_mcap`."""
+    """Check that an address's recording has this modality. Raises the same errors as `open_mcap`."""
     _recording(uri, modality)
 
 
@@ -125,5 +125,5 @@ def _recording(uri: CameraUri, modality: Modality) -> Recording:
     recording = Recording(uri.file)
     if modality not in recording.modalities:
         have = " and ".join(recording.modalities)
-        raise CameraUnsupported(f"{uri.text}: the recording has no {modality}; it has {have}.")
+        raise CameraUnsupported(f"{uri.text}: the recording has no {modality}, only {have}.")
     return recording

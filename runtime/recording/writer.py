@@ -1,10 +1,10 @@
-"""Recordings of a rig as MCAP files: every frame, every pair, exact to the nanosecond.
+"""Record a rig as an MCAP file: every frame and every pair, exact to the nanosecond.
 
-Frames of people's faces are biometric data. Nothing is recorded unless somebody says who consented to it; what they
-said is in the file, the folder is the owner's alone, and the log and the rig's status say so while it lasts.
+Frames of people's faces are biometric data. Nothing is recorded without a statement of who consented. The statement is
+stored in the file, only the owner can read the folder, and the log and the rig's status show that a recording runs.
 
-A file holds ``/rgb``, ``/ir``, ``/depth`` (pictures; publish time = capture, log time = arrival, sequence = the
-driver's), each picture preceded by a message on ``/rgb/frame``, … (JSON: what else there is to know of it) and
+A file holds ``/rgb``, ``/ir``, ``/depth`` (images; publish time = capture, log time = arrival, sequence = the
+driver's). Each image follows a message on ``/rgb/frame``, … (JSON with the frame's other fields). The file also holds
 ``/pair`` (JSON), a metadata record ``adsn`` (consent, settings, versions) and the rig's calibration as an attachment.
 """
 
@@ -39,11 +39,11 @@ METADATA = "adsn"
 CALIBRATION = "calibration"
 FORMAT = "1"
 CHUNK = 8 << 20
-"""What a power cut may cost: a fifth of a second of two raw streams of 640×480 at 30 frames a second."""
+"""The most that a power cut loses: a fifth of a second of two raw streams of 640×480 at 30 frames/s."""
 QUEUE = 64
-"""Frames that wait for the disk; beyond it they are left out of the recording and counted. The rig never waits."""
+"""Frames that may wait for the disk; more are left out of the recording and counted. The rig never waits."""
 MIN_FREE = 1 << 30
-"""The recording ends before the disk is full."""
+"""Free bytes at which the recording ends, before the disk is full."""
 PAIR_SCHEMA = json.dumps(
     {
         "title": "adsn.Pair",
@@ -75,7 +75,7 @@ FRAME_SCHEMA = json.dumps(
 
 
 def require_mcap() -> Any:
-    """The package that writes the files.
+    """Return the package that writes the files.
 
     Raises:
         ConfigError: it is not installed.
@@ -88,41 +88,41 @@ def require_mcap() -> Any:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that is its owner's alone, or make sure that it is.
+    """Create a folder that only its owner can read, or check that an existing one is.
 
     Raises:
-        ConfigError: it is somebody else's too, or no folder, and what to do.
+        ConfigError: others can read it, or it is not a folder. The message says what to do.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"{folder} is a link or no folder; recordings go to a folder of their own.")
+        raise ConfigError(f"{folder} is a link or not a folder; use a folder for recordings only.")
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise ConfigError(
-            f"{folder} can be read by others, and recordings show faces: chmod 700 {folder}, or name another folder."
+            f"{folder} can be read by others, and recordings show faces: chmod 700 {folder}, or use another folder."
         )
 
 
 def create_private(path: Path) -> IO[bytes]:
-    """A new file of mode 0600; an existing one is never written over."""
+    """Create and open a file of mode 0600; an existing file is never overwritten."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
 
 def settings_text(settings: RigSettings) -> str:
-    """The rig's settings as JSON, without passwords."""
+    """Return the rig's settings as JSON without passwords."""
     values = settings.model_dump(mode="json")
     return json.dumps({k: redact(v) if isinstance(v, str) else v for k, v in values.items()})
 
 
 class Recorder:
-    """Writes what passes through a rig: give it to `Rig` as an observer, and `close` it after the rig.
+    """Records what passes through a rig. Pass it to `Rig` as an observer, and `close` it after the rig.
 
-    ``consent``: who agreed to be recorded, and to what; it is stored in the file. ``jpeg``: quality 1 to 100 of colour
-    frames, 0 for all pixels as they are, which alone replays to the very same scores. ``max_s``: ends by itself.
+    ``consent``: who agreed to be recorded, and to what; stored in the file. ``jpeg``: quality 1 to 100 of RGB frames; 0
+    stores every pixel, and only then do replays give identical scores. ``max_s``: maximum length.
 
     Raises:
-        ConfigError: no consent, no package, or a folder that others can read.
-        OSError: the file cannot be made.
+        ConfigError: consent or the package is missing, or others can read the folder.
+        OSError: the file cannot be created.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class Recorder:
     ) -> None:
         if not consent.strip():
             raise ConfigError(
-                "recordings show people's faces. Say who agreed to that, e.g. --i-have-consent 'test staff, form 12'."
+                "recordings show people's faces. Say who agreed to it, e.g. --i-have-consent 'test staff, form 12'."
             )
         if not 0 <= jpeg <= 100:
-            raise ConfigError(f"the quality of JPEG is 1 to 100, or 0 for none, not {jpeg}.")
+            raise ConfigError(f"the JPEG quality must be 1 to 100, or 0 for no JPEG, not {jpeg}.")
         writers = require_mcap()
         private_folder(folder)
         now = datetime.now(timezone.utc)
@@ -152,7 +152,7 @@ class Recorder:
         self._until = None if max_s is None else time.monotonic() + max_s
         self._channels: dict[str, int] = {}
         self.describe: Callable[[Modality], SourceInfo | None] = lambda modality: None
-        """Says what a camera is, for the channel's metadata; set it when the rig is there."""
+        """Returns a camera's description for the channel's metadata; set it once the rig exists."""
         self.frames = self.pairs = self.left_out = 0
         self.error = ""
         self._writer.add_metadata(
@@ -178,26 +178,26 @@ class Recorder:
 
     @property
     def recording(self) -> str:
-        """The file, while it is written to; see `runtime.pairing.rig.RigObserver`."""
+        """The file while it is being written; see `runtime.pairing.rig.RigObserver`."""
         return str(self.path) if self._active else ""
 
     def on_frame(self, frame: Frame) -> None:
-        """Take a frame; returns at once."""
+        """Queue a frame; returns at once."""
         self._put(frame)
 
     def on_pair(self, captured: CapturedPair) -> None:
-        """Take a pair; returns at once."""
+        """Queue a pair; returns at once."""
         self._put(captured)
 
     def close(self) -> None:
-        """Write what waits, finish the file and close it."""
+        """Write what is queued, finish the file and close it."""
         while self._thread.is_alive():
-            # Not without a limit: the thread may end, disk full, with nobody left to make room in the queue.
+            # With a timeout: the thread may have ended on a full disk, and nothing would empty the queue.
             with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=0.1)
                 self._thread.join()
         log.warning(
-            "recording ended: %s has %d frames and %d pairs, %d were left out.",
+            "recording ended: %s has %d frames and %d pairs; %d frames were left out.",
             self.path,
             self.frames,
             self.pairs,
@@ -227,10 +227,10 @@ class Recorder:
                     checked = now
                     self._writer.flush()
                     if shutil.disk_usage(self.path.parent).free < self._min_free:
-                        raise OSError(f"less than {self._min_free >> 20} MB are left on the disk")
+                        raise OSError(f"less than {self._min_free >> 20} MB are free on the disk")
         except Exception as error:
             self.error = str(error)
-            log.error("recording stopped: %s. The rig goes on.", str(error))
+            log.error("recording stopped: %s. The rig continues.", str(error))
         finally:
             self._active = False
             self._finish()
@@ -242,7 +242,7 @@ class Recorder:
             os.fsync(self._file.fileno())
         except OSError as error:
             self.error = self.error or str(error)
-            log.error("the recording has no index: %s. What was written before can be read.", str(error))
+            log.error("the recording has no index: %s. Data written before can be read.", str(error))
         finally:
             self._file.close()
 

@@ -1,4 +1,4 @@
-"""Signed answers and the log of decisions."""
+"""Attestations (signed decisions) and the audit log."""
 
 from service.audit.attestation import Attester, Claims, verify_attestation
 from service.audit.jws import Signer, Verifier

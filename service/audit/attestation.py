@@ -1,8 +1,8 @@
-"""Signed answers: what a relying party can check later, elsewhere and without asking.
+"""Attestations: signed decisions that a relying party can verify later and offline.
 
-An attestation is a compact JWS of the claims below. It says what this device decided of one pair, once; it can only be
-made from an answer's own body. ``source`` matters as much as ``decision``: of an uploaded pair nobody knows where its
-pictures were taken.
+An attestation is a compact JWS of the claims below. It states one decision of this device and can only be made from the
+response body that carries that decision. ``source`` matters as much as ``decision``: nobody knows where the images of
+an uploaded pair were captured.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from service.audit.jws import Signer, Verifier
 
 TYPE = "adsn-liveness+jws"
 CLOCK_SKEW_S = 30
-"""How far two machines' clocks may be apart: a token from so far in the future is still taken."""
+"""Accepted difference between two machines' clocks: a token issued this far in the future is still valid."""
 MAX_NONCE_CHARS = 128
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
 class Claims(BaseModel):
-    """What is signed. ``decision`` is always there; only ``live`` may open anything."""
+    """The signed claims. ``decision`` is always present; only ``live`` may open anything."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    iss: str = Field(description="Device that decided, as configured.")
-    jti: str = Field(description="Request id of the answer.")
-    iat: int = Field(ge=0, description="When it was decided; seconds since 1970, UTC.")
-    exp: int = Field(ge=0, description="From when on it proves nothing.")
+    iss: str = Field(description="Configured name of the device that decided.")
+    jti: str = Field(description="Request id of the response.")
+    iat: int = Field(ge=0, description="Time of the decision, in seconds since 1970, UTC.")
+    exp: int = Field(ge=0, description="Time of expiry, in seconds since 1970, UTC.")
     contract_version: str
     decision: Literal["live", "spoof", "uncertain"]
     reasons: list[str]
-    source: Literal["upload", "camera"] = Field(description="Who took the pictures: the caller, or this device's rig.")
+    source: Literal["upload", "camera"] = Field(description="Origin of the images: uploaded, or this device's cameras.")
     model_sha256: str
-    nonce: str | None = Field(description="The relying party's own; null where the caller gave none.")
+    nonce: str | None = Field(description="The relying party's nonce; null if the caller gave none.")
     session_id: str | None
-    score: float | None = Field(ge=0, le=1, description="Null where the operator hides scores.")
+    score: float | None = Field(ge=0, le=1, description="Null if the operator hides scores.")
 
     @property
     def live(self) -> bool:
-        """Whether a living person was decided."""
+        """Whether the decision is ``live``."""
         return self.decision == "live"
 
 
 @dataclass(frozen=True, slots=True)
 class Attester:
-    """Signs answers. ``device``: this machine's name in them. ``lifetime_s``: how long a token may be used.
+    """Signs decisions. ``device``: this machine's name in them. ``lifetime_s``: lifetime of a token in seconds.
 
     Raises:
-        ConfigError: ``device`` is no plain name.
+        ConfigError: ``device`` contains characters that are not allowed.
     """
 
     signer: Signer
@@ -63,17 +63,16 @@ class Attester:
     def __post_init__(self) -> None:
         if not DEVICE.fullmatch(self.device):
             raise ConfigError(
-                f"ADSN_DEVICE_ID: {self.device!r} is not a plain name of letters, digits and . _ : - (64 at most)."
+                f"ADSN_DEVICE_ID: {self.device!r} is not a valid name. Use at most 64 letters, digits and . _ : -"
             )
 
     def attest(self, answer: Mapping[str, Any], nonce: str | None, now_s: int, until_s: int | None = None) -> str:
-        """The token of ``answer``, the body of a 200 of ``POST /liveness``, or a kiosk's decision of the same form.
+        """Return the token for ``answer``: a response body of ``POST /liveness``, or a kiosk's decision in that form.
 
-        ``now_s``: seconds since 1970. ``until_s``: when it expires at the latest, where that is before its lifetime's
-        end.
+        ``now_s``: seconds since 1970. ``until_s``: latest time of expiry, if it is before the end of the lifetime.
 
         Raises:
-            pydantic.ValidationError: the body is not such an answer; nothing is signed then.
+            pydantic.ValidationError: ``answer`` has another form; nothing is signed.
         """
         claims = Claims(
             iss=self.device,
@@ -95,13 +94,14 @@ class Attester:
 def verify_attestation(
     token: str, verifier: Verifier, now_s: int, *, nonce: str | None = None, device: str | None = None
 ) -> Claims:
-    """The claims of ``token`` if they are ``verifier``'s, in time, and for ``nonce`` and ``device`` where given.
+    """Verify ``token`` and return its claims.
 
-    Whether the decision was ``live`` is the caller's to ask of the claims. Without a nonce of one's own, a token that
-    was seen before looks like a new one until it expires.
+    The token must be signed with ``verifier``'s key, must not have expired, and must match ``nonce`` and ``device`` if
+    these are given. The caller must check whether the decision is ``live``. Without a nonce, a replayed token is
+    accepted until it expires.
 
     Raises:
-        TokenInvalid: it proves nothing; says why.
+        TokenInvalid: the token must be rejected; the message says why.
     """
     payload = verifier.verify(TYPE, token.strip())
     try:
@@ -112,11 +112,11 @@ def verify_attestation(
             f"the token's claims are wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}."
         ) from error
     if claims.iat > now_s + CLOCK_SKEW_S:
-        raise TokenInvalid(f"the token is from {claims.iat - now_s} s in the future; compare the two machines' clocks.")
+        raise TokenInvalid(f"the token was issued {claims.iat - now_s} s in the future. Compare both machines' clocks.")
     if now_s >= claims.exp:
         raise TokenInvalid(f"the token expired {now_s - claims.exp} s ago.")
     if nonce is not None and claims.nonce != nonce:
-        raise TokenInvalid("the token is for another nonce: it answers someone else's question, or an older one.")
+        raise TokenInvalid("the token has another nonce: it was issued for another request.")
     if device is not None and claims.iss != device:
-        raise TokenInvalid(f"the token is from the device {claims.iss!r}, not {device!r}.")
+        raise TokenInvalid(f"the token was issued by the device {claims.iss!r}, not {device!r}.")
     return claims

@@ -1,8 +1,8 @@
-"""Compact JSON Web Signatures (RFC 7515) with Ed25519 (RFC 8037), and nothing else of JOSE.
+"""Compact JSON Web Signatures (RFC 7515) with Ed25519 (RFC 8037), and no other part of JOSE.
 
-One algorithm and one type, both fixed by the caller: the header of a token that comes in chooses nothing. Libraries
-that read the algorithm from the token have verified ``none`` and have used public keys as shared secrets; forty lines
-that cannot are the smaller risk.
+The algorithm and the type are fixed; a token's header cannot choose them. Libraries that read the algorithm from the
+token have accepted ``none`` and have used public keys as shared secrets. Forty lines that cannot do this are the
+smaller risk.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ MAX_TOKEN_CHARS = 16_384
 
 
 def encode_part(data: bytes) -> str:
-    """Base64url without padding."""
+    """Encode as base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def decode_part(text: str) -> bytes:
-    """The bytes of ``text``, if it is their only encoding.
+    """Decode base64url and require the canonical encoding, so that no two texts are the same token.
 
     Raises:
-        TokenInvalid: padding, foreign characters, or bits that mean nothing: two texts must not be one token.
+        TokenInvalid: the text has padding, invalid characters or unused bits that are not zero.
     """
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
         raise TokenInvalid("the token's parts are not base64url.") from error
     if encode_part(data) != text:
-        raise TokenInvalid("the token's parts are not base64url in its one form.")
+        raise TokenInvalid("the token's parts are not canonical base64url.")
     return data
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces, UTF-8; NaN is refused."""
+    """Encode as JSON with sorted keys and without spaces, in UTF-8. NaN is refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
 def key_id(public: bytes) -> str:
-    """RFC 7638 thumbprint of a raw Ed25519 public key, base64url."""
+    """Return the RFC 7638 thumbprint of a raw Ed25519 public key, in base64url."""
     jwk = {"crv": "Ed25519", "kty": "OKP", "x": encode_part(public)}
     return encode_part(hashlib.sha256(canonical(jwk)).digest())
 
@@ -56,7 +56,8 @@ class Signer:
     """Signs with one private key.
 
     Raises:
-        ConfigError: the file at ``path`` is no unencrypted Ed25519 key in PEM. EngineUnavailable: no cryptography.
+        ConfigError: the file at ``path`` is not an unencrypted Ed25519 key in PEM.
+        EngineUnavailable: cryptography is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +66,7 @@ class Signer:
         self.key_id = key_id(self.public)
 
     def sign(self, kind: str, claims: dict[str, Any]) -> str:
-        """A compact JWS of ``claims`` whose ``typ`` is ``kind``."""
+        """Return a compact JWS of ``claims`` with ``kind`` as its ``typ``."""
         header = {"alg": ALGORITHM, "kid": self.key_id, "typ": kind}
         signed = f"{encode_part(canonical(header))}.{encode_part(canonical(claims))}"
         return f"{signed}.{encode_part(self._key.sign(signed.encode('ascii')))}"
@@ -75,7 +76,8 @@ class Verifier:
     """Verifies with one public key.
 
     Raises:
-        ConfigError: the file at ``path`` is no Ed25519 key in PEM. EngineUnavailable: no cryptography.
+        ConfigError: the file at ``path`` is not an Ed25519 key in PEM.
+        EngineUnavailable: cryptography is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,20 +85,20 @@ class Verifier:
         self.key_id = key_id(self._key.public_bytes_raw())
 
     def verify(self, kind: str, token: str) -> dict[str, Any]:
-        """The claims of ``token``, if this key signed it and its ``typ`` is ``kind``.
+        """Return the claims of ``token`` after checking that this key signed it and that its ``typ`` is ``kind``.
 
         Raises:
-            TokenInvalid: it is not; says why.
+            TokenInvalid: the token must be rejected; the message says why.
         """
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
-            raise TokenInvalid("the token is too long, or not text of a token.")
+            raise TokenInvalid("the token is too long or contains characters that are not ASCII.")
         parts = token.split(".")
         if len(parts) != 3:
             raise TokenInvalid("a token has three parts, joined by dots.")
         header = _object(decode_part(parts[0]), "header")
-        # Exactly these members: one that is not known (crit, jwk, b64) could change what the rest means.
+        # Exactly these members: others (crit, jwk, b64) could change the meaning of the rest.
         if header.get("alg") != ALGORITHM or header.get("typ") != kind or set(header) != {"alg", "kid", "typ"}:
-            raise TokenInvalid(f"the token's header is not that of {kind} signed with {ALGORITHM}.")
+            raise TokenInvalid(f"the token's header is not the header of {kind} signed with {ALGORITHM}.")
         if header["kid"] != self.key_id:
             raise TokenInvalid("the token was signed by another key.")
         from cryptography.exceptions import InvalidSignature
@@ -104,7 +106,7 @@ class Verifier:
         try:
             self._key.verify(decode_part(parts[2]), f"{parts[0]}.{parts[1]}".encode("ascii"))
         except InvalidSignature as error:
-            raise TokenInvalid("the signature does not fit: the token was changed, or made by another.") from error
+            raise TokenInvalid("the signature is wrong: the token was altered, or signed by another key.") from error
         return _object(decode_part(parts[1]), "claims")
 
 

@@ -1,4 +1,4 @@
-"""What an audit log's lines and files are made of: shared by its writer and its checker. Pure but for listing files."""
+"""Format of an audit log's lines and files, shared by the writer and the checker."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from service.audit.jws import canonical
 
 CHECKPOINT_TYPE = "adsn-audit+jws"
 GENESIS = "0" * 64
-"""What the very first line has for the digest of the line before it."""
+"""Previous digest in the very first line."""
 MAX_LINE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """A line's number and digest: what the next one builds on."""
+    """Number and digest of a line, on which the next line builds."""
 
     seq: int
     digest: str
 
     def next(self, kind: str, time: str, members: Mapping[str, Any]) -> bytes:
-        """The line after this one, without its line break."""
+        """Return the next line, without a line break."""
         return canonical({"seq": self.seq + 1, "time": time, "kind": kind, "prev": self.digest, **members})
 
 
@@ -34,7 +34,7 @@ FIRST_LINK = ChainLink(0, GENESIS)
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The members of a line, or None if it is none."""
+    """Return the members of a line, or None if it is not a line of an audit log."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -45,22 +45,22 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def link_of(line: bytes, members: Mapping[str, Any]) -> ChainLink:
-    """The link that ``line`` is for the one after it."""
+    """Return the link from ``line`` to the next line."""
     return ChainLink(members["seq"], hashlib.sha256(line).hexdigest())
 
 
 def torn_digest(torn: bytes) -> str:
-    """What a ``sealed`` line states of the bytes before it; they end with a line break, which does not count."""
+    """Return the digest that a ``sealed`` line states for the torn bytes before it, without their final line break."""
     return hashlib.sha256(torn.removesuffix(b"\n")).hexdigest()
 
 
 def last_link(tail: bytes, where: str) -> tuple[ChainLink, bytes]:
-    """The last whole line of a file's end, and the bytes that a crash left behind it.
+    """Return the link of the last complete line in a file's ``tail``, and the torn bytes after it.
 
-    A line that only lacks its line break is whole; the second value then is empty and the file does not end with one.
+    A line that lacks only its line break is complete; the torn bytes are then empty.
 
     Raises:
-        AuditBroken: there is no whole line in it.
+        AuditBroken: the tail contains no complete line.
     """
     lines = tail.split(b"\n")
     torn = lines.pop()
@@ -73,18 +73,18 @@ def last_link(tail: bytes, where: str) -> tuple[ChainLink, bytes]:
         if members is not None:
             return link_of(line, members), torn
         torn = line + b"\n" + torn
-    raise AuditBroken(f"{where}: no line of an audit log is in its end. Move the file away, and find out who wrote it.")
+    raise AuditBroken(f"{where}: the file does not end with an audit log line. Move it away and find out who wrote it.")
 
 
 def closed_files(path: Path) -> list[Path]:
-    """The files that were closed before ``path``, oldest first: ``audit.000001.jsonl`` beside ``audit.jsonl``."""
+    """Return the closed files of the log at ``path``, oldest first: ``audit.000001.jsonl`` next to ``audit.jsonl``."""
     return sorted(
         (p for p in path.parent.glob(f"{path.stem}.*{path.suffix}") if _number(path, p)), key=lambda p: p.name
     )
 
 
 def next_closed(path: Path) -> Path:
-    """The name that ``path`` takes when it is closed."""
+    """Return the name that the file at ``path`` gets when it is closed."""
     closed = closed_files(path)
     number = _number(path, closed[-1]) + 1 if closed else 1
     return path.with_name(f"{path.stem}.{number:06d}{path.suffix}")

@@ -1,12 +1,11 @@
-"""The audit log: every decision as one JSON line, each line holding the digest of the one before it.
+"""The audit log: one JSON line per decision, each with the digest of the previous line.
 
-Whoever changes, removes or inserts a line breaks the chain from there on, which `service.audit.verify` finds. Whoever
-can write the whole file could forge a whole new chain; signed checkpoints, where a key is configured, stop that for all
-that came before the last of them. Lines hold decisions and reasons: no picture, no face, and no score where scores
-are hidden.
+Changing, removing or inserting a line breaks the chain, which `service.audit.verify` detects. An attacker who can
+rewrite the whole file could forge a new chain; if a key is configured, signed checkpoints prevent that for all lines up
+to the last checkpoint. Lines contain decisions and reasons, never images or faces, and no scores if scores are hidden.
 
-A crash can tear the last line. The next start seals it: a line that states the torn bytes' digest follows, and the
-chain goes on from the last whole line.
+A crash can tear the last line. The next start seals it: it appends a line with the digest of the torn bytes, and the
+chain continues from the last complete line.
 """
 
 from __future__ import annotations
@@ -45,11 +44,12 @@ MODE = 0o640
 
 @dataclass(frozen=True, slots=True)
 class AuditLogOptions:
-    """``policy``: what happens when a line cannot be written: no decision, or a gap that the log states later.
+    """Options of the audit log.
 
-    ``sync``: ``each`` line is on the disk before its decision is given; ``none`` leaves that to the system.
-    ``max_bytes``: a file is closed and the next begun above it. ``keep``: closed files kept, 0 for all.
-    ``checkpoint_every``: lines between signed checkpoints, where there is a key.
+    ``policy``: if a line cannot be written, ``required`` withholds the decision; ``best-effort`` leaves a gap that the
+    log states later. ``sync``: with ``each``, a line is on disk before its decision is returned; ``none`` leaves
+    flushing to the system. ``max_bytes``: size at which a file is closed and a new one started. ``keep``: number of
+    closed files to keep, 0 for all. ``checkpoint_every``: lines between signed checkpoints, if there is a key.
     """
 
     path: Path
@@ -65,10 +65,11 @@ def _utc_now() -> str:
 
 
 class AuditLog:
-    """Writes the log at ``settings.path``. Safe to call from several threads; one process owns the file.
+    """Writes the log at ``settings.path``. Safe to call from several threads; only one process may own the file.
 
     Raises:
-        ConfigError: another process has it, or it cannot be opened. AuditBroken: its end is no end of an audit log.
+        ConfigError: another process owns the file, or it cannot be opened.
+        AuditBroken: the file does not end like an audit log.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class AuditLog:
             raise
 
     def decision(self, answer: Mapping[str, Any], *, caller: str, device: str = "") -> None:
-        """Write down the body of an answer of ``POST /liveness``, or of a kiosk's decision of the same form.
+        """Write a decision: a response body of ``POST /liveness``, or a kiosk's decision in that form.
 
         Raises:
-            AuditUnavailable: it could not be written and the policy is ``required``: the decision must not be given.
+            AuditUnavailable: the line cannot be written and the policy is ``required``. Do not return the decision.
         """
         self.write(
             "decision",
@@ -125,14 +126,14 @@ class AuditLog:
         )
 
     def write(self, kind: str, members: Mapping[str, Any]) -> None:
-        """Append one line of ``kind``. Raises as `decision`."""
+        """Append one line of ``kind``. Raises the same errors as `decision`."""
         try:
             with self._lock:
                 if self._file < 0:
-                    raise OSError(errno.EBADF, "it is closed")
+                    raise OSError(errno.EBADF, "the log is closed")
                 if self._lost:
                     self._append("gap", {"lost": self._lost})
-                    log.warning("%s: written again; %d lines are missing.", self._settings.path, self._lost)
+                    log.warning("%s: writing works again; %d lines are missing.", self._settings.path, self._lost)
                     self._lost = 0
                 self._append(kind, members)
                 mine = self.link.seq
@@ -146,7 +147,7 @@ class AuditLog:
             self._failed(error)
 
     def close(self) -> None:
-        """Write a last line, sign it, and let go of the file. May be called twice."""
+        """Write and sign a last line, then release the file. May be called twice."""
         with self._lock:
             if self._file < 0:
                 return
@@ -165,12 +166,12 @@ class AuditLog:
             log.error("%s: the audit log cannot be written: %s", self._settings.path, error.strerror)
         if self._settings.policy == "required":
             raise AuditUnavailable(
-                "the decision could not be written to the audit log, which is required; none is given. See the "
-                "service's log."
+                "the audit log is required but cannot be written, so no decision is returned. See the service's log "
+                "for the cause."
             ) from error
 
     def _sync_to(self, seq: int) -> None:
-        """Wait until line ``seq`` is on the disk. Threads that wait together share one call."""
+        """Wait until line ``seq`` is on disk. Threads that wait at the same time share one fsync."""
         if self._settings.sync == "none":
             return
         with self._syncing:
@@ -185,23 +186,23 @@ class AuditLog:
             with self._lock:
                 self._synced = max(self._synced, reached)
 
-    # What follows runs under the lock, or before anyone else knows of the log.
+    # The methods below run under the lock, or before the constructor returns.
 
     def _resume(self) -> None:
-        """Find the last whole line, seal what a crash left behind it, and say that the log goes on."""
+        """Continue after the last complete line: seal torn bytes and append an ``open`` line."""
         path = self._settings.path
         size = self._end = os.fstat(self._file).st_size
         closed = closed_files(path)
         if size == 0 and not closed:
             self._append("open", {"after": None})
             return
-        # An empty file beside closed ones: stopped between closing one and the first line of the next.
+        # An empty file next to closed ones: the process stopped between closing a file and writing to the next.
         before = closed[-1].read_bytes()[-4 * MAX_LINE_BYTES :] if size == 0 else None
         tail = os.pread(self._file, 4 * MAX_LINE_BYTES, max(0, size - 4 * MAX_LINE_BYTES)) if before is None else before
         self.link, torn = last_link(tail, str(path))
         begin = b"" if size == 0 or tail.endswith(b"\n") else b"\n"
         if torn and size:
-            log.warning("%s: a crash tore the last line; it is sealed.", path)
+            log.warning("%s: a crash tore the last line; it has been sealed.", path)
             stated = {"torn_bytes": len(torn.removesuffix(b"\n")), "torn_sha256": torn_digest(torn)}
             self._append("sealed", stated, begin)
             begin = b""
@@ -216,7 +217,7 @@ class AuditLog:
             if os.write(self._file, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            # Half a line must not stay: the next one would be glued to it.
+            # A partial line must not stay, or the next line would be appended to it.
             os.ftruncate(self._file, self._end)
             raise
         self._end += len(data)
@@ -263,8 +264,8 @@ class AuditLog:
 
 
 def _claim(path: Path) -> int:
-    """Make this process the only one that writes ``path``; returns what to close when it no longer is."""
-    # Not on the log itself, whose file changes when it grows.
+    """Lock ``path`` for this process and return the descriptor to close when done."""
+    # The lock is a separate file, because rotation replaces the log file.
     beside = path.with_name(path.name + ".lock")
     try:
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -274,5 +275,5 @@ def _claim(path: Path) -> int:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
-        raise ConfigError(f"{path}: another process writes this audit log. Give each one its own.") from error
+        raise ConfigError(f"{path}: another process writes this audit log. Give each process its own.") from error
     return file

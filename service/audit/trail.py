@@ -1,4 +1,4 @@
-"""What a decision leaves behind: a signature for its receiver and a line in the audit log, as the operator wants."""
+"""The trail of a decision: an attestation for its receiver and a line in the audit log, as configured."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from service.audit.log import AuditLog
 
 
 class DecisionTrail:
-    """Sign decisions with ``attester`` and write them to ``log``, where there is one.
+    """Signs decisions with ``attester`` and writes them to ``log``, if given.
 
-    ``device``: the name of this machine in the log.
+    ``device``: this machine's name in the log.
     """
 
     def __init__(self, attester: Attester | None = None, log: AuditLog | None = None, device: str = "") -> None:
         self.attester, self.log, self._device = attester, log, device
 
     def record(self, answer: Mapping[str, Any], caller: str) -> None:
-        """Write an answer to the log; without one, do nothing. Blocks on the disk, so call it in a thread.
+        """Write a response to the log, if there is one. Blocks on the disk, so call it in a thread.
 
         Raises:
-            AuditUnavailable: the line cannot be written. The answer must not be given then.
+            AuditUnavailable: the line cannot be written. Do not return the response.
         """
         if self.log is not None:
             self.log.decision(answer, caller=caller, device=self._device)
 
     def sign(self, answer: Mapping[str, Any], nonce: str | None) -> str | None:
-        """Return the attestation of an answer as a compact JWS; None without a key."""
+        """Return the attestation of a response as a compact JWS, or None if there is no key."""
         return self.attester.attest(answer, nonce, int(time.time())) if self.attester is not None else None
 
     def close(self) -> None:

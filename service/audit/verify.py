@@ -1,8 +1,8 @@
 """Checks an audit log: ``adsn-serve audit verify PATH``.
 
-What it can find: any line that was changed, taken out, put in or moved. What it cannot, from the files alone: that
-lines were cut off at the very end, or that everything after the last signed checkpoint was made anew. For that,
-compare ``seq`` and ``digest`` of the last line with what was kept elsewhere (``adsn_audit_seq`` is a metric for it).
+The check detects any line that was changed, removed, inserted or moved. From the files alone it cannot detect that
+lines were cut off at the end, or that all lines after the last signed checkpoint were forged. To detect that, compare
+``seq`` and ``digest`` of the last line with values stored elsewhere (the metric ``adsn_audit_seq`` exports ``seq``).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from service.audit.lines import CHECKPOINT_TYPE, FIRST_LINK, ChainLink, closed_f
 
 @dataclass(slots=True)
 class AuditReport:
-    """What a whole log holds. ``first``: number of its first line, above 1 where older files were removed.
+    """Contents of a whole log. ``first``: number of its first line, above 1 if older files were removed.
 
     ``signed``: number of the last line that a verified checkpoint covers, 0 for none. ``lost``: lines that the writer
-    says it could not write. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
-    ``watched``: the digest of the line that was asked for.
+    reported as lost. ``sealed``: lines torn by crashes. ``torn_end``: the last line is torn and not sealed yet.
+    ``watched``: the digest of the requested line.
     """
 
     lines: int = 0
@@ -39,11 +39,12 @@ class AuditReport:
 
 
 def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int | None = None) -> AuditReport:
-    """Check the log at ``path`` with the files that were closed before it. ``verifier``: checks the checkpoints too.
-    ``watch_seq``: the line whose digest the report is to hold.
+    """Check the log at ``path`` together with its closed files.
+
+    ``verifier``: verifies the checkpoints as well. ``watch_seq``: number of the line whose digest to report.
 
     Raises:
-        AuditBroken: names the file and number of the first line that is wrong, and how. Also when there is no log.
+        AuditBroken: there is no log, or a line is wrong; the message names the file, the line and the fault.
     """
     report = AuditReport()
     torn: list[bytes] = []
@@ -55,20 +56,20 @@ def check_audit(path: Path, verifier: Verifier | None = None, *, watch_seq: int 
             torn.append(line)
             continue
         if torn and members.get("kind") != "sealed":
-            raise AuditBroken(f"{torn_at}: not a line of an audit log, and the next one does not seal it.")
+            raise AuditBroken(f"{torn_at}: not a line of an audit log, and the next line does not seal it.")
         _check(report, where, line, members, b"\n".join(torn), verifier)
         torn.clear()
         if report.last.seq == watch_seq:
             report.watched = report.last.digest
     if not report.lines:
-        raise AuditBroken(f"{path}: there is no audit log, or not one whole line in it.")
-    # At the very end it is what a crash leaves; the next start seals it.
+        raise AuditBroken(f"{path}: there is no audit log, or it has no complete line.")
+    # A crash leaves a torn line at the very end; the next start seals it.
     report.torn_end = bool(torn)
     return report
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Place and content of each line of all files."""
+    """Yield the location and content of every line in all files."""
     for file in (*closed_files(path), path):
         try:
             with file.open("rb") as stream:
@@ -77,7 +78,7 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise AuditBroken(f"{file}: cannot be read: {error.strerror}.") from error
+            raise AuditBroken(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _check(
@@ -86,15 +87,15 @@ def _check(
     kind, seq = members.get("kind"), members["seq"]
     if not report.lines:
         if seq == 1 and members["prev"] != FIRST_LINK.digest:
-            raise AuditBroken(f"{where}: the first line of all does not begin a chain.")
+            raise AuditBroken(f"{where}: line number 1 does not start a chain.")
         report.first = seq
     elif members["prev"] != report.last.digest:
-        raise AuditBroken(f"{where}: does not follow the line before it; that one was changed, or lines are missing.")
+        raise AuditBroken(f"{where}: does not follow the line before it. That line was changed, or lines are missing.")
     elif seq != report.last.seq + 1:
-        raise AuditBroken(f"{where}: numbered {seq} after {report.last.seq}.")
+        raise AuditBroken(f"{where}: has the number {seq} after {report.last.seq}.")
     if kind == "sealed":
         if torn_digest(torn) != members.get("torn_sha256"):
-            raise AuditBroken(f"{where}: seals other bytes than those before it.")
+            raise AuditBroken(f"{where}: the sealed digest does not match the bytes before it.")
         report.sealed += 1
     elif kind == "checkpoint":
         _check_signature(report, where, members, verifier)
@@ -115,5 +116,5 @@ def _check_signature(report: AuditReport, where: str, members: dict[str, Any], v
     except TokenInvalid as error:
         raise AuditBroken(f"{where}: the checkpoint is not signed by this key: {error.message}") from error
     if (claims.get("seq"), claims.get("digest")) != (members["seq"] - 1, members["prev"]):
-        raise AuditBroken(f"{where}: the checkpoint is of another line; lines before it were made anew.")
+        raise AuditBroken(f"{where}: the checkpoint is for another line; lines before it were forged.")
     report.signed = members["seq"] - 1

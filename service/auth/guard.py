@@ -112,7 +112,13 @@ class Guard:
         if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
             needed = " or ".join(roles)
-            raise RequestError(403, "forbidden", f"this key lacks the role {needed}. Use a key that has it.")
+            has = f"it has {', '.join(sorted(caller.roles))}" if caller.roles else "it has none"
+            raise RequestError(
+                403,
+                "forbidden",
+                f"this key lacks the role {needed}; {has}. Use another key, or make one: adsn-serve key new --role "
+                f"{roles[0]}",
+            )
         return caller
 
     def require(self, request: HTTPConnection) -> Caller:

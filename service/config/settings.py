@@ -76,6 +76,13 @@ class LogSettings(Section):
     )
 
 
+class BatchSettings(Section):
+    """Joining pairs that are scored at the same time into one call of the engine."""
+
+    pairs: int = Field(default=1, ge=1, le=64, description="Most pairs in one call of the engine; 1: each alone.")
+    wait_ms: float = Field(default=0, ge=0, le=1000, description="How long a pair waits for others to join, ms.")
+
+
 class TlsSettings(Section):
     """HTTPS. Both files or neither."""
 
@@ -125,6 +132,7 @@ class Settings(Section):
         "for its pair; for larger models, or processors with many cores, that are asked one pair at a time.",
     )
     workers: int = Field(default=0, ge=0, le=64, description="Pairs scored at the same time; 0: as the profile says.")
+    batch: BatchSettings = Field(default_factory=BatchSettings, description="Pairs scored in one call of the engine.")
     api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
     expose_score: bool = Field(default=True, description="False hides scores, threshold and explanations.")
     drain_s: float = Field(default=5, gt=0, le=60, description="Time that running requests have at a stop, s.")

@@ -15,7 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 
-from runtime.core.user_text import without_mark
+from runtime.core.user_text import closest_name, without_mark
 from runtime.core.values import MODALITIES, Modality
 from service.http.problems import RequestError
 
@@ -268,4 +268,11 @@ def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
         return model.model_validate_json(without_mark(data))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        raise malformed_request(f"{what}: {'.'.join(map(str, first['loc'])) or 'the JSON'}: {first['msg']}") from error
+        key = ".".join(map(str, first["loc"]))
+        told = first["msg"]
+        if first["type"] == "extra_forbidden":
+            names = list(model.model_fields)
+            # What a caller chose is quoted in part only: it may be as long as the whole body.
+            key = key[:40]
+            told = f"there is no such key; {closest_name(key, names) or 'there are ' + ', '.join(names) + '.'}"
+        raise malformed_request(f"{what}: {key or 'the JSON'}: {told}") from error

@@ -25,6 +25,9 @@ log = logging.getLogger("adsn.service")
 CHUNKING = 8
 """Bytes on the wire for one of a body, at worst: chunks of a single byte take six."""
 
+TLS_HELLO = b"\x16\x03"
+"""How a client begins TLS: a handshake record."""
+
 
 def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
     """Return a whole response, for requests that never reach the application."""
@@ -53,6 +56,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """Whether what arrives now belongs to a request's line and headers."""
     _head = 0
     _raw = 0
+    _tls_hello = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -93,6 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._raw += len(data)
         if self._heading:
+            self._tls_hello = self._head == 0 and data.startswith(TLS_HELLO)
             self._head += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -173,7 +178,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """uvicorn's own answer to what is no HTTP, as a problem document."""
         self._heading = True
-        self._refuse(400, "malformed_request", "this is no HTTP/1.1 request.", "Bad Request")
+        detail = "this is no HTTP/1.1 request."
+        if self._tls_hello:
+            detail = "TLS was spoken to a port that serves plain HTTP. Use http://, or set [tls] in the settings."
+        self._refuse(400, "malformed_request", detail, "Bad Request")
 
     def _end(self) -> None:
         self._disarm()

@@ -1,10 +1,10 @@
-"""The kiosk daemon: one process that owns a rig, decides on who stands before it, and tells the door."""
+"""The kiosk daemon: one process that owns a rig, decides on the person in front of it, and controls the door."""
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     from service.kiosk import cli
 
     cli.main()

@@ -1,8 +1,8 @@
-"""Decisions are written down, and signed, before any output hears of them: no line, no door.
+"""Outputs that receive a decision only after it has been written to the audit log and signed.
 
-Writing waits for the disk, so it has a thread of its own, between the loop and the outputs. Everything passes through
-it in order. A decision that cannot be written where it must be reaches the outputs as ``uncertain``, reason
-``audit_unavailable``; a disk that hangs lets none through, and what it let through late has expired.
+Writing waits for the disk, so a separate thread between the loop and the outputs does it, in order. If a required log
+cannot be written, the outputs get the decision as ``uncertain`` with the reason ``audit_unavailable``. If the disk
+hangs, no decision gets through; one that gets through late has expired.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
 def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:
-    """A session's decision in the form of an answer of ``POST /liveness``, as the audit log and attestations take it.
+    """Return a session's decision in the form of a ``POST /liveness`` response, for the audit log and attestations.
 
-    ``request_id`` is the session's, which is the event's ``id`` too.
+    ``request_id`` is the session's id, which is also the event's ``id``.
     """
     return {
         "contract_version": CONTRACT_VERSION,
@@ -48,9 +48,9 @@ def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_scor
 
 
 class AuditedOutputs(Outputs):
-    """Outputs that hear of a decision once it is written to the log of ``trail`` and signed.
+    """Outputs that get each decision after it was written to the log of ``trail`` and signed.
 
-    ``place``: the door's name in the log. The log is closed with the outputs.
+    ``place``: the door's name in the log. Closing the outputs closes the log.
     """
 
     def __init__(
@@ -68,16 +68,20 @@ class AuditedOutputs(Outputs):
         self._thread.start()
 
     def publish(self, event: Event) -> None:
-        """Take an event; returns at once. It reaches the outputs from a thread of its own."""
+        """Queue an event and return at once. A separate thread passes it to the outputs."""
         self._queue.put(event)
 
     def stuck_s(self) -> float:
-        """For how many seconds the decision in work has waited for the disk; 0 where none does."""
+        """Return how long the current decision has waited for the disk, in seconds; 0 if there is none."""
         since = self._busy_since
         return (time.monotonic_ns() - since) / 1e9 if since is not None else 0.0
 
+    def waiting(self) -> int:
+        """Return how many events wait, here and in the outputs."""
+        return self._queue.waiting + super().waiting()
+
     def close(self, timeout_s: float) -> None:
-        """Pass on what still waits, then end the outputs, all within ``timeout_s``."""
+        """Pass on the queued events, then close the outputs, all within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         self._queue.close()
         self._thread.join(timeout_s / 2)
@@ -86,7 +90,7 @@ class AuditedOutputs(Outputs):
     def _run(self) -> None:
         try:
             while not self._queue.closed:
-                # An expired decision is written down too; the outputs let it drop.
+                # Expired decisions are written to the log too; the outputs drop them.
                 event = self._queue.get(PROBE_S, keep_expired=True)
                 if event is None:
                     self._probe()
@@ -96,7 +100,7 @@ class AuditedOutputs(Outputs):
             self._trail.close()
 
     def _audited(self, event: Event) -> Event:
-        """The event as the outputs may have it."""
+        """Return the event in the form that the outputs may receive."""
         if event.answer is None:
             return self._corrected(event)
         self._busy_since = time.monotonic_ns()
@@ -106,16 +110,16 @@ class AuditedOutputs(Outputs):
         except AdsnError as error:
             self._failed("critical", error.message)
         except Exception as error:
-            # A mistake of ours must not open a door either; its text may hold anything, so it goes nowhere.
+            # A bug must not open a door either. Its message may contain anything, so only its type is logged.
             log.error("a decision could not be written to the audit log: %s", type(error).__name__)
-            self._failed("critical", f"{type(error).__name__} while a decision was written down.")
+            self._failed("critical", f"{type(error).__name__} while writing a decision to the audit log.")
         finally:
             self._busy_since = None
         self._withheld = event.id
         return replace(event, decision="uncertain", reasons=(WITHHELD,))
 
     def _corrected(self, event: Event) -> Event:
-        """A change of state that names a decision names the one that was given."""
+        """Correct a state change that names a withheld decision: the outputs got ``uncertain`` instead."""
         data = event.data
         if event.kind == "state" and data.get("session") == self._withheld and data.get("cause") in DECISIONS:
             return replace(event, data={**data, "cause": "uncertain"})
@@ -128,12 +132,12 @@ class AuditedOutputs(Outputs):
         before = written.failures
         self._trail.record(answer, self._place)
         if written.failures > before:
-            self._failed("warning", "the audit log cannot be written; it will state how many decisions it lacks.")
+            self._failed("warning", "the audit log cannot be written; it will state how many decisions are missing.")
         else:
             self._passed()
 
     def _sign(self, event: Event) -> str | None:
-        """The attestation, which proves nothing from the second on in which the decision expires."""
+        """Return the attestation. It expires no later than the decision, rounded down to a whole second."""
         attester = self._trail.attester
         if attester is None or event.answer is None or event.expires_ns is None:
             return None
@@ -142,7 +146,7 @@ class AuditedOutputs(Outputs):
         return attester.attest(event.answer, None, int(now), until) if until > int(now) else None
 
     def _probe(self) -> None:
-        """Nothing happens: see whether a log that failed can be written again, or the kiosk would stay unready."""
+        """Try to write to a log that failed. Without this, an idle kiosk would stay not ready."""
         written = self._trail.log
         if not self._failing or written is None:
             return

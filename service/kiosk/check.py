@@ -1,4 +1,4 @@
-"""What ``--check-config`` and every start of ``adsn-kiosk`` find wrong before anything is opened."""
+"""Checks of the settings before anything is opened, for ``--check-config`` and every start of ``adsn-kiosk``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from runtime.core.errors import ConfigError
 from service.config.check import check_face, check_model, check_place, check_remote, check_rig, check_trust, setting
 from service.kiosk.config import KioskSettings
 from service.kiosk.wiring import broker_of, page_settings, webhook_of
-from service.outputs.mqtt import import_aiomqtt
+from service.outputs.broker import import_aiomqtt
 from service.outputs.relay import import_gpiod
 
 
 def check(settings: KioskSettings) -> None:
-    """Make sure of everything that can be known without opening a camera, a line, a connection or an engine.
+    """Check everything that can be checked without opening a camera, a GPIO line, a connection or an engine.
 
     Raises:
-        ConfigError: says which setting, its value and what to do.
+        ConfigError: a setting is wrong; the message gives the setting, its value and what to do.
     """
     check_outputs(settings)
     check_trust(settings.attestation, settings.audit)
@@ -30,10 +30,10 @@ def check(settings: KioskSettings) -> None:
 
 
 def check_outputs(settings: KioskSettings) -> None:
-    """Make sure of what the outputs need: packages, files, a program, and places for logs.
+    """Check what the outputs need: packages, files, a program, and folders for logs.
 
     Raises:
-        ConfigError: one is missing or unusable, or the page would be open to others.
+        ConfigError: one of them is missing or unusable, or the console would be open to other hosts without a key.
     """
     page_settings(settings)
     if settings.mqtt is not None:
@@ -49,11 +49,11 @@ def check_outputs(settings: KioskSettings) -> None:
         program = Path(settings.command.argv[0])
         if not program.is_file() or not os.access(program, os.X_OK):
             raise ConfigError(
-                f"command.argv: {program} is no program that can be run. Name one, or make it executable (chmod +x)."
+                f"command.argv: {program} is not an executable file. Name another, or make it executable (chmod +x)."
             )
     if settings.log.path is not None:
         check_place("log.path", settings.log.path)
         if settings.audit.path is not None and os.path.realpath(settings.log.path) == os.path.realpath(
             settings.audit.path
         ):
-            raise ConfigError(f"log.path: {settings.log.path} is the audit log too. Give each a file of its own.")
+            raise ConfigError(f"log.path: {settings.log.path} is also the audit log. Give each log its own file.")

@@ -1,4 +1,4 @@
-"""``adsn-kiosk``: the daemon between a rig and a door."""
+"""Command line of ``adsn-kiosk``, the daemon between a rig and a door."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ from service.outputs.base import Event, boottime_ns
 if TYPE_CHECKING:
     from service.kiosk.config import KioskSettings
 
-# What judges, serves and simulates is imported where it is used: --lock-door is waited for by a door.
+# Heavy modules are imported where they are used, because --lock-door must start fast.
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
-CheckConfig = Annotated[Path | None, typer.Option("--check-config", help="Check a settings file: 0 good, 78 bad.")]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
-LockDoor = Annotated[bool, typer.Option("--lock-door", help="Drive the relay's line to locked, and exit.")]
-Demo = Annotated[bool, typer.Option("--demo", help="Simulated cameras with visitors; prints events, opens nothing.")]
-SpeciesOption = Annotated[str, typer.Option("--species", help="Who comes in the demo, joined by commas, in turn.")]
-Seed = Annotated[int, typer.Option(help="Which simulated world the demo is.", min=0)]
-Port = Annotated[int | None, typer.Option(help="Port of the console; 0 lets the system choose.")]
+CheckConfig = Annotated[
+    Path | None, typer.Option("--check-config", help="Check a settings file and exit: 0 if valid, 78 if not.")
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key and exit.")]
+LockDoor = Annotated[bool, typer.Option("--lock-door", help="Drive the relay line to locked and exit.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Run on simulated cameras, print events, and open nothing.")]
+SpeciesOption = Annotated[str, typer.Option("--species", help="Species that visit the demo in turn, comma-separated.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the simulation.", min=0)]
+Port = Annotated[int | None, typer.Option(help="Port of the console; 0 picks a free port.")]
 BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 
 END_S = 4.5
-"""A second signal's patience: whatever still hangs so long after the first is left to the kernel."""
+"""Time after the first signal, in seconds, at which the process exits even if a thread still hangs."""
 
 
 class ConsoleChannel:
-    """Events on standard output, for the demo."""
+    """Writes events to standard output, for the demo."""
 
     name = "print"
 
@@ -51,6 +53,9 @@ class ConsoleChannel:
 
     def counts(self) -> Mapping[str, int]:
         return {}
+
+    def waiting(self) -> int:
+        return 0
 
     def close(self, timeout_s: float) -> None: ...
 
@@ -67,9 +72,9 @@ def kiosk(
     bundle: BundleFolder = None,
     version: Version = False,
 ) -> None:
-    """Watch a rig, decide who is live, and tell the door. SIGTERM and Ctrl-C end it within five seconds.
+    """Watch a rig, decide who is live, and control the door. SIGTERM and Ctrl-C stop it within five seconds.
 
-    What is said later wins: the settings file, secrets, ADSN_KIOSK_ variables, options.
+    Precedence, lowest to highest: settings file, secrets, ADSN_KIOSK_ environment variables, command-line options.
     """
     if lock_door:
         return lock(read_line(config, os.environ))
@@ -83,7 +88,7 @@ def kiosk(
         options |= demo_rig(species, seed)
     settings = read_kiosk_settings(check_config or config, environ=os.environ, options=options)
     if demo and any((settings.gpio, settings.command, settings.webhook, settings.mqtt)):
-        raise ConfigError("--demo opens nothing: take gpio, command, webhook and mqtt out of the settings.")
+        raise ConfigError("--demo opens nothing: remove gpio, command, webhook and mqtt from the settings.")
     from service.config.settings import LogSettings
     from service.kiosk.check import check
     from service.process.logs import set_up_logging
@@ -92,22 +97,21 @@ def kiosk(
     require_rig(settings)
     check(settings)
     if check_config is not None:
-        typer.echo(f"{check_config}: the settings are good.")
+        typer.echo(f"{check_config}: the settings are valid.")
         return
-    # No face lands in a core dump, however this was started.
+    # A core dump could contain faces.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     set_up_logging(LogSettings())
     keep_freed_memory()
     code = serve(settings, demo)
     logging.shutdown()
     sys.stdout.flush()
-    # Everything was ended in order. What a driver or an engine still does in a thread of its own would run into an
-    # interpreter that is being taken apart, and abort.
+    # Everything is closed. A driver's or engine's thread that still runs would abort in the interpreter's shutdown.
     os._exit(code)
 
 
 def serve(settings: KioskSettings, demo: bool) -> int:
-    """Run the daemon until a signal; returns its exit code."""
+    """Run the daemon until a signal arrives and return its exit code."""
     from runtime.face.open import open_detector
     from runtime.liveness.open import LoadedModel, open_pipeline
     from runtime.pairing.rig import Rig
@@ -128,7 +132,7 @@ def serve(settings: KioskSettings, demo: bool) -> int:
 
     def end(*_: object) -> None:
         if not stop.is_set():
-            # Never cancelled: what hangs must not outlive the time that systemd allows.
+            # Never cancelled: a thread that hangs must not exceed the time that systemd allows.
             guard = threading.Timer(END_S, os._exit, (FAILURE,))
             guard.daemon = True
             guard.start()
@@ -141,29 +145,29 @@ def serve(settings: KioskSettings, demo: bool) -> int:
 
 
 def demo_rig(species: str, seed: int) -> Mapping[str, Any]:
-    """Settings of simulated cameras before which people and attacks come and go.
+    """Return settings of simulated cameras that people and attacks visit in turn.
 
     Raises:
-        ConfigError: an unknown species.
+        ConfigError: a species is unknown.
     """
     from runtime.capture.simulated.rig import SPECIES
 
     unknown = [name for name in species.split(",") if name not in SPECIES]
     if unknown:
-        raise ConfigError(f"unknown species {', '.join(unknown)}; there are {', '.join(SPECIES)}.")
+        raise ConfigError(f"unknown species {', '.join(unknown)}. Known are: {', '.join(SPECIES)}.")
     uri = f"synthetic:?species={species}&seed={seed}&presence=2s:6s"
     return {"rig.rgb": uri, "rig.ir": uri}
 
 
 def require_rig(settings: KioskSettings) -> None:
-    """Raise `ConfigError` unless cameras are named."""
+    """Raise `ConfigError` if no cameras are configured."""
     if not settings.rig.configured:
         raise ConfigError(
-            "no cameras are configured. Name them in the section [rig] of a file (adsn-kiosk --print-config), or try "
-            "adsn-kiosk --demo."
+            "no cameras are configured. Name them in the section [rig] of a settings file (see adsn-kiosk "
+            "--print-config), or try adsn-kiosk --demo."
         )
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(kiosk))

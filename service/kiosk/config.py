@@ -1,4 +1,4 @@
-"""What an operator may set for the kiosk: a TOML file, secrets, ``ADSN_KIOSK_`` variables, command-line options."""
+"""The kiosk's settings: a TOML file, secrets, ``ADSN_KIOSK_`` environment variables, command-line options."""
 
 from __future__ import annotations
 
@@ -23,40 +23,56 @@ from service.kiosk.state_machine import KioskRule
 
 PREFIX = EnvironmentPrefix("ADSN_KIOSK_")
 SHARED = ("ADSN_BUNDLE", "ADSN_BUNDLE_KEY")
-"""Variables that mean the same to all programs of this project."""
+"""Variables that all programs of this project share."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-"""Names become a part of MQTT topics, so they hold none of their signs."""
+"""Names become levels of MQTT topics, so characters with a meaning in topics are not allowed."""
+TOPIC = r"^[^/+#$\x00-\x20\x7f][^+#\x00-\x20\x7f]{0,199}$"
+"""Where published topics begin: no wildcard, no blank, and not the broker's own `$SYS`."""
 NS = 1_000_000_000
 
 
 class DecisionSettings(Section):
-    """When there is a decision, and what follows from it."""
+    """Rules for decisions and what follows them."""
 
-    deadline_s: float = Field(default=3, gt=0, le=60, description="A session is undecided after so many seconds.")
-    min_pairs: int = Field(default=5, ge=2, le=1000, description="Good pairs that a decision needs at least.")
+    deadline_s: float = Field(
+        default=3, gt=0, le=60, description="Time limit of a session in seconds; after it the decision is uncertain."
+    )
+    min_pairs: int = Field(default=5, ge=2, le=1000, description="Smallest number of good pairs for a decision.")
     min_follows: int = Field(
         default=0,
         ge=0,
         le=1000,
-        description="Pairs on which the face must have followed a strobing illuminator before live.",
+        description="Pairs on which the face must follow a strobed illuminator before live; 0 disables the check.",
     )
-    confirm: float = Field(default=1.5, ge=1, le=100, description="How many independent pairs must agree.")
-    max_age_s: float = Field(default=0.5, gt=0, lt=2, description="A pair older than this is not looked at.")
-    expiry_s: float = Field(default=2, gt=0, le=2, description="How long after its last pair a decision holds.")
-    absent_s: float = Field(default=0.7, gt=0, le=30, description="A face not seen for so long has left.")
-    hold_s: float = Field(default=2, gt=0, le=60, description="How long a decision is shown.")
-    cool_down_s: float = Field(default=1, gt=0, le=600, description="Rest after that.")
+    confirm: float = Field(
+        default=1.5, ge=1, le=100, description="Evidence for a decision, in independent pairs of full strength."
+    )
+    max_age_s: float = Field(default=0.5, gt=0, lt=2, description="Pairs older than this are ignored, in seconds.")
+    expiry_s: float = Field(
+        default=2, gt=0, le=2, description="Time from a decision's last pair to its expiry, in seconds."
+    )
+    absent_s: float = Field(
+        default=0.7, gt=0, le=30, description="Time without a face after which the person has left, in seconds."
+    )
+    hold_s: float = Field(default=2, gt=0, le=60, description="Time for which a decision is shown, in seconds.")
+    cool_down_s: float = Field(default=1, gt=0, le=600, description="Pause after a decision was shown, in seconds.")
     again_s: float = Field(
-        default=15, gt=0, le=3600, description="Further rest after live, for a face that does not leave."
+        default=15, gt=0, le=3600, description="Further pause after live while the face does not leave, in seconds."
     )
-    attempts: int = Field(default=5, ge=0, le=1000, description="So many attacks lock the kiosk; 0: it never locks,")
-    window_s: float = Field(default=180, gt=0, le=86400, description="if they come within so many seconds,")
-    lock_s: float = Field(default=60, gt=0, le=86400, description="for so many seconds.")
-    count_uncertain: bool = Field(default=False, description="Undecided sessions count as attacks too.")
-    expose_score: bool = Field(default=True, description="Scores in events; never show them to whoever is judged.")
+    attempts: int = Field(
+        default=5, ge=0, le=1000, description="Number of attacks that triggers a lock-out; 0 disables lock-outs."
+    )
+    window_s: float = Field(
+        default=180, gt=0, le=86400, description="Time window in which attacks are counted, in seconds."
+    )
+    lock_s: float = Field(default=60, gt=0, le=86400, description="Length of a lock-out, in seconds.")
+    count_uncertain: bool = Field(default=False, description="Count uncertain sessions as attacks.")
+    expose_score: bool = Field(
+        default=True, description="Include scores in events. Never show them to the person in front of the camera."
+    )
 
     def rule(self) -> KioskRule:
-        """The state machine's rule. Raises ValueError for values that contradict each other."""
+        """Return the state machine's rule. Raises ValueError if values contradict each other."""
         return KioskRule(
             max_age_ns=int(self.max_age_s * NS),
             absent_ns=int(self.absent_s * NS),
@@ -71,7 +87,7 @@ class DecisionSettings(Section):
         )
 
     def evidence(self) -> EvidenceRule:
-        """The evidence's rule. Raises ValueError for impossible values."""
+        """Return the evidence rule. Raises ValueError for impossible values."""
         return EvidenceRule(
             min_pairs=self.min_pairs,
             deadline_ns=int(self.deadline_s * NS),
@@ -87,24 +103,26 @@ class DecisionSettings(Section):
 
 
 class HttpSettings(Section):
-    """The page and its sources: /console, /events, /metrics, /readyz."""
+    """The console and its endpoints: /console, /events, /metrics, /readyz."""
 
-    enabled: bool = Field(default=True, description="Serve them.")
-    host: HostName = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
-    port: int = Field(default=8001, ge=0, le=65535, description="Port; 0 lets the system choose.")
-    api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
+    enabled: bool = Field(default=True, description="Serve the console and its endpoints.")
+    host: HostName = Field(
+        default="127.0.0.1", description="Address to listen on. Any address but loopback needs an API key."
+    )
+    port: int = Field(default=8001, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
+    api_key: SecretStr | None = Field(default=None, description="API key that callers must send.")
 
 
 class EventLogSettings(Section):
     """The event log."""
 
     path: Path | None = Field(
-        default=None, description="File of JSON lines.", examples=[Path("/var/log/adsn-kiosk/events.jsonl")]
+        default=None, description="File for JSON lines.", examples=[Path("/var/log/adsn-kiosk/events.jsonl")]
     )
-    max_bytes: int = Field(default=16 << 20, ge=4096, description="The file is rotated at this size.")
-    keep: int = Field(default=5, ge=0, le=1000, description="Older files that are kept.")
+    max_bytes: int = Field(default=16 << 20, ge=4096, description="Size at which the file is rotated, in bytes.")
+    keep: int = Field(default=5, ge=0, le=1000, description="Number of rotated files to keep.")
     sync: Literal["always", "decisions", "never"] = Field(
-        default="decisions", description="What is flushed to the disk at once: survives a power cut."
+        default="decisions", description="Events that are flushed to disk at once, so that they survive a power cut."
     )
 
 
@@ -119,6 +137,25 @@ class MqttSettings(Section):
     key: Path | None = Field(default=None, description="The certificate's private key, PEM.")
     username: str | None = Field(default=None, description="Name to log in with.")
     password: SecretStr | None = Field(default=None, description="Password; better from a secret, mqtt.password.")
+    client_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="Name of the connection, different for each kiosk; default: the broker makes one.",
+    )
+    topic_prefix: str | None = Field(
+        default=None, pattern=TOPIC, description="What topics begin with; default: site/SITE/door/DOOR/liveness."
+    )
+    discovery: bool = Field(default=False, description="Announce the kiosk to Home Assistant.")
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=TOPIC, description="What Home Assistant's discovery topics begin with."
+    )
+
+    @field_validator("topic_prefix", "discovery_prefix")
+    @classmethod
+    def _whole(cls, topic: str | None) -> str | None:
+        if topic is not None and (topic.endswith("/") or "//" in topic):
+            raise ValueError("a topic has no empty level: take out the slash at its end, or the second of two.")
+        return topic
 
     @model_validator(mode="after")
     def _pairs(self) -> MqttSettings:
@@ -132,32 +169,34 @@ class MqttSettings(Section):
 
 
 class WebhookSettings(Section):
-    """A web address that events are posted to, signed."""
+    """A webhook: signed events are sent to a URL by POST."""
 
-    url: str = Field(description="Where to.", examples=["https://controller.example/liveness"])
+    url: str = Field(description="URL of the receiver.", examples=["https://controller.example/liveness"])
     secret: SecretStr = Field(
-        description="Shared with the receiver, 16 characters or more; better from a secret, webhook.secret.",
+        description="Secret shared with the receiver, at least 16 characters; best set as the secret webhook.secret.",
         examples=[""],
     )
     events: list[Literal["decision", "state", "health"]] = Field(
-        default=["decision"], min_length=1, description="Which events: decision, state, health."
+        default=["decision"], min_length=1, description="Events to send: decision, state, health."
     )
-    timeout_s: float = Field(default=2, gt=0, le=30, description="For one try.")
-    authorities: Path | None = Field(default=None, description="PEM file of who vouches for it; default: the system's.")
+    timeout_s: float = Field(default=2, gt=0, le=30, description="Time limit of one attempt, in seconds.")
+    authorities: Path | None = Field(
+        default=None, description="CA certificates (PEM) to verify the receiver; default: the system's."
+    )
 
     @field_validator("url")
     @classmethod
     def _safe(cls, url: str) -> str:
         if not (url.isascii() and url.isprintable()) or " " in url:
-            raise ValueError("an address has no blanks and only ASCII characters; write others as %XX or in punycode.")
+            raise ValueError("a URL must be ASCII without spaces; write other characters as %XX or in punycode.")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give an address that begins with https://.")
+            raise ValueError("the URL must begin with https://.")
         if parts.username or parts.password:
-            raise ValueError("no name or password in the address: events are signed instead.")
+            raise ValueError("the URL must not contain a user name or password; events are signed instead.")
         require_host(parts.hostname)
         if parts.port == 0:
-            raise ValueError("port 0 is no port to send to.")
+            raise ValueError("port 0 cannot be a receiver's port.")
         if parts.scheme == "http" and not _loopback(parts.hostname):
             raise ValueError("use https://; http:// is for receivers on this machine only.")
         return url
@@ -166,17 +205,19 @@ class WebhookSettings(Section):
     @classmethod
     def _long(cls, secret: SecretStr) -> SecretStr:
         if len(secret.get_secret_value()) < 16:
-            raise ValueError("shorter than 16 characters. Use a long random one: openssl rand -hex 24")
+            raise ValueError("shorter than 16 characters. Use a long random secret: openssl rand -hex 24")
         return secret
 
 
 class GpioSettings(LineSettings):
-    """A relay on a GPIO line: pulsed on live, locked otherwise. Needs the extra ``kiosk``."""
+    """A relay on a GPIO line, pulsed on live and locked otherwise. Needs the extra ``kiosk``."""
 
     model_config = Section.model_config
 
-    pulse_s: float = Field(default=3, ge=1, le=5, description="How long the door is open.")
-    longest_s: float = Field(default=10, ge=1, le=60, description="Further people extend that, but never beyond this.")
+    pulse_s: float = Field(default=3, ge=1, le=5, description="Time for which a decision opens the door, in seconds.")
+    longest_s: float = Field(
+        default=10, ge=1, le=60, description="Limit when further decisions extend the pulse, in seconds."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> GpioSettings:
@@ -186,54 +227,60 @@ class GpioSettings(LineSettings):
 
 
 class CommandSettings(Section):
-    """A program that is run on live, without a shell."""
+    """A program to run on live, without a shell."""
 
     argv: list[str] = Field(
         min_length=1, description="Program and arguments.", examples=[["/usr/local/bin/open-door", "front"]]
     )
-    timeout_s: float = Field(default=2, gt=0, le=60, description="It and its children are killed after so long.")
+    timeout_s: float = Field(
+        default=2, gt=0, le=60, description="Time after which the program and its children are killed, in seconds."
+    )
 
     @field_validator("argv")
     @classmethod
     def _absolute(cls, argv: list[str]) -> list[str]:
         if not argv[0].startswith("/"):
-            raise ValueError("give the program by its full path.")
+            raise ValueError("the program must be given by its full path.")
         if any("\0" in word for word in argv):
-            raise ValueError("a word of a command holds no NUL character.")
+            raise ValueError("arguments must not contain a NUL character.")
         return argv
 
 
 class KioskSettings(Section):
     """Settings of the kiosk."""
 
-    site: str = Field(default="site", pattern=NAME, description="Name of the place, in topics and events.")
+    site: str = Field(default="site", pattern=NAME, description="Name of the site, in topics and events.")
     door: str = Field(default="door", pattern=NAME, description="Name of the door, in topics and events.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
     bundle_key: Path | None = Field(
-        default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
+        default=None,
+        description="Ed25519 public key (PEM); if set, only bundles signed by its owner are loaded.",
     )
     engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu", "remote"] = Field(
-        default="auto", description="What runs the model; auto: the fastest that works here."
+        default="auto", description="Engine that runs the model; auto selects the fastest that works on this machine."
     )
-    require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
-    precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
+    require_engine: bool = Field(
+        default=False, description="Fail if the engine does not work, instead of using the next one."
+    )
+    precision: Literal["int8", "fp32"] = Field(default="int8", description="Precision of the model to run.")
     remote: RemoteEngineSettings = Field(
-        default_factory=RemoteEngineSettings, description="A scoring server, for engine = remote."
+        default_factory=RemoteEngineSettings, description="The scoring server for engine = remote."
     )
     rig: RigSettings = Field(default_factory=RigSettings, description="The cameras.")
-    face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
+    face: FaceSettings = Field(default_factory=FaceSettings, description="Face detection.")
     decision: DecisionSettings = Field(
-        default_factory=DecisionSettings, description="When there is a decision, and what follows from it."
+        default_factory=DecisionSettings, description="Rules for decisions and what follows them."
     )
     http: HttpSettings = Field(
-        default_factory=HttpSettings, description="The page and its sources: /console, /events, /metrics, /readyz."
+        default_factory=HttpSettings, description="The console and its endpoints: /console, /events, /metrics, /readyz."
     )
     log: EventLogSettings = Field(default_factory=EventLogSettings, description="The event log.")
     audit: AuditSettings = Field(
-        default_factory=AuditSettings, description="The log of decisions, chained; before any output hears of them."
+        default_factory=AuditSettings,
+        description="The chained log of decisions, written before any output gets a decision.",
     )
     attestation: AttestationSettings = Field(
-        default_factory=AttestationSettings, description="Signed decisions. They expire when the decision does."
+        default_factory=AttestationSettings, description="Signed decisions; a signature expires with its decision."
     )
     mqtt: MqttSettings | None = Field(default=None, description=MqttSettings.__doc__)
     webhook: WebhookSettings | None = Field(default=None, description=WebhookSettings.__doc__)
@@ -243,36 +290,39 @@ class KioskSettings(Section):
     @model_validator(mode="after")
     def _elsewhere(self) -> KioskSettings:
         if self.engine == "remote" and self.remote.url is None:
-            raise ValueError("engine is remote, and remote.url names no scoring server.")
+            raise ValueError('engine is "remote", but remote.url is not set. Set it to the scoring server\'s address.')
         return self
 
     @model_validator(mode="after")
     def _reachable(self) -> KioskSettings:
-        """Refuse what could never end in ``live``."""
+        """Refuse settings with which no session could end in ``live``."""
         if self.face.kind == "none":
             raise ValueError(
-                'face.kind is "none", which finds no face, so no session would ever begin. Name a detector.'
+                'face.kind is "none", which finds no faces, so no session would ever begin. Choose a detector.'
             )
         if self.decision.min_follows and (self.rig.strobe in ("steady", "none") or (self.rig.rgb and self.rig.depth)):
             raise ValueError(
-                f"decision.min_follows is {self.decision.min_follows}, and this rig has no strobing illuminator "
-                f'(rig.strobe = "{self.rig.strobe}", or no rig.ir), so nobody would ever be live. Set it to 0, or set '
-                "up the strobe."
+                f"decision.min_follows is {self.decision.min_follows}, but this rig has no strobed illuminator "
+                f'(rig.strobe = "{self.rig.strobe}", or no rig.ir), so no session would ever be live. Set it to 0, or '
+                "set up the strobe."
             )
         return self
 
     @property
     def topic(self) -> str:
+        """What the MQTT topics begin with."""
+        if self.mqtt is not None and self.mqtt.topic_prefix is not None:
+            return self.mqtt.topic_prefix
         return f"site/{self.site}/door/{self.door}/liveness"
 
 
 def read_kiosk_settings(
     path: Path | None, *, environ: Mapping[str, str], options: Mapping[str, Any] | None = None
 ) -> KioskSettings:
-    """Settings from the file at ``path``, systemd's credentials, the environment, and ``options`` (dotted keys).
+    """Read the settings from the file at ``path``, systemd credentials, the environment and ``options`` (dotted keys).
 
     Raises:
-        ConfigError: names every wrong entry.
+        ConfigError: entries are wrong; the message names all of them.
     """
     own = {name: value for name, value in environ.items() if name.startswith(PREFIX.text)}
     own |= {name.replace("ADSN_", PREFIX.text): environ[name] for name in SHARED if name in environ} | own

@@ -1,4 +1,4 @@
-"""The kiosk's life: everything is started, watched over, and ended in order."""
+"""The kiosk daemon: starts, supervises and stops all parts in order."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ from service.monitoring.health import Condition, Health
 from service.monitoring.metrics import Metrics
 from service.monitoring.rig_watch import status_event
 from service.outputs.base import Channel, Event, Outputs, boottime_ns, utc_now
+from service.outputs.home_assistant import KioskReadings
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
 
 STOP_S = 2.0
-"""What outputs, cameras and the page each have to end, at the same time."""
+"""Time in which outputs, cameras and the page must stop, all at once, in seconds."""
 EXTEND_S = 30.0
 EXTEND_EVERY_S = 5.0
 BUILD_LIMIT_S = 1800.0
-"""An engine may take minutes to build, once; longer than this it has hung."""
+"""A first engine build may take minutes; after this time, in seconds, it is considered hung."""
 
 
 class Daemon:
-    """One kiosk. ``feed`` is not started yet; ``load`` opens the pipeline and may take long.
+    """One kiosk. ``feed``: pairs, not started yet. ``load``: opens the pipeline and may take minutes.
 
     Raises:
         ConfigError: an output or the page cannot be set up.
@@ -69,10 +70,11 @@ class Daemon:
         self.health = Health()
         self.counters = LoopCounters()
         self.health.listen(log_condition)
-        self.health.raise_("starting", "critical", "no pair has been judged yet.")
+        self.health.raise_("starting", "critical", "no pair has been assessed yet.")
         self._hub = EventHub()
-        # Before the outputs: a log that another process writes, or a key that cannot be read, ends it here.
+        # Before the outputs, so that a log in use by another process or an unreadable key ends the start here.
         self._trail = open_trail(settings.attestation, settings.audit)
+        self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
         self.health.listen(self._tell_health)
         self._numbers = KioskCollector(self.health, self.counters, self._state, self.outputs)
@@ -83,7 +85,7 @@ class Daemon:
         self.page = self._make_page() if settings.http.enabled else None
 
     def run(self, stop: threading.Event) -> int:
-        """Until ``stop`` is set; returns the exit code: 0 stopped, 1 failed. What was loaded is closed."""
+        """Run until ``stop`` is set, close everything, and return the exit code: 0 stopped, 1 failed."""
         try:
             if self.page is not None:
                 self.page.start()
@@ -107,10 +109,13 @@ class Daemon:
 
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
-        every = [*open_outputs(settings, health), PageChannel(self._hub, boottime_ns), *channels]
+        every = [*open_outputs(settings, health, self._readings), PageChannel(self._hub, boottime_ns), *channels]
         if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
         return AuditedOutputs(every, health, self._trail, place=f"{settings.site}/{settings.door}")
+
+    def _readings(self) -> KioskReadings:
+        return KioskReadings(self._feed.status(), self.outputs.waiting())
 
     def _make_page(self) -> PageServer:
         settings = page_settings(self._settings)
@@ -125,13 +130,16 @@ class Daemon:
             hub=self._hub,
             health=self.health,
             metrics=metrics,
-            # Who asks the page is answered under the same conditions as the door.
+            # Decisions over the page are signed and logged like those for the door.
             trail=self._trail,
         )
         return PageServer(app, settings)
 
     def _wait_for_engine(self, stop: threading.Event) -> bool:
-        """Whether there is one. The signal to stop is heeded meanwhile, and systemd told that it takes a while."""
+        """Wait for the engine and return whether it is available.
+
+        Meanwhile ``stop`` is honoured and systemd's start timeout is extended.
+        """
 
         def load() -> None:
             try:
@@ -158,9 +166,9 @@ class Daemon:
         return True
 
     def _decide(self, stop: threading.Event) -> None:
-        """Run the loop in a thread: the main thread has to be free for signals, whatever an engine does."""
+        """Run the loop in a thread, so that the main thread can handle signals even if an engine blocks."""
         loaded, own = self._loaded.result(), self._settings.decision
-        # What a model is good for stands in its summary; whoever reads the log of a door is to see it.
+        # A warning, so that the model's limits (in its summary) are visible in the log.
         log.warning("model %s %s: %s", loaded.manifest.name, loaded.manifest.version, loaded.manifest.summary)
         warn_of_model(loaded)
         moved = partial(self.health.set, "camera_moved", "warning")
@@ -185,7 +193,7 @@ class Daemon:
                 loop.run(stop)
             except BaseException:
                 self._crashed = True
-                log.exception("the loop has ended; the process does too, to be started again")
+                log.exception("the loop failed; the process exits so that it can be restarted")
                 stop.set()
 
         thread = threading.Thread(target=run, name="adsn-loop", daemon=True)
@@ -194,11 +202,11 @@ class Daemon:
             pass
         thread.join(1)
         if thread.is_alive():
-            log.error("a pair is still being judged; it is not waited for")
+            log.error("a pair is still being scored; exiting without waiting for it")
             self._crashed = True
 
     def _end(self) -> bool:
-        """Everything at once, within `STOP_S`; whether it all ended."""
+        """Stop everything in parallel within `STOP_S` and return whether all parts stopped."""
         self._notifier.send("STOPPING=1", "STATUS=stopping")
         self.monitor.close()
         ends: list[Callable[[], None]] = [self._feed.close, lambda: self.outputs.close(STOP_S)]

@@ -1,7 +1,7 @@
-"""The relay's line by itself: how the daemon takes it, and what locks it after the daemon has ended in whatever way.
+"""The relay line: opening it for the daemon, and locking it after the daemon has ended for any reason.
 
-The daemon notes which line it takes, so that no mistake made in the settings since can keep that door open. Without a
-note the settings say which line, and nothing else in them is looked at. Little is imported: a door waits for it.
+The daemon writes a note of the line that it uses, so that a later mistake in the settings cannot keep that door open.
+Without a note, only the line is read from the settings. The module imports little, because locking must be fast.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ NOTE = "line.json"
 
 
 class LineSettings(BaseModel):
-    """Which line, and what locks it."""
+    """A GPIO line and its polarity."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    chip: str = Field(default="/dev/gpiochip0", description="The chip.")
-    line: int | str = Field(description="The line's number, or its name.", examples=[17])
-    active_low: bool = Field(default=False, description="The relay board opens on a low level.")
+    chip: str = Field(default="/dev/gpiochip0", description="GPIO chip.")
+    line: int | str = Field(description="Number or name of the line.", examples=[17])
+    active_low: bool = Field(default=False, description="Set if a low level opens the door.")
 
 
 class DoorSettings(BaseModel):
-    """Of a kiosk's settings, the line."""
+    """The part of a kiosk's settings that names the line."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -43,35 +43,36 @@ class DoorSettings(BaseModel):
 
 
 def open_line(found: LineSettings) -> GpiodLine:
-    """The line, locked. Raises as `GpiodLine`."""
+    """Open the line, locked. Raises the same errors as `GpiodLine`."""
     return GpiodLine(found.chip, found.line, found.active_low)
 
 
 def take_line(found: LineSettings, environ: Mapping[str, str] = os.environ) -> GpiodLine:
-    """The line for the daemon, locked, and noted in systemd's ``RUNTIME_DIRECTORY``, which lives as long as this run.
+    """Open the line for the daemon, locked, and note it in systemd's ``RUNTIME_DIRECTORY``, which lasts for this run.
 
-    Raises as `GpiodLine`. A note that cannot be written is logged: the settings are then what is left.
+    Raises the same errors as `GpiodLine`. If the note cannot be written, this is logged, and locking later relies on
+    the settings.
     """
     note = _note(environ)
     if note is not None:
         chosen = LineSettings(chip=found.chip, line=found.line, active_low=found.active_low)
         try:
-            # Replaced as a whole, and before the line is taken: what is half written would be worth nothing.
+            # Atomically, and before the line is opened: a partial note would be useless.
             write_atomically(note, chosen.model_dump_json().encode())
         except OSError as error:
-            log.warning("which line locks the door could not be noted in %s: %s", note, error.strerror)
+            log.warning("the note of the relay line could not be written to %s: %s", note, error.strerror)
     return open_line(found)
 
 
 def read_line(path: Path | None, environ: Mapping[str, str]) -> LineSettings | None:
-    """The line that the daemon took, else the one that the settings name; None where there is neither.
+    """Return the line that the daemon noted, otherwise the one in the settings, or None if there is neither.
 
     Raises:
-        ConfigError: nothing was noted, and the file cannot be read, is no TOML, or does not say which line.
+        ConfigError: there is no note, and the settings file cannot be read, is not TOML, or has an invalid line.
     """
     note = _note(environ)
     if note is not None:
-        # No note, or a damaged one: ValidationError covers what is no JSON too.
+        # The note may be missing or damaged. ValidationError also covers invalid JSON.
         with contextlib.suppress(OSError, ValidationError):
             return LineSettings.model_validate_json(note.read_bytes())
     own = {name: value for name, value in environ.items() if name.startswith(PREFIX.text)}
@@ -79,17 +80,17 @@ def read_line(path: Path | None, environ: Mapping[str, str]) -> LineSettings | N
 
 
 def lock(found: LineSettings | None) -> None:
-    """Drive the line to locked and let go of it. The kernel may have kept the level that the daemon left.
+    """Drive the line to locked and release it. The kernel may have kept the daemon's last level.
 
     Raises:
-        ConfigError: it cannot be driven; the message says why.
+        ConfigError: the line cannot be driven; the message says why.
     """
     if found is None:
         return
     try:
         line = open_line(found)
     except OSError as error:
-        raise ConfigError(f"the relay's line cannot be locked: {error.strerror}.") from error
+        raise ConfigError(f"the relay line cannot be locked: {error.strerror}.") from error
     with contextlib.suppress(OSError):
         line.close()
 

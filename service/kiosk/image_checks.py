@@ -1,7 +1,7 @@
-"""What a camera's pictures say of the camera: the same one again and again, or nothing in them.
+"""Detects frozen and covered cameras from their frames.
 
-No sensor gives the same picture twice: noise differs in every exposure. One that repeats is stuck in a buffer, or fed
-in. A picture without any structure comes from behind a lid, a hand or a shutter.
+Noise makes every exposure different, so an identical frame means a stuck buffer or injected frames. A frame without any
+structure means that a lid, a hand or a shutter covers the lens.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from runtime.core.values import MODALITIES, Modality, Pair
 
 STEP = 8
-"""Every eighth row and column is looked at: a hundredth of a millisecond for each picture."""
+"""Only every eighth row and column is compared, which takes 0.01 ms per frame."""
 REPEATS = 5
 FLAT_LEVELS = 3.0
-"""Standard deviation in grey levels. A shutter gave 0 and a lens covered under its emitter a flat 255, where rooms in
-infrared gave tens (Howdy's and irlume's reports)."""
+"""Standard deviation in grey levels. A closed shutter gives 0, a covered lens next to its emitter a flat 255, and rooms
+in infrared tens (reports of Howdy and irlume users)."""
 FLAT_NS = 1_000_000_000
 
 
 class FrozenImageWatch:
-    """Compares each pair with the last. Not for several threads."""
+    """Compares each pair with the previous one. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last: dict[Modality, NDArray[Any]] = {}
@@ -33,7 +33,7 @@ class FrozenImageWatch:
         self._generation = -1
 
     def repeated(self, pair: Pair) -> tuple[Modality, ...]:
-        """Modalities whose picture is the very same as in the pair before."""
+        """Return the modalities whose frame is identical to the one in the previous pair."""
         if pair.generation != self._generation:
             self._last.clear()
             self._repeats.clear()
@@ -43,10 +43,10 @@ class FrozenImageWatch:
             image: NDArray[Any] | None = getattr(pair, modality)
             if image is None:
                 continue
-            # A copy of a part: sources may use a buffer again, and with noise a part differs as surely as the whole.
+            # Copied, because sources reuse buffers. A part is enough: noise makes it differ as surely as the whole.
             part = image[::STEP, ::STEP].copy()
             last = self._last.get(modality)
-            # A black picture in the dark repeats by right.
+            # A uniform frame, such as black in the dark, may repeat legitimately.
             same = last is not None and np.array_equal(last, part) and part.min() != part.max()
             self._repeats[modality] = self._repeats.get(modality, 0) + 1 if same else 0
             if same:
@@ -55,17 +55,17 @@ class FrozenImageWatch:
         return tuple(found)
 
     def findings(self, pair: Pair, now_ns: int) -> Mapping[tuple[str, str], str]:
-        """(condition, modality) → detail. To be asked after `repeated`, once for each pair.
+        """Return (condition, modality) → detail. Call it after `repeated`, once for each pair.
 
-        Flat colour is not listed: a room may be dark, and infrared leads then.
+        A flat RGB frame is not reported: the room may be dark, and IR leads then.
         """
         found: dict[tuple[str, str], str] = {}
         for modality, repeats in self._repeats.items():
             if repeats >= REPEATS:
-                found["camera_frozen", modality] = f"the {modality} camera gives the same picture again and again."
+                found["camera_frozen", modality] = f"the {modality} camera delivers the same frame again and again."
         flat = pair.ir is not None and float(pair.ir[::STEP, ::STEP].std()) < FLAT_LEVELS
         if not flat:
             self._flat_since.pop("ir", None)
         elif now_ns - self._flat_since.setdefault("ir", now_ns) >= FLAT_NS:
-            found["camera_covered", "ir"] = "the ir camera sees nothing but one level: is it covered, or shut?"
+            found["camera_covered", "ir"] = "the ir camera's frames are uniform. Check for a cover or a closed shutter."
         return found

@@ -1,4 +1,4 @@
-"""The kiosk's loop: newest pair, judge, decide, tell. One thread runs it; nothing in it waits for the outside."""
+"""The kiosk's loop: take the newest pair, score it, decide, publish. It runs in one thread and never waits for I/O."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from service.process.systemd import Notifier
 log = logging.getLogger("adsn.kiosk")
 WAIT_S = 0.1
 GUIDANCE_NS = SECOND // 2
-"""What to do differently (come closer, more light) is told at most so often."""
+"""Shortest interval between guidance events (come closer, more light)."""
 
 
 class PairAssessor(Protocol):
-    """What judges pairs: `service.kiosk.scoring.RigAssessor`."""
+    """Interface for assessing pairs, implemented by `service.kiosk.scoring.RigAssessor`."""
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment: ...
     def reset(self) -> None: ...
     def self_test(self, pair: Pair) -> None:
-        """Run the network on a pair without a face, so that readiness means that a pair went all the way."""
+        """Run the network on a pair without a face, so that readiness means that the whole pipeline has run."""
         ...
 
 
 @dataclass(slots=True)
 class LoopCounters:
-    """What the loop has done. Written by its thread, read by any.
+    """Counters of the loop, written by its thread and read by any thread.
 
-    ``busy_since``: since when a pair is being judged, None between pairs. ``missed``: pairs that newer ones replaced.
-    ``last_latency_ns``: from the last pair's completion to the end of its judgement.
+    ``busy_since``: start time of the assessment in progress, None between pairs. ``missed``: pairs replaced by newer
+    ones. ``last_latency_ns``: time from the last pair's completion to the end of its assessment.
     """
 
     pairs: int = 0
@@ -55,10 +55,10 @@ class LoopCounters:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who hears of what the loop does.
+    """Receivers of the loop's results.
 
-    ``trace``: called with each judged pair as the page shows it; must return at once. ``latency``: called with
-    nanoseconds from a pair's completion to the end of its judgement.
+    ``trace``: called with each assessed pair as the page shows it; must return at once. ``latency``: called with the
+    time from a pair's completion to the end of its assessment, in nanoseconds.
     """
 
     outputs: Outputs
@@ -69,9 +69,9 @@ class Listeners:
 
 
 class KioskLoop:
-    """Drive a `KioskStateMachine` with the pairs of ``feed``.
+    """Drives a `KioskStateMachine` with the pairs of ``feed``.
 
-    ``assessor``: judges a pair. ``fault``: what is wrong with the rig now, empty when nothing is.
+    ``assessor``: assesses a pair. ``fault``: returns the rig's current fault, empty if there is none.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class KioskLoop:
         self._cameras = ConditionGroup(listeners.health, "critical")
         self._guidance: tuple[str, ...] = ()
         self._guided = 0
-        listeners.health.raise_("starting", "critical", "no pair has been judged yet.")
+        listeners.health.raise_("starting", "critical", "no pair has been assessed yet.")
 
     def run(self, stop: threading.Event) -> None:
-        """Until ``stop`` is set. The feed is started by whoever made it."""
+        """Run until ``stop`` is set. The caller must have started the feed."""
         after = -1
         while not stop.is_set():
             captured = self._feed.wait(after, WAIT_S)
@@ -114,7 +114,7 @@ class KioskLoop:
         self._tell(self._kiosk.interrupt(self._clock(), "stopping"))
 
     def process(self, captured: CapturedPair) -> None:
-        """Judge one pair and act on it."""
+        """Assess one pair and act on the result."""
         self.counters.busy_since = self._clock()
         try:
             assessed = self._assessor.assess(captured, self.counters.busy_since)
@@ -129,13 +129,13 @@ class KioskLoop:
         self._health.clear("engine_failing")
         self._health.clear("judging_failing")
         repeated = self._look_at_pictures(captured.pair)
-        # Asked after judging: a rig that failed meanwhile makes the pair worthless.
+        # Checked after the assessment: if the rig failed meanwhile, the pair must not count.
         fault, now = self._fault(), self._clock()
         if fault:
             self._tell(self._kiosk.interrupt(now, fault))
             return
         if repeated:
-            # The same picture again is no news of anybody, and no progress.
+            # A repeated frame is neither evidence nor progress.
             self._tell(self._kiosk.tick(now))
             return
         self._tell(self._kiosk.process(now, assessed.observation))
@@ -145,22 +145,22 @@ class KioskLoop:
             self._trace(self._events.trace(captured, assessed, self._kiosk, self.counters.last_latency_ns or 0))
 
     def _look_at_pictures(self, pair: Pair) -> bool:
-        """Whether a camera gave the same picture as before; what its pictures say of it becomes conditions."""
+        """Report the cameras' conditions and return whether a camera repeated a frame."""
         repeated = self._pictures.repeated(pair)
         self._cameras.report(self._pictures.findings(pair, self._clock()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
-        """A pair that could not be judged at all: the session ends without a decision, the next pair is tried."""
+        """Handle a pair that could not be assessed: end the session without a decision and go on with the next pair."""
         self.counters.errors += 1
         name = "engine_failing" if isinstance(error, EngineError) else "judging_failing"
         if isinstance(error, AdsnError):
             detail, cause = error.message, error.code
         else:
-            # A mistake of ours: its place goes to the log, seldom; its text may hold anything, so it goes nowhere.
-            detail, cause = f"{type(error).__name__} while judging a pair.", "internal_error"
+            # A bug: its location is logged, throttled. Its message may contain anything, so it is not.
+            detail, cause = f"{type(error).__name__} while assessing a pair.", "internal_error"
             if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
-                log.error("%d pairs could not be judged: %s", self.counters.errors, _place_of(error))
+                log.error("%d pairs could not be assessed: %s", self.counters.errors, _place_of(error))
         self._health.raise_(name, "critical", detail)
         self._tell(self._kiosk.interrupt(self._clock(), cause))
         self._assessor.reset()
@@ -170,8 +170,8 @@ class KioskLoop:
             self.ready = True
             self._health.clear("starting")
             self._notifier.send("READY=1")
-            log.info("ready: the first pair has been judged")
-        # Here and nowhere else: a pair went all the way.
+            log.info("ready: the first pair has been assessed")
+        # Only here, where a pair has passed through the whole pipeline.
         self._notifier.send("WATCHDOG=1")
         latency = self._clock() - captured.t_emitted_ns
         self.counters.last_latency_ns = latency
@@ -195,6 +195,6 @@ class KioskLoop:
 
 
 def _place_of(error: Exception) -> str:
-    """An error's kind, and the files and lines that it came by."""
+    """Return an error's type and the files and lines of its traceback."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__name__} at {' < '.join(reversed(places))}"

@@ -1,4 +1,4 @@
-"""The events of the kiosk's loop: a decision, a change of state, guidance, and a judged pair for the page."""
+"""Events of the kiosk's loop: decisions, state changes, guidance, and assessed pairs for the page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from service.outputs.base import Event, boottime_ns, utc_now
 
 @dataclass(frozen=True, slots=True)
 class LoopEvents:
-    """Make the events of one door.
+    """Creates the events of one door.
 
-    ``place``: the members that name the door. ``expose_score``: whether events carry scores. ``threshold``: of the
-    model. ``answer``: returns a decision in the form that is written to the audit log and signed, None for none.
+    ``place``: members that name the door. ``expose_score``: whether events carry scores. ``threshold``: the model's
+    threshold. ``answer``: returns a decision in the form that is logged and signed, or None.
     """
 
     place: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class LoopEvents:
     answer: Callable[[SessionOutcome], Mapping[str, Any] | None] = lambda outcome: None
 
     def decision(self, outcome: SessionOutcome, now_ns: int) -> Event:
-        """Return the event of a decision. ``now_ns``: of the clock that ``outcome`` counts on."""
+        """Return the event for a decision. ``now_ns``: current time of the clock that ``outcome`` uses."""
         data: dict[str, Any] = {
             **self.place,
             "pairs": outcome.pairs,
@@ -45,24 +45,24 @@ class LoopEvents:
             data,
             outcome.decision,
             outcome.reasons,
-            # The pictures' clock stands still while the machine sleeps; the outputs' does not.
+            # Frame times stop during suspend (CLOCK_MONOTONIC); the outputs' clock (CLOCK_BOOTTIME) does not.
             boottime_ns() + outcome.expires_ns - now_ns,
             self.answer(outcome),
         )
 
     def change(self, change: StateChange) -> Event:
-        """Return the event of a change of state."""
+        """Return the event for a state change."""
         data = {"state": change.after, "before": change.before, "cause": change.cause}
         return self._state(change.t_ns, data, change.session)
 
     def guidance(self, now_ns: int, kiosk: KioskStateMachine) -> Event:
-        """Return the event that tells what to do differently: come closer, more light."""
+        """Return the event with hints for the person: come closer, more light."""
         return self._state(now_ns, {"state": kiosk.state, "guidance": list(kiosk.guidance)}, kiosk.session)
 
     def trace(
         self, captured: CapturedPair, assessed: StreamAssessment, kiosk: KioskStateMachine, latency_ns: int
     ) -> Mapping[str, Any]:
-        """Return a judged pair as the page shows it."""
+        """Return an assessed pair in the form that the page shows."""
         event = pair_event(
             captured, assessed.assessment, assessed.reasons, self.threshold, expose_score=self.expose_score
         )

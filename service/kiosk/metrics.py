@@ -1,4 +1,4 @@
-"""The kiosk's own numbers for ``/metrics``, beside those of the service."""
+"""The kiosk's metrics on ``/metrics``, in addition to the service's."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ STATES = ("idle", "face", "deciding", "decided", "cool_down", "locked")
 
 
 class KioskCollector(Collector):
-    """States, decisions, outputs and latencies. All but the latencies are read at each scrape.
+    """Collects states, decisions, outputs and latencies. All but the latencies are read at each scrape.
 
-    Conditions are counted by the service.
+    The service exports the conditions.
     """
 
     def __init__(self, health: Health, counters: LoopCounters, state: Callable[[], str], outputs: Outputs) -> None:
         self._health, self._counters, self._state = health, counters, state
         self._outputs = outputs
-        # In no registry of its own: `collect` hands it on.
+        # Not registered, because `collect` yields it.
         self._latency = Histogram(
             "adsn_kiosk_latency_seconds",
-            "From a pair's completion to its judgement.",
+            "Time from a pair's completion to the end of its assessment.",
             buckets=BUCKETS_S,
             registry=None,
         )
 
     def add_latency(self, ns: int) -> None:
-        """Count one pair's latency."""
+        """Add one pair's latency to the histogram."""
         self._latency.observe(ns / 1e9)
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("adsn_kiosk_ready", "1 while decisions can be made.", value=self._health.ready)
-        states = GaugeMetricFamily("adsn_kiosk_state", "1 for the state it is in.", labels=["state"])
+        yield GaugeMetricFamily("adsn_kiosk_ready", "1 while the kiosk can make decisions.", value=self._health.ready)
+        states = GaugeMetricFamily("adsn_kiosk_state", "1 for the current state.", labels=["state"])
         now = self._state()
         for state in STATES:
             states.add_metric([state], state == now)
         yield states
         counters = self._counters
-        yield CounterMetricFamily("adsn_kiosk_pairs", "Pairs that were judged.", value=counters.pairs)
+        yield CounterMetricFamily("adsn_kiosk_pairs", "Pairs that were assessed.", value=counters.pairs)
         yield CounterMetricFamily("adsn_kiosk_pairs_missed", "Pairs replaced by newer ones.", value=counters.missed)
-        yield CounterMetricFamily("adsn_kiosk_errors", "Pairs that could not be judged.", value=counters.errors)
-        decisions = CounterMetricFamily("adsn_kiosk_sessions", "Sessions that were decided.", labels=["decision"])
+        yield CounterMetricFamily("adsn_kiosk_errors", "Pairs that could not be assessed.", value=counters.errors)
+        decisions = CounterMetricFamily("adsn_kiosk_sessions", "Sessions by decision.", labels=["decision"])
         for decision, count in counters.decisions.items():
             decisions.add_metric([decision], count)
         yield decisions
-        events = CounterMetricFamily("adsn_output_events", "What became of events.", labels=["output", "result"])
+        events = CounterMetricFamily("adsn_output_events", "Events by output and result.", labels=["output", "result"])
         for channel in self._outputs.channels:
             for result, count in channel.counts().items():
                 events.add_metric([channel.name, result], count)

@@ -1,7 +1,7 @@
-"""Looks after the kiosk from a thread of its own, so that what hangs elsewhere is seen from here.
+"""Monitors the kiosk from its own thread, so that it notices when other threads hang.
 
-It turns the rig's status into conditions, notices a pair that takes too long to judge, and tells systemd in words how
-things are. It never feeds systemd's watchdog: only a judged pair does, in `service.kiosk.loop`.
+It turns the rig's status into health conditions, detects pairs whose assessment takes too long, and sends a status line
+to systemd. It never resets systemd's watchdog: only an assessed pair does, in `service.kiosk.loop`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ STARTING = frozenset({"starting", "engine_starting", "camera_opening"})
 
 
 class Monitor:
-    """Watches ``feed`` and the loop's ``counters``. ``show``: called each second with the rig's status. ``writing_s``:
-    for how long a decision has been waiting for the audit log's disk."""
+    """Watches ``feed`` and the loop's ``counters``.
+
+    ``show``: called every second with the rig's status. ``writing_s``: returns how long a decision has waited for the
+    audit log's disk, in seconds.
+    """
 
     def __init__(
         self, feed: PairFeed, counters: LoopCounters, state: Callable[[], str], health: Health, notifier: Notifier,
@@ -49,24 +52,24 @@ class Monitor:
         self._thread.start()
 
     def fault(self) -> str:
-        """The name of what is wrong with the rig, empty when nothing is; from any thread.
+        """Return the name of the rig's current fault, empty if there is none. Safe to call from any thread.
 
-        What has begun since the last round is known, and what has passed since then is still wrong: as long as a
-        condition says that nothing can be decided, nothing is.
+        A fault counts from the moment it begins, even between two rounds, and until its health condition is cleared:
+        while a condition says that nothing can be decided, nothing is decided.
         """
         now = rig_conditions(self._feed.status(), self._clock(), self._started)
         return next((name for name, _ in (*now, *self._rig.raised)), "")
 
     def look(self) -> None:
-        """One round."""
+        """Run one round of checks."""
         now = self._clock()
         status = self._feed.status()
         self._rig.report(rig_conditions(status, now, self._started))
         busy = self._counters.busy_since
         stuck = busy is not None and now - busy > STUCK_NS
-        self._health.set("judging_stuck", "critical", "a pair has been judged for too long." if stuck else None)
+        self._health.set("judging_stuck", "critical", "the assessment of a pair is taking too long." if stuck else None)
         late = self._writing_s() > STUCK_S
-        detail = "the audit log's disk does not answer; no decision is given before its line is on it."
+        detail = "the audit log's disk does not respond. Decisions wait until their lines are on disk."
         self._health.set("audit_stuck", "critical", detail if late else None)
         if now - self._shown >= SECOND:
             self._shown = now
@@ -76,7 +79,7 @@ class Monitor:
             self._notifier.send(f"STATUS={self.words(status)}")
 
     def words(self, status: FeedStatus) -> str:
-        """How things are, in one line."""
+        """Return the kiosk's status in one line."""
         skew = "unknown" if status.skew_ms is None else f"{status.skew_ms:.1f} ms"
         worst = self._health.conditions[:1]
         trouble = f"; {worst[0].name}: {worst[0].detail}" if worst else ""
@@ -99,7 +102,7 @@ class Monitor:
 
 
 def log_condition(condition: Condition, raised: bool) -> None:
-    """A listener of `Health` that writes to the program's log."""
+    """Log a condition that was raised or cleared. Used as a listener of `Health`."""
     name = f"{condition.name} ({condition.subject})" if condition.subject else condition.name
     if condition.name in STARTING:
         # Every start passes through these, so they are no errors; the line that says ready ends them.

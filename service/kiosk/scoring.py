@@ -1,4 +1,4 @@
-"""What judges the kiosk's pairs: the pipeline for streams, with the geometry of the cameras that are open."""
+"""Assessment of the kiosk's pairs: the stream pipeline with the geometry of the open cameras."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from service.liveness.rig_box_mapper import RigBoxMapper
 
 
 class RigAssessor:
-    """A `service.kiosk.loop.PairAssessor`. Not for several threads.
+    """A `service.kiosk.loop.PairAssessor`. Not thread-safe.
 
-    ``moved``: called once a second while faces are judged, with what is wrong with the cameras' places, None when
-    nothing is.
+    ``moved``: called once a second while faces are assessed, with a message if the cameras have moved, otherwise None.
     """
 
     def __init__(
@@ -43,10 +42,11 @@ class RigAssessor:
         self._drift_watch = DriftWatch(self._pipeline.box_mapper)
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
-        """Judge a pair.
+        """Assess a pair.
 
         Raises:
-            InferenceFailed: the engine gave no score. CalibrationInvalid: the geometry is damaged or of other cameras.
+            InferenceFailed: the engine returned no score.
+            CalibrationInvalid: the geometry is damaged or belongs to other cameras.
         """
         if captured.pair.generation != self._generation:
             self._follow_cameras()
@@ -60,10 +60,10 @@ class RigAssessor:
         self._stream.reset()
 
     def self_test(self, pair: Pair) -> None:
-        """Run the network on the middle of a pair, whatever is there; what it says is dropped.
+        """Run the network on the middle of a pair, whatever it shows, and discard the result.
 
         Raises:
-            InferenceFailed, ModalityMissing: it cannot be run.
+            InferenceFailed, ModalityMissing: the network cannot be run.
         """
         crops: dict[str, NDArray[Any]] = {}
         for modality in self._pipeline.modalities:
@@ -75,7 +75,7 @@ class RigAssessor:
         self._pipeline.engine.infer(crops)
 
     def _follow_cameras(self) -> None:
-        """Take the geometry of the cameras that are open now."""
+        """Use the geometry of the cameras that are open now."""
         box_mapper = self._box_mappers.of(self._feed.status())
         if box_mapper is not self._box_mapper:
             self._box_mapper = box_mapper

@@ -1,4 +1,4 @@
-"""What a kiosk does with what it sees: sessions, attempts, cool-down and lock-out. Pure: no clock, no I/O.
+"""The kiosk's state machine: sessions, attempts, cool-down and lock-out. It has no clock and does no I/O.
 
 ::
 
@@ -6,10 +6,10 @@
       ▲             │ left, lost            │ left, lost          └─ too many attacks ─▶ locked ─▶ idle
       └─────────────┴───────────────────────┘
 
-A session begins when a face is near enough and ends with exactly one decision, or with none when the person leaves or
-the rig fails. What cannot be judged until its deadline, a screen that is black in infrared, is ``uncertain``. After
-``live`` nobody is decided on until the face has gone, so one person opens once; a face that never goes, as on a poster
-in view, holds the kiosk up for ``again_ns`` only.
+A session begins when a face is near enough. It ends with exactly one decision, or with none if the person leaves or the
+rig fails. If the evidence is insufficient at the deadline (a screen is black in infrared), the decision is
+``uncertain``. After ``live`` no new session starts until the face has gone, so one person opens the door once. A face
+that never goes, such as one on a poster, blocks the kiosk only for ``again_ns``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from runtime.liveness.evidence import Observation
 KioskState = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
 SECOND = 1_000_000_000
 EXPIRY_LIMIT_NS = 2 * SECOND
-"""No decision is worth anything longer than this after the picture that it rests on."""
+"""Upper limit of a decision's lifetime, counted from the last frame that it used."""
 
 AHEAD_NS = SECOND // 20
-"""Mapped clocks and measured offsets may place a picture this far in the future, by error, without harm."""
+"""Accepted error of mapped clocks and measured offsets: a frame may appear to be this far in the future."""
 
 DISTANT = frozenset({"face_too_small", "face_cropped"})
-"""Gates that passers-by fail: nobody has come to be judged yet."""
+"""Gates that passers-by fail; they do not start a session."""
 
 
 class EvidenceCollector(Protocol):
-    """What gathers evidence: `runtime.liveness.evidence.Evidence`."""
+    """Interface for accumulating evidence, implemented by `runtime.liveness.evidence.Evidence`."""
 
     def add(self, observation: Observation) -> Verdict | None: ...
     def expire(self, now_ns: int) -> Verdict | None: ...
@@ -44,13 +44,13 @@ class EvidenceCollector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KioskRule:
-    """Times in nanoseconds.
+    """Rules of the state machine, with times in nanoseconds.
 
-    ``max_age_ns``: an older pair is not looked at. ``absent_ns``: a face not seen for so long has left. ``hold_ns``:
-    how long a decision is shown; ``cool_down_ns``: the rest after it; ``again_ns``: the rest after ``live`` for a face
-    that does not leave. ``attempts``: so many attacks within
-    ``window_ns`` lock the kiosk for ``lock_ns``; 0 never does. ``count_uncertain``: undecided sessions count as well.
-    ``expiry_ns``: how long after its last picture a decision may be acted on.
+    ``max_age_ns``: older pairs are ignored. ``absent_ns``: time without a face after which the person has left.
+    ``hold_ns``: time for which a decision is shown; ``cool_down_ns``: pause after it; ``again_ns``: further pause after
+    ``live`` while the face does not leave. ``attempts``: number of attacks within ``window_ns`` that locks the kiosk
+    for ``lock_ns``; 0 disables the lock-out. ``count_uncertain``: count ``uncertain`` sessions as attacks.
+    ``expiry_ns``: time from a decision's last frame to its expiry.
     """
 
     max_age_ns: int = SECOND // 2
@@ -75,14 +75,14 @@ class KioskRule:
             self.lock_ns,
         )
         if min(times) <= 0 or self.attempts < 0 or not 0 < self.expiry_ns <= EXPIRY_LIMIT_NS:
-            raise ValueError(f"impossible kiosk rule {self}: times must be positive, the expiry two seconds at most.")
+            raise ValueError(f"invalid kiosk rule {self}: times must be positive and the expiry at most two seconds.")
         if self.max_age_ns >= self.expiry_ns:
-            raise ValueError("max_age must be shorter than the expiry: a decision would be born expired.")
+            raise ValueError("max_age must be shorter than the expiry, or decisions would expire before they are made.")
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The kiosk went from one state to another. ``cause``: a stable code."""
+    """A transition between two states. ``cause``: a stable code."""
 
     t_ns: int
     before: KioskState
@@ -93,8 +93,11 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class SessionOutcome:
-    """A session's one decision. ``pair_ns``: capture time of its last pair; ``expires_ns``: not to be acted on from
-    then on; ``pairs``: how many were looked at; ``attempts``: attacks counted within the window, with this one."""
+    """A session's decision.
+
+    ``pair_ns``: capture time of its last pair. ``expires_ns``: time of expiry. ``pairs``: number of pairs used.
+    ``attempts``: attacks counted in the window, including this one.
+    """
 
     session: str
     decision: Decision
@@ -112,9 +115,9 @@ Step = StateChange | SessionOutcome
 
 
 class KioskStateMachine:
-    """The state machine. Times are CLOCK_MONOTONIC in nanoseconds and never go back. Not for several threads.
+    """The state machine. Times are CLOCK_MONOTONIC in nanoseconds and never go back. Not thread-safe.
 
-    ``new_session`` gives each session its identifier.
+    ``new_session``: returns an identifier for each session.
     """
 
     def __init__(self, evidence: EvidenceCollector, rule: KioskRule, new_session: Callable[[], str]) -> None:
@@ -135,10 +138,10 @@ class KioskStateMachine:
         self._steps: list[Step] = []
 
     def process(self, now_ns: int, observation: Observation) -> Sequence[Step]:
-        """Take in what one pair gave; returns what follows from it, in order."""
+        """Process the observation of one pair and return the resulting steps in order."""
         self._advance(now_ns)
         if not -AHEAD_NS <= self._now - observation.t_ns <= self.rule.max_age_ns:
-            # A stale picture says nothing about now, nor does one from the future.
+            # A stale frame says nothing about the present, and neither does one from the future.
             return self._flush()
         there = observation.box is not None and "no_face" not in observation.failed
         self._note_presence(observation.t_ns, there)
@@ -157,12 +160,12 @@ class KioskStateMachine:
         return self._flush()
 
     def tick(self, now_ns: int) -> Sequence[Step]:
-        """Time has passed without a pair."""
+        """Advance the time without a pair."""
         self._advance(now_ns)
         return self._flush()
 
     def interrupt(self, now_ns: int, reason: str) -> Sequence[Step]:
-        """The rig or the engine failed: a session that runs is dropped, and nothing counts as having left."""
+        """Drop the current session because the rig or the engine failed. The person does not count as having left."""
         self._advance(now_ns)
         self._absent_since = None
         self._drop(reason)
@@ -192,7 +195,7 @@ class KioskStateMachine:
         if there:
             self._face_ns, self._absent_since = t_ns, None
             return
-        # Only pictures without a face show that somebody has left; no pictures show nothing.
+        # Only frames without a face show that the person has left; missing frames show nothing.
         self._absent_since = t_ns if self._absent_since is None else self._absent_since
         if t_ns - self._absent_since >= self.rule.absent_ns:
             self._wait_for_leaving = False
@@ -209,7 +212,7 @@ class KioskStateMachine:
         self._go("deciding", "near")
 
     def _decide_late(self, verdict: Verdict | None) -> None:
-        """A verdict that time alone brought: nothing was seen that could speak for ``live``."""
+        """Apply a verdict that only the passing of time produced. It can never be ``live``."""
         if verdict is not None:
             self._decide(Verdict("uncertain", verdict.reasons) if verdict.decision == "live" else verdict)
 

@@ -1,4 +1,4 @@
-"""From settings to the kiosk's outputs and its page."""
+"""Creates the kiosk's outputs and its page from the settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from service.kiosk.door_line import take_line
 from service.monitoring.events import EventHub
 from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, OutputWorker
+from service.outputs.broker import BrokerSettings
 from service.outputs.command import CommandOutput
+from service.outputs.home_assistant import HomeAssistantChannel, KioskDevice, KioskReadings
 from service.outputs.journal import JournalOutput
-from service.outputs.mqtt import BrokerSettings, MqttChannel
+from service.outputs.mqtt import MqttChannel
 from service.outputs.relay import RelayChannel
 from service.outputs.webhook import WebhookOutput
 
@@ -29,7 +31,7 @@ log = logging.getLogger("adsn.kiosk")
 
 
 class PageChannel:
-    """Events for whoever watches the page: the hub never blocks, so this needs no thread."""
+    """Passes events to the page's viewers. The hub never blocks, so this channel needs no thread."""
 
     name = "page"
 
@@ -43,14 +45,17 @@ class PageChannel:
     def counts(self) -> Mapping[str, int]:
         return {"sent": self._sent}
 
+    def waiting(self) -> int:
+        return 0
+
     def close(self, timeout_s: float) -> None: ...
 
 
-def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
-    """One channel for each output that is configured.
+def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], KioskReadings]) -> list[Channel]:
+    """Open one channel for each configured output. ``read``: readings for Home Assistant's sensors.
 
     Raises:
-        ConfigError: a package or a file that it needs is missing.
+        ConfigError: a package or a file that an output needs is missing.
     """
     channels: list[Channel] = []
     if settings.gpio is not None:
@@ -62,18 +67,30 @@ def open_outputs(settings: KioskSettings, health: Health) -> list[Channel]:
     if settings.webhook is not None:
         channels.append(OutputWorker(webhook_of(settings.webhook), health))
     if settings.mqtt is not None:
-        channels.append(MqttChannel(broker_of(settings.mqtt), settings.topic, health))
+        channels += mqtt_channels(settings, settings.mqtt, health, read)
     if settings.log.path is not None:
         own = settings.log
         assert own.path is not None
         journal = JournalOutput(own.path, max_bytes=own.max_bytes, keep=own.keep, sync=own.sync)
-        # A log wants everything; a late line is still a line.
+        # The log keeps expired events too.
         channels.append(OutputWorker(journal, health, keep_expired=True, capacity=1024))
     return channels
 
 
+def mqtt_channels(
+    settings: KioskSettings, own: MqttSettings, health: Health, read: Callable[[], KioskReadings]
+) -> list[Channel]:
+    """The connections to the broker: one for events and, with discovery, one for Home Assistant."""
+    broker = broker_of(own)
+    channels: list[Channel] = [MqttChannel(broker, settings.topic, health)]
+    if own.discovery:
+        device = KioskDevice(settings.site, settings.door, settings.topic)
+        channels.append(HomeAssistantChannel(broker, device, own.discovery_prefix, read, health))
+    return channels
+
+
 def webhook_of(settings: WebhookSettings) -> WebhookOutput:
-    """The webhook of the settings. Raises ConfigError when a file cannot be used."""
+    """Return the configured webhook. Raises ConfigError if a file cannot be used."""
     return WebhookOutput(
         settings.url,
         settings.secret.get_secret_value().encode(),
@@ -87,12 +104,12 @@ def broker_of(settings: MqttSettings) -> BrokerSettings:
     password = settings.password.get_secret_value() if settings.password is not None else None
     return BrokerSettings(
         settings.host, settings.port, settings.tls, settings.authorities, settings.certificate, settings.key,
-        settings.username, password,
+        settings.username, password, settings.client_id,
     )  # fmt: skip
 
 
 class BorrowedEngine:
-    """An engine that somebody else closes."""
+    """An engine that another owner closes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -114,15 +131,15 @@ class BorrowedEngine:
 
 
 def with_borrowed_engine(loaded: LoadedModel) -> LoadedModel:
-    """The same pipeline for the page: its end is not the engine's."""
+    """Return the same pipeline for the page, so that closing it does not close the engine."""
     return replace(loaded, pipeline=replace(loaded.pipeline, engine=BorrowedEngine(loaded.pipeline.engine)))
 
 
 def page_settings(settings: KioskSettings) -> Settings:
-    """The page's settings as the service has them.
+    """Return the page's settings in the service's form.
 
     Raises:
-        ConfigError: the page would be open to others without a key.
+        ConfigError: the page would be open to other hosts without a key.
     """
     own = settings.http
     made = Settings(
@@ -138,10 +155,10 @@ def page_settings(settings: KioskSettings) -> Settings:
 
 
 class PageServer:
-    """The HTTP application in a thread. Whatever happens to it, deciding goes on.
+    """Runs the HTTP application in a thread. The kiosk keeps deciding if it fails.
 
     Raises:
-        ConfigError: its address cannot be listened on.
+        ConfigError: the address cannot be used for listening.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -159,7 +176,7 @@ class PageServer:
         try:
             self._server.run()
         except (Exception, SystemExit):
-            log.exception("the page has ended; the kiosk goes on without it")
+            log.exception("the page has failed; the kiosk continues without it")
 
     def close(self, timeout_s: float) -> None:
         self._server.should_exit = True

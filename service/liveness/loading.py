@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.bundle.measured import apcer_over_limit, apcer_warning
+from runtime.engines.batching import BatchingEngine
 from runtime.face.open import open_detector
 from runtime.liveness.open import LoadedModel, open_pipeline
 from service.config.settings import Settings
@@ -39,5 +41,9 @@ def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
         remote=settings.remote.engine(),
     )
     warn_of_model(loaded)
+    batch = settings.batch
+    if batch.pairs > 1:
+        engine = BatchingEngine(loaded.pipeline.engine, batch.pairs, batch.wait_ms / 1000)
+        loaded = replace(loaded, pipeline=replace(loaded.pipeline, engine=engine))
     freeze_collector()
     return loaded

@@ -1,6 +1,6 @@
-"""Where a kiosk's decisions go: log, page, MQTT, webhook, relay, command. None of them can hold a decision up."""
+"""Outputs of a kiosk's decisions: log, page, MQTT, webhook, relay, command. No output can delay a decision."""
 
-# Light, because a door waits for it: each output is a module of its own.
+# Import only the base here: --lock-door must start fast, so each output is a separate module.
 from service.outputs.base import Channel, Event, OutputError, Outputs, OutputWorker
 
 __all__ = ["Channel", "Event", "OutputError", "OutputWorker", "Outputs"]

@@ -1,7 +1,7 @@
-"""What every output shares: events, a bounded mailbox that knows when an event has expired, and a thread to send from.
+"""Shared parts of all outputs: events, a bounded queue that drops expired events, and a sending thread.
 
-A decision may be acted on until it expires, two seconds at most after the picture that it rests on. The mailbox hands
-out nothing older, and an output that takes time before it sends asks again right before it does.
+A decision expires at most two seconds after the last frame that it used. The queue never returns an expired event, and
+an output that needs time before it sends checks the expiry again right before sending.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ PROBE_S = 1.0
 
 
 def boottime_ns() -> int:
-    """CLOCK_BOOTTIME in nanoseconds: it also counts while the machine sleeps, so nothing outlives a nap."""
+    """Return CLOCK_BOOTTIME in nanoseconds. It also counts during suspend, so no event outlives a suspend."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class OutputError(AdsnError):
-    """An output could not pass an event on."""
+    """An output could not deliver an event."""
 
     code = "output_failed"
     retryable = True
 
 
 class EventExpired(OutputError):
-    """The event is no longer to be acted on; it was not sent."""
+    """The event expired before it was sent."""
 
     code = "output_expired"
 
@@ -49,10 +49,10 @@ class EventExpired(OutputError):
 class Event:
     """Something that happened at the kiosk.
 
-    ``id``: unique; a decision's is its session's. ``data``: what ``kind`` brings along, ready for JSON.
-    ``expires_ns``: CLOCK_BOOTTIME, for decisions only. ``wall``: UTC, for people; nothing is reckoned with it.
-    ``answer``: a decision in the form of an answer of ``POST /liveness``, for the audit log; never sent.
-    ``attestation``: its signature.
+    ``id``: unique; for a decision, the session's id. ``data``: further JSON members, depending on ``kind``.
+    ``expires_ns``: CLOCK_BOOTTIME, for decisions only. ``wall``: UTC time for display; never used in calculations.
+    ``answer``: the decision as a response of ``POST /liveness``, for the audit log; never sent. ``attestation``: the
+    decision's signature.
     """
 
     kind: EventKind
@@ -68,21 +68,22 @@ class Event:
 
     @property
     def permits(self) -> bool:
-        """Whether a door may open on it, as far as it has not expired."""
+        """Whether the event may open a door, if it has not expired."""
         return self.kind == "decision" and self.decision == "live" and self.expires_ns is not None
 
     def fresh(self, now_ns: int) -> bool:
         return self.expires_ns is None or now_ns < self.expires_ns
 
     def require_fresh(self, now_ns: int) -> None:
-        """Raise `EventExpired` unless it may still be acted on."""
+        """Raise `EventExpired` if the event has expired."""
         if not self.fresh(now_ns):
             raise EventExpired(f"the decision {self.id} expired before it could be sent.")
 
     def body(self, now_ns: int) -> dict[str, Any]:
-        """As all outputs write it. ``expires_in_ms`` counts from now, so a receiver needs no clock in step with ours.
+        """Return the JSON body that all outputs send.
 
-        An expired ``live`` is written as what it has become: ``uncertain``, without what once attested it.
+        ``expires_in_ms`` counts from now, so receivers do not need synchronised clocks. An expired ``live`` becomes
+        ``uncertain`` and loses its attestation.
         """
         body: dict[str, Any] = {
             "kind": self.kind,
@@ -97,7 +98,7 @@ class Event:
             body["expires_in_ms"] = max(0, (self.expires_ns or now_ns) - now_ns) // 1_000_000
             if self.attestation is not None and not late:
                 body["attestation"] = self.attestation
-        # What an event brings along never stands in for what it is.
+        # Members of ``data`` never replace the event's own.
         return {**body, **{name: value for name, value in self.data.items() if name not in body}}
 
 
@@ -106,13 +107,13 @@ def utc_now() -> datetime:
 
 
 class Channel(Protocol):
-    """An output as the kiosk sees it."""
+    """Interface of an output towards the kiosk."""
 
     @property
     def name(self) -> str: ...
 
     def offer(self, event: Event) -> None:
-        """Take an event; returns at once, whatever state the other side is in."""
+        """Accept an event. Never blocks, whatever state the receiver is in."""
         ...
 
     def close(self, timeout_s: float) -> None: ...
@@ -121,9 +122,13 @@ class Channel(Protocol):
         """``sent``, ``failed``, ``expired``, ``overflow`` → events."""
         ...
 
+    def waiting(self) -> int:
+        """Return how many events wait to be sent."""
+        ...
+
 
 class EventQueue:
-    """Events that wait. Full, it forgets the oldest: newest wins. For any threads."""
+    """Bounded queue of events. When it is full, the oldest event is dropped. Safe to call from several threads."""
 
     def __init__(self, capacity: int = CAPACITY, clock: Clock = boottime_ns) -> None:
         self.counts: Counter[str] = Counter()
@@ -141,7 +146,7 @@ class EventQueue:
             self._changed.notify()
 
     def get(self, timeout_s: float, keep_expired: bool = False) -> Event | None:
-        """The oldest event that has not expired, or None when there is none in time or the mailbox was closed."""
+        """Return the oldest event that has not expired, or None on timeout or if the queue was closed."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -155,12 +160,17 @@ class EventQueue:
                     return None
                 self._changed.wait(left)
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return len(self._events)
+
     def count(self, what: str) -> None:
         with self._changed:
             self.counts[what] += 1
 
     def close(self) -> None:
-        """What waits can still be taken; nobody waits for more."""
+        """Close the queue. Queued events can still be taken; `get` no longer waits for new ones."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -171,7 +181,7 @@ class EventQueue:
 
 
 class Output(Protocol):
-    """One way out, used by one thread."""
+    """An output that one thread uses."""
 
     @property
     def name(self) -> str: ...
@@ -179,22 +189,22 @@ class Output(Protocol):
     def wants(self, event: Event) -> bool: ...
 
     def send(self, event: Event) -> None:
-        """Pass the event on.
+        """Deliver the event.
 
         Raises:
-            Expired: it took too long and was not sent. OutputError, OSError: it could not be sent.
+            EventExpired: the event expired and was not sent. OutputError, OSError: it could not be sent.
         """
         ...
 
     def probe(self) -> bool:
-        """Called each second after a failure: whether it is known to be well again."""
+        """Tell whether the output works again. Called every second after a failure."""
         ...
 
     def close(self) -> None: ...
 
 
 class OutputWorker:
-    """Runs an `Output` in a thread of its own."""
+    """Runs an `Output` in its own thread."""
 
     def __init__(
         self, output: Output, health: Health, *, keep_expired: bool = False, capacity: int = CAPACITY,
@@ -216,6 +226,9 @@ class OutputWorker:
 
     def counts(self) -> Mapping[str, int]:
         return dict(self._queue.counts)
+
+    def waiting(self) -> int:
+        return self._queue.waiting
 
     def close(self, timeout_s: float) -> None:
         self._queue.close()
@@ -251,7 +264,7 @@ class OutputWorker:
             return False
 
     def _note(self, failure: str | None) -> None:
-        """Keep the condition in step: None is well, empty is as before."""
+        """Update the health condition: None clears it, an empty string keeps it, any other text raises it."""
         if failure is None:
             self._failing = False
             self._health.clear("output_failing", self.name)
@@ -261,7 +274,7 @@ class OutputWorker:
 
 
 def error_text(error: Exception) -> str:
-    """An error for people: the system's own words, without a traceback."""
+    """Return an error's message for people, without a traceback."""
     if isinstance(error, AdsnError):
         return error.message
     return str(error) or type(error).__name__
@@ -274,15 +287,19 @@ class Outputs:
         self.channels = tuple(channels)
 
     def publish(self, event: Event) -> None:
-        """Offer the event to everyone. One that breaks is logged and costs the others nothing."""
+        """Offer the event to all channels. A channel that raises is logged and does not affect the others."""
         for channel in self.channels:
             try:
                 channel.offer(event)
             except Exception:
-                log.exception("the output %s did not take an event", channel.name)
+                log.exception("the output %s did not accept an event", channel.name)
+
+    def waiting(self) -> int:
+        """Return how many events wait, for whichever output."""
+        return sum(channel.waiting() for channel in self.channels)
 
     def close(self, timeout_s: float) -> None:
-        """Let everyone send what still waits, all of them within ``timeout_s``."""
+        """Close all channels at the same time, within ``timeout_s``, so that they can send their queued events."""
         deadline = time.monotonic() + timeout_s
         closers = [threading.Thread(target=channel.close, args=(timeout_s,), daemon=True) for channel in self.channels]
         for closer in closers:

@@ -1,4 +1,4 @@
-"""A program that is run when somebody is live."""
+"""Output that runs a program on every ``live`` decision."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class CommandOutput:
-    """Runs ``argv``, without a shell, once for each ``live``.
+    """Runs ``argv`` without a shell, once for each ``live`` decision.
 
-    The program gets ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR`` and ``ADSN_EXPIRES_IN_MS``, a ``PATH``, and
-    nothing else of this process: no secrets, no files, no input. After ``timeout_s`` it and its children are killed.
+    The program gets ``ADSN_SESSION``, ``ADSN_DECISION``, ``ADSN_DOOR``, ``ADSN_EXPIRES_IN_MS``, ``PATH`` and ``LANG``.
+    It inherits nothing else: no secrets, no open files, no input. After ``timeout_s`` it and its children are killed.
     """
 
     name = "command"
@@ -55,7 +55,7 @@ class CommandOutput:
                 f"the command {self._argv[0]} took more than {self._timeout:g} s and was killed."
             ) from None
         finally:
-            # Its whole group: children that it left behind go too.
+            # Kill the whole process group, so that no child is left behind.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

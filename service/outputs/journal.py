@@ -1,4 +1,4 @@
-"""The event log: one JSON object a line, rotated by size, flushed to the disk as configured."""
+"""Event log: one JSON object per line, rotated by size, flushed to disk as configured."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ Sync = Literal["always", "decisions", "never"]
 
 
 class JournalOutput:
-    """Appends events to ``path``; at ``max_bytes`` it becomes ``path.1``, that ``path.2``, and so on up to ``keep``.
+    """Appends events to ``path``. At ``max_bytes`` the file becomes ``path.1``, the old ``path.1`` ``path.2``, and so
+    on up to ``keep``.
 
-    When the disk is full, events are lost, counted, and the count is the first line written once there is room. A line
-    that was cut off is ended before the next. The file may be moved away by others (logrotate) at any time.
+    When the disk is full, events are lost and counted; the first line written afterwards states the count. A partial
+    line is terminated before the next one. Other programs (logrotate) may move the file at any time.
     """
 
     name = "log"
@@ -38,7 +39,7 @@ class JournalOutput:
         """Append the event.
 
         Raises:
-            OutputError: it is lost, and the message says why.
+            OutputError: the event is lost; the message says why.
         """
         try:
             self._report_loss()
@@ -47,7 +48,7 @@ class JournalOutput:
         except OSError as error:
             self._lost += 1
             self._close_file()
-            raise OutputError(f"{self._path}: {error.strerror}; {self._lost} events are lost so far.") from error
+            raise OutputError(f"{self._path}: {error.strerror}. Events lost so far: {self._lost}.") from error
 
     def probe(self) -> bool:
         try:
@@ -68,7 +69,7 @@ class JournalOutput:
     def _append(self, body: object, durable: bool) -> None:
         line = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         self._open(len(line))
-        # The newline first: half a line may lie at the end, from a full disk or a power cut.
+        # A full disk or a power cut may have left a partial line: end it first.
         data = b"\n" + line if self._torn else line
         self._torn = True
         written = os.write(self._fd, data)
@@ -80,7 +81,7 @@ class JournalOutput:
             os.fdatasync(self._fd)
 
     def _open(self, incoming: int) -> None:
-        """Have the right file open: the one at the path, with room for ``incoming`` bytes."""
+        """Ensure that the file at the path is open and has room for ``incoming`` bytes."""
         if self._fd >= 0 and (self._moved() or self._size + incoming > self._max):
             self._close_file()
         if self._fd >= 0:

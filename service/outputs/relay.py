@@ -1,7 +1,7 @@
-"""A door's relay on a GPIO line: fail-secure, momentary, and never held open by repetition.
+"""Output to a door relay on a GPIO line: fail-secure and momentary; repeated decisions cannot hold the door open.
 
-Wire the relay so that a released line is a locked door (normally open contact, fail-secure strike), and the line has a
-pull towards locked: while this process does not drive it, nothing else may open the door.
+Wire the relay so that a released line means a locked door (normally open contact, fail-secure strike). Give the line a
+pull resistor towards locked, so that the door stays locked while this process does not drive the line.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ CONSUMER = "adsn-kiosk"
 
 
 class OutputLine(Protocol):
-    """One output line, locked when it is opened."""
+    """An output line. Opening it drives it to locked."""
 
     def drive(self, open_: bool) -> None:
-        """Open the door, or lock it. Raises OSError."""
+        """Open or lock the door. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Lock, and let go of the line."""
+        """Lock the door and release the line."""
         ...
 
 
 class GpiodLine:
-    """A line of a Linux GPIO chip, through libgpiod 2.
+    """A line of a Linux GPIO chip, driven through libgpiod 2.
 
-    ``chip``: ``/dev/gpiochip0``. ``line``: offset or name. ``active_low``: the relay board opens on a low level.
+    ``chip``: a device such as ``/dev/gpiochip0``. ``line``: offset or name. ``active_low``: a low level opens the door.
 
     Raises:
-        ConfigError: the package is missing. OSError: no such chip or line, or another process has it.
+        ConfigError: the package is missing. OSError: there is no such chip or line, or another process uses it.
     """
 
     def __init__(self, chip: str, line: int | str, active_low: bool = False) -> None:
@@ -51,7 +51,7 @@ class GpiodLine:
         try:
             self._request: Any = gpiod.request_lines(chip, consumer=CONSUMER, config={line: settings})
         except OSError as error:
-            # libgpiod's own error does not say which.
+            # libgpiod's error does not name the line.
             raise OSError(error.errno, f"{error.strerror} (line {line} of {chip})") from error
 
     def drive(self, open_: bool) -> None:
@@ -59,7 +59,7 @@ class GpiodLine:
 
     def close(self) -> None:
         if self._request is not None:
-            # Drivers may keep a released line at its last level.
+            # A driver may keep a released line at its last level, so lock it first.
             try:
                 self.drive(False)
             finally:
@@ -68,22 +68,22 @@ class GpiodLine:
 
 
 def import_gpiod() -> Any:
-    """Return the module. Raises ConfigError where it is not installed, or too old."""
+    """Return the gpiod module. Raises ConfigError if it is not installed or too old."""
     try:
         import gpiod
     except ModuleNotFoundError:
-        raise ConfigError("a GPIO relay needs the package gpiod: pip install 'adsn[kiosk]'") from None
+        raise ConfigError("A GPIO relay needs the package gpiod: pip install 'adsn[kiosk]'") from None
     if not hasattr(gpiod, "request_lines"):
-        raise ConfigError("a GPIO relay needs gpiod 2.1 or later; an older one is installed: pip install -U gpiod")
+        raise ConfigError("A GPIO relay needs gpiod 2.1 or later. Upgrade the installed one: pip install -U gpiod")
     return gpiod
 
 
 @dataclass(slots=True)
 class RelayPulse:
-    """When the line is active. Pure; times in nanoseconds of one clock.
+    """Timing of the relay pulse. Has no clock of its own: all times are nanoseconds of the caller's clock.
 
-    Each ``live`` asks for ``length_ns``. One that comes while the door is open extends that, but never beyond
-    ``longest_ns`` after it opened; then the line rests for ``rest_ns``.
+    Each ``live`` opens the door for ``length_ns``. A ``live`` while the door is open extends the pulse, up to
+    ``longest_ns`` after the door opened. Afterwards the line stays locked for ``rest_ns``.
     """
 
     length_ns: int
@@ -94,7 +94,7 @@ class RelayPulse:
     _rest_until: int = 0
 
     def ask(self, now_ns: int) -> bool:
-        """Somebody is live. False where the line has to rest first."""
+        """Request a pulse. Return False if the line must rest first."""
         self.level(now_ns)
         if self._opened is None:
             if now_ns < self._rest_until:
@@ -104,21 +104,21 @@ class RelayPulse:
         return True
 
     def level(self, now_ns: int) -> bool:
-        """Whether the line is to be active now."""
+        """Tell whether the line should be active now."""
         if self._opened is not None and now_ns >= self._until:
-            # From now, not from when it was due: a thread may be late.
+            # The rest starts now, not when the pulse was due to end, because the thread may be late.
             self._opened, self._rest_until = None, now_ns + self.rest_ns
         return self._opened is not None
 
     def due_s(self, now_ns: int, otherwise: float) -> float:
-        """Seconds until the level changes by itself."""
+        """Return the seconds until the pulse ends, or ``otherwise`` if there is none."""
         return otherwise if self._opened is None else max(0.0, (self._until - now_ns) / 1e9)
 
 
 class RelayChannel:
-    """Pulses a line for each ``live``. Whatever goes wrong in here ends with the line released.
+    """Pulses the line for each ``live``. On every failure the line is released.
 
-    ``open_line`` opens it; after a failure it is tried again every ``retry_s``.
+    ``open_line``: opens the line. After a failure it is called again every ``retry_s``.
     """
 
     name = "gpio"
@@ -143,8 +143,11 @@ class RelayChannel:
     def counts(self) -> Mapping[str, int]:
         return dict(self._queue.counts)
 
+    def waiting(self) -> int:
+        return self._queue.waiting
+
     def close(self, timeout_s: float) -> None:
-        """Locks at once; a pulse that runs is cut short."""
+        """Lock the door at once, ending a pulse early."""
         self._stop.set()
         self._queue.close()
         self._thread.join(timeout_s)
@@ -193,7 +196,7 @@ class RelayChannel:
             self._health.clear("output_failing", self.name)
 
     def _fail(self, error: Exception) -> None:
-        self._health.raise_("output_failing", "warning", f"the relay's line: {error_text(error)}", self.name)
+        self._health.raise_("output_failing", "warning", f"relay line failed: {error_text(error)}", self.name)
         self._release()
 
     def _release(self) -> None:
@@ -202,4 +205,4 @@ class RelayChannel:
             try:
                 line.close()
             except Exception as error:
-                self._health.raise_("output_failing", "warning", f"the relay's line: {error_text(error)}", self.name)
+                self._health.raise_("output_failing", "warning", f"relay line failed: {error_text(error)}", self.name)

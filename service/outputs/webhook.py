@@ -1,7 +1,7 @@
-"""Events to a web address, signed, so that the receiver knows who speaks and when it was said.
+"""Output that POSTs events to a URL, signed, so that the receiver can verify the sender and the time.
 
-The body is JSON. The header ``Adsn-Signature: t=SECONDS,v1=HEX`` carries HMAC-SHA256 over ``SECONDS``, a full stop and
-the body as it was sent, with the shared secret. `verify` is the receiver's side.
+The body is JSON. The header ``Adsn-Signature: t=SECONDS,v1=HEX`` carries the HMAC-SHA256, keyed with the shared secret,
+of ``SECONDS``, a full stop and the body as sent. Receivers check it as `verify` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runtime.core.retry import Backoff
-from runtime.core.tls_files import TlsFile, client_context
+from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 from service.outputs.base import Clock, Event, EventExpired, EventKind, OutputError, boottime_ns
 
 RETRIES, FIRST_PAUSE_S = 4, 0.1
@@ -27,13 +27,13 @@ CONNECT_ERRORS = (OSError, http.client.HTTPException)
 
 
 def sign(secret: bytes, seconds: int, body: bytes) -> str:
-    """The value of the signature header."""
+    """Return the value of the signature header."""
     digest = hmac.new(secret, str(seconds).encode() + b"." + body, hashlib.sha256).hexdigest()
     return f"t={seconds},v1={digest}"
 
 
 def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: float = 5.0) -> bool:
-    """Whether ``body`` was signed with ``secret``, and at most ``tolerance_s`` from ``now`` (seconds since 1970)."""
+    """Tell whether ``body`` was signed with ``secret``, within ``tolerance_s`` of ``now`` (seconds since 1970)."""
     parts = dict(part.partition("=")[::2] for part in header.split(","))
     try:
         seconds = int(parts.get("t", ""))
@@ -44,10 +44,10 @@ def verify(secret: bytes, header: str, body: bytes, now: float, tolerance_s: flo
 
 
 class WebhookOutput:
-    """POSTs events to ``url``. Redirects are not followed; a decision is tried again while it has not expired.
+    """POSTs events to ``url``. Redirects are not followed. Decisions are retried until they expire.
 
-    ``kinds``: which events. ``timeout_s``: for one try, from the look-up of the name to the answer's status line.
-    ``authorities``: PEM file of who may vouch for the receiver, instead of the system's.
+    ``kinds``: the events to send. ``timeout_s``: limit for one attempt, from the name look-up to the response's status
+    line. ``authorities``: CA certificates (PEM) to verify the receiver, instead of the system's.
     """
 
     name = "webhook"
@@ -70,10 +70,10 @@ class WebhookOutput:
         return event.kind in self._kinds
 
     def send(self, event: Event) -> None:
-        """Deliver the event; a receiver that answers 2xx has it.
+        """Deliver the event. Any 2xx response counts as delivered.
 
         Raises:
-            Expired: nobody took it in time. OutputError: refused for good, or not reachable.
+            EventExpired: the event expired before delivery. OutputError: the receiver refused it or cannot be reached.
         """
         failure = OutputError("not tried.")
         backoff = Backoff(first_s=FIRST_PAUSE_S, spread=0)
@@ -86,7 +86,7 @@ class WebhookOutput:
                 raise OutputError(str(error.message)) from error
             except OutputError as error:
                 failure = error
-            # What never expires is told once: the next event says how things are by then.
+            # Events without expiry are not retried: the next event reports the state at that time.
             if not retries or event.expires_ns is None or self._stop.wait(backoff.next()):
                 break
             if not event.fresh(self._clock()):
@@ -95,7 +95,7 @@ class WebhookOutput:
 
     def _try(self, event: Event) -> None:
         connection = self._connection()
-        # A receiver that answers by drips keeps every read within its own timeout; this bounds the whole.
+        # A receiver that trickles bytes never exceeds the timeout of a single read; this bounds the whole exchange.
         guard = threading.Timer(self._timeout, _cut, (connection,))
         guard.daemon = True
         guard.start()
@@ -115,16 +115,20 @@ class WebhookOutput:
             connection.request("POST", self._target, body, headers)
             status = connection.getresponse().status
         except CONNECT_ERRORS as error:
+            if speaks_no_tls(error):
+                raise OutputError(
+                    f"{self._host}: it does not speak TLS on this port. Name its TLS port in webhook.url."
+                ) from error
             raise OutputError(f"{self._host}: {error or type(error).__name__}.") from error
         finally:
             guard.cancel()
             connection.close()
         if 300 <= status < 400:
             raise _RequestRejected(
-                f"{self._host} answered {status}; redirects are not followed. Configure the final address."
+                f"{self._host} answered {status}, and redirects are not followed. Set webhook.url to the final address."
             )
         if 400 <= status < 500 and status not in (408, 425, 429):
-            raise _RequestRejected(f"{self._host} refused the event with {status}.")
+            raise _RequestRejected(f"{self._host} refused the event with status {status}.")
         if not 200 <= status < 300:
             raise OutputError(f"{self._host} answered {status}.")
 
@@ -141,7 +145,7 @@ class WebhookOutput:
 
 
 class _RequestRejected(OutputError):
-    """Trying again would not help."""
+    """The receiver refused the event; a retry would not help."""
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:
@@ -151,5 +155,5 @@ def _cut(connection: http.client.HTTPConnection) -> None:
 
 
 def _bound_unacknowledged(sock: socket.socket, timeout_s: float) -> None:
-    """Have the kernel drop what the other side has not acknowledged in time, rather than deliver it much later."""
+    """Make the kernel drop unacknowledged data after ``timeout_s``, so that it is never delivered late."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))

@@ -84,7 +84,7 @@ def test_an_apcer_target_needs_enough_of_every_species() -> None:
         operating_point(values[:400], species[:400], measured_on="dev", max_apcer=0.03)
 
 
-@pytest.mark.parametrize(("people", "message"), [("Bona_Fide", "people are 'bona_fide'"), ("real", "people are")])
+@pytest.mark.parametrize(("people", "message"), [("Bona_Fide", "looks like 'bona_fide'"), ("real", "looks like")])
 def test_scores_of_misspelt_people_set_no_threshold(people: str, message: str) -> None:
     values, species = scores()
     with pytest.raises(SpeciesInvalid, match=message):

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from adsn.evaluation.plan import DataPlan
 from adsn.training.recipe import Recipe
 from service.config.settings import Settings
 from service.kiosk.config import KioskSettings
-from tests.support.docs.pages import PAGES, Block, blocks_of
+from tests.support.docs.blocks import BLOCKS, ids, mistakes
+from tests.support.docs.pages import Block, blocks_of
 from tests.support.docs.runner import DocumentedPage
 
 if sys.version_info >= (3, 11):
@@ -25,18 +26,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-READ = [page for page in PAGES if page.startswith("docs/") or page in ("README.md", "CONTRIBUTING.md")]
-BLOCKS = [block for page in READ for block in blocks_of(page)]
 SHELL, RUN = ("sh", "console"), ("sh", "console", "python")
 PARSED = ("json", "toml")
 SHOWN = ("", "text", "yaml", "js", "nginx", "ini", "dockerfile", "promql")
 """Languages of blocks that are shown and not tested here."""
 MODELS: tuple[type[BaseModel], ...] = (Settings, KioskSettings, Recipe, DataPlan)
 FAST_S, SLOW_S = 60, 900
-
-
-def ids(block: Block) -> str:
-    return block.where
 
 
 def pages(*, slow: bool) -> list[str]:
@@ -51,6 +46,9 @@ def run_page(page: str, folder: Path, slow: bool) -> int:
         for block in blocks_of(page):
             if (name := block.marker("save")) is not None:
                 (folder / name).write_text(block.text, encoding="utf-8")
+            if block.marker("printed") is not None:
+                beside.require_printed(block)
+                ran += 1
             if block.language in RUN and block.runs and (slow or "slow" not in block.markers):
                 beside.run(block, SLOW_S if slow else FAST_S)
                 ran += 1
@@ -86,16 +84,6 @@ def test_json_and_toml_can_be_read(block: Block) -> None:
     if block.runs:
         wrong = {model.__name__: mistakes(model, values) for model in MODELS}
         assert not all(wrong.values()), f"{block.where} is no part of any settings, recipe or plan: {wrong}"
-
-
-def mistakes(model: type[BaseModel], values: dict[str, object]) -> list[str]:
-    """What is wrong with a part of a file; that the rest is missing is not, nor that … stands for a value."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        wrong = [e for e in error.errors() if e["type"] != "missing" and "…" not in str(e["input"])]
-        return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong]
-    return []
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in RUN and not b.runs], ids=ids)
@@ -170,6 +158,23 @@ def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
             (block,) = blocks_of("x.md", text)
             with pytest.raises(BlockFailed):
                 beside.run(block, 20)
+        (shown,) = blocks_of(
+            "x.md", '<!-- printed: it -->\n```json\n{"a": {"b": 1.2}, "c": [{"name": "x", "v": 1}]}\n```\n'
+        )
+        for printed, right in (
+            ('{"a": {"b": 1.21, "more": 0}, "c": [{"name": "w"}, {"name": "x", "v": 1}]}', True),
+            ('{"a": {"b": 1.3}, "c": [{"name": "x", "v": 1}]}', False),
+            ('{"a": {"b": 1.2}, "c": [{"name": "y", "v": 1}]}', False),
+            ('{"a": {"b": 1.2}, "c": [{"name": "x", "v": 2}]}', False),
+            ("nothing", False),
+        ):
+            (block,) = blocks_of("x.md", f"```sh\necho '{printed}'\n```\n")
+            beside.run(block, 20)
+            if right:
+                beside.require_printed(shown)
+            else:
+                with pytest.raises(BlockFailed):
+                    beside.require_printed(shown)
         (endless,) = blocks_of("x.md", "<!-- until: soon -->\n```sh\necho soon; sleep 100\n```\n")
         beside.run(endless, 20)
     with pytest.raises(ValueError, match="before no block"):

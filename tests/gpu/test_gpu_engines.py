@@ -1,4 +1,4 @@
-"""The engines' contract on a real GPU: ``make test-gpu``. What needs a missing package skips and says so."""
+"""The engines' contract on a real GPU (``make test-gpu``). Tests that need a missing package are skipped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture(scope="session")
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle with all artifacts: the one that ``--bundle`` names, else the shipped one completed with torch."""
+    """Return a bundle with all artifacts: the one given by ``--bundle``, else the shipped one, completed with torch."""
     try:
         find_gpus()
     except EngineUnavailable as error:
@@ -63,10 +63,10 @@ class TestOnnxCuda(EngineContract):
 
 
 class TestTensorRT(EngineContract):
-    """Built once for each provider, and with it the golden vectors, which `open_tensorrt` asks for."""
+    """One engine per provider. `open_tensorrt` checks the golden vectors as well."""
 
     batch_tolerance = 5e-3
-    """Tactics differ between batch sizes."""
+    """Tactics differ between batch sizes, so scores may differ slightly."""
 
     @pytest.fixture(params=["cuda-bindings", "pycuda"])
     def engine(self, request: pytest.FixtureRequest, bundle: Bundle, engines: Path) -> Iterator[Engine]:

@@ -204,7 +204,7 @@ def test_settings_are_checked_and_shown(tmp_path: Path) -> None:
         ("[limits]\nwrite_s = inf\n", {}, ["adsn.toml:2", "limits.write_s", "finite"]),
         ("[limits]\nwrite_s = 1e12\n", {}, ["adsn.toml:2", "limits.write_s", "3600"]),
         ('[auth]\nhosts = ["https://kiosk.local"]\n', {}, ["adsn.toml:2", "auth.hosts[0]", "kiosk.local"]),
-        ('[rig]\nrgb = "v4l2:9"\nir = "v4l2:/dev/video9"\n', {}, ["rig.rgb and rig.ir are one camera"]),
+        ('[rig]\nrgb = "v4l2:9"\nir = "v4l2:/dev/video9"\n', {}, ["rig.rgb and rig.ir name the same camera"]),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, environment: dict[str, str], says: list[str]) -> None:

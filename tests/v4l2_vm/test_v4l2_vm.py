@@ -92,12 +92,12 @@ def test_errors_of_the_driver_leave_a_camera_that_opens_again(results: Results) 
 @pytest.mark.parametrize(
     ("case", "error", "told"),
     [
-        ("absent", "CameraMissing", "There are /dev/video0"),
+        ("absent", "CameraMissing", "Existing nodes: /dev/video0"),
         ("size", "CameraUnsupported", "no GREY of 500x500"),
         ("format", "CameraUnsupported", "has no MJPG. It offers YUYV"),
-        ("output", "CameraUnsupported", "is no camera"),
-        ("metadata", "CameraUnsupported", "gives metadata"),
-        ("no illumination", "CameraUnsupported", "it gives"),
+        ("output", "CameraUnsupported", "is not a camera"),
+        ("metadata", "CameraUnsupported", "delivers metadata"),
+        ("no illumination", "CameraUnsupported", "it delivers"),
         ("no such control", "CameraUnsupported", "exposure=10"),
         ("denied", "CameraDenied", "usermod -aG"),
     ],

@@ -1,4 +1,4 @@
-"""One RealSense device as the library drives it: found, started with some streams, asked for framesets, stopped."""
+"""One RealSense device through its library: find it, start streams, poll framesets, stop."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from runtime.core.values import Modality
 
 STEP_MS = 100
 ABSENT_S = 1.0
-"""After this long without a frame the bus is asked whether the camera is still there: the library does not say."""
+"""Time without a frame after which the USB bus is checked for the camera: the library does not report unplugging."""
 Emitter = Literal["leave", "on", "off", "alternate"]
 EMITTERS: tuple[Emitter, ...] = ("leave", "on", "off", "alternate")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What one source asks of its stream. ``index``: which infrared imager, 1 left or 2 right, 0 for other streams.
-    ``align``: move depth into the colour camera's picture."""
+    """The stream that one source asks for. ``index``: IR imager, 1 left or 2 right; 0 for other streams. ``align``: map
+    depth into the RGB camera's image."""
 
     modality: Modality
     size: tuple[int, int]
@@ -39,7 +39,7 @@ class StreamRequest:
 
 
 class DeviceDriver(Protocol):
-    """What the hub asks of the library; the tests put a simulated device of the library's own behind it."""
+    """The part of the library that the hub uses. Tests put one of the library's simulated devices behind it."""
 
     serial: str
     unit_mm: float
@@ -47,17 +47,17 @@ class DeviceDriver(Protocol):
     def start(self, streams: Mapping[Modality, StreamRequest]) -> None: ...
 
     def poll(self) -> Any | None:
-        """The next frameset, None when none came within `STEP_MS`."""
+        """Return the next frameset, or None if none came within `STEP_MS`."""
         ...
 
     def stop(self) -> None: ...
 
 
 def import_realsense() -> Any:
-    """The module pyrealsense2.
+    """Return the module pyrealsense2.
 
     Raises:
-        CameraUnsupported: it is not installed, or a library that it needs is not.
+        CameraUnsupported: it, or a library that it needs, is not installed.
     """
     try:
         import pyrealsense2
@@ -70,20 +70,20 @@ def import_realsense() -> Any:
 
 
 class PipelineDriver:
-    """A real device, by its serial number; empty for the only one there is.
+    """A real device by its serial number; an empty number means the only one attached.
 
     Raises:
-        CameraMissing: no such device. ConfigError: there are several and none is named.
+        CameraMissing: no such device. ConfigError: several are attached and the address names none.
     """
 
     def __init__(self, rs: Any, serial: str, name: str) -> None:
         self._rs, self._name, self._context = rs, name, rs.context()
         serials = self._serials()
         if serial and serial not in serials:
-            there = f"there are {', '.join(serials)}" if serials else "there is none"
-            raise CameraMissing(f"{name}: no RealSense of this serial number is attached; {there}.")
+            there = f"attached: {', '.join(serials)}" if serials else "no RealSense is attached"
+            raise CameraMissing(f"{name}: no RealSense has this serial number; {there}.")
         if not serials:
-            raise CameraMissing(f"{name}: no RealSense is attached, or its USB device may not be opened.")
+            raise CameraMissing(f"{name}: no RealSense is attached, or this user may not open its USB device.")
         if not serial and len(serials) > 1:
             raise ConfigError(f"{name}: several RealSense are attached; name one of {', '.join(serials)}.")
         self.serial = serial or serials[0]
@@ -98,7 +98,7 @@ class PipelineDriver:
     def start(self, streams: Mapping[Modality, StreamRequest]) -> None:
         rs = self._rs
         if self.serial not in self._serials():
-            raise CameraMissing(f"{self._name}: the camera {self.serial} is not attached any more.")
+            raise CameraMissing(f"{self._name}: the camera {self.serial} is no longer attached.")
         formats = {"rgb": (rs.stream.color, rs.format.rgb8), "ir": (rs.stream.infrared, rs.format.y8)}
         config = rs.config()
         config.enable_device(self.serial)
@@ -143,10 +143,10 @@ class PipelineDriver:
 
 
 def refused(name: str, error: RuntimeError, streams: Mapping[Modality, StreamRequest]) -> CaptureError:
-    """Return what the library's refusal to start ``streams`` means."""
+    """Return the error that the library's refusal to start ``streams`` means."""
     said, asked = str(error), ", ".join(f"{m} {w.size[0]}x{w.size[1]}@{w.fps}" for m, w in streams.items())
     if "resolve" in said:
-        return CameraUnsupported(f"{name}: the camera has no {asked} together ({said}).")
+        return CameraUnsupported(f"{name}: the camera cannot stream {asked} together ({said}).")
     if "ermission" in said or "ACCESS" in said:
         return CameraDenied(f"{name}: no permission ({said}); install librealsense's udev rules.")
     if "busy" in said.lower():

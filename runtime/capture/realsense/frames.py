@@ -1,4 +1,4 @@
-"""What a RealSense frame says: its pixels, its time, its exposure, and whether the emitter was on."""
+"""Read a RealSense frame: its pixels, time, exposure, and whether the emitter was on."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from runtime.capture.v4l2.timestamps import TimestampMapper
 from runtime.core.values import Frame, IlluminationState, Modality, TimestampSource
 
 LONGEST_US = 200_000
-"""From mid-exposure to a frame's own stamp it is never longer."""
+"""Upper limit of the time from mid-exposure to the frame's own timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameTime:
-    """When a frame was exposed (middle), ns of CLOCK_MONOTONIC."""
+    """Capture time of a frame (middle of the exposure), ns of CLOCK_MONOTONIC."""
 
     capture_ns: int
     source: TimestampSource
 
 
 class FrameReader:
-    """Reads the frames of one stream. ``rs``: the module pyrealsense2. ``unit_mm``: one step of depth."""
+    """Reader of one stream's frames. ``rs``: the module pyrealsense2. ``unit_mm``: millimetres per depth step."""
 
     def __init__(self, rs: Any, modality: Modality, generation: int, name: str, unit_mm: float) -> None:
         self._rs, self._modality, self._generation, self._name = rs, modality, generation, name
@@ -38,11 +38,11 @@ class FrameReader:
         self._last: int | None = None
 
     def read(self, frame: Any, arrival_ns: int) -> Frame | None:
-        """A frame of the library's as one of ours; None for one that was read before, which the library hands out again
-        where another stream is late.
+        """Convert a frame of the library. Returns None for a frame that was read before: the library repeats a frame
+        when another stream is late.
 
         Raises:
-            CameraData: the pixels are of an unexpected kind.
+            CameraData: the pixels have an unexpected format.
         """
         number = int(frame.get_frame_number())
         if number == self._last:
@@ -67,18 +67,18 @@ class FrameReader:
         domain, timestamp_us = frame.get_frame_timestamp_domain(), round(frame.get_timestamp() * 1000)
         sensor_us, frame_us = self._metadata(frame, "sensor_timestamp"), self._metadata(frame, "frame_timestamp")
         if sensor_us is not None and frame_us is not None and 0 <= frame_us - sensor_us <= LONGEST_US:
-            # The device counts both: the middle of the exposure, and what the frame is stamped with.
+            # Both count on the device's clock: the middle of the exposure, and the frame's timestamp.
             timestamp_us -= frame_us - sensor_us
         domains = self._rs.timestamp_domain
         if domain == domains.global_time:
-            # The library gives the device's clock mapped to the host's wall clock.
+            # The library has mapped the device's clock to the host's wall clock.
             wall_ns = time.time_ns() - time.monotonic_ns()
             capture_ns, source = self._timestamps.capture(
                 timestamp_us * 1000 - wall_ns, CLOCK_MONOTONIC, arrival_ns, None
             )
             return FrameTime(capture_ns, "arrival" if source == "arrival" else "device_mapped")
         if domain == domains.hardware_clock:
-            # A first frame that was held up makes the map begin again with the next, which is no fault of the stream.
+            # If the first frame was delayed, the clock map starts over with the next; that is no fault of the stream.
             return FrameTime(self._clock.update(timestamp_us, arrival_ns).host_ns, "device_mapped")
         return FrameTime(arrival_ns, "arrival")
 

@@ -1,4 +1,4 @@
-"""The streams of one RealSense device, which run in one pipeline and are read by different threads."""
+"""The streams of one RealSense device, which share one pipeline and are read by different threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _HubStream:
 
 
 class DeviceHub:
-    """One device's streams. All of it may be called from any thread."""
+    """The streams of one device. All methods are thread-safe."""
 
     def __init__(self, rs: Any, driver: DeviceDriver, name: str) -> None:
         self._rs, self._driver, self._name = rs, driver, name
@@ -33,18 +33,18 @@ class DeviceHub:
         self._align = rs.align(rs.stream.color)
 
     def add_stream(self, wanted: StreamRequest, reader: Callable[[float], FrameReader]) -> Mailbox[Frame]:
-        """Add a stream, and start the device with it. What fails leaves the others as they were.
+        """Add a stream and restart the device with it. On failure the other streams stay as they were.
 
         Raises:
-            CameraBusy: this stream is open already. ConfigError: the emitter is asked for twice, and differently.
-            CaptureError: the device does not start so.
+            CameraBusy: this stream is already open. ConfigError: two streams ask for different emitter settings.
+            CaptureError: the device does not start with this stream.
         """
         with self._lock:
             if wanted.modality in self._members:
-                raise CameraBusy(f"{self._name}: the {wanted.modality} stream of this camera is open already.")
+                raise CameraBusy(f"{self._name}: the {wanted.modality} stream of this camera is already open.")
             emitters = {m.wanted.emitter for m in self._members.values()} | {wanted.emitter}
             if len(emitters - {"leave"}) > 1:
-                raise ConfigError(f"{self._name}: the camera has one emitter, and two settings of it are asked for.")
+                raise ConfigError(f"{self._name}: the camera has one emitter; set it the same for all its streams.")
             member = _HubStream(wanted, reader, self._name)
             try:
                 self._restart(self._members | {wanted.modality: member})
@@ -55,7 +55,7 @@ class DeviceHub:
             return member.box
 
     def _restore(self) -> None:
-        """Start again with the streams there were; if not even that works, say so to those who read them."""
+        """Restart with the previous streams; if that fails too, report it to their readers."""
         try:
             self._restart(self._members)
         except CaptureError as error:
@@ -67,7 +67,7 @@ class DeviceHub:
         return not self._members
 
     def remove_stream(self, modality: Modality) -> None:
-        """Take a stream away; with the last one the device stops."""
+        """Remove a stream. The device stops with the last one."""
         with self._lock:
             member = self._members.pop(modality, None)
             if member is not None:
@@ -78,7 +78,7 @@ class DeviceHub:
 
     def _restart(self, members: dict[Modality, _HubStream]) -> None:
         if self._reader_thread is not None and not self._reader_thread.close():
-            raise CameraLost(f"{self._name}: the library does not return from the camera.")
+            raise CameraLost(f"{self._name}: a call into the camera's library does not return.")
         self._reader_thread = None
         try:
             self._driver.start({modality: m.wanted for modality, m in members.items()})
@@ -87,7 +87,7 @@ class DeviceHub:
         except Exception as error:
             raise as_capture_error(error, self._name) from error
         for member in members.values():
-            # A started device counts its frames, and its clock perhaps, from the beginning.
+            # A restarted device counts frames, and perhaps its clock, from the beginning.
             member.reader = member.make_reader(self._driver.unit_mm)
         self._members = members
         self._reader_thread = ReaderThread(self._step, self._driver.stop, self._name)
@@ -110,8 +110,8 @@ class DeviceHub:
             if usable:
                 frames = self._align.process(frames)
             else:
-                # Where the library found no colour of the same moment, there is nothing to align with.
-                depth.box.put(CameraData(f"{self._name}: a depth frame came without its colour frame."))
+                # The library found no RGB frame of the same moment, so there is nothing to align with.
+                depth.box.put(CameraData(f"{self._name}: a depth frame came without its RGB frame."))
         for frame in frames:
             self._deliver(members, frame, arrival_ns, usable)
 

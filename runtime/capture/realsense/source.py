@@ -1,7 +1,7 @@
-"""Intel RealSense cameras by pyrealsense2: colour, infrared and depth of one device, each a source of its own.
+"""Intel RealSense cameras through pyrealsense2: RGB, IR and depth of one device, each as its own source.
 
-The streams of a device run in one pipeline, so sources of the same serial number share a hub. A stream that joins later
-makes the pipeline start anew with it, which the others notice as a short gap.
+The streams of a device run in one pipeline, so sources with the same serial number share a hub. A stream that is added
+later restarts the pipeline, which shows as a short gap in the others.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def open_realsense(
     """Open ``realsense:SERIAL``; docs/cameras.md lists the options.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or it does not say which of several cameras.
-        CameraUnsupported, CameraMissing, CameraBusy, CameraDenied, CameraLost: it cannot be used.
+        ConfigError: an option is unknown or wrong, or several cameras are attached and the address names none.
+        CameraUnsupported, CameraMissing, CameraBusy, CameraDenied, CameraLost: the camera cannot be used.
     """
     wanted = _wanted(options, modality)
     rs = import_realsense()
     driver = driver or PipelineDriver(rs, options.path, options.text)
-    # The only device and the same one by its number are one.
+    # "The only device" and its serial number must give the same hub.
     key = driver.serial
     with _hubs_lock:
         hub = HUBS.get(key)
@@ -43,7 +43,7 @@ def open_realsense(
             hub = DeviceHub(rs, driver, options.text)
             HUBS[key] = hub
     try:
-        # Starting takes seconds, during which other devices must be opened and closed.
+        # Starting takes seconds, so the lock is not held: other devices must open and close meanwhile.
         box = hub.add_stream(wanted, lambda unit: FrameReader(rs, modality, generation, options.text, unit))
     except BaseException:
         _forget(key, hub)
@@ -54,7 +54,7 @@ def open_realsense(
 
 
 def check_realsense(options: CameraUri, modality: Modality) -> None:
-    """Make sure of an address's options while its camera stays closed.
+    """Check an address's options without opening the camera.
 
     Raises:
         ConfigError: an option is unknown or wrong.
@@ -64,7 +64,7 @@ def check_realsense(options: CameraUri, modality: Modality) -> None:
 
 def _wanted(options: CameraUri, modality: Modality) -> StreamRequest:
     options.allow(*OPTIONS)
-    # Read whichever stream it is: a wrong value is a mistake in any of them.
+    # Read for every stream: a wrong value is a mistake whether or not this stream uses it.
     index, align = options.integer("ir", 1, 1, 2), options.flag("align")
     return StreamRequest(
         modality=modality,
@@ -117,7 +117,7 @@ class RealSenseSource:
                 return
             self._closed = True
         self._box.close()
-        # Another stream of the device may be starting just now, which takes longer than closing may.
+        # Another stream of the device may be starting, which takes longer than closing may.
         leaving = threading.Thread(target=self._leave, name=f"leave {self._info.uri}", daemon=True)
         leaving.start()
         leaving.join(CLOSE_S)

@@ -1,11 +1,11 @@
 """The synthetic rig: a simulated person or attack instrument in front of simulated cameras.
 
-`SyntheticRig` renders pairs one by one; `open_synthetic` gives cameras that run in real time::
+`SyntheticRig` renders single pairs. `open_synthetic` opens cameras that run in real time::
 
     synthetic:?species=replay_screen&seed=107&fps=30
 
-Cameras whose addresses agree in all options of `SCENE` stand before the same scene and are registered to each other;
-the options of `STREAM` are a camera's own. docs/rig.md lists them all.
+Cameras whose addresses agree in all options of `SCENE` look at the same scene and are registered to each other. The
+options of `STREAM` apply to one camera. docs/rig.md lists them all.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SPECIES: tuple[str, ...] = synthetic.SPECIES
 FAMILIES: tuple[str, ...] = synthetic.FAMILIES
 SHAPES: tuple[str, ...] = synthetic.SHAPES
 FRAME_NS = 33_333_333
-"""Both simulated cameras run at 30 frames a second."""
+"""Both simulated cameras run at 30 frames/s."""
 WORLD, SUBJECT = 107, 9000
-"""A world whose scenes are lit and whose faces OpenCV's cascade finds; in others it is dark, or the face is missed. And
-a subject above every one that the shipped weights were trained or tested on."""
+"""A world that is bright enough and whose faces OpenCV's cascade detects; other worlds may be dark or their faces
+missed. The subject's number is above all those that the shipped weights were trained or tested on."""
 SCENE = (
     "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "baseline_mm", "size",
     "moments", "run",
@@ -42,7 +42,7 @@ STREAM = (
 
 @dataclass(frozen=True, slots=True)
 class SyntheticPair:
-    """A simulated pair and what only a simulation knows of it."""
+    """A simulated pair with its ground truth."""
 
     pair: Pair
     species: str
@@ -52,13 +52,13 @@ class SyntheticPair:
 
 
 class SyntheticRig:
-    """Full frames of one subject, one frame after another. The same arguments give the same frames.
+    """Renderer of one subject's full frames in sequence. The same arguments give the same frames.
 
     ``species``: see `SPECIES`. ``family``: one of two disjoint families of camera parameters. ``shape``: see `SHAPES`;
-    scan-derived heads need the ICT Face Model, analytic ones nothing.
+    scan-derived heads need the ICT Face Model, analytic ones need nothing.
 
     Raises:
-        ConfigError: scan-derived heads without the face model.
+        ConfigError: scan-derived heads are asked for and the face model is missing.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class SyntheticRig:
 
 
 def require_shape(shape: str) -> None:
-    """Make sure that heads of this shape can be rendered.
+    """Check that heads of this shape can be rendered.
 
     Raises:
-        ConfigError: an unknown shape, or one without its model.
+        ConfigError: the shape is unknown, or its face model is missing.
     """
     if shape not in SHAPES:
-        raise ConfigError(f"unknown head shape {shape!r}; there are {', '.join(SHAPES)}.")
+        raise ConfigError(f"unknown head shape {shape!r}; use one of {', '.join(SHAPES)}.")
     if shape == "scan":
         try:
             synthetic.load_face_model()
@@ -105,14 +105,14 @@ def require_shape(shape: str) -> None:
 
 
 def contact_sheet(columns: int, seed: int, family: str, shape: str = "analytic") -> Image:
-    """All species in rows, ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
+    """Render all species as rows with ``columns`` samples of each in all modalities: uint8 RGB [H, W, 3]."""
     require_shape(shape)
     return synthetic.contact_sheet(columns=columns, seed=seed, family=family, shape=shape)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What an address says of its scene."""
+    """The scene options of an address."""
 
     seed: int
     family: str
@@ -130,7 +130,7 @@ class _Plan:
         size = uri.size() or (640, 480)
         low, high = synthetic.FRAME_SIZES
         if not all(low <= side <= high for side in size):
-            raise ConfigError(f"{uri.text}: size must be {low} to {high} pixels each way.")
+            raise ConfigError(f"{uri.text}: both sides of size must be {low} to {high} pixels.")
         baseline = None
         if "baseline_mm" in uri.options:
             baseline = uri.number("baseline_mm", 0, 0, synthetic.LONGEST_BASELINE_MM)
@@ -157,7 +157,7 @@ def _make_scene(uri: CameraUri) -> SharedScene:
 
 @dataclass(frozen=True, slots=True)
 class SceneRenderer:
-    """Takes the pictures of a scene: who comes (``visits``), before which rig, seen how."""
+    """Renderer of a scene's moments: its visitors, seen by one rig."""
 
     visits: VisitSchedule
     seed: int
@@ -168,7 +168,7 @@ class SceneRenderer:
     baseline_mm: float | None
 
     def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Shot:
-        """Render one moment of a visitor, or the room without one."""
+        """Render one moment of a visitor, or of the empty room."""
         species, subject = self.visits.who(visitor)
         presentation = Presentation(
             seed=self.seed,
@@ -193,7 +193,7 @@ SCENES = SceneRegistry(_make_scene, SCENE)
 
 
 def check_synthetic(uri: CameraUri, modality: Modality) -> None:
-    """Make sure of an address's options; nothing is rendered.
+    """Check an address's options without rendering anything.
 
     Raises:
         ConfigError: an option is unknown or out of range.
@@ -208,11 +208,11 @@ def check_synthetic(uri: CameraUri, modality: Modality) -> None:
 
 
 def open_synthetic(uri: CameraUri, modality: Modality, generation: int) -> SimulatedCamera:
-    """A simulated camera.
+    """Open a simulated camera.
 
     Raises:
         ConfigError: an option is unknown or out of range.
-        CameraMissing: its script has it unplugged.
+        CameraMissing: its script has it unplugged at the moment.
     """
     uri.allow(*SCENE, *STREAM)
     return SimulatedCamera(uri, modality, generation, SCENES.of(uri))

@@ -1,6 +1,6 @@
-"""What happens before simulated cameras, and when: frames, faults and visitors as functions of time.
+"""Timing of a simulated scenario: frames, faults and visitors as functions of time.
 
-All times are integer nanoseconds since the scenario began.
+All times are integer nanoseconds since the scenario started.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MASK = (1 << 64) - 1
 
 
 def parse_seconds(uri: CameraUri, text: str) -> int:
-    """``2.5s`` or ``2.5`` in nanoseconds."""
+    """Convert ``2.5s`` or ``2.5`` to nanoseconds."""
     if not re.fullmatch(r"\d+(\.\d+)?s?", text):
-        raise ConfigError(f"{uri.text}: a time is seconds, such as 2.5s, not {text!r}.")
+        raise ConfigError(f"{uri.text}: {text!r} is not a time; write seconds, such as 2.5s.")
     return round(float(text.rstrip("s")) * SECOND)
 
 
@@ -33,20 +33,20 @@ def parse_seconds(uri: CameraUri, text: str) -> int:
 class FaultScript:
     """Faults of one camera: kind → spans [start, end).
 
-    ``unplug`` lasts until ``replug`` unless it names its length; it and ``stall`` are what they say. ``hang``: reading
-    blocks and heeds no timeout, as in a driver that has died. ``cover``: something before the lens. ``freeze``: the
-    same picture again and again. ``corrupt``: pictures that cannot be read. ``emitter_off``: the illuminator stays off
-    though the camera claims otherwise; ``strobe_stuck``: it stays on.
+    ``unplug`` lasts for its own length or until ``replug``. ``stall``: no frames come. ``hang``: reads block and ignore
+    their timeout, as with a dead driver. ``cover``: something covers the lens. ``freeze``: the same image repeats.
+    ``corrupt``: images cannot be decoded. ``emitter_off``: the illuminator stays off although the camera reports it on;
+    ``strobe_stuck``: it stays on.
     """
 
     spans: tuple[tuple[FaultKind, int, int], ...]
 
     @classmethod
     def parse(cls, uri: CameraUri) -> FaultScript:
-        """The option ``script``, e.g. ``unplug@5s,replug@8s,stall@12s:3s``.
+        """Parse the option ``script``, e.g. ``unplug@5s,replug@8s,stall@12s:3s``.
 
         Raises:
-            ConfigError: an unknown event, or none at all.
+            ConfigError: an event is unknown or malformed.
         """
         events: list[tuple[FaultKind, int, int]] = []
         for part in filter(None, uri.string("script").split(",")):
@@ -70,20 +70,20 @@ class FaultScript:
         return cls(tuple(spans))
 
     def active(self, kind: FaultKind, at_ns: int) -> bool:
-        """Whether a fault of this kind is on at a moment."""
+        """Return whether a fault of this kind is active at a time."""
         return any(k == kind and start <= at_ns < end for k, start, end in self.spans)
 
     def has(self, kind: FaultKind) -> bool:
-        """Whether a fault of this kind ever comes."""
+        """Return whether a fault of this kind ever happens."""
         return any(k == kind for k, _, _ in self.spans)
 
     def begin(self, kind: FaultKind, at_ns: int) -> int:
-        """When the fault of this kind that is on began; ``at_ns`` where none is."""
+        """Return when the active fault of this kind started; ``at_ns`` if none is active."""
         return min((start for k, start, end in self.spans if k == kind and start <= at_ns < end), default=at_ns)
 
 
 def hashed_uniform(*key: int) -> float:
-    """A number from 0 to 1 that follows from ``key`` alone (the finaliser of splitmix64, S. Vigna, public domain)."""
+    """Return a number from 0 to 1 computed from ``key`` alone (finaliser of splitmix64, S. Vigna, public domain)."""
     value = 0
     for part in key:
         value = (value ^ (part & MASK)) + 0x9E3779B97F4A7C15 & MASK
@@ -95,7 +95,7 @@ def hashed_uniform(*key: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FrameSchedule:
-    """When a camera exposes frame ``n`` and when the host has it. ``drift_ppm``: by how much its clock runs slow."""
+    """When a camera exposes frame ``n`` and when the host gets it. ``drift_ppm``: how much its clock runs slow."""
 
     fps: float
     phase_ns: int
@@ -108,7 +108,7 @@ class FrameSchedule:
 
     @classmethod
     def parse(cls, uri: CameraUri, seed: int, fps: float = 30.0) -> FrameSchedule:
-        """Options ``fps phase_ms jitter_ms drift_ppm drop exposure_ms latency_ms``."""
+        """Parse the options ``fps phase_ms jitter_ms drift_ppm drop exposure_ms latency_ms``."""
         fps = uri.number("fps", fps, 1, 240)
         most = 1e3 / fps
         return cls(
@@ -127,11 +127,11 @@ class FrameSchedule:
         return SECOND / self.fps * (1 + self.drift_ppm * 1e-6)
 
     def first_after(self, at_ns: int) -> int:
-        """Number of the first frame whose exposure begins after a moment."""
+        """Return the number of the first frame whose exposure starts after a time."""
         return max(0, math.ceil((at_ns - self.phase_ns) / self.period_ns) + 1)
 
     def capture_ns(self, n: int) -> int:
-        """Mid-exposure of frame ``n``."""
+        """Return the middle of frame ``n``'s exposure."""
         jitter = (
             (hashed_uniform(self.seed, n, 1) + hashed_uniform(self.seed, n, 2) - 1) * self.jitter_ns
             if self.jitter_ns
@@ -140,31 +140,31 @@ class FrameSchedule:
         return round(self.phase_ns + n * self.period_ns + jitter) + self.exposure_ns // 2
 
     def arrival_ns(self, n: int) -> int:
-        """When the host has frame ``n``."""
+        """Return when the host receives frame ``n``."""
         return self.capture_ns(n) + self.exposure_ns // 2 + self.latency_ns
 
     def dropped(self, n: int) -> bool:
-        """Whether frame ``n`` is lost on its way."""
+        """Return whether frame ``n`` is lost in transport."""
         return self.drop > 0 and hashed_uniform(self.seed, n, 3) < self.drop
 
 
 @dataclass(frozen=True, slots=True)
 class StrobePattern:
-    """An illuminator's pattern: ``lit`` frames with it on, then ``dark`` frames with it off."""
+    """Illuminator pattern: on for ``lit`` frames, then off for ``dark`` frames."""
 
     lit: int = 1
     dark: int = 0
 
     @classmethod
     def parse(cls, uri: CameraUri) -> StrobePattern:
-        """Option ``strobe``."""
+        """Parse the option ``strobe``."""
         text = uri.choice("strobe", ("steady", "1:1", "2:1", "1:2"), "steady")
         if text == "steady":
             return cls()
         return cls(int(text[0]), int(text[2]))
 
     def is_lit(self, n: int) -> bool:
-        """Whether the illuminator is on during frame ``n``."""
+        """Return whether the illuminator is on during frame ``n``."""
         return n % (self.lit + self.dark) < self.lit
 
 
@@ -172,8 +172,8 @@ class StrobePattern:
 class VisitSchedule:
     """Who stands before the cameras, and when: nobody for ``away_ns``, the next visitor for ``stay_ns``, and so on.
 
-    ``stay_ns`` = 0: the first visitor never goes. Visitor ``k`` is the subject ``subject + k % subjects``, with the
-    species ``species[k % len(species)]``.
+    With ``stay_ns`` = 0 the first visitor stays for ever. Visitor ``k`` is the subject ``subject + k % subjects`` with
+    the species ``species[k % len(species)]``.
     """
 
     species: tuple[str, ...]
@@ -184,46 +184,46 @@ class VisitSchedule:
 
     @classmethod
     def parse(cls, uri: CameraUri, known: tuple[str, ...], subject: int) -> VisitSchedule:
-        """Options ``species`` (joined by commas), ``subject``, ``subjects`` and ``presence`` (AWAY:STAY, seconds).
+        """Parse the options ``species`` (comma-separated), ``subject``, ``subjects`` and ``presence`` (AWAY:STAY, s).
 
         Raises:
-            ConfigError: an unknown species, or several visitors without ``presence``.
+            ConfigError: a species is unknown, or there are several visitors without ``presence``.
         """
         species = tuple(uri.string("species", known[0]).split(","))
         unknown = [s for s in species if s not in known]
         if unknown:
-            raise ConfigError(f"{uri.text}: unknown species {unknown[0]!r}; there are {', '.join(known)}.")
+            raise ConfigError(f"{uri.text}: unknown species {unknown[0]!r}; use one of {', '.join(known)}.")
         away = stay = 0
         presence = uri.string("presence")
         if presence:
             first, colon, second = presence.partition(":")
             away, stay = parse_seconds(uri, first), parse_seconds(uri, second) if colon else 0
             if stay <= 0:
-                raise ConfigError(f"{uri.text}: presence is AWAY:STAY, e.g. 3s:8s, not {presence!r}.")
+                raise ConfigError(f"{uri.text}: presence must be AWAY:STAY, e.g. 3s:8s, not {presence!r}.")
         subjects = uri.integer("subjects", 1, 1, 1000)
         if not stay and (len(species) > 1 or subjects > 1):
-            raise ConfigError(f"{uri.text}: several visitors come in turn, so say how long each stays: presence=3s:8s.")
+            raise ConfigError(f"{uri.text}: several visitors come in turn; add how long each stays: presence=3s:8s.")
         return cls(species, uri.integer("subject", subject, 0, 10**9), subjects, away, stay)
 
     @property
     def distinct(self) -> int:
-        """After how many visitors they are the same again."""
+        """Return the number of distinct visitors; after that many they repeat."""
         return math.lcm(len(self.species), self.subjects)
 
     def at(self, at_ns: int) -> tuple[int, bool]:
-        """Which of the `distinct` visitors is there or the next to come, and whether they are there."""
+        """Return which of the `distinct` visitors is present or comes next, and whether that visitor is present."""
         if not self.stay_ns:
             return 0, True
         number, within = divmod(max(at_ns, 0), self.away_ns + self.stay_ns)
         return number % self.distinct, within >= self.away_ns
 
     def who(self, number: int) -> tuple[str, int]:
-        """Species and subject of a visitor."""
+        """Return a visitor's species and subject."""
         return self.species[number % len(self.species)], self.subject + number % self.subjects
 
 
 def ping_pong(step: int, count: int) -> int:
-    """Position on a way of ``count`` places that is walked to its end, back, and so on."""
+    """Return the position after ``step`` steps back and forth over ``count`` places."""
     if count < 2:
         return 0
     around = step % (2 * count - 2)

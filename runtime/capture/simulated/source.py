@@ -1,4 +1,4 @@
-"""Simulated cameras in real time: frames when they are due, faults when the script has them."""
+"""Simulated cameras in real time: frames when they are due, faults as scripted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from runtime.core.errors import CameraData, CameraLost, CameraMissing
 from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality
 
 BUFFERS = 4
-"""Frames that wait for a slow reader before older ones are overwritten, as in a driver."""
+"""Frames kept for a slow reader before older ones are overwritten, as in a driver."""
 FORGET_NS = 120_000_000_000
-"""A scene whose cameras have all been closed for this long begins anew."""
+"""A scene starts over once all of its cameras have been closed for this long."""
 CHECK_S = 0.05
 FIRST_S = 5.0
 PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 
 class SharedScene:
-    """What several cameras look at: a stage, and the clock that runs for all of them, through unplugging too."""
+    """A scene that several cameras look at. They share its clock, which keeps running while one is unplugged."""
 
     def __init__(self, stage: Stage, name: str, seed: int, size: tuple[int, int]) -> None:
         self.stage, self.name, self.seed, self.size = stage, name, seed, size
@@ -35,12 +35,12 @@ class SharedScene:
         self._lock = threading.Lock()
 
     def acquire(self) -> None:
-        """One more camera looks at it."""
+        """Count one more open camera."""
         with self._lock:
             self._open += 1
 
     def release(self) -> None:
-        """One camera less."""
+        """Count one open camera less; without any, stop rendering."""
         with self._lock:
             self._open -= 1
             self.touched_ns = time.monotonic_ns()
@@ -48,12 +48,12 @@ class SharedScene:
                 self.stage.rest()
 
     def is_expired(self, now_ns: int) -> bool:
-        """Whether nobody has looked at it for long."""
+        """Return whether no camera has looked at the scene for `FORGET_NS`."""
         return not self._open and now_ns - self.touched_ns > FORGET_NS
 
 
 class SceneRegistry:
-    """The scenes of this process, each named by those options of an address that are in ``options``."""
+    """The scenes of this process. A scene's key is those options of an address that are in ``options``."""
 
     def __init__(self, make: Callable[[CameraUri], SharedScene], options: Collection[str]) -> None:
         self._make, self._options = make, options
@@ -61,7 +61,7 @@ class SceneRegistry:
         self._lock = threading.Lock()
 
     def of(self, uri: CameraUri) -> SharedScene:
-        """The scene that an address names, made where no camera has looked at it lately."""
+        """Return the scene of an address; make it if no camera has looked at it lately."""
         key = tuple(sorted((name, value) for name, value in uri.options.items() if name in self._options))
         with self._lock:
             now = time.monotonic_ns()
@@ -90,7 +90,7 @@ class SimulatedCamera:
         if modality == "ir" and (self._strobe.dark or self._script.has("emitter_off")):
             scene.stage.want_dark()
         self._modality, self._generation = modality, generation
-        # The first pictures are made while it opens, as a camera's first frame takes a while: then frames come at once.
+        # Render the first images while opening, as a real camera takes a while too: then frames come without a gap.
         scene.acquire()
         try:
             for lit in (True, False) if self._strobe.dark else (True,):
@@ -141,7 +141,7 @@ class SimulatedCamera:
                 self._closed.wait(min(due - now, deadline - now, CHECK_S * 1e9) / 1e9)
 
     def _take(self, n: int, timeout_s: float) -> Frame | None:
-        """Frame ``n``; None where it never arrives, or is not rendered in time."""
+        """Return frame ``n``; None if it is lost or not rendered in time."""
         scene, script, clockwork = self._scene, self._script, self._schedule
         at = clockwork.capture_ns(n)
         if clockwork.dropped(n) or script.active("stall", at):
@@ -178,7 +178,7 @@ class SimulatedCamera:
         )
 
     def _covered(self, image: NDArray[Any], lit: bool, grain: int) -> NDArray[Any]:
-        """What a camera sees whose lens is covered: nothing, or the illuminator's own light thrown back."""
+        """Return the image with the lens covered: black, or the illuminator's own light reflected."""
         bright = self._modality == "ir" and lit
         image.fill(255 if bright else 0)
         return image if self._modality == "depth" else self._scene.stage.with_grain(image, grain)

@@ -1,8 +1,8 @@
-"""The stage before simulated cameras: pictures of visitors, made in the background, shown again and again.
+"""The scene in front of simulated cameras: images of visitors, rendered in the background and shown repeatedly.
 
-A picture takes some 0.1 s to render, so a camera of 30 frames a second cannot have a new one each time. A visitor is
-therefore rendered as a short cycle of consecutive moments, walked to its end and back, so that motion is continuous.
-Grain is added each time, so that no two frames are the same.
+An image takes about 0.1 s to render, so a camera at 30 frames/s cannot get a new one each time. A visitor is therefore
+rendered as a short cycle of consecutive moments that is played back and forth, which keeps motion continuous. Noise is
+added each time, so no two frames are equal.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from runtime.core.values import Image, Modality
 log = logging.getLogger(__name__)
 
 MOTION_FPS = 30
-"""How many moments of the simulated world make a second, whatever the cameras' rates."""
+"""Moments of the simulated world per second, whatever the cameras' frame rates."""
 KEPT = 4
-"""Visitors whose pictures are kept, at some 25 MB each; the others are rendered again when they come back."""
+"""Visitors whose images are kept, at about 25 MB each; others are rendered again when they return."""
 MARGIN = 61
-"""By how much the tile of grain exceeds a picture, so that it lies elsewhere each time."""
+"""Margin of the noise tile over an image, so that the tile can be shifted for each frame."""
 LightPhase = Literal["lit", "dark"]
 
 
@@ -47,7 +47,7 @@ ShotRenderer = Callable[[int, int, LightPhase, bool], Shot]
 
 @dataclass(slots=True)
 class VisitorFrames:
-    """What there is of one visitor. ``dark``: infrared with the illuminator off."""
+    """The images of one visitor so far. ``dark``: IR with the illuminator off."""
 
     lit: list[Shot] = field(default_factory=list)
     dark: list[Image] = field(default_factory=list)
@@ -56,9 +56,9 @@ class VisitorFrames:
 
 
 class Stage:
-    """Pictures of a scenario at any moment, for any number of cameras. Thread-safe.
+    """Images of a scenario at any time, for any number of cameras. Thread-safe.
 
-    ``moments``: length of a cycle. A thread renders while something is missing, and only then.
+    ``moments``: length of a cycle. A thread renders only while images are missing.
     """
 
     def __init__(
@@ -78,29 +78,29 @@ class Stage:
         self._grain = rng.integers(0, 2, (height + MARGIN, 3 * width + MARGIN), np.uint8)
 
     def want_dark(self) -> None:
-        """Have pictures with the illuminator off made too."""
+        """Also render images with the illuminator off."""
         with self._changed:
             self._dark_wanted = True
 
     def rest(self) -> None:
-        """Stop rendering after the present picture, until a picture is asked for again."""
+        """Stop rendering after the current image, until an image is requested again."""
         with self._changed:
             self._resting = True
 
     def complete(self, at_ns: int) -> bool:
-        """Whether all pictures of the visitor of that moment are made."""
+        """Return whether all images of the visitor at a time are rendered."""
         with self._changed:
             visitor, _ = self._visits.at(at_ns)
             self._ask(visitor)
             return self._missing(visitor) is None
 
     def picture(self, modality: Modality, at_ns: int, lit: bool, grain: int, timeout_s: float) -> NDArray[Any] | None:
-        """What a camera sees at a moment: a new array, or None when it is not made in time.
+        """Return the image of a camera at a time as a new array, or None if it is not rendered in time.
 
-        ``grain``: the same number gives the same noise.
+        ``grain``: seed of the noise.
 
         Raises:
-            CameraLost: it could not be rendered.
+            CameraLost: rendering failed.
         """
         visitor, present = self._visits.at(at_ns)
         light: LightPhase = "lit" if lit or modality != "ir" else "dark"
@@ -108,7 +108,7 @@ class Stage:
             self._ask(visitor)
             self._changed.wait_for(lambda: self._error is not None or self._shots(visitor, present, light), timeout_s)
             if self._error is not None:
-                raise CameraLost(f"the simulated world could not be rendered: {self._error}")
+                raise CameraLost(f"rendering of the simulated world failed: {self._error}")
             shots = self._shots(visitor, present, light)
             if not shots:
                 return None
@@ -120,7 +120,7 @@ class Stage:
         return self.with_grain(shot.rgb if modality == "rgb" else shot.ir, grain)
 
     def with_grain(self, image: Image, grain: int) -> Image:
-        """A copy of uint8 [H, W, C] with noise of one grey level."""
+        """Return a copy of uint8 [H, W, C] with noise of one grey level."""
         height, width, channels = image.shape
         flat = image.reshape(height, width * channels)
         out = cv2.add(flat, self._tile(grain, 0, flat.shape))
@@ -128,7 +128,7 @@ class Stage:
         return np.asarray(out, np.uint8).reshape(height, width, channels)
 
     def _with_depth_grain(self, depth: NDArray[np.float32], grain: int) -> NDArray[np.float32]:
-        """A copy of depth with noise of one millimetre where there is depth."""
+        """Return a copy of a depth map with noise of one millimetre where depth is known."""
         out = depth[:, :, 0] + self._tile(grain, 0, depth.shape[:2])
         out[depth[:, :, 0] == 0] = 0
         return out[:, :, None].astype(np.float32, copy=False)
@@ -144,7 +144,7 @@ class Stage:
         return cycle.vacant if light == "lit" else cycle.vacant_dark
 
     def _ask(self, visitor: int) -> None:
-        """Have a visitor made, and the next; forget who has gone longest. The lock is held."""
+        """Request a visitor and the next one; forget the one requested longest ago. The lock is held."""
         self._resting = False
         self._wanted = (visitor, (visitor + 1) % self._visits.distinct) if self._visits.stay_ns else (visitor,)
         for wanted in reversed(self._wanted):
@@ -152,13 +152,13 @@ class Stage:
         while len(self._cycles) > KEPT:
             del self._cycles[next(iter(self._cycles))]
         if self._worker is None and self._error is None and any(self._missing(v) for v in self._wanted):
-            # Not a daemon, though the thread that asks may be one: killed inside OpenCV when the interpreter ends, it
-            # would take the process down.
+            # Not a daemon, even if the requesting thread is one: a daemon that is killed inside OpenCV when the
+            # interpreter exits would crash the process.
             self._worker = threading.Thread(target=self._work, name="synthetic-render", daemon=False)
             self._worker.start()
 
     def _missing(self, visitor: int) -> tuple[LightPhase, bool] | None:
-        """What of a visitor is to be made next: light, and whether the visitor is in it. The lock is held."""
+        """Return a visitor's next image to render: light, and whether the visitor is in it. The lock is held."""
         cycle = self._cycles[visitor]
         if self._visits.away_ns and not cycle.vacant:
             return "lit", False
@@ -181,7 +181,7 @@ class Stage:
             try:
                 shot = self._render(visitor, moment, light, present)
             except Exception as error:
-                log.exception("the simulated world could not be rendered")
+                log.exception("rendering of the simulated world failed")
                 with self._changed:
                     self._error, self._worker = error, None
                     self._changed.notify_all()

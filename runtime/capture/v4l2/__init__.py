@@ -1,4 +1,4 @@
-"""Cameras of Video4Linux2."""
+"""Video4Linux2 cameras."""
 
 from typing import TYPE_CHECKING
 

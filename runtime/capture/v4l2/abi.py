@@ -1,8 +1,7 @@
-"""The kernel's side of Video4Linux2: structures, ioctl numbers and constants, as 64-bit Linux lays them out.
+"""The kernel interface of Video4Linux2: structures, ioctl numbers and constants, laid out as on 64-bit Linux.
 
-Written from the documented interface (<linux/videodev2.h>, which is the same on x86_64 and aarch64); a test holds every
-size and number against what a C compiler says. Sixty-four bit only: 32-bit systems have two layouts, by the size of
-their time type.
+Written from the documented interface (<linux/videodev2.h>, the same on x86_64 and aarch64). A test compares every size
+and number with a C compiler's. 64-bit only: 32-bit systems have two layouts, depending on the size of their time type.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ class Buffer(ctypes.Structure):
 
     @property
     def timestamp_ns(self) -> int:
-        """The driver's time in nanoseconds; of which clock, the flags say."""
+        """The driver's timestamp in nanoseconds; the flags tell its clock."""
         return int(self.timestamp.tv_sec) * 1_000_000_000 + int(self.timestamp.tv_usec) * 1000
 
 
@@ -130,8 +129,8 @@ class Fract(ctypes.Structure):
 
 
 class FrmSize(ctypes.Structure):
-    """struct v4l2_frmsizeenum. A discrete size stands in the first two of the six numbers; else they are the minimum,
-    maximum and step of the width, then those of the height."""
+    """struct v4l2_frmsizeenum. The first two of the six numbers hold a discrete size; otherwise the six are minimum,
+    maximum and step of the width, then of the height."""
 
     _fields_ = (
         ("index", c_uint32),
@@ -143,7 +142,7 @@ class FrmSize(ctypes.Structure):
 
 
 class FrmIval(ctypes.Structure):
-    """struct v4l2_frmivalenum: one discrete interval in ``ival[0]``, else the shortest, longest and step."""
+    """struct v4l2_frmivalenum: a discrete interval in ``ival[0]``; otherwise the shortest, the longest and the step."""
 
     _fields_ = (
         ("index", c_uint32),
@@ -269,12 +268,12 @@ EXPOSURE_AUTO, EXPOSURE_MANUAL, EXPOSURE_APERTURE_PRIORITY = 0, 1, 3
 
 
 def fourcc(name: str) -> int:
-    """The number of a pixel format's name; names of fewer than four characters end in blanks."""
+    """Return the number of a pixel format's name, padded with spaces to four characters."""
     return int.from_bytes(name.ljust(4).encode("ascii")[:4], "little")
 
 
 def fourcc_name(number: int) -> str:
-    """A pixel format's name, without filling blanks; unprintable ones as a hexadecimal number."""
+    """Return a pixel format's name without padding; unprintable ones as a hexadecimal number."""
     raw = (number & 0x7FFFFFFF).to_bytes(4, "little")
     big_endian = "-BE" if number & 0x80000000 else ""
     return raw.decode("ascii").rstrip() + big_endian if all(32 <= c < 127 for c in raw) else f"0x{number:08x}"

@@ -1,7 +1,7 @@
-"""A camera's standard controls: exposure, gain and what else keeps a rig's frames steady.
+"""A camera's standard controls: exposure, gain and others that keep a rig's frames steady.
 
-Only the kernel's documented controls are written. Vendors' extension units, by which some infrared illuminators are
-switched, are never touched: values tried on them have left cameras dead (see docs/cameras.md).
+Only the kernel's documented controls are written. Vendors' extension units, which switch some IR illuminators, are
+never touched: values tried on them have left cameras dead (see docs/cameras.md).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 POWER_LINE = {"off": 0, "50": 1, "60": 2, "auto": 3}
 REFRESH_NS = 1_000_000_000
-"""How often an automatic exposure is asked for. Each question is a transfer on the camera's bus."""
+"""How often an automatic exposure is read. Each read is a transfer on the camera's bus."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """Controls as an address names them; None leaves the camera as it is.
+    """The controls in an address; None leaves the camera's value unchanged.
 
-    ``exposure_ms``: manual exposure, ``"auto"`` automatic. ``dynamic_framerate``: let automatic exposure halve the
-    frame rate in the dark, which ends pairing; off unless asked for.
+    ``exposure_ms``: manual exposure, or ``"auto"``. ``dynamic_framerate``: let automatic exposure halve the frame rate
+    in the dark, which breaks pairing; off by default.
     """
 
     exposure_ms: float | str | None = None
@@ -49,10 +49,10 @@ class ControlSettings:
 
     @classmethod
     def of(cls, uri: CameraUri) -> ControlSettings:
-        """The controls in an address.
+        """Parse the controls in an address.
 
         Raises:
-            ConfigError: a value that is none.
+            ConfigError: a value is invalid.
         """
 
         def number(name: str) -> int | None:
@@ -79,7 +79,7 @@ class Controls:
         self._kernel, self._fd, self._name = kernel, fd, name
 
     def query(self, control: int) -> abi.QueryCtrl | None:
-        """A control's range and flags, None where the camera has no such control."""
+        """Return a control's range and flags; None if the camera has no such control."""
         found = abi.QueryCtrl(id=control)
         try:
             self._kernel.ioctl(self._fd, abi.QUERYCTRL, found)
@@ -90,7 +90,7 @@ class Controls:
         return None if found.flags & abi.CTRL_DISABLED else found
 
     def get(self, control: int) -> int | None:
-        """A control's value, None where it cannot be read at the moment."""
+        """Return a control's value; None if it cannot be read at the moment."""
         found = abi.Control(id=control)
         try:
             self._kernel.ioctl(self._fd, abi.G_CTRL, found)
@@ -99,21 +99,21 @@ class Controls:
         return int(found.value)
 
     def set(self, control: int, value: int, option: str) -> None:
-        """Write a control that an address asks for by ``option``.
+        """Write the control that an address sets by ``option``.
 
         Raises:
-            CameraUnsupported: the camera has no such control, or not this value.
-            CameraBusy: another program holds it. CameraLost: the camera went away.
+            CameraUnsupported: the camera has no such control or does not accept this value.
+            CameraBusy: another program holds the control. CameraLost: the camera went away.
         """
         found = self.query(control)
         if found is None or found.flags & abi.CTRL_READ_ONLY:
             raise CameraUnsupported(
-                f"{self._name}: the camera lets nobody set what {option} stands for. Leave the option out."
+                f"{self._name}: this camera has no writable control for {option}. Leave the option out."
             )
         if not found.minimum <= value <= found.maximum:
             raise CameraUnsupported(
-                f"{self._name}: {option} comes to {value}, and this camera takes {found.minimum} to {found.maximum} "
-                f"(its default is {found.default_value})."
+                f"{self._name}: {option} means the value {value}, but this camera takes {found.minimum} to "
+                f"{found.maximum} (default {found.default_value})."
             )
         try:
             self._kernel.ioctl(self._fd, abi.S_CTRL, abi.Control(id=control, value=value))
@@ -127,7 +127,7 @@ class Controls:
             raise CameraUnsupported(f"{self._name}: the camera refused {option} ({error.strerror}).") from error
 
     def menu(self, control: int) -> frozenset[int]:
-        """Choices of a menu control."""
+        """Return the choices of a menu control."""
         found = self.query(control)
         if found is None:
             return frozenset()
@@ -143,7 +143,7 @@ class Controls:
         return frozenset(choices)
 
     def apply(self, wanted: ControlSettings) -> None:
-        """Write what an address asks for, and keep the frame rate steady where the camera would lower it.
+        """Write the requested controls, and keep the frame rate steady where the camera would lower it.
 
         Raises:
             CameraUnsupported, CameraBusy, CameraLost: see `set`.
@@ -163,7 +163,7 @@ class Controls:
             self.set(abi.CID_POWER_LINE, POWER_LINE[wanted.power_line], f"power_line={wanted.power_line}")
         self._steady_rate(wanted.dynamic_framerate)
         if self.query(abi.CID_PRIVACY) is not None and self.get(abi.CID_PRIVACY) == 1:
-            log.warning("%s: the camera's privacy shutter is closed; its pictures show nothing.", self._name)
+            log.warning("%s: the camera's privacy shutter is closed; its images are blank.", self._name)
 
     def _exposure(self, wanted: ControlSettings) -> None:
         if wanted.exposure_ms is None:
@@ -171,7 +171,7 @@ class Controls:
         option = f"exposure={wanted.exposure_ms}"
         choices = self.menu(abi.CID_EXPOSURE_AUTO)
         if wanted.exposure_ms == "auto":
-            # USB cameras know "aperture priority", which adjusts the time alone; others plain automatic.
+            # USB cameras have "aperture priority", which adjusts the exposure time alone; others plain "auto".
             mode = abi.EXPOSURE_AUTO
             if abi.EXPOSURE_APERTURE_PRIORITY in choices:
                 mode = abi.EXPOSURE_APERTURE_PRIORITY
@@ -188,16 +188,16 @@ class Controls:
         try:
             self.set(abi.CID_EXPOSURE_PRIORITY, int(dynamic), f"dynamic_framerate={int(dynamic)}")
         except (CameraUnsupported, CameraBusy) as error:
-            # Nobody asked for it by name, so the camera is used as it is.
+            # The user did not ask for this, so the camera is used as it is.
             log.warning("%s Its frame rate may halve in the dark, and then few pairs are formed.", error.message)
 
 
 class ExposureReading:
-    """How long the camera exposes, as far as it can be believed.
+    """The exposure time, as far as the camera's report can be trusted.
 
-    A manual exposure is what was agreed. An automatic one is believed when the driver says that the value changes by
-    itself, or when it has been seen to: many cameras go on reporting the last manual value. What cannot be a part of
-    the frame's period is not believed either.
+    A manual exposure is trusted. An automatic one is trusted if the driver says that the value changes by itself, or if
+    it has been seen to change: many cameras keep reporting the last manual value. A value longer than the frame period
+    is not trusted either.
     """
 
     def __init__(self, controls: Controls, period_ns: int | None) -> None:
@@ -213,7 +213,7 @@ class ExposureReading:
         self._next_ns: int | None = None
 
     def at(self, now_ns: int) -> int | None:
-        """The exposure in nanoseconds at a moment of CLOCK_MONOTONIC, None where nobody knows."""
+        """Return the exposure in ns at a time of CLOCK_MONOTONIC; None if it is unknown."""
         if not self._readable:
             return None
         if self._next_ns is None or (now_ns >= self._next_ns and not self._manual):
@@ -226,5 +226,5 @@ class ExposureReading:
         if self._value is None or self._value <= 0 or not (self._manual or self._alive):
             return None
         exposure_ns = self._value * 100_000
-        # The value comes in steps of 100 microseconds, so a full period may be rounded up.
+        # The value has steps of 100 µs, so a full period may be rounded up.
         return None if self._period is not None and exposure_ns > self._period + 100_000 else exposure_ns

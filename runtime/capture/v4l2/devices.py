@@ -1,4 +1,4 @@
-"""Which cameras of the kernel there are, for people who have to name one."""
+"""List the kernel's cameras with the addresses to use for them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from runtime.core.values import Modality
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A video node. ``identity`` is what calibrations belong to (`SourceInfo.identity`).
+    """A video node. ``identity``: what calibrations refer to (`SourceInfo.identity`).
 
-    ``by_id``, ``by_path``: links that stay when nodes are numbered anew; empty where udev made none. ``metadata``: the
-    node of its metadata, if any. ``modality``: what its formats suggest, None where they leave it open. ``problem``:
-    why it cannot be used, empty where nothing is known to be wrong; then ``formats`` may be empty too.
+    ``by_id``, ``by_path``: links that survive renumbering; empty if udev made none. ``metadata``: the camera's metadata
+    node, if any. ``modality``: the one its formats suggest; None if they leave it open. ``problem``: why the node
+    cannot be used; empty if no problem is known, and ``formats`` may be empty then too.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Device:
 
     @property
     def uri(self) -> str:
-        """An address that opens it and survives renumbering where udev has made a link."""
+        """Return an address that opens the node; it survives renumbering if udev has made a link."""
         if self.identity and self.identity == self.by_id:
             return f"v4l2:/dev/v4l/by-id/{self.by_id}"
         if self.identity and self.identity == self.by_path:
@@ -46,9 +46,9 @@ class Device:
 
 
 def list_devices(kernel: Kernel | None = None, *, cameras_only: bool = True) -> tuple[Device, ...]:
-    """All nodes that give pictures; with ``cameras_only`` off, every video node.
+    """List all nodes that deliver images; with ``cameras_only`` off, every video node.
 
-    Nothing is raised for a node that cannot be opened: its `Device.problem` says why.
+    A node that cannot be opened does not raise: its `Device.problem` says why.
     """
     kernel = kernel or LinuxKernel()
     devices = [_describe(kernel, path) for path in kernel.nodes()]
@@ -85,7 +85,7 @@ def _describe(kernel: Kernel, path: str) -> Device:
 
 
 def _suggested(formats: tuple[OfferedFormat, ...]) -> Modality | None:
-    """Colour where there is any; a camera of grey formats alone is an infrared one, of depth formats a depth one."""
+    """Return RGB if any format has colour, depth for depth formats, IR for grey formats alone."""
     names = {f.name for f in formats}
     if any(FORMATS[n].colour for n in names if n in FORMATS):
         return "rgb"

@@ -1,6 +1,6 @@
-"""From a driver's bytes to a picture: the pixel formats this project reads, and what each needs to be whole.
+"""Decode a driver's bytes to an image: the supported pixel formats, and how many bytes each needs.
 
-The pictures are copies: nothing here returns a view of the driver's memory, which the next frame overwrites.
+The images are copies: nothing here returns a view of the driver's memory, which the next frame overwrites.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PixelLayout = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """A format of the kernel's list. ``bytes``: of one pixel in a row. ``bits``: significant ones of a grey value.
+    """A pixel format of the kernel. ``bytes``: bytes per pixel in a row. ``bits``: significant bits of a grey value.
 
-    ``rgb``, ``grey``: OpenCV's conversion, None where there is none.
+    ``rgb``, ``grey``: OpenCV's conversion code; None if there is none.
     """
 
     name: str
@@ -61,23 +61,23 @@ FORMATS = {
 }
 
 ALIASES = {"MJPEG": "MJPG", "YUY2": "YUYV", "Y8": "GREY", "RGB24": "RGB3", "BGR24": "BGR3"}
-"""What other programs call them."""
+"""Names used by other programs."""
 
 PREFERRED: dict[Modality, tuple[str, ...]] = {
     "rgb": ("MJPG", "JPEG", "YUYV", "UYVY", "NV12", "RGB3", "BGR3"),
-    # Compressed infrared comes last: its noise is what compression removes first.
+    # Compressed IR comes last: compression removes the sensor noise first.
     "ir": ("GREY", "Y10", "Y12", "Y14", "Y16", "YUYV", "UYVY", "NV12", "RGB3", "BGR3", "MJPG", "JPEG"),
     "depth": ("Z16", "Y16"),
 }
-"""Formats that make a picture of a modality, the first of them that a camera offers being asked for. Colour goes
-compressed because two raw streams seldom fit on one USB 2 bus."""
+"""Formats that give an image of a modality, in order of preference. Compressed RGB comes first because two raw streams
+rarely fit on one USB 2 bus."""
 
 
 class Decoder:
-    """Makes pictures of one stream's buffers.
+    """Decoder of one stream's buffers.
 
-    ``stride``: bytes from one row to the next. ``bits``: significant bits of 10- to 16-bit grey values; infrared is
-    brought to 8 bits by dropping the lowest of them. ``unit_mm``: millimetres that one step of depth stands for.
+    ``stride``: bytes from one row to the next. ``bits``: significant bits of 10- to 16-bit grey values; IR is reduced
+    to the highest 8 of them. ``unit_mm``: millimetres per depth step.
     """
 
     def __init__(
@@ -99,27 +99,27 @@ class Decoder:
 
     @property
     def needed(self) -> int:
-        """Bytes of a whole picture; 0 where it varies."""
+        """Bytes of a complete image; 0 if the size varies."""
         if self._format.kind == "jpeg":
             return 0
         rows = self._height * 3 // 2 if self._format.kind == "planar" else self._height
-        # Drivers may end the last row where its pixels end.
+        # The last row may lack its padding.
         return self._stride * (rows - 1) + self._width * self._format.bytes
 
     def decode(self, data: ByteArray) -> NDArray[Any]:
-        """The picture in ``data``, uint8 [bytesused]: `Image`, or `DepthMap` for depth.
+        """Return the image in ``data``, uint8 [bytesused]: `Image`, or `DepthMap` for depth.
 
         Raises:
-            CameraData: too few bytes, not decodable, or values that the declared bits cannot hold.
+            CameraData: too few bytes, not decodable, or values that need more than the declared bits.
         """
         if len(data) == 0:
-            raise CameraData(f"{self._name}: the driver gave an empty picture.")
+            raise CameraData(f"{self._name}: the driver delivered an empty image.")
         if self._format.kind == "jpeg":
             return self._jpeg(data)
         if len(data) < self.needed:
             raise CameraData(
-                f"{self._name}: the picture is cut off, {len(data)} bytes where {self._format.name} of "
-                f"{self._width}×{self._height} has {self.needed}. A USB cable, hub or bus at its limit does that."
+                f"{self._name}: the image is cut off: {len(data)} bytes, but {self._format.name} of "
+                f"{self._width}×{self._height} has {self.needed}. Check the USB cable, the hub and the bus load."
             )
         pixels = self._rows(data)
         if self._format.kind == "grey16":
@@ -133,7 +133,7 @@ class Decoder:
         return converted if self._modality == "rgb" else converted[:, :, None]
 
     def _rows(self, data: ByteArray) -> NDArray[Any]:
-        """The buffer as rows of pixels, without whatever fills each row; still the driver's memory."""
+        """Return the buffer as rows of pixels without padding; still the driver's memory."""
         kind, size = self._format.kind, self._format.bytes
         rows = self._height * 3 // 2 if kind == "planar" else self._height
         if kind == "grey16":
@@ -148,12 +148,12 @@ class Decoder:
             info = inspect(data.tobytes())
         except AdsnError as error:
             raise CameraData(
-                f"{self._name}: the picture is no whole JPEG ({error.code}). A USB cable, hub or bus at its limit "
-                f"does that."
+                f"{self._name}: the image is not a complete JPEG ({error.code}). Check the USB cable, the hub and the "
+                f"bus load."
             ) from error
         if info.format != "jpeg" or (info.width, info.height) != (self._width, self._height):
             raise CameraData(
-                f"{self._name}: the picture is a {info.format.upper()} of {info.width}×{info.height} where the camera "
+                f"{self._name}: the image is a {info.format.upper()} of {info.width}×{info.height}, but the camera "
                 f"agreed to JPEG of {self._width}×{self._height}."
             )
         flags = cv2.IMREAD_COLOR if self._modality == "rgb" else cv2.IMREAD_GRAYSCALE
@@ -162,9 +162,9 @@ class Decoder:
         except cv2.error:
             pixels = None
         if pixels is None or pixels.shape[:2] != (self._height, self._width):
-            raise CameraData(f"{self._name}: the JPEG picture could not be decoded.")
+            raise CameraData(f"{self._name}: the JPEG image could not be decoded.")
         if info.jpeg is not None and ends_early(data.tobytes(), info.jpeg, pixels):
             raise CameraData(
-                f"{self._name}: the JPEG picture lacks a part. A USB cable, hub or bus at its limit does that."
+                f"{self._name}: part of the JPEG image is missing. Check the USB cable, the hub and the bus load."
             )
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if self._modality == "rgb" else pixels[:, :, None]

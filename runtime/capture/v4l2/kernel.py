@@ -1,4 +1,4 @@
-"""What the V4L2 reader asks of the operating system: a small interface and the real one; the tests pretend another."""
+"""The operating system calls of the V4L2 reader: a small interface and its real implementation; tests use a fake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ByteArray = NDArray[np.uint8]
 
 
 class MappedBuffer(Protocol):
-    """A buffer of the driver's memory: ``view`` is uint8 [length]. Nobody may hold on to it beyond `close`."""
+    """A buffer of the driver's memory. ``view``: uint8 [length]; not to be used after `close`."""
 
     @property
     def view(self) -> ByteArray: ...
@@ -42,41 +42,41 @@ class Kernel(Protocol):
     def map(self, fd: int, length: int, offset: int) -> MappedBuffer: ...
 
     def wait(self, fds: Collection[int], timeout_s: float) -> set[int]:
-        """Those of ``fds`` that have something to say: data, or an error. Empty when none has in time."""
+        """Return those of ``fds`` that have data or an error; empty if none has within the timeout."""
         ...
 
     def waker(self) -> tuple[int, int]:
-        """Two ends of a pipe: the first becomes ready for `wait` when something is written to the second."""
+        """Return two ends of a pipe: `wait` reports the first once something is written to the second."""
         ...
 
     def wake(self, fd: int) -> None: ...
 
     def now_ns(self) -> int:
-        """CLOCK_MONOTONIC."""
+        """Return the time of CLOCK_MONOTONIC."""
         ...
 
     def nodes(self) -> list[str]:
-        """Paths of all video nodes, /dev/video0 first."""
+        """Return the paths of all video nodes, /dev/video0 first."""
         ...
 
     def links(self, folder: str) -> dict[str, str]:
-        """Names of the links in a folder of /dev/v4l → the node each leads to."""
+        """Return the links in a folder of /dev/v4l: name → the node it leads to."""
         ...
 
     def realpath(self, path: str) -> str:
-        """The node that a path leads to, through links."""
+        """Return the node that a path leads to, with links resolved."""
         ...
 
     def parameter(self, module: str, name: str) -> str | None:
-        """A kernel module's parameter, None where there is none."""
+        """Return a kernel module's parameter; None if there is none."""
         ...
 
     def group_of(self, path: str) -> str:
-        """The name of the group that owns a node."""
+        """Return the name of the group that owns a node."""
         ...
 
     def holders(self, path: str) -> list[str]:
-        """Other programs that have a node open, as far as this user may see: name and process number."""
+        """Return the other programs that have a node open, as far as this user can see: name and process number."""
         ...
 
 
@@ -92,13 +92,13 @@ class _MmapBuffer:
 
     def close(self) -> None:
         self._view = None
-        # A view that somebody still holds keeps the memory mapped; it goes with that view.
+        # If a view of the memory still exists, the memory stays mapped until that view is gone.
         with contextlib.suppress(BufferError):
             self._memory.close()
 
 
 class LinuxKernel:
-    """The machine's own kernel."""
+    """The kernel of this machine."""
 
     def open(self, path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

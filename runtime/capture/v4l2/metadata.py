@@ -1,6 +1,6 @@
-"""Whether the illuminator was on, and for how long was exposed, as some infrared cameras tell beside their pictures.
+"""Illumination and exposure metadata that some IR cameras send with their images.
 
-The kernel gives it on a node of its own, as buffers that carry the sequence number and time of their picture.
+The kernel delivers it on a node of its own, in buffers with the sequence number and timestamp of their image.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from runtime.core.errors import CameraData, CameraUnsupported, CaptureError
 log = logging.getLogger(__name__)
 
 BUFFERS = 8
-"""More than the picture has, so that none is lost while pictures wait."""
+"""More than the image queue has, so that no metadata is lost while images wait."""
 KEPT = 16
 
 
 class MetadataStream:
-    """An open metadata node. `start` it before the pictures' queue: cameras send no metadata to a node started later.
+    """An open metadata node. `start` it before the image queue: cameras send no metadata to a node started later.
 
     Raises (when opened):
-        CameraUnsupported: the node gives no illumination metadata. CaptureError: see `Node`.
+        CameraUnsupported: the node delivers no illumination metadata. CaptureError: see `Node`.
     """
 
     def __init__(self, kernel: Kernel, path: str) -> None:
@@ -44,10 +44,10 @@ class MetadataStream:
         offered = [f.name for f in node.formats(abi.BUF_META, sizes=False)]
         wanted = abi.fourcc_name(UVCM)
         if node.kind != "metadata" or wanted not in offered:
-            gives = f"it gives {', '.join(offered)}" if offered else "it gives none"
+            gives = f"it delivers {', '.join(offered)}" if offered else "it delivers none at all"
             raise CameraUnsupported(
-                f"{node.name} gives no illumination metadata ({wanted}); {gives}. The kernel must be 6.17 or later and "
-                f"know the camera's; leave metadata out to go without."
+                f"{node.name} delivers no illumination metadata ({wanted}); {gives}. It needs Linux 6.17 or later with "
+                f"support for this camera; remove the option metadata to go without."
             )
         format = abi.Format(type=abi.BUF_META)
         format.fmt.meta.dataformat = UVCM
@@ -56,14 +56,14 @@ class MetadataStream:
         except OSError as error:
             raise CameraUnsupported(f"{node.name} refused the metadata format ({error.strerror}).") from error
         if format.fmt.meta.dataformat != UVCM:
-            raise CameraUnsupported(f"{node.name} answered the metadata format with another one.")
+            raise CameraUnsupported(f"{node.name} chose another metadata format than the one requested.")
 
     def start(self) -> None:
-        """Begin. Raises `CaptureError`; see `BufferQueue.start`."""
+        """Start the stream. Raises `CaptureError`; see `BufferQueue.start`."""
         self._queue.start()
 
     def of(self, sequence: int, timestamp_ns: int) -> UvcMetadata:
-        """What came with the picture of this sequence number and stamp; empty where nothing did.
+        """Return the metadata of the image with this sequence number and timestamp; empty if there is none.
 
         Raises:
             CameraLost: the camera went away.
@@ -80,7 +80,7 @@ class MetadataStream:
         while len(self._seen) > KEPT:
             del self._seen[next(iter(self._seen))]
         found_ns, metadata = self._seen.pop(sequence, (timestamp_ns, UvcMetadata()))
-        # One sequence number with two times is two pictures.
+        # The same sequence number with another timestamp belongs to another image.
         return metadata if found_ns == timestamp_ns else UvcMetadata()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class MetadataStream:
 
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
-    """The metadata node of a camera's picture node, None where there is none. It is numbered after it."""
+    """Return the metadata node that belongs to an image node; None if there is none. Its number is the higher one."""
     nodes, real = kernel.nodes(), kernel.realpath(node.path)
     after = nodes[nodes.index(real) + 1 :] if real in nodes else []
     for path in after:
@@ -100,7 +100,7 @@ def metadata_node(kernel: Kernel, node: Node) -> str | None:
                     continue
                 if other.kind == "metadata":
                     return path
-                # The next picture node of the same device begins another sensor.
+                # The next image node of the same device belongs to another sensor.
                 if other.kind == "video":
                     return None
             finally:
@@ -109,10 +109,10 @@ def metadata_node(kernel: Kernel, node: Node) -> str | None:
 
 
 def open_metadata(kernel: Kernel, node: Node, choice: str) -> MetadataStream | None:
-    """The metadata of a camera: ``choice`` is ``off``, ``auto`` (where there is any) or the path of a node.
+    """Open a camera's metadata. ``choice``: ``off``, ``auto`` (if there is any) or the path of a node.
 
     Raises:
-        CaptureError: the node named cannot be used. With ``auto`` that is no error.
+        CaptureError: the named node cannot be used. With ``auto`` that is not an error.
     """
     if choice == "off":
         return None
@@ -124,5 +124,5 @@ def open_metadata(kernel: Kernel, node: Node, choice: str) -> MetadataStream | N
     except CaptureError as error:
         if choice != "auto":
             raise
-        log.info("%s: illumination is not told by the camera: %s", node.name, error.message)
+        log.info("%s: the camera reports no illumination: %s", node.name, error.message)
         return None

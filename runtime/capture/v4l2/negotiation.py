@@ -1,4 +1,4 @@
-"""What is asked of a camera, what it offers, and what the two agree to."""
+"""Negotiate a format with a camera: what is requested, what it offers, and what they agree on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runtime.core.values import Modality
 DEFAULT_SIZE = (640, 480)
 DEFAULT_FPS = 30.0
 FPS_TOLERANCE = 0.02
-"""Cameras name 29.97 where 30 is meant."""
+"""Some cameras report 29.97 for 30."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormatRequest:
-    """What an address asks for; None where it leaves the choice."""
+    """The format that an address asks for; None for what it leaves open."""
 
     fourcc: str | None = None
     size: tuple[int, int] | None = None
@@ -28,7 +28,7 @@ class FormatRequest:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedFormat:
-    """What the driver will deliver. ``stride``: bytes from row to row. ``fps``: None where the driver does not say."""
+    """The format that the driver will deliver. ``stride``: bytes per row. ``fps``: None if the driver does not say."""
 
     format: PixelFormat
     width: int
@@ -42,8 +42,8 @@ def negotiate(node: Node, wanted: FormatRequest, modality: Modality) -> Negotiat
     """Agree on a format with a camera.
 
     Raises:
-        CameraUnsupported: it has none that fits; the message lists what it offers.
-        CameraBusy: another program streams from it. CameraLost: it went away.
+        CameraUnsupported: no offered format fits; the message lists what is offered.
+        CameraBusy: another program streams from the camera. CameraLost: it went away.
         CameraData: the driver contradicts itself.
     """
     offered = node.formats()
@@ -66,7 +66,7 @@ def negotiate(node: Node, wanted: FormatRequest, modality: Modality) -> Negotiat
     pix = answer.fmt.pix
     if abi.fourcc_name(pix.pixelformat) != format.name:
         raise CameraUnsupported(
-            f"{node.name} answered {format.name} with {abi.fourcc_name(pix.pixelformat)}. {_offers(offered)}"
+            f"{node.name} replaced {format.name} by {abi.fourcc_name(pix.pixelformat)}. {_offers(offered)}"
         )
     if wanted.size is not None and (pix.width, pix.height) != wanted.size:
         raise CameraUnsupported(
@@ -74,7 +74,7 @@ def negotiate(node: Node, wanted: FormatRequest, modality: Modality) -> Negotiat
             f"{_sizes(format, sizes)}"
         )
     if pix.field not in (abi.FIELD_ANY, abi.FIELD_NONE):
-        raise CameraUnsupported(f"{node.name} delivers interlaced fields, whose halves are of two moments.")
+        raise CameraUnsupported(f"{node.name} delivers interlaced fields, whose halves show two moments.")
     _plausible(node, format, pix)
     fps = _rate(node, wanted.fps, sizes)
     return NegotiatedFormat(format, pix.width, pix.height, pix.bytesperline, pix.sizeimage, fps)
@@ -87,17 +87,17 @@ def _format(node: Node, wanted: FormatRequest, modality: Modality, offered: tupl
             if name in names:
                 return FORMATS[name]
         raise CameraUnsupported(
-            f"{node.name} has no format that gives {modality} pictures, which are {', '.join(PREFERRED[modality])}. "
+            f"{node.name} has no format for {modality}; it needs one of {', '.join(PREFERRED[modality])}. "
             f"{_offers(offered)}"
         )
     name = ALIASES.get(wanted.fourcc.upper(), wanted.fourcc.upper())
     if name not in FORMATS:
         raise CameraUnsupported(
-            f"{node.name}: pixel format {wanted.fourcc} cannot be read; {', '.join(FORMATS)} can. {_offers(offered)}"
+            f"{node.name}: unsupported pixel format {wanted.fourcc}; use {', '.join(FORMATS)}. {_offers(offered)}"
         )
     if name not in PREFERRED[modality]:
         raise CameraUnsupported(
-            f"{node.name}: {name} gives no {modality} pictures; {', '.join(PREFERRED[modality])} do. {_offers(offered)}"
+            f"{node.name}: {name} does not give {modality}; use {', '.join(PREFERRED[modality])}. {_offers(offered)}"
         )
     if name not in names:
         raise CameraUnsupported(f"{node.name} has no {name}. {_offers(offered)}")
@@ -105,7 +105,7 @@ def _format(node: Node, wanted: FormatRequest, modality: Modality, offered: tupl
 
 
 def _usual_size(sizes: tuple[OfferedSize, ...]) -> tuple[int, int]:
-    """The smallest size of VGA or more, else the largest there is."""
+    """Return the smallest size of at least VGA, or the largest one if all are smaller."""
     by_area = sorted(sizes, key=lambda s: s.width * s.height)
     enough = [s for s in by_area if s.width >= DEFAULT_SIZE[0] and s.height >= DEFAULT_SIZE[1]]
     if enough:
@@ -115,12 +115,12 @@ def _usual_size(sizes: tuple[OfferedSize, ...]) -> tuple[int, int]:
 
 def _plausible(node: Node, format: PixelFormat, pix: abi.PixFormat) -> None:
     if pix.width == 0 or pix.height == 0 or pix.width > 16384 or pix.height > 16384:
-        raise CameraData(f"{node.name}: the driver answers with pictures of {pix.width}×{pix.height}.")
+        raise CameraData(f"{node.name}: the driver reports an image size of {pix.width}×{pix.height}.")
     if format.kind == "planar" and (pix.width % 2 or pix.height % 2):
-        raise CameraUnsupported(f"{node.name}: {format.name} of an odd size, {pix.width}×{pix.height}, cannot be read.")
+        raise CameraUnsupported(f"{node.name}: odd sizes of {format.name} are unsupported: {pix.width}×{pix.height}.")
     if format.kind != "jpeg" and pix.bytesperline and pix.bytesperline < pix.width * format.bytes:
         raise CameraData(
-            f"{node.name}: the driver answers with rows of {pix.bytesperline} bytes, too few for {pix.width} pixels of "
+            f"{node.name}: the driver reports rows of {pix.bytesperline} bytes, too few for {pix.width} pixels of "
             f"{format.name}."
         )
 
@@ -140,7 +140,7 @@ def _rate(node: Node, wanted: float | None, sizes: tuple[OfferedSize, ...]) -> f
             raise node.busy() from error
         if wanted is not None:
             raise CameraUnsupported(
-                f"{node.name}: its driver lets nobody choose the frame rate; leave fps out."
+                f"{node.name}: the driver does not let programs choose the frame rate; leave fps out."
             ) from error
         return None
     interval = parm.parm.capture.timeperframe
@@ -149,15 +149,15 @@ def _rate(node: Node, wanted: float | None, sizes: tuple[OfferedSize, ...]) -> f
         rates = sorted({r for s in sizes for r in s.rates}, reverse=True)
         listed = f" It offers {', '.join(f'{r:g}' for r in rates)} frames/s." if rates else ""
         got = f"{actual:g}" if actual else "an unknown number of"
-        raise CameraUnsupported(f"{node.name} gives {got} frames/s where fps={wanted:g} is asked for.{listed}")
+        raise CameraUnsupported(f"{node.name} delivers {got} frames/s instead of fps={wanted:g}.{listed}")
     return round(actual, 3) if actual else None
 
 
 def _offers(offered: tuple[OfferedFormat, ...]) -> str:
     names = ", ".join(o.name for o in offered)
-    return f"It offers {names}; adsn-rig list shows their sizes." if names else "It offers no format at all."
+    return f"It offers {names}; adsn-rig list shows their sizes." if names else "It offers no formats."
 
 
 def _sizes(format: PixelFormat, sizes: tuple[OfferedSize, ...]) -> str:
     listed = ", ".join(map(str, sizes))
-    return f"Its {format.name} comes as {listed} (frames/s)." if listed else "Its driver does not list its sizes."
+    return f"It offers {format.name} as {listed} (frames/s)." if listed else "The driver does not list its sizes."

@@ -1,4 +1,4 @@
-"""One video node of the kernel, open: what it is, what it offers, and what its errors mean."""
+"""An open video node of the kernel: its kind, its formats, and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Structure = TypeVar("Structure", bound=ctypes.Structure)
 NodeKind = Literal["video", "metadata", "multiplanar", "other"]
 
 COMMON_SIZES = ((320, 240), (640, 360), (640, 400), (640, 480), (800, 600), (1280, 720), (1280, 800), (1920, 1080))
-"""Sizes named of a camera that takes any in a range."""
+"""Sizes listed for a camera that takes any size in a range."""
 MAX_LISTED = 256
-"""No camera offers more of anything; a driver that does not end its lists is not followed further."""
-NO_NODES = "There is no video node on this machine at all: no camera is attached, or its driver is missing."
+"""No camera offers more of anything. A driver's list is read no further, in case it never ends."""
+NO_NODES = "This machine has no video nodes: no camera is attached, or its driver is missing."
 DEVICE_GONE_ERRNOS = (errno.ENODEV, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedSize:
-    """A size of a pixel format, and the frame rates it comes at, fastest first; none where the driver does not say."""
+    """A size of a pixel format with its frame rates, fastest first; no rates if the driver does not list them."""
 
     width: int
     height: int
@@ -39,7 +39,7 @@ class OfferedSize:
 
 @dataclass(frozen=True, slots=True)
 class OfferedFormat:
-    """A pixel format of a camera. ``name``: its fourcc without filling blanks."""
+    """A pixel format of a camera. ``name``: its fourcc without padding."""
 
     name: str
     description: str
@@ -50,11 +50,11 @@ class OfferedFormat:
 
 
 class Node:
-    """An open node. ``name`` is what messages call it.
+    """An open node. ``name``: how messages refer to it.
 
     Raises (when opened):
-        CameraMissing, CameraDenied, CameraBusy: why it could not be opened.
-        CameraUnsupported: it is no node of Video4Linux2.
+        CameraMissing, CameraDenied, CameraBusy: the node cannot be opened.
+        CameraUnsupported: it is not a Video4Linux2 node.
     """
 
     def __init__(self, kernel: Kernel, path: str) -> None:
@@ -71,12 +71,12 @@ class Node:
             if error.errno in DEVICE_GONE_ERRNOS:
                 raise _not_opened(kernel, path, error) from error
             raise CameraUnsupported(
-                f"{path} is no camera of Video4Linux2 ({error.strerror}). {available_nodes(kernel)}"
+                f"{path} is not a Video4Linux2 camera ({error.strerror}). {available_nodes(kernel)}"
             ) from error
         self.card = capability.card.decode("utf-8", "replace")
         self.driver = capability.driver.decode("utf-8", "replace")
         self.bus = capability.bus_info.decode("utf-8", "replace")
-        # A device's union of capabilities is of no use: metadata nodes would claim to give pictures.
+        # Not the whole device's capabilities: by those, metadata nodes would claim to deliver images.
         has_own = capability.capabilities & abi.CAP_DEVICE_CAPS
         self.capabilities: int = capability.device_caps if has_own else capability.capabilities
         self.name = f"{path} ({self.card})" if self.card else path
@@ -96,7 +96,7 @@ class Node:
         return bool(self.capabilities & abi.CAP_STREAMING)
 
     def formats(self, type: int = abi.BUF_VIDEO, *, sizes: bool = True) -> tuple[OfferedFormat, ...]:
-        """Pixel formats, with sizes and rates unless ``sizes`` is off."""
+        """Return the pixel formats, with sizes and rates unless ``sizes`` is off."""
         listed = []
         for entry in self._list(abi.ENUM_FMT, lambda index: abi.FmtDesc(index=index, type=type)):
             offered = tuple(self._sizes(entry.pixelformat)) if sizes else ()
@@ -138,17 +138,17 @@ class Node:
                 self.kernel.ioctl(self.fd, request, entry)
             except OSError as error:
                 if error.errno in DEVICE_GONE_ERRNOS:
-                    raise CameraLost(f"{self.name}: the camera went away while it was asked what it offers.") from error
+                    raise CameraLost(f"{self.name}: the camera went away while its formats were read.") from error
                 return
             yield entry
 
     def busy(self) -> CameraBusy:
-        """The error for a camera that another program reads."""
+        """Return the error for a camera that another program reads."""
         holders = self.kernel.holders(self.path)
         who = f" by {', '.join(holders)}" if holders else ""
         return CameraBusy(
-            f"{self.name} is in use{who}. A camera streams to one program at a time: end the other one, a browser, "
-            f"a login service or a second kiosk perhaps."
+            f"{self.name} is in use{who}. A camera streams to one program at a time: end the other one, perhaps a "
+            f"browser, a login service or a second kiosk."
         )
 
     def close(self) -> None:
@@ -157,11 +157,11 @@ class Node:
 
 
 def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
-    """What a camera is called however the nodes are numbered: (identity, by-id link, by-path link).
+    """Return names of a camera that survive renumbering: (identity, by-id link, by-path link).
 
-    The identity is the link by vendor, model and serial number. Where that may mean several nodes, it is the link by
-    socket: cameras of one model often have the same serial number or none, and colour and infrared in one housing have
-    one together.
+    The identity is the link by vendor, model and serial number. If several nodes may share that, it is the link by
+    USB port: cameras of one model often have the same serial number or none, and RGB and IR cameras in one housing
+    share one.
     """
     real = kernel.realpath(node.path)
     links = {}
@@ -169,7 +169,7 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
         names = [name for name, target in kernel.links(f"/dev/v4l/{folder}").items() if target == real]
         links[folder] = names[0] if names else ""
     twins = 0
-    # Opening a camera's node wakes the camera, so it is done only where the answer matters.
+    # Opening a camera's node wakes the camera, so do it only where the answer matters.
     for path in kernel.nodes() if links["by-id"] else ():
         if path == real:
             continue
@@ -182,9 +182,9 @@ def identity_of(kernel: Kernel, node: Node) -> tuple[str, str, str]:
 
 
 def available_nodes(kernel: Kernel) -> str:
-    """A sentence on which video nodes exist."""
+    """Return a sentence that lists the existing video nodes."""
     nodes = kernel.nodes()
-    return f"There are {', '.join(nodes)}; adsn-rig list tells what they are." if nodes else NO_NODES
+    return f"Existing nodes: {', '.join(nodes)}; adsn-rig list describes them." if nodes else NO_NODES
 
 
 def _not_opened(kernel: Kernel, path: str, error: OSError) -> CaptureError:
@@ -194,9 +194,9 @@ def _not_opened(kernel: Kernel, path: str, error: OSError) -> CaptureError:
         group = kernel.group_of(path)
         return CameraDenied(
             f"{path} may not be opened by this user. It belongs to the group {group}: add the user to it "
-            f"(usermod -aG {group} USER, then log in again), name the group in the service's unit, or give the device "
+            f"(usermod -aG {group} USER, then log in again), name the group in the service's unit, or pass the device "
             f"to the container (--device {path})."
         )
     if error.errno == errno.EBUSY:
-        return CameraBusy(f"{path} is in use by another program, which has to end first.")
+        return CameraBusy(f"{path} is in use by another program; end that program first.")
     return CameraMissing(f"{path} could not be opened ({error.strerror}). {available_nodes(kernel)}")

@@ -1,4 +1,4 @@
-"""A queue of buffers between a driver and this process: mapped, filled by the one, emptied by the other."""
+"""A queue of buffers mapped from a driver: the driver fills them, this process empties them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runtime.core.errors import CameraBusy, CameraData, CameraLost, CameraUnsupp
 
 BANDWIDTH = (
     "the USB bus has no bandwidth left for this stream. Lower its size or frame rate, ask for fourcc=MJPG, or put the "
-    "cameras on different USB controllers (lsusb -t shows which port belongs to which); docs/cameras.md has more."
+    "cameras on different USB controllers (lsusb -t shows which port belongs to which); see docs/cameras.md."
 )
 
 
 class BufferQueue:
-    """Buffers of one node and one type. `start` before anything else; `stop` may follow a start that failed."""
+    """Buffers of one type on one node. Call `start` first; `stop` may follow a failed start."""
 
     def __init__(self, node: Node, type: int, count: int) -> None:
         self._node, self._type, self._count = node, type, count
@@ -27,17 +27,17 @@ class BufferQueue:
         self._streaming = False
 
     def start(self) -> int:
-        """Map the buffers, give all of them to the driver and begin. Returns the flags of a buffer, which tell the
-        clock of its times.
+        """Map the buffers, enqueue all of them and start the stream. Returns a buffer's flags, which tell the clock of
+        its timestamps.
 
         Raises:
             CameraBusy: another program streams, or the bus has no bandwidth left.
-            CameraUnsupported: the node cannot do this. CameraLost: the camera went away.
+            CameraUnsupported: the node cannot stream this way. CameraLost: the camera went away.
         """
         request = abi.RequestBuffers(count=self._count, type=self._type, memory=abi.MEMORY_MMAP)
         self._call(abi.REQBUFS, request, "asked for buffers")
         if request.count < 2:
-            raise CameraUnsupported(f"{self._node.name}: the driver gives {request.count} buffers; two are the least.")
+            raise CameraUnsupported(f"{self._node.name}: the driver offers {request.count} buffers; at least 2 needed.")
         flags = 0
         for index in range(request.count):
             buffer = self._buffer(index)
@@ -55,10 +55,10 @@ class BufferQueue:
         return flags
 
     def dequeue(self) -> abi.Buffer | None:
-        """The next filled buffer, or None when there is none yet. `enqueue` it back.
+        """Return the next filled buffer, or None if there is none yet. Return it with `enqueue`.
 
         Raises:
-            CameraLost: the camera went away or stopped. CameraData: the driver names a buffer that does not exist.
+            CameraLost: the camera went away or stopped. CameraData: the driver named a buffer that does not exist.
         """
         buffer = self._buffer(0)
         try:
@@ -68,14 +68,14 @@ class BufferQueue:
                 return None
             raise self._lost(error, "read") from error
         if buffer.index >= len(self._buffers):
-            raise CameraData(f"{self._node.name}: the driver names buffer {buffer.index} of {len(self._buffers)}.")
+            raise CameraData(f"{self._node.name}: the driver named buffer {buffer.index} of {len(self._buffers)}.")
         return buffer
 
     def bytes(self, buffer: abi.Buffer) -> ByteArray:
-        """What the driver wrote, uint8 [bytesused]: its own memory, which changes after `enqueue`.
+        """Return what the driver wrote, uint8 [bytesused]. This is the driver's memory and changes after `enqueue`.
 
         Raises:
-            CameraData: it claims to have written more than fits.
+            CameraData: the driver claims to have written more than fits.
         """
         view: ByteArray = self._buffers[buffer.index].view
         if buffer.bytesused > len(view):
@@ -97,7 +97,7 @@ class BufferQueue:
             raise self._lost(error, "given a buffer back") from error
 
     def stop(self) -> None:
-        """End the stream and free the buffers, whatever state the device is in."""
+        """Stop the stream and free the buffers, whatever state the device is in."""
         kernel, fd = self._node.kernel, self._node.fd
         steps: list[Callable[[], None]] = []
         if self._streaming:
@@ -124,9 +124,9 @@ class BufferQueue:
                 raise CameraBusy(f"{self._node.name}: the kernel has no memory for the camera's buffers.") from error
             if error.errno in (errno.EINVAL, errno.ENOTTY, errno.EPIPE, errno.ENOLINK):
                 advice = (
-                    "Cameras of boards need their pipeline set up first (media-ctl), or gst:."
+                    "Board cameras need their pipeline set up first (media-ctl), or use gst:."
                     if request == abi.STREAMON
-                    else "It has no memory-mapped streaming; try opencv: or gst:."
+                    else "The driver does not support memory-mapped streaming; try opencv: or gst:."
                 )
                 raise CameraUnsupported(
                     f"{self._node.name}: the driver refused when {doing} ({error.strerror}). {advice}"
@@ -135,5 +135,7 @@ class BufferQueue:
 
     def _lost(self, error: OSError, doing: str) -> CameraLost:
         if error.errno in DEVICE_GONE_ERRNOS:
-            return CameraLost(f"{self._node.name}: the camera was unplugged, or its driver gave it up.")
-        return CameraLost(f"{self._node.name}: the driver failed when {doing} ({error.strerror}); reopen it.")
+            return CameraLost(f"{self._node.name}: the camera was unplugged, or its driver dropped it.")
+        return CameraLost(
+            f"{self._node.name}: the driver failed when {doing} ({error.strerror}); open the camera again."
+        )

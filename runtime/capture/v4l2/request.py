@@ -1,4 +1,4 @@
-"""What a camera's address asks of the kernel's reader, taken apart before the camera is opened."""
+"""Parse a V4L2 camera's address before the camera is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS = ("fourcc", "size", "fps", "bits", "unit_mm", "stamp", "metadata", "buf
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an address asks for. ``path``: the camera's node. ``metadata``: ``auto``, ``off``, or a node."""
+    """A parsed V4L2 address. ``path``: the camera's node. ``metadata``: ``auto``, ``off``, or a node."""
 
     path: str
     wanted: FormatRequest
@@ -33,12 +33,12 @@ class Request:
 
 
 def node_path(options: CameraUri) -> str:
-    """The node that an address names: ``v4l2:0`` is ``/dev/video0``."""
+    """Return the node that an address names: ``v4l2:0`` is ``/dev/video0``."""
     return f"/dev/video{options.path}" if options.path.isdigit() else options.path
 
 
 def parse_request(options: CameraUri, modality: Modality) -> Request:
-    """Take the options apart.
+    """Parse the options.
 
     Raises:
         ConfigError: an option is unknown or wrong.
@@ -46,7 +46,7 @@ def parse_request(options: CameraUri, modality: Modality) -> Request:
     options.allow(*OPTIONS)
     path = node_path(options)
     if not path.startswith("/"):
-        raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list names them.")
+        raise ConfigError(f"{options.text}: v4l2 needs a node, e.g. v4l2:/dev/video0; adsn-rig list shows the nodes.")
     request = Request(
         path=path,
         wanted=FormatRequest(
@@ -63,33 +63,33 @@ def parse_request(options: CameraUri, modality: Modality) -> Request:
     )
     if request.metadata not in ("auto", "off") and not request.metadata.startswith("/"):
         raise ConfigError(
-            f"{options.text}: metadata is auto, off or a node such as /dev/video3, not {request.metadata!r}."
+            f"{options.text}: metadata must be auto, off or a node such as /dev/video3, not {request.metadata!r}."
         )
     return request
 
 
 def check_request(options: CameraUri, modality: Modality) -> None:
-    """Make sure of what can be known while the camera stays closed.
+    """Check an address as far as possible without opening the camera.
 
     Raises:
-        ConfigError: an option is unknown or wrong, no such camera gives this modality in the format that is named, or
-            the node is no device.
+        ConfigError: an option is unknown or wrong, the named format cannot supply this modality, or the node is not a
+            device.
     """
     request = parse_request(options, modality)
     for path in (request.path, request.metadata):
-        # A device that is not there may be plugged in later; a file never becomes one.
+        # A missing device may be plugged in later; an ordinary file never becomes one.
         if path.startswith("/") and os.path.exists(path) and not stat.S_ISCHR(os.stat(path).st_mode):
-            raise ConfigError(f"{options.text}: {path} is no device. adsn-rig list names the cameras.")
+            raise ConfigError(f"{options.text}: {path} is not a device. adsn-rig list shows the cameras.")
     fourcc = request.wanted.fourcc
     if fourcc is None:
         return
     name = ALIASES.get(fourcc.upper(), fourcc.upper())
     if name not in FORMATS:
         raise ConfigError(
-            f"{options.text}: the pixel format {fourcc!r} cannot be read; {', '.join(FORMATS)} can. "
+            f"{options.text}: unsupported pixel format {fourcc!r}; use one of {', '.join(FORMATS)}. "
             "adsn-rig list shows which of them the camera has."
         )
     if name not in PREFERRED[modality]:
-        raise ConfigError(f"{options.text}: {name} gives no {modality} pictures; {', '.join(PREFERRED[modality])} do.")
+        raise ConfigError(f"{options.text}: {name} does not give {modality}; use {', '.join(PREFERRED[modality])}.")
     if request.bits is not None and FORMATS[name].kind != "grey16":
-        raise ConfigError(f"{options.text}: bits is for grey formats of two bytes; {name} is not one. Leave it out.")
+        raise ConfigError(f"{options.text}: bits applies to two-byte grey formats only, not to {name}. Leave it out.")

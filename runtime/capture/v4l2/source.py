@@ -1,8 +1,8 @@
-"""Cameras of the Linux kernel, read directly: exact times, sequence numbers, and errors that say what happened.
+"""Cameras of the Linux kernel, read directly: exact times, sequence numbers, and clear errors.
 
-General libraries hide what pairing needs: when a frame was exposed, which frames are missing, which are damaged, and
-the low bits of an infrared sensor. This reader needs no package and serves USB cameras and every other driver that has
-the memory-mapped single-planar interface. It writes standard controls only (see `runtime.capture.v4l2.controls`).
+General libraries hide what pairing needs: when a frame was exposed, which frames are missing or damaged, and the low
+bits of an IR sensor. This reader needs no package. It supports USB cameras and every other driver with the
+memory-mapped single-planar interface. It writes standard controls only (see `runtime.capture.v4l2.controls`).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from runtime.core.values import Frame, Modality
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.5
-"""How long closing waits for a reader that sits in a system call; then the reader frees the camera when it returns."""
+"""How long closing waits for a reader in a system call. After that the reader frees the camera when it returns."""
 
 
 def check_v4l2(options: CameraUri, modality: Modality) -> None:
-    """Make sure of an address's options while its camera stays closed.
+    """Check an address's options without opening the camera.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or the node is no device.
+        ConfigError: an option is unknown or wrong, or the node is not a device.
     """
     check_request(options, modality)
 
@@ -48,12 +48,12 @@ def open_v4l2(options: CameraUri, modality: Modality, generation: int, *, kernel
 
     Raises:
         ConfigError: an option is unknown or wrong.
-        CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: it cannot be used.
+        CameraMissing, CameraBusy, CameraDenied, CameraUnsupported, CameraLost, CameraData: the camera cannot be used.
     """
     request = parse_request(options, modality)
     kernel = kernel or LinuxKernel()
     if struct.calcsize("P") != 8:
-        raise CameraUnsupported(f"{options.text}: this reader knows 64-bit systems only; use opencv: on this one.")
+        raise CameraUnsupported(f"{options.text}: v4l2 supports 64-bit systems only; use opencv: on this one.")
     with contextlib.ExitStack() as undo:
         node = Node(kernel, request.path)
         undo.callback(node.close)
@@ -91,13 +91,13 @@ def open_v4l2(options: CameraUri, modality: Modality, generation: int, *, kernel
 
 
 def _decoder_of(uri: CameraUri, chosen: Request, agreed: NegotiatedFormat, modality: Modality, name: str) -> Decoder:
-    """Return what decodes the pictures that the driver agreed to give.
+    """Return the decoder for the negotiated format.
 
     Raises:
-        ConfigError: ``bits`` is given for another format. CameraData: the pictures are too small for their format.
+        ConfigError: ``bits`` is given for another format. CameraData: the images are too small for their format.
     """
     if chosen.bits is not None and agreed.format.kind != "grey16":
-        raise ConfigError(f"{uri.text}: bits is for grey formats of two bytes; this is {agreed.format.name}.")
+        raise ConfigError(f"{uri.text}: bits applies to two-byte grey formats only, not to {agreed.format.name}.")
     decoder = Decoder(
         agreed.format,
         agreed.width,
@@ -110,20 +110,20 @@ def _decoder_of(uri: CameraUri, chosen: Request, agreed: NegotiatedFormat, modal
     )
     if agreed.image_bytes < decoder.needed:
         raise CameraData(
-            f"{name}: the driver's pictures have {agreed.image_bytes} bytes, and {agreed.format.name} of "
-            f"{agreed.width}×{agreed.height} takes {decoder.needed}."
+            f"{name}: the driver's images have {agreed.image_bytes} bytes, but {agreed.format.name} of "
+            f"{agreed.width}×{agreed.height} needs {decoder.needed}."
         )
     return decoder
 
 
 def _not_a_camera(node: Node) -> str:
     if node.kind == "metadata":
-        return "gives metadata, not pictures: the camera's pictures come on the node before it."
+        return "delivers metadata, not images: the camera's images come on the node before it."
     if node.kind == "multiplanar":
         return "has the multi-planar interface of phone and board cameras, which needs gst: (see docs/cameras.md)."
     if node.kind == "video":
         return "does not stream into mapped memory. Use opencv: or gst:."
-    return "is no camera but an encoder, a decoder or an output. adsn-rig list tells which nodes are cameras."
+    return "is not a camera but an encoder, a decoder or an output. adsn-rig list shows which nodes are cameras."
 
 
 class V4l2Source:
@@ -154,7 +154,7 @@ class V4l2Source:
         return self._info
 
     def read(self, timeout_s: float) -> Frame | None:
-        """See `Source.read`. A frame that the driver marks as damaged raises `CameraData`."""
+        """See `Source.read`. Raises `CameraData` for a frame that the driver marks as damaged."""
         with self._reading:
             try:
                 if self._closing:
@@ -176,7 +176,7 @@ class V4l2Source:
                 buffer = self._queue.dequeue()
                 if buffer is not None:
                     return self._frame(buffer)
-                # A node that is always ready and never has anything must not take a whole processor.
+                # Do not let a node that is always ready but never has a frame use a whole core.
                 self._kernel.wait((self._wake_read,), 0.005)
             if self._kernel.now_ns() >= until:
                 return None
@@ -189,8 +189,8 @@ class V4l2Source:
             data = self._queue.bytes(buffer)
             if buffer.flags & abi.FLAG_ERROR:
                 raise CameraData(
-                    f"{self._node.name}: the driver marks frame {sequence} as damaged. A USB cable, hub or bus at its "
-                    f"limit does that."
+                    f"{self._node.name}: the driver marks frame {sequence} as damaged. Check the USB cable, the hub "
+                    f"and the bus load."
                 )
             image = self._decoder.decode(data)
             del data
@@ -212,7 +212,7 @@ class V4l2Source:
         )
 
     def _unwrapped(self, raw: int) -> int:
-        """The driver's 32-bit number, which starts again after 2³², as one that goes on."""
+        """Return the driver's 32-bit sequence number, which wraps, as one that keeps growing."""
         if self._sequence is None:
             self._sequence = raw
         else:
@@ -220,7 +220,7 @@ class V4l2Source:
         return self._sequence
 
     def close(self) -> None:
-        """See `Source.close`. Returns within two seconds, even when the driver hangs."""
+        """See `Source.close`. Returns within two seconds, even if the driver hangs."""
         self._closing = True
         with self._waking:
             if not self._closed:
@@ -232,7 +232,7 @@ class V4l2Source:
             finally:
                 self._reading.release()
         else:
-            log.warning("%s: the driver does not return; the camera is freed when it does.", self._node.name)
+            log.warning("%s: a driver call does not return; the camera is freed when it does.", self._node.name)
 
     def _tear_down(self) -> None:
         with self._waking:

@@ -1,4 +1,4 @@
-"""From a driver's timestamp to the middle of the exposure, or an admission that the stamp cannot be used."""
+"""Convert a driver's timestamp to the middle of the exposure, or detect that it cannot be used."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TimestampChoice = Literal["auto", "start", "end", "arrival"]
 TIMESTAMP_CHOICES: tuple[TimestampChoice, ...] = ("auto", "start", "end", "arrival")
 
 OLDEST_NS = 2_000_000_000
-"""A stamp this far before its frame's arrival is of another clock: no driver holds a frame back for longer."""
+"""A timestamp this far before its frame's arrival is of another clock: no driver holds a frame back for longer."""
 NEWEST_NS = 100_000_000
-"""Drivers may stamp the planned end of a frame that they deliver early; the kernel's simulated camera does by 29 ms."""
+"""A driver may report the planned end of a frame that it delivers early; the kernel's simulated camera does: 29 ms."""
 
 
 def timestamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", "end"]:
-    """Which end of the exposure a driver's stamps mark.
+    """Return which end of the exposure a driver's timestamps mark.
 
-    The flag says, except for uvcvideo: it flags start of exposure, and unless loaded with ``hwtimestamps=1`` it takes
-    the host's time when the first bytes of a frame arrive, which no camera sends before it has exposed them.
+    The driver's flag tells, except for uvcvideo. That driver flags the start of the exposure, but unless loaded with
+    ``hwtimestamps=1`` it uses the host's time at the arrival of a frame's first bytes, which come after the exposure.
     """
     if driver == "uvcvideo" and kernel.parameter("uvcvideo", "hwtimestamps") not in ("1", "Y"):
         return "end"
@@ -32,8 +32,8 @@ def timestamp_edge(kernel: Kernel, driver: str, flags: int) -> Literal["start", 
 
 
 class TimestampMapper:
-    """Judges the stamps of one stream. ``edge``: `timestamp_edge`, or what the operator knows better; None: use
-    none."""
+    """Conversion and checks of one stream's timestamps. ``edge``: from `timestamp_edge` or the operator; None: use no
+    timestamps."""
 
     def __init__(self, edge: Literal["start", "end"] | None, name: str) -> None:
         self._edge, self._name = edge, name
@@ -41,7 +41,7 @@ class TimestampMapper:
         self._told = False
 
     def source(self, flags: int) -> TimestampSource:
-        """Where times come from as long as nothing is wrong with them."""
+        """Return where times come from while the timestamps are good."""
         if self._edge is None or flags & abi.CLOCK_MASK != abi.CLOCK_MONOTONIC:
             return "arrival"
         return "kernel_soe" if self._edge == "start" else "kernel_eof"
@@ -49,10 +49,10 @@ class TimestampMapper:
     def capture(
         self, timestamp_ns: int, flags: int, arrival_ns: int, exposure_ns: int | None
     ) -> tuple[int, TimestampSource]:
-        """Mid-exposure on CLOCK_MONOTONIC in ns, and where it comes from.
+        """Return the middle of the exposure in ns of CLOCK_MONOTONIC, and its source.
 
-        With an unknown exposure the time is that of the stamp. A stamp of another clock, one that stands still or one
-        that cannot be true gives way to the time of arrival, which is after the exposure too.
+        With an unknown exposure the time is the timestamp itself. If a timestamp is of another clock, does not advance
+        or cannot be true, the arrival time is used instead; it too lies after the exposure.
         """
         half = (exposure_ns or 0) // 2
         source = self.source(flags)
@@ -61,8 +61,8 @@ class TimestampMapper:
             if fault and not self._told:
                 self._told = True
                 log.warning(
-                    "%s: %s, so frames are timed by their arrival, which is later and less steady. Pairs may be "
-                    "refused for their skew; calibrate the stream's offset (adsn-calib offset).",
+                    "%s: %s, so frames are timed by arrival, which is later and less steady. Pairs may be rejected "
+                    "for their skew; calibrate the stream's offset (adsn-calib offset).",
                     self._name,
                     fault,
                 )
@@ -75,11 +75,11 @@ class TimestampMapper:
         if clock == abi.CLOCK_COPY:
             return "the driver's timestamps are copies of another device's"
         if clock != abi.CLOCK_MONOTONIC:
-            return "the driver does not say by which clock it stamps"
+            return "the driver does not name the clock of its timestamps"
         ahead = timestamp_ns - arrival_ns
         if not -OLDEST_NS <= ahead <= NEWEST_NS:
             where = "after" if ahead > 0 else "before"
-            return f"the driver stamps {abs(ahead) / 1e9:.3f} s {where} arrival"
+            return f"the driver's timestamp is {abs(ahead) / 1e9:.3f} s {where} arrival"
         if self._last is not None and timestamp_ns <= self._last:
             return "the driver's timestamps do not advance"
         return ""

@@ -1,9 +1,9 @@
-"""What a USB camera says about each frame beside the picture: buffers of the kernel's metadata nodes, parsed.
+"""Parse the metadata that a USB camera sends with each frame, from the buffers of the kernel's metadata nodes.
 
 Formats ``UVCH`` (payload headers alone) and ``UVCM`` (with Microsoft's records), as the kernel's ``uvcvideo`` fills
-them: blocks of a time and a USB frame number in the host's byte order and a copy of the payload header, little endian.
-Sources: docs.kernel.org, metafmt-uvc and metafmt-uvc-msxu-1-5; "Microsoft extensions to USB Video Class 1.5", section
-2.2.3. The bytes are a device's and are not trusted: nothing here allocates more than they fill.
+them. Each block holds a time and a USB frame number in the host's byte order, then a copy of the little-endian payload
+header. Sources: docs.kernel.org, metafmt-uvc and metafmt-uvc-msxu-1-5; "Microsoft extensions to USB Video Class 1.5",
+section 2.2.3. The bytes come from a device and are untrusted: nothing here allocates more than they fill.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _LARGEST = 1 << 20
 @dataclass(frozen=True, slots=True)
 class PayloadHeader:
     """One block. ``host_ns``: when the kernel received the payload, CLOCK_MONOTONIC. ``sof``: the host's USB frame
-    number then, 0 to 2047. ``pts``, ``stc``: the device's clock at the frame's start and at the sending of this header,
-    32 bits that wrap, in units of its ``dwClockFrequency``; ``device_sof``: its USB frame number at the latter. None
-    where the header has no such field. ``error``: the device marks the frame as damaged.
+    number at that time, 0 to 2047. ``pts``, ``stc``: the device's clock at the frame's start and when this header was
+    sent, 32 bits that wrap, in units of its ``dwClockFrequency``. ``device_sof``: the device's USB frame number when
+    the header was sent. Fields that the header lacks are None. ``error``: the device marks the frame as damaged.
     """
 
     host_ns: int
@@ -46,12 +46,12 @@ class PayloadHeader:
 
 @dataclass(frozen=True, slots=True)
 class UvcMetadata:
-    """All that came with one frame.
+    """The metadata of one frame.
 
-    ``lit``: by the FrameIllumination record; ``unknown`` without one (some cameras offer the format and send none, and
-    the first frame after a start has none) or where two records contradict each other. ``exposure_ns``: by the
-    CaptureStats record, None without. ``items``: identifier → payload of Microsoft's records, the last of each.
-    ``complete``: whether the records ended where their bytes did.
+    ``lit``: from the FrameIllumination record; ``unknown`` without one or if two records contradict each other. Some
+    cameras offer the format but send no such record, and the first frame after a start has none. ``exposure_ns``: from
+    the CaptureStats record; None without one. ``items``: identifier → payload of Microsoft's records, the last one of
+    each kind. ``complete``: whether the records filled their bytes exactly.
     """
 
     headers: tuple[PayloadHeader, ...] = ()
@@ -62,27 +62,27 @@ class UvcMetadata:
 
     @property
     def error(self) -> bool:
-        """Whether the device marks the frame as damaged."""
+        """Return whether the device marks the frame as damaged."""
         return any(header.error for header in self.headers)
 
 
 def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
-    """Parse the used bytes of one metadata buffer. An empty one is no metadata.
+    """Parse the used bytes of one metadata buffer. An empty buffer means no metadata.
 
     Raises:
-        CameraData: the bytes are no sequence of blocks; the frame itself may be well.
+        CameraData: the bytes are not a sequence of blocks; the frame itself may be fine.
     """
     data = bytes(data)
     if len(data) > _LARGEST:
-        raise CameraData(f"{len(data)} bytes of metadata for one frame: no camera sends that much.")
+        raise CameraData(f"{len(data)} bytes of metadata for one frame are too many; no camera sends that much.")
     headers, tails = [], []
     position = 0
     while position < len(data):
         header, tail, position = _block(data, position)
         headers.append(header)
         tails.append(tail)
-    # By the specification the records are what the tails are together. There are cameras that repeat whole records in
-    # each header, padded; where the tails together do not come out even, each is read for itself.
+    # By the specification the tails joined together form the records. Some cameras instead repeat whole, padded records
+    # in each header: if the joined tails do not parse exactly, parse each tail on its own.
     items, complete = _items(b"".join(tails))
     if not complete:
         apart = [_items(tail) for tail in tails]
@@ -93,9 +93,9 @@ def parse_metadata(data: bytes | bytearray | memoryview) -> UvcMetadata:
 
 
 def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
-    """The block at ``position``: its header, what follows the standard fields, and where the next block begins."""
+    """Return the block at ``position``: its header, the bytes after the standard fields, and the end of the block."""
     if len(data) - position < _BLOCK.size:
-        raise CameraData(f"metadata: {len(data) - position} bytes at {position} are no block; one has 12 or more.")
+        raise CameraData(f"metadata: {len(data) - position} bytes at {position} are too few for a block (12 or more).")
     host_ns, sof, length, flags = _BLOCK.unpack_from(data, position)
     end = position + _BLOCK.size - 2 + length  # the length counts itself and the flags
     if length < 2 or end > len(data):
@@ -103,7 +103,7 @@ def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
     at = position + _BLOCK.size
     needed = 4 * bool(flags & _HAS_PTS) + 6 * bool(flags & _HAS_SCR)
     if at + needed > end:
-        raise CameraData(f"metadata: the payload header at {position} is too short for the fields that it announces.")
+        raise CameraData(f"metadata: the payload header at {position} is too short for its fields.")
     pts = stc = device_sof = None
     if flags & _HAS_PTS:
         (pts,) = struct.unpack_from("<I", data, at)
@@ -116,7 +116,7 @@ def _block(data: bytes, position: int) -> tuple[PayloadHeader, bytes, int]:
 
 
 def _items(blob: bytes) -> tuple[list[tuple[int, bytes]], bool]:
-    """Microsoft's records, and whether they came out even: to the last byte, or to padding with zeros."""
+    """Return Microsoft's records, and whether they ended exactly at the last byte or at zero padding."""
     parsed = []
     position = 0
     while len(blob) - position >= _ITEM.size:

@@ -1,4 +1,4 @@
-"""What ``adsn-doctor`` says of interpreter, packages, bundle and engine."""
+"""``adsn-doctor``'s checks of interpreter, packages, bundle and engine."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from runtime.liveness.open import open_engine
 def interpreter() -> Diagnosis:
     version = platform.python_version()
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        return Diagnosis("warn", "interpreter", f"Python {version}; 3.10 to 3.13 are tested.")
+        return Diagnosis("warn", "interpreter", f"Python {version} is not tested; use 3.10 to 3.13.")
     return Diagnosis("ok", "interpreter", f"Python {version} on {platform.machine()}")
 
 
 def int8_arithmetic() -> Diagnosis:
-    """Whether this processor adds 8-bit products without clipping."""
+    """Check whether this processor sums 8-bit products without clipping."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return Diagnosis("ok", "8-bit arithmetic", f"{platform.machine()}: not known to clip.")
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return Diagnosis("warn", "8-bit arithmetic", "the processor's features cannot be read; golden vectors decide.")
+        return Diagnosis("warn", "8-bit arithmetic", "the processor's features are unreadable; see the golden vectors.")
     if "avx512_vnni" in flags or "avx_vnni" in flags:
         return Diagnosis("ok", "8-bit arithmetic", "8-bit dot products (VNNI).")
-    return Diagnosis("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model has 7-bit ones.")
+    return Diagnosis("ok", "8-bit arithmetic", "no VNNI: 8-bit weights would clip; the int8-cpu model uses 7 bits.")
 
 
 def onnx_runtime() -> Diagnosis:
@@ -43,7 +43,7 @@ def onnx_runtime() -> Diagnosis:
     except AdsnError as error:
         return Diagnosis("fail", "ONNX Runtime", str(error))
     if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
-        return Diagnosis("warn", "ONNX Runtime", f"{version}; it may report to its maker: unset ORT_DISABLE_TELEMETRY.")
+        return Diagnosis("warn", "ONNX Runtime", f"{version}; telemetry may be on: unset ORT_DISABLE_TELEMETRY.")
     return Diagnosis("ok", "ONNX Runtime", f"{version}, telemetry off")
 
 
@@ -60,14 +60,14 @@ def optional_packages() -> list[Diagnosis]:
     for module, extra in packages:
         present = importlib.util.find_spec(module) is not None
         detail = (
-            "installed" if present else f"not installed; serving needs none. To get it: pip install 'adsn[{extra}]'"
+            "installed" if present else f"not installed; not needed to serve. To install: pip install 'adsn[{extra}]'"
         )
         diagnoses.append(Diagnosis("ok", module, detail))
     return diagnoses
 
 
 def face_detector() -> Diagnosis:
-    """Which detector runs where the settings name none."""
+    """Check which face detector runs when the settings name none."""
     try:
         info = detector_info(open_detector())
     except AdsnError as error:
@@ -99,7 +99,7 @@ def golden_vectors(bundle: Bundle) -> Diagnosis:
 
 
 def engine_diagnoses(folder: Path) -> list[Diagnosis]:
-    """All of these, in the order in which one would mend them."""
+    """Run these checks, in the order in which to fix what they find."""
     single: list[Callable[[], Diagnosis]] = [interpreter, int8_arithmetic, onnx_runtime, face_detector]
     findings = [check() for check in single] + optional_packages()
     finding, bundle = bundle_files(folder)

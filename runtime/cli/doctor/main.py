@@ -1,4 +1,4 @@
-"""``adsn-doctor``: what works on this machine, and what to do about what does not."""
+"""``adsn-doctor``: check what works on this machine, and say how to fix what does not."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from runtime.liveness.open import default_bundle
 
 WATCH_S = 3.0
 
-Seconds = Annotated[float, typer.Option(help="How long to run the rig, where one is named.", min=0.5, max=600)]
+Seconds = Annotated[float, typer.Option(help="How long to run the rig, in seconds.", min=0.5, max=600)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run_checks(folder: Path, rig: RigSettings | None = None, seconds: float = WATCH_S) -> list[Diagnosis]:
-    """All findings, in the order in which one would mend them. ``rig``: is run for ``seconds`` if it names cameras."""
+    """Run all checks, in the order in which to fix what they find. A configured ``rig`` runs for ``seconds``."""
     findings = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
         findings += rig_diagnoses(rig, seconds)
@@ -47,8 +47,8 @@ def doctor(
     as_json: Json = False,
     version: Version = False,
 ) -> None:
-    """Check interpreter, packages, engine, bundle, cameras and clocks, and a rig where one is named; exit code 1 when
-    something fails."""
+    """Check interpreter, packages, engine, bundle, cameras and clocks, and the rig if one is given. Exit code 1 if a
+    check fails."""
     rig, extra = None, []
     try:
         rig = rig_settings(

@@ -1,4 +1,4 @@
-"""What ``adsn-doctor`` prints: findings, each with what to do where something is wrong."""
+"""The lines that ``adsn-doctor`` prints: one for each check, with advice if something is wrong."""
 
 from __future__ import annotations
 

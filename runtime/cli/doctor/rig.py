@@ -1,4 +1,4 @@
-"""What ``adsn-doctor`` says of a rig after it has run for some seconds."""
+"""``adsn-doctor``'s checks of a rig after it has run for some seconds."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from runtime.pairing.feed import CapturedPair, FeedStatus
 from runtime.pairing.rig import NAMES, Rig
 
 START_S = 8.0
-"""How long cameras may take to deliver; the time that is asked for counts from then on."""
+"""How long to wait for the cameras' first frames; the requested seconds count from then."""
 CLASS = Path("/sys/class/video4linux")
 LATE_MS, EARLY_MS = 250.0, -60.0
 STORED = ("file", "mcap")
-"""Cameras that are files."""
+"""Backends that play files."""
 
 
 class DelayRecorder:
-    """An observer of a rig that keeps how long after its capture each frame arrived, ms."""
+    """An observer of a rig that collects each frame's delay from capture to arrival, in ms."""
 
     recording = ""
 
@@ -42,7 +42,7 @@ class DelayRecorder:
 
 
 def rig_diagnoses(settings: RigSettings, seconds: float) -> list[Diagnosis]:
-    """Run the rig and say how its cameras, their clocks, the pairs and the illuminator are."""
+    """Run the rig and check its cameras, their clocks, the pairs and the illuminator."""
     delays = DelayRecorder()
     try:
         rig = Rig(settings, observers=(delays,))
@@ -69,70 +69,70 @@ def rig_diagnoses(settings: RigSettings, seconds: float) -> list[Diagnosis]:
 
 
 def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
-    """How a camera is after it ran for a while."""
+    """Check a camera after it has run for a while."""
     name = f"{NAMES[camera.modality]} camera"
     if camera.state != "running" or camera.info is None:
-        return Diagnosis("fail", name, f"{camera.state}: {camera.last_error or 'no frame has come.'}")
+        return Diagnosis("fail", name, f"{camera.state}: {camera.last_error or 'no frame has arrived.'}")
     info = camera.info
-    detail = f"{info.width}×{info.height} {info.pixel_format}, {camera.fps:.1f} frames a second, {info.uri}"
+    detail = f"{info.width}×{info.height} {info.pixel_format}, {camera.fps:.1f} frames/s, {info.uri}"
     damaged = camera.drops.get("corrupt", 0)
     if damaged and info.backend in STORED:
-        # No bus has touched these.
+        # Not the fault of a bus: these frames come from a file.
         return Diagnosis("warn", name, f"{detail}; {damaged} frames damaged: {camera.last_error}")
     missing = camera.drops.get("sequence_gap", 0) + damaged
     if missing > 0.02 * camera.frames:
-        return Diagnosis("warn", name, f"{detail}; {missing} frames missing or damaged: bus or machine are overloaded.")
+        return Diagnosis("warn", name, f"{detail}; {missing} frames missing or damaged: bus or machine overloaded.")
     if info.fps and camera.fps < 0.8 * info.fps:
         return Diagnosis(
-            "warn", name, f"{detail}, not the {info.fps:g} it states: exposure may be longer than a frame (poor light)."
+            "warn", name, f"{detail}, not the stated {info.fps:g}: the exposure may exceed a frame (poor light)."
         )
     return Diagnosis("ok", name, detail)
 
 
 def timestamp_diagnosis(modality: Modality, delays_ms: Sequence[float]) -> Diagnosis:
-    """Whether capture times are on the host's clock, by how long after them frames arrive."""
+    """Check that capture times are on the host's clock, by how long after them frames arrive."""
     name = f"{NAMES[modality]} times"
     middle = statistics.median(delays_ms)
     detail = f"frames arrive {middle:.1f} ms after mid-exposure, {min(delays_ms):.1f} to {max(delays_ms):.1f}"
     if not EARLY_MS < middle < LATE_MS:
-        return Diagnosis("fail", name, f"{detail}: the capture times are not CLOCK_MONOTONIC's. See docs/rig.md.")
+        return Diagnosis("fail", name, f"{detail}: the capture times are not of CLOCK_MONOTONIC. See docs/rig.md.")
     return Diagnosis("ok", name, detail)
 
 
 def pair_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnosis:
-    """Whether pairs are formed, and how close their frames are."""
+    """Check that pairs are formed, and how close in time their frames are."""
     if not status.pairs:
         return Diagnosis("fail", "pairs", f"none. {status.advice or 'Run longer with --seconds.'}")
     slowest = min((c.fps for c in status.cameras), default=0.0)
     skew = abs(status.skew_ms or 0.0)
-    detail = f"{status.pairs_per_s:.1f} a second, skew {skew:.2f} ms of {settings.max_skew_ms:g}"
+    detail = f"{status.pairs_per_s:.1f} pairs/s, skew {skew:.2f} ms of {settings.max_skew_ms:g}"
     if skew > 0.8 * settings.max_skew_ms:
         return Diagnosis("warn", "pairs", f"{detail}: close to the limit. Trigger the cameras, or set an offset.")
-    # Of a strobed stream a third to two thirds of the frames are lit.
+    # In a strobed stream only a third to two thirds of the frames are lit.
     if status.pairs_per_s < 0.25 * slowest:
         return Diagnosis("warn", "pairs", f"{detail}: few. {status.advice or 'See the rejections in adsn-rig view.'}")
     return Diagnosis("ok", "pairs", detail)
 
 
 def illumination_diagnosis(status: FeedStatus, settings: RigSettings) -> Diagnosis:
-    """How the illuminator is."""
+    """Check the illuminator."""
     if settings.strobe == "none":
-        return Diagnosis("warn", "illuminator", "declared to be none: infrared then shows what the room's light shows.")
+        return Diagnosis("warn", "illuminator", "declared as none: infrared then depends on the light in the room.")
     if status.strobe in ILLUMINATION_CODES:
         return Diagnosis("fail", "illuminator", operator_advice(status.strobe))
     if status.strobe == "unknown":
-        detail = "it is not known which frames are lit. Declare rig.strobe, or look whether the illuminator is on."
+        detail = "it is unknown which frames are lit. Declare rig.strobe, or check that the illuminator is on."
         return Diagnosis("warn", "illuminator", detail)
     return Diagnosis("ok", "illuminator", f"{status.strobe}, lit to dark" if ":" in status.strobe else status.strobe)
 
 
 def geometry_diagnosis(path: Path, cameras: Sequence[CameraStatus]) -> Diagnosis:
-    """Whether the calibration that the settings name is there, and of these cameras."""
+    """Check that the calibration in the settings exists and belongs to these cameras."""
     try:
         open_box_mapper(path, {c.modality: c.info for c in cameras if c.info is not None})
     except AdsnError as error:
         return Diagnosis("fail", "calibration", str(error))
-    return Diagnosis("ok", "calibration", f"{path}, of these cameras")
+    return Diagnosis("ok", "calibration", f"{path} matches these cameras")
 
 
 def _on_bus(camera: CameraStatus) -> UsbStream | None:

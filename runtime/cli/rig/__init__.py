@@ -1,3 +1,3 @@
-"""``adsn-rig``, a module for each command."""
+"""``adsn-rig``, with one module for each command."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""``adsn-rig extract``: a recording's pairs as pictures in a list, to train and evaluate on."""
+"""``adsn-rig extract``: write a recording's pairs as images with a list, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from runtime.cli.command import FAILURE
 from runtime.core.errors import ConfigError, InputError, RecordingInvalid
 from runtime.core.files import draft_folder
 from runtime.core.species import SpeciesInvalid, require_distinct, require_species
-from runtime.core.user_text import ENCODING
+from runtime.core.user_text import ENCODING, closest_name
 from runtime.core.values import Modality, Pair
 from runtime.face.detector import FaceDetector
 from runtime.face.open import open_detector
@@ -33,12 +32,12 @@ from runtime.recording.reader import Recording
 from runtime.recording.writer import create_private, private_folder
 
 COLUMNS = ("presentation", "subject", "species", "sensor", "split")
-"""Of ``recordings.csv``; `adsn.datasets.recordings` reads it."""
+"""Columns of ``recordings.csv``; `adsn.datasets.recordings` reads them."""
 LIST = "recordings.csv"
 
 
 class Split(str, Enum):
-    """What a presentation is for."""
+    """The purpose of a presentation."""
 
     train = "train"
     dev = "dev"
@@ -46,18 +45,18 @@ class Split(str, Enum):
 
 
 File = Annotated[Path, typer.Argument(help="A recording of one presentation, NAME.mcap.")]
-Folder = Annotated[Path, typer.Argument(help="Folder of the set (mode 0700); made where it is missing.")]
-Subject = Annotated[str, typer.Option(help="Who is in it: a number or a pseudonym.")]
-Species = Annotated[str, typer.Option(help="bona_fide, or the species of the attack instrument, e.g. print_matte.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the set (mode 0700); created if missing.")]
+Subject = Annotated[str, typer.Option(help="The recorded person: a number or a pseudonym.")]
+Species = Annotated[str, typer.Option(help="bona_fide, or the attack instrument's species, e.g. print_matte.")]
 NewSpecies = Annotated[
     bool, typer.Option("--new-species", help="Accept a species that neither the set nor the simulation knows yet.")
 ]
-SplitOption = Annotated[Split, typer.Option(help="What it is for; nobody may be in two.")]
-Sensor = Annotated[str, typer.Option(help="Which rig it was.")]
-Presentation = Annotated[str | None, typer.Option(help="Its name in the list; default: the recording's.")]
-EveryMs = Annotated[float, typer.Option("--every-ms", help="Least time between two pairs.", min=0)]
-AtMost = Annotated[int, typer.Option(help="End after so many pairs.", min=1)]
-Geometry = Annotated[Path | None, typer.Option(help="The rig's geometry; default: the one in the recording, if any.")]
+SplitOption = Annotated[Split, typer.Option(help="Purpose of the presentation; a person may be in one split only.")]
+Sensor = Annotated[str, typer.Option(help="Name of the rig.")]
+Presentation = Annotated[str | None, typer.Option(help="Name in the list; default: the recording's name.")]
+EveryMs = Annotated[float, typer.Option("--every-ms", help="Minimum time between two pairs, in ms.", min=0)]
+AtMost = Annotated[int, typer.Option(help="Maximum number of pairs.", min=1)]
+Geometry = Annotated[Path | None, typer.Option(help="The rig's geometry; default: the recording's own, if any.")]
 
 
 def extract(
@@ -73,7 +72,7 @@ def extract(
     geometry: Geometry = None,
     new_species: NewSpecies = False,
 ) -> None:
-    """Add a recording to a set: some of its pairs as PNG, with the boxes of faces, and a line in recordings.csv."""
+    """Add a recording to a set: some of its pairs as PNG with face boxes, and a line in recordings.csv."""
     name = presentation or file.stem
     entry = {"presentation": name, "subject": subject, "species": species, "sensor": sensor, "split": split.value}
     require_entry(entry)
@@ -82,14 +81,14 @@ def extract(
     recording = Recording(file)
     searched = searchable_modalities(recording.modalities)
     if len(recording.modalities) != 2:
-        raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
+        raise RecordingInvalid(f"{file}: contains only {' and '.join(recording.modalities)}, so there are no pairs.")
     private_folder(folder)
     require_new(folder, entry)
     box_mapper, detector = box_mapper_for(recording, geometry), open_detector()
     with draft_folder(folder / name) as draft:
         seen, kept = write_pairs(recording, box_mapper, detector, draft, every_ns=int(every_ms * 1e6), at_most=at_most)
         if not kept:
-            print_line(f"{file}: no face was found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
+            print_line(f"{file}: no face found in {seen} pairs ({' and '.join(searched)}); nothing was written.")
             raise typer.Exit(FAILURE)
         os.rename(draft, folder / name)
         append(folder / LIST, entry)
@@ -99,7 +98,7 @@ def extract(
 def write_pairs(
     recording: Recording, box_mapper: BoxMapper, detector: FaceDetector, folder: Path, *, every_ns: int, at_most: int
 ) -> tuple[int, int]:
-    """Write the pairs of a recording that show a face, and their boxes; return how many were looked at and written."""
+    """Write a recording's pairs that show a face, with the boxes. Returns how many were examined and written."""
     boxes: dict[str, dict[str, list[float]]] = {}
     seen = 0
     for pair in sample_pairs(recording, every_ns):
@@ -120,25 +119,25 @@ def write_pairs(
 
 
 def print_line(text: str) -> None:
-    """Print one line as it is."""
+    """Print one line without markup or wrapping."""
     Console(soft_wrap=True, highlight=False, markup=False).print(text)
 
 
 def require_entry(entry: Mapping[str, str]) -> None:
-    """Refuse names that a folder or the list cannot hold.
+    """Reject names that a folder or the list cannot hold.
 
     Raises:
-        ConfigError: says which.
+        ConfigError: a name is invalid. The message says which.
     """
     for key, value in entry.items():
         if not value.strip() or not value.isprintable() or len(value) > 100:
-            raise ConfigError(f"{key}: {value!r} is no name; 1 to 100 printable characters are.")
+            raise ConfigError(f"{key}: {value!r} is not a valid name; use 1 to 100 printable characters.")
     try:
         require_species(entry["species"])
     except SpeciesInvalid as error:
         raise ConfigError(error.message) from None
     if Path(entry["presentation"]).name != entry["presentation"] or entry["presentation"].startswith("."):
-        raise ConfigError(f"presentation: {entry['presentation']!r} is not the name of a folder; give --presentation.")
+        raise ConfigError(f"presentation: {entry['presentation']!r} is not a folder name; pass --presentation.")
 
 
 def require_known_species(folder: Path, species: str) -> None:
@@ -154,12 +153,8 @@ def require_known_species(folder: Path, species: str) -> None:
     known = sorted({*SPECIES, *listed})
     if species in known:
         return
-    near = get_close_matches(species, known, n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    raise ConfigError(
-        f"species: {species!r} is new to this set.{guess} Known are {', '.join(known)}. For another species, pass "
-        "--new-species."
-    )
+    guess = closest_name(species, known) or f"known are {', '.join(known)}."
+    raise ConfigError(f"species: {species!r} is new to this set; {guess} For another species, pass --new-species.")
 
 
 def read_list(path: Path) -> list[dict[str, str]]:
@@ -171,18 +166,18 @@ def read_list(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding=ENCODING) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: its columns are not {','.join(COLUMNS)}.")
+            raise InputError(f"{path}: the columns are not {','.join(COLUMNS)}.")
         return list(reader)
 
 
 def require_new(folder: Path, entry: Mapping[str, str]) -> None:
-    """Refuse a presentation that is there already, and a person who is in another split.
+    """Reject a presentation that already exists, and a person who is already in another split.
 
     Raises:
-        ConfigError: either of them. InputError: the list is not one.
+        ConfigError: either of these. InputError: the list has other columns.
     """
     if (folder / entry["presentation"]).exists():
-        raise ConfigError(f"{folder / entry['presentation']} is there already; give another --presentation.")
+        raise ConfigError(f"{folder / entry['presentation']} already exists; pass another --presentation.")
     path = folder / LIST
     if not path.exists():
         return
@@ -194,13 +189,13 @@ def require_new(folder: Path, entry: Mapping[str, str]) -> None:
     for row in rows:
         if row["subject"] == entry["subject"] and row["split"] != entry["split"]:
             raise ConfigError(
-                f"{path}: subject {entry['subject']} is in {row['split']} already. Who was trained on cannot be "
-                "tested on; use the same --split, or another person."
+                f"{path}: subject {entry['subject']} is already in {row['split']}. A person used for training must "
+                "not be used for testing: use the same --split, or another person."
             )
 
 
 def append(path: Path, entry: Mapping[str, str]) -> None:
-    """Add a line to the list, made with its heading where it is missing."""
+    """Add a line to the list; create the list with its header if missing."""
     if not path.exists():
         create_private(path).close()
     with path.open("r+", newline="", encoding="utf-8") as file:
@@ -214,10 +209,10 @@ def append(path: Path, entry: Mapping[str, str]) -> None:
 
 
 def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
-    """By ``geometry``, else by the recording's own; by scale alone where there is neither.
+    """Return the mapper for ``geometry``, or else for the recording's own; without either, map by scale alone.
 
     Raises:
-        CalibrationInvalid: it cannot be used.
+        CalibrationInvalid: the geometry cannot be used.
     """
     if geometry is not None:
         return CalibratedMapper(load_geometry(geometry))
@@ -230,7 +225,7 @@ def box_mapper_for(recording: Recording, geometry: Path | None) -> BoxMapper:
 
 
 def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
-    """Yield the recording's pairs, none sooner than ``every_ns`` after the one before in its stream generation."""
+    """Yield the recording's pairs, at least ``every_ns`` apart within a stream generation."""
     last: tuple[int, int] | None = None
     for captured in recording.replay():
         moment = max(t for t in captured.pair.times_ns if t is not None)
@@ -242,7 +237,7 @@ def sample_pairs(recording: Recording, every_ns: int) -> Iterator[Pair]:
 def detect_boxes(
     pair: Pair, modalities: tuple[Modality, ...], detector: FaceDetector, box_mapper: BoxMapper
 ) -> PairDetection | None:
-    """Where the face is in each picture; None where none was found, or where it leaves one of them."""
+    """Return the face's box in each image; None if no face is found, or if its box leaves an image."""
     try:
         found = find_face(pair, modalities, detector, box_mapper)
         for modality, box in found.boxes.items():
@@ -253,10 +248,10 @@ def detect_boxes(
 
 
 def write_picture(path: Path, image: NDArray[Any]) -> None:
-    """PNG of mode 0600: colour, grey, or 16-bit grey in millimetres for depth.
+    """Write a PNG of mode 0600: RGB, grey, or 16-bit grey in millimetres for depth.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the image could not be written.
     """
     if image.dtype == np.float32:
         pixels: NDArray[Any] = np.clip(np.rint(image), 0, 65535).astype(np.uint16)
@@ -264,6 +259,6 @@ def write_picture(path: Path, image: NDArray[Any]) -> None:
         pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(".png", pixels)
     if not good:
-        raise OSError(f"{path}: the picture could not be encoded.")
+        raise OSError(f"{path}: the image could not be encoded.")
     with create_private(path) as out:
         out.write(data.tobytes())

@@ -1,4 +1,4 @@
-"""``adsn-rig list`` and ``adsn-rig probe``: which cameras there are, and what one of them delivers."""
+"""``adsn-rig list`` and ``adsn-rig probe``: list the cameras, and measure what one of them delivers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from runtime.core.values import MODALITIES, Modality
 from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
 
 FIRST_S = 10.0
-"""How long the first frame may take."""
+"""Timeout for the first frame."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Address = Annotated[str, typer.Argument(help="Address of the camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
-As = Annotated[str | None, typer.Option("--as", help="rgb, ir or depth; by default what its formats suggest, or rgb.")]
-Seconds = Annotated[float, typer.Option(help="How long to watch.", min=0.2, max=3600)]
+As = Annotated[str | None, typer.Option("--as", help="rgb, ir or depth; default: as its formats suggest, or rgb.")]
+Seconds = Annotated[float, typer.Option(help="How long to watch the camera, in seconds.", min=0.2, max=3600)]
 
 
 def list_cameras(as_json: Json = False) -> None:
-    """List the cameras of this machine with an address for each, and the kinds of addresses there are."""
+    """List the cameras of this machine with their addresses, and all kinds of addresses."""
     devices = list_devices()
     kinds = {name: missing_package(scheme) for name, scheme in SCHEMES.items()}
     if as_json:
@@ -45,7 +45,7 @@ def list_cameras(as_json: Json = False) -> None:
         for offered in device.formats:
             console.print(f"    {offered}")
     if not devices:
-        console.print("No camera of the kernel (/dev/video*). Is one plugged in, and passed on to this container?")
+        console.print("No kernel camera (/dev/video*). Is one plugged in, and passed to this container?")
     console.print("\nKinds of addresses:")
     for name, scheme in SCHEMES.items():
         console.print(f"  {name:10} {scheme.what}, e.g. {scheme.example}")
@@ -54,7 +54,7 @@ def list_cameras(as_json: Json = False) -> None:
 
 
 def device_line(device: Device) -> str:
-    """A device in one line: what it is, what it is good for, or why it cannot be used."""
+    """Return a device in one line: its name, bus and modality, or why it cannot be used."""
     parts = [device.card or device.path, device.bus, device.modality or ""]
     if device.metadata:
         parts.append(f"metadata at {device.metadata}")
@@ -76,7 +76,7 @@ class CameraObservations:
 
 
 def probe(uri: Address, modality: As = None, seconds: Seconds = 3.0, as_json: Json = False) -> None:
-    """Open a camera, watch it for a while, and say what it delivers; exit code 1 when it delivers nothing usable."""
+    """Open a camera, watch it for a while, and print what it delivers. Exit code 1 if no usable frame comes."""
     check_uri(uri)
     chosen = modality_of(uri, modality)
     source = open_source(uri, chosen)
@@ -98,15 +98,15 @@ def probe(uri: Address, modality: As = None, seconds: Seconds = 3.0, as_json: Js
 
 
 def modality_of(uri: str, named: str | None) -> Modality:
-    """The modality to open a camera as.
+    """Return the modality to open a camera as.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: ``named`` is not a modality.
     """
     if named is not None:
         found = next((m for m in MODALITIES if m == named), None)
         if found is None:
-            raise ConfigError(f"--as is one of {', '.join(MODALITIES)}, not {named!r}.")
+            raise ConfigError(f"--as must be one of {', '.join(MODALITIES)}, not {named!r}.")
         return found
     path = check_uri(uri).path
     if uri.startswith("v4l2:"):
@@ -117,7 +117,7 @@ def modality_of(uri: str, named: str | None) -> Modality:
 
 
 def watch_camera(source: Source, modality: Modality, seconds: float) -> CameraObservations:
-    """Read a camera for a while, counted from its first frame."""
+    """Read a camera for ``seconds`` after its first frame."""
     observations = CameraObservations()
     classifier = IlluminationClassifier()
     end = time.monotonic() + FIRST_S
@@ -148,7 +148,7 @@ def watch_camera(source: Source, modality: Modality, seconds: float) -> CameraOb
 
 
 def camera_report(source: Source, observations: CameraObservations, modality: Modality) -> dict[str, Any]:
-    """What was seen, as the report that is printed."""
+    """Return the observations as the report to print."""
     info = source.info
     report: dict[str, Any] = {
         "uri": info.uri,
@@ -175,26 +175,26 @@ def camera_report(source: Source, observations: CameraObservations, modality: Mo
         }
         if missing:
             problems.append(
-                f"{missing} frames are missing by the driver's numbers: the bus or this machine is overloaded."
+                f"{missing} frames are missing by the driver's sequence numbers: the bus or this machine is overloaded."
             )
         if info.fps and rate and rate < 0.9 * info.fps:
             problems.append(
-                f"it states {info.fps:g} frames a second and sends {rate:.1f}: automatic exposure may lengthen frames "
-                "in the dark (turn dynamic frame rate off), or the bus is too slow."
+                f"it states {info.fps:g} frames/s but sends {rate:.1f}: automatic exposure may lengthen frames in the "
+                "dark (turn dynamic frame rate off), or the bus is too slow."
             )
     if info.timestamp_source == "arrival":
-        problems.append("capture times are arrival times: pairs will be less exact than with kernel or device times.")
+        problems.append("capture times are arrival times: pairs are less exact than with kernel or device times.")
     if observations.stats:
         means = [s.mean for s in observations.stats]
         report["brightness"] = f"{statistics.mean(means):.1f} of 255, from {min(means):.1f} to {max(means):.1f}"
         if max(s.std for s in observations.stats) < 2:
-            problems.append("the picture is flat: a cover, a closed shutter, or a camera that sends nothing.")
+            problems.append("the image is flat: a cover, a closed shutter, or a camera that sends nothing.")
     if modality == "ir" and observations.states:
         counts = ", ".join(f"{n} {state}" for state, n in sorted(observations.states.items()))
         report["illumination"] = f"{observations.pattern}: {counts}"
     if observations.damaged:
         problems.append(f"{observations.damaged} frames were damaged.")
     if not observations.frames:
-        problems.append(f"no frame came within {FIRST_S:g} s.")
+        problems.append(f"no frame arrived within {FIRST_S:g} s.")
     report["problems"] = problems
     return report

@@ -1,4 +1,4 @@
-"""``adsn-rig``: the technician's tool for the rig."""
+"""``adsn-rig``: the technician's tool for a rig."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runtime.cli.rig.record import record, replay
 from runtime.cli.rig.sample import sample
 from runtime.cli.rig.view import view
 
-app = group("Find, try, watch, record and replay camera rigs, and make samples of the simulated one.")
+app = group("Find, test, watch, record and replay camera rigs, and write samples of the simulated rig.")
 app.command("list")(list_cameras)
 for function in (probe, view, record, replay, extract, sample):
     app.command()(function)

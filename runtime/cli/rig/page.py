@@ -1,7 +1,7 @@
-"""A page that shows a rig's pictures to whoever sits at this machine, while ``adsn-rig view --page`` runs.
+"""A page on this machine that shows a rig's images while ``adsn-rig view --page`` runs.
 
-It listens on loopback, at an address that holds a random token, and pictures live in memory alone. It is a technician's
-tool: the service's console is what operators use.
+It listens on loopback at an address with a random token, and keeps images in memory only. It is a technician's tool;
+operators use the service's console.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ round();
 
 
 class RigPage:
-    """An observer of a rig that serves its newest pictures; see `runtime.pairing.rig.RigObserver`."""
+    """An observer of a rig that serves its newest images; see `runtime.pairing.rig.RigObserver`."""
 
     recording = ""
 
@@ -58,11 +58,11 @@ class RigPage:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Return the page's address."""
         return f"http://127.0.0.1:{self._server.server_port}/{self._token}/"
 
     def start(self, feed: PairFeed) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._feed = feed
         self._thread.start()
 
@@ -72,7 +72,7 @@ class RigPage:
     def on_pair(self, captured: CapturedPair) -> None: ...
 
     def close(self) -> None:
-        """End serving and forget the pictures."""
+        """Stop serving and forget the images."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join(2)
@@ -80,9 +80,9 @@ class RigPage:
         self._newest.clear()
 
     def answer(self, path: str, host: str) -> tuple[int, str, bytes, str]:
-        """Status, content type, body and the page's nonce for a request."""
+        """Return status, content type, body and the page's nonce for a request."""
         nothing = (404, "text/plain", b"nothing is here\n", "")
-        # A page of another origin that has its name point here is sent away, token or not.
+        # Stops DNS rebinding: a page of another origin that resolves its name to this address gets nothing.
         if host.partition(":")[0] not in ("127.0.0.1", "localhost"):
             return nothing
         token, _, name = path.lstrip("/").partition("/")
@@ -119,7 +119,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away is no error."""
+        """Ignore a browser that goes away: that is not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -143,4 +143,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is logged: the address holds the token."""
+        """Log nothing: the address holds the token."""

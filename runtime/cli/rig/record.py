@@ -31,7 +31,7 @@ from runtime.pairing.rig import Rig
 from runtime.recording.reader import ReadTally, Recording
 from runtime.recording.writer import Recorder
 
-Folder = Annotated[Path, typer.Argument(help="Folder of your own (mode 0700); made where it is missing.")]
+Folder = Annotated[Path, typer.Argument(help="Folder that only you can read (mode 0700); created if missing.")]
 File = Annotated[Path, typer.Argument(help="A recording, NAME.mcap.")]
 Consent = Annotated[
     str,
@@ -39,10 +39,10 @@ Consent = Annotated[
         "--i-have-consent", help="Who agreed to be recorded, and how, e.g. 'test staff, form 12'. Kept in the file."
     ),
 ]
-Seconds = Annotated[float | None, typer.Option(help="End after this long; else Ctrl-C ends it.", min=0.1)]
-Jpeg = Annotated[int, typer.Option(help="Colour as JPEG of this quality; 0 keeps every pixel.", min=0, max=100)]
-Speed = Annotated[bool, typer.Option("--at-speed", help="As fast as it was recorded, as a rig would see it.")]
-Decide = Annotated[bool, typer.Option("--decide", help="Judge every pair with the bundle's model, a line each.")]
+Seconds = Annotated[float | None, typer.Option(help="Length in seconds; without it, end with Ctrl-C.", min=0.1)]
+Jpeg = Annotated[int, typer.Option(help="JPEG quality of RGB frames; 0 stores every pixel.", min=0, max=100)]
+Speed = Annotated[bool, typer.Option("--at-speed", help="Play at the recorded speed, as a rig sees it.")]
+Decide = Annotated[bool, typer.Option("--decide", help="Score every pair with the bundle's model, one line each.")]
 
 
 def record(
@@ -58,7 +58,7 @@ def record(
     seconds: Seconds = None,
     jpeg: Jpeg = 0,
 ) -> None:
-    """Record a rig: every frame and every pair, as MCAP. Faces are biometric data: nothing is kept without consent."""
+    """Record a rig's frames and pairs as MCAP. Faces are biometric data: nothing is recorded without consent."""
     settings = require_rig(
         rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
     )
@@ -87,19 +87,19 @@ def record(
 
 
 def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: Bundle = None) -> None:
-    """Form a recording's pairs again and compare them with those formed then.
+    """Form a recording's pairs again and compare them with the recorded ones.
 
-    Exit code 1 where they differ or a part of the file is damaged. A recording that was cut off is read to its end.
+    Exit code 1 if they differ or part of the file is damaged. A recording that was cut off is read to its end.
     """
     recording = Recording(file)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if len(recording.modalities) != 2:
-        raise RecordingInvalid(f"{file}: holds {' and '.join(recording.modalities)} alone, so there are no pairs.")
+        raise RecordingInvalid(f"{file}: contains only {' and '.join(recording.modalities)}, so there are no pairs.")
     console.print(f"recorded {recording.created}, consent: {recording.consent}")
     judge = DecisionPrinter(bundle) if decide else None
     if at_speed:
         if "%" in str(file) or "?" in str(file):
-            raise ConfigError(f"{file}: to play it at speed, give it a name without % and ?.")
+            raise ConfigError(f"{file}: for --at-speed, rename the file so that its name has no % and no ?.")
         cameras = {str(m): f"mcap:{file}" for m in recording.modalities}
         rig = Rig(recording.settings.model_copy(update=cameras))
         rig.start()
@@ -119,7 +119,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
             console.print(f"{captured.number} {skew} {judge.line(captured, captured.t_emitted_ns)}")
     then = [dict(pair.times_ns) for pair in recording.pairs()]
     same = len(_keys(then) & _keys(formed))
-    console.print(f"{tally.frames} frames, {len(formed)} pairs; {same} of the {len(then)} formed then are among them.")
+    console.print(f"{tally.frames} frames, {len(formed)} pairs; they include {same} of the {len(then)} recorded pairs.")
     if tally.damaged or tally.end:
         console.print(f"{tally.damaged} parts are damaged. {tally.end}")
     if same < len(then) or tally.damaged:

@@ -1,4 +1,4 @@
-"""``adsn-rig sample``: pairs of the simulated rig as files."""
+"""``adsn-rig sample``: write pairs of the simulated rig to files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from runtime.capture.simulated.rig import FAMILIES, SHAPES, SPECIES, SUBJECT, WO
 from runtime.core.errors import ConfigError
 from runtime.core.values import Image
 
-Folder = Annotated[Path, typer.Argument(help="Folder to write into; made where it is missing.", show_default=False)]
-Count = Annotated[int, typer.Option(help="Pairs of each species.", min=1)]
-Seed = Annotated[int, typer.Option(help="Which simulated world.", min=0)]
+Folder = Annotated[Path, typer.Argument(help="Folder to write to; created if missing.", show_default=False)]
+Count = Annotated[int, typer.Option(help="Number of pairs of each species.", min=1)]
+Seed = Annotated[int, typer.Option(help="Random seed of the simulation.", min=0)]
 Family = Annotated[str, typer.Option(help=f"Sensor family: {' or '.join(FAMILIES)}.")]
 Shape = Annotated[
     str,
@@ -31,10 +31,10 @@ Sheet = Annotated[bool, typer.Option("--sheet", help="Also write sheet.png: ever
 
 
 def write_image(path: Path, image: Image, *params: int) -> None:
-    """Write uint8 [H, W, 3] RGB or [H, W, 1]; the format follows the name.
+    """Write uint8 [H, W, 3] RGB or [H, W, 1]; the file's suffix sets the format.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the image could not be written.
     """
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(path.suffix, pixels, list(params))
@@ -52,13 +52,11 @@ def sample(
     shape: Shape = "analytic",
     sheet: Sheet = False,
 ) -> None:
-    """Write pairs made by the synthetic sensor: NAME-rgb.jpg, NAME-ir.png and NAME.json (face boxes, conditions)."""
+    """Write pairs of the synthetic sensor: NAME-rgb.jpg, NAME-ir.png and NAME.json (face boxes, conditions)."""
     kinds = species or list(SPECIES)
     unknown = sorted(set(kinds) - set(SPECIES))
     if unknown or family not in FAMILIES:
-        raise ConfigError(
-            f"unknown species or family {unknown or family!r}; there are {list(SPECIES)} and {list(FAMILIES)}."
-        )
+        raise ConfigError(f"unknown species or family {unknown or family!r}; use {list(SPECIES)} and {list(FAMILIES)}.")
     folder.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         for number in range(count):

@@ -1,4 +1,4 @@
-"""``adsn-rig view``: a running rig in the terminal, and on a page of this machine if asked."""
+"""``adsn-rig view``: show a running rig in the terminal, and on a local page if asked."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ REFRESH_S = 0.25
 LINE_S = 1.0
 COLOURS = {"running": "green", "opening": "yellow", "stalled": "yellow", "lost": "red", "closed": "dim"}
 
-Seconds = Annotated[float | None, typer.Option(help="End after this long.", min=0.1)]
-WithPage = Annotated[bool, typer.Option("--page", help="Also show the pictures on a page of this machine alone.")]
-Decide = Annotated[bool, typer.Option("--decide", help="Judge the pairs with the bundle's model.")]
+Seconds = Annotated[float | None, typer.Option(help="End after this many seconds.", min=0.1)]
+WithPage = Annotated[bool, typer.Option("--page", help="Also show the images on a page for this machine only.")]
+Decide = Annotated[bool, typer.Option("--decide", help="Score the pairs with the bundle's model.")]
 
 
 def view(
@@ -56,7 +56,7 @@ def view(
     decide: Decide = False,
     bundle: Bundle = None,
 ) -> None:
-    """Run a rig and show how it is: states, rates, skew, illumination, and why there are no pairs."""
+    """Run a rig and show its status: camera states, rates, skew, illumination, and why there are no pairs."""
     settings = require_rig(
         rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
     )
@@ -67,7 +67,7 @@ def view(
     try:
         if served is not None:
             served.start(rig)
-            console.print(f"pictures, for this machine alone: {served.url}", markup=False, soft_wrap=True)
+            console.print(f"images, for this machine only: {served.url}", markup=False, soft_wrap=True)
         rig.start()
         with ended_by_signal() as stop:
             show(rig, console, stop, seconds, judge)
@@ -79,7 +79,7 @@ def view(
 
 @contextmanager
 def ended_by_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, so that what is running ends in order."""
+    """Return an event that SIGTERM and Ctrl-C set, so that the command can shut down in order."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -96,7 +96,7 @@ def ended_by_signal() -> Iterator[threading.Event]:
 def show(
     rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: DecisionPrinter | None = None
 ) -> None:
-    """Show a running rig until told to stop: a table on a terminal, a line a second elsewhere."""
+    """Show a running rig until told to stop: as a table on a terminal, else as one line per second."""
     end = None if seconds is None else time.monotonic() + seconds
     number, decision = -1, ""
     live = sys.stdout.isatty()
@@ -129,7 +129,7 @@ def show(
 
 
 def status_line(status: FeedStatus, decision: str = "") -> str:
-    """A rig's state in one line."""
+    """Return a rig's status as one line."""
     cameras = "  ".join(f"{c.modality} {c.state} {c.fps:.1f} fps" for c in status.cameras)
     parts = [f"{cameras}  pairs {status.pairs} ({status.pairs_per_s:.1f}/s)"]
     if status.skew_ms is not None:
@@ -142,9 +142,9 @@ def status_line(status: FeedStatus, decision: str = "") -> str:
 
 
 def status_table(status: FeedStatus, decision: str = "") -> Group:
-    """A rig's state as a terminal shows it."""
+    """Return a rig's status as a table for the terminal."""
     grid = Table(box=None, pad_edge=False)
-    for name in ("camera", "state", "fps", "epoch", "frames", "dropped", "reconnects", "picture"):
+    for name in ("camera", "state", "fps", "generation", "frames", "dropped", "reconnects", "image"):
         grid.add_column(name)
     for camera in status.cameras:
         drops = ", ".join(f"{cause} {count}" for cause, count in sorted(camera.drops.items())) or "–"
@@ -163,7 +163,7 @@ def status_table(status: FeedStatus, decision: str = "") -> Group:
     skew = "–" if status.skew_ms is None else f"{status.skew_ms:+.2f} ms"
     rejected = ", ".join(f"{reason} {count}" for reason, count in sorted(status.rejected.items())) or "–"
     rows = [
-        Text(f"pairs {status.pairs}, {status.pairs_per_s:.1f} a second, skew {skew}, strobe {status.strobe}"),
+        Text(f"pairs {status.pairs}, {status.pairs_per_s:.1f}/s, skew {skew}, strobe {status.strobe}"),
         Text(f"rejected: {rejected}", style="dim"),
     ]
     if decision:

@@ -1,8 +1,7 @@
-"""HTTP to a scoring server: kept-alive connections, one deadline for everything, bounded retries. Standard library
-only.
+"""HTTP client for a scoring server, on the standard library: keep-alive, one deadline per exchange, bounded retries.
 
-`http.client` has time limits for single reads; a server that sends a byte now and then would hold a kiosk for ever.
-Here every read and write of an exchange counts against one deadline.
+`http.client` limits only single reads, so a server that trickles bytes could block a kiosk for ever. Here every read
+and write of an exchange counts against one deadline.
 """
 
 from __future__ import annotations
@@ -22,26 +21,27 @@ from urllib.parse import urlsplit
 
 from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
-from runtime.core.tls_files import TlsFile, client_context
+from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 
 MAX_IDLE_S = 10
-"""Below what servers keep a connection for, so that it is seldom one they have just closed."""
+"""Shorter than the keep-alive timeout of common servers, so a reused connection is rarely one they have just closed."""
 RETRIED = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.05
 
 
 class Unreachable(Exception):
-    """No answer in time, or none that is HTTP. Says why."""
+    """No valid HTTP response in time; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
-    """Where a scoring server is and how to talk to it.
+    """Address and credentials of a scoring server.
 
-    ``url``: ``https://host:port``, or ``http://`` on this machine; ``plaintext`` allows it elsewhere, where another
-    layer encrypts. ``key``: sent as a bearer token. ``ca``: whom to trust instead of the system's authorities.
-    ``certificate`` and ``certificate_key``: who this device is, for servers that ask (mutual TLS). ``timeout_s``: for
-    one batch with all its ``retries``. ``model``: its name there; the bundle's where empty.
+    ``url``: ``https://host:port``, or ``http://`` on this machine. ``plaintext`` allows ``http://`` to other hosts, for
+    networks that another layer encrypts. ``key``: sent as a bearer token. ``ca``: CA certificates (PEM) to trust
+    instead of the system's. ``certificate`` and ``certificate_key``: this device's certificate for mutual TLS.
+    ``timeout_s``: for one batch, including all ``retries``. ``model``: the model's name on the server; by default the
+    bundle's.
     """
 
     url: str
@@ -57,7 +57,7 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A response: its status, its headers by lower-case name, and its whole body."""
+    """A response: status, headers by lower-case name, and complete body."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,10 +65,10 @@ class HttpReply:
 
 
 class RemoteConnection:
-    """Exchanges with the server of ``settings``. Safe to call from several threads.
+    """Client for the server in ``settings``. Safe to call from several threads.
 
     Raises:
-        ConfigError: the address or a certificate cannot be used.
+        ConfigError: the address, key or a certificate cannot be used.
     """
 
     def __init__(self, settings: RemoteSettings) -> None:
@@ -76,18 +76,18 @@ class RemoteConnection:
         try:
             port = parts.port
         except ValueError as error:
-            raise ConfigError(f"{settings.url}: the port is no port.") from error
+            raise ConfigError(f"{settings.url}: the port must be a number from 0 to 65535.") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-            raise ConfigError(f"{settings.url}: a scoring server's address is https://HOST:PORT and nothing more.")
+            raise ConfigError(f"{settings.url}: not a scoring server's address. Use https://HOST:PORT, without a path.")
         if parts.username is not None or parts.password is not None:
-            raise ConfigError("the scoring server's address holds a password; give the key by itself (remote_key).")
+            raise ConfigError("the scoring server's address contains a password. Put the key in remote_key instead.")
         if parts.scheme == "http" and not settings.plaintext and not _is_loopback(parts.hostname):
             raise ConfigError(
-                f"{settings.url}: faces would cross the network in clear, and anyone on it could answer. Use https, or "
-                "allow plaintext where another layer encrypts."
+                f"{settings.url}: images of faces would cross the network unencrypted, and anyone on it could answer. "
+                "Use https, or set plaintext if another layer encrypts the traffic."
             )
         if settings.key is not None and not (settings.key.isascii() and settings.key.isprintable()):
-            raise ConfigError("the key for the scoring server has characters that no key has.")
+            raise ConfigError("the scoring server's key contains characters other than printable ASCII.")
         self.host, self.port = parts.hostname, port or (443 if parts.scheme == "https" else 80)
         self._context = _context(settings) if parts.scheme == "https" else None
         self._settings = settings
@@ -98,12 +98,13 @@ class RemoteConnection:
     def exchange(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, limit: int
     ) -> HttpReply:
-        """Ask, and ask again where that may help, within ``timeout_s``. ``limit``: bytes of a body that are read.
+        """Send a request and return the response, with retries, within ``timeout_s``.
 
-        Only for requests that change nothing: one whose answer was lost is sent again.
+        ``limit``: largest response body in bytes. Use it only for requests without side effects: a request whose
+        response was lost is sent again.
 
         Raises:
-            Unreachable: no answer in time, or one that is larger than ``limit``.
+            Unreachable: there was no response in time, or it was larger than ``limit``.
         """
         deadline = time.monotonic() + self._settings.timeout_s
         backoff = Backoff(first_s=FIRST_PAUSE_S, last_s=self._settings.timeout_s, spread=0.5)
@@ -115,7 +116,7 @@ class RemoteConnection:
                     return reply
                 why = f"status {reply.status}"
             except (OSError, http.client.HTTPException) as error:
-                # An address that has no such name or certificate will not have it a moment later.
+                # Neither a wrong certificate nor a body that is too large improves on a retry.
                 if last or isinstance(error, (ssl.SSLCertVerificationError, TooLarge)):
                     raise Unreachable(_reason(error)) from error
                 reply, why = None, _reason(error)
@@ -123,12 +124,12 @@ class RemoteConnection:
             if time.monotonic() + wait >= deadline:
                 if reply is not None:
                     return reply
-                raise Unreachable(f"{why}; no time is left to try again.")
+                raise Unreachable(f"{why}; no time is left for another attempt.")
             time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
-        """Close the connections that are idle."""
+        """Close all idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection, _ in idle:
@@ -142,7 +143,7 @@ class RemoteConnection:
             try:
                 return self._on(kept, method, path, body, headers, limit, deadline)
             except (http.client.RemoteDisconnected, ConnectionError):
-                # The server had closed it meanwhile, which says nothing of the server.
+                # The server closed the idle connection meanwhile, which is not a fault.
                 pass
         return self._on(self._connect(deadline), method, path, body, headers, limit, deadline)
 
@@ -162,7 +163,7 @@ class RemoteConnection:
             response = connection.getresponse()
             data = response.read(limit + 1)
             if len(data) > limit:
-                raise TooLarge(f"the answer is larger than {limit} bytes")
+                raise TooLarge(f"the response is larger than {limit} bytes")
             if response.length:
                 raise http.client.IncompleteRead(data)
         except BaseException:
@@ -194,17 +195,17 @@ class RemoteConnection:
         except BaseException:
             raw.close()
             raise
-        # What http.client uses of a socket; its own would be given a fresh time limit at every read.
+        # http.client's own socket would restart its timeout at every read.
         connection.sock = DeadlineSocket(raw, deadline)
         return connection
 
 
 class TooLarge(OSError):
-    """More bytes than were asked for."""
+    """The response is larger than the limit."""
 
 
 class DeadlineSocket:
-    """As much of a socket as `http.client` uses, all of it within one deadline (``time.monotonic``)."""
+    """The socket methods that `http.client` uses, all bounded by one deadline (``time.monotonic``)."""
 
     def __init__(self, inner: socket.socket, deadline: float) -> None:
         self._inner = inner
@@ -233,13 +234,13 @@ class DeadlineSocket:
         return io.BufferedReader(_Reader(self), 64 << 10)
 
     def release(self) -> None:
-        """A reader is done."""
+        """Count one reader as finished."""
         self._readers -= 1
         if self._closing and not self._readers:
             self._inner.close()
 
     def close(self) -> None:
-        # A response that is still being read outlives its connection.
+        # A response may still be read after its connection was closed.
         self._closing = True
         if not self._readers:
             self._inner.close()
@@ -282,8 +283,10 @@ def _is_loopback(host: str) -> bool:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if speaks_no_tls(error):
+        return "it does not speak TLS on this port: write http:// in remote.url, or name its TLS port"
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

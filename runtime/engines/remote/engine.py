@@ -1,8 +1,8 @@
-"""Scoring on another machine: a client of the Open Inference Protocol v2, behind the same `Engine` as all others.
+"""`Engine` on a remote scoring server: a client of the Open Inference Protocol v2.
 
-The server is believed as much as a local engine is: it must run the very model that the local manifest names, by its
-SHA-256, and reproduce the golden vectors before the first pair and again whenever it was gone. Whatever goes wrong is
-an error, and an error is never a score.
+The server must meet the same conditions as a local engine: it must run a model that the local manifest names by
+SHA-256, and it must reproduce the golden vectors before the first pair and after every lost connection. Every failure
+is an error; no failure produces a score.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class RemoteEngine:
-    """`Engine` on the scoring server at the other end of ``connection``, which it owns. ``model``: its name there;
-    ``digests``: SHA-256 → role of the models that may run.
+    """`Engine` on the scoring server behind ``connection``, which it owns.
+
+    ``model``: the model's name on the server. ``digests``: SHA-256 → role of the models that are allowed to run.
 
     Raises:
-        EngineUnavailable: the server cannot be reached, has no such model, runs another one, or computes something
-        else.
+        EngineUnavailable: the server cannot be reached, does not have the model, runs another one, or fails the golden
+            vectors.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class RemoteEngine:
         self._inputs = inputs
         self._digests = digests
         self._golden = golden
-        # Entered again by the very thread that proves the server, whose golden vectors are batches too.
+        # Reentrant: the thread that verifies the server calls `infer` with the golden vectors.
         self._lock = threading.RLock()
         self._closed = False
         self._trusted = False
@@ -93,11 +94,11 @@ class RemoteEngine:
         try:
             reply = self._connection.exchange("POST", f"{self._path}/infer", body, headers, limit=MAX_ANSWER_BYTES)
         except Unreachable as error:
-            # Whatever comes back at that address is a stranger until it has proved itself.
+            # Another server may answer at that address next, so it must pass the golden vectors again.
             self._trusted = False
-            raise InferenceFailed(f"the scoring server {self._where} gave no answer: {error}.") from error
+            raise InferenceFailed(f"the scoring server {self._where} did not respond: {error}.") from error
         if reply.status != 200:
-            raise InferenceFailed(f"the scoring server {self._where} refused: {_refusal_text(reply)}.")
+            raise InferenceFailed(f"the scoring server {self._where} refused the batch: {_refusal_text(reply)}.")
         return check_scores(self._scores(reply), count)
 
     def warm_up(self) -> None:
@@ -116,40 +117,42 @@ class RemoteEngine:
         try:
             head, found = unpack("outputs", reply.body, int(given) if given and given.isdecimal() else None)
         except InvalidBatch as error:
-            raise InferenceFailed(f"the answer of {self._where} cannot be read: {error.message}") from error
+            raise InferenceFailed(f"the response of {self._where} cannot be read: {error.message}") from error
         stated = (head.get("parameters") or {}).get("model_sha256", self._sha256)
         if stated != self._sha256 or head.get("model_version", self._version) != self._version:
             self._trusted = False
-            raise InferenceFailed(f"the scoring server {self._where} runs another model now; it is checked again.")
+            raise InferenceFailed(
+                f"the scoring server {self._where} now runs another model and will be verified again."
+            )
         missing = [name for name in OUTPUTS if name not in found or found[name].dtype != np.float32]
         if missing:
-            raise InferenceFailed(f"the answer of {self._where} lacks {', '.join(missing)} as FP32.")
-        # Copies: what was read from bytes is not writable, which no other engine's result is.
+            raise InferenceFailed(f"the response of {self._where} lacks {', '.join(missing)} as FP32.")
+        # Copied, because arrays over bytes are read-only and every other engine returns writable ones.
         return Scores(*(found[name].astype(np.float32) for name in OUTPUTS))
 
     def _verify_golden_again(self) -> None:
         try:
             self._verify_golden()
         except EngineError as error:
-            raise InferenceFailed(f"the scoring server is not trusted again yet: {error.message}") from error
-        log.info("the scoring server %s has proved itself again", self._where)
+            raise InferenceFailed(f"the scoring server has not been verified again yet: {error.message}") from error
+        log.info("the scoring server %s has been verified again", self._where)
 
     def _verify_golden(self) -> None:
-        """Ask what the server runs and let it reproduce the golden vectors."""
+        """Read the server's model description and require that it reproduces the golden vectors."""
         described = self._describe(self._path)
         parameters = described.get("parameters")
         if not isinstance(parameters, dict) or "model_sha256" not in parameters:
-            # Triton puts a model's own parameters into its configuration.
+            # Triton returns a model's parameters in its configuration.
             found = self._describe(f"{self._path}/config").get("parameters") or {}
             parameters = {k: v.get("string_value") for k, v in found.items() if isinstance(v, dict)}
         sha256 = parameters.get("model_sha256")
         role = self._digests.get(sha256) if isinstance(sha256, str) else None
         if not isinstance(sha256, str) or role is None:
             known = ", ".join(f"{digest[:12]} ({name})" for digest, name in self._digests.items())
-            said = f"says it is {sha256[:12]!r}" if isinstance(sha256, str) else "does not say which file it is"
+            said = f"has the SHA-256 {sha256[:12]!r}" if isinstance(sha256, str) else "does not state its SHA-256"
             raise EngineUnavailable(
-                f"{self._where}: the model {self._model} {said}; the local manifest has {known}. Put the same bundle "
-                "on both."
+                f"{self._where}: the model {self._model} {said}; the local manifest has {known}. Install the same "
+                "bundle on both machines."
             )
         self._sent_as = self._checked_inputs(described)
         versions = described.get("versions")
@@ -182,15 +185,15 @@ class RemoteEngine:
         try:
             reply = self._connection.exchange("GET", path, limit=MAX_DESCRIPTION_BYTES)
             if reply.status != 200:
-                raise EngineUnavailable(f"{self._where}: {path} is refused: {_refusal_text(reply)}.")
+                raise EngineUnavailable(f"{self._where} refused {path}: {_refusal_text(reply)}.")
             return parse_object(reply.body)
         except Unreachable as error:
             raise EngineUnavailable(f"the scoring server {self._where} cannot be reached: {error}.") from error
         except InvalidBatch as error:
-            raise EngineUnavailable(f"{self._where}: {path} is no description of a model: {error.message}") from error
+            raise EngineUnavailable(f"{self._where}: {path} is not a model description: {error.message}") from error
 
     def _checked_inputs(self, described: dict[str, Any]) -> dict[str, np.dtype[Any]]:
-        """What each input is sent as: its own type, or float32 of the same values where the server asks for it."""
+        """Return the dtype to send for each input: its own, or float32 if the server takes that instead."""
         found: dict[str, np.dtype[Any]] = {}
         listed = described.get("inputs")
         for entry in listed if isinstance(listed, list) else []:
@@ -200,23 +203,23 @@ class RemoteEngine:
                 spec = next((s for s in self._inputs if s.name == entry.get("name")), None)
                 if spec is None or not isinstance(shape, list) or tuple(shape[1:]) != spec.shape:
                     raise EngineUnavailable(
-                        f"{self._where}: the input {_plain(entry.get('name'))} is not the manifest's."
+                        f"{self._where}: the input {_plain(entry.get('name'))} does not match the manifest."
                     )
         outputs = {e.get("name") for e in described.get("outputs") or [] if isinstance(e, dict)}
         fits = all(found.get(s.name) in (np.dtype(s.dtype), np.dtype("<f4")) for s in self._inputs)
         if not fits or len(found) != len(self._inputs) or not outputs.issuperset(OUTPUTS):
             wanted = ", ".join(f"{s.name} {datatype(s.dtype)}" for s in self._inputs)
             raise EngineUnavailable(
-                f"{self._where}: {self._model} does not take {wanted} and give {', '.join(OUTPUTS)}."
+                f"{self._where}: {self._model} must take {wanted} and return {', '.join(OUTPUTS)}, but does not."
             )
         return found
 
 
 def open_remote(bundle: Bundle, connection: RemoteConnection, model: str = "") -> RemoteEngine:
-    """An engine on the server at the other end of ``connection``. ``model``: its name there; by default the bundle's.
+    """Return an engine on the server behind ``connection``. ``model``: its name there, by default the bundle's.
 
     Raises:
-        BundleError: the bundle's golden vectors cannot be trusted. Else as `RemoteEngine`.
+        BundleError: the bundle's golden vectors cannot be trusted. Otherwise as `RemoteEngine`.
     """
     manifest = bundle.manifest
     inputs = []
@@ -228,7 +231,7 @@ def open_remote(bundle: Bundle, connection: RemoteConnection, model: str = "") -
 
 
 def _refusal_text(reply: HttpReply) -> str:
-    """What a server says of its refusal, fit for a log."""
+    """Return the server's status and error text, safe for a log."""
     try:
         found = parse_object(reply.body)
     except AdsnError:

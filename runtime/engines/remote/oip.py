@@ -1,8 +1,8 @@
-"""Messages of the Open Inference Protocol v2 with its binary tensor extension: what `remote` sends and ``/v2`` takes.
+"""Messages of the Open Inference Protocol v2 with the binary tensor extension, as `remote` sends and ``/v2`` accepts.
 
-A message is a JSON header and, behind it, the tensors' bytes in the order in which the header names them, little-endian
-and without padding; an HTTP header says where the JSON ends. Tensors as JSON numbers are read too: thirty times slower,
-and what a shell script can write. Source: kserve/open-inference-protocol, and Triton's ``extension_binary_data.md``.
+A message is a JSON header followed by the tensors' bytes, little-endian and unpadded, in the header's order. An HTTP
+header gives the length of the JSON. Tensors may also be JSON numbers: thirty times slower, but easy to write from a
+shell script. Sources: kserve/open-inference-protocol, and Triton's ``extension_binary_data.md``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from runtime.core.user_text import ENCODING
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_HEADER_BYTES = 64 << 10
-"""Of the JSON before binary tensors: far more than a few tensors need."""
+"""Limit of the JSON header before binary tensors; far more than a few tensors need."""
 MAX_RANK = 8
 DTYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 TensorGroup = Literal["inputs", "outputs"]
 
 
 def datatype(dtype: str) -> str:
-    """The protocol's name of a NumPy dtype."""
+    """Return the protocol's name for a NumPy dtype."""
     return next(name for name, known in DTYPES.items() if known == np.dtype(dtype))
 
 
@@ -37,9 +37,9 @@ def pack(
     tensors: Mapping[str, NDArray[Any]],
     as_json: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
-    """A message and the length of its JSON, None where it is JSON alone.
+    """Return a message and the length of its JSON header, or None if the message is all JSON.
 
-    ``header``: the members beside ``part``. ``as_json``: names of tensors to write as numbers.
+    ``header``: members other than ``part``. ``as_json``: names of the tensors to write as JSON numbers.
     """
     entries: list[dict[str, Any]] = []
     chunks: list[bytes] = []
@@ -58,13 +58,13 @@ def pack(
 
 
 def unpack(part: TensorGroup, body: bytes, header_length: int | None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header of a message, and its tensors by name; arrays read from bytes are views and not to be written to.
+    """Return a message's header and its tensors by name. Arrays from binary data are read-only views.
 
     Raises:
-        InvalidBatch: it is no such message; says which tensor is wrong, and how.
+        InvalidBatch: the message is invalid; the text says which tensor is wrong and how.
     """
     if header_length is not None and not 0 < header_length <= min(len(body), MAX_HEADER_BYTES):
-        raise InvalidBatch(f"{HEADER_LENGTH} is {header_length}; the body has {len(body)} bytes.")
+        raise InvalidBatch(f"{HEADER_LENGTH} is {header_length}, but the body has {len(body)} bytes.")
     head = parse_object(body if header_length is None else body[:header_length])
     entries = head.get(part)
     if not isinstance(entries, list):
@@ -74,7 +74,7 @@ def unpack(part: TensorGroup, body: bytes, header_length: int | None) -> tuple[d
     for entry in entries:
         name, dtype, shape = _described(entry, part)
         if name in tensors:
-            raise InvalidBatch(f"the tensor {name!r} comes twice.")
+            raise InvalidBatch(f"the tensor {name!r} appears twice.")
         count = math.prod(shape)
         size = (entry.get("parameters") or {}).get("binary_data_size")
         if size is None:
@@ -82,22 +82,22 @@ def unpack(part: TensorGroup, body: bytes, header_length: int | None) -> tuple[d
             continue
         if type(size) is not int or size != count * dtype.itemsize:
             raise InvalidBatch(
-                f"the tensor {name!r} has binary_data_size {size}; shape {list(shape)} is {count * dtype.itemsize}."
+                f"the tensor {name!r} has binary_data_size {size}; shape {list(shape)} needs {count * dtype.itemsize}."
             )
         if place + size > len(body):
-            raise InvalidBatch(f"the body ends before the bytes of {name!r} do.")
+            raise InvalidBatch(f"the body ends within the bytes of {name!r}.")
         tensors[name] = np.frombuffer(body, dtype, count, place).reshape(shape)
         place += size
     if place != len(body):
-        raise InvalidBatch(f"{len(body) - place} bytes are left behind the last tensor.")
+        raise InvalidBatch(f"{len(body) - place} bytes are left over after the last tensor.")
     return head, tensors
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """A JSON object.
+    """Parse a JSON object.
 
     Raises:
-        InvalidBatch: it is none.
+        InvalidBatch: the data is not a JSON object.
     """
     try:
         found = json.loads(data.decode(ENCODING))
@@ -109,33 +109,33 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def _described(entry: Any, part: TensorGroup) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
-    """Name, dtype and shape of one entry."""
+    """Return the name, dtype and shape of one entry."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise InvalidBatch(f"an entry of {part} has no name.")
     name, kind, shape = entry["name"][:64], entry.get("datatype"), entry.get("shape")
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise InvalidBatch(f"the tensor {name!r} has a datatype that is none of {', '.join(DTYPES)}.")
+        raise InvalidBatch(f"the tensor {name!r} has a datatype other than {', '.join(DTYPES)}.")
     if (
         not isinstance(shape, list)
         or len(shape) > MAX_RANK
         or not all(type(v) is int and 0 <= v < 1 << 31 for v in shape)
     ):
-        raise InvalidBatch(f"the tensor {name!r} has no shape of whole numbers.")
+        raise InvalidBatch(f"the tensor {name!r} must have a shape of non-negative integers.")
     if entry.get("parameters") is not None and not isinstance(entry["parameters"], dict):
-        raise InvalidBatch(f"the tensor {name!r} has parameters that are no object.")
+        raise InvalidBatch(f"the tensor {name!r} has parameters that are not an object.")
     return name, DTYPES[kind], tuple(shape)
 
 
 def _numbers(name: str, data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], count: int) -> NDArray[Any]:
-    """A tensor written as JSON numbers, flat or nested."""
+    """Return a tensor from JSON numbers, flat or nested."""
     try:
         found = np.asarray(data)
     except (ValueError, RecursionError) as error:
         raise InvalidBatch(f"the data of the tensor {name!r} has rows of different lengths.") from error
     kinds = "iu" if dtype.kind == "u" else "iuf"
     if found.size != count or found.dtype.kind not in kinds:
-        raise InvalidBatch(f"the tensor {name!r} needs {count} numbers of its datatype as data.")
+        raise InvalidBatch(f"the tensor {name!r} needs exactly {count} numbers of its datatype in data.")
     limits = (0, 255) if dtype.kind == "u" else (-3.4e38, 3.4e38)
     if found.size and not (found.min() >= limits[0] and found.max() <= limits[1]):
-        raise InvalidBatch(f"the tensor {name!r} holds a number that its datatype does not.")
+        raise InvalidBatch(f"the tensor {name!r} contains a number outside the range of its datatype.")
     return found.astype(dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""TensorRT: building, caching and running an engine."""
+"""TensorRT: builds, caches and runs engines."""
 
 from typing import TYPE_CHECKING
 

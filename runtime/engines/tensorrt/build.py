@@ -1,4 +1,4 @@
-"""Building a TensorRT engine on the device that will run it, from a bundle's verified ONNX bytes."""
+"""Builds a TensorRT engine from a bundle's verified ONNX bytes, on the device that will run it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    """``plan``: the serialised engine. ``timing_cache``: to make the next build of the same layers faster.
-    ``inspector``: TensorRT's own description of the layers, as JSON."""
+    """Result of a build.
+
+    ``plan``: the serialised engine. ``timing_cache``: speeds up the next build of the same layers. ``inspector``:
+    TensorRT's description of the layers, parsed from JSON.
+    """
 
     plan: bytes
     timing_cache: bytes
@@ -33,10 +36,10 @@ class BuiltEngine:
 
 
 def make_logger(trt: Any) -> Any:
-    """TensorRT's messages in the log of this module, from warnings on."""
+    """Return a TensorRT logger that forwards warnings and errors to this module's log."""
 
     class Bridge(trt.ILogger):  # type: ignore[misc]  # known at run time only
-        """Where TensorRT writes."""
+        """Forwards TensorRT's messages."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -58,10 +61,10 @@ def build_plan(
     timing_cache: bytes = b"",
     report: PhaseReporter = lambda phase, done, steps: None,
 ) -> BuiltEngine:
-    """Compile ``model`` with one profile for batches of 1 to ``settings.max_batch``.
+    """Build a plan for ``model`` with one profile for batches of 1 to ``settings.max_batch``.
 
     Raises:
-        EngineUnavailable: the parser or the builder refused; with their words.
+        EngineUnavailable: the parser or the builder failed; the message includes theirs.
     """
     generation = generation_of(trt.__version__)
     logger = make_logger(trt)
@@ -79,7 +82,7 @@ def build_plan(
     set_effort(config, settings.optimisation)
     set_progress(trt, config, report)
     cache = config.create_timing_cache(timing_cache)
-    # A cache of another device or version is refused here; the build then starts from an empty one.
+    # TensorRT rejects a cache from another device or version; the build then starts with an empty one.
     if not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
@@ -92,18 +95,18 @@ def build_plan(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineUnavailable(
-            f"TensorRT {trt.__version__} built no engine; its messages are in the log above. With too little GPU "
-            "memory, lower the workspace or the largest batch."
+            f"TensorRT {trt.__version__} could not build an engine; see its messages in the log above. If GPU memory "
+            "ran out, lower the workspace or the largest batch."
         )
     return BuiltEngine(bytes(plan), bytes(config.get_timing_cache().serialize()), inspect(trt, bytes(plan), logger))
 
 
 def inspect(trt: Any, plan: bytes, logger: Any) -> Any:
-    """What TensorRT made of each layer: names, types, tactics."""
+    """Return TensorRT's description of each layer: names, types, tactics."""
     engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        # Some releases write JSON that is none; what they wrote is kept.
+        # Some releases write invalid JSON; keep their text as it is.
         return {"text": text}

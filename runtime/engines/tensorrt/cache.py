@@ -1,8 +1,8 @@
-"""Built engines, kept in a folder the process owns, so that a start takes seconds and not minutes.
+"""Cache of built engines in a private folder, so that a start takes seconds instead of minutes.
 
-An engine fits one model on one GPU with one version of TensorRT and of the driver, and is code that runs: so each has a
-sidecar with everything it depends on and the digest of its bytes, nothing is read that others could have written, and
-whatever does not fit is built again, with the reason in the log.
+An engine is valid for one model on one GPU with one version of TensorRT and of the driver. A sidecar file records
+everything that the engine depends on and the digest of its bytes. Engines are executable code, so files that another
+user could have written are never read. An engine that does not match is built again and the reason is logged.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAX_SIDECAR_BYTES = 1 << 20
 
 
 def default_folder() -> Path:
-    """Return the folder that ``ADSN_ENGINE_CACHE`` names, else one in the user's cache.
+    """Return the folder that ``ADSN_ENGINE_CACHE`` names, by default one in the user's cache.
 
     Raises:
-        ConfigError: no variable, and a user without a home directory.
+        ConfigError: the variable is not set and the user has no home directory.
     """
     named = os.environ.get("ADSN_ENGINE_CACHE")
     if named:
@@ -40,12 +40,15 @@ def default_folder() -> Path:
     try:
         return Path(user_cache_dir("adsn")) / "engines"
     except RuntimeError as error:
-        raise ConfigError("this user has no home directory. Name a folder for engines in ADSN_ENGINE_CACHE.") from error
+        raise ConfigError("this user has no home directory. Set ADSN_ENGINE_CACHE to a folder for engines.") from error
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """Everything a built engine depends on. ``platform``: the driver's CUDA version, on Jetson also the L4T release."""
+    """Everything that a built engine depends on.
+
+    ``platform``: the driver's CUDA version, on Jetson also the L4T release.
+    """
 
     model_sha256: str
     tensorrt: str
@@ -57,13 +60,13 @@ class EngineKey:
     flags: str
 
     def digest(self) -> str:
-        """Name of the engine's files: 32 hexadecimal digits."""
+        """Return the base name of the engine's files: 32 hexadecimal digits."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
-    """The driver's version, and the L4T release where there is one."""
+    """Return the driver's version and, on Jetson, the L4T release."""
     try:
         l4t = release.read_text(errors="replace").splitlines()[0].strip()
     except (OSError, IndexError):
@@ -73,18 +76,17 @@ def platform_of(driver: int, release: Path = L4T_RELEASE) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CacheLookup:
-    """``plan``: the engine's bytes, or None; then ``reason`` says why it must be built."""
+    """Result of a look-up. ``plan``: the engine's bytes, or None; ``reason`` then says why it must be built."""
 
     plan: bytes | None
     reason: str = ""
 
 
 class EngineCache:
-    """Engines under ``folder`` (mode 0700, this user's own); by default what ``ADSN_ENGINE_CACHE`` names, else a folder
-    in the user's cache.
+    """Cache of engines in ``folder`` (mode 0700, owned by this user), by default `default_folder`.
 
     Raises:
-        ConfigError: it cannot be made or written, or others could write it.
+        ConfigError: the folder cannot be created or written, or other users can write to it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -93,20 +95,20 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.stat(self.folder, follow_symlinks=False)
         except OSError as error:
-            raise ConfigError(f"{self.folder}: the engine cache cannot be made: {error.strerror}.") from error
+            raise ConfigError(f"{self.folder}: the engine cache cannot be created: {error.strerror}.") from error
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
             raise ConfigError(
-                f"{self.folder}: not a folder that only this user can write. An engine is code that runs; make it "
-                f"yours: chown {os.getuid()} and chmod 700, or name another (ADSN_ENGINE_CACHE)."
+                f"{self.folder}: not a folder that only this user can write. Engines are executable code. Run chown "
+                f"{os.getuid()} and chmod 700 on it, or set ADSN_ENGINE_CACHE to another folder."
             )
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise ConfigError(f"{self.folder}: the engine cache cannot be written; name another (ADSN_ENGINE_CACHE).")
+            raise ConfigError(f"{self.folder}: the engine cache cannot be written; set ADSN_ENGINE_CACHE to another.")
 
     def plan_path(self, key: EngineKey) -> Path:
         return self.folder / f"{key.digest()}.plan"
 
     def find(self, key: EngineKey) -> CacheLookup:
-        """The engine for ``key``, if it is there and whole. Never raises: what cannot be used is built again."""
+        """Look up the engine for ``key``. Never raises: an engine that cannot be used is built again."""
         plan, sidecar = self.plan_path(key), self.plan_path(key).with_suffix(".json")
         try:
             described = json.loads(_read_own(sidecar, MAX_SIDECAR_BYTES))
@@ -114,15 +116,15 @@ class EngineCache:
                 return CacheLookup(None, f"{sidecar.name} describes another engine")
             data = _read_own(plan, int(described["size"]))
             if len(data) != described["size"] or hashlib.sha256(data).hexdigest() != described["sha256"]:
-                return CacheLookup(None, f"{plan.name} is not what its sidecar says; it was damaged or cut off")
+                return CacheLookup(None, f"{plan.name} does not match its sidecar; it is damaged or truncated")
         except FileNotFoundError as error:
-            return CacheLookup(None, f"{Path(str(error.filename)).name} is not there")
+            return CacheLookup(None, f"{Path(str(error.filename)).name} does not exist")
         except (OSError, ValueError, KeyError, TypeError) as error:
             return CacheLookup(None, f"{plan.name} cannot be read: {error}")
         return CacheLookup(data)
 
     def store(self, key: EngineKey, plan: bytes, facts: Mapping[str, Any]) -> Path:
-        """Keep an engine; ``facts`` (build time, layers) go into its sidecar.
+        """Store an engine and return its path. ``facts`` (build time, layers) go into its sidecar.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -135,20 +137,20 @@ class EngineCache:
             "sha256": hashlib.sha256(plan).hexdigest(),
             **facts,
         }
-        # The engine first: a sidecar never describes bytes that are not there.
+        # The engine first, so that a sidecar never describes a missing file.
         self.write(path, plan)
         self.write(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
         return path
 
     def read_timing(self, key: EngineKey) -> bytes:
-        """The timing cache for the key's device and version; empty where there is none."""
+        """Return the timing cache for the key's device and version, empty if there is none."""
         try:
             return _read_own(self._timing_path(key), 256 << 20)
         except OSError:
             return b""
 
     def write_timing(self, key: EngineKey, data: bytes) -> None:
-        """Keep a timing cache, for the next build on this device."""
+        """Store a timing cache for the next build on this device."""
         self.write(self._timing_path(key), data)
 
     def _timing_path(self, key: EngineKey) -> Path:
@@ -156,15 +158,15 @@ class EngineCache:
         return self.folder / f"timing-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cache"
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a file of the cache, whole or not at all."""
+        """Write a file of the cache atomically."""
         try:
             write_atomically(path, data, mode=0o600)
         except OSError as error:
-            raise ConfigError(f"{path}: the engine cannot be kept: {error.strerror or error}.") from error
+            raise ConfigError(f"{path}: the engine cannot be stored: {error.strerror or error}.") from error
 
     @contextlib.contextmanager
     def only_builder(self, key: EngineKey) -> Iterator[None]:
-        """Wait until no other process builds this engine: two that start together build once."""
+        """Hold the lock for building this engine, so that two processes that start together build it once."""
         handle = os.open(self.folder / f"{key.digest()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -174,7 +176,7 @@ class EngineCache:
 
 
 def _read_own(path: Path, limit: int) -> bytes:
-    """Read a plain file that belongs to this user and that no one else can write."""
+    """Read a plain file that this user owns and that no other user can write."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(file.fileno())

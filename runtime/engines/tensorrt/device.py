@@ -1,6 +1,6 @@
-"""GPU memory, streams and copies, behind one small interface with two providers: pycuda and cuda-bindings.
+"""GPU memory, streams and copies: one interface with two providers, pycuda and cuda-bindings.
 
-All methods are called from one thread, the engine's. Addresses are plain integers, which is what TensorRT takes.
+The engine calls all methods from its own thread. Addresses are plain integers, as TensorRT takes them.
 """
 
 from __future__ import annotations
@@ -14,55 +14,56 @@ from runtime.core.errors import EngineUnavailable
 
 
 class Device(Protocol):
-    """One GPU's primary context.
+    """The primary context of one GPU.
 
-    Every method may raise `InferenceFailed` when the device is lost.
+    Every method may raise `InferenceFailed` if the device is lost.
     """
 
     @property
     def provider(self) -> str: ...
 
     def allocate(self, size: int) -> int:
-        """Address of ``size`` bytes on the device, which live until `close`."""
+        """Allocate ``size`` bytes on the device until `close` and return their address."""
         ...
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """A page-locked host array, from and to which copies run beside the computation."""
+        """Return a page-locked host array, so that copies can overlap with computation."""
         ...
 
     def stream(self) -> int:
-        """Handle of a new stream."""
+        """Create a stream and return its handle."""
         ...
 
     def copy_in(self, address: int, source: NDArray[Any], stream: int) -> None:
-        """Begin to copy a contiguous host array to the device."""
+        """Start copying a contiguous host array to the device."""
         ...
 
     def copy_out(self, target: NDArray[Any], address: int, stream: int) -> None:
-        """Begin to copy from the device into a contiguous host array."""
+        """Start copying from the device into a contiguous host array."""
         ...
 
     def wait(self, stream: int) -> None:
-        """Return when everything begun on ``stream`` has ended."""
+        """Wait until all work on ``stream`` has finished."""
         ...
 
     def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None] | None:
-        """Record what ``work`` begins on ``stream`` as a CUDA graph → what launches it.
+        """Record the work that ``work`` submits to ``stream`` as a CUDA graph and return a function that launches it.
 
-        None where the provider has no graphs. ``work`` must have run once before on the same addresses and shapes.
+        Returns None if the provider does not support graphs. ``work`` must have run once before with the same
+        addresses and shapes.
         """
         ...
 
     def close(self) -> None:
-        """Give everything back. May be called twice."""
+        """Release everything. May be called twice."""
         ...
 
 
 def open_device(index: int = 0, provider: str = "auto") -> Device:
-    """The device with whichever provider is installed; cuda-bindings first, because it has CUDA graphs.
+    """Open the device with the first provider that works. cuda-bindings comes first, because it has CUDA graphs.
 
     Raises:
-        EngineUnavailable: neither is installed or neither works; says why for each.
+        EngineUnavailable: no provider works; the message gives the reason for each.
     """
     reasons = []
     for name in ("cuda-bindings", "pycuda") if provider == "auto" else (provider,):
@@ -75,7 +76,7 @@ def open_device(index: int = 0, provider: str = "auto") -> Device:
                 from runtime.engines.tensorrt.device_pycuda import PycudaDevice
 
                 return PycudaDevice(index)
-            raise EngineUnavailable(f"no device provider {name!r}; there are cuda-bindings and pycuda.")
+            raise EngineUnavailable(f"no device provider {name!r}; use cuda-bindings or pycuda.")
         except EngineUnavailable as error:
             reasons.append(f"{name}: {error.message}")
-    raise EngineUnavailable("no way to the GPU. " + " ".join(reasons))
+    raise EngineUnavailable("the GPU cannot be opened. " + " ".join(reasons))

@@ -1,4 +1,4 @@
-"""`Device` over NVIDIA's cuda-bindings (wheels; the runtime API, whose calls use the primary context)."""
+"""`Device` on NVIDIA's cuda-bindings (available as wheels). Its runtime API uses the primary context."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class BindingsDevice:
         code, *result = getattr(self._cuda, name)(*arguments)
         if int(code):
             raise InferenceFailed(
-                f"{name} failed with {getattr(code, 'name', code)}. When it stays so, the GPU is lost to this process: "
-                "restart it, and look at dmesg for Xid errors."
+                f"{name} failed with {getattr(code, 'name', code)}. If this persists, the process has lost the GPU: "
+                "restart it, and look for Xid errors in dmesg."
             )
         return result[0] if len(result) == 1 else result or None
 
@@ -81,7 +81,7 @@ class BindingsDevice:
         try:
             work()
         finally:
-            # Also after a failure, or the stream would stay in capture for good.
+            # Also after a failure, or the stream would stay in capture mode.
             graph = self._call("cudaStreamEndCapture", stream)
         ready = self._call("cudaGraphInstantiate", graph, 0)
         self._call("cudaGraphDestroy", graph)
@@ -92,5 +92,5 @@ class BindingsDevice:
         given = [("cudaGraphExecDestroy", self._graphs), ("cudaStreamDestroy", self._streams)]
         for name, things in [*given, ("cudaFreeHost", self._host), ("cudaFree", self._memory)]:
             while things:
-                # Codes are not raised here: on a lost device every call fails, and closing must end all the same.
+                # Error codes are ignored: on a lost device every call fails, and closing must still finish.
                 getattr(self._cuda, name)(things.pop())

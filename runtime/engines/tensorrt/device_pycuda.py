@@ -1,4 +1,4 @@
-"""`Device` over pycuda (built from source against the installed CUDA; it has no CUDA graphs)."""
+"""`Device` on pycuda (built from source against the installed CUDA, without CUDA graphs)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def _import() -> Any:
     try:
         from pycuda import driver
     except ImportError as error:
-        # Without a driver the import itself fails, on the first symbol of libcuda.
+        # Without a driver the import itself fails on the first symbol of libcuda.
         raise EngineUnavailable(
-            f"cannot be imported ({error}). It needs the NVIDIA driver to run, and g++, cuda.h and CUDA_ROOT to be "
-            "built: pip install pycuda."
+            f"cannot be imported ({error}). Running it needs the NVIDIA driver; building it (pip install pycuda) needs "
+            "g++, cuda.h and CUDA_ROOT."
         ) from error
     return driver
 
@@ -35,7 +35,7 @@ class PycudaDevice:
         self._context: Any = None
         try:
             self._cuda.init()
-            # The primary context is the one that TensorRT, and anything else in the process, uses as well.
+            # TensorRT and other libraries in the process use the primary context too.
             self._context = self._cuda.Device(index).retain_primary_context()
             self._context.push()
         except self._cuda.Error as error:
@@ -43,8 +43,8 @@ class PycudaDevice:
 
     def _lost(self, error: Exception) -> InferenceFailed:
         return InferenceFailed(
-            f"CUDA failed: {error}. When it stays so, the GPU is lost to this process: restart it, and look at dmesg "
-            "for Xid errors."
+            f"CUDA failed: {error}. If this persists, the process has lost the GPU: restart it, and look for Xid "
+            "errors in dmesg."
         )
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -88,7 +88,7 @@ class PycudaDevice:
             try:
                 memory.free()
             except self._cuda.Error:
-                # A lost device frees nothing; closing must end all the same.
+                # A lost device cannot free memory; closing must still finish.
                 continue
         self._memory.clear()
         self._streams.clear()

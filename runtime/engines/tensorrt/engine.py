@@ -1,8 +1,8 @@
-"""TensorRT, through named tensors and ``execute_async_v3``, on one thread that owns the GPU's primary context.
+"""TensorRT engine: named tensors and ``execute_async_v3``, on one thread that owns the GPU's primary context.
 
-A batch larger than the engine's goes through in parts, in turns on slots, each with a stream, buffers and an execution
-context of its own: where the version allows two, one copies while the other computes. Where the device can record CUDA
-graphs, a part of a size seen before is launched as one.
+A batch larger than the engine's largest is split into parts that alternate between slots. Each slot has its own stream,
+buffers and execution context, so with two slots one copies while the other computes. If the device supports CUDA
+graphs, a part whose size was seen before is launched as a graph.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from runtime.engines.tensorrt.versions import execution_slots, forbid_host_code,
 log = logging.getLogger(__name__)
 OUTPUTS = ("score", "stream_scores", "attention")
 DEADLINE_S = 10.0
-"""Far above any run of this network. A device that has not answered by then does not answer."""
+"""Far longer than any run of this network. A device that has not responded by then is taken to be lost."""
 
 
 @dataclass(slots=True)
 class _Slot:
-    """What one part of a batch needs while it is under way."""
+    """Resources for one part of a batch in flight."""
 
     context: Any
     stream: int
@@ -42,14 +42,14 @@ class _Slot:
 
 
 class TensorRTEngine:
-    """`Engine` over a built plan.
+    """`Engine` on a built plan.
 
-    ``inputs``: what callers give, as the bundle's manifest declares it; the plan takes the same values as float32.
-    ``graphs``: record CUDA graphs where the device can.
-    ``open_device``: called on the engine's own thread, which makes the context its own.
+    ``open_device``: called on the engine's own thread, which then owns the context. ``inputs``: the inputs that the
+    bundle's manifest declares; the plan takes the same values as float32. ``deadline_s``: time limit for one batch, in
+    seconds. ``graphs``: use CUDA graphs if the device supports them.
 
     Raises:
-        EngineUnavailable: the plan does not load, or is not of a model of this project.
+        EngineUnavailable: the plan cannot be loaded, or is not from a model of this project.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TensorRTEngine:
 
     @property
     def max_batch(self) -> int:
-        """The largest batch that goes through in one part."""
+        """The largest batch that runs in one part."""
         return self._max_batch
 
     def _open(self, plan: bytes, open_device: Callable[[], Device]) -> None:
@@ -105,22 +105,22 @@ class TensorRTEngine:
         self._engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineUnavailable(
-                "TensorRT refuses the engine: it was built by another version or for another GPU; it is built again."
+                "TensorRT rejects the engine: it was built by another version or for another GPU. It is built again."
             )
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         given = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         if sorted(given) != sorted(s.name for s in self._inputs) or not set(OUTPUTS) <= set(names):
-            raise EngineUnavailable(f"the engine has the tensors {names}; it is no engine of this project.")
+            raise EngineUnavailable(f"the engine has the tensors {names}; it is not an engine of this project.")
         for name in names:
             if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
                 raise EngineUnavailable(
-                    f"the engine's tensor {name!r} is not float32; it is no engine of this project."
+                    f"the engine's tensor {name!r} is not float32; it is not an engine of this project."
                 )
         self._max_batch = int(engine.get_tensor_profile_shape(given[0], 0)[2][0])
         shapes = {name: tuple(engine.get_tensor_shape(name))[1:] for name in [*given, *OUTPUTS]}
         for spec in self._inputs:
             if shapes[spec.name] != spec.shape:
-                raise EngineUnavailable(f"the engine takes {spec.name} of shape {shapes[spec.name]}, not {spec.shape}.")
+                raise EngineUnavailable(f"the engine's {spec.name} has shape {shapes[spec.name]}, not {spec.shape}.")
         for _ in range(execution_slots(generation_of(trt.__version__))):
             self._slots.append(self._slot(device, engine, shapes))
 
@@ -128,13 +128,13 @@ class TensorRTEngine:
         context = engine.create_execution_context()
         if context is None:
             raise EngineUnavailable(
-                "TensorRT has no memory for an execution context; free GPU memory or lower the batch."
+                "TensorRT cannot allocate an execution context; free GPU memory or lower the largest batch."
             )
         host = {name: device.pinned((self._max_batch, *shape), "float32") for name, shape in shapes.items()}
         addresses = {name: device.allocate(array.nbytes) for name, array in host.items()}
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
-                raise EngineUnavailable(f"TensorRT refuses the address of {name!r}; its messages are in the log.")
+                raise EngineUnavailable(f"TensorRT rejects the address of {name!r}; see its messages in the log.")
         return _Slot(context, device.stream(), host, addresses)
 
     def infer(self, batch: Batch) -> Scores:
@@ -148,10 +148,10 @@ class TensorRTEngine:
         try:
             return check_scores(work.result(self._deadline), count)
         except FutureTimeout as error:
-            # The thread may never come back; whoever asks next gets an answer all the same.
+            # The thread may be blocked for good, so later calls must fail without waiting for it.
             self._broken = (
-                f"the GPU has not answered for {self._deadline:g} s and is taken for lost. Restart this process; if it "
-                "stays so, look at dmesg for Xid errors and reset the device."
+                f"the GPU has not responded for {self._deadline:g} s and is considered lost. Restart this process; if "
+                "this persists, look for Xid errors in dmesg and reset the device."
             )
             raise InferenceFailed(self._broken) from error
 
@@ -177,11 +177,11 @@ class TensorRTEngine:
         assert device is not None
         slot.count = count = stop - start
         for spec in self._inputs:
-            # uint8 becomes float32 of the same value on the way into the pinned buffer.
+            # Converts uint8 to float32 while copying into the pinned buffer.
             np.copyto(slot.host[spec.name][:count], batch[spec.name][start:stop], casting="same_kind")
             if not slot.context.set_input_shape(spec.name, (count, *spec.shape)):
                 raise InferenceFailed(
-                    f"TensorRT refuses a batch of {count} for {spec.name!r}; its messages are in the log. Restart this "
+                    f"TensorRT rejects a batch of {count} for {spec.name!r}; see its messages in the log. Restart this "
                     "process."
                 )
 
@@ -189,7 +189,7 @@ class TensorRTEngine:
             for spec in self._inputs:
                 device.copy_in(slot.device[spec.name], slot.host[spec.name][:count], slot.stream)
             if not slot.context.execute_async_v3(slot.stream):
-                raise InferenceFailed("TensorRT refused to run; its messages are in the log. Restart this process.")
+                raise InferenceFailed("TensorRT failed to run; see its messages in the log. Restart this process.")
             for name in OUTPUTS:
                 device.copy_out(slot.host[name][:count], slot.device[name], slot.stream)
 
@@ -199,14 +199,14 @@ class TensorRTEngine:
             return
         enqueue()
         if self._graphs and count not in slot.graphs:
-            # Recorded after one plain run, which lets TensorRT settle its memory. It stays valid as the addresses do.
+            # Recorded after one plain run, in which TensorRT allocates its memory; valid while addresses do not change.
             device.wait(slot.stream)
             slot.graphs[count] = device.capture(slot.stream, enqueue)
 
     def _collect(self, slot: _Slot) -> dict[str, NDArray[Any]]:
         assert self._device is not None
         self._device.wait(slot.stream)
-        # Copied, because the buffers are filled again by the next part.
+        # Copied, because the next part overwrites the buffers.
         return {name: slot.host[name][: slot.count].copy() for name in OUTPUTS}
 
     def warm_up(self) -> None:
@@ -219,10 +219,10 @@ class TensorRTEngine:
         try:
             done.result(self._deadline)
         except FutureTimeout:
-            log.error("the GPU did not let go within %g s", self._deadline)
+            log.error("the GPU was not released within %g s", self._deadline)
 
     def _close(self) -> None:
-        # Contexts before the engine, both before the memory they use.
+        # Contexts must go before the engine, and both before the memory that they use.
         self._slots.clear()
         self._engine = None
         device, self._device = self._device, None

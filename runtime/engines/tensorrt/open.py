@@ -1,4 +1,4 @@
-"""From a bundle to a running TensorRT engine: the cached one if it fits, else one built here and now."""
+"""Opens a TensorRT engine for a bundle: from the cache if it matches, otherwise by building it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> EngineKey:
-    """Everything an engine of this model on this machine depends on."""
+    """Return the cache key of an engine for this model on this machine."""
     return EngineKey(
         model_sha256=model_sha256,
         tensorrt=str(trt.__version__),
@@ -36,7 +36,7 @@ def key_of(trt: Any, gpu: Gpu, model_sha256: str, settings: BuildSettings) -> En
 
 
 def flags_of(settings: BuildSettings) -> str:
-    """Return the settings that decide what the builder may choose, as one line."""
+    """Return the settings that influence the builder's choices, as one line."""
     flags = f"workspace {settings.workspace}, optimisation {settings.optimisation}"
     if settings.tactic_sources is not None:
         flags += f", tactics from {' '.join(settings.tactic_sources) or 'none'}"
@@ -44,7 +44,7 @@ def flags_of(settings: BuildSettings) -> str:
 
 
 def inputs_of(bundle: Bundle) -> tuple[InputSpec, ...]:
-    """What callers give, as the manifest declares it."""
+    """Return the inputs that the manifest declares."""
     found = []
     for entry in bundle.manifest.inputs:
         height, width, channels = entry.shape
@@ -60,11 +60,12 @@ def open_tensorrt(
     provider: str = "auto",
     report: PhaseReporter = lambda phase, done, steps: None,
 ) -> TensorRTEngine:
-    """Start TensorRT on the bundle's artifact for the installed version, and let it prove itself on the golden vectors.
+    """Open a TensorRT engine on the bundle's artifact for the installed version and verify it with the golden vectors.
 
     Raises:
-        EngineUnavailable: no GPU, no TensorRT, the bundle lacks the artifact, or the build failed.
-        BundleError: the artifact cannot be trusted. GoldenMismatch: the engine computes something else.
+        EngineUnavailable: there is no GPU or no TensorRT, the bundle lacks the artifact, or the build failed.
+        BundleError: the artifact cannot be trusted.
+        GoldenMismatch: the engine does not reproduce the golden vectors.
         ConfigError: the engine cache cannot be used.
     """
     trt = import_tensorrt()
@@ -78,7 +79,7 @@ def open_tensorrt(
     except BundleMissing as error:
         target = artifact.removeprefix("int8-")
         raise EngineUnavailable(
-            f"{bundle.folder} has no {artifact} model, which TensorRT {trt.__version__} takes. Make it: adsn-export "
+            f"{bundle.folder} has no {artifact} model, which TensorRT {trt.__version__} needs. Create it: adsn-export "
             f"CHECKPOINT --int8 --target {target}."
         ) from error
     check_model(model, str(bundle.folder / bundle.entry(role).path))
@@ -103,7 +104,7 @@ def open_tensorrt(
                 return _verified(engine, golden, artifact)
             except EngineUnavailable as error:
                 found = type(found)(None, error.message)
-        log.warning("building the TensorRT engine (%s); this takes minutes on a small device", found.reason)
+        log.warning("building the TensorRT engine (%s); on a small device this takes minutes", found.reason)
         began = time.monotonic()
         built = build_plan(trt, model, settings, timing_cache=cache.read_timing(key), report=report)
         seconds = round(time.monotonic() - began, 1)

@@ -1,5 +1,8 @@
-"""One thread that owns something, and does what it is asked in order. A daemon: work that never ends cannot keep the
-process from ending, as the standard executor's threads do."""
+"""A thread that owns a resource and runs submitted calls in order.
+
+It is a daemon thread, so that a call that never returns cannot keep the process alive, as it would in the standard
+executor.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class OwningThread:
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # handed to whoever waits, whatever it is
+            except BaseException as error:  # the caller that waits for the future receives it
                 future.set_exception(error)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
@@ -45,7 +48,7 @@ class OwningThread:
         return future
 
     def close(self, last: Callable[[], T]) -> Future[T] | None:
-        """Queue ``last`` as the last call; None when it was closed before."""
+        """Queue ``last`` as the final call. Return None if the thread was already closed."""
         with self._lock:
             if self._closed:
                 return None

@@ -1,8 +1,8 @@
-"""What differs between TensorRT 8.5/8.6, 10 and 11, and the way to the library itself. All of it is in this module.
+"""All differences between TensorRT 8.5/8.6, 10 and 11, and the import of the library.
 
-Facts read from the bindings of 8.5.3, 8.6.0, 10.0 to 10.16, 11.0 and 11.4: EXPLICIT_BATCH is needed in 8, ignored in 10
-and gone in 11; the precision flags are gone in 11, where the graph's own types hold; progress monitors came with 10. No
-calibrator and no implicit INT8 is used anywhere.
+Taken from the bindings of 8.5.3, 8.6.0, 10.0 to 10.16, 11.0 and 11.4. EXPLICIT_BATCH is required in 8, ignored in 10
+and removed in 11. The precision flags are removed in 11, where the graph's types apply. Progress monitors exist since
+10. Calibrators and implicit INT8 are not used anywhere.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from runtime.engines.driver import find_gpus
 TensorRtGeneration = Literal["8.6", "10", "11"]
 Precision = Literal["int8", "fp16", "fp32"]
 PhaseReporter = Callable[[str, int, int], None]
-"""(phase, steps done, steps in all): called as a build goes on."""
+"""(phase, steps done, total steps): called as the build progresses."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """``max_batch``: largest batch of the one profile, whose optimum is 1. ``workspace``: bytes of scratch memory that
-    tactics may ask for. ``optimisation``: 0 to 5, where the version knows it; higher builds longer.
-    ``tactic_sources``: names of `tensorrt.TacticSource` that tactics may come from; None: what the version chooses."""
+    """Settings of an engine build.
+
+    ``max_batch``: largest batch of the single profile, which is optimised for 1. ``workspace``: bytes of scratch memory
+    that tactics may use. ``optimisation``: 0 to 5, if the version supports it; higher levels build longer.
+    ``tactic_sources``: names of the `tensorrt.TacticSource` members to use; None means the version's default.
+    """
 
     max_batch: int = 8
     workspace: int = 1 << 30
@@ -35,12 +38,14 @@ class BuildSettings:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> BuildSettings:
-        """Read ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB``, ``ADSN_TRT_OPTIMISATION`` (0 to 5) and
-        ``ADSN_TRT_TACTIC_SOURCES`` (names, separated by commas). They belong to a machine, not to a command: what
-        ``adsn-export --engine`` built is what a service finds.
+        """Read the settings from ``ADSN_TRT_MAX_BATCH`` (1 to 256), ``ADSN_TRT_WORKSPACE_MIB``,
+        ``ADSN_TRT_OPTIMISATION`` (0 to 5) and ``ADSN_TRT_TACTIC_SOURCES`` (names, separated by commas).
+
+        They are variables rather than options because they belong to the machine: the service must use the same values
+        to find the engine that ``adsn-export --engine`` built.
 
         Raises:
-            ConfigError: names the variable.
+            ConfigError: a value is invalid; the message names the variable.
         """
 
         def number(name: str, default: int, low: int, high: int) -> int:
@@ -48,7 +53,7 @@ class BuildSettings:
             if text is None:
                 return default
             if not text.isdecimal() or not low <= int(text) <= high:
-                raise ConfigError(f"{name}: a whole number from {low} to {high} is wanted, not {text!r}.")
+                raise ConfigError(f"{name}: must be a whole number from {low} to {high}, not {text!r}.")
             return int(text)
 
         sources = environment.get("ADSN_TRT_TACTIC_SOURCES")
@@ -62,10 +67,10 @@ class BuildSettings:
 
 
 def generation_of(version: str) -> TensorRtGeneration:
-    """The generation of a TensorRT version.
+    """Return the generation of a TensorRT version.
 
     Raises:
-        EngineUnavailable: a version that is not served.
+        EngineUnavailable: the version is not supported.
     """
     parts = version.split(".")
     major, minor = int(parts[0]), int(parts[1])
@@ -76,43 +81,43 @@ def generation_of(version: str) -> TensorRtGeneration:
     if major == 11:
         return "11"
     raise EngineUnavailable(
-        f"TensorRT {version} is not served; this version serves 8.5, 8.6, 10 and 11. With another, use engine "
-        "onnx-cuda."
+        f"TensorRT {version} is not supported; supported are 8.5, 8.6, 10 and 11. Install one of them, or use the "
+        "engine onnx-cuda."
     )
 
 
 def import_tensorrt() -> Any:
-    """The tensorrt module, after the driver has answered.
+    """Return the tensorrt module. The driver is queried first; see `runtime.engines.driver`.
 
     Raises:
-        EngineUnavailable: no driver, no GPU, TensorRT not installed, or of a version that is not served.
+        EngineUnavailable: there is no driver or no GPU, or TensorRT is not installed or not supported.
     """
     find_gpus()
     try:
         import tensorrt as trt
     except ImportError as error:
         raise EngineUnavailable(
-            f"TensorRT is not installed ({error}). On Jetson it comes with JetPack: make the environment with "
-            "--system-site-packages. Elsewhere: pip install 'adsn[tensorrt]'."
+            f"TensorRT is not installed ({error}). On Jetson it comes with JetPack: create the virtual environment "
+            "with --system-site-packages. Elsewhere: pip install 'adsn[tensorrt]'."
         ) from error
     generation_of(trt.__version__)
     return trt
 
 
 def artifact_for(generation: TensorRtGeneration) -> Literal["int8-trt", "int8-trt11"]:
-    """Which of a bundle's artifacts a generation takes."""
+    """Return the bundle artifact that a generation uses."""
     return "int8-trt11" if generation == "11" else "int8-trt"
 
 
 def network_flags(trt: Any, generation: TensorRtGeneration) -> int:
-    """Flags for ``Builder.create_network``."""
+    """Return the flags for ``Builder.create_network``."""
     if generation == "8.6":
         return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
     return 0
 
 
 def set_precision(trt: Any, config: Any, generation: TensorRtGeneration, precision: Precision) -> None:
-    """Let the builder use 8 bits where the graph has Q/DQ, and 16 where it has not. In 11 the graph says it all."""
+    """Allow INT8 for layers with Q/DQ and FP16 for the rest. In TensorRT 11 the graph's types decide."""
     if generation == "11" or precision == "fp32":
         return
     config.set_flag(trt.BuilderFlag.FP16)
@@ -121,20 +126,20 @@ def set_precision(trt: Any, config: Any, generation: TensorRtGeneration, precisi
 
 
 def execution_slots(generation: TensorRtGeneration) -> int:
-    """Return how many execution contexts may work on one optimisation profile at a time.
+    """Return how many execution contexts can use one optimisation profile at the same time.
 
-    Up to TensorRT 8.6 a profile serves one context: a second one is made without a profile and refuses to run. From 10
-    on contexts share a profile (PROFILE_SHARING_0806 is on by default), so that copies of one part of a batch overlap
-    with the computation of another.
+    Up to TensorRT 8.6 a profile serves one context; a second context gets no profile and cannot run. From 10 on,
+    contexts share a profile (PROFILE_SHARING_0806 is on by default), so that copying one part of a batch overlaps with
+    computing another.
     """
     return 1 if generation == "8.6" else 2
 
 
 def set_tactic_sources(trt: Any, config: Any, names: tuple[str, ...] | None) -> None:
-    """Restrict where tactics may come from; None leaves the version's own choice.
+    """Restrict the tactic sources; None keeps the version's default.
 
     Raises:
-        EngineUnavailable: a name that this version does not know, or a choice that it refuses.
+        EngineUnavailable: this version does not know a name, or rejects the combination.
     """
     if names is None:
         return
@@ -142,33 +147,33 @@ def set_tactic_sources(trt: Any, config: Any, names: tuple[str, ...] | None) -> 
     unknown = [name for name in names if not hasattr(known, name)]
     if unknown:
         raise EngineUnavailable(
-            f"TensorRT {trt.__version__} has no tactic source {', '.join(unknown)}. Correct ADSN_TRT_TACTIC_SOURCES or "
-            "remove it."
+            f"TensorRT {trt.__version__} has no tactic source {', '.join(unknown)}. Correct or unset "
+            "ADSN_TRT_TACTIC_SOURCES."
         )
     chosen = 0
     for name in names:
         chosen |= 1 << int(getattr(known, name))
     if not config.set_tactic_sources(chosen):
         raise EngineUnavailable(
-            f"TensorRT {trt.__version__} refuses the tactic sources {', '.join(names) or 'none'}. Correct "
-            "ADSN_TRT_TACTIC_SOURCES or remove it."
+            f"TensorRT {trt.__version__} rejects the tactic sources {', '.join(names) or 'none'}. Correct or unset "
+            "ADSN_TRT_TACTIC_SOURCES."
         )
 
 
 def set_effort(config: Any, level: int) -> None:
-    """How long to search for tactics; 8.5 has no such setting."""
+    """Set the optimisation level, which limits the search for tactics. TensorRT 8.5 has no such setting."""
     if hasattr(config, "builder_optimization_level"):
         config.builder_optimization_level = level
 
 
 def set_progress(trt: Any, config: Any, report: PhaseReporter) -> bool:
-    """Report the build's phases; False where the version cannot."""
+    """Report the build's phases to ``report``. Return False if the version does not support it."""
     base: Any = getattr(trt, "IProgressMonitor", None)
     if base is None or not hasattr(config, "progress_monitor"):
         return False
 
     class Monitor(base):  # type: ignore[misc]  # known at run time only
-        """Hands TensorRT's phases on; it keeps the number of steps, which only the start of a phase tells."""
+        """Forwards TensorRT's phases. It stores the number of steps, which TensorRT gives only when a phase starts."""
 
         def __init__(self) -> None:
             base.__init__(self)
@@ -191,6 +196,6 @@ def set_progress(trt: Any, config: Any, report: PhaseReporter) -> bool:
 
 
 def forbid_host_code(runtime: Any) -> None:
-    """Engines may not bring code for the host; 8.5 knows no such engines."""
+    """Refuse engines that contain host code. TensorRT 8.5 has no such engines."""
     if hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = False

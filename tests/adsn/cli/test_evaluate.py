@@ -100,9 +100,10 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2", "--no-mismatch")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
-    # Six of each kind with two crops, and two of each kind with attention.
-    assert text.count("<img") == (6 + 6 + 2 + 2) * 2
-    assert text.count(", attention, ir") == 4
+    # Six of each class with two crops, and two of each class with these crops and attention over them.
+    assert text.count("<img") == (6 + 6) * 2 + (2 + 2) * 4
+    assert text.count(", ir with attention") == 4
+    assert text.count("attention on the face against chance: rgb ×") == 4 * 5
 
 
 def test_robustness_is_asked_of_a_sample_and_stands_in_json_and_page(plan: Path, tmp_path: Path) -> None:
@@ -156,12 +157,12 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
             picture(tmp_path / "own" / f"p{i}" / f"{number}-rgb.png", 80, channels=3)
             picture(tmp_path / "own" / f"p{i}" / f"{number}-ir.png", 90)
     (tmp_path / "own" / "recordings.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
     folder = run_eval(tmp_path / "own", "--out", tmp_path / "folder.json")
     assert folder.returncode == 0, folder.stderr
     (row,) = json.loads((tmp_path / "folder.json").read_text())["sets"]
     # Two people, photographed once each: another moment does not exist.
-    assert (row["pairs"], set(row["pair_mismatch"])) == (11 + 4, {"other_person", "warped"})
+    assert (row["pairs"], set(row["pair_mismatch"])) == (12 + 4, {"other_person", "warped"})
+    (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
     plan = tmp_path / "plan.toml"
     dev = PLAN[: PLAN.index("[test.small]")]
     plan.write_text(

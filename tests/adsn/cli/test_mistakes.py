@@ -229,7 +229,7 @@ def listed(root: Path, species: tuple[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("species", "message"),
     [
-        (("Bona_Fide", "print_matte"), "recordings.csv:2: species 'Bona_Fide': people are 'bona_fide'"),
+        (("Bona_Fide", "print_matte"), "recordings.csv:2: species 'Bona_Fide' looks like 'bona_fide'"),
         (("mask_rigid", "print_matte"), "own-test: no bona fide presentation among mask_rigid, print_matte"),
         (("bona_fide", "bona_fide"), "own-test: no attack presentation"),
     ],

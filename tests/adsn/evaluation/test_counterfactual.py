@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from adsn.evaluation.evaluate import engine_scorer
 from runtime.bundle.manifest import open_bundle
 from runtime.imaging.crop import CropRule
 from runtime.liveness.open import default_bundle, open_engine
+from synthetic import Presentation, Rendered, pathtraced, render_patch
 
 IR_CROP = CropRule(size=160, margin=0.2)
 
@@ -40,10 +42,59 @@ def test_a_blind_model_shows_no_effect() -> None:
     asked = Counterfactual(blind, IR_CROP, ("ir",), threshold=0.5, presentations=6)
     effects = list(asked.effects(species=("bona_fide", "print_matte")))
     assert len(effects) == 2 * len(CHANGES)
+    assert {e.renderer for e in effects} == {"fast"}
     assert {(e.species, e.without.value, e.with_it.value) for e in effects} == {
         ("bona_fide", 0.0, 0.0),
         ("print_matte", 1.0, 1.0),
     }
+
+
+def test_another_background_leaves_the_face_alone() -> None:
+    asked = Counterfactual(glint_scorer, CropRule(size=112, margin=0.6), ("rgb", "ir"), threshold=0.5)
+    here, elsewhere = CHANGES["background"]
+    for species in ("bona_fide", "mask_rigid", "print_matte"):
+        crops = [asked.crops(species, 3, asked.shown(species, 3, change)) for change in (here, elsewhere)]
+        for modality in ("rgb", "ir"):
+            one, other = (crop[modality].astype(float) for crop in crops)
+            # The face is the same picture; automatic exposure, which sees a little of the room, may scale it.
+            middle = np.corrcoef(one[44:68, 44:68].ravel(), other[44:68, 44:68].ravel())[0, 1]
+            assert middle > 0.97
+            assert np.abs(one[:8] - other[:8]).mean() > 4
+
+
+def test_what_a_renderer_cannot_change_alone_is_refused() -> None:
+    asked = Counterfactual(glint_scorer, IR_CROP, ("ir",), threshold=0.5, presentations=1, renderer="pathtraced")
+    assert asked.attributes == ("glasses", "hat", "open mouth", "gaze")
+    with pytest.raises(ValueError, match="cannot change 'background' alone"):
+        asked.effect("background", "bona_fide")
+
+
+def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Presentation] = []
+
+    def painted(presentation: Presentation, *, size: int) -> Rendered:
+        calls.append(presentation)
+        worn = presentation.attributes is not None and presentation.attributes.glasses is not None
+        ir = np.full((size, size, 1), 255 if worn else 30, np.uint8)
+        return replace(render_patch(Presentation(seed=1, subject=1), size=size), ir=ir)
+
+    monkeypatch.setattr(pathtraced, "render_patch", painted)
+    asked = Counterfactual(glint_scorer, IR_CROP, ("ir",), threshold=0.5, presentations=4, renderer="pathtraced")
+    effect = asked.effect("glasses", "mask_rigid")
+    assert (effect.without.errors, effect.with_it.errors, effect.flips) == (0, 4, 4)
+    assert effects_json([effect])[0]["renderer"] == "pathtraced"
+    assert len(calls) == 8
+    for bare, worn in zip(calls[:4], calls[4:], strict=True):
+        assert bare.attributes is not None
+        assert worn.attributes is not None
+        assert bare.attributes.glasses is None
+        assert replace(worn.attributes, glasses=None, glasses_on_picture=False) == replace(
+            bare.attributes, glasses_on_picture=False
+        )
+        assert replace(bare, attributes=None) == replace(worn, attributes=None)
+    # A presentation that is known already is not rendered again.
+    assert asked.effect("glasses", "mask_rigid") == effect
+    assert len(calls) == 8
 
 
 @pytest.mark.parametrize("species", ["mask_rigid", "mask_silicone", "print_vinyl"])

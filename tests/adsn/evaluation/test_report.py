@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adsn.evaluation.attention import combined, overlay, weight_on
+from adsn.evaluation.counterfactual import Effect
 from adsn.evaluation.evaluate import Scored, report_json
-from adsn.evaluation.report import ReportImage, ReportSection, html_report, worst_samples
+from adsn.evaluation.report import ReportImage, ReportPage, ReportSection, html_report, worst_samples
+from adsn.evaluation.verdict import Limits, verdict
+from adsn.metrics import Rate, rates
 
-VOID = {"meta", "img", "line", "rect", "polyline", "br"}
+VOID = {"meta", "img", "line", "rect", "polyline", "circle", "br"}
 
 
 class Page(HTMLParser):
@@ -57,10 +61,11 @@ def scored(name: str = "held-out", shift: float = 0.0) -> Scored:
     )
 
 
-def page(pictures: tuple[ReportImage, ...] = ()) -> str:
+def page(pictures: tuple[ReportImage, ...] = (), *, threshold: float = 0.5, **about: Any) -> str:
     sets = {"int8": scored(), "fp32": scored(shift=0.01)}
-    figures = {name: report_json(s, 0.5) for name, s in sets.items()}
-    return html_report("a <model>", [ReportSection("held-out", 0.5, sets, figures, pictures)], ["<note>"])
+    figures = {name: report_json(s, threshold) for name, s in sets.items()}
+    section = ReportSection("held-out", threshold, sets, figures, pictures)
+    return html_report(ReportPage("a <model>", "2026-11-27 12:00 UTC", [section], ["<note>"], **about))
 
 
 def test_it_is_one_file_without_script_or_address() -> None:
@@ -148,3 +153,71 @@ def test_an_overlay_is_warmest_where_the_attention_is(channels: int) -> None:
     assert warm[2, 29] > 2 * warm[29, 2]
     depth = overlay(np.full((32, 32, 1), 500, np.float32), maps)
     assert depth.dtype == np.uint8
+
+
+def test_the_verdict_and_the_headline_stand_before_everything_else() -> None:
+    text = page(threshold=0.98)
+    assert text.index("Over the limits") < text.index("<table") < text.index('aria-label="DET curves')
+    shown = "".join(Page(text).texts)
+    assert "2026-11-27 12:00 UTC" in shown
+    assert "120 pairs, 120 presentations, 20 people (20 of them bona fide)" in shown
+    report = scored().report(0.98)
+    assert f"BPCER {report.bpcer.value:.2%} > 5.0%" in shown
+    assert f"<td class=over><b>{report.bpcer.value:.2%}</b>" in text
+    assert f"<b class='big over'>{report.bpcer.value:.2%}" in text
+
+
+def test_rates_within_their_limits_are_not_red() -> None:
+    text = page(limits=Limits(1.0, 1.0))
+    assert "Within the limits" in text
+    assert "class=over" not in text
+    assert "big over" not in text
+
+
+@pytest.mark.parametrize(
+    ("errors", "trials", "state"), [(2, 20, "over"), (0, 20, "unsure"), (0, 400, "within"), (19, 400, "unsure")]
+)
+def test_few_presentations_are_no_proof(errors: int, trials: int, state: str) -> None:
+    scores = [0.9] * 400 + [0.9] * errors + [0.1] * (trials - errors)
+    found = verdict(rates(scores, ["bona_fide"] * 400 + ["print"] * trials, 0.5), Limits(0.05, 0.05))
+    assert found.state == state
+    assert ("APCER print" in found.words[0]) == (state != "within")
+
+
+def test_a_set_without_attacks_or_errors_has_a_verdict() -> None:
+    found = verdict(rates([0.9, 0.8], ["bona_fide"] * 2, 0.5), Limits())
+    assert found.state == "unsure"
+    assert "84.19% (BPCER)" in found.words[0]
+
+
+def test_a_bootstrap_without_errors_is_no_proof_of_none() -> None:
+    figures = report_json(scored(), 0.0)
+    assert figures["bpcer"]["errors"] == 0
+    low, high = figures["bpcer_subject_bootstrap"]
+    # Twenty people, none of them refused.
+    assert (low, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 20)))
+    every = report_json(scored(), 1.1)["bpcer_subject_bootstrap"]
+    assert every == [pytest.approx(0.025 ** (1 / 20)), 1.0]
+    assert "0.00% to 0.00%" not in page(threshold=0.0)
+
+
+def test_the_worst_species_comes_first() -> None:
+    text = "".join(Page(page(threshold=0.1)).texts)
+    report = scored().report(0.1)
+    order = sorted(report.apcer, key=lambda name: -report.apcer[name].value)
+    assert order[0] == report.worst[0]
+    assert text.index(f"APCER {order[0]}{report.apcer[order[0]].value:.2%}") < text.index(
+        f"APCER {order[1]}{report.apcer[order[1]].value:.2%}"
+    )
+
+
+def test_what_an_attribute_changes_is_a_table_with_large_changes_in_red() -> None:
+    effects = [
+        Effect("fast", "glasses", "mask_rigid", Rate(0, 80), Rate(48, 80), 48),
+        Effect("fast", "glasses", "bona_fide", Rate(4, 80), Rate(4, 80), 0),
+    ]
+    text = page(effects=effects)
+    assert "<td class=over>0 → 48 <span>(48)</span></td>" in text
+    assert "<td>4 → 4 <span>(0)</span></td>" in text
+    assert "Largest change: glasses on mask_rigid, +60.0 points." in text
+    assert "Counterfactuals" not in page()

@@ -18,6 +18,7 @@ from adsn.evaluation.perturb import sweeps, windowed
 from adsn.evaluation.robustness import GIVEN, RobustnessTest, drawn
 from adsn.evaluation.robustness_curves import Curve, Robustness, no_face, robustness_json
 from adsn.evaluation.robustness_page import robustness_part, sample_words, worst_words
+from adsn.evaluation.verdict import Limits
 from runtime.core.values import Box, Image
 from runtime.face.detector import Face
 from runtime.imaging.crop import CropRule
@@ -308,7 +309,7 @@ def test_json_and_page_hold_rates_with_counts_and_intervals() -> None:
     assert [step["step"] for step in steps][:2] == ["×0.25", "×0.35"]
     assert set(steps[0]["apcer"]) == {"print", "mask"}
     assert row["presentations"] == {"bona_fide": 6, "print": 3, "mask": 3}
-    page = robustness_part(found)
+    page = robustness_part(found, Limits())
     assert worst_words(found) in page
     assert page.count("<svg") == len(found.curves)
     assert "100.00%</b> <span>6/6</span><small>54.07% to 100.00%" in page
@@ -320,7 +321,7 @@ def test_names_from_data_are_escaped() -> None:
     scorer = scorer_of(lambda rgb, ir: np.full(len(ir), 0.9))
     scored: Scored = score_set(scorer, pairs, ("rgb", "ir"))
     found = RobustnessTest(scorer, RULE, ("rgb", "ir"), 0.5, {}).run(pairs, scored, range(len(pairs)))
-    page = robustness_part(found)
+    page = robustness_part(found, Limits())
     assert "<b>100" in page
     assert "<b>," not in page
     assert "&lt;b&gt;" in page

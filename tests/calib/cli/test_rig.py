@@ -116,7 +116,7 @@ def test_an_older_file_that_is_no_geometry_is_not_overwritten(folder: Path, tmp_
         (("--images", "/proc/nowhere", *FROM_FOLDER), "no such folder"),
         (("--images", "/tmp", "--rgb", "board:a", *FROM_FOLDER), "live cameras"),
         (("--depth-like", "ir"), "belong together"),
-        (("--rgb", "nowhere", "--ir", "board:a"), "no camera address"),
+        (("--rgb", "nowhere", "--ir", "board:a"), "not a camera address"),
         (("--images", "/tmp", *FROM_FOLDER, "--columns", "2"), "squares"),
     ],
 )

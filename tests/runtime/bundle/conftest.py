@@ -1,4 +1,4 @@
-"""A bundle to change."""
+"""Fixtures: a bundle that tests can change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.liveness.open import default_bundle
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the shipped bundle, without the large float model."""
+    """Return a copy of the shipped bundle without the large FP32 model."""
     copy = tmp_path / "bundle"
     shutil.copytree(default_bundle(), copy, ignore=shutil.ignore_patterns("model.onnx"))
     return copy

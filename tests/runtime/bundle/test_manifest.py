@@ -1,4 +1,4 @@
-"""Loading a bundle: every way in which it can be wrong is an error of its own, never a load."""
+"""Opening a bundle: each fault raises its own error, and a faulty bundle is never loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests of earlier schemas."""
+"""Migration of manifests from earlier schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.liveness.open import open_pipeline
 
 
 def as_schema_1(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the first schema held of today's manifest."""
+    """Return today's manifest reduced to the fields of schema 1."""
     old: dict[str, Any] = json.loads(json.dumps(manifest)) | {"schema_version": 1}
     old["parity"] = [p for p in old["parity"] if (p["artifact"], p["execution"]) == ("int8-cpu", "served")]
     for entry in old["parity"]:

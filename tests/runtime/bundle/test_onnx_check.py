@@ -1,4 +1,4 @@
-"""Model files that no runtime may see, each with an error of its own."""
+"""Unsafe model files: each kind raises its own error."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def bomb() -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("model", "error", "words"),
     [
-        (external(), ExternalData, "'w' lie outside"),
-        (external_in_a_constant(), ExternalData, "'w' lie outside"),
+        (external(), ExternalData, "'w' are stored outside"),
+        (external_in_a_constant(), ExternalData, "'w' are stored outside"),
         (small(opset=99), UnknownOpset, "opset 99"),
         (small(opset=9), UnknownOpset, "opset 9"),
         (small(nodes=[helper.make_node("ConstantOfShape", ["x"], ["y"])]), UnknownOperator, "'ConstantOfShape'"),
@@ -97,7 +97,7 @@ def bomb() -> onnx.ModelProto:
         (small(weights=[helper.make_tensor("w", TensorProto.FLOAT, [2], [1, np.nan])]), WeightsNotFinite, "'w'"),
         (with_function(), NotAModel, "functions"),
         (with_subgraph(), NotAModel, "subgraph"),
-        (bomb(), NotAModel, "claim the shape"),
+        (bomb(), NotAModel, "declare the impossible shape"),
         (small(nodes=[helper.make_node("Relu", ["x"], ["y"])] * 5000), NotAModel, "5000 nodes"),
         (small(nodes=[]), NotAModel, "0 nodes"),
     ],
@@ -141,7 +141,7 @@ def test_a_bundle_with_such_a_model_does_not_load(
     model: onnx.ModelProto,
     error: type[UnsafeModel],
 ) -> None:
-    """Even where the manifest was made to agree."""
+    """The check refuses the file even if the manifest was changed to match it."""
     redigest(folder, "model-int8-cpu", model.SerializeToString())
     with pytest.raises(error):
         open_pipeline(folder)

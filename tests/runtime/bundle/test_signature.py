@@ -1,4 +1,4 @@
-"""Signed bundles: only the right key's signature of this very manifest counts."""
+"""Signed bundles: only the configured key's signature of this exact manifest is accepted."""
 
 from __future__ import annotations
 

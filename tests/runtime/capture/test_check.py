@@ -1,4 +1,4 @@
-"""Cameras of a rig that cannot work as they are named: said before one of them is opened."""
+"""Wrong camera addresses of a rig are reported before any camera is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IR = "synthetic:"
 
 @pytest.fixture(autouse=True)
 def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Options are looked at as on a machine that has every package."""
+    """Check options as on a machine that has every package."""
     for name, scheme in SCHEMES.items():
         monkeypatch.setitem(SCHEMES, name, Scheme(scheme.module, scheme.what, scheme.example))
 
@@ -29,24 +29,24 @@ def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     ("address", "says"),
     [
         ("v4l2:/dev/video98?size=640*480", "the option size must be a width and a height such as 640x480"),
-        ("v4l2:/dev/video98?zoom=2", "v4l2 cameras have no option 'zoom'; it takes backlight"),
+        ("v4l2:/dev/video98?zoom=2", "v4l2 cameras have no option 'zoom'; the options are backlight"),
         ("v4l2:/dev/video98?fps=fast", "the option fps must be a number"),
         ("v4l2:/dev/video98?buffers=1", "the option buffers must be 2 or more"),
         ("v4l2:/dev/video98?exposure=-1", "the option exposure must be 0.1 or more"),
-        ("v4l2:/dev/video98?fourcc=H264", "the pixel format 'H264' cannot be read; GREY"),
-        ("v4l2:/dev/video98?fourcc=GREY", "GREY gives no rgb pictures; MJPG"),
-        ("v4l2:/dev/video98?fourcc=YUYV&bits=10", "bits is for grey formats of two bytes; YUYV is not one"),
-        ("v4l2:/dev/video98?metadata=on", "metadata is auto, off or a node"),
+        ("v4l2:/dev/video98?fourcc=H264", "unsupported pixel format 'H264'; use one of GREY"),
+        ("v4l2:/dev/video98?fourcc=GREY", "GREY does not give rgb; use MJPG"),
+        ("v4l2:/dev/video98?fourcc=YUYV&bits=10", "bits applies to two-byte grey formats only, not to YUYV"),
+        ("v4l2:/dev/video98?metadata=on", "metadata must be auto, off or a node"),
         ("v4l2:video98", "v4l2 needs a node"),
-        ("v4l2:/etc/passwd", "/etc/passwd is no device"),
+        ("v4l2:/etc/passwd", "/etc/passwd is not a device"),
         ("opencv:7?size=640*480", "the option size must be"),
         ("opencv:7?zoom=2", "opencv cameras have no option 'zoom'"),
         ("opencv:7?timeout=2", "opencv cameras have no option 'timeout'"),
         ("opencv:rtsp://host/stream?size=640x480", "opencv cameras have no option 'size'"),
-        ("opencv:rtsp://", "no network address"),
-        ("opencv:rtsp://host:port/stream", "no network address"),
-        ("opencv:clip.mkv", "a video is read by file:"),
-        ("file:/absent.mkv", "there is no such file"),
+        ("opencv:rtsp://", "not a network address"),
+        ("opencv:rtsp://host:port/stream", "not a network address"),
+        ("opencv:clip.mkv", "use file: for a video"),
+        ("file:/absent.mkv", "no such file"),
         ("file:/etc/passwd?loop=yes", "the option loop must be one of 0, 1"),
         ("file:/etc/passwd?zoom=2", "file cameras have no option 'zoom'"),
         ("file:/etc/passwd?bits=7", "the option bits must be 8 or more"),
@@ -108,7 +108,7 @@ def test_one_camera_is_not_two(tmp_path: Path) -> None:
         ("gst:nvarguscamerasrc ! appsink", "gst:nvarguscamerasrc  ! appsink"),
         (f"file:{folder}", f"file:{folder}/../pictures"),
     ):
-        with pytest.raises(ConfigError, match=r"rig\.rgb and rig\.ir are one camera.*Name another"):
+        with pytest.raises(ConfigError, match=r"rig\.rgb and rig\.ir name the same camera.*Use another"):
             check_cameras({"rgb": rgb, "ir": ir})
     for rgb, ir in (
         ("v4l2:/dev/video97", "v4l2:/dev/video98"),

@@ -1,4 +1,4 @@
-"""Device clocks mapped to the host's: how near to the truth, with drift, wraps, pauses and steps."""
+"""Accuracy of device clocks mapped to the host's, with drift, wraps, pauses and steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BOOT = 7_000_000_000_000
 
 
 class Device:
-    """A camera with a clock of its own: 30 frames a second, a transport of 3 ms and exponential jitter of 2 ms, and in
-    3 % of the frames a stall of 5 to 40 ms."""
+    """A camera with a clock of its own at 30 frames/s: a transport delay of 3 ms, exponential jitter of 2 ms, and a
+    stall of 5 to 40 ms in 3 % of the frames."""
 
     def __init__(
         self, *, ppm: float = 0, seed: int = 0, tick_ns: int = 1, bits: int = 0, offset_ns: int = 11 * MS
@@ -28,7 +28,7 @@ class Device:
         self._arrived = 0
 
     def frame(self, true_ns: int) -> tuple[int, int]:
-        """A frame exposed at ``true_ns`` after the start: the device's stamp, and its arrival on the host's clock."""
+        """Return the device timestamp and the host arrival of a frame exposed ``true_ns`` after the start."""
         timestamp = int(true_ns / self._rate) + self.offset_ns
         delay = 3 * MS + int(self._rng.expovariate(1 / (2 * MS)))
         if self._rng.random() < 0.03:
@@ -38,19 +38,19 @@ class Device:
         return timestamp % (1 << self._bits) if self._bits else timestamp, self._arrived
 
     def shortest(self, true_ns: int) -> int:
-        """What the best map makes of it: the true time, later by the shortest delay."""
+        """Return the best possible result: the true time plus the shortest delay."""
         return BOOT + true_ns + 3 * MS
 
 
 def errors(clock: DeviceClock, device: Device, times: list[int]) -> list[float]:
-    """Milliseconds by which each frame is mapped wrong."""
+    """Return each frame's mapping error in milliseconds."""
     return [(clock.update(*device.frame(t)).host_ns - device.shortest(t)) / MS for t in times]
 
 
 @pytest.mark.parametrize("ppm", [0, 50, -50, 300, -300])
 def test_within_a_tenth_of_a_millisecond(ppm: float) -> None:
-    """30 frames a second, a window of ten seconds, any drift; over ten runs of one minute, once ten seconds
-    have been seen."""
+    """Checked at 30 frames/s with a window of ten seconds and any drift, over ten runs of one minute, after the first
+    ten seconds."""
     off = [e for seed in range(10) for e in errors(DeviceClock(), Device(ppm=ppm, seed=seed), every(1800))[300:]]
     assert abs(float(np.mean(off))) <= 0.03
     assert float(np.percentile(np.abs(off), 99)) <= 0.1
@@ -83,7 +83,7 @@ def test_a_counter_that_wraps(tick_ns: int, bits: int) -> None:
 
 
 def test_a_pause_longer_than_the_counter() -> None:
-    """2**24 microseconds are 16.8 s; the camera stands still for a minute."""
+    """2**24 microseconds are 16.8 s; the camera pauses for a minute."""
     device, clock = Device(tick_ns=1000, bits=24), DeviceClock(tick_ns=1000, bits=24)
     errors(clock, device, every(600))
     off = errors(clock, device, every(300, start=80_000 * MS))
@@ -110,7 +110,7 @@ def test_a_tick_that_is_no_whole_number() -> None:
 
 @pytest.mark.parametrize("step_ms", [200, 3_600_000, 20, -20, -60, -3_600_000])
 def test_a_step_begins_an_epoch(step_ms: int) -> None:
-    """Forward the clock seems to arrive early, back it repeats itself, or, by less than a frame, comes late."""
+    """After a step forward frames seem early. After one back timestamps repeat, or frames seem late if it is short."""
     device, clock = Device(seed=8), DeviceClock()
     errors(clock, device, every(400))
     assert clock.generation == 0

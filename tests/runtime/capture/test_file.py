@@ -1,4 +1,4 @@
-"""Videos and folders of pictures played like cameras."""
+"""Videos and image folders played like cameras."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def video(path: Path, count: int = 5, fps: float = 50.0) -> Path:
-    """Frames of plain colour, redder each time."""
+    """Return frames of one colour, each redder than the last."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
     assert writer.isOpened()
     for number in range(count):
@@ -145,7 +145,7 @@ def test_close_ends_a_read_that_waits(tmp_path: Path) -> None:
     source.close()
     source.close()
     reader.join(20)
-    assert result in ([None], []), "closed before the read began, the read is refused"
+    assert result in ([None], []), "if closed before the read began, the read raises"
     with pytest.raises(CameraLost, match="closed"):
         source.read(1)
 
@@ -179,8 +179,8 @@ def case(tmp_path: Path, name: str) -> str:
     ("name", "modality", "error", "told"),
     [
         ("absent.mkv", "rgb", CameraMissing, "no such file"),
-        ("empty", "rgb", CameraMissing, "no picture"),
-        ("text.mkv", "rgb", RecordingInvalid, "reads no video"),
+        ("empty", "rgb", CameraMissing, "no image"),
+        ("text.mkv", "rgb", RecordingInvalid, "finds no video"),
         ("clip.mkv", "depth", CameraUnsupported, "too few for depth"),
     ],
 )
@@ -199,12 +199,12 @@ def test_options_that_are_wrong(options: str, tmp_path: Path) -> None:
 
 
 def test_grey_pictures_are_no_colour(tmp_path: Path) -> None:
-    with pytest.raises(CameraData, match=r"1 channel\(s\) of uint8 cannot be rgb"):
+    with pytest.raises(CameraData, match=r"1 channel\(s\) of uint8 cannot be used as rgb"):
         open_source(f"file:{pictures(tmp_path / 'frames')}", "rgb", 0)
 
 
 def numbered(folder: Path, names: list[str]) -> Path:
-    """Pictures whose level is their place in ``names``."""
+    """Write images whose level is their position in ``names``."""
     folder.mkdir(parents=True)
     for level, name in enumerate(names):
         assert cv2.imwrite(str(folder / name), np.full((48, 64), 50 + level, np.uint8))
@@ -234,13 +234,13 @@ def test_two_folders_of_one_rig_agree_in_their_numbers(tmp_path: Path) -> None:
     file.require_same_numbers(addresses(rgb, same))
     file.require_same_numbers(addresses(rgb, tmp_path / "absent"))
     file.require_same_numbers({"rgb": f"file:{rgb}", "ir": "synthetic:"})
-    with pytest.raises(ConfigError, match="picture 2 has the number 2 in the folder of rgb and 3 in that of ir"):
+    with pytest.raises(ConfigError, match="image 2 has the number 2 in the rgb folder and 3 in the ir folder"):
         file.require_same_numbers(addresses(rgb, other))
-    with pytest.raises(ConfigError, match="folder of rgb has 4 pictures, that of ir 3"):
+    with pytest.raises(ConfigError, match="rgb folder has 4 images, the ir folder 3"):
         file.require_same_numbers(addresses(rgb, fewer))
-    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"):
+    with pytest.raises(ConfigError, match="number 2 in the rgb folder"):
         Rig(RigSettings.model_validate(addresses(rgb, other)))
-    with pytest.raises(ConfigError, match="number 2 in the folder of rgb"), read_cameras(addresses(rgb, other), print):
+    with pytest.raises(ConfigError, match="number 2 in the rgb folder"), read_cameras(addresses(rgb, other), print):
         raise AssertionError("they were opened")
 
 

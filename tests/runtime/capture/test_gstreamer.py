@@ -1,6 +1,6 @@
-"""GStreamer pipelines as cameras, with the real library: ``pytest -m gst`` where PyGObject is installed.
+"""GStreamer pipelines as cameras, with the real library. Run ``pytest -m gst`` where PyGObject is installed.
 
-``PYTHONPATH`` may have to name a folder with the system's ``gi`` package for an environment that does not see it.
+If the environment does not see the system's ``gi`` package, add its folder to ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.capture.uri import parse_uri
 from runtime.core.errors import CameraLost, CameraUnsupported, CaptureError, ConfigError, StreamEnded
 from runtime.core.values import Frame, Modality
 
-# PyGObject of 2022 imports by a way that newer Pythons warn of.
+# The 2022 PyGObject imports in a way that newer Pythons warn about.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ImportWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -56,7 +56,7 @@ def test_colour_of_a_live_pipeline(ending: str) -> None:
     source = open_pipeline(LIVE + ending)
     read = frames(source, 6)
     source.close()
-    # A width of 62 pixels is no multiple of four bytes.
+    # A width of 62 pixels is not a multiple of four bytes.
     assert {f.image.shape for f in read} == {(48, 62, 3)}
     np.testing.assert_allclose(read[-1].image[20, 20], (255, 0, 0), atol=3)
     assert {(f.timestamp_source, f.generation) for f in read} == {("device_mapped", 4)}
@@ -95,9 +95,9 @@ def test_other_formats(caps: str, modality: Modality, shape: tuple[int, ...], dt
         ("no_such_element ! fakesink", "rgb", ConfigError, 'no element "no_such_element"'),
         ("videotestsrc ! appsink videotestsrc ! appsink", "rgb", ConfigError, "has 2 appsinks"),
         ("v4l2src device=/dev/video77", "rgb", CaptureError, "video77"),
-        ("videotestsrc ! video/x-raw,format=RGB ! appsink", "ir", CameraUnsupported, "format that this modality takes"),
+        ("videotestsrc ! video/x-raw,format=RGB ! appsink", "ir", CameraUnsupported, "that this modality accepts"),
         ("videotestsrc num-buffers=0", "rgb", StreamEnded, "end"),
-        ("appsrc?timeout=0.2", "rgb", CameraLost, "no picture within 0.2 s"),
+        ("appsrc?timeout=0.2", "rgb", CameraLost, "no image within 0.2 s"),
     ],
 )
 def test_pipelines_that_do_not_start(text: str, modality: Modality, error: type[Exception], told: str) -> None:
@@ -112,7 +112,7 @@ def test_pipelines_that_do_not_start(text: str, modality: Modality, error: type[
 @pytest.mark.gst
 def test_the_end_of_a_pipeline() -> None:
     source = open_pipeline("videotestsrc num-buffers=3 ! video/x-raw,width=64,height=48")
-    with pytest.raises(StreamEnded, match="come to its end"):
+    with pytest.raises(StreamEnded, match="has ended"):
         frames(source, 10)
     source.close()
 

@@ -1,4 +1,4 @@
-"""From an address to a camera, and what is said where that cannot be."""
+"""Opening cameras by their address, and the errors when that fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_every_example_is_an_address_of_its_scheme() -> None:
 
 
 def test_an_unknown_scheme_names_the_known() -> None:
-    with pytest.raises(ConfigError, match="no camera scheme 'http'; there are v4l2, opencv"):
+    with pytest.raises(ConfigError, match="unknown camera scheme 'http'; use one of v4l2, opencv"):
         open_source("http://camera.local/stream", "rgb")
 
 

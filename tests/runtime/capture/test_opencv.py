@@ -1,5 +1,5 @@
-"""OpenCV as a camera: a network stream over loopback with the real library, this machine's cameras with a pretended
-`cv2.VideoCapture`, and the thread that keeps blocking libraries to time."""
+"""OpenCV as a camera: a network stream over loopback with the real library, local cameras with a fake
+`cv2.VideoCapture`, and the thread that gives blocking libraries a timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMES = 12
 
 
 class Stream(http.server.BaseHTTPRequestHandler):
-    """A network camera that sends JPEG pictures and hangs up after a dozen."""
+    """A network camera that sends twelve JPEG images and hangs up."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -42,7 +42,7 @@ class Stream(http.server.BaseHTTPRequestHandler):
             time.sleep(0.005)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Be silent."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_passwords_stay_out_of_what_is_shown(address: str) -> None:
 
 
 def fault(source: Source, read: list[Frame] | None = None) -> CaptureError:
-    """The next error of a source; frames before it are kept in ``read``."""
+    """Return the next error of a source; frames before it are collected in ``read``."""
     for _ in range(100):
         try:
             frame = source.read(20)
@@ -102,7 +102,7 @@ def fault(source: Source, read: list[Frame] | None = None) -> CaptureError:
 
 
 class FakeCapture:
-    """A camera of this machine as OpenCV shows it. ``takes``: formats it has; it silently keeps its own otherwise."""
+    """A local camera as OpenCV shows it. ``takes``: its formats; it silently ignores requests for others."""
 
     takes = ("YUYV", "GREY", "Y16", "Y10", "MJPG")
     opens = True
@@ -195,7 +195,7 @@ def test_cameras_of_this_machine(
     assert (frame.timestamp_source, source.info.timestamp_source) == ("kernel_eof", "kernel_eof")
     assert frame.seq is None
     assert CAPTURES[0].convert == converted
-    assert CAPTURES[0].released == 1, "released once, when reading has ended"
+    assert CAPTURES[0].released == 1, "released once, after reading has ended"
 
 
 def test_conversion_is_turned_off_last(capture: type[FakeCapture]) -> None:
@@ -216,9 +216,9 @@ def test_a_position_that_is_no_kernel_time_is_not_used(position_ms: float, captu
 
 
 def test_what_opencv_would_hide(capture: type[FakeCapture]) -> None:
-    with pytest.raises(CameraUnsupported, match="gives YUYV"):
+    with pytest.raises(CameraUnsupported, match="delivers YUYV instead of the requested format"):
         open_source("opencv:0?fourcc=NV12", "rgb", 0)
-    with pytest.raises(CameraUnsupported, match="gives 640x480 instead"):
+    with pytest.raises(CameraUnsupported, match="delivers 640x480 instead"):
         open_source("opencv:0?size=800x600", "rgb", 0)
     assert [c.released for c in CAPTURES] == [1, 1]
     capture.opens = False
@@ -229,7 +229,7 @@ def test_what_opencv_would_hide(capture: type[FakeCapture]) -> None:
     with pytest.raises(CameraData, match="could not decode"):
         source.read(20)
     capture.gives = np.zeros((480, 640), np.uint8)
-    assert any("has lost the low ones" in fault(source).message for _ in range(20))
+    assert any("the low bits are lost" in fault(source).message for _ in range(20))
     capture.fails = True
     assert any(isinstance(fault(source), CameraLost) for _ in range(20))
     source.close()
@@ -243,7 +243,7 @@ def test_addresses_that_are_wrong(uri: str, capture: type[FakeCapture]) -> None:
         open_source(uri, "rgb", 0)
 
 
-# The pump.
+# The reader thread.
 
 
 def test_the_newest_results_win() -> None:
@@ -305,6 +305,6 @@ def test_what_a_library_throws_ends_the_stream_without_its_text() -> None:
 
     reader_thread = ReaderThread(step, lambda: None, "camera")
     for _ in range(2):
-        with pytest.raises(CameraLost, match=r"^camera: the library failed with RuntimeError; reopen the camera\.$"):
+        with pytest.raises(CameraLost, match=r"^camera: the library failed with RuntimeError; open .* again\.$"):
             reader_thread.get(20)
     reader_thread.close()

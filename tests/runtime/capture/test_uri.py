@@ -1,4 +1,4 @@
-"""Camera addresses: what they say, what they refuse, and that no password leaves them."""
+"""Camera addresses: parsing, errors, and that no password leaks."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_question_marks_of_ones_own() -> None:
     ("text", "says"),
     [
         ("/dev/video0", "Did you mean v4l2:/dev/video0"),
-        ("", "no camera address"),
+        ("", "not a camera address"),
         ("v4l2:/dev/video0?size", "name=value"),
-        ("v4l2:/dev/video0?a=1&a=2", "given twice"),
+        ("v4l2:/dev/video0?a=1&a=2", "appears twice"),
     ],
 )
 def test_what_is_no_address_says_so(text: str, says: str) -> None:
@@ -96,7 +96,7 @@ def test_options_of_the_wrong_kind_are_refused_by_name() -> None:
         uri.integer("x", 1, high=5)
     with pytest.raises(ConfigError, match="option b must be one of 0, 1"):
         uri.flag("b")
-    with pytest.raises(ConfigError, match="no option 'b'; it takes fps, n, size, x"):
+    with pytest.raises(ConfigError, match="no option 'b'; the options are fps, n, size, x"):
         uri.allow("size", "fps", "n", "x")
 
 

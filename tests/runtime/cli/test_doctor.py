@@ -1,4 +1,4 @@
-"""What the doctor says, and that it says what to do."""
+"""The doctor's findings, and that they say what to do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RIG = RigSettings(rgb="synthetic:", ir="synthetic:")
 
 
 class Parameters:
-    """A kernel whose module parameters the test sets."""
+    """A kernel with module parameters that the test sets."""
 
     def __init__(self, clock: str | None) -> None:
         self.clock = clock
@@ -66,7 +66,7 @@ def test_clocks(tmp_path: Path) -> None:
     source.write_text("tsc\n")
     assert clocks("CLOCK_MONOTONIC", source) == {
         "clock": ("ok", "CLOCK_MONOTONIC from tsc"),
-        "USB cameras' clock": ("ok", "CLOCK_MONOTONIC, the one that pairs are made by"),
+        "USB cameras' clock": ("ok", "CLOCK_MONOTONIC, as used for pairing"),
     }
     level, detail = clocks("CLOCK_REALTIME", source)["USB cameras' clock"]
     assert level == "fail"
@@ -153,7 +153,7 @@ def test_a_camera(changes: dict[str, object], level: str, says: str) -> None:
 
 def test_capture_times_of_another_clock_are_found() -> None:
     assert timestamp_diagnosis("ir", [12.0, 14.0, 13.0]).level == "ok"
-    # The kernel's virtual camera stamps frames ahead of their arrival.
+    # The kernel's virtual camera sets timestamps ahead of the arrival.
     assert timestamp_diagnosis("ir", [-29.0]).level == "ok"
     assert timestamp_diagnosis("ir", [1_700_000_000_000.0]).level == "fail"
     assert timestamp_diagnosis("ir", [-5000.0]).level == "fail"
@@ -199,7 +199,7 @@ def test_a_rig_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = RigSettings(rgb="file:/nonexistent.mkv", ir="synthetic:?size=160x160&moments=1")
     (finding,) = rig_diagnoses(absent, 0.1)
     assert (finding.level, finding.subject) == ("fail", "rig")
-    assert "rig.rgb: file:/nonexistent.mkv: there is no such file" in finding.detail
+    assert "rig.rgb: file:/nonexistent.mkv: no such file" in finding.detail
     lost = RigSettings(rgb="v4l2:/dev/video250", ir="synthetic:?size=160x160&moments=1")
     found = {f.subject: f for f in rig_diagnoses(lost, 0.1)}
     assert found["colour camera"].level == "fail"

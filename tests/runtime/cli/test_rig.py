@@ -1,4 +1,4 @@
-"""``adsn-rig`` on simulated cameras: what it prints, its exit codes, and its page."""
+"""``adsn-rig`` on simulated cameras: its output, exit codes and page."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_list_names_every_kind_and_what_it_needs(monkeypatch: pytest.MonkeyPatch
     assert [camera["uri"] for camera in found["cameras"]] == ["v4l2:/dev/video2", "v4l2:/dev/video4"]
     assert found["schemes"]["synthetic"] is True
     monkeypatch.setattr(rig_find, "list_devices", lambda: ())
-    assert "No camera of the kernel" in call("list").stdout
+    assert "No kernel camera" in call("list").stdout
     monkeypatch.setattr(rig_find, "list_devices", lambda: devices)
     assert rig_find.modality_of("v4l2:/dev/video2", None) == "ir"
     assert rig_find.modality_of("v4l2:/dev/video4", None) == "rgb"
@@ -94,7 +94,7 @@ def test_probe_fails_when_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(rig_find, "FIRST_S", 0.3)
     done = call("probe", scene("script=stall@0s"))
     assert done.exit_code == 1
-    assert "no frame came" in done.stdout
+    assert "no frame arrived" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_wrong_use_is_an_error_of_ours(words: tuple[str, ...], error: type[AdsnE
     assert isinstance(call(*words).exception, error)
 
 
-# -- which rig ---------------------------------------------------------------------------------------------------------
+# -- rig options -------------------------------------------------------------------------------------------------------
 
 
 def test_a_rig_is_named_by_file_environment_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_record_and_replay(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "consent: nobody is in it" in done.stdout
     whole = path.read_bytes()
-    # A chunk is lost: pairs that were formed cannot be formed again, and that is said.
+    # With a chunk lost, recorded pairs cannot be formed again, and the command says so.
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 0xFF
     path.write_bytes(damaged)

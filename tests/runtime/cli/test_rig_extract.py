@@ -1,4 +1,4 @@
-"""``adsn-rig extract``: what lies in a recording comes out as a set that the readers of data sets take."""
+"""``adsn-rig extract``: a recording becomes a set that the data set readers can read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def call(*words: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated person, ten pairs a second, with an empty pair in between."""
+    """Record a simulated person at ten pairs/s, with one pair of an empty scene in between."""
     rig = SyntheticRig(seed=107, subject=7, species="bona_fide", family="A", presentation=0, shape="analytic")
     settings = RigSettings(rgb="synthetic:", ir="synthetic:", strobe="none")
     recorder = Recorder(tmp_path_factory.mktemp("r") / "private", settings, consent="nobody is in it", min_free=0)
@@ -70,7 +70,7 @@ def test_pairs_with_faces_come_out_and_the_reader_takes_them(recording: Path, tm
 
     pairs = open_dataset("recordings", folder, split="train", modalities=("rgb", "ir"))
     assert (len(pairs), pairs.species()) == (COUNT - 1, ["bona_fide"] * (COUNT - 1))
-    # The crop is of the face and not of the whole picture.
+    # The crop shows the face, not the whole image.
     picture = cv2.imread(str(taken / "0000-rgb.png"))
     assert picture is not None
     crop = pairs[0].crops["rgb"]
@@ -91,10 +91,10 @@ def test_nobody_is_in_two_splits_and_nothing_is_written_over(recording: Path, tm
     assert call(*words(recording, folder), "--presentation", "a").exit_code == 0
     before = (folder / "recordings.csv").read_bytes()
     for more, says in (
-        (["--presentation", "a"], "is there already"),
-        (["--presentation", "b", "--split", "test"], "in train already"),
-        (["--presentation", "../b"], "not the name of a folder"),
-        (["--presentation", "b", "--species", " "], "is no name"),
+        (["--presentation", "a"], "already exists"),
+        (["--presentation", "b", "--split", "test"], "already in train"),
+        (["--presentation", "../b"], "not a folder name"),
+        (["--presentation", "b", "--species", " "], "is not a valid name"),
     ):
         done = call(*words(recording, folder), *more)
         assert done.exit_code != 0
@@ -107,7 +107,10 @@ def test_nobody_is_in_two_splits_and_nothing_is_written_over(recording: Path, tm
 
 def test_a_species_that_is_new_has_to_be_said_so(recording: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    for species, guess in (("print_mat", "Did you mean print_matte?"), ("waxwork", "is new to this set. Known are")):
+    for species, guess in (
+        ("print_mat", "did you mean print_matte?"),
+        ("waxwork", "is new to this set; known are bona_fide, "),
+    ):
         done = call(*words(recording, folder, species=species))
         assert done.exit_code != 0
         assert guess in str(done.exception)
@@ -117,7 +120,7 @@ def test_a_species_that_is_new_has_to_be_said_so(recording: Path, tmp_path: Path
     # The set knows it from now on.
     assert call(*words(recording, folder, species="waxwork"), "--presentation", "b").exit_code == 0
     done = call(*words(recording, folder, species="waxworks"), "--presentation", "c")
-    assert "Did you mean waxwork?" in str(done.exception)
+    assert "did you mean waxwork?" in str(done.exception)
 
 
 def test_without_a_face_nothing_is_written(tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def test_without_a_face_nothing_is_written(tmp_path: Path) -> None:
     recorder.close()
     done = call(*words(recorder.path, tmp_path / "set"))
     assert done.exit_code == 1
-    assert "no face was found in 1 pairs" in done.output
+    assert "no face found in 1 pairs" in done.output
     assert list((tmp_path / "set").iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""How many processors a process may use, by the files that the kernel shows it."""
+"""The number of usable cores, read from the kernel's control group files."""
 
 from __future__ import annotations
 

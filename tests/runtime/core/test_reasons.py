@@ -1,4 +1,4 @@
-"""Reason codes: complete, documented, and said in plain words."""
+"""Reason codes: complete, documented, and with a text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delays between attempts, and which warnings are logged."""
+"""Delays between attempts."""
 
 from __future__ import annotations
 

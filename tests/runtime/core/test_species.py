@@ -1,4 +1,4 @@
-"""A misspelt class must not turn people into attacks."""
+"""A misspelt species must not turn people into attacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_names_of_instruments_and_bona_fide_are_accepted(name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_looks_like_bona_fide_is_refused_with_the_right_spelling(name: str) -> None:
-    with pytest.raises(SpeciesInvalid, match=r"people are 'bona_fide'.*Write bona_fide\.") as caught:
+    with pytest.raises(SpeciesInvalid, match=r"looks like 'bona_fide'.*Write bona_fide, exactly\.") as caught:
         require_species(name)
     assert repr(name) in caught.value.message
 
@@ -40,5 +40,5 @@ def test_other_mistakes_are_named(name: str, message: str) -> None:
 
 def test_two_spellings_of_one_species_are_refused() -> None:
     require_distinct(["print_matte", "print_toner", "print_matte"])
-    with pytest.raises(SpeciesInvalid, match="'Print-Matte' and 'print_matte' differ in spelling alone"):
+    with pytest.raises(SpeciesInvalid, match="'Print-Matte' and 'print_matte' differ only in spelling"):
         require_distinct(["print_matte", "Print-Matte"])

@@ -1,4 +1,4 @@
-"""TLS files as operators get them wrong: one line names the setting, the file and the way out."""
+"""Operators' mistakes with TLS files: one line names the setting, the file and the fix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.core.tls_files import TlsFile, client_context, server_context
 from tests.support.service.certificates import Authority, encrypted, in_der, in_pkcs12, rsa_key
 
 Files = dict[str, Path]
-"""``certificate``, ``key`` and ``client_ca``: good ones, before a test changes them."""
+"""``certificate``, ``key`` and ``client_ca``: valid files, before a test changes them."""
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def below_the_root(files: Files) -> Files:
 WRONG: list[tuple[Callable[[Files], Files], str]] = [
     (another_key, r"tls\.key: \S+other\.key is not the private key of \S+server\.pem \(tls\.certificate\)"),
     (key_of_another_kind, r"tls\.key: \S+rsa\.key is not the private key of"),
-    (swapped, r"tls\.certificate: \S+server\.key holds no certificate, but: private key\. Name the file"),
-    (damaged, r"tls\.certificate: \S+damaged\.pem is damaged, or OpenSSL does not take it"),
-    (damaged_key, r"tls\.key: \S+damaged\.key is damaged, or OpenSSL does not take it"),
+    (swapped, r"tls\.certificate: \S+server\.key contains private key but no certificate\. Name the file"),
+    (damaged, r"tls\.certificate: \S+damaged\.pem is damaged or not supported by OpenSSL"),
+    (damaged_key, r"tls\.key: \S+damaged\.key is damaged or not supported by OpenSSL"),
     (
         lambda f: {"certificate": in_der(f["certificate"])},
         r"tls\.certificate: \S+ is DER, not PEM.*x509 -inform",
@@ -96,17 +96,17 @@ WRONG: list[tuple[Callable[[Files], Files], str]] = [
     (lambda f: {"key": Path("/absent.key")}, r"tls\.key: /absent\.key cannot be read: No such file"),
     (lambda f: {"client_ca": Path("/absent.pem")}, r"tls\.client_ca: /absent\.pem cannot be read: No such file"),
     (lambda f: {"key": f["key"].parent}, r"tls\.key: \S+ cannot be read: Is a directory"),
-    (lambda f: {"key": encrypted(f["key"])}, r"tls\.key: \S+ is encrypted, and nobody .*openssl pkey -in"),
+    (lambda f: {"key": encrypted(f["key"])}, r"tls\.key: \S+ is encrypted, and a service cannot .*openssl pkey -in"),
     (
         lambda f: {"key": encrypted(f["key"], PrivateFormat.TraditionalOpenSSL)},
-        r"tls\.key: \S+ is encrypted, and nobody .*openssl pkey -in",
+        r"tls\.key: \S+ is encrypted, and a service cannot .*openssl pkey -in",
     ),
     (text(b" \n", "certificate"), r"tls\.certificate: \S+ is empty, not PEM\. Name a certificate in PEM\."),
-    (text(b"ssh-ed25519 AAAA\n", "key"), r"tls\.key: \S+ is of an unknown form, not PEM\. Name a private key in PEM"),
-    (marked, r"tls\.certificate: \S+ is text behind a byte-order mark"),
-    (lambda f: {"client_ca": f["key"]}, r"tls\.client_ca: \S+server\.key holds no certificate"),
-    (lambda f: {"client_ca": f["certificate"]}, r"tls\.client_ca: \S+server\.pem holds no root"),
-    (below_the_root, r"tls\.client_ca: \S+intermediate\.pem holds no root.*Add the root authority's"),
+    (text(b"ssh-ed25519 AAAA\n", "key"), r"tls\.key: \S+ is in an unknown format, not PEM\. Name a private key in PEM"),
+    (marked, r"tls\.certificate: \S+ is text with a byte-order mark"),
+    (lambda f: {"client_ca": f["key"]}, r"tls\.client_ca: \S+server\.key contains private key but no certificate"),
+    (lambda f: {"client_ca": f["certificate"]}, r"tls\.client_ca: \S+server\.pem contains no self-signed root"),
+    (below_the_root, r"tls\.client_ca: \S+intermediate\.pem contains no self-signed root.*Add the root CA's"),
 ]
 
 
@@ -138,8 +138,8 @@ def test_good_files_serve_and_clients_need_a_certificate(files: Files) -> None:
     assert told == [b"hello"]
 
 
-# A client may trust one server's certificate alone.
-@pytest.mark.parametrize(("change", "says"), [entry for entry in WRONG if "holds no root" not in entry[1]])
+# A client may trust a single server certificate that is not a root.
+@pytest.mark.parametrize(("change", "says"), [entry for entry in WRONG if "no self-signed root" not in entry[1]])
 def test_a_client_says_the_same(files: Files, change: Callable[[Files], Files], says: str) -> None:
     changed = {**files, **change(files)}
     certificate, key, authorities = (TlsFile(f"tls.{name}", path) for name, path in changed.items())

@@ -52,7 +52,7 @@ def test_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineUnavailable, match="TensorRT is not installed"):
         import_tensorrt()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeCuda(0))
-    with pytest.raises(EngineUnavailable, match="knows no GPU"):
+    with pytest.raises(EngineUnavailable, match="reports no GPU"):
         find_gpus()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeCuda(1, "cuInit"))
     with pytest.raises(EngineUnavailable, match="cuInit with error 999"):

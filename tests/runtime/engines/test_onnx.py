@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor, in both precisions, against the contract of all engines."""
+"""ONNX Runtime on the CPU, in both precisions, against the engines' contract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.models.engine_contract import EngineContract, Reference
 
 @pytest.fixture(scope="session")
 def float_model() -> bytes:
-    """The float graph of the shipped checkpoint, which the repository does not hold."""
+    """Export the FP32 graph of the shipped checkpoint, which is not in the repository."""
     network, _ = load_checkpoint(default_bundle() / "checkpoint.safetensors")
     return to_onnx(network)
 
@@ -123,7 +123,7 @@ def test_without_onnx_runtime_the_message_names_the_extra() -> None:
 
 
 def test_onnx_runtime_keeps_to_itself(tmp_path: Path) -> None:
-    """Newer versions write a device id into the cache folder and report to their maker unless told not to."""
+    """Newer versions write a device id into the cache folder and send telemetry unless told not to."""
     code = (
         "from runtime.liveness.open import default_bundle, open_pipeline\n"
         "open_pipeline(default_bundle()).pipeline.engine.warm_up()\n"

@@ -1,4 +1,4 @@
-"""Which engine runs, why, and when that is less than was asked for."""
+"""Engine selection: which engine runs, why, and when it is degraded."""
 
 from __future__ import annotations
 

@@ -178,6 +178,17 @@ def test_what_is_searched_stays_within_bounds() -> None:
     assert scale == (0.5, 320 / 65_000)
 
 
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (1920, 1080), (1280, 961), (333, 250)])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_shrunk_picture_is_the_mean_of_its_areas(size: tuple[int, int], channels: int) -> None:
+    rough = np.random.default_rng(1).integers(0, 256, (size[1], size[0], channels)).astype(np.uint8)
+    small, scale = shrunk(rough, 320)
+    at_once = cv2.resize(rough, small.shape[1::-1], interpolation=cv2.INTER_AREA).reshape(small.shape)
+    assert max(small.shape) == 320
+    assert scale == (320 / size[0], small.shape[0] / size[1])
+    assert np.abs(small.astype(int) - at_once).max() <= 1
+
+
 def test_only_dark_pictures_are_scaled_up() -> None:
     for channels in (1, 3):
         assert gain_of(np.full((40, 40, channels), 200, np.uint8)) == 1
@@ -203,24 +214,7 @@ def test_threads_do_not_disturb_each_other() -> None:
         assert list(pool.map(search, range(8))) == [alone.box] * 8
 
 
-def test_opencv_s_networks_do_not_disturb_each_other() -> None:
-    network = OpenCvYuNet(packaged_yunet(), 0.6)
-    picture = head(9700).rgb[::2, ::2, ::-1].copy()
-    alone = network.find(picture)
-    assert len(alone) == 1
-
-    def search(number: int) -> NDArray[np.float32]:
-        for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
-            network.find(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
-        return network.find(picture)
-
-    with ThreadPoolExecutor(4) as pool:
-        assert all(np.array_equal(rows, alone) for rows in pool.map(search, range(8)))
-
-
-def test_a_thread_keeps_opencv_s_networks_of_the_last_sizes_and_none_of_a_large_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_opencv_keeps_the_networks_of_the_last_sizes_and_none_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
     create, made = cv2.FaceDetectorYN.create, []
 
     class Counted:
@@ -244,6 +238,21 @@ def test_a_thread_keeps_opencv_s_networks_of_the_last_sizes_and_none_of_a_large_
     assert networks_made_for(KEPT_EDGE + 64, KEPT_EDGE + 64) == 2
     assert networks_made_for(*last) == 0
     assert networks_made_for(first) == 1
+
+
+def test_opencv_gives_each_thread_a_network_of_its_own() -> None:
+    network = OpenCvYuNet(packaged_yunet(), 0.6)
+    picture = head(9700).rgb[::2, ::2, ::-1].copy()
+    alone = network.find(picture)
+    assert len(alone) == 1
+
+    def search(number: int) -> NDArray[np.float32]:
+        for edge in range(64, 64 + 40 * (KEPT_SIZES + 3), 40):
+            network.find(np.zeros((edge, edge + number % 2 * 33, 3), np.uint8))
+        return network.find(picture)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(np.array_equal(rows, alone) for rows in pool.map(search, range(8)))
 
 
 def test_onnx_runtime_and_opencv_find_the_same_faces() -> None:

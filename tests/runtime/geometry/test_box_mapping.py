@@ -1,4 +1,4 @@
-"""Where a face of one camera is in another's picture, against rigs whose geometry is known."""
+"""Mapping of face boxes between cameras, checked on rigs with known geometry."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_at_a_known_distance_a_box_is_where_the_other_camera_sees_it(
     assert found is not None
     true = face(target, point)
     assert error_px(found, true) < 0.5
-    # A plane that faces one camera is turned by a degree to the other.
+    # A plane that faces one camera is rotated by a degree as seen by the other.
     assert found.w == pytest.approx(true.w, rel=0.01)
     assert found.h == pytest.approx(true.h, rel=0.01)
 
@@ -77,7 +77,7 @@ def test_by_face_width_a_face_of_150_mm_is_placed_within_2_percent_of_it(z: floa
 @pytest.mark.parametrize("wrong", [-0.10, 0.10])
 @pytest.mark.parametrize("z", [350.0, 500.0, 1000.0])
 def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: float) -> None:
-    """The error is f·b/Z·ε in pixels, so b/150·ε of the face at any distance: 1.7 % for 25 mm and 10 %."""
+    """The error is f·b/Z·ε pixels, or b/150·ε of the face at any distance: 1.7 % for 25 mm and 10 %."""
     geometry = rig(distortion=False)
     width = 150 * (1 + wrong)
     found = CalibratedMapper(geometry).map_box(
@@ -87,7 +87,7 @@ def test_a_face_of_another_width_is_off_by_baseline_over_width(z: float, wrong: 
     true = face(geometry.cameras["ir"], (0, 0, z), width)
     off = error_px(found.box, true)
     assert off / true.w == pytest.approx(25 / 150 * 0.10, rel=0.15)
-    # The tolerance is two standard deviations, and this face is off by one.
+    # The tolerance is two standard deviations; this face is off by one.
     assert found.tolerance_px is not None
     assert 0.35 * found.tolerance_px < off < 0.65 * found.tolerance_px
 
@@ -186,7 +186,7 @@ def test_what_cannot_be_placed_is_not_placed() -> None:
     box_mapper = CalibratedMapper(geometry)
     pair = blank(geometry)
     assert box_mapper.map_box(Box(300, 200, 0, 0), "rgb", "ir", pair) is None
-    assert box_mapper.map_box(Box(300, 200, 0.5, 0.5), "rgb", "ir", pair) is None  # farther than faces are
+    assert box_mapper.map_box(Box(300, 200, 0.5, 0.5), "rgb", "ir", pair) is None  # further away than any face
     assert math.isinf(face_distance(Box(3, 3, 0, 0), geometry.cameras["rgb"]))
     with_depth = Pair(rgb=pair.rgb, ir=pair.ir, depth=np.zeros((240, 320, 1), np.float32))
     assert box_mapper.map_box(Box(300, 200, 90, 90), "rgb", "depth", with_depth) is None  # not in the geometry
@@ -206,7 +206,7 @@ def test_pictures_of_another_size_are_refused() -> None:
     geometry = rig()
     pair = blank(geometry)
     small = dataclasses.replace(pair, ir=np.zeros((200, 320, 1), np.uint8))
-    with pytest.raises(CalibrationInvalid, match="ir pictures of 640×400 pixels, not 320×200"):
+    with pytest.raises(CalibrationInvalid, match="ir images of 640×400 pixels, not 320×200"):
         CalibratedMapper(geometry).map_box(Box(300, 200, 90, 90), "rgb", "ir", small)
     with_depth = rig(depth=True)
     wrong = dataclasses.replace(blank(with_depth), depth=np.zeros((10, 10, 1), np.float32))
@@ -263,8 +263,8 @@ def test_a_geometry_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
         ({"cameras.ir.identity": ""}, "cameras.ir.identity"),
         ({"cameras.ir.focal": [0, 500]}, "cameras.ir.focal"),
         ({"cameras.ir.centre": [9000, 3]}, "centre lies outside"),
-        ({"cameras.ir.rotation": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "no rotation matrix"),
-        ({"cameras.ir.rotation": [[1, 0, 0], [0, 1, 0], [0, 0.1, 1]]}, "no rotation matrix"),
+        ({"cameras.ir.rotation": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "not a rotation matrix"),
+        ({"cameras.ir.rotation": [[1, 0, 0], [0, 1, 0], [0, 0.1, 1]]}, "not a rotation matrix"),
         ({"cameras.ir.translation_mm": [-25000, 0, 0]}, "translation_mm"),
         ({"cameras.ir.distortion": [-3, 0, 0, 0, 0]}, "folds over"),
         ({"cameras.nir": {}}, "cameras.nir"),
@@ -309,7 +309,7 @@ def test_other_cameras_than_the_calibrated_ones_are_refused() -> None:
     geometry.require_cameras(open_cameras(), "rig.json")
     changes: list[tuple[dict[Modality, SourceInfo], str]] = [
         ({"ir": info("ir", "usb-2-ir", (640, 400))}, r"rig\.json: cameras\.ir\.identity is 'usb-1-ir'.*'usb-2-ir'"),
-        ({"ir": info("ir", "usb-1-ir", (640, 480))}, "640×400 pixels, but v4l2:/dev/ir gives 640×480"),
+        ({"ir": info("ir", "usb-1-ir", (640, 480))}, "640×400 pixels, but v4l2:/dev/ir delivers 640×480"),
     ]
     for change, says in changes:
         with pytest.raises(CalibrationInvalid, match=says):

@@ -17,7 +17,7 @@ from runtime.imaging.crop import crop
 
 @functools.cache
 def people() -> tuple[SyntheticPair, ...]:
-    """Twelve people before six rigs of each family, lit well enough to be seen."""
+    """Render twelve people before six rigs of each family, with enough light."""
     pairs = (SyntheticRig(seed=107, subject=n, family="AB"[n % 2], presentation=n).next() for n in range(16))
     return tuple(p for p in pairs if p.conditions["lux"] > 20)[:12]
 
@@ -27,7 +27,7 @@ def moved(box: Box, x: float, y: float) -> Box:
 
 
 def watch(monitor: DriftMonitor, x: float, y: float, rounds: int = 2, start_s: int = 0) -> None:
-    """Everyone comes by ``rounds`` times, and the infrared camera sees them ``x``, ``y`` from where it should."""
+    """Show every person ``rounds`` times, with the infrared image shifted by ``x``, ``y``."""
     for number, person in enumerate(people() * rounds):
         assert person.pair.rgb is not None
         assert person.pair.ir is not None
@@ -70,7 +70,7 @@ def test_a_camera_that_moved_raises_one_that_says_where_to(x: float, y: float) -
 
 
 def test_wide_faces_are_no_drift_but_what_goes_beyond_them_is() -> None:
-    """Everybody is drawn a tenth too wide before cameras 25 mm apart: four pixels that nobody can tell from a turn."""
+    """All boxes are a tenth too wide, with cameras 25 mm apart: a shift of four pixels that looks like a rotation."""
     for x, y, drifted in ((4.0, 0.0, False), (8.0, 0.0, False), (12.0, 0.0, True), (4.0, 7.0, True)):
         monitor = DriftMonitor()
         for number, person in enumerate(people() * 2):

@@ -1,4 +1,4 @@
-"""Simulated faces before two cameras 25 mm apart: where the infrared one sees them, and where the geometry says."""
+"""Simulated faces before two cameras 25 mm apart: true infrared boxes compared with those mapped by the geometry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PEOPLE = range(6)
 
 
 def off(found: Box, true: Box) -> float:
-    """Distance of the centres as a fraction of the face's width."""
+    """Return the distance between the centres as a fraction of the face's width."""
     return float(np.linalg.norm(centre(found) - centre(true))) / true.w
 
 
@@ -29,7 +29,7 @@ def test_by_face_width_within_a_percent_where_one_view_is_ten_percent_off(family
         assert back is not None
         assert blind is not None
         assert found.distance_mm == pytest.approx(shot.distance_mm, rel=0.01)
-        # The simulation moves the infrared camera by whole pixels.
+        # The simulation shifts the infrared image by whole pixels.
         assert off(found.box, shot.ir_box) < 0.01
         assert off(back.box, shot.rgb_box) < 0.01
         assert off(blind.box, shot.ir_box) > 0.1
@@ -37,12 +37,12 @@ def test_by_face_width_within_a_percent_where_one_view_is_ten_percent_off(family
 
 @pytest.mark.parametrize("species", ["bona_fide", "replay_screen", "print_matte"])
 def test_by_depth_faces_of_any_size_are_placed(species: str) -> None:
-    """A face on a screen or a sheet is not 150 mm wide; the depth map knows better."""
+    """A face on a screen or a sheet is not 150 mm wide; the depth map gives its true distance."""
     for subject in PEOPLE:
         shot = shoot(subject, species=species, presentation=subject, depth=True)
         found = CalibratedMapper(shot.geometry).map_box(shot.rgb_box, "rgb", "ir", shot.pair)
         assert found is not None
         assert found.by == "depth"
-        # A head's middle lies behind its foremost point, from which the simulation measures.
+        # The simulation measures from a head's foremost point, which is in front of its middle.
         assert found.distance_mm == pytest.approx(shot.distance_mm, rel=0.12)
         assert off(found.box, shot.ir_box) < 0.02

@@ -1,4 +1,4 @@
-"""The reference for ApproximateTime against published cases of ROS message_filters and the real library's answers."""
+"""The ApproximateTime reference, compared with published cases of ROS message_filters and the library's results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECOND = 1_000_000_000
 
 
 def timeline(first: str, second: str) -> list[Message]:
-    """Messages in the order of time, one column a second, anything but a dot; of one column the first stream first."""
+    """Return messages in order of time: one column per second, a dot for none; the first stream comes first."""
     columns = max(len(first), len(second))
     return [
         (stream, column * SECOND)
@@ -66,7 +66,7 @@ def test_published_cases(name: str) -> None:
 
 
 def test_answers_of_the_real_library() -> None:
-    """Pairs, their order, and with which message each came out."""
+    """Pairs, their order, and the message that completed each."""
     cases = json.loads(VECTORS.read_text())
     assert len(cases) == 100
     assert sum(len(case["pairs"]) for case in cases) > 400

@@ -1,4 +1,4 @@
-"""Lit and dark infrared frames told apart by levels alone, and what is found wrong with an illuminator."""
+"""Separation of lit and dark infrared frames by brightness alone, and faults of the illuminator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PERIOD = 33_333_333
 def levels(
     rhythm: StrobeRhythm, count: int, *, lit: float, dark: float, slope: float = 0, noise: float = 0.5, seed: int = 0
 ) -> list[float]:
-    """Mean levels of a strobing camera, with a linear trend."""
+    """Return the mean levels of a strobed camera, with a linear trend."""
     rng = random.Random(seed)
     return [(lit if rhythm.is_lit(k) else dark) + slope * k + rng.gauss(0, noise) for k in range(count)]
 
@@ -31,7 +31,7 @@ def feed(
     counted: bool = True,
     flags: Sequence[IlluminationState] | None = None,
 ) -> list[IlluminationState]:
-    """Show frames of these levels; ``numbers``: which of them arrive, None for all."""
+    """Classify frames of these levels. ``numbers``: those that arrive; None for all."""
     kept = range(len(means)) if numbers is None else numbers
     return [
         classifier.classify(
@@ -69,7 +69,7 @@ def test_every_rhythm_is_found_in_twelve_frames(rhythm: StrobeRhythm, declared: 
 
 
 def test_the_smallest_gap_is_found_whatever_the_trend() -> None:
-    """Gap of 8 grey levels, noise of 1, someone coming nearer: never the wrong way round over 400 streams."""
+    """A gap of 8 grey levels, noise of 1, someone coming nearer: never inverted in 400 streams."""
     wrong = missed = 0
     for seed in range(400):
         rhythm = RHYTHMS[seed % 2]
@@ -119,7 +119,7 @@ def test_dropped_frames_do_not_turn_it_round() -> None:
 
 
 def test_a_frame_dropped_uncounted_is_noticed() -> None:
-    """A camera leaves out a frame and its numbers do not show it: unknown until the new phase is certain."""
+    """A camera drops a frame without counting it: unknown until the new phase is certain."""
     rhythm = StrobeRhythm(2, 1, 0)
     means = levels(rhythm, 101, lit=80, dark=45)
     del means[50]
@@ -130,7 +130,7 @@ def test_a_frame_dropped_uncounted_is_noticed() -> None:
 
 
 def test_warm_up_then_alternate() -> None:
-    """Five equal frames before the strobe starts, as one camera does it."""
+    """One known camera sends five equal frames before its strobe starts."""
     rhythm = StrobeRhythm(2, 1, 1)
     means = [100.0] * 5 + levels(rhythm, 60, lit=167, dark=44)[5:]
     said = feed(IlluminationClassifier(), means)

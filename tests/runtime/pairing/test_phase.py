@@ -1,4 +1,4 @@
-"""Periods and phases measured on what passes by."""
+"""Periods and phases measured on passing frames."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_neighbours_of_either_side_are_one_phase() -> None:
 
 
 def test_a_phase_changes_sides_late() -> None:
-    """Drift through half a period: it stays on its side until 0.55 and is on the other then."""
+    """While drifting through half a period the phase keeps its side until 0.55, then switches."""
     tracker = PhaseTracker()
     seen = []
     for k in range(600):

@@ -64,5 +64,5 @@ def test_colour_as_jpeg_is_nearly_itself(tmp_path: Path) -> None:
     rgb, ir = list(Recording(path).frames())
     assert int(np.abs(rgb.image.astype(int) - smooth).max()) < 12
     assert np.array_equal(ir.image, frame("ir", 0).image)
-    with pytest.raises(CameraData, match="only colour"):
+    with pytest.raises(CameraData, match="only RGB"):
         decode_jpeg(encode_jpeg(smooth, 1, 90), "ir")

@@ -134,6 +134,6 @@ def test_a_recorded_camera_ends(tmp_path: Path) -> None:
     source = open_mcap(parse_uri(f"mcap:{path}"), "ir", 0)
     while source.read(1.0) is None:
         pass
-    with pytest.raises(StreamEnded, match="played to its end"):
+    with pytest.raises(StreamEnded, match="end of the recording"):
         source.read(1.0)
     source.close()

@@ -96,7 +96,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_rig(tmp_path: Path, caplog: 
         recorder.on_frame(frame("rgb", 1))
         time.sleep(0.02)
     assert recorder.recording == ""
-    assert "left on the disk" in recorder.error
+    assert "free on the disk" in recorder.error
     recorder.on_frame(frame("rgb", 2))
     recorder.close()
     assert "recording stopped" in caplog.text

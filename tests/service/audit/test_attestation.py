@@ -1,4 +1,4 @@
-"""Attestations: what a relying party may believe, and every way in which a token can lie."""
+"""Attestations: what a relying party may trust, and every kind of forged or stale token."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def join(head: Any, claims: Any, signature: bytes) -> str:
 
 
 def resign(keys: Keys, head: Any, claims: bytes) -> str:
-    """What the device's own key would make of any header and claims."""
+    """Sign any header and claims with the device's key."""
     key = serialization.load_pem_private_key(keys.private.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     signed = f"{encode_part(canonical(head))}.{encode_part(claims)}"
@@ -102,7 +102,7 @@ def test_every_changed_claim_is_noticed(keys: Keys) -> None:
         "iss": "gate-4",
         "source": "upload",
     }.items():
-        with pytest.raises(TokenInvalid, match="signature does not fit"):
+        with pytest.raises(TokenInvalid, match="signature is wrong"):
             verify_attestation(join(head, claims | {name: value}, signature), keys.verifier, NOW)
 
 
@@ -148,7 +148,7 @@ def test_a_swapped_header_of_another_token(keys: Keys, tmp_path: Path) -> None:
     swapped = f"{other.split('.')[0]}.{mine.split('.', 1)[1]}"
     with pytest.raises(TokenInvalid, match="another key"):
         verify_attestation(swapped, keys.verifier, NOW)
-    with pytest.raises(TokenInvalid, match="signature does not fit"):
+    with pytest.raises(TokenInvalid, match="signature is wrong"):
         verify_attestation(f"{mine.split('.')[0]}.{other.split('.', 1)[1]}", keys.verifier, NOW)
     with pytest.raises(TokenInvalid, match="another key"):
         verify_attestation(other, keys.verifier, NOW)

@@ -1,4 +1,4 @@
-"""The audit log: a chain that shows what was done to it, and survives crashes, full disks and rotation."""
+"""The audit log: its chain reveals tampering and survives crashes, full disks and rotation."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_missing_log_is_no_good_log(path: Path) -> None:
     path.write_bytes(b"not one\n")
     with pytest.raises(AuditBroken):
         check_audit(path)
-    with pytest.raises(AuditBroken, match="Move the file away"):
+    with pytest.raises(AuditBroken, match="Move it away"):
         AuditLog(AuditLogOptions(path))
     assert path.read_bytes() == b"not one\n"
 
@@ -143,7 +143,7 @@ def test_a_seal_covers_only_the_bytes_it_states(path: Path) -> None:
         stream.write(b'{"half')
     fill(path, 1)
     edit(path, lambda found: found.__setitem__(5, b'{"calf\n'))
-    with pytest.raises(AuditBroken, match="line 7: seals other bytes"):
+    with pytest.raises(AuditBroken, match="line 7: the sealed digest does not match"):
         check_audit(path)
 
 
@@ -196,7 +196,7 @@ def test_checkpoints_are_signed_and_a_chain_made_anew_is_noticed(path: Path, key
     assert report.checkpoints == 3
     assert report.signed == report.last.seq - 1
     tokens = [line for line in lines(path) if line["kind"] == "checkpoint"]
-    # Whoever may write the file, and has no key, makes the whole chain anew and puts the old checkpoints in.
+    # An attacker without the key forges the whole chain and inserts the old checkpoints.
     path.unlink()
     log = AuditLog(AuditLogOptions(path))
     for number in range(10):
@@ -204,7 +204,7 @@ def test_checkpoints_are_signed_and_a_chain_made_anew_is_noticed(path: Path, key
     log.write("checkpoint", {"token": tokens[0]["token"]})
     log.close()
     check_audit(path)
-    with pytest.raises(AuditBroken, match="of another line"):
+    with pytest.raises(AuditBroken, match="for another line"):
         check_audit(path, verifier)
 
 

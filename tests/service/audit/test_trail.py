@@ -1,4 +1,4 @@
-"""Over HTTP: answers are signed, written down and counted; what cannot be written down is not answered."""
+"""Over HTTP: decisions are signed, logged and counted. A decision that cannot be logged is not returned."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_each_decision_has_its_line_and_an_error_has_none(signed: RunningService
 
 
 def full(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    """The disk takes no more of the audit log."""
+    """Make writes to the audit log fail, as on a full disk."""
     write = os.write
 
     def refuse(file: int, data: bytes) -> int:
@@ -116,7 +116,7 @@ def test_a_full_disk_gives_no_decision(signed: RunningService, tmp_path: Path, m
         assert (problem["code"], problem["retryable"]) == ("audit_unavailable", True)
         assert "decision" not in problem
         assert "attestation" not in problem
-    # The nonce was not used up, because it brought no answer.
+    # The nonce is still unused, because the request returned no decision.
     assert signed.judge(files(nonce="nonce-0001")).json()["decision"] == "live"
     assert check_audit(tmp_path / "audit.jsonl").lost == 1
 

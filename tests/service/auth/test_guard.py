@@ -73,6 +73,7 @@ def test_each_role_may_do_its_own(keyed: Keyed, path: str, role: CallerRole) -> 
     assert response.status_code == (200 if role in MATRIX[path] else 403), response.text
     if response.status_code == 403:
         assert response.json()["code"] == "forbidden"
+        assert f"it has {role}" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("path", sorted(MATRIX))

@@ -53,7 +53,7 @@ def test_good_settings_pass(check: Check, tmp_path: Path) -> None:
 
 def test_one_camera_twice(check: Check) -> None:
     twice = {"rgb": "v4l2:/dev/video98", "ir": "v4l2:/dev/video98?fourcc=GREY"}
-    refused(check, {"rig": twice}, "rig.rgb and rig.ir are one camera", "adsn-rig list")
+    refused(check, {"rig": twice}, "rig.rgb and rig.ir name the same camera", "adsn-rig list")
 
 
 def test_wrong_camera_options(check: Check) -> None:
@@ -118,8 +118,8 @@ def test_a_scoring_server(check: Check, tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue("kiosk")
     url = "https://scores.example:8000"
     for remote, says in (
-        ({"url": "scores.example:8000"}, "a scoring server's address is https://HOST:PORT"),
-        ({"url": "http://scores.example"}, "in clear"),
+        ({"url": "scores.example:8000"}, "not a scoring server's address. Use https://HOST:PORT"),
+        ({"url": "http://scores.example"}, "unencrypted"),
         ({"url": url, "ca": key}, "remote.ca: "),
         ({"url": url, "certificate": certificate, "certificate_key": encrypted(key)}, "remote.certificate_key: "),
     ):

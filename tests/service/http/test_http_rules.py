@@ -143,6 +143,38 @@ def test_pictures_in_json_are_told_where_they_go(service: RunningService, sent: 
     assert "/docs" in found["detail"]
 
 
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
+def test_a_part_in_base64_is_told_so(service: RunningService, prefix: str) -> None:
+    parts = {**PARTS, "rgb": (prefix + encoded(PARTS["rgb"])).encode()}
+    found = check_problem(service.judge(parts), 415, "not_an_image")
+    assert "base64" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "says"),
+    [
+        ({"facebox": [1, 2, 3, 4]}, "meta: facebox: there is no such key; did you mean face_box?"),
+        ({"rgb_timestamp": 5}, "did you mean rgb_timestamp_ns?"),
+        ({"quux": 1}, "there are session_id, nonce, face_box"),
+    ],
+)
+def test_a_misspelt_key_of_meta_is_told_the_nearest_one(
+    service: RunningService, meta: dict[str, Any], says: str
+) -> None:
+    found = check_problem(service.judge({**PARTS, "meta": json.dumps(meta).encode()}), 400, "malformed_request")
+    assert says in found["detail"]
+
+
+def test_a_misspelt_key_of_a_request_for_the_cameras_is_told_too(service: RunningService) -> None:
+    sent = {"source": "camera", "timeout": 5}
+    found = check_problem(service.client.post("/liveness", json=sent), 400, "malformed_request")
+    assert "did you mean timeout_ms?" in found["detail"]
+    long = check_problem(
+        service.client.post("/liveness", json={"source": "camera", "x" * 9000: 1}), 400, "malformed_request"
+    )
+    assert len(long["detail"]) < 300
+
+
 def test_meta_may_begin_with_a_byte_order_mark(service: RunningService) -> None:
     marked = {**PARTS, "meta": b"\xef\xbb\xbf" + PARTS["meta"]}
     assert service.judge(dict(marked)).json()["face"]["bbox"] == BOX

@@ -109,7 +109,14 @@ def test_headers_without_end(strict: RunningService, head: bytes) -> None:
 def test_what_is_no_http(strict: RunningService) -> None:
     with connect(strict) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00 this is no request\r\n\r\n")
-        problem_in(read_all(connection), 400, "malformed_request")
+        answer = read_all(connection)
+        problem_in(answer, 400, "malformed_request")
+        assert b"TLS was spoken to a port that serves plain HTTP" in answer
+    with connect(strict) as connection:
+        connection.sendall(b"\x00\x01 nor is this\r\n\r\n")
+        answer = read_all(connection)
+        problem_in(answer, 400, "malformed_request")
+        assert b"this is no HTTP/1.1 request" in answer
 
 
 def test_a_gigabyte_that_is_only_claimed(strict: RunningService) -> None:

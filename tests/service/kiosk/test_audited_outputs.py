@@ -1,4 +1,4 @@
-"""No line, no door: what the outputs hear of a decision, and when, with an audit log and a key before them."""
+"""Audited outputs: when the outputs get a decision, and in which form, with an audit log and a key."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.support.service.scripted_kiosk import Recorder
 
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
-    """A decision as the loop makes it."""
+    """Return a decision as the loop creates it."""
     outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 8, 10, 5, 0.9, 0)
     answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=True)
     return replace(decision(name, made), answer={**answer, **changes})
 
 
 class Made:
-    """Audited outputs before one output, with its log and key. ``release`` lets a held disk go on."""
+    """Audited outputs with one output, a log and a key. ``release`` unblocks a blocked disk."""
 
     def __init__(self, folder: Path, policy: Policy = "required") -> None:
         self.path = folder / "audit.jsonl"
@@ -60,7 +60,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
 
 
 class HeldDisk:
-    """`os.fsync` that answers when it is let."""
+    """`os.fsync` that blocks until it is released."""
 
     def __init__(self) -> None:
         self.gate, self.asked = threading.Event(), threading.Event()
@@ -90,7 +90,7 @@ def test_a_decision_is_heard_of_when_its_line_is_on_the_disk(made: Made, monkeyp
     token = live.body(boottime_ns())["attestation"]
     claims = verify_attestation(token, made.verifier, int(time.time()) - 1, device="gate-3")
     assert (claims.jti, claims.decision, claims.source, claims.score) == ("s1", "live", "camera", 0.9)
-    # Whole seconds, rounded down: it never outlives the decision.
+    # Rounded down to whole seconds, so that the attestation never outlives the decision.
     assert live.expires_ns is not None
     assert claims.exp <= time.time() + (live.expires_ns - boottime_ns()) / 1e9
 
@@ -121,7 +121,7 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
     made.audited_outputs.publish(replace(other(), data={**change, "state": "cool_down", "cause": "shown"}))
     made.audited_outputs.publish(decided("s2", "spoof"))
     until(lambda: len(made.seen.events) == 4)
-    # The change of state says what the decision has become.
+    # The state change names the decision that the outputs got.
     assert [event.data["cause"] for event in made.seen.events[1:3]] == ["uncertain", "shown"]
     for event in (made.seen.events[0], made.seen.events[3]):
         assert not event.permits
@@ -130,7 +130,7 @@ def test_a_full_disk_opens_nothing_and_the_kiosk_is_not_ready_until_there_is_roo
         assert "attestation" not in body
     assert made.conditions() == {"audit_failing": "critical"}
     disk.room = 10**6
-    # Nobody comes, and it is ready again all the same.
+    # The kiosk becomes ready again even if nobody comes.
     until(lambda: made.conditions() == {})
     made.audited_outputs.publish(decided("s3"))
     until(lambda: made.seen.decisions == ["uncertain", "uncertain", "live"])

@@ -1,4 +1,4 @@
-"""The kiosk's settings: the commented file, what is refused, and where each value may come from."""
+"""The kiosk's settings: the commented file, refused values, and the sources of each value."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from service.kiosk.cli import demo_rig, require_rig
 from service.kiosk.config import KioskSettings, read_kiosk_settings
 from service.kiosk.wiring import open_outputs, page_settings
 from service.monitoring.health import Health
+from service.outputs.home_assistant import KioskReadings
+from tests.support.fakes import FakeFeed
 
 RIG = '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\n'
 SECRET = "0123456789abcdef"
@@ -42,10 +44,16 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ("[gpio]\nline = 17\npulse_s = 60\n", "kiosk.toml:3: gpio.pulse_s: Input should be less than or equal to 5"),
         ("[gpio]\nline = 17\npulse_s = 5\nlongest_s = 4\n", "kiosk.toml:1: gpio: longest_s is shorter"),
         ("[gpoi]\nline = 17\n", "kiosk.toml:1: gpoi: there is no such setting; did you mean gpio?"),
-        ('[command]\nargv = ["open-door"]\n', "kiosk.toml:2: command.argv: give the program by its full path."),
+        (
+            '[command]\nargv = ["open-door"]\n',
+            "kiosk.toml:2: command.argv: the program must be given by its full",
+        ),
         ("[command]\nargv = []\n", "kiosk.toml:2: command.argv: List should have at least 1 item"),
         (f'[webhook]\nurl = "http://host.example/"\nsecret = "{SECRET}"\n', "webhook.url: use https://"),
-        (f'[webhook]\nurl = "https://u:p@h.example/"\nsecret = "{SECRET}"\n', "no name or password in the address"),
+        (
+            f'[webhook]\nurl = "https://u:p@h.example/"\nsecret = "{SECRET}"\n',
+            "must not contain a user name",
+        ),
         ('[webhook]\nurl = "https://h.example/"\nsecret = "short"\n', "kiosk.toml:3: webhook.secret: shorter than 16"),
         ('[mqtt]\nhost = "b"\npassword = "p"\n', "kiosk.toml:1: mqtt: a password needs a username."),
         ('[mqtt]\nhost = "b"\ncertificate = "/c"\n', "mqtt: name both certificate and key"),
@@ -65,13 +73,16 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ('[http]\nhost = "http://127.0.0.1"\n', "http.host: give the host alone"),
         (f'[webhook]\nurl = "https://h.example:99999/"\nsecret = "{SECRET}"\n', "webhook.url: Port out of range"),
         (f'[webhook]\nurl = "https://h.example:0/"\nsecret = "{SECRET}"\n', "webhook.url: port 0"),
-        (f'[webhook]\nurl = "https://h.example/a b"\nsecret = "{SECRET}"\n', "webhook.url: an address has no blanks"),
+        (
+            f'[webhook]\nurl = "https://h.example/a b"\nsecret = "{SECRET}"\n',
+            "webhook.url: a URL must be ASCII without",
+        ),
         (f'[webhook]\nurl = "https://a..b/"\nsecret = "{SECRET}"\n', "webhook.url: 'a..b' is no host name"),
-        ('[command]\nargv = ["/bin/true", "a\\u0000b"]\n', "command.argv: a word of a command holds no NUL"),
+        ('[command]\nargv = ["/bin/true", "a\\u0000b"]\n', "command.argv: arguments must not contain a NUL"),
         ("[decision]\nmin_pairs = 5000\n", "decision.min_pairs: Input should be less than or equal to 1000"),
         ("[rig]\nmax_age_ms = inf\n", "rig.max_age_ms: Input should be a finite number"),
         ("[rig]\nir_offset_ms = 1e9\n", "rig.ir_offset_ms: Input should be less than or equal to 10000"),
-        ('[decision]\nmin_follows = 2\n[rig]\nstrobe = "none"\n', "nobody would ever be live"),
+        ('[decision]\nmin_follows = 2\n[rig]\nstrobe = "none"\n', "no session would ever be live"),
         ('[face]\nkind = "none"\n', 'face.kind is "none", which finds no face'),
         ('[attestation]\ndevice = "!! gate"\n', "attestation.device: String should match pattern"),
         ('door = "front/#"\n', "kiosk.toml:1: door: String should match pattern"),
@@ -125,7 +136,7 @@ def test_a_rig_needs_two_cameras_with_readable_addresses(tmp_path: Path) -> None
         ('[rig]\nrgb = "synthetic:"\n', "two cameras"),
         (
             '[rig]\nrgb = "synthetic:"\nir = "v4l3:/dev/video0"\n',
-            r"rig\.ir: v4l3:/dev/video0: there is no camera scheme",
+            r"rig\.ir: v4l3:/dev/video0: unknown camera scheme",
         ),
     ):
         with pytest.raises(ConfigError, match=says):
@@ -144,7 +155,7 @@ def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
         ('[log]\npath = "/etc/passwd/events.jsonl"\n', r"log\.path: /etc/passwd is no folder"),
         (
             '[log]\npath = "/tmp/x.jsonl"\n[audit]\npath = "/tmp/../tmp/x.jsonl"\n',
-            r"log\.path: \S+ is the audit log too",
+            r"log\.path: \S+ is also the audit log",
         ),
         (
             '[mqtt]\nhost = "b"\nauthorities = "/dev/null/absent"\n',
@@ -170,8 +181,12 @@ def test_a_package_that_an_output_needs_is_missed_before_it_starts(
         check_outputs(read(tmp_path, section))
 
 
+def readings() -> KioskReadings:
+    return KioskReadings(FakeFeed().status(), 0)
+
+
 def test_only_what_is_configured_is_opened(tmp_path: Path) -> None:
-    assert open_outputs(read(tmp_path, RIG), Health()) == []
+    assert open_outputs(read(tmp_path, RIG), Health(), readings) == []
     text = f"""
 [log]
 path = "{tmp_path}/events.jsonl"
@@ -181,12 +196,41 @@ argv = ["/bin/true"]
 url = "http://127.0.0.1:9/"
 secret = "{SECRET}"
 """
-    channels = open_outputs(read(tmp_path, text), Health())
+    channels = open_outputs(read(tmp_path, text), Health(), readings)
     assert sorted(channel.name for channel in channels) == ["command", "log", "webhook"]
     for channel in channels:
         channel.close(20)
     with pytest.raises(ConfigError, match=r"webhook\.authorities: /dev/null/absent cannot be read"):
-        open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health())
+        open_outputs(read(tmp_path, WEBHOOK + 'authorities = "/dev/null/absent"\n'), Health(), readings)
+
+
+MQTT = '[mqtt]\nhost = "localhost"\n'
+
+
+@pytest.mark.parametrize("discovery", [False, True])
+def test_discovery_has_a_connection_of_its_own(discovery: bool, tmp_path: Path) -> None:
+    pytest.importorskip("aiomqtt")
+    text = MQTT + f"port = 1\ntls = false\ndiscovery = {str(discovery).lower()}\n"
+    channels = open_outputs(read(tmp_path, text), Health(), readings)
+    assert [channel.name for channel in channels] == ["mqtt", "home_assistant"][: 1 + discovery]
+    for channel in channels:
+        channel.close(20)
+
+
+def test_topics_begin_as_the_settings_say(tmp_path: Path) -> None:
+    text = f'site = "berlin"\ndoor = "front"\n{MQTT}'
+    assert read(tmp_path, text).topic == "site/berlin/door/front/liveness"
+    assert read(tmp_path, text + 'topic_prefix = "doors/front"\n').topic == "doors/front"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("topic_prefix", topic) for topic in ("a/+", "#", "/a", "a/", "a//b", "$SYS/a", "a b", "", "a" * 201)]
+    + [("discovery_prefix", "ha/#"), ("client_id", "two words"), ("client_id", "")],
+)
+def test_names_that_a_broker_would_refuse_are_refused(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"mqtt\.{key}"):
+        read(tmp_path, f'{MQTT}{key} = "{value}"\n')
 
 
 def test_scoring_elsewhere(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What locks the door after the daemon: from settings of which only the line has to be right, and soon."""
+"""Locking the door after the daemon has ended: fast, and with settings of which only the line must be valid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pulse_s = 1000
 
 
 class Line:
-    """In place of a chip's: notes what is done."""
+    """Fake line that records its calls."""
 
     done: ClassVar[list[object]] = []
     fails: ClassVar[OSError | None] = None
@@ -87,7 +87,7 @@ def test_a_note_that_cannot_be_written_is_said_and_the_line_taken(
     tmp_path: Path, line: type[Line], caplog: pytest.LogCaptureFixture
 ) -> None:
     take_line(LineSettings(line=17), {"RUNTIME_DIRECTORY": str(tmp_path / "gone")})
-    assert "could not be noted" in caplog.text
+    assert "could not be written" in caplog.text
     assert line.done == [("/dev/gpiochip0", 17, False)]
 
 
@@ -113,7 +113,7 @@ def test_a_line_that_cannot_be_driven_is_an_error(line: type[Line], monkeypatch:
 
 
 def test_it_reads_what_the_daemon_reads() -> None:
-    """Same names, same defaults, same meaning."""
+    """Both settings have the same names, defaults and meaning."""
     gpio = KioskSettings.model_validate({"gpio": {"line": "17"}}).gpio
     assert isinstance(gpio, GpioSettings)
     with pytest.raises(ValueError, match="Extra inputs"):

@@ -1,4 +1,4 @@
-"""What breaks while somebody stands there: seen by readiness, metrics and log within two seconds, and no door opens."""
+"""Faults during a session: readiness, metrics and log show them within two seconds, and no door opens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMIT_S = 2.0
 
 @pytest.fixture
 def rig() -> Iterator[ScriptedKiosk]:
-    """A kiosk in the middle of a session that would end with ``live`` if nothing happened."""
+    """A kiosk in the middle of a session that would end with ``live`` without the fault."""
     with ScriptedKiosk() as running:
         running.assessor.score = None
         until(lambda: running.health.ready)
@@ -32,14 +32,14 @@ def rig() -> Iterator[ScriptedKiosk]:
 
 
 def begin_session(rig: ScriptedKiosk) -> None:
-    """Somebody is there, and not yet decided on."""
+    """Wait until a session is running and not yet decided."""
     rig.assessor.score = 0.45
     until(lambda: rig.kiosk.state == "deciding")
     assert rig.seen.decisions == []
 
 
 def hang(rig: ScriptedKiosk) -> None:
-    """The driver is inside a read and comes back with nothing; nobody has noticed yet."""
+    """Stop the frames, as if the driver blocked in a read, before the rig's status shows it."""
     rig.playing.clear()
     rig.feed.camera("rgb", "running", last_frame_ns=time.monotonic_ns())
 
@@ -50,7 +50,7 @@ def resume(rig: ScriptedKiosk) -> None:
 
 
 def freeze(rig: ScriptedKiosk) -> None:
-    """The infrared camera repeats a picture, with new times."""
+    """Make the IR camera repeat a frame with new timestamps."""
     stuck = a_pair().ir
     rig.make = lambda: replace(a_pair(), ir=stuck)
 
@@ -104,7 +104,7 @@ def test_the_rig_fails_and_comes_back(rig: ScriptedKiosk, name: str, caplog: pyt
     begin_session(rig)
     began = time.monotonic()
     break_it(rig)
-    # From here on every pair says live, as an attacker would like it.
+    # From here on every pair is live, which is what an attacker wants.
     rig.assessor.score = 0.99
     until(lambda: condition in rig.conditions())
     shown = time.monotonic()

@@ -1,4 +1,4 @@
-"""Pictures that repeat and pictures with nothing in them."""
+"""Detection of repeated and of uniform frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_camera_that_repeats_itself_is_frozen_and_noise_is_not() -> None:
     watch.repeated(replace(noisy(), ir=stuck))
     for number in range(REPEATS):
         assert not watch.findings(noisy(), 0)
-        # The buffer may be another one with the same in it.
+        # The buffer may be another one with the same content.
         assert stuck is not None
         assert watch.repeated(replace(noisy(), ir=stuck.copy())) == ("ir",), number
     assert set(watch.findings(noisy(), 0)) == {("camera_frozen", "ir")}

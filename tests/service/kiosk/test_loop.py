@@ -1,4 +1,4 @@
-"""The loop and its monitor on a scripted rig: what becomes of pairs, and of everything that can go wrong with them."""
+"""The loop and its monitor on a scripted rig: processing of pairs, and every fault that can occur."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_ready_and_the_watchdog_come_from_judged_pairs_only() -> None:
         assert "WATCHDOG=1" not in rig.notifier.lines
 
         def fed() -> bool:
-            # After a silence the first pairs find the rig still at fault, and feed nothing.
+            # After a silence, the first pairs still see the rig's fault and do not reset the watchdog.
             rig.feed.put(a_pair())
             return "WATCHDOG=1" in rig.notifier.lines
 

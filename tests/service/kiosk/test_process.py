@@ -1,4 +1,4 @@
-"""The daemon as systemd runs it: a real process on simulated cameras; its signals, its watchdog, its end, its death."""
+"""The daemon as systemd runs it, a real process on simulated cameras: signals, watchdog, orderly stop and crash."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ timeout_s = 10
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[int, list[Any]]]:
-    """A webhook's receiver: its port, and bodies with valid signatures."""
+    """A webhook receiver: its port and the bodies with valid signatures."""
     got: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ def test_one_person_one_opening_and_a_clean_end(tmp_path: Path, receiver: tuple[
         assert code == 0
         assert seconds < 5
         assert kiosk.has_notified("STOPPING=1")
-        # Exactly once, everywhere, with the session's own identifier.
+        # Every output gets it exactly once, with the session's identifier.
         opened = (tmp_path / "opened").read_text().split()
         assert opened == [body["id"] for body in got] == [event["id"] for event in kiosk.events("decision")]
         assert not any("Traceback" in line or " ERROR " in line for line in kiosk.said), kiosk.said
@@ -113,14 +113,14 @@ def test_no_line_in_the_audit_log_no_door(tmp_path: Path, receiver: tuple[int, l
         claims = verify_attestation(body["attestation"], verifier, int(time.time()) - 5, device="front-door")
         assert (claims.jti, claims.decision, claims.source) == (body["id"], "live", "camera")
         assert claims.exp - claims.iat <= 2
-        # Who asks the page is answered, signed and written down alike.
+        # Decisions over the page are signed and logged in the same way.
         asked = urllib.request.Request(
             kiosk.url + "/liveness", b'{"source": "camera", "timeout_ms": 5000}', {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(asked, timeout=10) as answer:
             page = json.load(answer)
         assert verify_attestation(page["attestation"], verifier, int(time.time())).jti == page["request_id"]
-        # The audit log's file cannot grow any more, as on a full disk.
+        # The audit log's file can no longer grow, as on a full disk.
         size = (tmp_path / "audit.jsonl").stat().st_size
         resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (size, -1))
         kiosk.wait_for(lambda: any("audit_unavailable" in body["reasons"] for body in got))
@@ -162,7 +162,7 @@ def test_faults_are_seen_pass_and_never_open(tmp_path: Path) -> None:
             kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
         before = len(kiosk.events("decision"))
         kiosk.wait_for(lambda: len(kiosk.events("decision")) > before)
-        # The log cannot be written any more: a file's size is limited as a full disk would.
+        # The log can no longer be written: a file size limit acts like a full disk.
         resource.prlimit(kiosk.process.pid, resource.RLIMIT_FSIZE, (kiosk.log.stat().st_size + 10, -1))
         kiosk.wait_for(lambda: "output_failing" in kiosk.get("/readyz")[1])
         assert kiosk.get("/readyz")[0] == 200
@@ -194,7 +194,7 @@ def test_a_kiosk_that_was_killed_starts_again_and_opens_for_nobody_who_left(tmp_
     with KioskProcess(tmp_path, nobody) as again:
         again.wait_for(lambda: again.has_notified("READY=1"))
         again.wait_for(lambda: again.has_notified("WATCHDOG=1"))
-        # SIGTERM while it is busy starting things or judging must be heeded too.
+        # SIGTERM must also work during start-up and during an assessment.
         assert again.stop()[0] == 0
         assert len((tmp_path / "opened").read_text().split()) == 1
         assert again.events("state")[-1]["state"] == "idle"
@@ -205,7 +205,7 @@ def test_an_engine_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
     with KioskProcess(tmp_path, f'bundle = "{tmp_path}/absent"\n' + config) as kiosk:
         assert kiosk.process.wait(60) == 78
     assert any("bundle: " in line and "no such model folder" in line for line in kiosk.said)
-    # Nobody listens there.
+    # Nothing listens there.
     nowhere = 'engine = "remote"\nrequire_engine = true\n' + config + '[remote]\nurl = "http://127.0.0.1:9"\n'
     with KioskProcess(tmp_path, nowhere) as kiosk:
         assert kiosk.process.wait(60) == 1

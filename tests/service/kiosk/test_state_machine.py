@@ -1,4 +1,4 @@
-"""The kiosk's state machine: what it decides when, and what no sequence of events can make it do."""
+"""The kiosk's state machine: its decisions and their timing, and invariants under any sequence of events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RULE = KioskRule()
 
 
 class Script:
-    """A judge that gives what the test lays out."""
+    """Evidence collector that returns the verdicts that the test has queued."""
 
     def __init__(self) -> None:
         self.verdict: Verdict | None = None
@@ -53,7 +53,7 @@ class Script:
 
 
 class Bench:
-    """A kiosk, its judge and a clock."""
+    """A kiosk with its evidence collector and a clock."""
 
     def __init__(self, rule: KioskRule = RULE) -> None:
         self.judge = Script()
@@ -213,9 +213,9 @@ def test_time_alone_never_gives_live() -> None:
 
 def test_impossible_rules_are_refused() -> None:
     for field, value in (("expiry_ns", 3 * SECOND), ("expiry_ns", 0), ("hold_ns", 0), ("attempts", -1)):
-        with pytest.raises(ValueError, match="impossible kiosk rule"):
+        with pytest.raises(ValueError, match="invalid kiosk rule"):
             replace(RULE, **{field: value})  # type: ignore[arg-type]  # the field is a number
-    with pytest.raises(ValueError, match="born expired"):
+    with pytest.raises(ValueError, match="expire before they are made"):
         KioskRule(max_age_ns=2 * SECOND)
 
 
@@ -252,7 +252,7 @@ def test_whatever_happens(
     latest = 0
     for kind, dt, face, failed, verdict, age in events:
         now += dt
-        # The machine's time never goes back, whatever it is told.
+        # The state machine's time never goes back, whatever times it gets.
         latest = max(latest, now)
         before, judge.verdict = kiosk.state, verdict
         given_before = len(judge.seen)
@@ -276,7 +276,7 @@ def test_whatever_happens(
             decided.add(step.session)
             assert step.expires_ns <= step.t_ns + 2 * SECOND
             if step.decision == "live":
-                # This very pair, fresh and with the judge's own word.
+                # The decision must rest on this fresh pair and the collector's own verdict.
                 assert kind == "pair"
                 assert verdict == LIVE
                 assert -AHEAD_NS <= latest - seen.t_ns <= rule.max_age_ns

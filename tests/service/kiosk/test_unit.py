@@ -1,4 +1,4 @@
-"""The systemd unit and the code agree on times and on what is allowed."""
+"""The systemd unit and the code agree on timeouts and permissions."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def unit() -> dict[str, list[str]]:
 def test_times_fit_the_code() -> None:
     says = unit()
     watchdog, stop, start = (float(says[name][0]) for name in ("WatchdogSec", "TimeoutStopSec", "TimeoutStartSec"))
-    # A rig that recovers by itself is seen to be in trouble, and reopened several times, before systemd steps in.
+    # A rig can report its fault and be reopened several times before systemd intervenes.
     assert watchdog * SECOND >= 10 * max(rig_conditions.SILENT_NS, monitor.STUCK_NS)
     assert watchdog > loop.WAIT_S * 10
-    # An orderly end fits into what the guard allows, and that into what systemd allows.
+    # An orderly stop fits into the guard's time limit, and that into systemd's.
     assert daemon.STOP_S + 0.5 + 1 < cli.END_S < 5
-    # It is ExecStopPost's limit too: a program that starts must come as far as the relay's line, on a slow board.
+    # The limit also applies to ExecStopPost, which must start Python and reach the relay line on a slow board.
     assert stop >= 20
-    # A daemon that hangs, perhaps with the door open, is not waited for that long.
+    # systemd must not wait that long for a daemon that hangs, perhaps with the door open.
     assert float(says["TimeoutAbortSec"][0]) == 5
     assert says["RuntimeDirectory"] == ["adsn-kiosk"]
     assert daemon.EXTEND_EVERY_S * 2 < daemon.EXTEND_S <= start
     assert says["Type"] == ["notify"]
     assert says["Restart"] == ["always"]
     assert says["StartLimitIntervalSec"] == ["0"]
-    # Whoever was let in before a restart is not let in again by it.
+    # A restart must not open the door again for an earlier decision.
     assert EXPIRY_LIMIT_NS <= 2 * SECOND <= float(says["RestartSec"][0]) * SECOND
 
 

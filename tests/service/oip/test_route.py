@@ -153,7 +153,7 @@ def test_a_failing_engine_gives_no_score(service: RunningService, client: Any) -
             client.infer("fake", inputs(arrays(1)))
         assert caught.value.status() == "503"
         service.engine.error, service.engine.nan = None, True
-        with pytest.raises(InferenceServerException, match="no probability"):
+        with pytest.raises(InferenceServerException, match="not a probability"):
             client.infer("fake", inputs(arrays(1)))
     finally:
         service.engine.error, service.engine.nan = None, False

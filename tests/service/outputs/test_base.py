@@ -1,4 +1,4 @@
-"""Mailboxes and workers: bounded, newest wins, nothing expired goes out, nobody is held up."""
+"""Queues and workers: bounded, the newest events win, expired events are not sent, callers never block."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_attestation_goes_with_what_it_attests_and_the_audit_logs_part_stays_
     body = event.body(SECOND)
     assert body["attestation"] == "a.b.c"
     assert "answer" not in body
-    # Late, the body says uncertain; beside it a signed live would be an invitation.
+    # A late body says uncertain. A signed live beside it could be misused.
     assert "attestation" not in event.body(2 * SECOND)
     assert "attestation" not in decision(now=0).body(SECOND)
 
@@ -60,7 +60,7 @@ def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[st
     assert order == sorted(set(order))
     waiting = len(put) - len(taken) - mail.counts["overflow"] - mail.counts["expired"]
     assert 0 <= waiting <= capacity
-    # Newest wins: a fresh newest event is always there.
+    # The newest events win: a fresh newest event is always kept.
     if put and put[-1] not in taken and put[-1].fresh(clock.now):
         rest = []
         while (event := mail.get(0)) is not None:
@@ -69,7 +69,7 @@ def test_a_mailbox_is_bounded_and_hands_out_nothing_expired(steps: list[tuple[st
 
 
 class Slow:
-    """An output that waits for the test, and fails when told to."""
+    """An output that blocks until the test releases it, and fails on request."""
 
     name = "slow"
 
@@ -152,6 +152,9 @@ def test_a_channel_that_breaks_costs_the_others_nothing(caplog: pytest.LogCaptur
 
         def counts(self) -> dict[str, int]:
             return {}
+
+        def waiting(self) -> int:
+            return 0
 
     output = Slow()
     output.gate.set()

@@ -1,4 +1,4 @@
-"""The command: what it is told, that it is killed in time, and that only ``live`` runs it."""
+"""The command output: its environment, its time limit, and that only ``live`` runs it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             return True
-        # Killed, and not yet collected by whoever inherited it.
+        # Killed, but not yet reaped by the process that inherited it.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
     until(gone)

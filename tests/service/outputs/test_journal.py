@@ -1,4 +1,4 @@
-"""The event log: rotation, full disks, torn lines, files that others move."""
+"""The event log: rotation, full disks, torn lines, and files that other programs move."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """Files of this process can grow no larger, as if the disk were full."""
+    """Limit the size of this process's files, as if the disk were full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -77,14 +77,14 @@ def test_a_full_disk_loses_events_counts_them_and_ends_with_the_last_free_block(
     journal.send(other(name="before"))
     with file_limit(path.stat().st_size + 20):
         for number in range(3):
-            with pytest.raises(OutputError, match=f"log: .*{number + 1} events are lost"):
+            with pytest.raises(OutputError, match=f"log: .*Events lost so far: {number + 1}"):
                 journal.send(decision(f"lost{number}"))
         assert not journal.probe()
     assert journal.probe()
     journal.send(decision("after"))
     found = path.read_text().splitlines()
     assert json.loads(found[0])["id"] == "before"
-    # The piece that still fitted stays on a line of its own.
+    # The part that still fitted stays on its own line.
     assert found[1] == '{"kind":"decision","'
     assert [json.loads(line) for line in found[2:3]] == [{"kind": "lost", "count": 3}]
     assert json.loads(found[3])["id"] == "after"

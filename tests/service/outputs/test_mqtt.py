@@ -2,140 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runtime.core.errors import ConfigError
 from service.monitoring.health import Health
-from service.outputs.mqtt import BrokerSettings, MqttChannel
+from service.outputs.broker import BrokerSettings
+from service.outputs.mqtt import MqttChannel
+from tests.support.service.mosquitto import FAST, TOPIC, brokered, needs_mosquitto, watching
 from tests.support.service.output_events import decision, other, until
 
-mqtt = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'adsn[kiosk]'")
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
-pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="needs a broker: apt-get install mosquitto")
-TOPIC = "site/home/door/front/liveness"
-FAST = (0.02, 0.1)
-
-
-class Mosquitto:
-    """A broker that can be stopped, started again at the same port, and frozen."""
-
-    def __init__(self, folder: Path, tls: bool) -> None:
-        self.folder, self.tls = folder, tls
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", f"password_file {folder}/passwords"]
-        if os.geteuid() == 0:
-            # Else it takes on the rights of a user that cannot read the test's folder.
-            lines.append("user root")
-        if tls:
-            make_certificate(folder)
-            lines += [f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
-        (folder / "passwords").write_text(PASSWORDS)
-        (folder / "passwords").chmod(0o600)
-        (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        log = (self.folder / "mosquitto.log").open("ab")
-        self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self.folder / "mosquitto.conf"), "-v"], stdout=log, stderr=subprocess.STDOUT
-        )
-        log.close()
-
-        def answers() -> bool:
-            assert self.process is not None
-            assert self.process.poll() is None, (self.folder / "mosquitto.log").read_text()
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                return False
-            return True
-
-        until(answers)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(20)
-            self.process = None
-
-    def settings(self) -> BrokerSettings:
-        authorities = self.folder / "server.pem" if self.tls else None
-        return BrokerSettings("localhost", self.port, self.tls, authorities, username="door", password="hush")
-
-
-# mosquitto_passwd -b FILE door hush
-PASSWORDS = (
-    "door:$7$101$9p+qbNA0NGWQ03+3$"
-    "0AZOGksCbZ3bGy6v1iYbkkuaQW/3+j3ewQGbyrOPnE2FvAeRDFASlueI+LkmnUcr1DneSkZHtGosW7u2FmDU/w==\n"
-)
-
-
-def make_certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-keyout", folder / "server.key", "-out", folder / "server.pem", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-
-
-class Watcher:
-    """A subscriber with everything that came."""
-
-    def __init__(self, broker: Mosquitto) -> None:
-        self.got: list[Any] = []
-        self._subscribed = threading.Event()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.client.username_pw_set("door", "hush")
-        if broker.tls:
-            self.client.tls_set(str(broker.folder / "server.pem"))
-        self.client.on_message = lambda client, data, message: self.got.append(message)
-        self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.connect("localhost", broker.port)
-        self.client.loop_start()
-        self.client.subscribe("site/#", qos=1)
-        assert self._subscribed.wait(20)
-
-    def bodies(self, part: str) -> list[dict[str, Any]]:
-        return [json.loads(message.payload) for message in list(self.got) if message.topic == f"{TOPIC}/{part}"]
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@contextmanager
-def brokered(folder: Path, tls: bool = False) -> Iterator[Mosquitto]:
-    broker = Mosquitto(folder, tls)
-    broker.start()
-    try:
-        yield broker
-    finally:
-        broker.stop()
-
-
-@contextmanager
-def watching(broker: Mosquitto) -> Iterator[Watcher]:
-    watcher = Watcher(broker)
-    try:
-        yield watcher
-    finally:
-        watcher.close()
+pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
+pytestmark = needs_mosquitto
 
 
 def test_decisions_over_tls_expire_and_are_never_retained(tmp_path: Path) -> None:
@@ -209,7 +92,7 @@ def test_a_kiosk_that_dies_is_declared_offline(tmp_path: Path) -> None:
     with brokered(tmp_path) as broker, watching(broker) as watcher:
         script = (
             "import os, time\nfrom service.monitoring.health import Health\n"
-            "from service.outputs.mqtt import BrokerSettings, MqttChannel\n"
+            "from service.outputs.broker import BrokerSettings\nfrom service.outputs.mqtt import MqttChannel\n"
             f"broker = BrokerSettings('localhost', {broker.port}, False, username='door', password='hush')\n"
             f"output = MqttChannel(broker, {TOPIC!r}, Health())\n"
             "while not output.connected: time.sleep(0.01)\nos.kill(os.getpid(), 9)\n"

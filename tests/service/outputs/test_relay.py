@@ -1,4 +1,4 @@
-"""The relay against a fake chip: locked unless a fresh ``live`` says otherwise, and never for longer than allowed."""
+"""The relay on a fake chip: open only after a fresh ``live``, and never for longer than allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.service.output_events import SECOND, decision, other, until
 
 
 class FakeLine:
-    """Remembers its levels."""
+    """A line that records its levels."""
 
     def __init__(self) -> None:
         self.levels = [False]
@@ -75,7 +75,7 @@ def test_a_line_that_fails_is_released_and_asked_for_again() -> None:
     until(lambda: lines[0].closed)
     until(lambda: len(opened) == 2)
     until(lambda: health.conditions == ())
-    # What came while the line was away does not open the door afterwards.
+    # Decisions that arrived while the line was missing do not open the door afterwards.
     assert lines[1].levels == [False]
     relay.offer(decision())
     until(lambda: lines[1].levels[-1])
@@ -107,7 +107,7 @@ def test_no_sequence_holds_the_door_open(steps: list[tuple[int, bool]], length: 
     opened: int | None = None
     for dt, asked in steps:
         end = now + dt
-        # As the relay's thread does: awake whenever the level is due to change, and when somebody is live.
+        # Like the relay's thread: wakes when the level is due to change and on every live.
         while True:
             now = min(end, now + int(pulse.due_s(now, 3600) * 1e9) + 1)
             if now == end and asked and pulse.ask(now) and opened is None:
@@ -178,7 +178,7 @@ def test_an_old_or_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.gpio
 @pytest.mark.skipif(not os.environ.get("ADSN_TEST_GPIO_CHIP"), reason="set ADSN_TEST_GPIO_CHIP and ADSN_TEST_GPIO_LINE")
 def test_a_kernel_line_follows() -> None:
-    """With gpio-sim, ADSN_TEST_GPIO_VALUE names the file in sysfs that shows the line's level."""
+    """A real line from gpio-sim. ADSN_TEST_GPIO_VALUE names the sysfs file with the line's level."""
     chip, line = os.environ["ADSN_TEST_GPIO_CHIP"], int(os.environ.get("ADSN_TEST_GPIO_LINE", "0"))
     shown = os.environ.get("ADSN_TEST_GPIO_VALUE")
 

@@ -1,9 +1,11 @@
-"""The webhook against a real server: signatures that can be checked, no redirects, no late deliveries."""
+"""The webhook against a real server: verifiable signatures, no redirects, no late deliveries."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +17,14 @@ import pytest
 
 from service.outputs.base import EventExpired, OutputError
 from service.outputs.webhook import WebhookOutput, sign, verify
+from tests.support.docs.pages import blocks_of
 from tests.support.service.output_events import SECOND, Clock, decision, other
 
 SECRET = b"a secret of some length"
 
 
 class Receiver:
-    """What came, and what is answered: statuses in order, the last one for ever."""
+    """Requests that arrived, and the statuses to answer with in order; the last one repeats."""
 
     def __init__(self, *statuses: int, act: Callable[[BaseHTTPRequestHandler], None] | None = None) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
@@ -85,6 +88,29 @@ def test_the_signature_is_what_the_documentation_says() -> None:
     assert sign(SECRET, 1700000000, b"{}") == (
         "t=1700000000,v1=9008b8e96ac884fb56cbbbb39d8c4b578c2c6de7951cbcce7f1f18311f3cd9f2"
     )
+
+
+def test_the_receiver_of_the_documentation_takes_what_is_signed_and_nothing_else() -> None:
+    """The ten lines of docs/kiosk.md, which need nothing of ours."""
+    (block,) = [block for block in blocks_of("docs/kiosk.md") if "def is_ours" in block.text]
+    receiver: dict[str, Any] = {}
+    exec(compile(block.text, block.where, "exec"), receiver)
+    assert {
+        name.partition(".")[0] for name in re.findall(r"^import (\S+)", block.text, re.M)
+    } <= sys.stdlib_module_names
+    body, now = b'{"decision": "live"}', int(time.time())
+    assert receiver["is_ours"](SECRET, sign(SECRET, now, body), body)
+    assert not receiver["is_ours"](SECRET, sign(SECRET, now, body), body + b" ")
+    assert not receiver["is_ours"](b"another secret", sign(SECRET, now, body), body)
+    assert not receiver["is_ours"](SECRET, sign(SECRET, now - 60, body), body)
+    for wrong in ("", "t=,v1=", "v1=00", "t=x,v1=00", "t=é", "t", f"t={now}"):
+        assert not receiver["is_ours"](SECRET, wrong, body)
+
+
+def test_tls_to_a_plain_port_is_told_so() -> None:
+    with Receiver().serving() as receiver, pytest.raises(OutputError, match="does not speak TLS on this port"):
+        WebhookOutput(receiver.url.replace("http:", "https:"), SECRET, timeout_s=20).send(other())
+    assert receiver.got == []
 
 
 def test_a_failing_receiver_is_tried_again_with_the_same_key() -> None:

@@ -11,6 +11,7 @@ A comment directly before a block says how it is tested; several may follow each
     <!-- prints: WORDS -->                               must be in what it prints
     <!-- given: STATEMENTS -->                           go before a block of Python, or of sh
     <!-- save: NAME -->                                  the block becomes this file, for those after it
+    <!-- printed: … -->                                  JSON that the last block of shell printed, shortened
 
 Blocks of one page run in its order in one folder. What is not run is still parsed, and the options of every ``adsn-``
 command in it must exist.
@@ -29,7 +30,7 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^( *)(`{3,})(\S*)(.*)$")
 COMMENT = re.compile(r"^ *<!--\s*(.*?)\s*-->$")
-MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given", "save")
+MARKERS = ("needs", "not run", "slow", "server", "until", "exits", "prints", "given", "save", "printed")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from docs.make.answer import shortened
 from tests.support.docs.pages import ROOT, Block
 
 LINKED = (
@@ -40,6 +43,7 @@ class DocumentedPage:
         self.folder = folder
         self.ports = {port: str(free_port()) for port in PORTS}
         self._servers: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self._printed = ""
         for name in LINKED:
             (folder / name).symlink_to(ROOT / name)
         (folder / ".venv").symlink_to(sys.prefix)
@@ -115,6 +119,8 @@ class DocumentedPage:
         finally:
             end(process)
         text = self.there(said(output))
+        if block.language != "python":
+            self._printed = output.read_text(encoding="utf-8", errors="replace")
         codes = STOPPED if "until" in block.markers else (int(block.marker("exits") or 0),)
         if process.returncode not in codes:
             raise BlockFailed(f"{block.where}: exit code {process.returncode}, expected {codes[0]}. It said:\n{text}")
@@ -123,6 +129,18 @@ class DocumentedPage:
                 raise BlockFailed(f"{block.where}: did not print {words!r}, but:\n{text}")
         if block.language == "console":
             compare(block, expected, text)
+
+    def require_printed(self, block: Block) -> None:
+        """Hold a block of JSON against the last object of JSON that a block of shell printed."""
+        begin = self._printed.find("{")
+        answer, _ = json.JSONDecoder().raw_decode(self._printed, begin) if begin >= 0 else ({}, 0)
+        shown = json.loads(block.text)
+        try:
+            own = shortened(shown, answer)
+        except KeyError as error:
+            raise BlockFailed(f"{block.where}: {error} was not printed. Printed was:\n{answer}") from error
+        if not alike(shown, own):
+            raise BlockFailed(f"{block.where}: the page shows\n{shown}\nand printed was\n{own}")
 
     def _start(self, command: str) -> tuple[subprocess.Popen[bytes], Path]:
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=".output-")
@@ -149,6 +167,17 @@ class DocumentedPage:
                 raise subprocess.TimeoutExpired("block", timeout_s)
             time.sleep(0.05)
         end(process)
+
+
+def alike(shown: Any, printed: Any) -> bool:
+    """Whether two values of JSON are the same but for rounding, and for what another processor's kernels change."""
+    if isinstance(shown, dict):
+        return isinstance(printed, dict) and all(alike(value, printed[key]) for key, value in shown.items())
+    if isinstance(shown, list):
+        return len(shown) == len(printed) and all(map(alike, shown, printed))
+    if isinstance(shown, float):
+        return isinstance(printed, float | int) and abs(shown - printed) <= max(0.02, 0.005 * abs(shown))
+    return type(shown) is type(printed) and bool(shown == printed)
 
 
 def free_port() -> int:

@@ -86,6 +86,9 @@ class Recorder:
     def counts(self) -> Mapping[str, int]:
         return {"sent": len(self.events)}
 
+    def waiting(self) -> int:
+        return 0
+
     def close(self, timeout_s: float) -> None: ...
 
     @property

@@ -1,6 +1,6 @@
-"""RealSense sources on the library's own simulated device: its frames, its syncer, its alignment; no camera.
+"""RealSense sources on the library's own simulated device: its frames, syncer and alignment; no camera.
 
-What is not proved here: that a real pipeline starts, and what real cameras put into their metadata.
+Not covered: whether a real pipeline starts, and what real cameras put into their metadata.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class SimulatedDevice:
         frame.timestamp, frame.domain, frame.frame_number = timestamp_ms, domain, number
         frame.pixels, frame.profile = pixels, self._profiles[name].as_video_stream_profile()
         sensor = self._sensors[name]
-        # Pushed faster than real time, frames match only without an actual rate.
+        # The test pushes frames faster than real time; they then match only without an actual rate.
         sensor.set_metadata(rs.frame_metadata_value.actual_fps, 0)
         for key, value in (metadata or {}).items():
             sensor.set_metadata(key, value)
@@ -136,14 +136,14 @@ def read_all(source: RealSenseSource, least: int = 1) -> list[Frame]:
 
 def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevice) -> None:
     infrared, colour = opened(device, "ir"), opened(device, "rgb")
-    assert device.starts == [{"ir"}, {"ir", "rgb"}], "a stream that joins later starts the device anew"
+    assert device.starts == [{"ir"}, {"ir", "rgb"}], "a stream that is added later restarts the device"
     for number in range(4):
         device.push("ir", number, 1000 + 33.3 * number, GREY)
         device.push("rgb", number, 1000 + 33.3 * number, COLOUR)
         time.sleep(0.0334)
     assert infrared.info.identity == "realsense-SIM-ir1"
     grey, coloured = read_all(infrared, 3), read_all(colour, 3)
-    assert len({f.seq for f in grey}) == len(grey) >= 3, "frames handed out twice are read once"
+    assert len({f.seq for f in grey}) == len(grey) >= 3, "frames that the library repeats are read once"
     assert len({f.seq for f in coloured}) == len(coloured) >= 3
     assert {(f.image.shape, int(f.image[3, 3, 0]), f.generation) for f in grey} == {((HEIGHT, WIDTH, 1), 77, 5)}
     assert coloured[0].image[3, 3].tolist() == [200, 20, 10]
@@ -151,8 +151,8 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
     assert {f.lit for f in grey} == {"unknown"}
     assert all(0 <= f.t_arrival_ns - f.t_capture_ns < 20e9 for f in grey)
     infrared.close()
-    assert realsense.HUBS, "the other stream goes on"
-    # The device goes on with both, as a real one would until it is started anew.
+    assert realsense.HUBS, "the other stream continues"
+    # The device keeps sending both, as a real one does until it is restarted.
     for number in (9, 10):
         device.push("ir", number, 900 + 33.3 * number, GREY)
         device.push("rgb", number, 900 + 33.3 * number, COLOUR)
@@ -212,12 +212,12 @@ def test_depth_is_millimetres_and_aligned_where_asked_for(device: SimulatedDevic
         read.append(frame)
     depth.close()
     colour.close()
-    assert all("without its colour frame" in f for f in faults)
-    assert read, "whole framesets came"
+    assert all("without its RGB frame" in f for f in faults)
+    assert read, "complete framesets came"
     image = read[-1].image[:, :, 0]
     assert image.dtype == np.float32
     assert set(np.unique(image)) == {0.0, 500.0}
-    # 0.1 m beside, at 0.5 m, with a focal length of 60 pixels: 12 pixels.
+    # 0.1 m to the side at 0.5 m with a focal length of 60 pixels: 12 pixels.
     assert int(np.flatnonzero((image > 0).any(0))[0]) == 20 + 12
 
 
@@ -231,7 +231,7 @@ def test_depth_as_the_camera_sees_it(device: SimulatedDevice) -> None:
 
 def test_a_stream_is_open_once_and_the_emitter_has_one_setting(device: SimulatedDevice) -> None:
     source = opened(device, "ir", "&emitter=on")
-    with pytest.raises(CameraBusy, match="open already"):
+    with pytest.raises(CameraBusy, match="already open"):
         opened(device, "ir")
     with pytest.raises(ConfigError, match="one emitter"):
         opened(device, "depth", "&emitter=off")
@@ -272,7 +272,7 @@ def test_a_device_that_goes_away_is_lost_to_all_of_its_streams(error: Exception,
 
 
 def test_no_device_is_attached() -> None:
-    with pytest.raises(CameraMissing, match="there is none"):
+    with pytest.raises(CameraMissing, match="this serial number; no RealSense is attached"):
         open_realsense(parse_uri("realsense:123"), "ir", 0)
     with pytest.raises(CameraMissing, match="no RealSense is attached"):
         open_realsense(parse_uri("realsense:"), "ir", 0)
@@ -295,5 +295,5 @@ def test_what_the_library_refuses_is_told_apart() -> None:
     library = SimpleNamespace(context=lambda: context, camera_info=rs.camera_info)
     driver = PipelineDriver(library, "", "realsense:1")
     attached.clear()
-    with pytest.raises(CameraMissing, match="not attached any more"):
+    with pytest.raises(CameraMissing, match="no longer attached"):
         driver.start(streams)

@@ -1,4 +1,4 @@
-"""Simulated cameras in real time. Small pictures, so that the whole cycle is soon there."""
+"""Simulated cameras in real time, with small images so that the whole cycle is rendered quickly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _runs = itertools.count()
 
 
 def scene(options: str = "") -> str:
-    """A scene that no other test looks at."""
+    """Return a scene that no other test uses."""
     return f"synthetic:?size=160x160&moments=2&fps=60&run={next(_runs)}&{options}"
 
 
@@ -59,7 +59,7 @@ def test_a_frame_says_what_it_is() -> None:
         assert frame.t_arrival_ns - frame.t_capture_ns == 4_000_000
         assert frame.t_arrival_ns <= now
     assert all(a.t_capture_ns < b.t_capture_ns for a, b in itertools.pairwise(got))
-    # No two frames are the same, whatever they show.
+    # No two frames are equal, whatever they show.
     assert all(not np.array_equal(a.image, b.image) for a, b in itertools.combinations(got, 2))
 
 

@@ -1,4 +1,4 @@
-"""What happens before simulated cameras, as functions of time."""
+"""Simulated scenarios as functions of time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The kernel's structures and numbers: the figures are what gcc gives for <linux/videodev2.h> on x86_64. Where there is
-a C compiler, it is asked again, for aarch64 too where it can."""
+"""The kernel's structures and numbers, compared with gcc's for <linux/videodev2.h> on x86_64. If a C compiler is
+installed, it checks them again, also for aarch64 if it can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard controls: what an address sets, what is refused, and when an exposure is believed."""
+"""Standard controls: what an address sets, what is refused, and when an exposure is trusted."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_automatic_exposure_and_gain_of_other_cameras() -> None:
 @pytest.mark.parametrize(
     ("options", "fail", "error", "told"),
     [
-        ("gain=500", {}, CameraUnsupported, "gain=500 comes to 500, and this camera takes 0 to 100"),
-        ("gain=auto", {}, CameraUnsupported, "nobody set what gain=auto stands for"),
-        ("exposure=300", {}, CameraUnsupported, "comes to 3000, and this camera takes 3 to 2047"),
+        ("gain=500", {}, CameraUnsupported, "gain=500 means the value 500, but this camera takes 0 to 100"),
+        ("gain=auto", {}, CameraUnsupported, "no writable control for gain=auto"),
+        ("exposure=300", {}, CameraUnsupported, "means the value 3000, but this camera takes 3 to 2047"),
         ("gain=5", {"S_CTRL": errno.EBUSY}, CameraBusy, "another program"),
         ("gain=5", {"S_CTRL": errno.ENODEV}, CameraLost, "went away"),
         ("gain=5", {"S_CTRL": errno.EIO}, CameraUnsupported, "refused gain=5"),
@@ -101,10 +101,10 @@ def test_read_only_controls_are_left_alone() -> None:
     of[abi.CID_GAIN].flags = abi.CTRL_READ_ONLY
     controls(of).apply(settings(""))
     assert of[abi.CID_EXPOSURE_PRIORITY].value == 1
-    with pytest.raises(CameraUnsupported, match="nobody set"):
+    with pytest.raises(CameraUnsupported, match="no writable control"):
         controls(of).apply(settings("gain=1"))
     of[abi.CID_GAIN].flags = abi.CTRL_DISABLED
-    with pytest.raises(CameraUnsupported, match="nobody set"):
+    with pytest.raises(CameraUnsupported, match="no writable control"):
         controls(of).apply(settings("gain=1"))
 
 
@@ -120,7 +120,7 @@ def test_a_closed_shutter_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert ["privacy shutter is closed" in r.message for r in caplog.records] == [True]
 
 
-# The exposure.
+# Exposure.
 
 
 def test_a_manual_exposure_is_believed_and_asked_for_once() -> None:
@@ -129,7 +129,7 @@ def test_a_manual_exposure_is_believed_and_asked_for_once() -> None:
     reading = ExposureReading(controls(of), 33 * MS)
     assert reading.at(0) == 15_700_000
     of[abi.CID_EXPOSURE_ABSOLUTE].value = 20
-    assert reading.at(10 * SECOND) == 15_700_000, "every question is a transfer on the camera's bus"
+    assert reading.at(10 * SECOND) == 15_700_000, "each read is a transfer on the camera's bus"
 
 
 def test_an_automatic_exposure_is_believed_once_it_has_moved() -> None:
@@ -137,7 +137,7 @@ def test_an_automatic_exposure_is_believed_once_it_has_moved() -> None:
     reading = ExposureReading(controls(of), 33 * MS)
     assert reading.at(0) is None
     of[abi.CID_EXPOSURE_ABSOLUTE].value = 80
-    assert reading.at(SECOND // 2) is None, "it is asked for once a second"
+    assert reading.at(SECOND // 2) is None, "it is read once a second"
     assert reading.at(SECOND) == 8 * MS
     of[abi.CID_EXPOSURE_ABSOLUTE].value = 157
     assert reading.at(2 * SECOND) == 15_700_000

@@ -1,4 +1,4 @@
-"""The list of the kernel's cameras, and what they are called however their nodes are numbered."""
+"""The list of the kernel's cameras, and their names that survive renumbering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.fake_v4l2 import GREY, HELLO, META, FakeKernel, FakeNode
 
 
 def laptop() -> FakeKernel:
-    """Colour and infrared in one housing, each with its metadata; a second camera that another user owns; a decoder."""
+    """RGB and IR in one housing, each with its metadata; a second camera that another user owns; a decoder."""
     kernel = FakeKernel(
         {
             "/dev/video0": FakeNode(card="Integrated C", formats=HELLO),
@@ -46,7 +46,7 @@ def test_cameras_are_listed_with_what_they_offer_and_how_to_open_them() -> None:
     assert (colour.card, colour.driver, colour.kind, colour.modality) == ("Integrated C", "uvcvideo", "video", "rgb")
     assert str(colour.formats[0]) == "YUYV 640x360@30 640x480@30/15"
     assert (infrared.modality, infrared.metadata, colour.metadata) == ("ir", "/dev/video3", "/dev/video1")
-    # Two cameras in one housing share its serial number, so only the socket tells them apart.
+    # Two cameras in one housing share its serial number, so only the USB port tells them apart.
     assert infrared.uri == "v4l2:/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.2-video-index0"
     assert webcam.uri == "v4l2:/dev/v4l/by-id/usb-Webcam_77-video-index0"
     assert parse_uri(webcam.uri).path == "/dev/v4l/by-id/usb-Webcam_77-video-index0"
@@ -144,5 +144,5 @@ def test_memory_is_mapped_and_given_back(tmp_path: os.PathLike[str]) -> None:
     assert mapping.view.tolist() == list(range(256)) * 16
     held = mapping.view[:4]
     mapping.close()
-    assert held.tolist() == [0, 1, 2, 3], "memory that somebody still looks at stays mapped"
+    assert held.tolist() == [0, 1, 2, 3], "memory with a live view stays mapped"
     kernel.close(fd)

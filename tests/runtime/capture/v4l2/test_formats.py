@@ -1,4 +1,4 @@
-"""Pictures from drivers' bytes: every format, padding, bit depths, and bytes that are no picture."""
+"""Images from drivers' bytes: every format, padding, bit depths, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 8, 6
 
 
 def flat(data: NDArray[Any], padding: int = 0) -> NDArray[np.uint8]:
-    """An array's bytes as a driver lays them out, each row followed by ``padding`` bytes of 0xEE."""
+    """Return an array's bytes as a driver lays them out, each row followed by ``padding`` bytes of 0xEE."""
     rows = np.ascontiguousarray(data).view(np.uint8).reshape(data.shape[0], -1)
     return np.pad(rows, ((0, 0), (0, padding)), constant_values=0xEE).reshape(-1)
 
@@ -38,7 +38,7 @@ def packed(name: str) -> NDArray[np.uint8]:
         return COLOUR
     if name == "BGR3":
         return COLOUR[..., ::-1]
-    # BT.601 in the video range, written out so that the test does not ask the same library twice.
+    # BT.601 in the video range, written out so that the test does not compare the library with itself.
     r, g, b = (float(v) for v in COLOUR[0, 0])
     y = 16 + (65.481 * r + 128.553 * g + 24.966 * b) / 255
     u = 128 + (-37.797 * r - 74.203 * g + 112 * b) / 255
@@ -87,7 +87,7 @@ def test_grey(padding: int) -> None:
         ("Y12", None, 4095, 255),
         ("Y14", None, 8192, 128),
         ("Y16", None, 0x80FF, 128),
-        # Ten bits in sixteen: the high byte alone would be 3.
+        # Ten bits in sixteen: taking the high byte would give 3.
         ("Y16", 10, 1023, 255),
         ("Y16", 12, 2048, 128),
         ("Y16", 8, 200, 200),
@@ -135,9 +135,9 @@ def test_depth_is_millimetres(unit: float, expected: float) -> None:
 def test_too_few_bytes_are_no_picture(name: str) -> None:
     reader = decoder(name, "ir", padding=8)
     whole = np.zeros(reader.needed, np.uint8)
-    # A driver may leave out what fills the last row.
+    # A driver may omit the padding of the last row.
     assert reader.decode(whole).shape == (HEIGHT, WIDTH, 1)
-    with pytest.raises(CameraData, match=f"cut off, {reader.needed - 1} bytes"):
+    with pytest.raises(CameraData, match=f"cut off: {reader.needed - 1} bytes"):
         reader.decode(whole[:-1])
     with pytest.raises(CameraData, match="empty"):
         reader.decode(whole[:0])
@@ -149,7 +149,7 @@ def jpeg(width: int = 64, height: int = 48) -> bytes:
 
 
 def without_tables(data: bytes) -> bytes:
-    """The JPEG without its Huffman tables, as many USB cameras send it."""
+    """Return the JPEG without its Huffman tables, as many USB cameras send it."""
     kept, at = data[:2], 2
     while data[at + 1] != 0xDA:
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -176,11 +176,11 @@ def test_jpeg(modality: Modality) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (jpeg()[:-100], "no whole JPEG"),
-        (jpeg()[:40], "no whole JPEG"),
-        (b"\0" * 100, "no whole JPEG"),
+        (jpeg()[:-100], "not a complete JPEG"),
+        (jpeg()[:40], "not a complete JPEG"),
+        (b"\0" * 100, "not a complete JPEG"),
         (cv2.imencode(".png", np.zeros((48, 64), np.uint8))[1].tobytes(), "a PNG of 64×48"),
-        (jpeg(32, 48), "JPEG of 32×48 where the camera agreed to JPEG of 64×48"),
+        (jpeg(32, 48), "JPEG of 32×48, but the camera agreed to JPEG of 64×48"),
     ],
 )
 def test_what_is_no_jpeg_of_the_agreed_size(data: bytes, told: str) -> None:

@@ -1,4 +1,4 @@
-"""Illumination as cameras tell it on a metadata node, against a pretended kernel."""
+"""Illumination from a camera's metadata node, with a fake kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hello(records: Sequence[FakeFrame], frames: Sequence[FakeFrame], **more: Any
 
 
 def record(lit: bool, exposure_ms: float | None = None) -> bytes:
-    """A payload header with Microsoft's records for illumination (6) and, where given, exposure (3)."""
+    """Return a payload header with Microsoft's records for illumination (6) and, if given, exposure (3)."""
     items = struct.pack("<IIII", 6, 16, lit, 0)
     if exposure_ms is not None:
         items += struct.pack("<IIIIQ", 3, 24, 1, 0, round(exposure_ms * 10_000))
@@ -42,7 +42,7 @@ def record(lit: bool, exposure_ms: float | None = None) -> bytes:
 
 def test_metadata_tells_which_frames_were_lit() -> None:
     frames = grey(5)
-    # The first picture has no record, as on real cameras; the fourth one's is of another time.
+    # The first image has no record, as on real cameras; the record of the fourth has another timestamp.
     records = [FakeFrame(record(i % 2 == 1), f.at_ns, f.sequence) for i, f in enumerate(frames)][1:]
     records[2].timestamp_ns = 5
     kernel, meta = hello(records, frames)
@@ -72,7 +72,7 @@ def test_metadata_is_taken_where_it_is_and_demanded_where_it_is_named() -> None:
     )
     source = open_v4l2(parse_uri("v4l2:/dev/video0"), "ir", 0, kernel=plain)
     source.close()
-    with pytest.raises(CameraUnsupported, match=r"gives no illumination metadata .* it gives UVCH"):
+    with pytest.raises(CameraUnsupported, match=r"delivers no illumination metadata .* it delivers UVCH"):
         open_v4l2(parse_uri("v4l2:/dev/video0?metadata=/dev/video1"), "ir", 0, kernel=plain)
     assert not plain.by_fd
     kernel, _ = hello([], [])

@@ -1,4 +1,4 @@
-"""Opening the V4L2 source on a pretended kernel: what is agreed, and what every refusal says."""
+"""Opening the V4L2 source on a fake kernel: negotiation, and the message of every error."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from tests.support.fake_v4l2 import (
 @pytest.mark.parametrize(
     ("code", "error", "told"),
     [
-        (errno.ENOENT, CameraMissing, "There are /dev/video2, /dev/video4"),
-        (errno.ENODEV, CameraMissing, "There are /dev/video2, /dev/video4"),
+        (errno.ENOENT, CameraMissing, "Existing nodes: /dev/video2, /dev/video4"),
+        (errno.ENODEV, CameraMissing, "Existing nodes: /dev/video2, /dev/video4"),
         (errno.EACCES, CameraDenied, "usermod -aG video"),
         (errno.EBUSY, CameraBusy, "another program"),
         (errno.EMFILE, CameraMissing, "Too many open files"),
@@ -51,14 +51,14 @@ def test_a_node_that_does_not_open(code: int, error: type[CaptureError], told: s
 
 
 def test_no_camera_at_all() -> None:
-    with pytest.raises(CameraMissing, match="no video node on this machine"):
+    with pytest.raises(CameraMissing, match="This machine has no video nodes"):
         open_v4l2(parse_uri("v4l2:/dev/video0"), "rgb", 0, kernel=FakeKernel({}))
 
 
 @pytest.mark.parametrize(
     ("call", "code", "error", "told"),
     [
-        ("QUERYCAP", errno.ENOTTY, CameraUnsupported, "no camera of Video4Linux2"),
+        ("QUERYCAP", errno.ENOTTY, CameraUnsupported, "not a Video4Linux2 camera"),
         ("QUERYCAP", errno.ENODEV, CameraMissing, "no camera behind it"),
         ("ENUM_FMT", errno.ENODEV, CameraLost, "went away"),
         ("S_FMT", errno.EBUSY, CameraBusy, r"in use by cheese \(process 42\)"),
@@ -69,7 +69,7 @@ def test_no_camera_at_all() -> None:
         ("QUERYCTRL", errno.ENODEV, CameraLost, "went away"),
         ("REQBUFS", errno.EBUSY, CameraBusy, "in use by cheese"),
         ("REQBUFS", errno.ENOMEM, CameraBusy, "no memory"),
-        ("REQBUFS", errno.EINVAL, CameraUnsupported, "no memory-mapped"),
+        ("REQBUFS", errno.EINVAL, CameraUnsupported, "does not support memory-mapped"),
         ("QBUF", errno.EIO, CameraLost, "given its buffers"),
         ("STREAMON", errno.ENOSPC, CameraBusy, "USB bus has no bandwidth left"),
         ("STREAMON", errno.ENODEV, CameraLost, "unplugged"),
@@ -84,7 +84,7 @@ def test_a_call_that_fails_while_opening(call: str, code: int, error: type[Captu
 
 
 def test_one_buffer_is_too_few() -> None:
-    assert "gives 1 buffers" in refused(FakeNode(formats=GREY, gives=1)).message
+    assert "offers 1 buffers" in refused(FakeNode(formats=GREY, gives=1)).message
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_node_that_is_no_camera(caps: int, told: str) -> None:
         ("v4l2:/dev/video0?bits=20", "bits must be 16 or less"),
         ("v4l2:/dev/video0?metadata=yes", "auto, off or a node"),
         ("v4l2:/dev/video0?stamp=middle", "stamp must be one of"),
-        ("v4l2:/dev/video0?fourcc=GREY&bits=10", "bits is for grey formats of two bytes"),
+        ("v4l2:/dev/video0?fourcc=GREY&bits=10", "bits applies to two-byte grey formats only, not to GREY"),
         ("v4l2:/dev/video0?power_line=55", "power_line must be one of"),
     ],
 )
@@ -148,7 +148,7 @@ def test_what_is_agreed(formats: Formats, uri: str, modality: Modality, agreed: 
 def test_a_range_of_sizes() -> None:
     node = FakeNode(formats={"GREY": {(64, 64): (), (1920, 1200): ()}}, stepwise=True)
     kernel = FakeKernel({"/dev/video0": node})
-    with pytest.raises(CameraUnsupported, match=r"comes as 320x240, .*640x480,.* 1920x1200"):
+    with pytest.raises(CameraUnsupported, match=r"It offers .* as 320x240, .*640x480,.* 1920x1200"):
         open_v4l2(parse_uri("v4l2:/dev/video0?size=4000x4000"), "ir", 0, kernel=kernel)
 
 
@@ -156,15 +156,15 @@ def test_a_range_of_sizes() -> None:
     ("uri", "modality", "told"),
     [
         ("?fourcc=GREY", "ir", "has no GREY. It offers YUYV, MJPG; adsn-rig list"),
-        ("?fourcc=H264", "rgb", "H264 cannot be read"),
-        ("?fourcc=GREY", "rgb", "GREY gives no rgb pictures"),
-        ("", "depth", "no format that gives depth"),
+        ("?fourcc=H264", "rgb", "unsupported pixel format H264"),
+        ("?fourcc=GREY", "rgb", "GREY does not give rgb"),
+        ("", "depth", "no format for depth"),
         (
             "?fourcc=YUYV&size=800x600",
             "rgb",
-            "no YUYV of 800x600; the nearest is 640x360. Its YUYV comes as 640x360@30, 640x480@30/15 ",
+            "no YUYV of 800x600; the nearest is 640x360. It offers YUYV as 640x360@30, 640x480@30/15 ",
         ),
-        ("?fourcc=YUYV&fps=60", "rgb", "gives 30 frames/s where fps=60 is asked for. It offers 30, 15"),
+        ("?fourcc=YUYV&fps=60", "rgb", "delivers 30 frames/s instead of fps=60. It offers 30, 15"),
     ],
 )
 def test_what_is_not_offered_is_refused_with_what_is(uri: str, modality: Modality, told: str) -> None:
@@ -176,11 +176,11 @@ def test_what_is_not_offered_is_refused_with_what_is(uri: str, modality: Modalit
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        ({"pixelformat": abi.fourcc("YUYV")}, CameraUnsupported, "answered GREY with YUYV"),
+        ({"pixelformat": abi.fourcc("YUYV")}, CameraUnsupported, "replaced GREY by YUYV"),
         ({"field": 4}, CameraUnsupported, "interlaced"),
         ({"bytesperline": 639}, CameraData, "rows of 639 bytes"),
-        ({"sizeimage": 1000}, CameraData, "pictures have 1000 bytes"),
-        ({"width": 0}, CameraData, "pictures of 0×480"),
+        ({"sizeimage": 1000}, CameraData, "images have 1000 bytes"),
+        ({"width": 0}, CameraData, "image size of 0×480"),
     ],
 )
 def test_answers_that_make_no_sense(answer: dict[str, int], error: type[CaptureError], told: str) -> None:
@@ -192,7 +192,7 @@ def test_answers_that_make_no_sense(answer: dict[str, int], error: type[CaptureE
 def test_a_driver_without_a_choice_of_rate() -> None:
     node = FakeNode(formats=GREY, rates_settable=False, fps=25.0)
     assert opened(node)[0].info.fps == 25.0
-    assert "gives 25 frames/s" in refused(node, "v4l2:/dev/video0?fps=30").message
+    assert "delivers 25 frames/s" in refused(node, "v4l2:/dev/video0?fps=30").message
     mute = FakeNode(formats=GREY, fail={"G_PARM": errno.ENOTTY})
     assert opened(mute)[0].info.fps is None
     assert "leave fps out" in refused(mute, "v4l2:/dev/video0?fps=30").message

@@ -1,4 +1,4 @@
-"""Frames of the V4L2 source, from a pretended kernel: every way they can come, be timed, or be wrong."""
+"""Frames of the V4L2 source from a fake kernel: every way to arrive, to be timed, and to be wrong."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_frames_come_whole_in_order_and_are_not_the_drivers_memory() -> None:
         assert frame is not None
         assert frame.image.shape == (480, 640, 1)
         assert frame.image.dtype == np.uint8
-        # The fake overwrites a buffer when it gets it back.
+        # The fake overwrites a returned buffer.
         assert (frame.image == number + 1).all()
         assert (frame.seq, frame.generation, frame.modality, frame.lit) == (number, 7, "ir", "unknown")
         assert frame.t_arrival_ns == T0 + (number + 1) * PERIOD
@@ -112,7 +112,7 @@ def test_close_does_not_wait_for_a_driver_that_hangs(monkeypatch: pytest.MonkeyP
     [
         ("sensor", START, None, "auto", 5 * MS, "kernel_soe"),
         ("sensor", END, None, "auto", -5 * MS, "kernel_eof"),
-        # uvcvideo says start of exposure, and stamps the arrival of the first bytes.
+        # uvcvideo flags the start of the exposure but uses the arrival time of the first bytes.
         ("uvcvideo", START, "0", "auto", -5 * MS, "kernel_eof"),
         ("uvcvideo", START, "1", "auto", 5 * MS, "kernel_soe"),
         ("uvcvideo", START, None, "auto", -5 * MS, "kernel_eof"),
@@ -142,7 +142,7 @@ def test_a_stamp_becomes_the_middle_of_the_exposure(
     ("timestamp_ns", "flags", "told"),
     [
         (T0 + 20 * MS, abi.CLOCK_COPY, "copies of another device"),
-        (T0 + 20 * MS, abi.CLOCK_UNKNOWN, "by which clock"),
+        (T0 + 20 * MS, abi.CLOCK_UNKNOWN, "does not name the clock"),
         (1_700_000_000_000_000_000, START, "after arrival"),
         (0, START, "before arrival"),
         (T0 + 500 * MS, START, "after arrival"),
@@ -160,7 +160,7 @@ def test_a_stamp_of_another_clock_gives_way_to_the_arrival_and_says_so(
     assert [f.timestamp_source for f in frames if f] == ["arrival", "arrival"]
     assert [f.t_capture_ns - f.t_arrival_ns for f in frames if f] == [0, 0]
     assert source.info.timestamp_source == "arrival"
-    assert [told in r.message for r in caplog.records] == [True], "told once, not with every frame"
+    assert [told in r.message for r in caplog.records] == [True], "logged once, not with every frame"
 
 
 def test_a_stamp_that_stands_still_is_not_used_twice() -> None:
@@ -185,7 +185,7 @@ def test_arrival_can_be_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     frame = source.read(1)
     assert frame is not None
     assert frame.timestamp_source == "arrival"
-    assert not caplog.records, "what the operator chose is no fault"
+    assert not caplog.records, "the operator's choice is not a fault"
 
 
 def test_sequence_numbers_go_on_beyond_32_bits() -> None:
@@ -196,7 +196,7 @@ def test_sequence_numbers_go_on_beyond_32_bits() -> None:
     assert [f.seq for f in (source.read(1) for _ in range(4)) if f] == [2**32 - 2, 2**32 - 1, 2**32 + 1, 2**32 + 2]
 
 
-# Frames that are wrong: each is an error of its own, and the next frame comes.
+# Faulty frames: each raises its own error, and the next frame comes.
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_sequence_numbers_go_on_beyond_32_bits() -> None:
     [
         ({"flags": START | abi.FLAG_ERROR}, "marks frame 0 as damaged"),
         ({"claims": 640 * 480 + 1}, "claims 307201 bytes in a buffer of 307200"),
-        ({"claims": 1000}, "cut off, 1000 bytes"),
-        ({"claims": 0}, "empty picture"),
+        ({"claims": 1000}, "cut off: 1000 bytes"),
+        ({"claims": 0}, "empty image"),
     ],
 )
 def test_a_wrong_frame_is_an_error_and_the_next_one_comes(change: dict[str, int], told: str) -> None:
@@ -218,7 +218,7 @@ def test_a_wrong_frame_is_an_error_and_the_next_one_comes(change: dict[str, int]
     frame = source.read(1)
     assert frame is not None
     assert (frame.image == 2).all()
-    assert len(node.queued) == 4, "the wrong frame's buffer was given back too"
+    assert len(node.queued) == 4, "the faulty frame's buffer was returned too"
 
 
 def test_a_buffer_that_does_not_exist() -> None:
@@ -266,11 +266,11 @@ def test_jpeg_frames_are_decoded_and_cut_off_ones_refused() -> None:
     data = cv2.imencode(".jpg", picture)[1].tobytes()
     frames = [FakeFrame(d, T0 + (i + 1) * PERIOD, i) for i, d in enumerate((data[:-400], data + b"\0" * 64, b"junk"))]
     source, _ = opened(FakeNode(formats=HELLO, frames=frames), modality="rgb")
-    with pytest.raises(CameraData, match="no whole JPEG"):
+    with pytest.raises(CameraData, match="not a complete JPEG"):
         source.read(1)
     frame = source.read(1)
     assert frame is not None
     assert frame.image.shape == (480, 640, 3)
     np.testing.assert_allclose(frame.image[100, 100], (30, 30, 200), atol=6)
-    with pytest.raises(CameraData, match="no whole JPEG"):
+    with pytest.raises(CameraData, match="not a complete JPEG"):
         source.read(1)

@@ -1,4 +1,4 @@
-"""Metadata of USB cameras: bytes built to the specifications, and bytes that no specification knows."""
+"""Metadata of USB cameras: bytes that follow the specifications, and bytes that do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def block(
     scr: tuple[int, int] | None = None,
     flags: int = 0,
 ) -> bytes:
-    """One block as the kernel writes it: time and frame number in the host's order, then a copy of the header."""
+    """Return a block as the kernel writes it: time and frame number in host order, then a copy of the header."""
     fields = b""
     if pts is not None:
         flags |= 0x04
@@ -117,9 +117,9 @@ def test_a_record_too_short_for_its_kind() -> None:
     ("data", "says"),
     [
         (block(pts=1)[:-1], "in a buffer of"),
-        (block()[:11], "no block"),
+        (block()[:11], "too few for a block"),
         (struct.pack("=QHBB", NS, 1, 1, 0), "header of 1 bytes"),
-        (struct.pack("=QHBB", NS, 1, 2, 0x0C), "too short for the fields"),
+        (struct.pack("=QHBB", NS, 1, 2, 0x0C), "too short for its fields"),
         (bytes(1 << 21), "no camera sends that much"),
     ],
 )

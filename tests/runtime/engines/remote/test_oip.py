@@ -1,4 +1,4 @@
-"""Messages of the Open Inference Protocol: what is packed is unpacked, and nothing else is."""
+"""Messages of the Open Inference Protocol: packed messages unpack to the same tensors, invalid ones are refused."""
 
 from __future__ import annotations
 

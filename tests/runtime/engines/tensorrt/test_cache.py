@@ -43,9 +43,9 @@ def test_the_cached_engine_is_used_and_a_stale_one_built_again(
     assert sidecar["layers"]["Layers"] == ["conv1 + relu"]
     good = plan.read_bytes()
     for damage, reason in (
-        (good[:-1], "damaged or cut off"),
-        (bytes([good[0] ^ 1]) + good[1:], "damaged or cut off"),
-        (None, "is not there"),
+        (good[:-1], "damaged or truncated"),
+        (bytes([good[0] ^ 1]) + good[1:], "damaged or truncated"),
+        (None, "does not exist"),
     ):
         caplog.clear()
         if damage is None:
@@ -90,7 +90,7 @@ def test_a_cache_others_could_write_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only this user can write"):
         EngineCache(tmp_path / "link")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be created"):
         EngineCache(tmp_path / "file")
 
 

@@ -1,4 +1,4 @@
-"""The two ways to the GPU, held against pretended libraries with the same calls; and what they say when absent."""
+"""Both device providers on fake libraries with the same calls, and their errors when not installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Code(enum.IntEnum):
 
 
 class FakeRuntime:
-    """cuda.bindings.runtime: functions that return a code and their results, over this process's memory."""
+    """Fake cuda.bindings.runtime on this process's memory; functions return a code and their results."""
 
     cudaHostAllocDefault = 0
     cudaStreamNonBlocking = 1
@@ -136,7 +136,7 @@ def test_bindings_say_what_failed_and_leave_the_capture() -> None:
 
 
 class FakePycuda:
-    """pycuda.driver."""
+    """Fake pycuda.driver."""
 
     class Error(Exception):
         pass

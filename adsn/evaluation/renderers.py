@@ -1,0 +1,84 @@
+"""The two renderers behind one call: a presentation with chosen attributes, everything else as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adsn.datasets.pairs import Patch, jittered
+from adsn.datasets.shards import DETECTED
+from runtime.core.values import Box
+from synthetic import Attributes, Presentation, pathtraced, render_patch
+from synthetic.raster.render import View
+from synthetic.raster.take import BOX_MM, PATCH_EXTENT, face_box, take
+from synthetic.scene import compose
+
+RendererName = Literal["fast", "pathtraced"]
+FAST_SIZE, TRACED_SIZE = 168, 144
+"""Edges of the patches, as the training sets have them."""
+WORN = frozenset({"glasses", "hat", "open mouth", "gaze"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What can be changed of a presentation. ``elsewhere``: another room, other clothes, another hand."""
+
+    attributes: Attributes
+    elsewhere: bool = False
+
+
+Render = Callable[[Presentation, Shown], Patch]
+"""A presentation and what it shows → its pictures and boxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """``attributes``: those that it can change without changing anything else."""
+
+    render: Render
+    attributes: frozenset[str]
+
+
+def _fast(presentation: Presentation, shown: Shown) -> Patch:
+    presentation = replace(presentation, attributes=shown.attributes)
+    if shown.elsewhere:
+        return _moved(presentation)
+    found = render_patch(presentation, size=FAST_SIZE)
+    ir_box = Box(*found.ir_box)
+    pictures: dict[str, NDArray[Any]] = {"rgb": found.rgb, "ir": found.ir, "depth": found.depth}
+    return Patch(pictures, {"rgb": Box(*found.box), "ir": ir_box, "depth": ir_box})
+
+
+def _moved(presentation: Presentation) -> Patch:
+    """The same presentation in another place, in the view that `synthetic.render_patch` takes."""
+    size = FAST_SIZE
+    life = size / (PATCH_EXTENT * BOX_MM[2])
+    scene = compose(presentation, life, "analytic")
+    scene.place_key = [*scene.place_key, 1]
+    scale = life / scene.shown.scale
+    view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
+    ratio = scale / (scene.camera.focal_px / scene.distance)
+    whole = (size / 2 - scene.centre[0] * 640 * ratio, size / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
+    taken = take(scene, view, whole, ratio)
+    x, y, w, h = face_box(scene, view)
+    ir_box = Box(x - taken.shift, y, w, h)
+    pictures: dict[str, NDArray[Any]] = {"rgb": taken.rgb, "ir": taken.ir, "depth": taken.depth}
+    return Patch(pictures, {"rgb": Box(x, y, w, h), "ir": ir_box, "depth": ir_box})
+
+
+def _traced(presentation: Presentation, shown: Shown) -> Patch:
+    found = pathtraced.render_patch(replace(presentation, attributes=shown.attributes), size=TRACED_SIZE)
+    box, ir_box = (jittered(b, np.zeros(2), DETECTED) for b in (found.box, found.ir_box))
+    return Patch({"rgb": found.rgb, "ir": found.ir, "depth": found.depth}, {"rgb": box, "ir": ir_box, "depth": ir_box})
+
+
+RENDERERS: Mapping[RendererName, Renderer] = {
+    "fast": Renderer(_fast, WORN | {"background"}),
+    "pathtraced": Renderer(_traced, WORN),
+}
+"""A person's beard and hair belong to the person, and a path-traced room to the presentation: none can be changed
+alone."""

@@ -1,0 +1,60 @@
+"""Whether rates keep within limits, in words and in colours of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adsn.metrics import Rate, Report
+
+State = Literal["over", "unsure", "within"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest rates that count as good: APCER of every species, and BPCER."""
+
+    apcer: float = 0.05
+    bpcer: float = 0.05
+
+    def rates_of(self, report: Report) -> list[tuple[str, Rate, float]]:
+        """Name, rate and limit of everything that is held against a limit; what nobody presented is not."""
+        rates = [(f"APCER {name}", rate, self.apcer) for name, rate in report.apcer.items()]
+        return [entry for entry in (("BPCER", report.bpcer, self.bpcer), *rates) if entry[1].trials]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``state``: ``over`` a limit; ``within`` all of them, also at the upper end of each interval; ``unsure`` when only
+    the rates themselves are within. ``words`` say which."""
+
+    state: State
+    words: tuple[str, ...]
+
+
+def verdict(report: Report, limits: Limits) -> Verdict:
+    """Hold the rates of one set against the limits."""
+    rates = limits.rates_of(report)
+    over = [(name, rate, limit) for name, rate, limit in rates if rate.value > limit]
+    if over:
+        over.sort(key=lambda entry: -entry[1].value)
+        return Verdict("over", tuple(f"{name} {rate.value:.2%} > {limit:.1%}" for name, rate, limit in over))
+    open_ends = [(name, rate.interval[1], limit) for name, rate, limit in rates if rate.interval[1] > limit]
+    if open_ends:
+        name, high, _ = max(open_ends, key=lambda entry: entry[1])
+        few = f"the upper limit of {len(open_ends)} of {len(rates)} rates is over its limit, up to {high:.2%} ({name})"
+        return Verdict("unsure", (f"every rate is within its limit, but presentations are few: {few}",))
+    return Verdict("within", ("every rate is within its limit, and so is the upper limit of its interval",))
+
+
+HEADS: dict[State, str] = {
+    "over": "Over the limits",
+    "unsure": "Within the limits, on too few presentations to be sure",
+    "within": "Within the limits",
+}
+
+
+def overall(verdicts: list[Verdict]) -> State:
+    """Return the worst state of several sets."""
+    order: tuple[State, ...] = ("over", "unsure", "within")
+    return next(state for state in order if any(v.state == state for v in verdicts))

@@ -1,0 +1,218 @@
+"""A connection to an MQTT broker that is kept up, in a thread of its own.
+
+Every connection is a new session on both sides, and the kernel drops what a dead connection has not delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from runtime.core.errors import ConfigError
+from runtime.core.retry import Backoff
+from runtime.core.tls_files import TlsFile, client_context
+from service.monitoring.health import Health
+from service.outputs.base import error_text
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+log = logging.getLogger("adsn.outputs")
+BACK_OFF_S = (0.5, 30.0)
+CONNECT_S = 5.0
+ACKNOWLEDGE_S = 1.5
+"""What a broker has not acknowledged after so long, it will not in time: the connection is given up."""
+KEEP_ALIVE_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where the broker is and how to come in. ``authorities``, ``certificate``, ``key``: PEM files for TLS.
+
+    ``client_id``: name of the connection; made up where None.
+    """
+
+    host: str
+    port: int = 8883
+    tls: bool = True
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    username: str | None = None
+    password: str | None = None
+    client_id: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """Raises ConfigError when a file cannot be used."""
+        if not self.tls:
+            return None
+
+        def named(setting: str, path: Path | None) -> TlsFile | None:
+            return TlsFile(f"mqtt.{setting}", path) if path is not None else None
+
+        return client_context(
+            named("authorities", self.authorities), named("certificate", self.certificate), named("key", self.key)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LastWill:
+    """What the broker publishes, retained, when the connection ends without a word."""
+
+    topic: str
+    payload: bytes
+
+
+class BrokerConnection:
+    """Keeps one connection to ``broker``. A subclass says in `talk` what is said on it."""
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, broker: BrokerSettings, will: LastWill, health: Health, back_off_s: tuple[float, float] = BACK_OFF_S
+    ) -> None:
+        self._library = import_aiomqtt()
+        self._broker, self._will, self._health = broker, will, health
+        self._tls = broker.context()
+        self._backoff = Backoff(first_s=back_off_s[0], last_s=back_off_s[1], spread=0.5)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tries = 0
+        self._stopping = False
+        self.connected = False
+        health.raise_("output_failing", "warning", "not connected to the broker yet.", self.name)
+        self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
+
+    async def talk(self, client: aiomqtt.Client) -> None:
+        """Say what is to be said on a new connection, until asked to stop or the connection ends."""
+        raise NotImplementedError
+
+    def close(self, timeout_s: float) -> None:
+        """End the connection and the thread."""
+        self._stopping = True
+        self.ring()
+        self._thread.join(timeout_s)
+
+    def ring(self) -> None:
+        """Wake `talk`."""
+        loop = self._loop
+        # The loop may be gone, or not be there yet; then nobody sleeps who would have to be woken.
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._wake.set)
+
+    def established(self) -> None:
+        """Note that the broker has taken what it was told first."""
+        self.connected = True
+        self._backoff.reset()
+        self._tries = 0
+        self._health.clear("output_failing", self.name)
+        log.info("%s: connected to %s:%d", self.name, self._broker.host, self._broker.port)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep_connected())
+
+    async def _keep_connected(self) -> None:
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        while not self._stopping:
+            try:
+                async with self._client() as client:
+                    await self.talk(client)
+            except Exception as error:
+                self._tries += 1
+                detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}"
+                self._health.raise_("output_failing", "warning", detail, self.name)
+                if self._tries in (1, 10) or self._tries % 100 == 0:
+                    log.warning("%s: not connected after %d tries: %s", self.name, self._tries, detail)
+            finally:
+                self.connected = False
+                _cancel_others()
+            if not self._stopping:
+                await self._pause(self._backoff.next())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless asked to stop. What is offered meanwhile does not shorten it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not self._stopping and (left := deadline - loop.time()) > 0:
+            self._wake.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), left)
+
+    def _client(self) -> aiomqtt.Client:
+        library, broker = self._library, self._broker
+        milliseconds = int(ACKNOWLEDGE_S * 1000)
+        return library.Client(  # type: ignore[no-any-return]  # imported where it is used
+            broker.host,
+            broker.port,
+            identifier=broker.client_id,
+            username=broker.username,
+            password=broker.password,
+            tls_context=self._tls,
+            protocol=library.ProtocolVersion.V5,
+            clean_start=True,
+            keepalive=KEEP_ALIVE_S,
+            timeout=CONNECT_S,
+            will=library.Will(self._will.topic, self._will.payload, qos=1, retain=True),
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)],
+        )
+
+
+@contextlib.asynccontextmanager
+async def listening(client: aiomqtt.Client) -> AsyncIterator[asyncio.Future[None]]:
+    """Yield a future that ends, with the reason, when the connection does. Nothing is subscribed to."""
+
+    async def listen() -> None:
+        async for _ in client.messages:
+            pass
+
+    ended = asyncio.ensure_future(listen())
+    try:
+        yield ended
+    finally:
+        ended.cancel()
+        with contextlib.suppress(BaseException):
+            await ended
+
+
+async def unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> None:
+    """Do ``work``, unless the connection ends meanwhile: a library that waits for an answer would not notice."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        if ended.done():
+            ended.result()
+            raise ConnectionError("the connection has ended.")
+    finally:
+        doing.cancel()
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return ``body`` as JSON, refusing NaN."""
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+def import_aiomqtt() -> Any:
+    """Return the module. Raises ConfigError where it is not installed."""
+    try:
+        import aiomqtt
+    except ModuleNotFoundError:
+        raise ConfigError("the MQTT output needs the package aiomqtt: pip install 'adsn[kiosk]'") from None
+    return aiomqtt
+
+
+def _cancel_others() -> None:
+    """A connection that failed half-way leaves tasks of the library's behind; months of retries must not add up."""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()

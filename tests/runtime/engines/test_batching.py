@@ -1,0 +1,171 @@
+"""Calls of several threads in one batch of the engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from runtime.bundle.manifest import open_bundle
+from runtime.core.errors import InferenceFailed, InvalidBatch
+from runtime.engines.base import Batch, Engine, EngineInfo, InputSpec, Scores
+from runtime.engines.batching import BatchingEngine
+from runtime.engines.golden import check_golden, read_golden
+from runtime.engines.onnx import OnnxCpuEngine
+from runtime.liveness.open import default_bundle
+from tests.support.models.engine_contract import EngineContract, Reference
+
+WAIT_S = 20.0
+FAULT = 255
+
+
+class HeldEngine:
+    """An engine whose runs wait until ``go`` is set. A pair's score is its first value / 255; a batch with `FAULT` in
+    it fails. ``sizes``: pairs of each run."""
+
+    info = EngineInfo("fake", "int8", "cpu", {}, 1)
+    inputs = (InputSpec("ir", "uint8", (2, 2, 1)),)
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.began, self.go = threading.Semaphore(0), threading.Event()
+        self.closed = False
+
+    def infer(self, batch: Batch) -> Scores:
+        values = batch["ir"][:, 0, 0, 0]
+        self.sizes.append(len(values))
+        self.began.release()
+        assert self.go.wait(WAIT_S)
+        if (values == FAULT).any():
+            raise InferenceFailed("a fault.")
+        score = (values / 255).astype(np.float32)
+        return Scores(score, np.stack([score, score], 1), np.zeros((len(values), 2, 1, 1, 1), np.float32))
+
+    def warm_up(self) -> None:
+        self.sizes.append(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def pairs(*values: int) -> Batch:
+    return {"ir": np.array(values, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)}
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def queued(batching: BatchingEngine, threads: ThreadPoolExecutor, *calls: Batch) -> list[Future[Scores]]:
+    """Calls that came one after the other, the first of which runs."""
+    held = batching.engine
+    assert isinstance(held, HeldEngine)
+    futures = [threads.submit(batching.infer, calls[0])]
+    assert held.began.acquire(timeout=WAIT_S)
+    for number, call in enumerate(calls[1:], 1):
+        futures.append(threads.submit(batching.infer, call))
+        until(lambda number=number: batching.queued == number)  # type: ignore[misc]
+    return futures
+
+
+def test_who_comes_during_a_run_shares_the_next(threads: ThreadPoolExecutor) -> None:
+    engine = HeldEngine()
+    futures = queued(BatchingEngine(engine, 4), threads, *(pairs(value) for value in range(10, 80, 10)))
+    engine.go.set()
+    scores = [future.result(WAIT_S).score for future in futures]
+    assert engine.sizes == [1, 4, 2]
+    assert [round(float(s[0]) * 255) for s in scores] == [10, 20, 30, 40, 50, 60, 70]
+    assert all(s.shape == (1,) and s.base is None for s in scores)
+
+
+def test_batches_are_not_torn_and_large_ones_go_alone(threads: ThreadPoolExecutor) -> None:
+    engine = HeldEngine()
+    engine.go.set()
+    batching = BatchingEngine(engine, 4)
+    assert batching.infer(pairs(1, 2, 3, 4, 5)).score.shape == (5,)
+    engine.sizes.clear()
+    while engine.began.acquire(blocking=False):
+        pass
+    engine.go.clear()
+    futures = queued(batching, threads, pairs(1), pairs(2, 3), pairs(4, 5, 6), pairs(7))
+    engine.go.set()
+    assert [len(future.result(WAIT_S).score) for future in futures] == [1, 2, 3, 1]
+    assert engine.sizes == [1, 2, 4]
+
+
+def test_who_comes_alone_waits_for_nobody() -> None:
+    engine = HeldEngine()
+    engine.go.set()
+    batching = BatchingEngine(engine, 4)
+    assert [float(batching.infer(pairs(255 // 5)).score[0]) for _ in range(3)] == pytest.approx([0.2] * 3)
+    assert engine.sizes == [1, 1, 1]
+
+
+def test_the_first_waits_for_others_but_no_longer_than_it_may(threads: ThreadPoolExecutor) -> None:
+    engine = HeldEngine()
+    engine.go.set()
+    began = time.monotonic()
+    BatchingEngine(engine, 2, wait_s=0.05).infer(pairs(1))
+    assert time.monotonic() - began >= 0.05
+    batching = BatchingEngine(engine, 2, wait_s=WAIT_S)
+    first, second = (threads.submit(batching.infer, pairs(value)) for value in (1, 2))
+    assert [len(future.result(WAIT_S / 2).score) for future in (first, second)] == [1, 1]
+    assert engine.sizes == [1, 2]
+
+
+def test_one_pair_s_failure_is_its_own(threads: ThreadPoolExecutor) -> None:
+    engine = HeldEngine()
+    futures = queued(BatchingEngine(engine, 4), threads, pairs(1), pairs(2), pairs(FAULT), pairs(3))
+    engine.go.set()
+    with pytest.raises(InferenceFailed, match="a fault"):
+        futures[2].result(WAIT_S)
+    assert [round(float(futures[i].result(WAIT_S).score[0]) * 255) for i in (0, 1, 3)] == [1, 2, 3]
+    assert engine.sizes == [1, 3, 1, 1, 1]
+
+
+def test_a_wrong_batch_joins_nothing(threads: ThreadPoolExecutor) -> None:
+    engine = HeldEngine()
+    batching = BatchingEngine(engine, 4)
+    (running,) = queued(batching, threads, pairs(1))
+    with pytest.raises(InvalidBatch):
+        batching.infer({"ir": np.zeros((1, 3, 3, 1), np.uint8)})
+    engine.go.set()
+    running.result(WAIT_S)
+    assert engine.sizes == [1]
+
+
+def test_the_rest_is_the_engine_s() -> None:
+    engine = HeldEngine()
+    batching = BatchingEngine(engine, 4)
+    assert batching.info is engine.info
+    batching.warm_up()
+    batching.close()
+    assert (engine.sizes, engine.closed) == ([0], True)
+
+
+class TestBatchedInt8(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return BatchingEngine(OnnxCpuEngine(open_bundle(default_bundle()).read("model-int8-cpu"), "int8"), 4)
+
+    @pytest.fixture
+    def reference(self) -> Reference:
+        bundle = open_bundle(default_bundle())
+        alone = OnnxCpuEngine(bundle.read("model-int8-cpu"), "int8")
+        return Reference(alone, read_golden(bundle.read("golden")).inputs, 1e-5)
+
+    def test_golden(self, engine: Engine) -> None:
+        check_golden(engine, read_golden(open_bundle(default_bundle()).read("golden")))
