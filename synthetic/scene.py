@@ -55,10 +55,7 @@ def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
     centre = (float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04)))
     lights, lux = room(rng)
     shown = presented(presentation, source, who, pitch, rng)
-    # A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike.
-    phase = rng.uniform(0, 2 * math.pi, 4)
-    t = presentation.frame / 30
-    sway = [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
+    sway = sway_at(presentation.frame, rng)
     yaw, pitch_angle, roll = (a + 1.5 * s for a, s in zip(angles, sway, strict=False))
     limits = (30.0, 25.0, 15.0)
     yaw, pitch_angle, roll = (max(-m, min(m, a)) for a, m in zip((yaw, pitch_angle, roll), limits, strict=True))
@@ -91,6 +88,13 @@ def presented(
         return make(shape, who.number, presentation.number, worn, pitch, rng)
     head = head_surface(shape, who, worn.face, pitch, rng, worn.hat)
     return Presented(head, before=eyewear_of(shape.features(who), worn.glasses, pitch))
+
+
+def sway_at(frame: int, rng: np.random.Generator) -> list[float]:
+    """Four slow oscillations, 0 at the first frame: consecutive frames of people and of held sheets differ by them."""
+    phase = rng.uniform(0, 2 * math.pi, 4)
+    t = frame / 30
+    return [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
 
 
 def room(rng: np.random.Generator) -> tuple[Lights, float]:

@@ -158,13 +158,13 @@ class SyntheticPairs:
 
     def __getitem__(self, index: int) -> Sample:
         rendered, patch = self._rendered(index)
-        species, number = self._plan[index // self.spec.frames]
+        shown = rendered.presentation
         return Sample(
             crops=patch.crops(self.spec.rule),
             label=rendered.label,
-            species=species,
-            subject=str(rendered.presentation.subject),
-            presentation=f"{species}-{number}",
+            species=shown.species,
+            subject=str(shown.subject),
+            presentation=f"{shown.species}-{shown.number}",
             sensor=self.spec.family,
             conditions={**rendered.conditions, "scan_derived": float(rendered.shape == "scan")},
         )

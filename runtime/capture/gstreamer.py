@@ -8,7 +8,6 @@ exposure and some to its end; the stream's offset corrects for that.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -269,9 +268,7 @@ class GstSource:
         pixels, arrival_ns, timestamp_ns = taken
         image = self._converter.convert(pixels)
         capture_ns, judged = self._timestamps.capture(timestamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
-        source = "arrival" if judged == "arrival" else "device_mapped"
-        if source != self._info.timestamp_source:
-            self._info = replace(self._info, timestamp_source=source)  # type: ignore[arg-type]  # one of two literals
+        self._info = self._info.timed_by("arrival" if judged == "arrival" else "device_mapped")
         return Frame(
             modality=self._info.modality,
             image=image,

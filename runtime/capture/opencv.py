@@ -8,7 +8,7 @@ frames are timed by arrival.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -220,8 +220,7 @@ class OpenCvSource:
         pixels, arrival_ns, position_ms = grabbed
         image = self._converter.convert(self._native(pixels) if self._raw else pixels)
         capture_ns, source = self._timestamps.capture(round(position_ms * 1e6), CLOCK_MONOTONIC, arrival_ns, None)
-        if source != self._info.timestamp_source:
-            self._info = replace(self._info, timestamp_source=source)
+        self._info = self._info.timed_by(source)
         return Frame(
             modality=self._info.modality,
             image=image,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from runtime.core.values import Frame, Modality, TimestampSource
@@ -25,6 +25,10 @@ class SourceInfo:
     pixel_format: str
     fps: float | None
     timestamp_source: TimestampSource
+
+    def timed_by(self, source: TimestampSource) -> SourceInfo:
+        """Return this information with another source of timestamps; itself where it is the same."""
+        return self if source == self.timestamp_source else replace(self, timestamp_source=source)
 
 
 class Source(Protocol):

@@ -102,7 +102,6 @@ class DecisionPrinter:
     def line(self, captured: CapturedPair, now_ns: int) -> str:
         """Return a pair's decision, score and reasons as one line."""
         assessed = self._stream.assess(captured, now_ns)
-        if assessed.assessment is None:
-            return " ".join(("uncertain", "  –  ", *assessed.observation.failed))
-        assessment = assessed.assessment
-        return " ".join((assessment.decision, f"{assessment.score:.3f}", *assessment.reasons))
+        found = assessed.assessment
+        decision, score = ("uncertain", "  –  ") if found is None else (found.decision, f"{found.score:.3f}")
+        return " ".join((decision, score, *assessed.reasons))

@@ -30,6 +30,11 @@ class StreamAssessment:
     assessment: Assessment | None
     timing_ms: Mapping[str, float]
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Codes that explain the pair's decision, or why there is nothing to decide on."""
+        return self.observation.failed if self.assessment is None else self.assessment.reasons
+
 
 class StreamPipeline:
     """Decides on the pairs of one feed in their order. Not for several threads."""
@@ -60,8 +65,8 @@ class StreamPipeline:
         assessment, reason = self._assess_tracked(pair, t_ns, now_ns, stopwatch)
         track = self._tracker.number
         if assessment is None:
-            seen = Observation(captured.number, t_ns, pair.generation, None, (), (reason,), track=track)
-            return StreamAssessment(seen, None, stopwatch.laps)
+            nothing = Observation(captured.number, t_ns, pair.generation, None, (), (reason,), track=track)
+            return StreamAssessment(nothing, None, stopwatch.laps)
         # A camera's pair without a time is of no known age.
         failed = failed_codes(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
         dark = any(

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from runtime.core.errors import AdsnError, EngineError
 from runtime.core.values import Pair
+from runtime.liveness.stream_pipeline import StreamAssessment
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.kiosk.image_checks import FrozenImageWatch
-from service.kiosk.loop_events import LoopEvents, Seen
+from service.kiosk.loop_events import LoopEvents
 from service.kiosk.state_machine import SECOND, KioskStateMachine, SessionOutcome, Step
 from service.monitoring.health import ConditionGroup, Health
 from service.outputs.base import Outputs
@@ -29,7 +30,7 @@ GUIDANCE_NS = SECOND // 2
 class PairAssessor(Protocol):
     """Interface for assessing pairs, implemented by `service.kiosk.scoring.RigAssessor`."""
 
-    def assess(self, captured: CapturedPair, now_ns: int) -> Seen: ...
+    def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment: ...
     def reset(self) -> None: ...
     def self_test(self, pair: Pair) -> None:
         """Run the network on a pair without a face, so that readiness means that the whole pipeline has run."""

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from runtime.liveness.evidence import Observation
-from runtime.liveness.pair_pipeline import Assessment
+from runtime.liveness.stream_pipeline import StreamAssessment
 from runtime.pairing.feed import CapturedPair
 from service.kiosk.state_machine import KioskStateMachine, SessionOutcome, StateChange
 from service.monitoring.rig_watch import pair_event
 from service.outputs.base import Event, boottime_ns, utc_now
-
-
-class Seen(Protocol):
-    """Result of assessing a pair, as in `runtime.liveness.stream_pipeline.StreamAssessment`."""
-
-    @property
-    def observation(self) -> Observation: ...
-    @property
-    def assessment(self) -> Assessment | None: ...
-    @property
-    def timing_ms(self) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +59,13 @@ class LoopEvents:
         """Return the event with hints for the person: come closer, more light."""
         return self._state(now_ns, {"state": kiosk.state, "guidance": list(kiosk.guidance)}, kiosk.session)
 
-    def trace(self, captured: CapturedPair, seen: Seen, kiosk: KioskStateMachine, latency_ns: int) -> Mapping[str, Any]:
+    def trace(
+        self, captured: CapturedPair, assessed: StreamAssessment, kiosk: KioskStateMachine, latency_ns: int
+    ) -> Mapping[str, Any]:
         """Return an assessed pair in the form that the page shows."""
-        found = seen.assessment
-        reasons: Sequence[str] = found.reasons if found is not None else seen.observation.failed
-        event = pair_event(captured, found, reasons, self.threshold, expose_score=self.expose_score)
+        event = pair_event(
+            captured, assessed.assessment, assessed.reasons, self.threshold, expose_score=self.expose_score
+        )
         return {**event, "state": kiosk.state, "session": kiosk.session, "latency_ms": round(latency_ns / 1e6, 2)}
 
     def _state(self, t_ns: int, data: Mapping[str, Any], session: str | None) -> Event:

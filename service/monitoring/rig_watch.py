@@ -133,8 +133,7 @@ class RigWatch:
                 threshold = loaded.pipeline.point.threshold
                 try:
                     assessed = self._stream_of(loaded.pipeline).assess(captured, time.monotonic_ns())
-                    found = assessed.assessment
-                    reasons: Sequence[str] = found.reasons if found is not None else assessed.observation.failed
+                    found, reasons = assessed.assessment, assessed.reasons
                 except AdsnError as error:
                     reasons = (error.code,)
         except NotReady:

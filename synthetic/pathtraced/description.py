@@ -16,7 +16,7 @@ from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.person import RESERVED_FROM
 from synthetic.presentation import Presentation, attributes_of
 from synthetic.raster.render import Lights
-from synthetic.scene import room
+from synthetic.scene import room, sway_at
 from synthetic.sensor.camera import CameraRig, draw_camera
 
 POSE_SPREAD, POSE_LIMIT = (13.0, 8.0, 6.0), (35.0, 20.0, 20.0)
@@ -69,7 +69,7 @@ def describe(presentation: Presentation) -> Description:
     rng = np.random.default_rng([0x70, *presentation.key])
     camera = draw_camera(presentation.family, rng)
     lights, lux = _flooded(*room(rng), rng)
-    sway = _sway(rng, presentation.frame)
+    sway = sway_at(presentation.frame, rng)
     angles = [
         float(np.clip(rng.normal(0, spread), -limit, limit)) + 1.5 * s
         for spread, limit, s in zip(POSE_SPREAD, POSE_LIMIT, sway, strict=False)
@@ -92,13 +92,6 @@ def describe(presentation: Presentation) -> Description:
         baseline=float(rng.uniform(*BASELINE_MM)),
         shot=_shot(rng),
     )
-
-
-def _sway(rng: np.random.Generator, frame: int) -> list[float]:
-    """A slow sway, so that consecutive frames differ as they do of a living person and of a held sheet alike."""
-    phase = rng.uniform(0, 2 * math.pi, 4)
-    t = frame / 30
-    return [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
 
 
 def _flooded(lights: Lights, lux: float, rng: np.random.Generator) -> tuple[Lights, float]:

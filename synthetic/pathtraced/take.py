@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import cv2
@@ -140,30 +139,23 @@ def _developed(
     soft = min(1.0, ratio * own / size)
     colour = colour * np.array(camera.balance, np.float32)
     rows = slice(round(0.34 * own), round(0.66 * own))
-    gains = [
-        min(target * exposure / max(float(light[rows, rows].mean()), 1e-6), most)
-        for light, target, exposure, most in (
-            (colour, camera.rgb_target, shot.rgb_exposure, 5.0),
-            (infrared, camera.ir_target, shot.ir_exposure, 8.0),
-        )
-    ]
+    gains = (
+        camera.rgb.gain_for(colour[rows, rows], 5.0, shot.rgb_exposure),
+        camera.ir.gain_for(infrared[rows, rows], 8.0, shot.ir_exposure),
+    )
     zoom = own / size * ratio
     whole = (own / 2 - what.centre[0] * 640 * zoom, own / 2 - what.centre[1] * 480 * zoom, 400 * zoom)
     view = View(own, own, 1.0, own / 2, own / 2)
     taken = [
         expose(
             np.ascontiguousarray(light),
+            sensor,
             gain=gain,
-            gamma=gamma,
-            noise=noise * soft * math.sqrt(max(gain, 1)),
-            blur=blur * soft,
-            vignette=vignette_map(view, vignette, whole),
+            soft=soft,
+            vignette=vignette_map(view, sensor.vignette, whole),
             rng=rng,
         )
-        for light, gain, gamma, noise, blur, vignette in (
-            (colour, gains[0], camera.rgb_gamma, camera.rgb_noise, camera.rgb_blur, camera.rgb_vignette),
-            (infrared, gains[1], camera.ir_gamma, camera.ir_noise, camera.ir_blur, camera.ir_vignette),
-        )
+        for light, sensor, gain in zip((colour, infrared), (camera.rgb, camera.ir), gains, strict=True)
     ]
     rgb, ir = (_compressed(v, shot.jpeg) for v in taken)
     if own < size:

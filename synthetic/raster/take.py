@@ -88,29 +88,14 @@ def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: 
     x, y, w, h = face_box(scene, view)
     middle = slice(max(int(y), 0), max(int(y + h), 1)), slice(max(int(x), 0), max(int(x + w), 1))
     # Automatic exposure looks at the face; in the dark its gain ends and the picture stays black.
-    rgb_gain = min(camera.rgb_target / max(float(colour[middle].mean()), 1e-6), 5.0)
-    ir_gain = min(camera.ir_target / max(float(infrared[middle].mean()), 1e-6), 6.0)
+    gains = camera.rgb.gain_for(colour[middle], 5.0), camera.ir.gain_for(infrared[middle], 6.0)
     if not scene.lit:
         dark, _ = scenery(replace(scene, lights=replace(scene.lights, flash=0.0)), wide)
         infrared = np.ascontiguousarray(dark.light[:, shift:, 3:])
     soft = min(1.0, sampling)
-    rgb = expose(
-        colour,
-        gain=rgb_gain,
-        gamma=camera.rgb_gamma,
-        noise=camera.rgb_noise * soft * math.sqrt(max(rgb_gain, 1)),
-        blur=camera.rgb_blur * soft,
-        vignette=vignette_map(view, camera.rgb_vignette, whole),
-        rng=rng,
-    )
-    ir = expose(
-        infrared,
-        gain=ir_gain,
-        gamma=camera.ir_gamma,
-        noise=camera.ir_noise * soft * math.sqrt(max(ir_gain, 1)),
-        blur=camera.ir_blur * soft,
-        vignette=vignette_map(view, camera.ir_vignette, whole),
-        rng=rng,
+    rgb, ir = (
+        expose(light, sensor, gain=gain, soft=soft, vignette=vignette_map(view, sensor.vignette, whole), rng=rng)
+        for light, sensor, gain in zip((colour, infrared), (camera.rgb, camera.ir), gains, strict=True)
     )
     depth = np.ascontiguousarray(layer.depth[:, shift:])
     sigma = np.float32(stereo_depth_noise(scene.distance) * soft)

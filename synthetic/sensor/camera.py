@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -72,60 +73,71 @@ FAMILY = {
 
 
 @dataclass(frozen=True, slots=True)
+class Sensor:
+    """A camera's sensor and lens. ``noise``: read noise in 8-bit steps after the tone curve at mid grey. ``blur``: in
+    pixels. ``target``: mean of a face that automatic exposure aims at."""
+
+    noise: float
+    gamma: float
+    blur: float
+    vignette: float
+    target: float
+
+    def gain_for(self, face: Array, limit: float, exposure: float = 1.0) -> float:
+        """Return the gain that brings a face to its target, ``limit`` at most. ``exposure``: a factor on the target."""
+        return min(self.target * exposure / max(float(face.mean()), 1e-6), limit)
+
+
+@dataclass(frozen=True, slots=True)
 class CameraRig:
     """One rig: a colour and an infrared camera beside each other, drawn from a family."""
 
     focal_px: float
-    rgb_noise: float
-    rgb_gamma: float
     balance: tuple[float, float, float]
-    rgb_blur: float
-    rgb_vignette: float
-    rgb_target: float
-    ir_noise: float
-    ir_target: float
-    ir_blur: float
-    ir_vignette: float
-    ir_gamma: float
+    rgb: Sensor
+    ir: Sensor
     baseline_mm: float
 
 
 def draw_camera(family: str, rng: np.random.Generator) -> CameraRig:
     """A camera of ``family``."""
     f = FAMILY[family]
-    cast = f.white_balance
-    red, blue = (float(rng.uniform(*cast) * rng.choice((-1, 1))) for _ in range(2))
+
+    def drawn(limits: Range) -> float:
+        return float(rng.uniform(*limits))
+
+    red, blue = (float(rng.uniform(*f.white_balance) * rng.choice((-1, 1))) for _ in range(2))
+    # The order of the draws is part of what a seed means.
     return CameraRig(
-        focal_px=float(rng.uniform(*f.focal_px)),
-        rgb_noise=float(rng.uniform(*f.rgb_noise)),
-        rgb_gamma=float(rng.uniform(*f.rgb_gamma)),
+        focal_px=drawn(f.focal_px),
         balance=(1 + red, 1.0, 1 + blue),
-        rgb_blur=float(rng.uniform(*f.rgb_blur)),
-        rgb_vignette=float(rng.uniform(*f.rgb_vignette)),
-        rgb_target=float(rng.uniform(*f.rgb_target)),
-        ir_noise=float(rng.uniform(*f.ir_noise)),
-        ir_target=float(rng.uniform(*f.ir_target)),
-        ir_blur=float(rng.uniform(*f.ir_blur)),
-        ir_vignette=float(rng.uniform(*f.ir_vignette)),
-        ir_gamma=float(rng.uniform(*f.ir_gamma)),
-        baseline_mm=float(rng.uniform(*f.baseline_mm)),
+        rgb=Sensor(
+            noise=drawn(f.rgb_noise),
+            gamma=drawn(f.rgb_gamma),
+            blur=drawn(f.rgb_blur),
+            vignette=drawn(f.rgb_vignette),
+            target=drawn(f.rgb_target),
+        ),
+        ir=Sensor(
+            noise=drawn(f.ir_noise),
+            target=drawn(f.ir_target),
+            blur=drawn(f.ir_blur),
+            vignette=drawn(f.ir_vignette),
+            gamma=drawn(f.ir_gamma),
+        ),
+        baseline_mm=drawn(f.baseline_mm),
     )
 
 
 def expose(
-    light: Array,
-    *,
-    gain: float,
-    gamma: float,
-    noise: float,
-    blur: float,
-    vignette: Array,
-    rng: np.random.Generator,
+    light: Array, sensor: Sensor, *, gain: float, soft: float, vignette: Array, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Linear light [H, W, C] → 8-bit picture [H, W, C]: lens blur, vignetting, gain, shot and read noise, tone curve.
 
-    ``noise``: read noise in 8-bit steps after the tone curve at mid grey; it grows with the square root of the gain.
+    ``soft``: pixels of ``light`` per pixel of the sensor, 1 at most: fewer average noise and blur away. ``vignette``:
+    fall-off [H, W]. Noise grows with the square root of the gain.
     """
+    noise, blur, gamma = sensor.noise * soft * math.sqrt(max(gain, 1)), sensor.blur * soft, sensor.gamma
     if blur > 0.25:
         light = float32(cv2.GaussianBlur(light, (0, 0), blur)).reshape(light.shape)
     fall_off = vignette * np.float32(gain)

@@ -11,4 +11,4 @@ def until(condition: Callable[[], bool], what: str = "") -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.002)
+        time.sleep(0.005)

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import struct
 import threading
-from dataclasses import replace
 
 from runtime.capture.source import SourceInfo
 from runtime.capture.uri import CameraUri
@@ -199,8 +198,7 @@ class V4l2Source:
             self._queue.enqueue(buffer)
         exposure_ns = told.exposure_ns or self._exposure.at(arrival_ns)
         capture_ns, source = self._timestamps.capture(buffer.timestamp_ns, buffer.flags, arrival_ns, exposure_ns)
-        if source != self._info.timestamp_source:
-            self._info = replace(self._info, timestamp_source=source)
+        self._info = self._info.timed_by(source)
         return Frame(
             modality=self._info.modality,
             image=image,

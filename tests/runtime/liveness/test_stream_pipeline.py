@@ -94,7 +94,7 @@ def test_tracking_never_outlives_the_face() -> None:
         stream.see()
     seen = stream.see(None)
     assert seen.assessment is None
-    assert seen.observation.failed == ("no_face",)
+    assert seen.observation.failed == seen.reasons == ("no_face",)
     assert seen.observation.box is None
     assert seen.observation.score is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Box, Pair
 from runtime.liveness.evidence import Evidence, EvidenceRule, Observation
-from runtime.liveness.pair_pipeline import Assessment
+from runtime.liveness.stream_pipeline import StreamAssessment
 from runtime.pairing.feed import CapturedPair
 from service.kiosk.loop import KioskLoop, Listeners
 from service.kiosk.loop_events import LoopEvents
@@ -36,13 +36,6 @@ def a_pair(generation: int = 0) -> Pair:
     return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, generation=generation, clock="monotonic")
 
 
-@dataclass
-class ScriptedAssessment:
-    observation: Observation
-    assessment: Assessment | None = None
-    timing_ms: Mapping[str, float] = field(default_factory=dict)
-
-
 class ScriptedAssessor:
     """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it.
 
@@ -58,7 +51,7 @@ class ScriptedAssessor:
         self.proved: list[Pair] = []
         self.unproved: Exception | None = None
 
-    def assess(self, captured: CapturedPair, now_ns: int) -> ScriptedAssessment:
+    def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
@@ -66,11 +59,9 @@ class ScriptedAssessor:
         t_ns = captured.pair.rgb_time_ns or captured.t_emitted_ns
         failed = () if there else ("no_face",)
         scores = (self.score, self.score) if there else ()
-        return ScriptedAssessment(
-            Observation(
-                captured.number, t_ns, captured.pair.generation, self.score, scores, failed, FACE if there else None
-            )
-        )
+        box = FACE if there else None
+        observation = Observation(captured.number, t_ns, captured.pair.generation, self.score, scores, failed, box)
+        return StreamAssessment(observation, None, {})
 
     def reset(self) -> None:
         self.resets += 1

@@ -35,10 +35,10 @@ TRAITS: dict[str, Callable[[Description], float]] = {
     "exposure": lambda d: d.shot.rgb_exposure,
     "infrared exposure": lambda d: d.shot.ir_exposure,
     "jpeg": lambda d: d.shot.jpeg or 100,
-    "noise": lambda d: d.camera.rgb_noise,
-    "infrared noise": lambda d: d.camera.ir_noise,
-    "blur": lambda d: d.camera.rgb_blur,
-    "gamma": lambda d: d.camera.rgb_gamma,
+    "noise": lambda d: d.camera.rgb.noise,
+    "infrared noise": lambda d: d.camera.ir.noise,
+    "blur": lambda d: d.camera.rgb.blur,
+    "gamma": lambda d: d.camera.rgb.gamma,
 }
 
 
