@@ -81,7 +81,7 @@ def test_troubleshooting_names_no_code_that_is_none() -> None:
 def test_the_site_is_built_and_asks_nobody_else(tmp_path: Path) -> None:
     pytest.importorskip("zensical", reason="the site needs the extra docs")
     pytest.importorskip("mkdocstrings", reason="the site needs the extra docs")
-    command = [sys.executable, "-m", "docs.make.site", "--site", tmp_path / "site", "--pages", tmp_path / "pages"]
+    command = [sys.executable, "-m", "docs.make.site", "--site", f"{tmp_path}/site", "--pages", f"{tmp_path}/pages"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     pages = sorted((tmp_path / "site").rglob("*.html"))
