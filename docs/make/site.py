@@ -1,9 +1,17 @@
-"""Hook of MkDocs: the pages that lie beside ``docs/``, links to them, and pages that the navigation has forgotten."""
+"""Build the site with Zensical: ``python -m docs.make.site``.
+
+Zensical runs no hooks of a project. So the pages are put together in a folder of their own first: those of ``docs/``
+and those that lie beside it, with links as the site has them, and a navigation that forgets none.
+"""
 
 from __future__ import annotations
 
+import argparse
 import posixpath
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,27 +63,60 @@ def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[st
     return re.sub("\0(\\d+)\0", lambda m: codes[int(m[1])], LINK.sub(link, marked))
 
 
-def on_config(config: Any) -> Any:
-    """Put pages that the navigation does not name where a reader will look for them."""
-    named = set(re.findall(r"[\w./-]+\.md", str(config.nav)))
-    forgotten = sorted(p.name for p in Path(config.docs_dir).glob("*.md") if p.name not in named)
-    for name in forgotten:
-        section = "Deployment" if name.startswith(DEPLOYMENT) else "Reference"
-        next(entry for entry in config.nav if section in entry)[section].append(name)
-    measured = next(entry for entry in config.nav if "Measurements" in entry)["Measurements"]
-    measured += sorted(site for site in beside().values() if site.startswith("benchmarks/") and site not in named)
-    return config
+def navigation(nav: list[Any], pages: list[str]) -> list[Any]:
+    """Return ``nav`` with those of ``pages`` that it does not name, where a reader will look for them."""
+    named = set(re.findall(r"[\w./-]+\.md", str(nav)))
+    sections: dict[str, list[str]] = {"Deployment": [], "Reference": [], "Measurements": []}
+    for page in pages:
+        if page not in named and page.startswith("benchmarks/"):
+            sections["Measurements"].append(page)
+        elif page not in named and "/" not in page:
+            sections["Deployment" if page.startswith(DEPLOYMENT) else "Reference"].append(page)
+    return [
+        {name: [*entries, *sections.get(name, [])] if isinstance(entries, list) else entries}
+        for entry in nav
+        for name, entries in entry.items()
+    ]
 
 
-def on_files(files: Any, config: Any) -> Any:
-    """Add the pages beside ``docs/``."""
-    from mkdocs.structure.files import File
+def put_together(folder: Path) -> None:
+    """Write the pages, and the configuration that builds them, to ``folder``."""
+    import yaml
 
-    for repository, site in beside().items():
-        files.append(File.generated(config, site, content=(ROOT / repository).read_text(encoding="utf-8")))
-    return files
+    docs, pages = folder / "docs", beside()
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("make", "__pycache__"))
+    for repository, place in pages.items():
+        (docs / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / repository, docs / place)
+    places = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    for place in places:
+        text = (docs / place).read_text(encoding="utf-8")
+        made = rewritten(text, place, pages, lambda name: (docs / name).exists())
+        (docs / place).write_text(made, encoding="utf-8")
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    config["nav"] = navigation(config["nav"], places)
+    for plugin in config["plugins"]:
+        if "mkdocstrings" in plugin:
+            plugin["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
+    (folder / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Rewrite the links."""
-    return rewritten(markdown, page.file.src_uri, beside(), lambda name: files.get_file_from_path(name) is not None)
+def main() -> int:
+    """Build the site; return Zensical's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--site", type=Path, default=ROOT / "site", help="folder of the site; default: site")
+    parser.add_argument("--pages", type=Path, default=ROOT / "build" / "site", help="folder of the pages put together")
+    options = parser.parse_args()
+    put_together(options.pages)
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    code = subprocess.run(command, cwd=options.pages, check=False).returncode
+    if code == 0:
+        # Zensical writes below its project alone.
+        shutil.rmtree(options.site, ignore_errors=True)
+        shutil.copytree(options.pages / "site", options.site)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -79,15 +79,10 @@ def test_troubleshooting_names_no_code_that_is_none() -> None:
 
 
 def test_the_site_is_built_and_asks_nobody_else(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="the site needs the extra docs")
+    pytest.importorskip("zensical", reason="the site needs the extra docs")
     pytest.importorskip("mkdocstrings", reason="the site needs the extra docs")
-    pytest.importorskip("material", reason="the site needs the extra docs")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "docs.make.site", "--site", f"{tmp_path}/site", "--pages", f"{tmp_path}/pages"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 20
@@ -98,3 +93,16 @@ def test_the_site_is_built_and_asks_nobody_else(tmp_path: Path) -> None:
         assert fetched
         assert not [url for url in fetched if re.match(r"(https?:)?//", url)], page.name
         assert "fonts.googleapis" not in text
+
+
+def test_no_page_is_left_out_of_the_site(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
+    from docs.make.site import beside, put_together
+
+    put_together(tmp_path / "pages")
+    config = yaml.safe_load((tmp_path / "pages" / "mkdocs.yml").read_text(encoding="utf-8"))
+    named = set(re.findall(r"[\w./-]+\.md", str(config["nav"])))
+    there = {path.relative_to(tmp_path / "pages" / "docs").as_posix() for path in (tmp_path / "pages").rglob("*.md")}
+    assert named == there
+    assert set(beside().values()) <= there
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= there
