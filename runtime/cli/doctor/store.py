@@ -60,9 +60,7 @@ def _ask(client: Any, settings: StoreSettings) -> list[Diagnosis]:
         detail = "is a replica, which takes no writes. Name the primary in store.url."
         diagnoses.append(Diagnosis("fail", SUBJECT, detail))
     if not info.get("aof_enabled"):
-        detail = (
-            "keeps no append-only file: after a restart no nonce is accepted for limits.replay_s. Set appendonly."
-        )
+        detail = "keeps no append-only file: after a restart no nonce is accepted for limits.replay_s. Set appendonly."
         diagnoses.append(Diagnosis("warn", SUBJECT, detail))
     return diagnoses
 
