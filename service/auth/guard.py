@@ -191,7 +191,8 @@ class Guard:
 
     async def end(self, token: str) -> None:
         """End a session. Raises `StoreUnavailable` where it may go on."""
-        await self._store.end_session(session_digest(token))
+        if token:
+            await self._store.end_session(session_digest(token))
 
     def _reload(self) -> None:
         """Take a changed file of keys. A file that is wrong changes nothing, loudly: half a list would lock people

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ async def refused(store: SharedStore) -> StoreUnavailable:
     return caught.value
 
 
+async def eventually(outcome: str, ask: Callable[[], Awaitable[object]]) -> None:
+    """Ask until this is the answer. On a machine that is busy the store may be late now and then."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(StoreUnavailable):
+            if await ask() == outcome:
+                return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never {outcome}")
+
+
 @on_loop
 async def test_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "adsn.store")
@@ -94,17 +107,17 @@ async def test_a_slow_store_is_not_waited_for(tmp_path: Path) -> None:
             began = time.perf_counter()
             caught = await refused(one)
             # One call waits for its 50 ms, the others for nothing. The rest is for a machine that is busy.
-            assert time.perf_counter() - began < 1
+            assert time.perf_counter() - began < 5
             assert "does not answer in time" in caught.message
             assert one.status().failures["slow"] >= 1
             began = time.perf_counter()
             for _ in range(50):
                 with pytest.raises(StoreUnavailable):
                     await one.find_session("digest")
-            assert time.perf_counter() - began < 1
+            # 2.5 s, if each waited.
+            assert time.perf_counter() - began < 2
             server.resume()
-            await accepting(one)
-            assert await one.use_nonce(nonce("n")) == "new"
+            await eventually("new", lambda: one.use_nonce(nonce("n")))
 
 
 @on_loop
@@ -118,17 +131,9 @@ async def test_what_a_call_without_an_answer_claimed_is_given_back(tmp_path: Pat
             with pytest.raises(StoreUnavailable):
                 await two.claim(key)
             server.resume()
-            await accepting(one)
-            await accepting(two)
-
-            async def free() -> bool:
-                return await two.use_nonce(nonce("first")) == "new" and await one.claim(claim("k")) == "new"
-
             # The store carried them out when it went on, and nobody had an answer for them.
-            deadline = time.monotonic() + 20
-            while not await free():
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.01)
+            await eventually("new", lambda: two.use_nonce(nonce("first")))
+            await eventually("new", lambda: one.claim(claim("k")))
 
 
 @on_loop

@@ -73,7 +73,7 @@ async def condition(store: SharedStore, name: str) -> str:
     return store.status().conditions[name]
 
 
-async def until(true: Callable[[], bool], seconds: float = 20) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for another process."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
