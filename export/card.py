@@ -16,12 +16,18 @@ ORIGIN = {
     False: "The figures below are those of the sets they name, and of no other people, instruments or cameras.",
 }
 RENDERED = (
-    "Pairs rendered by this project's synthetic sensor (`synthetic/`), sensor family A: heads of two "
+    "Pairs rendered by this project's fast renderer (`synthetic/raster/`), sensor family A: heads of two "
     "sources in equal parts (analytic, and principal components of the ICT Face Model's scans; MIT "
-    "licence, Li et al., CVPR 2020), six skin tones. Glasses, hats, expressions and gaze are drawn alike for every "
-    "species. Species: bona fide, {species}. Some pairs had their IR picture replaced by the RGB picture's "
-    "luminance, by another person's IR picture or by their own mirrored, and counted as attacks."
+    "licence, Li et al., CVPR 2020), six skin tones.{traced} Glasses, hats, expressions and gaze are drawn alike for "
+    "every species. Species: bona fide, {species}. Some pairs had their IR image replaced by the RGB image's luminance, by "
+    "another person's IR image, by the same person's of another moment, or by their own mirrored or twisted. They "
+    "counted as attacks.{start}"
 )
+TRACED = (
+    " {share:.0%} of what training draws are path-traced pairs (`synthetic/pathtraced/`, sensor family A): MakeHuman's "
+    "CC0 people with photographic skins, in rooms under area lamps."
+)
+STARTED = " Training started from other weights of this network (checkpoint SHA-256 `{sha256}`)."
 TAUGHT = (
     "The RGB stream was also trained to reproduce the class probabilities and features of `{name}` (SHA-256 "
     "`{sha256}`), an RGB anti-spoofing network that its authors trained on real people. Only the trained weights hold "
@@ -119,13 +125,27 @@ def widened(manifest: Manifest) -> str:
 
 
 def datasets_read(training: dict[str, Any]) -> list[str]:
-    """Return the data sets of cameras' pictures that a checkpoint's record says it was trained with, sorted.
-
-    A part of a recipe is a list of tables, or one table in records of older versions.
-    """
-    parts = training["recipe"]["data"].values()
-    tables = [table for part in parts for table in (part if isinstance(part, list) else [part])]
+    """Return the data sets of camera images that a checkpoint was trained with, sorted; rendered ones are none."""
+    tables = [table for part in training["recipe"]["data"].values() for table in tables_of(part)]
     return sorted({str(table["dataset"]) for table in tables if table.get("dataset") not in (None, "pathtraced")})
+
+
+def tables_of(part: Any) -> list[dict[str, Any]]:
+    """Return a part's tables: a list of them, or the one table of a record of older versions."""
+    return part if isinstance(part, list) else [part]
+
+
+def rendered(training: dict[str, Any], species: str) -> str:
+    """Return what the card says about rendered training data."""
+    tables = tables_of(training["recipe"]["data"]["train"])
+    weights = [table.get("weight", 1.0) for table in tables]
+    traced = sum(w for w, table in zip(weights, tables, strict=True) if table.get("dataset") == "pathtraced")
+    start = training.get("started_from")
+    return RENDERED.format(
+        species=species,
+        traced=TRACED.format(share=traced / sum(weights)) if traced else "",
+        start=STARTED.format(sha256=start) if start else "",
+    )
 
 
 def model_card(manifest: Manifest) -> str:
@@ -140,7 +160,7 @@ def model_card(manifest: Manifest) -> str:
     read = datasets_read(training)
     return Template(template).substitute(
         origin=ORIGIN[not read],
-        source=READ.format(sets=", ".join(read), species=species) if read else RENDERED.format(species=species),
+        source=READ.format(sets=", ".join(read), species=species) if read else rendered(training, species),
         summary=manifest.summary,
         name=manifest.name,
         version=manifest.version,
