@@ -17,6 +17,8 @@ from tests.support.service.redis_server import RedisServer, redis_server, requir
 from tests.support.service.replicas import KEY, NONCE, Replica, lines, replicas, wait_for
 from tests.support.service.store_contents import inspect
 
+# Seconds on a machine that has nothing else to do, minutes on one that has.
+pytestmark = pytest.mark.timeout(900)
 RACES = 1000
 Pair = tuple[RedisServer, Replica, Replica]
 
@@ -57,7 +59,6 @@ def soon(replica: Replica, nonce: str | None = None) -> int:
     return status
 
 
-@pytest.mark.timeout(900)
 def test_the_same_nonce_to_both_at_the_same_moment_is_accepted_once(pair: Pair) -> None:
     _, one, two = pair
     seen: dict[tuple[int, ...], int] = {}
@@ -164,8 +165,9 @@ def test_a_restart_without_its_data_opens_nothing_to_replays(tmp_path: Path) -> 
     ):
         wait_for(one)
         wait_for(two)
-        used = fresh()
-        while one.ask(nonce=used).status_code == 503:
+        used, deadline = fresh(), time.monotonic() + 120
+        while one.ask(nonce=used).status_code != 200:
+            assert time.monotonic() < deadline
             used = fresh()
         until = time.monotonic() + lifetime
         server.kill()

@@ -110,7 +110,7 @@ def replicas(folder: Path, url: str, count: int = 2, **environment: str) -> Iter
         yield made
 
 
-def wait_for(replica: Replica, *conditions: str, seconds: float = 30) -> None:
+def wait_for(replica: Replica, *conditions: str, seconds: float = 120) -> None:
     """Wait until exactly these conditions of the store are shown."""
     deadline = time.monotonic() + seconds
     while (found := {name for name in replica.conditions() if name.startswith("store_")}) != set(conditions):
