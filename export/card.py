@@ -20,8 +20,8 @@ RENDERED = (
     "sources in equal parts (analytic, and principal components of the ICT Face Model's scans; MIT "
     "licence, Li et al., CVPR 2020), six skin tones.{traced} Glasses, hats, expressions and gaze are drawn alike for "
     "every species. Species: bona fide, {species}. Some pairs had their IR image replaced by the RGB image's "
-    "luminance, by another person's IR image, by the same person's of another moment, or by their own mirrored or twisted. They "
-    "counted as attacks.{start}"
+    "luminance, by another person's IR image, by the same person's of another moment, or by their own mirrored or "
+    "twisted. They counted as attacks.{start}"
 )
 TRACED = (
     " {share:.0%} of what training draws are path-traced pairs (`synthetic/pathtraced/`, sensor family A): MakeHuman's "
