@@ -26,8 +26,8 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
         settings.check_files()
     except ConfigError as error:
         return [Diagnosis("fail", SUBJECT, str(error))]
-    times = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-    client: Any = redis.Redis(**connection_options(settings), **times)
+    options: dict[str, Any] = {**connection_options(settings), "socket_timeout": TIMEOUT_S}
+    client: Any = redis.Redis(**options, socket_connect_timeout=TIMEOUT_S)
     try:
         with client:
             return _ask(client, settings)
