@@ -157,13 +157,23 @@ class Readiness(Value):
     conditions: tuple[Condition, ...]
 
 
+class InfoApcer(Value):
+    """Measured APCER of one attack species: ``errors`` of ``trials`` presentations of ``data`` were accepted."""
+
+    species: str
+    errors: int
+    trials: int
+    data: str
+
+
 class InfoModel(Value):
-    """The model that judges, and the modalities that it takes."""
+    """The model, its modalities, and the species whose measured APCER is above the service's limit, worst first."""
 
     name: str
     version: str
     sha256: str
     modalities: tuple[Modality, ...]
+    apcer_over_limit: tuple[InfoApcer, ...]
 
 
 class Info(Value):

@@ -183,7 +183,7 @@ def test_a_session_takes_a_board_that_is_still_and_new() -> None:
     first, second = pictures()[4], pictures()[5]
     assert session.offer("1", first) == "hold the board still"
     assert session.offer("2", first) == ""
-    assert "is taken" in session.offer("3", first)
+    assert "exists already" in session.offer("3", first)
     assert session.offer("4", second) == "hold the board still"
     assert session.offer("5", second) == ""
     nothing: dict[Modality, Picture] = {"rgb": first["rgb"], "ir": np.zeros_like(first["ir"])}

@@ -100,7 +100,7 @@ def test_one_person_one_opening_and_a_clean_end(tmp_path: Path, receiver: tuple[
         opened = (tmp_path / "opened").read_text().split()
         assert opened == [body["id"] for body in got] == [event["id"] for event in kiosk.events("decision")]
         assert not any("Traceback" in line or " ERROR " in line for line in kiosk.said), kiosk.said
-        assert any("ready: the first pair has been judged" in line for line in kiosk.said)
+        assert any("ready: the first pair has been assessed" in line for line in kiosk.said)
 
 
 def test_no_line_in_the_audit_log_no_door(tmp_path: Path, receiver: tuple[int, list[Any]]) -> None:
