@@ -149,6 +149,17 @@ def test_an_explanation_is_a_picture_for_each_modality(service: RunningService) 
         assert picture is not None
         assert picture.shape == (112, 112, 3)
     assert "explain" not in service.judge(pair(), params={"explain": "false"}).json()
+
+
+def test_a_repeated_answer_holds_no_images(service: RunningService) -> None:
+    request = service.client.build_request(
+        "POST", "/liveness", files=pair(), params={"explain": "true"}, headers={"Idempotency-Key": "k-4"}
+    )
+    request.read()
+    first, again = service.client.send(request), service.client.send(request)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert first.json()["explain"]
+    assert again.json() == {name: value for name, value in first.json().items() if name != "explain"}
     check_problem(service.judge(pair(), params={"explain": "maybe"}), 422, "malformed_request")
 
 
