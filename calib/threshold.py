@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from adsn.metrics import Rate, rates, threshold_for_apcer, threshold_for_bpcer
 from runtime.bundle.manifest import OperatingPointEntry, RateEntry
@@ -55,6 +55,16 @@ def rate_entry(rate: Rate) -> RateEntry:
     return RateEntry(errors=rate.errors, trials=rate.trials, interval=(round(low, 6), round(high, 6)))
 
 
+def _by_source(
+    values: NDArray[np.float64], chosen: NDArray[np.bool_], sources: Sequence[str] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the ``chosen`` bona fide scores of each source, by words for a message; all together without sources."""
+    if sources is None:
+        return {BONA_FIDE: values[chosen]}
+    where = np.array(sources)
+    return {f"{BONA_FIDE} in {source}": values[chosen & (where == source)] for source in np.unique(where)}
+
+
 def operating_point(
     scores: ArrayLike,
     species: Sequence[str],
@@ -82,13 +92,8 @@ def operating_point(
     answered = ~np.isnan(values)
     bona_fide = values[answered & (species_array == BONA_FIDE)]
     if max_apcer is None:
-        source_array = np.array(sources if sources is not None else [BONA_FIDE] * len(values))
-        parts = {
-            str(source): values[answered & (species_array == BONA_FIDE) & (source_array == source)]
-            for source in np.unique(source_array)
-        }
-        words = {source: BONA_FIDE if sources is None else f"{BONA_FIDE} in {source}" for source in parts}
-        counts = {words[source]: len(part) for source, part in parts.items()}
+        parts = _by_source(values, answered & (species_array == BONA_FIDE), sources)
+        counts = {source: len(part) for source, part in parts.items()}
         require_presentations(counts, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
         # Scores are float32, and the threshold is stored as the exact value that scores are compared with.
         threshold = min(threshold_for_bpcer(part, max_bpcer) for part in parts.values())
