@@ -1,3 +1,3 @@
-"""How the world reaches the pipeline: HTTP, and the kiosk daemon."""
+"""Interfaces to the pipeline: the HTTP service and the kiosk daemon."""
 
 __all__: list[str] = []

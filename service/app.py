@@ -1,4 +1,4 @@
-"""The HTTP application: its parts are made here, and each route is handed those that it uses."""
+"""The HTTP application: creates its parts and passes each route those that it uses."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class AppComponents:
-    """The parts of an application. ``hub``: None where nobody can watch a rig. ``stopping``: called when the service
-    begins to stop, before it waits for running requests."""
+    """Parts of an application. ``hub``: None if there are no rig events to subscribe to. ``stopping``: called when
+    the service begins to stop, before it waits for running requests."""
 
     store: Store
     guard: Guard
@@ -76,15 +76,16 @@ def create_app(
     metrics: Metrics | None = None,
     trail: DecisionTrail | None = None,
 ) -> FastAPI:
-    """Return the application; `components_of` gives its parts.
+    """Return the application; `components_of` returns its parts.
 
-    ``load`` makes the pipeline, in a thread; ``on_failure`` is called with what it raises. ``feed``: an attached rig,
-    which the caller starts and closes. The rest belongs to a program that embeds the application, and is made here
-    otherwise: ``hub`` for events, ``health`` with conditions of its own and of the cameras, ``metrics`` with counters
-    of its own, ``trail`` that it closes itself.
+    ``load`` creates the pipeline in a thread; ``on_failure`` gets its exception. ``feed``: an attached rig, which the
+    caller starts and closes. The other arguments are for a program that embeds the application; the defaults are
+    created here: ``hub`` for events, ``health`` with conditions of its own and of the cameras, ``metrics`` with
+    counters of its own, ``trail``, which the program closes itself.
 
     Raises:
-        ConfigError: a key, the store or the audit log cannot be used. AuditBroken: the file is not an audit log.
+        ConfigError: a key, the store or the audit log cannot be used.
+        AuditBroken: the file is not an audit log.
     """
     metrics = metrics or Metrics()
     model = ActiveModel(with_start_metrics(load, metrics))
@@ -136,7 +137,7 @@ def create_app(
 
 
 def components_of(app: FastAPI) -> AppComponents:
-    """Return the parts of an application that `create_app` made."""
+    """Return the parts of an application created by `create_app`."""
     parts: AppComponents = app.state.parts
     return parts
 
@@ -150,7 +151,7 @@ async def _lifespan(
     yield
     for task in watching:
         task.cancel()
-    # In a thread: what is being judged is waited for, and tells the loop when it is done.
+    # In a thread, because closing waits for running pairs, which report their end to the loop.
     await asyncio.to_thread(parts.pool.close)
     parts.model.close()
     await parts.store.close()
@@ -180,7 +181,7 @@ def _add_routes(app: FastAPI, settings: Settings, parts: AppComponents) -> None:
 
 
 def _add_middleware(app: FastAPI, settings: Settings, guard: Guard) -> None:
-    # What is added last is outermost.
+    # The middleware added last is outermost.
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=settings.limits.body_bytes)
     app.add_middleware(AuthMiddleware, guard=guard, hosts=settings.auth.hosts)

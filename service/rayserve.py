@@ -1,8 +1,8 @@
-"""The HTTP application as a deployment of Ray Serve: one process, one model and one worker to a replica.
+"""The HTTP application as a Ray Serve deployment: one process, one model and one worker per replica.
 
-``deploy/ray/serve.yaml`` names `build`. What is here needs the extra ``ray`` only where Ray calls it; the replica
-itself is a plain class. Settings are read where a replica runs, from its file and environment, so that no secret passes
-through Ray's control store.
+``deploy/ray/serve.yaml`` names `build`. Only the functions that Ray calls need the extra ``ray``; the replica itself is
+a plain class. Each replica reads its settings from its own file and environment, so that no secret passes through Ray's
+control store.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.02
 FATAL = ("engine_failed", "engine_stuck")
-"""Conditions that only a new process mends. A full disk or a missing server would meet the next replica too."""
+"""Conditions that only a new process can fix. A full disk or a missing server would affect the next replica too."""
 ONGOING = 4
-"""Requests in one replica: one is judged, the others are parsed and decoded meanwhile or wait."""
+"""Requests per replica: one is being scored; the others are being parsed and decoded, or wait."""
 
 
 class Arguments(BaseModel):
@@ -51,7 +51,7 @@ class UserConfig(BaseModel):
 
 
 class BundleChoice:
-    """Which bundle a replica shall load. The first load waits until it is known."""
+    """The bundle that a replica loads. The first load waits until it is known."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -59,12 +59,12 @@ class BundleChoice:
         self._bundle: Path | None = None
 
     def first(self) -> LoadedModel:
-        """The model to begin with."""
+        """Return the first model."""
         self._known.wait()
         return open_model(self._settings, self._bundle)
 
     def settle(self, bundle: Path | None) -> Callable[[], LoadedModel] | None:
-        """It shall be ``bundle``. Returns what loads it where another was settled before, else None."""
+        """Choose ``bundle``. Return a function that loads it if a different one was chosen before, else None."""
         if not self._known.is_set():
             self._bundle = bundle
             self._known.set()
@@ -80,29 +80,29 @@ class BundleChoice:
         return load
 
     def settle_if_open(self) -> None:
-        """Nobody named a bundle: it shall be the settings'."""
+        """Choose the settings' bundle if none was chosen."""
         if not self._known.is_set():
             self.settle(None)
 
 
 class Replica:
-    """What Ray calls of a replica, besides the application's own routes. Ray's ingress sets ``_asgi_app``."""
+    """Methods of a replica that Ray calls, besides the application's own routes. Ray's ingress sets ``_asgi_app``."""
 
     _asgi_app: FastAPI
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Judge with the bundle that is named, from when it has reproduced its golden vectors; requests go on
-        meanwhile. Raises where it cannot be loaded: Ray then takes the roll-out for failed."""
+        """Switch to the named bundle once it has reproduced its golden vectors; requests continue meanwhile. Raises
+        if it cannot be loaded: Ray then treats the roll-out as failed."""
         wanted = UserConfig.model_validate(user_config)
         load = self._choice.settle(wanted.bundle)
         if load is not None:
             await asyncio.to_thread(self._parts.model.replace, load)
 
     async def check_health(self) -> None:
-        """Raise where only a new process helps; a replica that is just starting is waited for."""
+        """Raise if only a new process helps. Waits for a replica that is still starting."""
         self._choice.settle_if_open()
         model, vitals = self._parts.model, self._parts.vitals
-        # Set by the thread that loads, which knows of no event loop.
+        # Set by the loading thread, which has no event loop, so poll.
         while model.loaded is None and model.failure is None:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         vitals.refresh()
@@ -121,16 +121,16 @@ class Replica:
 
 
 def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings for one replica on this node. ``replica``: its name, which its audit log bears.
+    """Return the settings for one replica on this node. ``replica``: its name, which its audit log carries.
 
     Raises:
-        ConfigError: they are wrong, or ask for what a replica behind Ray's proxy cannot give.
+        ConfigError: they are invalid, or request something that a replica behind Ray's proxy cannot provide.
     """
     settings = read_settings(
         arguments.config, environ=environ, options={"host": "127.0.0.1", "workers": 1, "profile": "throughput"}
     )
     if settings.api_key is None and settings.auth.keys is None:
-        # Which address Ray's proxies listen on is not to be seen from here.
+        # The address that Ray's proxies listen on is not known here.
         raise ConfigError("a Ray Serve deployment takes keys in any case: set ADSN_AUTH__KEYS or ADSN_API_KEY.")
     if settings.tls.certificate is not None:
         raise ConfigError("Ray's proxies accept the connections, without TLS. Take [tls] out; end TLS before them.")
@@ -145,7 +145,7 @@ def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, s
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The application of one replica."""
+    """Return the application of one replica."""
     set_up_logging(settings.log)
     keep_freed_memory()
     choice = BundleChoice(settings)
@@ -155,7 +155,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 
 def deployment(arguments: Arguments) -> Deployment:
-    """The deployment, not bound yet, so that its options can still be set.
+    """Return the deployment, still unbound, so that its options can be set.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -165,7 +165,7 @@ def deployment(arguments: Arguments) -> Deployment:
     except ModuleNotFoundError as error:
         raise ConfigError("Ray Serve is not installed: pip install 'adsn[cpu,ray]'") from error
 
-    # A function, which Ray evaluates in each replica; an application itself could not be sent there.
+    # A function, which Ray evaluates in each replica; the application itself cannot be pickled.
     def application() -> FastAPI:
         return make_app(replica_settings(arguments, serve.get_replica_context().replica_id.unique_id))
 
@@ -179,6 +179,7 @@ def deployment(arguments: Arguments) -> Deployment:
 
 
 def build(args: dict[str, Any]) -> Application:
-    """What ``import_path`` in Ray Serve's configuration names. ``args``: see `Arguments`. Raises as `deployment`."""
+    """Return the application for ``import_path`` in Ray Serve's configuration. ``args``: see `Arguments`. Raises as
+    `deployment`."""
     bound: Application = deployment(Arguments.model_validate(args)).bind()
     return bound

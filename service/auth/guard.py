@@ -1,4 +1,4 @@
-"""Who may ask for what: keys, sessions of browsers, and certificates."""
+"""Authentication and authorisation: keys, browser sessions and client certificates."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["Caller", "CallerRole", "Guard"]
 log = logging.getLogger("adsn.auth")
 TOKEN_BYTES = 32
 RELOAD_S = 2.0
-"""How often at most the file of keys is looked at; a revoked key is refused after so long."""
+"""Minimum interval between checks of the key file. A revoked key is refused after at most this time."""
 ASK = "send a key as Authorization: Bearer KEY, or as X-API-Key; browsers enter it at /login."
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """What a request presented: a caller, or why there is none (empty: nothing was presented)."""
+    """Result of identifying a request: the caller, or why there is none (empty: nothing was presented)."""
 
     caller: Caller | None
     refused: str = ""
@@ -39,14 +39,14 @@ class Identification:
 
 
 class Guard:
-    """Knows the keys, and asks ``store`` for sessions, rates and who failed too often. Used on the event loop only.
+    """Identifies callers by their keys; asks ``store`` for sessions, rates and failed attempts. Use on the event loop
+    only.
 
-    ``store``: default the one of the settings. ``refused`` is told why somebody was turned away: missing, wrong,
-    forbidden, limited or cross_site.
-    ``now_s``: monotonic seconds.
+    ``store``: by default the one of the settings. ``refused`` gets the cause of each refusal: missing, wrong,
+    forbidden, limited or cross_site. ``now_s``: monotonic seconds.
 
     Raises:
-        ConfigError: the file of keys cannot be used.
+        ConfigError: the key file cannot be used.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Guard:
             self._signature = _file_signature(self._file)
             self._ring = KeyRing(read_keys(self._file), self._single)
             if not self._ring:
-                # Not the same as none configured: whoever empties the file locks the service, and does not open it.
+                # Not the same as no key file: emptying the file locks the service instead of opening it.
                 log.warning("%s holds no keys; nobody is let in.", self._file)
 
     @property
@@ -80,24 +80,24 @@ class Guard:
 
     @property
     def certified(self) -> bool:
-        """Whether only clients with a certificate of the configured authority get a connection."""
+        """Whether only clients with a certificate of the configured authority can connect."""
         return self._settings.tls.client_ca is not None
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name. Over TLS one that no other host or path can set."""
+        """The session cookie's name. Over TLS it has a prefix, so that no other host or path can set it."""
         return "__Host-adsn_session" if self.secure else "adsn_session"
 
     async def authorize(self, request: HTTPConnection, role: CallerRole) -> Caller:
         """Return the caller if it has ``role``.
 
         Raises:
-            RequestError: 401 no key or a wrong one, 403 a key without that role, 429 too many wrong ones.
+            RequestError: 401 missing or wrong key, 403 key without that role, 429 too many wrong keys.
         """
         return await self.authorize_any(request, (role,))
 
     async def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
-        """Return the caller if it has ``role`` and is within its rate limit: for requests that cost a score.
+        """Return the caller if it has ``role`` and is within its rate limit. For requests that cost a score.
 
         Raises:
             RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
@@ -109,7 +109,7 @@ class Guard:
         return caller
 
     async def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
-        """Return the caller if it has one of ``roles``; any caller where none is named. Raises as `authorize`."""
+        """Return the caller if it has one of ``roles``, or any caller if ``roles`` is empty. Raises as `authorize`."""
         caller = await self.require(request)
         if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
@@ -124,7 +124,7 @@ class Guard:
         return caller
 
     async def require(self, request: HTTPConnection) -> Caller:
-        """Return the caller, whatever its roles. Raises as `authorize`, but no 403."""
+        """Return the caller, whatever its roles. Raises as `authorize`, except for 403."""
         known: Caller | None = request.scope.get("state", {}).get("caller")
         if known is not None:
             return known
@@ -148,7 +148,7 @@ class Guard:
     async def identify(self, request: HTTPConnection) -> Identification:
         """Return the caller of a request, or why there is none."""
         if not self.keyed:
-            # Loopback, or a certificate of our own authority: `Settings.require_safe` sees to that.
+            # Loopback, or a certificate of our own authority: `Settings.require_safe` ensures that.
             return Identification(Caller("certificate" if self.certified else "local"))
         self._reload()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -161,17 +161,17 @@ class Guard:
         return Identification(caller, by_session=caller is not None)
 
     async def check(self, key: str, address: str) -> Identification:
-        """Whose ``key`` it is. Wrong ones count against ``address``.
+        """Return the owner of ``key``. Wrong keys count against ``address``.
 
-        A right key of the file is let in even from an address that failed too often: nobody guesses one, and a
-        neighbour behind the same address is not to be locked out. The single key may be a person's idea, so an address
-        that waits hears the same of a right one and a wrong one.
+        A valid key of the file is accepted even from an address that failed too often: such a key cannot be guessed,
+        and a neighbour behind the same address must not be locked out. The single key may have been chosen by a person,
+        so an address that must wait gets the same answer for a right and a wrong one.
         """
         caller = self._ring.find(key, _today())
         if caller is not None:
             return Identification(caller)
         right = self._ring.is_single(key)
-        # A wrong key is counted in the same step that looks at the count: guesses side by side get no more tries.
+        # Counting and checking are one step, so parallel guesses get no extra attempts.
         wait = await (self._store.failure_wait_s(address) if right else self._store.count_failure(address))
         if wait > 0:
             return Identification(None, "limited", wait)
@@ -181,7 +181,8 @@ class Guard:
         """Begin a session for a browser whose user has entered a key, and return its token.
 
         Raises:
-            RequestError: 429, this key has begun too many. StoreUnavailable: the session cannot be kept.
+            RequestError: 429, this key has begun too many sessions.
+            StoreUnavailable: the session cannot be stored.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         wait_s = await self._store.begin_session(session_digest(token), self._ring.record(caller, token))
@@ -190,12 +191,12 @@ class Guard:
         return token
 
     async def end(self, token: str) -> None:
-        """End a session. Raises `StoreUnavailable` where it may go on."""
+        """End a session. Raises `StoreUnavailable` if the session may still be valid."""
         if token:
             await self._store.end_session(session_digest(token))
 
     def _reload(self) -> None:
-        """Take a changed file of keys. A file that is wrong changes nothing, loudly: half a list would lock people
+        """Reload a changed key file. An invalid file is logged and changes nothing: half a list would lock callers
         out."""
         now = self._now_s()
         if self._file is None or now - self._checked_s < RELOAD_S:
@@ -214,7 +215,7 @@ class Guard:
 
 
 def _file_signature(path: Path) -> tuple[int, ...]:
-    """Changes whenever the file is written or put in place of another."""
+    """Return a value that changes whenever the file is written or replaced."""
     try:
         identification = os.stat(path)
     except OSError:

@@ -1,8 +1,8 @@
-"""API keys: what they are made of, the file that lists them, and who a presented key belongs to.
+"""API keys: their format, the file that lists them, and the owner of a presented key.
 
-A key is ``adsn_ID_SECRET``: ID finds its entry, so that the cost of a look-up does not depend on how many there are,
-and SECRET is 256 random bits. What is stored is the SHA-256 of the whole key. A slow hash is for passwords that
-people choose; 256 random bits cannot be guessed from their digest however fast it is computed.
+A key is ``adsn_ID_SECRET``. ID finds the entry, so the cost of a look-up does not depend on the number of entries.
+SECRET is 256 random bits. The file stores the SHA-256 of the whole key. A slow hash protects passwords that people
+choose; 256 random bits cannot be guessed from their digest, however fast it is to compute.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ else:
     import tomli as tomllib
 
 CallerRole = Literal["score", "camera", "infer", "metrics", "admin"]
-"""``score``: judge uploaded pairs. ``camera``: judge and see pairs of the attached rig. ``infer``: raw scores of crops
-(``/v2``), for a kiosk whose engine is remote. ``metrics``: counters. ``admin``: everything, and what changes the
-running service."""
+"""``score``: score uploaded pairs. ``camera``: score and view pairs of the attached rig. ``infer``: raw scores of
+crops (``/v2``), for a kiosk with a remote engine. ``metrics``: counters. ``admin``: everything, including changes to
+the running service."""
 CALLER_ROLES: tuple[CallerRole, ...] = get_args(CallerRole)
 ID_BYTES = 6
 KEY = re.compile(r"adsn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -43,7 +43,7 @@ ANONYMOUS = "0" * 64
 
 
 class KeyEntry(BaseModel):
-    """One key of the file. The key itself is nowhere in it."""
+    """One key of the file, without the key itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,7 +63,7 @@ class KeyEntry(BaseModel):
 
 
 class KeyFile(BaseModel):
-    """The file: ``[[keys]]`` tables."""
+    """The key file: ``[[keys]]`` tables."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,9 +72,10 @@ class KeyFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. ``name`` separates callers in rate limits and nonces, and names them in logs; it is not the key.
+    """Identified caller. ``name`` separates callers in rate limits and nonces and names them in logs; it is not the
+    key.
 
-    ``key_id``: the entry's id, empty where no key of the file was presented.
+    ``key_id``: the entry's id; empty if no key of the file was presented.
     """
 
     name: str
@@ -82,17 +83,17 @@ class Caller:
     key_id: str = ""
 
     def has_role(self, role: CallerRole) -> bool:
-        """Whether the caller may do what ``role`` stands for."""
+        """Return whether the caller has ``role``."""
         return role in self.roles or "admin" in self.roles
 
 
 def digest_of(key: str) -> str:
-    """What the file stores of a key, hex."""
+    """Return the digest of a key as the file stores it, in hex."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def new_key(roles: Iterable[CallerRole], name: str = "", expires: date | None = None) -> tuple[str, KeyEntry]:
-    """A new key, to be shown once, and its entry."""
+    """Return a new key, to be shown once, and its entry."""
     key_id = secrets.token_hex(ID_BYTES)
     key = f"adsn_{key_id}_{secrets.token_urlsafe(32)}"
     return key, KeyEntry(
@@ -101,7 +102,7 @@ def new_key(roles: Iterable[CallerRole], name: str = "", expires: date | None = 
 
 
 def toml_of(entry: KeyEntry) -> str:
-    """The lines to append to the file of keys."""
+    """Return the lines to append to the key file."""
 
     def text(value: str) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -116,12 +117,12 @@ def toml_of(entry: KeyEntry) -> str:
 
 
 def caller_of(entry: KeyEntry) -> Caller:
-    """The owner of a key. Two keys of one name are two callers."""
+    """Return the owner of a key. Two keys with the same name are two callers."""
     return Caller(f"{entry.name} ({entry.id})" if entry.name else entry.id, frozenset(entry.roles), entry.id)
 
 
 class KeyRing:
-    """The keys that are accepted. ``single``: the one key of ``ADSN_API_KEY``, which may do everything.
+    """Accepted keys. ``single``: the one key of ``ADSN_API_KEY``, which has every role.
 
     Raises:
         ConfigError: two entries have the same id.
@@ -139,7 +140,7 @@ class KeyRing:
         return bool(self._entries) or self._single is not None
 
     def find(self, key: str, today: date) -> Caller | None:
-        """The owner of ``key`` among the file's entries, or None. ``today``: UTC."""
+        """Return the owner of ``key`` among the file's entries, or None. ``today``: UTC."""
         match = KEY.fullmatch(key)
         entry = self._entries.get(match.group(1)) if match else None
         # An unknown id takes as long as a known one.
@@ -149,16 +150,18 @@ class KeyRing:
         return caller_of(entry)
 
     def is_single(self, key: str) -> bool:
-        """Whether ``key`` is the one of ``ADSN_API_KEY``. Its length is not the file's, so digests are compared."""
+        """Return whether ``key`` is the one of ``ADSN_API_KEY``. Its length is arbitrary, so digests are compared."""
         return self._single is not None and hmac.compare_digest(digest_of(key), self._single)
 
     def record(self, caller: Caller, token: str) -> SessionRecord:
-        """What is kept of a session that ``caller`` begins. ``token``: what its browser presents."""
+        """Return the record of a session that ``caller`` begins. ``token``: what its browser presents."""
         return SessionRecord(caller.key_id, _proof(token, self._digest(caller.key_id)))
 
     def resume(self, record: SessionRecord, token: str, today: date) -> Caller | None:
-        """The owner of a session as its key's entry is now, or None when that is gone or another key has its place:
-        what a session must ask each time."""
+        """Return the owner of a session according to its key's current entry.
+
+        Returns None if the entry is gone or another key has replaced it. Call it for every request of a session.
+        """
         proof = _proof(token, self._digest(record.key_id))
         if not hmac.compare_digest(record.proof.encode("utf-8", "surrogateescape"), proof.encode()):
             return None
@@ -177,16 +180,19 @@ class KeyRing:
 
 
 def _proof(token: str, digest: str) -> str:
-    """Ties a session to its key. Whoever may write to the store but knows no key's digest can make no session; whoever
-    reads it cannot try keys against it without the token."""
+    """Return a proof that ties a session to its key.
+
+    With write access to the store but no key's digest, nobody can forge a session. With read access but no token,
+    nobody can test keys against it.
+    """
     return hmac.new(token.encode("utf-8", "surrogateescape"), digest.encode(), "sha256").hexdigest()
 
 
 def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:
-    """Entries of a file's text.
+    """Return the entries of a key file's text.
 
     Raises:
-        ConfigError: not TOML, or an entry is wrong; says which one.
+        ConfigError: the text is not TOML, or an entry is invalid; the message names it.
     """
     try:
         found: dict[str, Any] = tomllib.loads(text)
@@ -200,10 +206,10 @@ def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:
 
 
 def read_keys(path: Path) -> tuple[KeyEntry, ...]:
-    """Entries of the file at ``path``.
+    """Return the entries of the key file at ``path``.
 
     Raises:
-        ConfigError: it cannot be read, others may write to it, or it is wrong.
+        ConfigError: the file cannot be read, is writable by others, or is invalid.
     """
     try:
         with path.open("rb") as stream:
@@ -212,7 +218,7 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
     except OSError as error:
         raise ConfigError(f"{path}: the keys cannot be read: {error.strerror}. See ADSN_AUTH__KEYS.") from error
     if mode & stat.S_IWOTH or not stat.S_ISREG(mode):
-        # Who may write here may let anyone in.
+        # Write access to this file allows adding keys.
         raise ConfigError(f"{path}: others may write to the file of keys. chmod o-w {path}")
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; not a file of keys.")

@@ -1,8 +1,8 @@
-"""The gate before every route, as ASGI middleware: who calls, from which site, and under which name.
+"""ASGI middleware in front of every route: checks the caller, the requesting site and the Host header.
 
-Closed unless said otherwise: a path that is not listed as open takes a key, whatever the route behind it forgot to ask.
-Which role it takes is the route's to say. Requests that a browser sends on behalf of another site end here, because a
-service on loopback without keys is reachable by every page that the same machine's browser has open.
+Closed by default: any path that is not listed as open needs a key, even if its route forgot to check. The route decides
+which role it requires. Requests that a browser sends on behalf of another site are refused here, because a service on
+loopback without keys is reachable from every page open in a browser on the same machine.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from service.config.settings import is_loopback
 from service.http.problems import RequestError, problem_of
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})
-"""What answers without a key: whether the service is alive, and the way to log in."""
+"""Paths that answer without a key: the liveness and readiness probes, and the login."""
 PAGE_PATHS = frozenset({"/", "/docs", "/console"})
-"""What a person opens in a browser; without a session it leads to /login instead of an error."""
+"""Pages for a browser. Without a session they redirect to /login instead of returning an error."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = [(b"cross-origin-resource-policy", b"same-origin"), (b"cross-origin-opener-policy", b"same-origin")]
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class AuthMiddleware:
-    """Belongs inside `RequestIdMiddleware` and outside everything that reads a body."""
+    """Place it inside `RequestIdMiddleware` and outside everything that reads a body."""
 
     def __init__(self, app: ASGIApp, guard: Guard, hosts: tuple[str, ...] = ()) -> None:
         self.app = app
@@ -38,7 +38,7 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # There is none; one that came later would have to pass here first.
+            # There are no WebSocket routes. A future one would have to be checked here first.
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -53,7 +53,7 @@ class AuthMiddleware:
         request = Request(scope)
         try:
             self._check_site(request)
-            # Of the request line. A request's URL is put together with its Host header, which can say anything.
+            # From the request line. A request's URL is built from its Host header, which is untrusted.
             if scope["path"] not in OPEN_PATHS:
                 await self._check_caller(request)
         except AdsnError as error:
@@ -63,20 +63,20 @@ class AuthMiddleware:
         await self.app(scope, receive, with_headers)
 
     def _check_site(self, request: Request) -> None:
-        """Refuse what a browser sends for a page of another site, and names that were pointed at this machine."""
+        """Refuse requests that a browser sends for another site's page, and unknown Host headers (DNS rebinding)."""
         host = request.headers.get("host", "")
         if not self._guard.keyed and not self._guard.certified and not self._is_own_name(host):
-            # A page whose name was re-bound to 127.0.0.1 counts as this very site to the browser.
+            # To the browser, a page whose name was rebound to 127.0.0.1 is the same site.
             raise RequestError(
                 421, "wrong_host", "this service answers to localhost; name others in auth.hosts, or configure keys."
             )
         site = request.headers.get("sec-fetch-site")
         if site is not None:
-            # Following a link from elsewhere is no harm; the page that opens then is this service's own.
+            # Following a link from another site is harmless; it opens one of this service's own pages.
             navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
             foreign = site not in ("same-origin", "none") and not navigates
         else:
-            # Browsers say the site to https and localhost only; to others they name the page's origin.
+            # Browsers send Sec-Fetch-Site to https and localhost only; to other hosts they send the page's Origin.
             origin = request.headers.get("origin")
             foreign = origin is not None and not _same_origin(origin, host, request.scope["scheme"])
         if foreign:
@@ -87,7 +87,7 @@ class AuthMiddleware:
         if found.caller is None:
             raise self._guard.refusal(found)
         if found.by_session and request.method not in SAFE_METHODS and not _from_own_page(request):
-            # A cookie comes along by itself; only a page of this very service may use it to change or ask something.
+            # Browsers attach cookies automatically; only a page of this service may use them for a request.
             raise self._cross_site()
         request.scope.setdefault("state", {})["caller"] = found.caller
 
@@ -121,7 +121,6 @@ def _same_origin(origin: str, host: str, scheme: str) -> bool:
 
 
 def _from_own_page(request: Request) -> bool:
-    """Whether a browser says that the request comes from a page of this origin; `_check_site` has seen that it is
-    true."""
+    """Return whether the browser says that a page of this origin sent the request; `_check_site` has verified it."""
     site = request.headers.get("sec-fetch-site")
     return site == "same-origin" if site is not None else "origin" in request.headers

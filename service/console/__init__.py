@@ -1,4 +1,4 @@
-"""Pages for a browser: console, reference, login."""
+"""Browser pages: console, API reference, login."""
 
 from service.console.login import add_login_routes
 from service.console.page import add_console_routes

@@ -1,4 +1,4 @@
-"""Files of the service's pages, and their names in a Content-Security-Policy."""
+"""Files of the service's pages, and their hashes for a Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from importlib import resources
 
 
 def asset(name: str) -> str:
-    """Text of a file in ``static``."""
+    """Return the text of a file in ``static``."""
     return resources.files("service.console").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def source_hash(text: str) -> str:
-    """A script or style as a policy names it: only these very bytes may run."""
+    """Return the hash of a script or style for a Content-Security-Policy: only exactly these bytes may run."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"

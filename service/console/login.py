@@ -1,5 +1,5 @@
-"""``/login``: how a browser gets a session for a key. A form without a script, so that a locked-down kiosk has it
-too."""
+"""``/login``: exchanges a key for a browser session. A form without a script, so that it works on a locked-down
+kiosk."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ POLICY = (
 
 
 def page(then: str, message: str = "", status: int = 200) -> Response:
-    """The form. ``then``: where it leads; ``message``: why it is shown again."""
+    """Return the form. ``then``: the page to go to afterwards. ``message``: why the form is shown again."""
     shown = f'<p class="wrong" role="alert">{escape(message)}</p>' if message else ""
     body = PAGE.substitute(style=STYLE, then=escape(then, quote=True), message=shown)
     return HTMLResponse(body, status, {"Content-Security-Policy": POLICY})
 
 
 def _then(value: str) -> str:
-    """Where to go afterwards: one of this service's own pages, never another site."""
+    """Return the page to go to afterwards: one of this service's own, never another site."""
     path = "/" + value.removeprefix("/")
     return path if value and path in PAGE_PATHS else "/docs"
 

@@ -1,6 +1,6 @@
-"""``/console``: a page to judge two pictures on and to watch the rig, in one file, with nothing fetched from elsewhere.
+"""``/console``: a self-contained page to score two images and to watch the rig; it loads nothing from elsewhere.
 
-Pictures of the rig go to whoever may see them (role camera), one at a time, newest only, and are kept nowhere.
+Images of the rig go only to callers with the role camera, one at a time, newest only, and are not stored.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
 WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 WARNING = "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
 WORLD = 107
-"""A simulated world whose scenes are lit and whose faces the default detector finds."""
+"""Seed of a simulated world whose scenes are lit and whose faces the default detector finds."""
 SUBJECTS = 9000
-"""The first subject of samples: above all that the shipped weights were trained or tested on."""
+"""First subject of the samples: above all subjects used to train or test the shipped weights."""
 SHOWN_WIDTH = 640
 USUAL: tuple[Modality, Modality] = ("rgb", "ir")
-"""What the page asks for while the model is still loading."""
+"""Modalities shown while the model is still loading."""
 JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -81,13 +81,13 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
         rig=escape(rig),
         style=STYLE,
         script=SCRIPT,
-        # "<" cannot end the block that holds it when it is written as JSON may.
+        # Escape "<" as JSON allows, so that the data cannot end its script block.
         facts=json.dumps(facts).replace("<", "\\u003c"),
     )
 
 
 def sample(species: str, subject: int) -> dict[str, Any]:
-    """A pair made by the synthetic sensor: modality → file, base64."""
+    """Return a pair of the simulated sensor: modality → base64 file."""
     made = SyntheticRig(seed=WORLD, subject=SUBJECTS + subject, species=species, presentation=subject).next()
     images = {}
     for modality, suffix, kind in (("rgb", ".jpg", "image/jpeg"), ("ir", ".png", "image/png")):
@@ -97,7 +97,7 @@ def sample(species: str, subject: int) -> dict[str, Any]:
 
 
 def encode_image(image: NDArray[Any], suffix: str) -> bytes:
-    """uint8 [H, W, 1 or 3] RGB as a file's bytes."""
+    """Return a uint8 RGB image [H, W, 1 or 3] as an encoded file."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(suffix, np.ascontiguousarray(pixels))
     if not good:
@@ -106,7 +106,7 @@ def encode_image(image: NDArray[Any], suffix: str) -> bytes:
 
 
 def encode_for_display(image: NDArray[Any]) -> bytes:
-    """A picture of a camera as a person looks at it: JPEG, not wider than `SHOWN_WIDTH`."""
+    """Return a camera image for display: JPEG, at most `SHOWN_WIDTH` wide."""
     picture = grey_picture(image)
     height, width = picture.shape[:2]
     if width > SHOWN_WIDTH:

@@ -1,7 +1,7 @@
-"""The reference page: made from the OpenAPI document, in one file, with nothing fetched from elsewhere.
+"""API reference page, generated from the OpenAPI document; self-contained, it loads nothing from elsewhere.
 
-It also holds a form to try ``POST /liveness`` with two files. Kiosks and test benches have no internet; pages that
-load scripts from a content network stay blank there, and tell that network who looks.
+It includes a form to try ``POST /liveness`` with two files. Kiosks and test benches have no internet: pages that load
+scripts from a content delivery network stay blank there, and elsewhere reveal their visitors to that network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def reference_page(schema: dict[str, Any], keyed: bool) -> str:
-    """HTML of the whole page. ``keyed``: callers need an API key, so the form asks for one."""
+    """Return the HTML of the whole page. ``keyed``: callers need an API key, so the form asks for one."""
     operations = "".join(
         _operation(method, path, operation)
         for path, methods in schema["paths"].items()
@@ -71,7 +71,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 
 def _fields(schemas: dict[str, Any], name: str, prefix: str = "") -> str:
-    """Table rows of a model's members, nested ones by dotted name."""
+    """Return the table rows of a model's members, nested ones by dotted name."""
     rows = []
     for member, field in schemas[name]["properties"].items():
         inner = field.get("$ref", field.get("items", {}).get("$ref", ""))
@@ -94,7 +94,7 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def add_reference_routes(app: FastAPI, *, keyed: bool) -> None:
-    """Add the route ``/docs``, and ``/`` that leads there."""
+    """Add the route ``/docs``, and ``/``, which redirects to it."""
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:

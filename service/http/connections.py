@@ -1,8 +1,8 @@
-"""Open connections, shared out among the addresses that they come from.
+"""Open connections, shared fairly among client addresses.
 
-When there are as many as are accepted, or as many as one address may have, a connection that waits for a request makes
-room for the new one: a client that opens connections and says nothing takes them from itself first, and from nobody who
-asks for something.
+When the total or the per-address limit is reached, a connection that is waiting for a request is closed in favour of
+the new one. A client that opens idle connections therefore takes them from itself first, and never from a client with a
+request in progress.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from collections.abc import Iterable
 from typing import Protocol
 
 GRACE_S = 0.25
-"""A connection that has waited for less makes no room: its request is on the way."""
+"""A connection that has waited for less is not closed: its request may be on the way."""
 
 
 class Connection(Protocol):
-    """What is known of an open connection."""
+    """Interface of an open connection."""
 
     @property
     def address(self) -> str:
-        """Where it comes from; see `group_of`."""
+        """The client's address; see `group_of`."""
         ...
 
     @property
     def waiting_since(self) -> float | None:
-        """Loop time since which it has waited for a request, None while it has one."""
+        """Loop time since which it has waited for a request; None while it has one."""
         ...
 
     @property
     def sent(self) -> int:
-        """Bytes of a request whose headers are not whole yet."""
+        """Bytes received of a request whose headers are still incomplete."""
         ...
 
     def make_room(self) -> None:
-        """Close it; `Shares.leave` follows."""
+        """Close the connection; `Shares.leave` follows."""
         ...
 
 
 def group_of(address: str) -> str:
-    """What a client's address is counted as: an IPv4 address itself, of IPv6 the network of 64 bits, because one
-    machine has as many addresses in it as it likes."""
+    """Return the group in which a client address is counted: the address itself for IPv4, its /64 network for IPv6,
+    because one machine can use any address of its /64."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -54,7 +54,7 @@ def group_of(address: str) -> str:
 
 
 class Shares:
-    """The connections of one server. ``most``: of all addresses together; ``share``: of one of them."""
+    """The connections of one server. ``most``: limit in total. ``share``: limit per address."""
 
     def __init__(self, most: int, share: int) -> None:
         self._most, self._share = most, share
@@ -62,8 +62,8 @@ class Shares:
         self._counts: Counter[str] = Counter()
 
     def enter(self, new: Connection, now: float) -> str:
-        """Count a new connection, and close one that waits where there is no place. Returns why it cannot stay, empty
-        when it can; `leave` follows either way. ``now``: loop time."""
+        """Count a new connection, and close a waiting one if a limit is reached. Return why the new one cannot stay;
+        empty if it can. `leave` follows in both cases. ``now``: loop time."""
         own = self._counts[new.address] >= self._share
         full = len(self._open) >= self._most
         self._open[id(new)] = new
@@ -81,15 +81,15 @@ class Shares:
         return f"more than {self._most} connections are open."
 
     def leave(self, connection: Connection) -> None:
-        """A connection has ended; nothing happens to one that is not counted."""
+        """Remove a connection that has ended. Does nothing if it is not counted."""
         if self._open.pop(id(connection), None) is not None:
             self._counts[connection.address] -= 1
             if not self._counts[connection.address]:
                 del self._counts[connection.address]
 
     def _longest_waiting(self, connections: Iterable[Connection], now: float) -> Connection | None:
-        """Of those that wait: of the address that has most, one that has sent nothing before one that has, and then the
-        one that has waited longest."""
+        """Return the waiting connection to close: from the address with the most connections, preferably one that
+        has sent nothing, then the one that has waited longest."""
         found: Connection | None = None
         best: tuple[int, bool, float] | None = None
         for connection in connections:

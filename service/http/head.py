@@ -1,15 +1,15 @@
-"""HEAD wherever there is a GET (RFC 9110, section 9.3.2): many monitors and load balancers ask with it."""
+"""HEAD for every GET route (RFC 9110, section 9.3.2): many monitors and load balancers use it."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ENDLESS = frozenset({"/events"})
-"""Answers that do not end have no length that a HEAD could tell."""
+"""Endless responses have no length that a HEAD could report."""
 
 
 class HeadMiddleware:
-    """Has a HEAD answered as the GET would be, without the body."""
+    """Answers a HEAD as the GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

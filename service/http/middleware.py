@@ -1,4 +1,4 @@
-"""Pure ASGI middleware: request ids, safe headers, a last resort for errors, body limits counted on chunks."""
+"""Pure ASGI middleware: request ids, security headers, a catch-all for errors, and body limits counted on chunks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}\Z")
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
-    # Tells other sites nothing. With no-referrer, browsers would not even tell this one where its own forms come from.
+    # Sends no referrer to other sites. With no-referrer, browsers would also hide the origin of this site's own forms.
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
 LINGER_S = 1.0
 LINGER_FACTOR = 4
-"""A body up to so many times the limit is read to its end, and forgotten, before it is refused: a sender that is cut
-off while it sends sees a broken connection instead of the reason."""
+"""A body up to this many times the limit is read and discarded before it is refused. A client that is cut off while
+it sends sees a broken connection instead of the reason."""
 
 
 class RequestIdMiddleware:
-    """Gives every request an id, the caller's own if it is a sane one, and every response that id and safe headers.
+    """Gives every request an id (the caller's own if it is valid), and adds the id and security headers to every
+    response.
 
-    The outermost layer, so it also answers for errors that nothing else caught.
+    As the outermost layer it also answers errors that nothing else caught.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +42,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        # Anything else could forge lines in a log.
+        # Any other characters could forge lines in a log.
         request_id = given if ACCEPTED_ID.match(given) else secrets.token_hex(12).encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
 
@@ -59,7 +60,7 @@ class RequestIdMiddleware:
         except ClientDisconnect:
             log.info("%s the caller left", request_id.decode())
         except Exception as error:
-            # Neither the answer nor the log repeats the exception's text: it may quote what was uploaded.
+            # Neither the response nor the log repeats the exception's text: it may quote the upload.
             frame = error.__traceback__
             while frame is not None and frame.tb_next is not None:
                 frame = frame.tb_next
@@ -73,11 +74,11 @@ class RequestIdMiddleware:
 
 
 class BodyTooLarge(Exception):
-    """More bytes arrived than allowed."""
+    """The body exceeds the limit."""
 
 
 class BodyLimitMiddleware:
-    """Stops reading once a body exceeds the limit: the declared length is checked first and never trusted."""
+    """Stops reading when a body exceeds the limit. The declared length is checked first but never trusted."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self.app = app
@@ -131,13 +132,14 @@ class BodyLimitMiddleware:
             request_id=scope["state"]["request_id"],
             path=scope["path"],
         )
-        # What is left of the body is not read; the connection cannot be used again.
+        # The rest of the body is not read, so the connection cannot be reused.
         response.headers["connection"] = "close"
         await response(scope, receive, send)
 
 
 class DirectMiddleware:
-    """Calls the application of one path and method at once, past the framework's layers; innermost of these here."""
+    """Calls the application of one path and method directly, past the framework's layers. The innermost middleware
+    here."""
 
     def __init__(self, app: ASGIApp, path: str, method: str, direct: ASGIApp) -> None:
         self.app, self.direct = app, direct

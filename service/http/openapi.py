@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows of the routes, and what it cannot know of those that are plain ASGI."""
+"""The OpenAPI document: FastAPI's part, plus the plain ASGI routes that FastAPI cannot describe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.http.problem_document import Problem
 from service.http.problems import MEDIA_TYPE
 
 SchemaAmendment = Callable[[dict[str, Any]], None]
-"""Adds to the OpenAPI document what a route has to say of itself that FastAPI cannot know."""
+"""Adds to the OpenAPI document what FastAPI cannot know about a route."""
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -35,7 +35,7 @@ MEANINGS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Entries for ``responses=`` of a route, or of a document, for errors of these statuses."""
+    """Return entries for ``responses=`` of a route, or of a document, for errors with these statuses."""
     content = {MEDIA_TYPE: {"schema": reference(Problem)}}
     again = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
     return {
@@ -54,14 +54,15 @@ def reference(model: type) -> dict[str, str]:
 
 
 def add_model(document: dict[str, Any], model: type) -> None:
-    """Add the schema of ``model``, a pydantic model or a `TypedDict`, and of its members to ``document``."""
+    """Add the schema of ``model``, a pydantic model or a `TypedDict`, and the schemas of its members to
+    ``document``."""
     schema = TypeAdapter(model).json_schema(ref_template=REFERENCE)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
 
 
 def install(app: FastAPI, schema_amendments: Iterable[SchemaAmendment], *, keyed: bool) -> None:
-    """Let ``app`` describe itself, once, when it is first asked. ``keyed``: whether callers need a key."""
+    """Make ``app`` build its OpenAPI document once, on first use. ``keyed``: whether callers need a key."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

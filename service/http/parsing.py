@@ -1,6 +1,6 @@
-"""A request's parts: strict multipart, in memory only.
+"""Parsing of requests: strict multipart, in memory only.
 
-Uploads are never spooled to temporary files, as web frameworks do with large ones: a face would lie on the disk.
+Uploads are never spooled to temporary files, as web frameworks do with large ones: faces would end up on the disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PICTURES_IN_JSON = re.compile(rb'"(?:rgb|ir|depth|images?|pictures?)"\s*:')
 BoxNumbers = Annotated[list[float], Field(min_length=4, max_length=4)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=1 << 63)]
 Clock = Literal["caller", "unix", "monotonic"]
-"""Whose nanoseconds they are: the caller's own, since 1970 UTC, or CLOCK_MONOTONIC of the service's machine."""
+"""Clock of the nanoseconds: the caller's own, UTC since 1970, or CLOCK_MONOTONIC of the service's machine."""
 
 
 class RequestContext(BaseModel):
@@ -89,7 +89,7 @@ class Meta(RequestContext):
     )
 
     def time_ns(self, modality: Modality) -> int | None:
-        """Mid-exposure of an image, where given."""
+        """Return the mid-exposure time of an image, if given."""
         found: int | None = getattr(self, f"{modality}_timestamp_ns")
         return found
 
@@ -108,7 +108,7 @@ def malformed_request(message: str) -> RequestError:
 
 
 def media_type(content_type: str) -> Literal["multipart", "json"]:
-    """Which of the two forms a request has.
+    """Return which of the two media types a request has.
 
     Raises:
         RequestError: 415, neither.
@@ -127,7 +127,7 @@ def media_type(content_type: str) -> Literal["multipart", "json"]:
 
 
 def require_plain(headers: Headers) -> None:
-    """Refuse a compressed body: a small one may hold a huge one.
+    """Refuse a compressed body: a small one can expand to a huge one.
 
     Raises:
         RequestError: 415.
@@ -138,8 +138,8 @@ def require_plain(headers: Headers) -> None:
 
 
 def _delimited(body: bytes, boundary: bytes) -> bytes:
-    """A multipart body as the parser takes it: without a preamble, and without blanks behind its boundaries, which
-    RFC 2046 allows (section 5.1.1) and which mean nothing."""
+    """Return a multipart body in the form the parser accepts: without a preamble, and without the meaningless blanks
+    after boundaries that RFC 2046 (section 5.1.1) allows."""
     line = b"--" + boundary
     if not body.startswith(line):
         first = body.find(b"\r\n" + line)
@@ -154,10 +154,10 @@ def _delimited(body: bytes, boundary: bytes) -> bytes:
 def split_multipart(
     body: bytes, content_type: str, modalities: Sequence[Modality] = ("rgb", "ir"), part_bytes: int = 1 << 30
 ) -> dict[str, bytes]:
-    """The parts of a multipart body by name: one picture for each of ``modalities``, and ``meta`` where given.
+    """Return the parts of a multipart body by name: one image per modality in ``modalities``, and ``meta`` if given.
 
     Raises:
-        RequestError: 400 not readable, 413 a part over ``part_bytes``, 422 a part missing, unknown or twice.
+        RequestError: 400 not readable, 413 a part over ``part_bytes``, 422 a part missing, unknown or repeated.
     """
     _, options = parse_options_header(content_type)
     collector = _PartCollector((*modalities, "meta"), part_bytes)
@@ -178,7 +178,7 @@ def split_multipart(
 
 
 class _PartCollector:
-    """Collect the parts of one multipart body as the parser meets them. ``known``: the names that a part may have."""
+    """Collects the parts of one multipart body as the parser reports them. ``known``: the allowed part names."""
 
     def __init__(self, known: Sequence[str], part_bytes: int) -> None:
         self.parts: dict[str, bytes] = {}
@@ -237,21 +237,21 @@ class _PartCollector:
 
 
 def read_meta(data: bytes | None) -> Meta:
-    """The ``meta`` part, or an empty one.
+    """Return the ``meta`` part, or an empty one.
 
     Raises:
-        RequestError: 400, naming the first wrong entry.
+        RequestError: 400, naming the first invalid entry.
     """
     return _read(Meta, data, "meta", MAX_META_BYTES) if data else Meta()
 
 
 def read_camera_request(data: bytes) -> CameraRequest:
-    """The body of a request to judge the rig's next pair.
+    """Return the body of a request to score the rig's next pair.
 
     Raises:
-        RequestError: 400, naming the first wrong entry.
+        RequestError: 400, naming the first invalid entry.
     """
-    # A caller who has pictures is told where they go, and not that they are too many characters.
+    # A caller who sends images as JSON is told how to upload them, not that the body is too long.
     if len(data) > MAX_JSON_BYTES or PICTURES_IN_JSON.search(data):
         raise malformed_request(
             "JSON carries no pictures: it asks for the attached cameras' next pair, in "
@@ -272,7 +272,7 @@ def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
         told = first["msg"]
         if first["type"] == "extra_forbidden":
             names = list(model.model_fields)
-            # What a caller chose is quoted in part only: it may be as long as the whole body.
+            # Truncated, because the caller's key may be as long as the whole body.
             key = key[:40]
             told = f"there is no such key; {closest_name(key, names) or 'there are ' + ', '.join(names) + '.'}"
         raise malformed_request(f"{what}: {key or 'the JSON'}: {told}") from error

@@ -1,7 +1,6 @@
-"""Every problem that a caller can meet over HTTP: its code, its statuses, and what to do about it.
+"""Every problem that HTTP callers can receive: its code, its statuses, and how to fix it.
 
-docs/errors.md is made from this (``python -m service.http``); a test holds the table against the
-code that raises.
+docs/errors.md is generated from it (``python -m service.http``). A test checks the table against the code that raises.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from runtime.core.errors import AdsnError
 
 @dataclass(frozen=True, slots=True)
 class ProblemEntry:
-    """What a code means. ``statuses``: it comes with one of these. ``remedy``: what its receiver does next."""
+    """Meaning of a code. ``statuses``: the HTTP statuses it comes with. ``remedy``: what the caller does next."""
 
     code: str
     statuses: tuple[int, ...]
@@ -198,7 +197,7 @@ PROBLEMS: Mapping[str, ProblemEntry] = {entry.code: entry for entry in _ALL}
 
 
 def error_classes(root: type[AdsnError] = AdsnError) -> Iterator[type[AdsnError]]:
-    """Every error of `runtime.core.errors`, parents first."""
+    """Yield every error class of `runtime.core.errors`, parents first."""
     yield root
     for kind in root.__subclasses__():
         if kind.__module__ == errors.__name__:
@@ -206,7 +205,7 @@ def error_classes(root: type[AdsnError] = AdsnError) -> Iterator[type[AdsnError]
 
 
 def errors_page() -> str:
-    """docs/errors.md."""
+    """Return the text of docs/errors.md."""
     lines = [
         "# Errors",
         "",

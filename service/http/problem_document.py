@@ -11,7 +11,7 @@ from runtime.pairing.feed import FeedStatus
 from service.http.problem_catalogue import PROBLEMS
 
 
-@with_config(ConfigDict(extra="ignore"))  # else it would take the problem's
+@with_config(ConfigDict(extra="ignore"))  # otherwise it would take the problem's
 class CameraView(TypedDict):
     """Status of a camera, in a problem."""
 
@@ -21,7 +21,7 @@ class CameraView(TypedDict):
 
 
 def camera_views(status: FeedStatus) -> list[CameraView]:
-    """Return the cameras of a rig as problem documents, ``/readyz`` and ``/info`` show them."""
+    """Return the cameras of a rig as shown in problem documents, ``/readyz`` and ``/info``."""
     return [
         {"modality": camera.modality, "state": camera.state, "error": camera.last_error_code}
         for camera in status.cameras
@@ -80,6 +80,6 @@ def problem_body(status: int, code: str, detail: str, request_id: str, path: str
         **extra,
     }
     if path.startswith("/v2"):
-        # Where clients of the Open Inference Protocol look for what is wrong.
+        # Clients of the Open Inference Protocol expect the error here.
         body["error"] = detail
     return body

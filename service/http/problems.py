@@ -1,6 +1,6 @@
-"""RFC 9457 problem documents: the one table from errors to HTTP.
+"""RFC 9457 problem documents: the one table that maps errors to HTTP.
 
-What each code means stands in `service.http.problem_catalogue`.
+`service.http.problem_catalogue` documents each code.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MEDIA_TYPE = "application/problem+json"
 
 
 RETRY_AFTER = {"not_ready": 2, "overloaded": 1, "rate_limited": 1, "inference_failed": 1, "capture_timeout": 1}
-"""Seconds to wait before the next try, where the error itself does not know better."""
+"""Seconds to wait before a retry, unless the error itself gives a time."""
 
 
 class RequestError(AdsnError):
-    """Something is wrong with a request itself. ``status`` and ``code`` (one of `PROBLEMS`) say what.
+    """The request itself is invalid. ``status`` and ``code`` (one of `PROBLEMS`) say why.
 
-    ``retry_after_s``: when it may succeed. ``extra``: further members of the problem document.
+    ``retry_after_s``: time after which a retry may succeed. ``extra``: further members of the problem document.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.StoreUnavailable: 503,
     errors.AdsnError: 500,
 }
-"""Error → status. An error that is not listed takes the status of its nearest listed ancestor."""
+"""Error class → status. An unlisted error has the status of its nearest listed ancestor."""
 
 
 def status_of(error: AdsnError) -> int:
@@ -88,7 +88,7 @@ def problem(
     headers = {}
     wait = retry_after_s if retry_after_s is not None else RETRY_AFTER.get(code)
     if wait is not None:
-        # Rounded up: a caller that returns a moment early is refused again.
+        # Rounded up: a caller that retries a moment early is refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -104,7 +104,7 @@ def problem_of(error: AdsnError, *, request_id: str, path: str) -> Response:
     elif isinstance(error, errors.StoreUnavailable):
         wait = error.retry_after_s
     elif isinstance(error, errors.NoFace):
-        # A caller that only reads ``decision`` must fail closed too.
+        # Callers that read only ``decision`` must fail closed too.
         extra = {"decision": "uncertain", "reasons": ["no_face"]}
     return problem(
         status_of(error),

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with the limits that it lacks: time and size of headers, time of a body, open connections.
+"""uvicorn's HTTP protocol with limits that it lacks: header time and size, body time, and open connections.
 
-A client that sends a byte a minute, or headers without end, holds nothing here for longer than the limits say. Whatever
-is refused at this level gets a problem document like any other refusal, where its request can still be answered.
+A client that sends one byte a minute, or endless headers, occupies a connection no longer than the limits allow.
+Requests refused at this level get a problem document like any other, if they can still be answered.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from service.http.problems import MEDIA_TYPE
 
 log = logging.getLogger("adsn.service")
 CHUNKING = 8
-"""Bytes on the wire for one of a body, at worst: chunks of a single byte take six."""
+"""Wire bytes per body byte in the worst case: chunks of a single byte take six."""
 
 TLS_HELLO = b"\x16\x03"
-"""How a client begins TLS: a handshake record."""
+"""First bytes of a TLS handshake record."""
 
 
 def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
-    """Return a whole response, for requests that never reach the application."""
+    """Return a complete raw response for requests that never reach the application."""
     request_id = secrets.token_hex(12)
     body = json.dumps(problem_body(status, code, detail, request_id)).encode()
     again = "retry-after: 1\r\n" if PROBLEMS[code].retryable else ""
@@ -43,9 +43,8 @@ def refusal(status: int, code: str, detail: str, phrase: str) -> bytes:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection, a `service.http.connections.Connection`. `protocol_with_limits` makes the class with its
-    ``limits`` and ``shares``.
-    """
+    """One connection, as in `service.http.connections.Connection`. `protocol_with_limits` creates the class with its
+    ``limits`` and ``shares``."""
 
     limits: LimitSettings
     shares: Shares
@@ -53,7 +52,7 @@ class LimitedProtocol(HttpToolsProtocol):
     waiting_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
     _heading = True
-    """Whether what arrives now belongs to a request's line and headers."""
+    """Whether the bytes that arrive belong to a request line and headers."""
     _head = 0
     _raw = 0
     _tls_hello = False
@@ -75,19 +74,19 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def sent(self) -> int:
-        """Bytes of a request whose headers are not whole yet."""
+        """Bytes received of a request whose headers are still incomplete."""
         return self._head
 
     def make_room(self) -> None:
-        """Close a connection that waits for a request."""
+        """Close a connection that is waiting for a request."""
         log.info("a connection from %s that had nothing to say was closed for another one.", self.address)
         self._end()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio keeps it half open where this is true
-        """The client has said all it wants to say. One that has sent a whole request still gets its answer."""
+        """Handle the end of the client's data. A client that has sent a complete request still gets its response."""
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.response_started or self.scheme == "https":
-            # Over TLS there is no half of a connection, and an answer that streams ends with its reader.
+            # TLS connections cannot be half-closed, and a streaming response ends when its reader closes.
             return None
         cycle.keep_alive = False
         return True
@@ -102,14 +101,14 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        # What is counted here is counted before it means anything: a header without an end, trailers, chunks of a byte.
+        # Count raw bytes before parsing, to catch headers without an end, trailers, and one-byte chunks.
         if self._heading and self._head > self.limits.header_bytes:
             detail = f"the request's headers are larger than the {self.limits.header_bytes} bytes accepted."
             self._refuse(431, "request_header_too_large", detail, "Request Header Fields Too Large")
         elif self._raw > CHUNKING * self.limits.body_bytes + self.limits.header_bytes:
             self._end()
         elif self._timer is None and self._heading and self.timeout_keep_alive_task is None and self._idle:
-            # Something that is no request yet, on a connection that had nothing to say.
+            # The start of a request on an idle connection.
             self._arm(self.limits.header_s)
 
     @property
@@ -140,8 +139,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.waiting_since = self.loop.time()
 
     def _take_authority(self) -> None:
-        """Of a request target in absolute form, the authority is the host, whatever the Host header says (RFC 9112,
-        section 3.2.2)."""
+        """Take the host from a request target in absolute form and ignore the Host header (RFC 9112, section 3.2.2)."""
         if self.url.startswith(b"/"):
             return
         found = httptools.parse_url(self.url)
@@ -169,14 +167,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, detail: str, phrase: str) -> None:
         log.warning("a connection was refused: %s", detail)
-        # Nothing may be written into the middle of another answer, nor after the one that this request has had.
+        # Write nothing into the middle of another response, nor after this request's own.
         unanswered = self._idle if self._heading else not (self.cycle.response_started or self.pipeline)
         if unanswered:
             self.transport.write(refusal(status, code, detail, phrase))
         self._end()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's own answer to what is no HTTP, as a problem document."""
+        """Replace uvicorn's response to invalid HTTP with a problem document."""
         self._heading = True
         detail = "this is no HTTP/1.1 request."
         if self._tls_hello:
@@ -189,6 +187,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def protocol_with_limits(limits: LimitSettings) -> type[asyncio.Protocol]:
-    """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
+    """Return a protocol class with these limits, for ``uvicorn.Config(http=…)``."""
     namespace: dict[str, Any] = {"limits": limits, "shares": Shares(limits.connections, limits.address_share)}
     return cast("type[asyncio.Protocol]", type("Limited", (LimitedProtocol,), namespace))

@@ -1,4 +1,4 @@
-"""Responses made by hand: validating an answer again would cost more than parsing its request."""
+"""Responses without the framework's validation, which would cost more than parsing the request."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HTTP_ERRORS = {
 
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
-    """Return ``body`` as JSON; NaN is refused."""
+    """Return ``body`` as a JSON response; NaN is refused."""
     return Response(json.dumps(body, allow_nan=False).encode(), status, media_type="application/json")
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Every error that a route raises becomes a problem document."""
+    """Turn every error that a route raises into a problem document."""
 
     def answer(request: Request, status: int, code: str, detail: str) -> Response:
         return problem(status, code, detail, request_id=request.state.request_id, path=request.url.path)

@@ -1,4 +1,4 @@
-"""uvicorn as this project runs it: limits on connections, a listening socket of our own, signals, TLS."""
+"""uvicorn with this project's configuration: connection limits, its own listening socket, signals, TLS."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ BACKLOG = 512
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket.
+    """Return the listening socket.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be bound.
     """
     host = settings.host.strip("[]")
     try:
@@ -41,7 +41,7 @@ def listen(settings: Settings) -> socket.socket:
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. Name another with "
             "--host and --port, or stop what uses it."
         ) from error
-    # Accepted connections inherit it: the kernel gives up on a peer that takes nothing of its answer.
+    # Accepted connections inherit this: the kernel drops a peer that does not acknowledge its response.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.limits.write_s * 1000))
     listener.listen(BACKLOG)
@@ -50,7 +50,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """uvicorn's configuration: with these settings' limits, TLS and time to drain.
+    """Return uvicorn's configuration with the limits, TLS and drain time of ``settings``.
 
     Raises:
         ConfigError: a TLS file cannot be used.
@@ -65,14 +65,14 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=settings.limits.idle_s,
-        # What is left of the time is for the pool and the cameras.
+        # The remaining time is for the pool and the cameras.
         timeout_graceful_shutdown=max(1, int(settings.drain_s) - 2),
     )
 
 
 class _Config(uvicorn.Config):
-    """uvicorn's configuration with a TLS context of our own: its own asks for pass phrases on the terminal, and lets
-    errors of files through that name no file."""
+    """uvicorn's configuration with our own TLS context: uvicorn's prompts for pass phrases on the terminal and
+    raises file errors without the file's name."""
 
     def __init__(self, context: ssl.SSLContext | None, app: FastAPI, **options: Any) -> None:
         super().__init__(app, **options)
@@ -84,8 +84,8 @@ class _Config(uvicorn.Config):
 
 
 class Server(uvicorn.Server):
-    """``announce`` is called with the URL once it listens, which may be before the model is loaded; ``reload`` on
-    SIGHUP; each of ``stopping`` before the server waits for its requests to end."""
+    """Server with callbacks. ``announce`` gets the URL when the server listens, possibly before the model is loaded.
+    ``reload`` is called on SIGHUP. Each of ``stopping`` is called before the server waits for its requests to end."""
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ class Server(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """Where it can be reached."""
+        """URL of the server."""
         host = self._settings.host.strip("[]")
         shown = f"[{host}]" if ":" in host else host
         scheme = "https" if self._settings.tls.certificate is not None else "http"
         return f"{scheme}://{shown}:{self._listener.getsockname()[1]}"
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal, or `stop_failed`. In another thread than the main one, until ``should_exit`` is set."""
+        """Serve until a signal or `stop_failed`; outside the main thread, until ``should_exit`` is set."""
         signals = threading.current_thread() is threading.main_thread()
         previous = signal.signal(signal.SIGHUP, self._hangup) if signals else None
         try:
@@ -136,8 +136,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def stop_failed(self) -> None:
-        """The engine cannot start: end the process, from any thread."""
-        # Not by a signal: uvicorn raises those again at its end, and a service manager takes SIGTERM for a clean stop.
+        """End the process because the engine cannot start. Callable from any thread."""
+        # Not by a signal: uvicorn raises it again at the end, and a service manager takes SIGTERM for a clean stop.
         self.failed = True
         self.should_exit = True
 

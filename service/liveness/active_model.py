@@ -1,4 +1,4 @@
-"""The model that judges right now: starting, ready, failed, or being replaced by a newer one."""
+"""The model in use: starting, ready, failed, or being replaced by a newer one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ log = logging.getLogger("adsn.service")
 
 
 def log_failure(error: BaseException) -> None:
-    """Write to the log why the engine cannot start."""
+    """Log why the engine cannot start."""
     log.error("the engine cannot start: %s", error)
 
 
 class ActiveModel:
-    """Holds the pipeline. Judging takes a lease of it, so that a replaced one is closed after its last pair only."""
+    """Holds the pipeline. Scoring leases it, so a replaced pipeline is closed only after its last pair."""
 
     def __init__(self, load: Callable[[], LoadedModel]) -> None:
         self._load = load
@@ -29,12 +29,13 @@ class ActiveModel:
         self._loading = threading.Lock()
         self._closed = False
         self.told: Callable[[LoadedModel], None] = lambda loaded: None
-        """Called in the thread that loaded, each time from when on a model judges."""
+        """Called in the loading thread, each time a loaded model takes over."""
         self.loaded: LoadedModel | None = None
         self.failure: BaseException | None = None
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
-        """Load in a thread, so that the service answers /livez meanwhile; ``failed`` is called with what it raises."""
+        """Load in a thread, so that the service answers /livez meanwhile. ``failed`` gets the exception of a failed
+        load."""
 
         def run() -> None:
             try:
@@ -50,10 +51,10 @@ class ActiveModel:
         threading.Thread(target=run, name="adsn-load", daemon=True).start()
 
     def reload(self) -> None:
-        """Load again, in a thread, and judge with what was loaded from then on.
+        """Load again in a thread, and use the new pipeline once it is loaded.
 
-        The new pipeline has reproduced its golden vectors before anything is handed to it. Where it cannot, the old one
-        goes on and the log says why.
+        The new pipeline must reproduce its golden vectors before it gets any request. If it fails, the old one stays in
+        use and the log gives the reason.
         """
 
         def run() -> None:
@@ -75,19 +76,19 @@ class ActiveModel:
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 
     def replace(self, load: Callable[[], LoadedModel]) -> None:
-        """Load with ``load``, in the caller's thread, and judge with that from then on; a later `reload` uses it too.
+        """Load with ``load`` in the caller's thread and use the result; later calls of `reload` use ``load`` too.
 
-        Raises whatever ``load`` raises; the old model then goes on.
+        Raises whatever ``load`` raises; the old model then stays in use.
         """
         with self._loading:
             self._put(load())
             self._load = load
 
     def require(self) -> LoadedModel:
-        """The pipeline, to read about; to judge with it, take a `lease`.
+        """Return the pipeline for reading its properties; to score with it, take a `lease`.
 
         Raises:
-            NotReady: still starting, or it could not start.
+            NotReady: it is still starting, or it could not start.
         """
         loaded = self.loaded
         if loaded is None:
@@ -100,7 +101,7 @@ class ActiveModel:
 
     @contextmanager
     def lease(self) -> Iterator[LoadedModel]:
-        """The pipeline; it stays open until the end of the block, whatever replaces it.
+        """Yield the pipeline; it stays open until the end of the block, even if it is replaced.
 
         Raises:
             NotReady: as `require`.
@@ -135,7 +136,7 @@ class ActiveModel:
             loaded.pipeline.engine.close()
 
     def close(self) -> None:
-        """Close what is loaded, and whatever a load that still runs will bring."""
+        """Close the loaded pipeline, and the result of any load still in progress."""
         with self._lock:
             self._closed = True
             held = [*self._retired.values(), *([self.loaded] if self.loaded is not None else [])]

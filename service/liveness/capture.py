@@ -17,21 +17,21 @@ from service.http.problems import RequestError
 from service.liveness.rig_box_mapper import RigBoxMapper
 
 SLICE_S = 0.5
-"""How often a waiting request checks whether the service stops."""
+"""Interval at which a waiting request checks whether the service is stopping."""
 WAITERS = 16
-"""Requests that may wait for the rig at once; each waits in a thread, because a feed's `wait` blocks."""
+"""Maximum number of requests waiting for the rig. Each waits in a thread, because a feed's `wait` blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class MappedPair:
-    """A pair, and what says where a face of one of its pictures is in the other."""
+    """A pair, and the box mapper between its two images."""
 
     pair: Pair
     box_mapper: BoxMapper
 
 
 class RigPairSource:
-    """Wait for pairs of ``feed``, None where no rig is attached. ``geometry``: the rig's calibration file."""
+    """Waits for pairs of ``feed``; None without a rig. ``geometry``: the rig's calibration file."""
 
     def __init__(self, feed: PairFeed | None, geometry: Path | None = None) -> None:
         self._feed = feed
@@ -44,9 +44,9 @@ class RigPairSource:
         """Return the first pair that is complete after this call.
 
         Raises:
-            RequestError: 503 without a rig, 504 when none came in time, with how the cameras are.
-            CalibrationInvalid: the rig's geometry is damaged, or of other cameras.
-            Overloaded: too many wait already.
+            RequestError: 503 without a rig; 504 if no pair came in time, with the status of the cameras.
+            CalibrationInvalid: the rig's geometry is damaged, or belongs to other cameras.
+            Overloaded: too many requests are waiting.
         """
         feed = self._feed
         if feed is None or self._executor is None:
@@ -60,7 +60,7 @@ class RigPairSource:
             self._waiting -= 1
 
     def _next(self, feed: PairFeed, timeout_s: float) -> MappedPair:
-        # A pair from before the request may show somebody who has left.
+        # A pair from before the request may show a person who has left.
         newest = feed.wait(-1, 0)
         after, captured = -1 if newest is None else newest.number, None
         until = time.monotonic() + timeout_s
@@ -74,12 +74,12 @@ class RigPairSource:
         return MappedPair(captured.pair, self._box_mapper.of(status))
 
     def stop(self) -> None:
-        """Refuse the requests that wait: a service that stops has no time for cameras."""
+        """Refuse waiting requests: a stopping service has no time to wait for cameras."""
         self._stopping = True
 
 
 def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
-    """Return the error of a request for which no pair came."""
+    """Return the error for a request that got no pair in time."""
     return RequestError(
         504,
         "capture_timeout",

@@ -1,7 +1,7 @@
-"""The answer of ``POST /liveness``, version 1.0: its members, and how an assessment becomes one.
+"""The response of ``POST /liveness``, version 1.0: its members, and the conversion of an assessment to one.
 
-The types are dictionaries, so that what the document describes, what mypy checks and what is sent are one thing:
-building models and validating them would cost more than parsing the request.
+The types are dictionaries, so that one definition serves the OpenAPI document, mypy and the response itself. Building
+and validating models would cost more than parsing the request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONTRACT_VERSION: Literal["1.0"] = "1.0"
 Score = Annotated[float, Field(ge=0, le=1)]
 CLOSED = ConfigDict(extra="forbid")
 ABSENT = {"default": None}
-"""What the document says of a member that may be absent."""
+"""OpenAPI annotation of a member that may be absent."""
 
 
 @with_config(CLOSED)
@@ -176,7 +176,7 @@ class LivenessResponse(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """What an answer repeats of its request. ``received_ns``: time.time_ns at its arrival; ``age_ns``: of the pair."""
+    """Request data that the response repeats. ``received_ns``: time.time_ns at arrival. ``age_ns``: age of the pair."""
 
     request_id: str
     session_id: str | None
@@ -192,7 +192,7 @@ UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
 def liveness_answer(
     assessment: Assessment, loaded: LoadedModel, pair: Pair, response_context: ResponseContext
 ) -> LivenessResponse:
-    """Return the body of a 200 but for ``timing_ms``, which the caller adds."""
+    """Return the body of a 200 without ``timing_ms``, which the caller adds."""
 
     def shown(value: float) -> float | None:
         return round(value, 6) if response_context.expose_score else None

@@ -1,4 +1,4 @@
-"""``POST /liveness`` in the OpenAPI document: FastAPI knows nothing of a plain ASGI route."""
+"""``POST /liveness`` in the OpenAPI document: FastAPI cannot describe a plain ASGI route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model as the settings of the HTTP service name it."""
+"""Loads the model that the settings of the HTTP service select."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ log = logging.getLogger("adsn.service")
 
 
 def warn_of_model(loaded: LoadedModel) -> None:
-    """Write to the log what the model lets through too often, as its manifest says."""
+    """Log the attack species whose APCER is too high, according to the model's manifest."""
     warning = apcer_warning(apcer_over_limit(loaded.manifest, loaded.pipeline.engine.info.precision))
     if warning:
         log.warning("the model %s %s %s", loaded.manifest.name, loaded.manifest.version, warning)
 
 
 def open_model(settings: Settings, bundle: Path | None = None) -> LoadedModel:
-    """A pipeline that has reproduced its golden vectors. ``bundle``: another folder than the settings'.
+    """Return a pipeline that has reproduced its golden vectors. ``bundle``: overrides the settings' folder.
 
     Raises:
-        BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used. ConfigError: the face
-            detector's file cannot be.
+        BundleError: the bundle cannot be trusted.
+        EngineError: the engine cannot be used.
+        ConfigError: the face detector's file cannot be used.
     """
     loaded = open_pipeline(
         settings.bundle if bundle is None else bundle,

@@ -1,4 +1,4 @@
-"""Work off the event loop: a bounded queue before a few threads, and one helper beside each."""
+"""Worker threads off the event loop: a bounded queue, a few workers, and one helper thread for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SecondResult = TypeVar("SecondResult")
 
 
 class HelperThread:
-    """A thread that does something for another one meanwhile, while ``idle`` says that a core is free for it."""
+    """A thread that runs a second function in parallel, if ``idle`` reports a free core for it."""
 
     def __init__(self, name: str, idle: Callable[[], bool] = lambda: True) -> None:
         self._idle = idle
@@ -29,9 +29,9 @@ class HelperThread:
     def run_both(
         self, first: Callable[[], FirstResult], second: Callable[[], SecondResult]
     ) -> tuple[FirstResult, SecondResult]:
-        """Run ``first`` in the helper's thread and ``second`` in this one, at the same time; returns both results.
+        """Run ``first`` in the helper thread and ``second`` in this one, in parallel; return both results.
 
-        Where no core is free they run one after the other, which is then the faster way.
+        Without a free core they run one after the other, which is then faster.
 
         Raises whatever ``first`` raised, else whatever ``second`` raised.
         """
@@ -56,7 +56,7 @@ class HelperThread:
 
 
 class _Job(Generic[FirstResult]):
-    """A call and what became of it."""
+    """A call and its outcome."""
 
     __slots__ = ("_error", "_function", "_value")
 
@@ -72,20 +72,20 @@ class _Job(Generic[FirstResult]):
             self._error = error
 
     def result(self) -> FirstResult:
-        """What came out, once."""
+        """Return the outcome. Call once."""
         error, self._error = self._error, None
         if error is not None:
             try:
                 raise error
             finally:
-                # An error holds the frames it passed, and with them a caller's pictures. Held by one of them in turn it
-                # would stay until the collector comes by, which looks at counts and not at megabytes.
+                # An exception references the frames it passed, and with them a caller's images. In a reference cycle
+                # they would stay until the garbage collector runs, which counts objects, not megabytes.
                 del error
         value: FirstResult = self._value
         return value
 
     def settle(self, future: asyncio.Future[FirstResult]) -> None:
-        """Tell whoever still waits."""
+        """Set the outcome on ``future`` if it is still awaited."""
         error, self._error = self._error, None
         if future.done():
             return
@@ -95,15 +95,16 @@ class _Job(Generic[FirstResult]):
             future.set_result(self._value)
 
     def forget(self) -> None:
-        """Let go of what nobody asked for."""
+        """Drop an outcome that nobody awaits."""
         self._value = self._error = None
 
 
 class WorkerPool:
-    """Runs functions in ``workers`` threads; at most ``waiting`` more may wait, and none takes longer than ``limit_s``.
+    """Runs functions in ``workers`` threads. At most ``waiting`` more may queue, and none may take longer than
+    ``limit_s``.
 
-    Threads of our own and not an executor's: those are joined when the interpreter ends, and an engine that hangs would
-    keep the process from ending for ever.
+    Uses its own threads instead of an executor's: those are joined at interpreter exit, so an engine that hangs would
+    keep the process from ending.
     """
 
     def __init__(self, workers: int, waiting: int, limit_s: float = 10.0, cores: int = 2) -> None:
@@ -127,19 +128,20 @@ class WorkerPool:
 
     @property
     def capacity(self) -> int:
-        """Pairs that may run or wait at the same time."""
+        """Maximum number of pairs running or queued."""
         return self._admitted
 
     def stuck_s(self) -> float:
-        """Return for how long the oldest running pair has run; 0 where none runs."""
+        """Return the running time of the oldest running pair, in seconds; 0 if none is running."""
         began = list(self._began.values())
         return (time.monotonic_ns() - min(began)) / 1e9 if began else 0.0
 
     async def run(self, function: Callable[[HelperThread], FirstResult]) -> FirstResult:
-        """Run ``function`` in a worker, which hands it its helper. Call from the event loop only.
+        """Run ``function`` in a worker, which passes it its helper. Call from the event loop only.
 
         Raises:
-            Overloaded: the queue is full. InferenceFailed: it took too long; its thread may still be at it.
+            Overloaded: the queue is full.
+            InferenceFailed: it took too long; its thread may still be running it.
         """
         if self._closed:
             raise NotReady("the service is stopping.")
@@ -154,7 +156,7 @@ class WorkerPool:
             return await future
         finally:
             timer.cancel()
-            # See `_Job.result`: the future holds the error, the error this frame.
+            # See `_Job.result`: the future references the error, and the error this frame.
             del future
 
     def _perform(
@@ -164,17 +166,17 @@ class WorkerPool:
         future: asyncio.Future[FirstResult],
         helper: HelperThread,
     ) -> None:
-        """In a worker: run ``function`` and tell the loop what became of it."""
+        """Run ``function`` in a worker thread and report the outcome to the loop."""
         job = _Job(partial(function, helper))
         job.run()
-        # Where the loop is gone, so is whoever asked.
+        # If the loop has ended, nobody awaits the outcome.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._finish, future, job)
-        # An error's traceback holds this frame too, as the caller of one that it passed.
+        # The error's traceback references this frame too, as a caller of the failed function.
         del future, job
 
     def _finish(self, future: asyncio.Future[FirstResult], job: _Job[FirstResult]) -> None:
-        # Here and not where it is awaited: what runs on, though nobody waits any more, still takes its place.
+        # Count down here and not in the awaiting task: a call that runs on unawaited still occupies its place.
         self._in_flight -= 1
         job.settle(future)
 
@@ -183,13 +185,13 @@ class WorkerPool:
         while (job := self._jobs.get()) is not None:
             self._began[index] = time.monotonic_ns()
             job(helper)
-            # Not the last pair's pictures until the next one comes.
+            # Release the last pair's images before waiting for the next job.
             del job
             self._began.pop(index, None)
         helper.close()
 
     def close(self, within_s: float = 1.0) -> None:
-        """Let what runs finish, but not for longer than ``within_s``."""
+        """Wait for running calls to finish, for at most ``within_s``."""
         self._closed = True
         for _ in self._threads:
             self._jobs.put(None)

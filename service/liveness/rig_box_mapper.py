@@ -1,4 +1,4 @@
-"""What says where a face of one picture of the rig is in the other."""
+"""Box mapper between the two images of the rig's pairs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from runtime.pairing.feed import FeedStatus
 
 
 class RigBoxMapper:
-    """Keep the box mapper of the cameras that are open. ``geometry``: the rig's calibration, None without one."""
+    """Caches the box mapper of the open cameras. ``geometry``: the rig's calibration; None without one."""
 
     def __init__(self, geometry: Path | None) -> None:
         self._geometry = geometry
         self._kept: tuple[tuple[str, ...], BoxMapper] | None = None
 
     def of(self, status: FeedStatus) -> BoxMapper:
-        """Return the box mapper; the same object for as long as the same cameras are open.
+        """Return the box mapper; the same object as long as the same cameras are open.
 
         Raises:
-            CalibrationInvalid: the geometry is damaged, or of other cameras.
+            CalibrationInvalid: the geometry is damaged, or belongs to other cameras.
         """
         infos = {camera.modality: camera.info for camera in status.cameras if camera.info is not None}
         cameras = tuple(f"{m} {info.identity} {info.width} {info.height}" for m, info in sorted(infos.items()))

@@ -1,4 +1,4 @@
-"""``POST /liveness``: a plain ASGI route, because a framework's layers would be a good part of its time."""
+"""``POST /liveness`` as a plain ASGI route: a framework's layers would take a large part of the request's time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RequestSource = Literal["upload", "camera"]
 
 @dataclass(frozen=True, slots=True)
 class CompletedRequest:
-    """One ``POST /liveness`` that has ended. ``answer`` is the body of a 200, else None and ``code`` says why."""
+    """One ``POST /liveness`` that has ended. ``answer``: the body of a 200; otherwise None, and ``code`` says why."""
 
     request_id: str
     caller: str
@@ -63,13 +63,13 @@ class CompletedRequest:
 
 
 RequestObserver = Callable[[CompletedRequest], None]
-"""Called on the event loop after each answer; must return at once and raise nothing."""
+"""Called on the event loop after each response; must return at once and must not raise."""
 
 
 class LivenessRoute:
-    """The route. Errors of this project are answered here; others by the outermost middleware.
+    """The route. It answers this project's errors itself; the outermost middleware answers all others.
 
-    ``observe``: called after each answer.
+    ``observe``: called after each response.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LivenessRoute:
         try:
             response = await call.respond()
         except ClientDisconnect:
-            # Nobody is there to be answered.
+            # The client has disconnected, so there is nobody to answer.
             return
         except AdsnError as error:
             status, code = status_of(error), code_of(error)
@@ -105,7 +105,7 @@ class LivenessRoute:
         await response(scope, receive, send)
         seconds = (time.perf_counter_ns() - began) / 1e9
         completed = CompletedRequest(call.request_id, call.caller, call.source, status, code, call.body, seconds)
-        # What was sent leaves the process when the loop goes round, so what nobody waits for comes after that.
+        # The response is sent on the loop's next iteration, so work that nobody waits for runs after that.
         asyncio.get_running_loop().call_soon(self._tell, completed)
 
     def _tell(self, completed: CompletedRequest) -> None:
@@ -124,26 +124,27 @@ class LivenessRoute:
 
 
 class _LivenessCall:
-    """One request on its way. ``body``: the answer, once there is one."""
+    """One request in progress. ``body``: the response body, once there is one."""
 
     def __init__(self, route: LivenessRoute, request: Request, began: int) -> None:
         self._route, self._request, self._began = route, request, began
         self.request_id: str = request.state.request_id
-        # Not the request's id, which callers choose.
+        # Not the request's id, because callers choose that.
         self._owner = secrets.token_hex(8)
         self.caller = ""
         self.source: RequestSource = "upload"
         self.body: LivenessResponse | None = None
 
     async def respond(self) -> Response:
-        """The answer as a response.
+        """Return the response.
 
         Raises:
-            AdsnError: whatever is wrong. ClientDisconnect: the caller left.
+            AdsnError: the request cannot be answered.
+            ClientDisconnect: the caller left.
         """
         headers, route = self._request.headers, self._route
         content_type = headers.get("content-type", "")
-        # Who may not ask, and what cannot be answered, is refused before the body is read.
+        # Refuse unauthorised and unanswerable requests before reading the body.
         self.source = "camera" if media_type(content_type) == "json" else "upload"
         require_plain(headers)
         role: CallerRole = "camera" if self.source == "camera" else "score"
@@ -157,13 +158,13 @@ class _LivenessCall:
         return await self._respond_once(key, data, content_type, explain)
 
     async def _respond_once(self, key: str, data: bytes, content_type: str, explain: bool) -> Response:
-        """The answer that this key has already brought, or a new one that is kept for it."""
+        """Return the response kept for this key, or a new one, which is then kept."""
         if not (1 <= len(key) <= MAX_KEY_CHARS and key.isprintable()):
             raise RequestError(
                 400, "malformed_request", f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} printable characters."
             )
         prefixed = self._request.scope["query_string"] + b"\0" + data
-        # A large body in a thread: milliseconds in which the loop would answer nobody.
+        # Hash a large body in a thread: it takes milliseconds in which the loop would answer no other request.
         hashed = (
             hashlib.sha256(prefixed)
             if len(data) < INLINE_HASH_BYTES
@@ -183,17 +184,17 @@ class _LivenessCall:
             return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
         try:
             response = await self._respond_fresh(data, content_type, explain)
-            # An answer that could not be repeated is not given: who asks again would get another.
+            # If the response cannot be kept, do not send it: a retry would get a different one.
             await store.keep_answer(claim, self._repeatable(response))
         except BaseException:
-            # There is no answer, so the same request may be tried again.
+            # There is no response, so the same request may be retried.
             self.body = None
             await store.drop_claim(claim)
             raise
         return response
 
     def _repeatable(self, response: Response) -> bytes:
-        """Return the answer as it is kept for its Idempotency-Key: without images, which are never kept."""
+        """Return the response as it is kept for its Idempotency-Key: without images, which are never kept."""
         if self.body is None or "explain" not in self.body:
             return bytes(response.body)
         return json.dumps({k: v for k, v in self.body.items() if k != "explain"}, allow_nan=False).encode()
@@ -212,7 +213,7 @@ class _LivenessCall:
         try:
             body = await self._score(context, parts, explain)
             if route.trail.log is not None:
-                # What is not written down where it must be is not answered.
+                # If the decision must be logged and cannot be, it is not sent.
                 await asyncio.to_thread(route.trail.record, body, self.caller)
         except BaseException:
             if nonce is not None:
@@ -221,7 +222,7 @@ class _LivenessCall:
         if route.trail.attester is not None:
             body["attestation"] = route.trail.sign(body, context.nonce)
         self.body = body
-        # By hand: validating the answer again would cost more than parsing the request. NaN is refused.
+        # Without validation, which would cost more than parsing the request. NaN is refused.
         return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
     async def _score(self, context: Meta | CameraRequest, parts: dict[str, bytes], explain: bool) -> LivenessResponse:
@@ -253,7 +254,7 @@ class _LivenessCall:
         return given == ["true"]
 
     async def _use(self, context: RequestContext) -> Nonce | None:
-        """Count the request's nonce, where it has one."""
+        """Use up the request's nonce, if it has one."""
         if context.nonce is None:
             return None
         nonce = Nonce(self.caller, context.nonce, self._owner)
@@ -272,6 +273,7 @@ class _LivenessCall:
 
 def add_liveness_route(app: FastAPI, route: LivenessRoute) -> None:
     """Add ``POST /liveness``."""
-    # The route answers what is no POST. A class and not a function: Starlette calls it as an ASGI application.
+    # The route itself answers other methods. Starlette calls a class instance, unlike a function, as an ASGI
+    # application.
     app.router.routes.append(Route("/liveness", route, methods=["POST"]))
     app.add_middleware(DirectMiddleware, path="/liveness", method="POST", direct=route)

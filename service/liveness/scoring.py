@@ -1,4 +1,4 @@
-"""From a request's pictures, or a rig's pair, to an answer. Runs in a worker of `service.liveness.pool`."""
+"""Score a request's images, or a rig's pair. Runs in a worker of `service.liveness.pool`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from service.liveness.pool import HelperThread
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """What is to be judged, and how. ``began_ns``: perf_counter_ns of the request's arrival."""
+    """Options of one scoring. ``began_ns``: perf_counter_ns at the request's arrival."""
 
     response_context: ResponseContext
     meta: Meta
@@ -38,10 +38,10 @@ class ScoringRequest:
 
 
 class AdjustedModel:
-    """The model that judges, with the limits of one way in, and the geometry of the cameras that are open.
+    """The model in use, with the limits of one kind of input and the geometry of the open cameras.
 
-    It is put together again only when the model or the cameras have changed, not for each request.
-    ``max_skew_ms``: the model's own where None.
+    It is rebuilt only when the model or the cameras change, not for each request. ``max_skew_ms``: None means the
+    model's own.
     """
 
     def __init__(self, max_age_ms: float, max_skew_ms: float | None = None) -> None:
@@ -49,7 +49,7 @@ class AdjustedModel:
         self._kept: tuple[LoadedModel, BoxMapper | None, LoadedModel] | None = None
 
     def of(self, loaded: LoadedModel, box_mapper: BoxMapper | None = None) -> LoadedModel:
-        """Return ``loaded`` with the limits, and with ``box_mapper`` where one is given."""
+        """Return ``loaded`` with the limits, and with ``box_mapper`` if given."""
         kept = self._kept
         if kept is None or kept[0] is not loaded or kept[1] is not box_mapper:
             kept = self._kept = (loaded, box_mapper, self._adjusted(loaded, box_mapper))
@@ -64,12 +64,12 @@ class AdjustedModel:
 
 
 def modalities_of(loaded: LoadedModel) -> tuple[Modality, ...]:
-    """What the model takes."""
+    """Return the modalities that the model takes."""
     return cast("tuple[Modality, ...]", loaded.manifest.modalities)
 
 
 def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box]:
-    """Return the boxes that a request names. Without a colour picture ``face_box`` is that of the infrared one."""
+    """Return the boxes that a request names. Without an RGB image, ``face_box`` refers to the IR image."""
     named: dict[Modality, Sequence[float] | None] = {
         "rgb": meta.face_box,
         "ir": meta.ir_face_box,
@@ -83,13 +83,14 @@ def boxes_of(meta: Meta, modalities: Collection[Modality]) -> dict[Modality, Box
 def score_upload(
     loaded: LoadedModel, parts: Mapping[str, bytes], request: ScoringRequest, helper: HelperThread
 ) -> LivenessResponse:
-    """Decode and judge an uploaded pair; returns the answer's body.
+    """Decode and score an uploaded pair; return the response body.
 
-    Both pictures are decoded at the same time: OpenCV lets go of the interpreter, so that on two cores a pair takes as
-    long as its larger picture.
+    Both images are decoded in parallel: OpenCV releases the GIL, so on two cores decoding a pair takes as long as
+    decoding its larger image.
 
     Raises:
-        InputError: the images or boxes cannot be used. EngineError: there is no score.
+        InputError: the images or boxes cannot be used.
+        EngineError: there is no score.
     """
     began = time.perf_counter_ns()
     meta, first, second = request.meta, *modalities_of(loaded)
@@ -107,10 +108,11 @@ def score_upload(
 
 
 def score_captured(loaded: LoadedModel, pair: Pair, request: ScoringRequest, helper: HelperThread) -> LivenessResponse:
-    """Judge a pair of the rig; returns the answer's body.
+    """Score a pair of the rig; return the response body.
 
     Raises:
-        InputError: no face. EngineError: there is no score.
+        InputError: no face was found.
+        EngineError: there is no score.
     """
     timing = {"wait": (time.perf_counter_ns() - request.began_ns) / 1e6}
     return _score(loaded, pair, request, timing, helper)
@@ -141,15 +143,15 @@ def _score(
 
 
 def now_of(clock: str) -> int | None:
-    """Now, in nanoseconds of the clock that a pair's times come from; None for a clock that only the caller has."""
+    """Return the current time in nanoseconds of the pair's clock; None for a clock that only the caller has."""
     if clock in ("caller", "none"):
         return None
-    # A rig's clocks are all CLOCK_MONOTONIC.
+    # All of a rig's timestamps are CLOCK_MONOTONIC.
     return time.time_ns() if clock == "unix" else time.monotonic_ns()
 
 
 def explain(assessment: Assessment, loaded: LoadedModel, pair: Pair) -> dict[str, str]:
-    """Modality → attention over the crop that the network saw, as PNG in base64."""
+    """Return modality → attention over the crop that the network saw, as base64 PNG."""
     pictures: dict[str, str] = {}
     for name, maps in zip(assessment.modalities, assessment.attention, strict=True):
         painted = overlay(crop(pair.image(name), assessment.boxes[name], loaded.pipeline.rule), maps)

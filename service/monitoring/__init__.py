@@ -1,6 +1,6 @@
 """Health, metrics, events and status."""
 
-# Light, because a door waits for it: the other modules bring the HTTP framework.
+# Keep this import light, because --lock-door must start fast: the other modules import the HTTP framework.
 from service.monitoring.health import Condition, ConditionGroup, Health, Severity
 
 __all__ = ["Condition", "ConditionGroup", "Health", "Severity"]

@@ -1,4 +1,4 @@
-"""What an application counts, and ``/metrics``, where Prometheus reads it."""
+"""Metrics of an application, and ``/metrics``, where Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.store.base import Store
 
 
 def with_start_metrics(load: Callable[[], LoadedModel], metrics: Metrics) -> Callable[[], LoadedModel]:
-    """Return ``load`` such that ``metrics`` hear how long it took and which engine it gave."""
+    """Return ``load`` wrapped so that ``metrics`` records its duration and the engine it returned."""
 
     def run() -> LoadedModel:
         began = time.monotonic()
@@ -66,7 +66,7 @@ def watch_parts(
     trail: DecisionTrail,
     store: Store,
 ) -> None:
-    """Have ``metrics`` read the parts of an application at each scrape."""
+    """Register the parts of an application with ``metrics``, to be read at each scrape."""
     if trail.log is not None:
         log = trail.log
         metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
@@ -96,5 +96,5 @@ def add_metrics_routes(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
     )
     async def text(request: Request) -> Response:
         await guard.authorize(request, "metrics")
-        # In a thread: a rig's counters are behind its locks.
+        # In a thread, because a rig's counters are protected by locks.
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE)

@@ -1,7 +1,7 @@
-"""What happens, told to whoever watches: ``GET /events``, server-sent events.
+"""``GET /events``: server-sent events for subscribers.
 
-A watcher that reads slowly loses the oldest events, never the newest, and holds up nobody. Events carry scores, reasons
-and states; never a picture.
+A slow subscriber loses the oldest events, never the newest, and delays nobody. Events carry scores, reasons and states,
+never images.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from service.http.openapi import problems
 from service.http.problems import RequestError
 
 KEPT = 64
-"""Events that wait for one watcher."""
+"""Maximum number of events queued per subscriber."""
 WATCHERS = 16
 CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
 HEARTBEAT_S = 10.0
-"""A comment is sent after so long without an event, so that proxies and clients know that the line is up."""
+"""Idle time after which a comment is sent, so that proxies and clients know that the connection is alive."""
 
 
 class EventSubscriber:
-    """One subscriber's queue. Made by `EventHub.subscribe`, used on its event loop."""
+    """Queue of one subscriber. `EventHub.subscribe` creates it; use it on its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -42,8 +42,8 @@ class EventSubscriber:
         self.closed = False
 
     def put(self, data: bytes) -> None:
-        """From any thread."""
-        with contextlib.suppress(RuntimeError):  # its loop has ended, and with it whoever watched
+        """Queue an event. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # the subscriber's loop has ended
             self._loop.call_soon_threadsafe(self._put, data)
 
     def _put(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class EventSubscriber:
         self._ready.set()
 
     def close(self) -> None:
-        """End the stream after what waits; from any thread."""
+        """End the stream after the queued events. Callable from any thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._close)
 
@@ -61,7 +61,7 @@ class EventSubscriber:
         self._ready.set()
 
     async def stream(self, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
-        """Events as they come."""
+        """Yield events as they come."""
         yield b": adsn events\n\n"
         while True:
             try:
@@ -77,7 +77,7 @@ class EventSubscriber:
 
 
 class EventHub:
-    """Hands events to all who watch. Safe to call from any thread."""
+    """Passes events to all subscribers. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,30 +87,30 @@ class EventHub:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody watches; what costs time only to be shown need not be made otherwise."""
+        """Whether there is a subscriber; skip costly work that is only for display if not."""
         return bool(self._watchers)
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
-        """Hand an event to everyone who watches, and return at once. ``name``: letters and underscores.
+        """Publish an event to all subscribers and return at once. ``name``: letters and underscores.
 
         Raises:
-            ValueError: ``data`` holds what JSON has no number for.
+            ValueError: ``data`` contains a number that JSON cannot represent.
         """
         with self._lock:
             if not self._watchers:
                 return
             self._number += 1
-            # JSON in one line: a line feed would end the event.
+            # A line feed would end the event, so the JSON is one line.
             text = json.dumps(data, allow_nan=False, separators=(",", ":"))
             event = f"id: {self._number}\nevent: {name}\ndata: {text}\n\n".encode()
             for watcher in self._watchers:
                 watcher.put(event)
 
     def subscribe(self) -> EventSubscriber:
-        """A new watcher, on the running event loop.
+        """Return a new subscriber on the running event loop.
 
         Raises:
-            Overloaded: too many watch already, or the service is ending.
+            Overloaded: there are too many subscribers, or the service is stopping.
         """
         watcher = EventSubscriber(asyncio.get_running_loop())
         with self._lock:
@@ -124,7 +124,7 @@ class EventHub:
             self._watchers.discard(watcher)
 
     def close(self) -> None:
-        """End every stream: a server that drains would wait for them for ever."""
+        """End every stream; otherwise a draining server would wait for them for ever."""
         with self._lock:
             self._closed = True
             watchers = list(self._watchers)
@@ -133,7 +133,7 @@ class EventHub:
 
 
 def add_events_routes(app: FastAPI, guard: Guard, hub: EventHub | None) -> None:
-    """Add the route ``GET /events``. ``hub``: None where no rig is attached."""
+    """Add the route ``GET /events``. ``hub``: None without a rig."""
 
     @app.get(
         "/events",

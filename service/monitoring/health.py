@@ -1,7 +1,7 @@
-"""What is wrong at the moment, as named conditions; whether pairs can be judged follows from them.
+"""Current problems as named conditions, which determine whether pairs can be scored.
 
-Whoever notices something raises a condition and clears it when it has passed. The page at ``/readyz``, the metrics and
-the log read the same registry, so they cannot disagree.
+The code that detects a problem raises a condition, and clears it when the problem has gone. ``/readyz``, the metrics
+and the log read the same registry, so they always agree.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 Severity = Literal["warning", "critical"]
-"""``critical``: nothing can be decided, so the service is not ready. ``warning``: it decides; someone should look."""
+"""``critical``: nothing can be decided, so the service is not ready. ``warning``: it still decides, but needs
+attention."""
 
 Listener = Callable[["Condition", bool], None]
-"""Called with a condition and whether it was raised (True) or has passed (False)."""
+"""Called with a condition, and True if it was raised or False if it was cleared."""
 
 
 class ConditionView(TypedDict):
@@ -35,10 +36,10 @@ class ConditionView(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is wrong.
+    """One current problem.
 
-    ``name``: stable, for programs, e.g. ``camera_lost``. ``subject``: which one, e.g. ``ir``, empty where there is but
-    one. ``since_ns``: CLOCK_MONOTONIC; ``since``: the same moment as the wall clock had it, for people.
+    ``name``: stable identifier for programs, e.g. ``camera_lost``. ``subject``: the part affected, e.g. ``ir``; empty
+    if there is only one. ``since_ns``: CLOCK_MONOTONIC. ``since``: the same time by the wall clock, for display.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Condition:
     subject: str = ""
 
     def view(self) -> ConditionView:
-        """Return the condition as JSON has it."""
+        """Return the condition as a JSON object."""
         return {
             "name": self.name,
             "subject": self.subject,
@@ -60,7 +61,7 @@ class Condition:
 
 
 class Health:
-    """The conditions of a process. Every method may be called from any thread and never waits for a listener's work."""
+    """The conditions of a process. All methods are thread-safe and never wait for a listener."""
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
@@ -69,11 +70,12 @@ class Health:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener`` called on each change, in the thread that made it; it must be quick and must not raise."""
+        """Call ``listener`` on each change, in the thread that made it. It must be quick and must not raise."""
         self._listeners.append(listener)
 
     def raise_(self, name: str, severity: Severity, detail: str, subject: str = "") -> None:
-        """Something is wrong. Raised again, it keeps its beginning; listeners hear of a new severity only."""
+        """Raise a condition. Raised again, it keeps its start time, and listeners are called only for a new
+        severity."""
         with self._lock:
             old = self._conditions.get((name, subject))
             began = (old.since_ns, old.since) if old is not None else (self._clock(), datetime.now(timezone.utc))
@@ -84,7 +86,7 @@ class Health:
                 listener(condition, True)
 
     def clear(self, name: str, subject: str = "") -> None:
-        """It has passed, or was not there."""
+        """Clear a condition, if it is raised."""
         with self._lock:
             condition = self._conditions.pop((name, subject), None)
         if condition is not None:
@@ -92,7 +94,7 @@ class Health:
                 listener(condition, False)
 
     def set(self, name: str, severity: Severity, detail: str | None, subject: str = "") -> None:
-        """Raise with ``detail``, or clear where it is None."""
+        """Raise the condition with ``detail``, or clear it if ``detail`` is None."""
         if detail is None:
             self.clear(name, subject)
         else:
@@ -100,13 +102,13 @@ class Health:
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What is wrong now, the worst and oldest first."""
+        """Current conditions, by severity and then age: the worst and oldest first."""
         with self._lock:
             conditions = list(self._conditions.values())
         return tuple(sorted(conditions, key=lambda c: (c.severity != "critical", c.since_ns, c.name, c.subject)))
 
     def reasons(self) -> list[str]:
-        """Why pairs cannot be judged, as sentences; empty when they can."""
+        """Return why pairs cannot be scored, as sentences; empty if they can."""
         return [
             f"{condition.name}{f' ({condition.subject})' if condition.subject else ''}: {condition.detail}"
             for condition in self.conditions
@@ -115,19 +117,20 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether pairs can be judged: no condition is critical."""
+        """Whether pairs can be scored: no condition is critical."""
         return not any(condition.severity == "critical" for condition in self.conditions)
 
 
 class ConditionGroup:
-    """The conditions that one observer reports to ``health`` together. Not for several threads."""
+    """The conditions that one observer reports to ``health`` together. Not thread-safe."""
 
     def __init__(self, health: Health, severity: Severity) -> None:
         self._health, self._severity = health, severity
         self.raised: tuple[tuple[str, str], ...] = ()
 
     def report(self, conditions: Mapping[tuple[str, str], str]) -> None:
-        """Raise what was found, (condition, subject) → detail, and clear what was found before and is gone."""
+        """Raise the given conditions, (condition, subject) → detail, and clear earlier ones that are no longer
+        given."""
         for (name, subject), detail in conditions.items():
             self._health.raise_(name, self._severity, detail, subject)
         for name, subject in self.raised:

@@ -1,7 +1,7 @@
-"""``/metrics``: what this process counts, for Prometheus. A registry of its own, base units, bounded sets of labels.
+"""Prometheus metrics of this process for ``/metrics``: own registry, base units, bounded label sets.
 
-Label values come from sets that are known beforehand; anything else is counted as ``other``. No label holds a
-caller's, a session's or a person's anything.
+Label values come from sets that are known beforehand; any other value is counted as ``other``. No label identifies a
+caller, a session or a person.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2,
 CALLS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 SKEWS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 MAX_LABELS = 64
-"""Values of one label that the code behind it does not bound: a rig's causes and reasons, problem codes."""
+"""Maximum number of values of a label that the code does not bound itself: a rig's causes and reasons, problem
+codes."""
 NANOSECONDS_PER_S = 1e9
 
 
 class BoundedLabels:
-    """Lets the first `MAX_LABELS` plain values of a label through, and makes ``other`` of the rest."""
+    """Passes the first `MAX_LABELS` plain values of a label through and replaces all others with ``other``."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -47,7 +48,7 @@ class BoundedLabels:
 
 
 class Metrics:
-    """Everything that is counted. Methods may be called from any thread, and cost microseconds."""
+    """All metrics. Methods are thread-safe and take microseconds."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
@@ -58,7 +59,7 @@ class Metrics:
             "adsn_requests", "Pairs answered, by decision; error: no decision.", ["decision"], registry=r
         )
         for decision in (*DECISIONS, "error"):
-            # Present from the start, so that a rate over them is never "no data".
+            # Created at start, so that a rate over them never has "no data".
             self._requests.labels(decision)
         self._problems = Counter("adsn_problems", "Requests refused, by stable code.", ["code"], registry=r)
         self._reasons = Counter("adsn_reasons", "Reasons of decisions that were not live.", ["reason"], registry=r)
@@ -89,10 +90,10 @@ class Metrics:
         )
         ProcessCollector(registry=r)
 
-    # What routes and the kiosk tell.
+    # Updates from the routes and the kiosk.
 
     def answered(self, answer: Mapping[str, Any], seconds: float) -> None:
-        """One body of a 200 of ``POST /liveness``."""
+        """Count one response of ``POST /liveness`` with status 200."""
         self._requests.labels(answer["decision"] if answer["decision"] in DECISIONS else "error").inc()
         self._seconds.observe(seconds)
         for reason in answer["reasons"]:
@@ -101,13 +102,13 @@ class Metrics:
         self.pair_judged(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
 
     def failed(self, code: str, seconds: float) -> None:
-        """One ``POST /liveness`` that ended without a decision."""
+        """Count one ``POST /liveness`` that ended without a decision."""
         self._requests.labels("error").inc()
         self._problems.labels(self._code(code)).inc()
         self._seconds.observe(seconds)
 
     def pair_judged(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
-        """The network has seen a pair. ``age_ms``: of a rig's pair, from its exposure."""
+        """Count a pair that the network has scored. ``age_ms``: of a rig's pair, since its exposure."""
         for stage, ms in timing_ms.items():
             if stage in STAGES:
                 self._stages.labels(stage).observe(ms / 1e3)
@@ -119,39 +120,39 @@ class Metrics:
             self._age.observe(age_ms / 1e3)
 
     def scored(self, samples: int) -> None:
-        """Crops were scored through ``/v2``."""
+        """Count crops scored through ``/v2``."""
         self._tensors.inc(samples)
 
     def refused(self, cause: str) -> None:
-        """A caller was turned away."""
+        """Count a refused caller."""
         self._refused.labels(cause).inc()
 
     def engine_started(self, labels: Mapping[str, str], *, degraded: bool, seconds: float) -> None:
-        """An engine took ``seconds`` to start. ``labels``: backend, precision, device, versions, model."""
+        """Record that an engine took ``seconds`` to start. ``labels``: backend, precision, device, versions, model."""
         self._engine.info({name: value[:80] for name, value in labels.items()})
         self._degraded.set(degraded)
         self._build.set(seconds)
 
     def store_asked(self, seconds: float) -> None:
-        """A shared store has answered a call."""
+        """Record the duration of an answered call of a shared store."""
         self._store.observe(seconds)
 
-    # What is asked at every scrape.
+    # Values read at every scrape.
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A gauge ``name`` whose value ``read`` gives when it is asked for; may be called from any thread."""
+        """Add a gauge ``name`` whose value ``read`` returns at each scrape; ``read`` may be called from any thread."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def watch_feed(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
-        """Cameras and pairs of a rig. ``now_ns``: CLOCK_MONOTONIC."""
+        """Add the cameras and pairs of a rig. ``now_ns``: CLOCK_MONOTONIC."""
         self.registry.register(FeedCollector(read, now_ns))
 
     def watch_counter(self, name: str, text: str, read: Callable[[], int]) -> None:
-        """A counter ``name`` that is kept elsewhere; ``read`` gives it and may be called from any thread."""
+        """Add a counter ``name`` that is kept elsewhere; ``read`` returns it and may be called from any thread."""
         self.registry.register(CallbackCollector(lambda: [CounterMetricFamily(name, text, value=read())]))
 
     def watch_conditions(self, read: Callable[[], Iterable[Condition]]) -> None:
-        """What is wrong at the moment."""
+        """Add the current conditions."""
         name, subject = BoundedLabels(), BoundedLabels()
 
         def families() -> list[Metric]:
@@ -164,7 +165,7 @@ class Metrics:
         self.registry.register(CallbackCollector(families))
 
     def watch_store(self, read: Callable[[], StoreStatus]) -> None:
-        """A shared store: whether it answers, and the calls that failed."""
+        """Add a shared store: whether it answers, and its failed calls."""
 
         def families() -> list[Metric]:
             status = read()
@@ -179,18 +180,18 @@ class Metrics:
         self.registry.register(CallbackCollector(families))
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it. Blocks on locks only."""
+        """Return all metrics in Prometheus text format. Blocks only on locks."""
         return generate_latest(_PlainRegistry(self.registry))
 
 
 class CallbackCollector(Collector):
-    """Metrics that are made when they are asked for."""
+    """Metrics created at each scrape."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask for what is not there yet. Names are this module's own and differ."""
+        """Return nothing: registering must not read values that do not exist yet. This module's names are unique."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
@@ -198,7 +199,7 @@ class CallbackCollector(Collector):
 
 
 class _PlainRegistry(CollectorRegistry):
-    """Another registry without the moments at which counters were made: they double its size and nobody reads them."""
+    """A registry without the ``_created`` series of another: they double its size and nobody reads them."""
 
     def __init__(self, inner: CollectorRegistry) -> None:
         super().__init__()
@@ -211,14 +212,14 @@ class _PlainRegistry(CollectorRegistry):
 
 
 class FeedCollector(Collector):
-    """A rig's counters, which it keeps itself."""
+    """Counters that a rig keeps itself."""
 
     def __init__(self, read: Callable[[], FeedStatus], now_ns: Callable[[], int]) -> None:
         self._read, self._now_ns = read, now_ns
         self._cause, self._reason = BoundedLabels(), BoundedLabels()
 
     def describe(self) -> Iterable[Metric]:
-        """Names without values: registering asks for nothing of a rig that is not there yet."""
+        """Return names without values: registering must not read a rig that does not exist yet."""
         return self._families().values()
 
     def collect(self) -> Iterator[Metric]:
@@ -262,7 +263,7 @@ class FeedCollector(Collector):
 
 
 def _summed(counts: Mapping[str, int], bound: BoundedLabels) -> dict[str, int]:
-    """Counts by bounded label: what became ``other`` is added up."""
+    """Return counts by bounded label; counts replaced with ``other`` are added up."""
     family: dict[str, int] = {}
     for value, count in counts.items():
         label = bound(value)

@@ -1,4 +1,4 @@
-"""What is wrong with a rig, from its status: pure functions of a `FeedStatus` and the time."""
+"""Problems of a rig, derived from its status: pure functions of a `FeedStatus` and the time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from runtime.pairing.feed import FeedStatus
 
 SECOND = 1_000_000_000
 SILENT_NS = SECOND
-"""A camera that gave nothing for this long is in trouble: half of the two seconds within which a condition appears."""
+"""A camera without a frame for this long has a problem: half of the two seconds within which a condition must
+appear."""
 FIRST_PAIR_NS = 5 * SECOND
-"""How long a rig may take to its first pair: the pattern of a strobing illuminator has to be seen first."""
+"""Time limit for a rig's first pair: the pattern of a strobed illuminator must be detected first."""
 ConditionDetails = Mapping[tuple[str, str], str]
 """(condition, subject) → detail."""
 
 
 def camera_conditions(status: FeedStatus, now_ns: int) -> ConditionDetails:
-    """Return what is wrong with the cameras and the illuminator. ``now_ns``: CLOCK_MONOTONIC."""
+    """Return the problems of the cameras and the illuminator. ``now_ns``: CLOCK_MONOTONIC."""
     found: dict[tuple[str, str], str] = {}
     for camera in status.cameras:
         name = _camera_trouble(camera, now_ns)
@@ -31,7 +32,7 @@ def camera_conditions(status: FeedStatus, now_ns: int) -> ConditionDetails:
 
 
 def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns: int) -> ConditionDetails:
-    """Return ``no_pairs`` when no pair came for ``silent_ns``, counted from ``started_ns`` before the first one."""
+    """Return ``no_pairs`` if no pair came for ``silent_ns``; before the first pair, count from ``started_ns``."""
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if now_ns - last <= silent_ns:
         return {}
@@ -39,18 +40,18 @@ def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns:
 
 
 def rig_conditions(status: FeedStatus, now_ns: int, started_ns: int) -> ConditionDetails:
-    """Return `camera_conditions`, or `pair_conditions` where the cameras themselves are well."""
+    """Return `camera_conditions`, or `pair_conditions` if the cameras have none."""
     patience = FIRST_PAIR_NS if status.last_pair_ns is None else SILENT_NS
     return camera_conditions(status, now_ns) or pair_conditions(status, now_ns, started_ns, patience)
 
 
 def _camera_trouble(camera: CameraStatus, now_ns: int) -> str:
     if camera.state == "opening":
-        # Between two attempts to open a camera that is gone, it is still gone.
+        # Between two attempts to open a lost camera it stays lost.
         return "camera_lost" if camera.frames or camera.last_error else "camera_opening"
     if camera.state != "running":
         return f"camera_{camera.state}"
-    # A driver that hangs inside a read reports nothing itself.
+    # A driver that blocks in a read cannot report it.
     if camera.last_frame_ns is not None and now_ns - camera.last_frame_ns > SILENT_NS:
         return "camera_stalled"
     return ""

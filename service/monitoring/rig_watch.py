@@ -1,6 +1,6 @@
-"""The attached rig, judged for whoever watches it: a thread that works only while somebody does.
+"""Scoring of the attached rig for subscribers, in a thread that works only while there is one.
 
-What it publishes opens nothing and is kept nowhere. The kiosk publishes its own events and needs no such thread.
+The results open nothing and are not stored. The kiosk publishes its own events and does not need this thread.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from service.monitoring.events import EventHub
 
 log = logging.getLogger("adsn.service")
 PAIRS_PER_S = 8
-"""More is not seen by a person, and would take from those who ask for scores."""
+"""A person cannot follow more, and it would take time from scoring requests."""
 STATUS_S = 1.0
 IDLE_S = 0.25
 
 
 def box_fractions(box: Box, shape: Sequence[int]) -> list[float]:
-    """x, y, width and height as fractions of a picture of ``shape`` [H, W, …]."""
+    """Return x, y, width and height as fractions of an image of ``shape`` [H, W, …]."""
     height, width = shape[:2]
     return [round(v, 4) for v in (box.x / width, box.y / height, box.w / width, box.h / height)]
 
@@ -41,7 +41,7 @@ def pair_event(
     *,
     expose_score: bool,
 ) -> dict[str, Any]:
-    """Return a judged pair as an event: `decision` is ``none`` where there is nobody to judge."""
+    """Return a scored pair as an event: `decision` is ``none`` if no model scores it."""
     decision = found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain")
     pair: Pair = captured.pair
     shown = found is not None and expose_score
@@ -64,7 +64,7 @@ def pair_event(
 
 
 def status_event(status: FeedStatus) -> Mapping[str, Any]:
-    """How the cameras are, as an event."""
+    """Return the status of the cameras as an event."""
     return {
         "cameras": [
             {
@@ -88,7 +88,7 @@ def status_event(status: FeedStatus) -> Mapping[str, Any]:
 
 
 class RigWatch:
-    """Judge pairs of ``feed`` for the watchers of ``hub``, one after another and at most `PAIRS_PER_S` a second."""
+    """Scores pairs of ``feed`` for the subscribers of ``hub``, one after another, at most `PAIRS_PER_S` per second."""
 
     def __init__(self, model: ActiveModel, feed: PairFeed, hub: EventHub, *, expose_score: bool) -> None:
         self._model, self._feed, self._hub, self._expose_score = model, feed, hub, expose_score
@@ -102,7 +102,7 @@ class RigWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Let it end; returns at once."""
+        """Tell the thread to end; returns at once."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -114,12 +114,12 @@ class RigWatch:
             try:
                 self.step(began)
             except Exception as error:
-                # A watcher's thread must not die of a single pair; what it was is not to quote a picture.
+                # One bad pair must not end the thread. The log omits the error's text, which may quote image data.
                 log.error("a pair could not be shown: %s", type(error).__name__)
             self._stop.wait(max(0.0, 1 / PAIRS_PER_S - (time.monotonic() - began)))
 
     def step(self, now_s: float) -> None:
-        """Publish the newest pair, if there is a new one, and each second how the cameras are."""
+        """Publish the newest pair if it is new, and the status of the cameras every second."""
         if now_s - self._told_s >= STATUS_S:
             self._told_s = now_s
             self._hub.publish("cameras", status_event(self._feed.status()))
@@ -142,7 +142,7 @@ class RigWatch:
         self._hub.publish("pair", event)
 
     def _stream_of(self, pipeline: LivenessPipeline) -> StreamPipeline:
-        """The face is followed from pair to pair for as long as the same model judges."""
+        """Return the stream that tracks the face from pair to pair; it is kept as long as the model is the same."""
         if self._stream is None or self._stream.pipeline is not pipeline:
             self._stream = StreamPipeline(pipeline)
         return self._stream

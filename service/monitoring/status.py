@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz`` and ``/info``: how the service is, and what it is."""
+"""``/livez``, ``/readyz`` and ``/info``: status and description of the service."""
 
 from __future__ import annotations
 

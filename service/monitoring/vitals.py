@@ -1,4 +1,4 @@
-"""Health of the service: the state of its engine and of its cameras as conditions of `service.monitoring.health`."""
+"""Health of the service: the states of its engine, store and cameras as conditions of `service.monitoring.health`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.store.base import StoreStatus
 
 PERIOD_S = 1.0
 PAIRS_STOPPED_NS = 5 * SECOND
-"""Silence of a rig that is worth a condition: longer than any camera takes to be opened again."""
+"""Silence of a rig that raises a condition: longer than any camera takes to reopen."""
 
 
 class FeedView(TypedDict):
@@ -35,10 +35,10 @@ class FeedView(TypedDict):
 
 
 class Vitals:
-    """Raise and clear the conditions in ``health``.
+    """Raises and clears the conditions in ``health``.
 
-    ``store``: how the store is. ``judge_s``: longest time for one pair. ``feed``: the attached rig, None without one.
-    ``cameras``: whether its cameras raise conditions too; False where the embedding program watches them.
+    ``store``: returns the status of the store. ``judge_s``: time limit for one pair. ``feed``: the attached rig; None
+    without one. ``cameras``: whether its cameras raise conditions too; False if the embedding program watches them.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Vitals:
     ) -> None:
         self.health, self.feed = health, feed
         self._model, self._pool, self._judge_s = model, pool, judge_s
-        # Warnings: a request that needs no store is answered, so no balancer should turn away from this replica.
+        # Warnings: requests that need no store are still answered, so load balancers should keep using this replica.
         self._store, self._of_store = store, ConditionGroup(health, "warning")
         self._cameras = ConditionGroup(health, "warning") if cameras and feed is not None else None
 
     async def watch(self) -> None:
-        """Refresh once a second for as long as the service runs."""
+        """Refresh every second as long as the service runs."""
         while True:
             self.refresh()
             if self._cameras is not None and self.feed is not None:
                 status, now = self.feed.status(), time.monotonic_ns()
-                # A rig without a first pair counts as silent from the start: uploads are scored meanwhile.
+                # A rig without a first pair counts as silent from the start; uploads are scored meanwhile.
                 silent = pair_conditions(status, now, 0, PAIRS_STOPPED_NS)
                 self._cameras.report({**camera_conditions(status, now), **silent})
             await asyncio.sleep(PERIOD_S)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of ``/infer``."""
+"""OpenAPI description of ``/infer``."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ BATCH: dict[str, Any] = {
         },
     },
 }
-"""Body and header of the request. The handlers read it as bytes, so FastAPI knows nothing of it."""
+"""Body and header of the request. The handlers read it as bytes, so FastAPI cannot describe it."""

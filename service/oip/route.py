@@ -1,7 +1,7 @@
-"""``/v2``: the Open Inference Protocol with binary tensors. Raw scores of face crops, for engines on other machines.
+"""``/v2``: the Open Inference Protocol with binary tensors. Returns raw scores of face crops for remote engines.
 
-It gives what the network says and decides nothing: gates, thresholds and decisions stay with whoever asks. Where the
-operator hides scores, only a key with the role ``infer`` gets them, because that key was made for nothing else.
+It returns network outputs and decides nothing: gates, thresholds and decisions stay with the caller. If the operator
+hides scores, only a key with the role ``infer`` gets them, because that is the key's only purpose.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from service.oip.document import BATCH
 
 log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
-"""A batch larger than this holds a worker for too long; senders split it."""
+"""A larger batch would occupy a worker for too long; senders split it."""
 MAX_ID_CHARS = 128
 OUTPUTS = ("score", "stream_scores", "attention")
 MODEL_PATH = "/v2/models/{name}"
@@ -41,7 +41,8 @@ INFER_STATUSES = (400, 401, 403, 404, 413, 415, 429, 503)
 
 
 def describe_model(loaded: LoadedModel) -> dict[str, Any]:
-    """Metadata of the model. ``parameters`` is this project's: what a remote engine must know before it trusts."""
+    """Return the model's metadata. ``parameters``, specific to this project, tells a remote engine what to verify
+    first."""
     engine = loaded.pipeline.engine
     inputs = [{"name": s.name, "datatype": datatype(s.dtype), "shape": [-1, *s.shape]} for s in engine.inputs]
     shapes = {entry.name: [-1, *entry.shape] for entry in loaded.manifest.outputs}
@@ -62,7 +63,7 @@ def describe_model(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
-    """Raise 404 unless ``loaded`` is the model that was asked for."""
+    """Raise 404 unless ``loaded`` is the requested model."""
     if name != loaded.manifest.name:
         raise RequestError(404, "not_found", f"there is no such model; this service has {loaded.manifest.name}.")
     if version not in (None, "1"):
@@ -70,10 +71,10 @@ def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
 
 
 def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
-    """Which outputs a request wants: name → as bytes. Without a list, all of them.
+    """Return the outputs that a request wants: name → whether as bytes. Without a list, all outputs.
 
     Raises:
-        InvalidBatch: an output is not known, or the list is none.
+        InvalidBatch: an output is unknown, or ``outputs`` is not a list.
     """
     parameters = head.get("parameters") or {}
     listed = head.get("outputs") or [{"name": name} for name in OUTPUTS]
@@ -92,7 +93,7 @@ def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """An answer's body, the length of its JSON where tensors follow, and how many samples were scored."""
+    """A response body, the length of its JSON if tensors follow, and the number of samples scored."""
 
     body: bytes
     header_length: int | None
@@ -100,13 +101,13 @@ class ScoredBatch:
 
 
 def check_json(text: bytes, max_bytes: int) -> None:
-    """Refuse JSON whose values would take more than ``max_bytes``, before it is parsed.
+    """Refuse JSON whose parsed values would take more than ``max_bytes``, before it is parsed.
 
     Raises:
         RequestError: 413, they would.
     """
-    # What Python needs, at most: a place and a number for each value, a header for each list, object and string. The
-    # text is there twice, as bytes and decoded.
+    # Upper bound of Python's memory: a slot and a number for each value, a header for each list, object and string. The
+    # text exists twice, as bytes and decoded.
     needed = 2 * len(text) + 36 * text.count(b",") + 80 * (text.count(b"[") + text.count(b"{")) + 40 * text.count(b'"')
     if needed > max_bytes:
         raise RequestError(
@@ -121,8 +122,9 @@ def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes
     """Score one request's batch. Runs in a worker. ``max_bytes``: see `check_json`.
 
     Raises:
-        InvalidBatch: the message or its tensors are wrong. RequestError: its JSON is too large. EngineError: there is
-            no score.
+        InvalidBatch: the message or its tensors are invalid.
+        RequestError: its JSON is too large.
+        EngineError: there is no score.
     """
     if header_length is None:
         check_json(body, max_bytes)
@@ -145,10 +147,10 @@ def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes
 
 
 def header_length_of(request: Request) -> int | None:
-    """Length of the JSON before binary tensors, None where there are none.
+    """Return the length of the JSON before binary tensors; None without tensors.
 
     Raises:
-        RequestError: 415 compressed, 400 no number.
+        RequestError: 415 compressed body, 400 not a number.
     """
     require_plain(request.headers)
     given = request.headers.get(HEADER_LENGTH)
@@ -160,11 +162,11 @@ def header_length_of(request: Request) -> int | None:
 
 
 class OpenInference:
-    """The handlers under ``/v2``.
+    """Handlers of the routes under ``/v2``.
 
-    ``scored``: told how many samples each request had. ``max_bytes``: memory that reading a request's JSON may take.
+    ``scored``: called with each request's number of samples. ``max_bytes``: memory limit for a request's parsed JSON.
 
-    Their problem documents have a member ``error`` too, see `service.http.problem_document.problem_body`.
+    Their problem documents also have a member ``error``, see `service.http.problem_document.problem_body`.
     """
 
     def __init__(
@@ -261,7 +263,7 @@ def add_oip_routes(app: FastAPI, handlers: OpenInference) -> None:
         ("/ready", "GET", handlers.able, handlers.able_version, "whether the model can score", (401, 403, 404, 503)),
         ("/infer", "POST", handlers.score, handlers.score_version, "score crops", INFER_STATUSES),
     )
-    # A handler for each path, so that the document declares `version` where the path has it, and nowhere else.
+    # One handler per path, so that the document declares `version` only where the path contains it.
     for ending, method, newest, versioned, told, statuses in routes:
         for route, path, by in ((newest, MODEL_PATH, ""), (versioned, VERSION_PATH, ", by version")):
             app.add_api_route(

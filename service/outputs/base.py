@@ -119,11 +119,11 @@ class Channel(Protocol):
     def close(self, timeout_s: float) -> None: ...
 
     def counts(self) -> Mapping[str, int]:
-        """``sent``, ``failed``, ``expired``, ``overflow`` → events."""
+        """Return the number of events by outcome: ``sent``, ``failed``, ``expired``, ``overflow``."""
         ...
 
     def waiting(self) -> int:
-        """Return how many events wait to be sent."""
+        """Return the number of events waiting to be sent."""
         ...
 
 
@@ -162,7 +162,7 @@ class EventQueue:
 
     @property
     def waiting(self) -> int:
-        """How many events wait."""
+        """Number of waiting events."""
         return len(self._events)
 
     def count(self, what: str) -> None:
@@ -295,7 +295,7 @@ class Outputs:
                 log.exception("the output %s did not accept an event", channel.name)
 
     def waiting(self) -> int:
-        """Return how many events wait, for whichever output."""
+        """Return the number of events waiting to be sent, over all outputs."""
         return sum(channel.waiting() for channel in self.channels)
 
     def close(self, timeout_s: float) -> None:

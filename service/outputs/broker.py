@@ -1,6 +1,6 @@
-"""A connection to an MQTT broker that is kept up, in a thread of its own.
+"""Persistent connection to an MQTT broker, in its own thread.
 
-Every connection is a new session on both sides, and the kernel drops what a dead connection has not delivered.
+Every connection is a new session on both sides, and the kernel drops data that a dead connection has not delivered.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ log = logging.getLogger("adsn.outputs")
 BACK_OFF_S = (0.5, 30.0)
 CONNECT_S = 5.0
 ACKNOWLEDGE_S = 1.5
-"""What a broker has not acknowledged after so long, it will not in time: the connection is given up."""
+"""Time limit for the broker's acknowledgement. After it the connection is abandoned."""
 KEEP_ALIVE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where the broker is and how to come in. ``authorities``, ``certificate``, ``key``: PEM files for TLS.
+    """Address and credentials of the broker. ``authorities``, ``certificate``, ``key``: PEM files for TLS.
 
-    ``client_id``: name of the connection; made up where None.
+    ``client_id``: name of the connection; None generates one.
     """
 
     host: str
@@ -52,7 +52,7 @@ class BrokerSettings:
     client_id: str | None = None
 
     def context(self) -> ssl.SSLContext | None:
-        """Raises ConfigError when a file cannot be used."""
+        """Return the TLS context; None without TLS. Raises ConfigError if a file cannot be used."""
         if not self.tls:
             return None
 
@@ -66,14 +66,14 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class LastWill:
-    """What the broker publishes, retained, when the connection ends without a word."""
+    """Retained message that the broker publishes when the connection is lost."""
 
     topic: str
     payload: bytes
 
 
 class BrokerConnection:
-    """Keeps one connection to ``broker``. A subclass says in `talk` what is said on it."""
+    """Keeps one connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
 
     name: ClassVar[str]
 
@@ -92,7 +92,7 @@ class BrokerConnection:
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
 
     async def talk(self, client: aiomqtt.Client) -> None:
-        """Say what is to be said on a new connection, until asked to stop or the connection ends."""
+        """Publish on a new connection until asked to stop or the connection ends."""
         raise NotImplementedError
 
     def close(self, timeout_s: float) -> None:
@@ -104,13 +104,13 @@ class BrokerConnection:
     def ring(self) -> None:
         """Wake `talk`."""
         loop = self._loop
-        # The loop may be gone, or not be there yet; then nobody sleeps who would have to be woken.
+        # If the loop has ended or does not exist yet, nothing is waiting to be woken.
         if loop is not None:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._wake.set)
 
     def established(self) -> None:
-        """Note that the broker has taken what it was told first."""
+        """Note that the broker has accepted the first messages."""
         self.connected = True
         self._backoff.reset()
         self._tries = 0
@@ -140,7 +140,7 @@ class BrokerConnection:
                 await self._pause(self._backoff.next())
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, unless asked to stop. What is offered meanwhile does not shorten it."""
+        """Wait unless asked to stop. Events offered meanwhile do not shorten the wait."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not self._stopping and (left := deadline - loop.time()) > 0:
@@ -169,7 +169,7 @@ class BrokerConnection:
 
 @contextlib.asynccontextmanager
 async def listening(client: aiomqtt.Client) -> AsyncIterator[asyncio.Future[None]]:
-    """Yield a future that ends, with the reason, when the connection does. Nothing is subscribed to."""
+    """Yield a future that ends with the connection and carries the reason. Subscribes to nothing."""
 
     async def listen() -> None:
         async for _ in client.messages:
@@ -185,7 +185,7 @@ async def listening(client: aiomqtt.Client) -> AsyncIterator[asyncio.Future[None
 
 
 async def unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> None:
-    """Do ``work``, unless the connection ends meanwhile: a library that waits for an answer would not notice."""
+    """Run ``work`` until the connection ends: a library that waits for a reply would not notice that."""
     doing = asyncio.ensure_future(work)
     try:
         await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +204,7 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
 
 
 def import_aiomqtt() -> Any:
-    """Return the module. Raises ConfigError where it is not installed."""
+    """Return the aiomqtt module. Raises ConfigError if it is not installed."""
     try:
         import aiomqtt
     except ModuleNotFoundError:
@@ -213,6 +213,6 @@ def import_aiomqtt() -> Any:
 
 
 def _cancel_others() -> None:
-    """A connection that failed half-way leaves tasks of the library's behind; months of retries must not add up."""
+    """Cancel tasks that the library leaves behind after a failed connection, so that months of retries leak nothing."""
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()

@@ -2,12 +2,12 @@
 
 ::
 
-    DISCOVERY/device/ID/config   retained: which entities there are
+    DISCOVERY/device/ID/config   retained: the entities
     PREFIX/availability          retained: online or offline (the last will)
-    PREFIX/status                every ten seconds, not retained: rates, skew, events that wait
+    PREFIX/status                every ten seconds, not retained: rates, skew, waiting events
 
-It has a connection of its own. A connection has one last will, and that of `service.outputs.mqtt` belongs to
-``health``; and whatever goes wrong here costs no decision.
+It uses a separate connection: a connection has one last will, and `service.outputs.mqtt` uses its own for ``health``.
+Failures here also cost no decision.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 STATUS_EVERY_S = 10.0
 EXPIRE_AFTER_S = 35
-"""Home Assistant shows no reading that is older: three were missed."""
+"""Home Assistant drops a reading older than this: three updates were missed."""
 ONLINE, OFFLINE = b"online", b"offline"
 DECISIONS = ("live", "spoof", "uncertain")
 CAMERA_NAMES: Mapping[Modality, str] = {"rgb": "RGB", "ir": "IR", "depth": "Depth"}
@@ -56,7 +56,7 @@ DECISION = (
 
 @dataclass(frozen=True, slots=True)
 class KioskReadings:
-    """What the sensors show. ``waiting``: events that wait to be sent."""
+    """Readings of the sensors. ``waiting``: number of events waiting to be sent."""
 
     feed: FeedStatus
     waiting: int
@@ -74,7 +74,7 @@ class KioskReadings:
 
 @dataclass(frozen=True, slots=True)
 class KioskDevice:
-    """The device that Home Assistant shows. ``topic``: what the kiosk's topics begin with."""
+    """The device that Home Assistant shows. ``topic``: prefix of the kiosk's topics."""
 
     site: str
     door: str
@@ -82,7 +82,7 @@ class KioskDevice:
 
     @property
     def id(self) -> str:
-        """Its id: of the characters that a discovery topic may have, and different for each ``topic``."""
+        """Device id: only characters allowed in a discovery topic, and different for each ``topic``."""
         plain = re.sub(r"[^A-Za-z0-9_-]", "-", f"{self.site}-{self.door}")
         return f"adsn-{plain}-{hashlib.sha256(self.topic.encode()).hexdigest()[:8]}"
 
@@ -124,8 +124,8 @@ class KioskDevice:
         }
 
     def _decision(self) -> dict[str, Any]:
-        # Without availability: an entity that comes back from `unavailable` shows its last event again, and an
-        # automation that waits for a change of state would take that for a new decision.
+        # No availability topic: an entity that returns from `unavailable` shows its last event again, and an automation
+        # on a state change would take that for a new decision.
         return {
             "platform": "event",
             "name": "Decision",
@@ -153,7 +153,8 @@ class KioskDevice:
 
 
 class HomeAssistantChannel(BrokerConnection):
-    """Announces ``device`` below the topic ``discovery``, and says what ``read`` returns. Takes no events."""
+    """Announces ``device`` below the topic ``discovery`` and publishes the readings that ``read`` returns. Takes no
+    events."""
 
     name = "home_assistant"
 
@@ -161,7 +162,7 @@ class HomeAssistantChannel(BrokerConnection):
         self, broker: BrokerSettings, device: KioskDevice, discovery: str, read: Callable[[], KioskReadings],
         health: Health, *, back_off_s: tuple[float, float] = BACK_OFF_S,
     ) -> None:  # fmt: skip
-        # A broker ends a connection when another one comes with its name.
+        # A broker closes a connection when another one uses the same client id.
         own = replace(broker, client_id=f"{broker.client_id}-ha") if broker.client_id is not None else broker
         self._available = f"{device.topic}/availability"
         super().__init__(own, LastWill(self._available, OFFLINE), health, back_off_s)
@@ -178,7 +179,7 @@ class HomeAssistantChannel(BrokerConnection):
         return 0
 
     async def talk(self, client: aiomqtt.Client) -> None:
-        """Announce the device, then say how it is."""
+        """Announce the device, then publish its status."""
         cameras = [camera.modality for camera in self._read().feed.cameras]
         await self._keep(client, self._config, json_bytes(self._device.config(cameras)))
         await self._keep(client, self._available, ONLINE)

@@ -1,13 +1,13 @@
-"""Events to an MQTT broker; docs/mqtt.md has every topic.
+"""Publish events to an MQTT broker; docs/mqtt.md has every topic.
 
 ::
 
-    PREFIX/health   retained: online or offline (the last will), and what is wrong
+    PREFIX/health   retained: online or offline (the last will), and the current conditions
     PREFIX/state    QoS 0, not retained
     PREFIX/event    decisions: QoS 1, never retained, expiring within two seconds (MQTT 5)
 
-A retained ``live`` would open the door again for whoever subscribes later, and one that was queued while the broker was
-away would open it after everyone has gone. So nothing waits for a broker that is not there.
+A retained ``live`` would open the door again for any later subscriber. A ``live`` queued while the broker was
+unreachable would open it after everyone has gone. So decisions are never queued for a broker that is not connected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import aiomqtt
 
 OWN_SUBJECTS = ("mqtt", "home_assistant")
-"""Conditions of the connections themselves: whoever reads health from the broker has one."""
+"""Conditions of the MQTT connections, left out of ``health``: a client that reads it is connected to the broker."""
 
 
 class MqttChannel(BrokerConnection):
@@ -51,7 +51,7 @@ class MqttChannel(BrokerConnection):
 
     def offer(self, event: Event) -> None:
         if event.kind == "decision" and not self.connected:
-            # It would have expired by the time there is a connection, or arrive as a surprise.
+            # It would expire before there is a connection, or open the door unexpectedly.
             self._queue.count("failed")
             return
         self._queue.put(event)
@@ -68,7 +68,7 @@ class MqttChannel(BrokerConnection):
         super().close(timeout_s)
 
     async def talk(self, client: aiomqtt.Client) -> None:
-        """Say how the kiosk is, then what happens. Decisions made before this connection are not told to it."""
+        """Publish the kiosk's health, then its events. Decisions from before this connection are not sent."""
         while (event := self._queue.get(0)) is not None:
             self._queue.count("expired" if event.kind == "decision" else "superseded")
         await self._say_health(client)
@@ -121,6 +121,6 @@ class MqttChannel(BrokerConnection):
 
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own gap
         if event.expires_ns is not None:
-            # MQTT has whole seconds only; the body carries the milliseconds.
+            # MQTT expiry has whole seconds only; the body has the milliseconds.
             properties.MessageExpiryInterval = max(1, (event.expires_ns - now) // 1_000_000_000)
         return properties

@@ -1,4 +1,4 @@
-"""What a process owes its system: log, memory, notifications to systemd."""
+"""Process infrastructure: logging, memory, notifications to systemd."""
 
 from service.process.logs import set_up_logging
 from service.process.memory import keep_freed_memory

@@ -1,4 +1,4 @@
-"""The log: lines for people, or JSON objects for machines. Neither has ever a picture or a key in it."""
+"""Logging: lines for people, or JSON objects for programs. Neither ever contains an image or a key."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import datetime, timezone
 from service.config.settings import LogSettings
 
 EXTRA = ("request_id", "decision", "reasons", "status", "code", "ms", "source", "caller")
-"""Attributes of a record that become members of its object."""
+"""Attributes of a log record that become members of its JSON object."""
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats each record as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
         }
         entry |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
-            # Its kind and place, not its text: that may quote what was uploaded.
+            # The error's type and location, not its text, which may quote the upload.
             trace = record.exc_info[2]
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
@@ -43,7 +43,7 @@ def set_up_logging(settings: LogSettings) -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # Its lines on starting and stopping repeat ours, and would come after the error that ended the service.
+    # uvicorn's start and stop messages repeat ours, and would follow the error that ended the service.
     logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.WARNING))
-    # It warns of each damaged form, by which a sender of many could fill a disk; the request's own line says enough.
+    # It warns of every malformed form, so one client could fill a disk. The request's own log line is enough.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What the C library does with memory that was freed: keep it, because the next pair needs the same again."""
+"""Memory settings: keep freed memory in the process, because the next pair needs the same amount."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES = 16 << 20
 LARGEST_BYTES = 8 << 20
-"""A picture of 1920×1080 fits. What is larger goes back to the system at once: kept as well, one caller's few pictures
-of 16 million pixels would stay for ever, in each of the arenas."""
+"""Fits a 1920×1080 image. Larger blocks go back to the system at once; otherwise a few 16-megapixel images of one
+caller would stay in every arena for ever."""
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc hold on to the blocks of freed pictures instead of giving them back and asking again.
+    """Make glibc keep the blocks of freed images instead of returning and requesting them repeatedly.
 
-    A decoded picture is larger than what glibc takes from its heap by default, so each one costs the kernel some
-    hundred zeroed pages. Where the C library is another, nothing happens. Returns whether it took.
+    A decoded image is larger than the blocks that glibc takes from its heap by default, so each one costs the kernel
+    some hundred zeroed pages. With another C library nothing happens. Return whether the setting took effect.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -30,6 +30,6 @@ def keep_freed_memory() -> bool:
 
 
 def freeze_collector() -> None:
-    """Tell Python's collector that what has been loaded by now stays: it need not be looked through again and again."""
+    """Exclude the objects loaded so far from garbage collection: they stay, so scanning them is wasted time."""
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""What the routes remember of callers between requests, behind one interface.
+"""Interface to the state about callers that outlives a request.
 
-`service.store.memory` keeps it in this process, `service.store.shared` in Redis or Valkey for every replica. Nothing of
-a picture passes through here: a store sees names, digests, times, and the answers that an Idempotency-Key may repeat.
+`service.store.memory` keeps it in this process, `service.store.shared` in Redis or Valkey for all replicas. No image
+data passes through here: a store sees names, digests, times, and the answers that an Idempotency-Key may repeat.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
 MAX_ANSWER_BYTES = 64 << 10
-"""Longest answer that is kept for an Idempotency-Key. One without pictures takes two to four kilobytes."""
+"""Longest answer that is kept for an Idempotency-Key. An answer without images takes two to four kilobytes."""
 
 Cause = Literal["slow", "unreachable", "untrusted", "denied", "full", "loading", "read_only", "error"]
 """Why a call of a shared store failed."""
@@ -22,11 +22,12 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """How long things are remembered, and how many of them.
+    """Lifetimes and counts of what a store keeps.
 
-    ``replay_s``, ``replays``: lifetime of nonces and answers, and how many one caller has. ``claim_s``: how long a
-    request may hold its Idempotency-Key without an answer. ``session_s``: lifetime of a session. ``failures`` within
-    ``failures_s``: wrong keys of one address. ``rate_per_s`` and ``burst``: pairs of one caller; a rate of 0 is none.
+    ``replay_s``, ``replays``: lifetime of nonces and answers, and their maximum number per caller. ``claim_s``: time
+    for which a request may hold its Idempotency-Key without an answer. ``session_s``: lifetime of a session.
+    ``failures`` within ``failures_s``: wrong keys allowed per address. ``rate_per_s`` and ``burst``: pairs per caller;
+    a rate of 0 means no limit.
     """
 
     replay_s: float
@@ -41,7 +42,8 @@ class StoreLimits:
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """A caller's nonce. ``owner``: random, of the one request that uses it and alone may give it back."""
+    """A caller's nonce. ``owner``: random value of the one request that uses the nonce; only that request may
+    release it."""
 
     caller: str
     text: str
@@ -50,8 +52,8 @@ class Nonce:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A caller's Idempotency-Key. ``digest``: SHA-256 of the request it came with. ``owner``: random, of the one
-    request that is judged for it."""
+    """A caller's Idempotency-Key. ``digest``: SHA-256 of the request that came with it. ``owner``: random value of
+    the one request that is scored for it."""
 
     caller: str
     key: str
@@ -61,7 +63,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """What is kept of a session: which key began it, and a proof that only the holder of its token can be asked for.
+    """Stored record of a session: the key that began it, and a proof that only its token can reproduce.
 
     ``key_id`` is empty for the single key of ``ADSN_API_KEY``.
     """
@@ -72,9 +74,9 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """How a store is. ``shared``: whether other replicas see it. ``up``: whether it answers.
+    """Status of a store. ``shared``: whether other replicas see its contents. ``up``: whether it answers.
 
-    ``conditions``: what is wrong, as name → sentence. ``failures``: calls that failed, by cause.
+    ``conditions``: problems, as name → sentence. ``failures``: failed calls by cause.
     """
 
     shared: bool = False
@@ -84,69 +86,73 @@ class StoreStatus:
 
 
 class Store(Protocol):
-    """What the service remembers. Used on the event loop.
+    """Interface of a store. Use it on the event loop.
 
-    Methods that say so raise `StoreUnavailable` where a shared store cannot be asked: the request must be refused then.
+    Methods raise `StoreUnavailable`, where documented, if a shared store cannot be reached; the request must then be
+    refused.
     """
 
     async def use_nonce(self, nonce: Nonce) -> Literal["new", "used"] | float:
-        """Return ``new``, and from now on it is used; ``used``; or the seconds until this caller has room again.
+        """Mark the nonce as used and return ``new``; return ``used``, or the seconds until this caller has room again.
 
         Raises:
-            StoreUnavailable: nobody knows whether it was used.
+            StoreUnavailable: it is unknown whether the nonce was used.
         """
 
     async def release_nonce(self, nonce: Nonce) -> None:
-        """Forget a nonce whose request got no answer. Where that fails it stays used, so it is refused."""
+        """Release a nonce whose request got no answer. If that fails, the nonce stays used and is refused."""
 
     async def claim(self, claim: Claim) -> bytes | Literal["new", "busy", "conflict"] | float:
-        """Return the kept answer; ``new``, and the key is claimed; ``busy`` while its first request is judged;
-        ``conflict`` where it came with another request; or the seconds until this caller has room again.
+        """Claim the key and return ``new``, or return the kept answer.
+
+        Returns ``busy`` while the key's first request is in progress, ``conflict`` if the key came with a different
+        request, or the seconds until this caller has room again.
 
         Raises:
-            StoreUnavailable: nobody knows whether there is an answer.
+            StoreUnavailable: it is unknown whether there is an answer.
         """
 
     async def keep_answer(self, claim: Claim, answer: bytes) -> None:
-        """Keep ``answer`` for who comes with the same key. Raises as `claim`."""
+        """Keep ``answer`` for later requests with the same key. Raises as `claim`."""
 
     async def drop_claim(self, claim: Claim) -> None:
-        """There is no answer, so the same request may be tried again. Where that fails the claim ends by itself."""
+        """Drop the claim of a request without an answer, so that it can be retried. If that fails, the claim
+        expires."""
 
     async def begin_session(self, session: str, record: SessionRecord) -> float:
-        """Keep a session by the digest of its token. Returns 0, or the seconds until its key may begin another.
+        """Store a session under the digest of its token. Return 0, or the seconds until its key may begin another.
 
         Raises:
-            StoreUnavailable: it was not kept.
+            StoreUnavailable: the session was not stored.
         """
 
     async def find_session(self, session: str) -> SessionRecord | None:
-        """Return the session with this digest if it has not ended. Raises as `begin_session`."""
+        """Return the session with this digest unless it has ended. Raises as `begin_session`."""
 
     async def end_session(self, session: str) -> None:
-        """End it, if there is such a one. Raises as `begin_session`."""
+        """End the session if it exists. Raises as `begin_session`."""
 
     async def count_failure(self, address: str) -> float:
-        """Count a wrong key of ``address``, and return 0. Where it has failed too often, count nothing and return the
-        seconds that it has to wait. A store that is away counts in this process."""
+        """Count a wrong key of ``address`` and return 0. If it has failed too often, count nothing and return the
+        seconds it must wait. While a shared store is unreachable, this process counts by itself."""
 
     async def failure_wait_s(self, address: str) -> float:
-        """Return the seconds that ``address`` has to wait; 0 when it has not failed too often."""
+        """Return the seconds that ``address`` must wait; 0 if it has not failed too often."""
 
     async def take(self, caller: str) -> float:
-        """Return 0 when ``caller`` may ask now, else the seconds until it may. A store that is away lets each process
-        count by itself."""
+        """Return 0 if ``caller`` may send a request now, else the seconds until it may. While a shared store is
+        unreachable, each process counts by itself."""
 
     def status(self) -> StoreStatus:
-        """Return how the store is."""
+        """Return the status of the store."""
 
     async def watch(self) -> None:
-        """Look after the connection until cancelled."""
+        """Maintain the connection until cancelled."""
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
 
 
 def session_digest(token: str) -> str:
-    """Return what a session is kept under. The token itself is stored nowhere."""
+    """Return the digest under which a session is stored. The token itself is never stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

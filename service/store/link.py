@@ -1,6 +1,6 @@
-"""The connection to Redis or Valkey: one deadline for each call, no second attempt, and one word for what went wrong.
+"""Connection to Redis or Valkey: one deadline per call, no retries, and one word for the cause of a failure.
 
-A call whose answer did not come may have been carried out. It is never sent again here: who asked is refused, and what
+A call that got no answer may still have been carried out. It is never repeated here: the request is refused, and what
 it claimed stays claimed.
 """
 
@@ -27,14 +27,15 @@ SENTENCES: dict[Cause, str] = {
     "error": "it refuses a command. See its log; it must be Redis 6 or newer, or Valkey, and no cluster.",
 }
 LAST_LOOK_S = 0.005
-"""Kept back of each deadline. A loop that was busy past it reads once more what has arrived before it gives up."""
+"""Reserved at the end of each deadline. A loop that was busy past the deadline reads once more what has arrived
+before it gives up."""
 CONNECTIONS = 8
 CONNECT_S = 1.0
-"""For a connection that no request waits for."""
+"""Timeout for a connection that no request waits for."""
 
 
 class StoreFailure(Exception):
-    """A call failed. ``cause`` says how, without a word of what was sent."""
+    """A call failed. ``cause`` says how, without quoting what was sent."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
@@ -42,7 +43,7 @@ class StoreFailure(Exception):
 
 
 def import_redis() -> Any:
-    """Return redis-py.
+    """Return the redis-py module.
 
     Raises:
         ConfigError: it is not installed.
@@ -56,10 +57,10 @@ def import_redis() -> Any:
 
 
 class StoreLink:
-    """Runs scripts. Used on one event loop.
+    """Run scripts in the store. Use it on one event loop.
 
     Raises:
-        ConfigError: redis-py is not installed, or a file for TLS cannot be used.
+        ConfigError: redis-py is not installed, or a TLS file cannot be used.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -70,21 +71,21 @@ class StoreLink:
 
         self._client: Any = self._redis.asyncio.Redis(
             **connection_options(settings),
-            # Deadlines are kept below. The library's own would cut off a call whose answer has arrived.
+            # Deadlines are enforced below. The library's own would cut off a call whose answer has arrived.
             socket_timeout=None,
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             max_connections=CONNECTIONS,
         )
-        # Further calls wait for one of these connections, which is shorter than a handshake.
+        # Further calls wait for one of these connections, which takes less time than a handshake.
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes], within_s: float) -> Any:
-        """Return what ``script`` returns.
+        """Return the result of ``script``.
 
         Raises:
-            StoreFailure: no answer within ``within_s``, or a refusal.
+            StoreFailure: the store gave no answer within ``within_s``, or refused the call.
         """
         return await self._within(self._evaluate(script, keys, arguments), within_s)
 
@@ -92,12 +93,12 @@ class StoreLink:
         """Open all connections, so that no request waits for a handshake.
 
         Raises:
-            StoreFailure: that is not possible.
+            StoreFailure: a connection cannot be opened.
         """
         await self._within(self._open(), CONNECT_S)
 
     async def disconnect(self) -> None:
-        """Close idle connections: those to a server that went away are of no use."""
+        """Close idle connections; after a server restart they are useless."""
         await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
@@ -116,7 +117,7 @@ class StoreLink:
                 return await self._client.execute_command("EVAL", script.text, *words)
 
     async def _open(self) -> None:
-        # Each takes a connection of its own, because they are under way together.
+        # Each takes its own connection, because they run at the same time.
         await asyncio.gather(*(self._ping() for _ in range(CONNECTIONS)))
 
     async def _ping(self) -> None:
@@ -135,13 +136,13 @@ class StoreLink:
             task.cancel()
             raise
         if not done:
-            # The library closes a connection whose answer nobody waits for any more.
+            # The library closes a connection whose call was cancelled.
             task.cancel()
             raise StoreFailure("slow")
         try:
             return task.result()
         except Exception as error:
-            # Whatever the library raises: nobody knows what was carried out, so the call has failed.
+            # For any exception of the library it is unknown what was carried out, so the call has failed.
             raise StoreFailure(self._cause(error)) from error
 
     def _cause(self, error: BaseException) -> Cause:
@@ -164,6 +165,6 @@ class StoreLink:
         if isinstance(error, known.TimeoutError):
             return "slow"
         text = str(error)
-        # Older servers put the script's error inside another.
+        # Older servers wrap the script's error in another one.
         words: dict[str, Cause] = {"OOM": "full", "READONLY": "read_only", "NOPERM": "denied", "NOAUTH": "denied"}
         return next((cause for word, cause in words.items() if word in text), "error")

@@ -1,4 +1,4 @@
-"""The store of one process: the default, and nothing to install. A restart forgets it, and no other replica sees it."""
+"""In-process store: the default, without dependencies. A restart clears it, and other replicas do not see it."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class MemoryStore:
         return StoreStatus()
 
     async def watch(self) -> None:
-        # Nothing to look after; it ends when it is cancelled, as the other one does.
+        # There is no connection to maintain. Runs until cancelled, like the shared store's.
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; no resources are held."""

@@ -1,4 +1,4 @@
-"""Which store the settings name."""
+"""Open the store that the settings select."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from service.store.base import Store, StoreLimits
 from service.store.memory import MemoryStore
 
 CLAIM_MARGIN_S = 40.0
-"""Longer than a request may wait for its body and for a pair of the cameras, before it is judged."""
+"""Longer than a request may wait for its body and for a camera pair before it is scored."""
 
 
 def limits_of(settings: Settings) -> StoreLimits:
-    """Return what ``settings`` say of how long and how much is remembered."""
+    """Return the store limits that ``settings`` give."""
     limits, auth = settings.limits, settings.auth
     return StoreLimits(
         replay_s=limits.replay_s,
@@ -30,10 +30,10 @@ def limits_of(settings: Settings) -> StoreLimits:
 
 
 def check_store(settings: StoreSettings) -> None:
-    """Make sure of what a shared store needs on this machine; it is not asked.
+    """Check that this machine has what a shared store needs, without connecting to it.
 
     Raises:
-        ConfigError: the package for it is not installed, or a file for TLS cannot be used.
+        ConfigError: the package for it is not installed, or a TLS file cannot be used.
     """
     if settings.url is not None:
         from service.store.link import import_redis
@@ -48,12 +48,12 @@ def open_store(
     observe: Callable[[float], None] = lambda seconds: None,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Store:
-    """Return the store of ``settings``: this process's own, or the shared one where ``store.url`` is set.
+    """Return the store of ``settings``: the in-process store, or the shared one if ``store.url`` is set.
 
-    ``observe``: told the seconds of each call of a shared store. ``now_s``: monotonic seconds.
+    ``observe`` gets the duration of each call of a shared store, in seconds. ``now_s``: monotonic seconds.
 
     Raises:
-        ConfigError: the package for it is not installed, or a file for TLS cannot be used.
+        ConfigError: the package for it is not installed, or a TLS file cannot be used.
     """
     if settings.store.url is None:
         return MemoryStore(limits_of(settings), now_s)

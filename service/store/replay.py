@@ -1,4 +1,4 @@
-"""Requests that were seen before: nonces, and Idempotency-Keys with their answers. Bounded; pure."""
+"""Replay protection: used nonces, and Idempotency-Keys with their answers. Bounded; pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 AnswerKey = tuple[str, str]
-"""Caller and what it sent: nobody can use up, or probe for, what belongs to another."""
+"""Caller and its key, so that no caller can use up or probe for another's."""
 
 
 class NonceStore:
-    """Each nonce of a caller counts once within ``lifetime_s``; a caller has at most ``limit`` that still count.
+    """Accepts each nonce of a caller once within ``lifetime_s``; a caller has at most ``limit`` live nonces.
 
-    Where a caller has used its limit, further ones are turned away instead of old ones forgotten: whoever may make the
-    service forget may replay. Call from one thread.
+    At the limit further nonces are refused instead of evicting old ones: evicting one early would allow a replay. Call
+    from one thread.
     """
 
     def __init__(self, lifetime_s: float, limit: int, callers: int = 1024) -> None:
@@ -22,7 +22,7 @@ class NonceStore:
         self._used: dict[str, OrderedDict[str, float]] = {}
 
     def use(self, caller: str, nonce: str, now_s: float) -> Literal["new", "used"] | float:
-        """``new``, and from now on used; ``used``; or, where there is no room, the seconds until there is."""
+        """Mark the nonce as used and return ``new``; return ``used``, or the seconds until there is room."""
         used = self._used.get(caller)
         if used is None:
             self._sweep(now_s)
@@ -42,7 +42,7 @@ class NonceStore:
         return "new"
 
     def release(self, caller: str, nonce: str) -> None:
-        """Forget a nonce whose request got no answer, so that it may be tried again."""
+        """Release a nonce whose request got no answer, so that it can be retried."""
         self._used.get(caller, OrderedDict()).pop(nonce, None)
 
     def _sweep(self, now_s: float) -> None:
@@ -62,10 +62,10 @@ class _StoredAnswer:
 
 
 class IdempotencyStore:
-    """Answers by caller and Idempotency-Key, with the digest of the request they belong to; the oldest go first, where
-    there are more than ``limit`` or they hold more than ``size`` bytes.
+    """Answers by caller and Idempotency-Key, each with the digest of its request.
 
-    To forget one early is harmless: its request is then judged again. Call from one thread.
+    The oldest are evicted when there are more than ``limit`` or they exceed ``size`` bytes. Early eviction is harmless:
+    the request is then scored again. Call from one thread.
     """
 
     def __init__(self, lifetime_s: float, limit: int, size: int = 32 << 20) -> None:
@@ -74,7 +74,7 @@ class IdempotencyStore:
         self._held = 0
 
     def get(self, key: AnswerKey, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
-        """What was kept; ``conflict`` when it belongs to another request; None when there is nothing."""
+        """Return the kept answer, ``conflict`` if it belongs to a different request, or None if there is none."""
         stored = self._kept.get(key)
         if stored is None or now_s - stored.at_s >= self._lifetime_s:
             return None
@@ -90,6 +90,6 @@ class IdempotencyStore:
             self._held -= len(oldest.value)
 
     def drop(self, key: AnswerKey) -> None:
-        """Forget what is kept under ``key``."""
+        """Drop what is kept under ``key``."""
         stored = self._kept.pop(key, None)
         self._held -= len(stored.value) if stored is not None else 0

@@ -1,13 +1,13 @@
-"""What runs inside the store, in Lua: each script is atomic and takes one round trip.
+"""Lua scripts that run inside the store. Each is atomic and takes one round trip.
 
-Times are the store's own (``TIME``), so that replicas need no common clock. Numbers of milliseconds have 13 digits,
-which Lua's numbers hold and write exactly. Every key that is written gets an expiry in the same script.
+Times are the store's own (``TIME``), so replicas need no common clock. Millisecond values have 13 digits, which Lua
+numbers hold and print exactly. Every key that a script writes gets an expiry in the same script.
 
-The ledger is how lost data is noticed. It holds the store's run id, how many nonces were ever taken, and when nonces
-are accepted again. A replica sends the highest count it has seen with each call. A store that counts less has
-forgotten nonces: it was restarted without its data, from an older copy of it, or was emptied. Then no nonce is
-accepted for as long as one lives, so that a forgotten one cannot be used twice. After any restart nonces wait for a
-moment (``settle``), in which every replica compares.
+The ledger detects data loss. It holds the store's run id, the total number of nonces taken, and the time from which
+nonces are accepted again. A replica sends the highest count it has seen with each call. A store with a lower count has
+lost nonces: it was restarted without its data, restored from an older copy, or emptied. It then accepts no nonce for
+one nonce lifetime, so that a lost one cannot be used twice. After any restart nonces wait for a short time
+(``settle``), in which every replica compares its count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the digest that EVALSHA knows it by."""
+    """A script and its digest for EVALSHA."""
 
     text: str
     sha: str = field(init=False)
@@ -112,7 +112,7 @@ return 1
 """)
 
 # KEYS: answer, the caller's count. ARGV: claim, claim's lifetime ms, period ms, limit.
-# Returns what is kept, or {0} when it is claimed now, or {ms} where there is no room.
+# Returns the kept answer, {0} if the key is now claimed, or {ms} if there is no room.
 CLAIM = Script(
     _CLOCK
     + _ROOM
@@ -164,7 +164,7 @@ return 0
 """)
 
 # KEYS: the caller's bucket. ARGV: µs for one request, burst. Returns 0, or the µs to wait.
-# The bucket is one number: when it would be full again. That is a token bucket without a token that drips.
+# The bucket is one number: the time at which it is full again. This equals a token bucket without periodic refills.
 RATE = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]

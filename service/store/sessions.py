@@ -1,6 +1,6 @@
-"""Sessions of browsers and wrong keys by address, in this process. Pure: times come from the caller.
+"""Browser sessions and wrong keys per address, in this process. Pure: times come from the caller.
 
-Both are used on the event loop only.
+Use both on the event loop only.
 """
 
 from __future__ import annotations
@@ -12,33 +12,32 @@ from service.store.base import SessionRecord
 
 
 class Sessions:
-    """Sessions of browsers by the digest of their token. Forgotten at a restart, which costs a person one entry of the
-    key."""
+    """Browser sessions by the digest of their token. A restart forgets them; users then enter their key again."""
 
     def __init__(self, lifetime_s: float, limit: int = 256) -> None:
         self._lifetime_s, self._limit = lifetime_s, limit
         self._open: OrderedDict[str, tuple[SessionRecord, float]] = OrderedDict()
 
     def begin(self, session: str, record: SessionRecord, now_s: float) -> None:
-        """Keep a new session. Where there are too many, the oldest ends."""
+        """Store a new session. If there are too many, the oldest ends."""
         while len(self._open) >= self._limit:
             self._open.popitem(last=False)
         self._open[session] = record, now_s + self._lifetime_s
 
     def find(self, session: str, now_s: float) -> SessionRecord | None:
-        """The session, if it has not ended."""
+        """Return the session unless it has ended."""
         found = self._open.get(session)
         return found[0] if found is not None and now_s < found[1] else None
 
     def end(self, session: str) -> None:
-        """End it, if there is such a one."""
+        """End the session if it exists."""
         self._open.pop(session, None)
 
 
 class LoginFailures:
-    """Counts wrong keys by address: ``limit`` within ``window_s``, and the address waits for the window's end.
+    """Counts wrong keys per address. After ``limit`` within ``window_s`` the address waits until the window ends.
 
-    With so many addresses that they do not fit, the one that failed longest ago is forgotten.
+    When the table is full, the address whose last failure is oldest is forgotten.
     """
 
     def __init__(self, limit: int, window_s: float, addresses: int = 4096) -> None:
@@ -46,7 +45,7 @@ class LoginFailures:
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def count(self, address: str, now_s: float) -> float:
-        """Count a wrong key of ``address`` and return 0; or count nothing and return how long it has to wait."""
+        """Count a wrong key of ``address`` and return 0, or count nothing and return the seconds it must wait."""
         wait = self.wait_s(address, now_s)
         if wait > 0:
             return wait
@@ -63,21 +62,21 @@ class LoginFailures:
             self._counts.popitem(last=False)
 
     def hold(self, address: str, wait_s: float, now_s: float) -> None:
-        """Have ``address`` wait: elsewhere it has failed too often."""
+        """Make ``address`` wait, because it failed too often at another replica."""
         who = network_of(address)
         self._counts.pop(who, None)
         self._make_room()
         self._counts[who] = now_s + min(wait_s, self._window_s) - self._window_s, self._limit
 
     def wait_s(self, address: str, now_s: float) -> float:
-        """How long ``address`` has to wait; 0 when it has not failed too often."""
+        """Return the seconds that ``address`` must wait; 0 if it has not failed too often."""
         began, count = self._counts.get(network_of(address), (now_s, 0))
         left = began + self._window_s - now_s
         return left if count >= self._limit and left > 0 else 0.0
 
 
 def network_of(address: str) -> str:
-    """What stands for ``address`` in counts: an IPv6 customer has 2^64 addresses, which count as one."""
+    """Return the network that ``address`` is counted as: an IPv6 customer has 2^64 addresses, which count as one."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,9 +1,9 @@
-"""The store of all replicas, in Redis or Valkey.
+"""Store shared by all replicas, in Redis or Valkey.
 
-Fails closed where it must: nonces, Idempotency-Keys and sessions are refused with ``store_unavailable`` while it cannot
-be asked. Rates and wrong keys are counted in each process meanwhile, so a login never becomes unlimited.
+Fails closed where required: while the store is unreachable, nonces, Idempotency-Keys and sessions are refused with
+``store_unavailable``. Rates and wrong keys are then counted in each process, so login attempts are never unlimited.
 
-After one failure nobody else waits for it: every call fails at once until a probe in the background gets an answer.
+After one failure no further call waits: each fails at once until a background probe gets an answer.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
-"""How often a replica compares what the store knows with what it has seen itself."""
+"""Interval at which a replica compares the store's count with the highest it has seen."""
 PROBE_S = 0.25
-"""How often a store that failed is tried."""
+"""Interval at which a failed store is probed."""
 SETTLE_S = 3 * BEAT_S
-"""How long nonces wait after a restart of the store: every replica must have compared."""
+"""Time for which nonces wait after a restart of the store: every replica must have compared its count."""
 LEDGER_S = 3600.0
 SESSIONS = 256
-"""Sessions that one key has at most, as in one process."""
+"""Maximum number of sessions per key, as in one process."""
 BUSY, ANSWERED = b"B", b"A"
 DIGEST_BYTES = 32
 
 
 OWED = 1024
-"""Calls to take back that are remembered while the store is away; what is forgotten ends by its expiry."""
+"""Maximum number of undo calls remembered while the store is unreachable. Any beyond that end by their expiry."""
 
 
 class _Call(NamedTuple):
@@ -63,13 +63,13 @@ class _Call(NamedTuple):
 
 
 class SharedStore:
-    """Ask the store at ``settings.url``.
+    """Store at ``settings.url``.
 
-    ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe`` is told the seconds of each call that was
-    answered. ``now_s``: monotonic seconds.
+    ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe`` gets the duration of each answered call, in
+    seconds. ``now_s``: monotonic seconds.
 
     Raises:
-        ConfigError: redis-py is not installed, or a file for TLS cannot be used.
+        ConfigError: redis-py is not installed, or a TLS file cannot be used.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SharedStore:
         self._limits, self._timeout_s = limits, settings.timeout_ms / 1000
         self._link = StoreLink(settings)
         self._observe, self._now_s, self._beat_s = observe, now_s, beat_s
-        # What each process counts by itself: all wrong keys, and rates while the store is away.
+        # Counts of this process: all wrong keys, and rates while the store is unreachable.
         self._failures = LoginFailures(limits.failures, limits.failures_s)
         self._rates = RateLimiter(limits.rate_per_s, limits.burst)
         self._seen = 0
@@ -102,7 +102,7 @@ class SharedStore:
         self._owed: deque[_Call] = deque(maxlen=OWED)
         self._wake = asyncio.Event()
 
-    # What routes ask.
+    # Calls for the routes.
 
     async def use_nonce(self, nonce: Nonce) -> Literal["new", "used"] | float:
         if self._evicts:
@@ -170,7 +170,7 @@ class SharedStore:
         await self._ask(END, (self._keys.session(session),), ())
 
     async def count_failure(self, address: str) -> float:
-        # Counted here too: a store that goes away takes no count with it.
+        # Counted here too, so that the count survives when the store becomes unreachable.
         return self._failures.count(address, self._now_s()) or await self._shared_failures(address, counted=True)
 
     async def failure_wait_s(self, address: str) -> float:
@@ -198,11 +198,11 @@ class SharedStore:
         except StoreUnavailable:
             return 0.0
         if wait_ms > 0:
-            # It goes on waiting when the store goes away.
+            # The address keeps waiting when the store becomes unreachable.
             self._failures.hold(address, wait_ms / 1000, self._now_s())
         return float(wait_ms / 1000)
 
-    # How it is.
+    # Status and connection.
 
     def status(self) -> StoreStatus:
         conditions: dict[str, str] = {}
@@ -221,7 +221,7 @@ class SharedStore:
             if self._down is not None:
                 await asyncio.sleep(PROBE_S)
                 continue
-            # A request that fails meanwhile has the store tried at once: it may have been a moment's delay.
+            # A request that fails meanwhile triggers a probe at once: the failure may have been a brief delay.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._beat_s)
 
@@ -229,7 +229,7 @@ class SharedStore:
         await self._link.close()
 
     async def _look(self) -> None:
-        """Compare with the ledger; the first time and after lost connections, over new ones."""
+        """Compare with the ledger; on the first run and after lost connections, open new connections first."""
         try:
             if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
@@ -237,7 +237,7 @@ class SharedStore:
             arguments, began = (str(self._seen), *self._terms), time.perf_counter()
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
             if self._down is not None and time.perf_counter() - began > self._timeout_s:
-                # It would be too late for a request as well.
+                # This would be too late for a request as well.
                 raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)
@@ -258,8 +258,11 @@ class SharedStore:
         arguments: Sequence[str | bytes],
         undo: _Call | None = None,
     ) -> Any:
-        """Return what ``script`` returns. ``undo``: what takes back a call that failed, and may yet have been carried
-        out, once the store answers again: nobody got an answer for it."""
+        """Return the result of ``script``.
+
+        ``undo`` takes back a failed call that may have been carried out, once the store answers again: nobody got an
+        answer for it.
+        """
         if self._down is not None:
             raise StoreUnavailable(self._down_sentence())
         began = time.perf_counter()
@@ -281,7 +284,7 @@ class SharedStore:
                 self._owed.append(call)
 
     async def _settle_debts(self) -> None:
-        """Take back what failed calls may have claimed. Each names its owner, so it takes nobody else's."""
+        """Undo what failed calls may have claimed. Each call names its owner, so no other claim is affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
                 await self._ask(*self._owed.popleft())
@@ -296,13 +299,13 @@ class SharedStore:
         self._wake.set()
 
     def _closed(self, wait_s: float, *, lost: bool) -> None:
-        """Nonces are accepted again in ``wait_s``."""
+        """Record that nonces are accepted again in ``wait_s``."""
         if lost and wait_s > 0 and not (self._lost and self._now_s() < self._closed_until_s):
             log.error("the store at %s has lost data: no nonce is accepted for %.0f s", self._name, wait_s)
         self._closed_until_s, self._lost = self._now_s() + wait_s, lost
 
     def _check_eviction(self, policy: str, *, limited: bool) -> None:
-        """A store that forgets keys to make room would forget nonces."""
+        """Check the eviction policy: a store that evicts keys would forget nonces."""
         told = (
             f"the store at {self._name} would forget nonces to make room (maxmemory-policy {policy}). Set it to "
             "noeviction."

@@ -1,4 +1,4 @@
-"""A real server on a port of its own, with a fake engine behind it."""
+"""A real server on its own port, with a fake engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each package of the service offers: the names in its ``__all__``, and nothing that a door would wait for."""
+"""Public names of each service package: its ``__all__``, and no imports that would slow down --lock-door."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_package_says_what_it_offers(name: str) -> None:
     offered: list[str] = package.__all__
     assert offered == sorted(set(offered), key=lambda one: (not one.isupper(), not one[0].isupper(), one))
     for one in offered:
-        # Its own: what another package offers is imported from there.
+        # Only its own names: another package's are imported from there.
         value = getattr(package, one)
         assert value.__module__.startswith(name) if isinstance(value, type | FunctionType) else value is not None
     public = {

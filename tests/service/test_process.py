@@ -1,4 +1,4 @@
-"""`adsn-serve` as a process of its own, with the shipped model: reload, drain, settings, logs."""
+"""`adsn-serve` as a separate process with the shipped model: reload, drain, settings, logs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_model_is_replaced_without_a_failed_request_and_a_bad_one_is_not_taken
 
 
 def with_wrong_scores(bundle: Path) -> None:
-    """Make a whole bundle whose golden vectors no machine reproduces."""
+    """Make a valid bundle whose golden vectors no machine reproduces."""
     shutil.copytree(default_bundle(), bundle)
     golden = read_golden((bundle / "golden.npz").read_bytes())
     for scores in golden.scores.values():
@@ -135,7 +135,7 @@ def test_a_signal_ends_it_within_its_time(tmp_path: Path) -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)
-        # 5 seconds are promised; the rest is for a machine that does other things too.
+        # 5 seconds are promised; the rest is a margin for a busy machine.
         assert time.monotonic() - began < 15
 
 

@@ -1,4 +1,4 @@
-"""Nonces, kept answers, rates and the pool by themselves."""
+"""Unit tests of nonces, kept answers, rates and the worker pool."""
 
 from __future__ import annotations
 
@@ -90,17 +90,17 @@ def test_two_things_at_once() -> None:
         helper.run_both(lambda: 1 // 0, lambda: 1)
     with pytest.raises(ZeroDivisionError):
         helper.run_both(lambda: 1, lambda: 1 // 0)
-    # What one call raised is not the next one's.
+    # An error of one call does not affect the next.
     assert helper.run_both(lambda: 1, lambda: 2) == (1, 2)
     helper.close()
 
 
 class Picture:
-    """Something that a call holds, and that can be looked at from outside."""
+    """An object that a call holds and a test can track by weak reference."""
 
 
 def test_what_a_failed_call_held_is_let_go_at_once() -> None:
-    # The collector counts objects: a picture of megabytes in a cycle waits for hundreds of other errors.
+    # The collector counts objects: an image of megabytes in a cycle would wait for hundreds of other errors.
     held: list[weakref.ref[Picture]] = []
 
     def fails(helper: HelperThread, first: bool, second: bool) -> None:
@@ -172,7 +172,7 @@ def test_a_replaced_model_is_closed_after_its_last_pair() -> None:
             assert second.pipeline.engine is engines[1]
     assert engines[0].closed
     assert not engines[1].closed
-    # There is no third: the second goes on.
+    # There is no third one, so the second stays in use.
     model.reload()
     done.wait(0.1)
     assert model.require() is second

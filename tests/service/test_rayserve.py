@@ -1,4 +1,4 @@
-"""What a replica of Ray Serve is made of, without Ray; tests/deploy/test_ray.py runs a cluster."""
+"""Parts of a Ray Serve replica, without Ray; tests/deploy/test_ray.py runs a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENVIRON = {"ADSN_API_KEY": KEY}
 
 
 class Wrapped(Replica):
-    """As Ray's ingress makes it."""
+    """A replica as Ray's ingress creates it."""
 
     def __init__(self) -> None:
         self.app = self._asgi_app = make_app(replica_settings(Arguments(), "r1", ENVIRON))
@@ -32,7 +32,7 @@ class Wrapped(Replica):
 
 @asynccontextmanager
 async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
-    """The replica's application between its start and its end, and a client of it."""
+    """Run the replica's application and yield a client of it."""
     app = replica.app
     transport = httpx.ASGITransport(app)
     async with (
@@ -42,7 +42,7 @@ async def started(replica: Wrapped) -> AsyncIterator[httpx.AsyncClient]:
         try:
             yield client
         finally:
-            # Else the thread that loads would wait for a bundle for ever.
+            # Otherwise the loading thread would wait for a bundle for ever.
             app.state.choice.settle_if_open()
 
 
@@ -52,7 +52,7 @@ async def version(client: httpx.AsyncClient) -> str:
 
 
 def other(folder: Path) -> Path:
-    """The shipped bundle under another version."""
+    """Return the shipped bundle with another version."""
     shutil.copytree(default_bundle(), folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "9.9.9"}))
@@ -98,7 +98,7 @@ def test_another_bundle_takes_over_and_a_damaged_one_does_not(tmp_path: Path) ->
                 await made.reconfigure({"bundle": str(damaged)})
             assert await version(client) == "9.9.9"
             await made.check_health()
-            # Back to what the settings name.
+            # Back to the settings' bundle.
             await made.reconfigure({})
             assert await version(client) == shipped
 

@@ -1,4 +1,4 @@
-"""The logs of several replicas in one folder: each is checked, each names who wrote it, and one cannot pass for two."""
+"""Logs of several replicas in one folder: each is checked and names its writer, and one cannot pass for two."""
 
 from __future__ import annotations
 

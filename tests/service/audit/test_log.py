@@ -119,7 +119,7 @@ def test_a_torn_line_is_sealed_by_the_next_start(path: Path, cut: int) -> None:
     with path.open("r+b") as stream:
         stream.truncate(path.stat().st_size - cut)
     torn = check_audit(path)
-    assert torn.torn_end == (cut > 1)  # without its line break alone, a line is whole
+    assert torn.torn_end == (cut > 1)  # without only its line break, a line is complete
     fill(path, 1)
     report = check_audit(path)
     assert (report.sealed, report.torn_end) == (1 if cut > 1 else 0, False)
@@ -225,7 +225,7 @@ def test_a_full_disk_gives_no_decision_where_the_log_is_required(path: Path, mon
             log.decision(answer(number), caller="gate")
         assert caught.value.retryable
     assert log.failures == 3
-    assert check_audit(path).torn_end is False  # the half line was taken back
+    assert check_audit(path).torn_end is False  # the partial line was truncated
     disk.room = 10**6
     log.decision(answer(4), caller="gate")
     log.close()

@@ -1,4 +1,4 @@
-"""Who is let in: keys and roles, browsers, other sites, wrong keys, certificates; and no secret in any log."""
+"""Access control: keys and roles, browsers, other sites, wrong keys, certificates; and no secret in any log."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_another_name_can_be_allowed() -> None:
         assert service.client.get("/info", headers={"Host": "other.local"}).status_code == 421
 
 
-# Keys that come, go and are wrong.
+# Added, removed and wrong keys.
 
 
 def write(file: Path, text: str) -> None:
@@ -274,7 +274,7 @@ def guard_of(file: Path, now: list[float], **settings: object) -> Guard:
 
 
 def presented(guard: Guard, key: str) -> Identification:
-    """What the guard makes of a request with ``key``."""
+    """Return the guard's result for a request with ``key``."""
     headers = [(b"x-api-key", key.encode())]
     return asyncio.run(
         guard.identify(HTTPConnection({"type": "http", "headers": headers, "client": ("192.0.2.1", 5000)}))
@@ -352,7 +352,7 @@ def test_no_secret_and_no_wrong_key_is_ever_logged(caplog: pytest.LogCaptureFixt
         client.cookies.clear()
         metrics = client.get("/metrics", headers={"X-API-Key": SINGLE}).text
     assert len(secrets) == 5
-    # Not the test's own client, which logs what it receives.
+    # Excludes the test's own client, which logs what it receives.
     logged = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore")))
     assert " live" in logged
     for secret in secrets:
@@ -361,7 +361,7 @@ def test_no_secret_and_no_wrong_key_is_ever_logged(caplog: pytest.LogCaptureFixt
         assert secret not in repr(settings)
 
 
-# Starting, TLS and certificates.
+# Start-up, TLS and certificates.
 
 
 def test_other_addresses_need_keys_or_certificates(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keys: made once, stored as digests, found by id, expired, revoked."""
+"""Keys: shown once, stored as digests, found by id, expired, revoked."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_session_is_tied_to_its_key_and_its_token() -> None:
     single = ring.record(Caller("key"), "token")
     assert ring.resume(single, "token", TODAY) == Caller("key")
     assert KeyRing([entry], "the second single key").resume(single, "token", TODAY) is None
-    # Who may write to the store, and knows no key, cannot make a session.
+    # Write access to the store, without knowing a key, is not enough to forge a session.
     for proof in ("", "0" * 64, "\udcff"):
         assert ring.resume(SessionRecord(entry.id, proof), "token", TODAY) is None
         assert ring.resume(SessionRecord("", proof), "token", TODAY) is None

@@ -1,5 +1,5 @@
-"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify`` as a person runs them; and what docs/security.md
-shows."""
+"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify`` as a user runs them, and the examples of
+docs/security.md."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Done:
 
 
 def call(*words: str | Path, stdin: str = "") -> Done:
-    """Run adsn-serve's console script in this process: a process of its own costs a second each."""
+    """Run adsn-serve's console script in this process: a separate process costs a second each."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["adsn-serve", *map(str, words)])
@@ -151,7 +151,7 @@ def test_without_a_commands_name_it_serves() -> None:
     assert call("--check-config", "--host", "0.0.0.0").returncode == 78
 
 
-# What the page shows is run.
+# Run the page's examples.
 
 
 def block(language: str, starting: str) -> str:
@@ -160,7 +160,7 @@ def block(language: str, starting: str) -> str:
 
 
 def cases(private: Path) -> list[tuple[str, str, bool]]:
-    """Tokens, the nonce that was asked with, and whether they may be believed."""
+    """Return tokens, the nonce each was requested with, and whether each must be accepted."""
     attester, now = Attester(Signer(private), "gate-3"), int(time.time())
     token = attester.attest(answer(), "n-1", now)
     head, claims, signature = token.split(".")

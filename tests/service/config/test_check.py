@@ -1,4 +1,4 @@
-"""What both programs find wrong before they open anything: cameras, geometry, model, keys, certificates."""
+"""Checks of both programs before they open anything: cameras, geometry, model, keys, certificates."""
 
 from __future__ import annotations
 

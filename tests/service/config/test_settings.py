@@ -1,4 +1,4 @@
-"""Settings: what is refused before anything listens."""
+"""Settings: values refused before anything listens."""
 
 from __future__ import annotations
 

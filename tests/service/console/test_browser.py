@@ -1,4 +1,4 @@
-"""The console in a real browser, Debian's Chromium: by keyboard, without anything from elsewhere."""
+"""The console in a real browser, Debian's Chromium: used by keyboard, with no requests to other hosts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def opened(browser: Any, service: RunningService) -> None:
 
 
 def clean(browser: Any) -> None:
-    """Nothing was refused, failed or asked of anybody else."""
+    """Check that the browser reported no refusal or failure and requested nothing from other hosts."""
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     here = browser.execute_script("return location.origin")
@@ -199,7 +199,7 @@ def test_every_control_has_a_name(browser: Any, rig: tuple[RunningService, FakeF
 def test_text_can_be_read_on_its_ground(
     browser: Any, rig: tuple[RunningService, FakeFeed], page: str, scheme: str
 ) -> None:
-    """Contrast of at least 4.5, as WCAG 2.2 wants, of all text that is shown."""
+    """Check that all visible text has a contrast of at least 4.5, as WCAG 2.2 requires."""
     feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
     browser.get(f"http://127.0.0.1:{rig[0].port}/{page}")

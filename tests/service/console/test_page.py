@@ -1,4 +1,4 @@
-"""The console: what its page asks for over HTTP, and what reaches whoever watches a rig."""
+"""The console: its page's HTTP requests, and the data that rig subscribers get."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rig() -> Iterator[tuple[RunningService, FakeFeed]]:
 
 
 def fresh_pair() -> Pair:
-    """A pair of this moment, bright enough in infrared for the fake engine to call it live."""
+    """Return a pair taken now, bright enough in IR for the fake engine to call it live."""
     now = time.monotonic_ns()
     pair = face_pair()
     ir = np.clip(pair.image("ir").astype(int) + 90, 0, 255).astype(np.uint8)
@@ -44,7 +44,7 @@ def fresh_pair() -> Pair:
 
 
 def events_of(service: RunningService, wanted: set[str]) -> Iterator[tuple[str, Any]]:
-    """Events as they come, until each of ``wanted`` was among them."""
+    """Yield events until each of ``wanted`` has arrived."""
     with service.client.stream("GET", "/events") as response:
         name = ""
         for line in response.iter_lines():
@@ -133,7 +133,7 @@ def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple
 def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     pair = fresh_pair()
-    # As bright with the illuminator off as with it on: it shines by itself, or is fed in.
+    # As bright with the illuminator off as with it on: it emits light itself, or the signal is injected.
     shining = replace(pair, ir_dark=pair.ir, ir_dark_time_ns=pair.ir_time_ns)
     feed.put(shining)
     found = dict(events_of(service, {"pair"}))["pair"]

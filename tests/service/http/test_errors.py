@@ -1,4 +1,4 @@
-"""POST /liveness, refused: each error through a real server, as a problem document."""
+"""Refusals of POST /liveness: each error through a real server, as a problem document."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_oversize_body(service: RunningService) -> None:
 
 
 def raw_request(port: int, head: str, chunks: list[bytes]) -> bytes:
-    """Send exactly these bytes and return what comes back until the server closes."""
+    """Send exactly these bytes and return the response until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head.encode())
         try:
             for part in chunks:
                 connection.sendall(part)
         except OSError:
-            pass  # refused before everything was sent, as it should
+            pass  # refused before everything was sent, as intended
         answer = b""
         try:
             while data := connection.recv(65536):
@@ -252,7 +252,7 @@ def test_a_full_queue_refuses_and_recovers() -> None:
         threads = [threading.Thread(target=lambda: answers.append(busy.judge(pair()))) for _ in range(4)]
         for thread in threads:
             thread.start()
-        # One works, one waits, so two of four are turned away, and at once.
+        # One runs and one waits, so two of four are refused at once.
         until(lambda: len(answers) >= 2)
         for response in list(answers):
             assert check_problem(response, 503, "overloaded")["retryable"] is True

@@ -1,6 +1,6 @@
-"""Thousands of damaged and forged requests: none may end in a 500, take the service down or change an honest answer.
+"""Thousands of damaged and forged requests: none may cause a 500, stop the service or change an honest response.
 
-Seeded: a failure names the number that makes the same request again.
+Seeded: a failure gives the number that reproduces its request.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def form(*parts: bytes) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """``data`` with something wrong: bits, bytes, a piece cut, doubled, or blanked."""
+    """Return ``data`` with damage: changed bits or bytes, or a piece cut, doubled or blanked."""
     out = bytearray(data)
     if not out:
         return data
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
         at = rng.randrange(len(out) or 1)
-        # Headers are where a decoder can be led astray, so they are hit more often.
+        # Hit headers more often, because they control the decoder.
         if rng.random() < 0.5:
             at = min(at, rng.randrange(64))
         match rng.randrange(6):
@@ -88,7 +88,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def pictures(rng: random.Random) -> bytes:
-    """Pictures that are damaged, of other kinds than their names say, or bombs."""
+    """Return images that are damaged, of another type than their name says, or decompression bombs."""
     rgb, ir = SMALL[rng.choice(SUFFIXES)]
     if rng.random() < 0.1:
         rgb = bomb(rng.choice((1, 4000, 60000)), rng.choice((1, 4000, 60000)))
@@ -98,14 +98,14 @@ def pictures(rng: random.Random) -> bytes:
 
 
 def metas(rng: random.Random) -> bytes:
-    """Damaged metadata with good pictures."""
+    """Return damaged metadata with valid images."""
     rgb, ir = SMALL[".jpg"]
     meta = rng.choice(METAS) if rng.random() < 0.5 else damaged(GOOD_META, rng)
     return form(part(b"rgb", rgb), part(b"ir", ir), part(b"meta", meta))
 
 
 def structure(rng: random.Random) -> bytes:
-    """A damaged multipart structure."""
+    """Return a damaged multipart structure."""
     rgb, ir = SMALL[".png"]
     whole = form(
         part(b"rgb", rgb[:200]),
@@ -119,7 +119,7 @@ def structure(rng: random.Random) -> bytes:
 
 
 def noise(rng: random.Random) -> bytes:
-    """No form at all."""
+    """Return a body that is no form at all."""
     return rng.randbytes(rng.choice((0, 1, 50, 5000)))
 
 
@@ -138,7 +138,7 @@ TYPES = (
 
 
 class Attacker:
-    """Sends hostile requests on one connection, and honest ones between them."""
+    """Sends hostile requests on one connection, with honest ones in between."""
 
     def __init__(self, service: RunningService) -> None:
         self._service = service
@@ -215,7 +215,7 @@ def _besiege(attacker: Attacker, first: int, count: int) -> None:
 
 def test_a_thousand_hostile_requests(target: RunningService) -> None:
     attacker = siege(target, 0, 1000)
-    # The attack reaches every layer: some are refused by the form, some by the decoder, and some are judged.
+    # The attack reaches every layer: the form parser refuses some, the decoder others, and some are scored.
     assert {200, 400, 413, 415, 422} <= set(attacker.seen)
 
 

@@ -1,4 +1,4 @@
-"""What HTTP and MIME allow, and clients make use of."""
+"""Features of HTTP and MIME that clients use."""
 
 from __future__ import annotations
 
@@ -203,5 +203,5 @@ def test_a_client_that_leaves_inside_its_request_gets_none(service: RunningServi
 def test_a_half_closed_connection_does_not_stay() -> None:
     with running(Settings(limits=LimitSettings(idle_s=60))) as service:
         answer = exchange(service, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", shut=True)
-        # `exchange` has returned, so the service has closed it, long before it would have been idle for too long.
+        # `exchange` has returned, so the service has closed the connection, long before the idle timeout.
         assert answer.endswith(b'{"status": "alive"}')

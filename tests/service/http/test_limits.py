@@ -1,4 +1,4 @@
-"""What is refused before it costs anything: slow senders, endless headers, too many connections, too many requests."""
+"""Cheap refusals: slow senders, endless headers, too many connections, too many requests."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_headers_without_end(strict: RunningService, head: bytes) -> None:
         with contextlib.suppress(OSError):
             connection.sendall(head)
         answer = read_all(connection)
-        # What is still being sent when the service closes may cost the sender the answer.
+        # A client that is still sending when the service closes may lose the response.
         if answer:
             problem_in(answer, 431, "request_header_too_large")
     assert resident_bytes() - before < 50 << 20

@@ -27,7 +27,7 @@ from tests.support.service.running_service import RunningService, running
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDLESS = {"/events"}
-"""Streams that do not end by themselves; they have tests of their own."""
+"""Streams that never end; they have tests of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def operations(service: RunningService) -> Iterator[Any]:
 
 
 def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: RunningService) -> None:
-    """Examples are few here; ``pytest -m hostile`` and the siege in test_hostile.py send thousands."""
+    """Run a few examples; ``pytest -m hostile`` and test_hostile.py send thousands."""
     chosen = (
         checks.not_a_server_error,
         checks.status_code_conformance,
@@ -71,7 +71,7 @@ def test_no_request_that_the_document_allows_or_forbids_breaks_it(served: Runnin
         @given(case=operation.as_strategy())
         def call(case: Any) -> None:
             response = case.call(base_url=base)
-            # A well-formed request to a service that is ready may still be answered 503: there is no rig.
+            # A valid request to a ready service may still get a 503: there is no rig.
             expected = tuple(c for c in chosen if not (response.status_code == 503 and c is checks.not_a_server_error))
             try:
                 case.validate_response(response, checks=expected)
@@ -109,7 +109,7 @@ def test_every_parameter_of_a_path_is_declared(served: RunningService) -> None:
             declared = [entry for entry in operation.get("parameters", []) if entry["in"] == "path"]
             assert {entry["name"] for entry in declared} == names, f"{method} {path}"
             for entry in declared:
-                # A path cannot lack a part of itself: generators leave an operation out where one may be null.
+                # A path parameter is never optional: generators leave out an operation with a nullable one.
                 assert entry["required"] is True
                 assert entry["schema"]["type"] == "string", f"{method} {path}: {entry}"
             queries = {entry["name"] for entry in operation.get("parameters", []) if entry["in"] == "query"}
@@ -135,7 +135,7 @@ def test_a_generated_client_speaks_with_a_real_server(
     source = tmp_path / "openapi.json"
     source.write_bytes(served.client.get("/openapi.json").content)
     config = Config.from_sources(
-        # The generator knows no pictures: what it would leave out is taken as bytes.
+        # The generator does not know image types and would leave them out, so it treats them as bytes.
         ConfigFile(post_hooks=[], content_type_overrides={"image/jpeg": "application/octet-stream"}),
         MetaType.NONE,
         source,
@@ -192,7 +192,7 @@ def test_the_catalogue_agrees_with_the_tree() -> None:
             assert status in entry.statuses, kind
             assert entry.retryable == kind.retryable, kind
         else:
-            # What has no entry can never be met over HTTP: it belongs to bundles, settings, cameras and tokens.
+            # A code without an entry never occurs over HTTP: it belongs to bundles, settings, cameras and tokens.
             assert any(base in STATUS for base in kind.__mro__)
 
 

@@ -1,4 +1,4 @@
-"""No shape of an upload costs the service more than a stated memory and time: see ``shape_probe``."""
+"""No shape of an upload exceeds the stated memory and time: see ``shape_probe``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_an_upload_of_any_shape_is_bounded_in_memory_and_time() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["mib"] <= MOST_MIB, found["mib_of"]
     assert found["seconds"] <= MOST_SECONDS, found["seconds_of"]
-    # What was refused proves little, and neither does what never was.
+    # The measurement needs both accepted and refused uploads.
     assert found["statuses"].get("200", 0) >= 10, found["statuses"]
     assert found["statuses"].get("422", 0) >= 10, found["statuses"]
     assert set(found["statuses"]) <= {"200", "413", "422"}, found["statuses"]

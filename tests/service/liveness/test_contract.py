@@ -1,4 +1,4 @@
-"""What `POST /liveness` promises beyond a plain answer: cameras, nonces, repetition, explanations, ages, depth."""
+"""Guarantees of `POST /liveness` beyond the response: cameras, nonces, replays, explanations, ages, depth."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_next_pair_of_the_rig_is_judged() -> None:
         )
         asking.start()
         until(lambda: feed.waits >= 2)
-        assert answers == []  # the pair from before the request is not taken
+        assert answers == []  # the pair from before the request is not used
         now = time.monotonic_ns()
         feed.put(replace(face_pair(), rgb_time_ns=now, ir_time_ns=now + 2_000_000, clock="synthetic", generation=3))
         asking.join(20)
@@ -79,7 +79,7 @@ def test_a_rig_that_gives_nothing_says_how_its_cameras_are() -> None:
     assert response.headers["retry-after"]
     assert body["cameras"][1] == {"modality": "ir", "state": "lost", "error": "camera_lost"}
     assert "Plug" in body["advice"]
-    # Uploads are judged nevertheless, so the service is ready; and it says what is wrong.
+    # Uploads are scored nevertheless, so the service is ready, and it reports the problem.
     assert ready.status_code == 200
     assert {("camera_lost", "ir"), ("no_pairs", "")} <= {(c["name"], c["subject"]) for c in ready.json()["conditions"]}
 
@@ -190,7 +190,7 @@ def test_a_time_of_the_callers_own_clock_is_never_stale(service: RunningService)
 
 
 def depth_file(mm: int = 600) -> bytes:
-    """A face-like bump before a far wall."""
+    """Return a depth file with a face-like bump in front of a far wall."""
     depth = np.full((480, 640), 1500, np.uint16)
     depth[100:340, 180:420] = mm
     return encode(depth, ".png")
@@ -220,7 +220,7 @@ def test_an_infrared_led_model_takes_its_box_in_infrared() -> None:
 
 
 def test_an_orientation_in_the_file_is_ignored(service: RunningService) -> None:
-    """Boxes are in stored pixels; a turned picture would be judged somewhere else."""
+    """Check that the EXIF orientation is ignored: boxes are in stored pixels, so rotating would move the face."""
     whole = rgb_file()
     # APP1 with a TIFF header and one entry: orientation 6, a quarter turn.
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"

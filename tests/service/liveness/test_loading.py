@@ -1,4 +1,4 @@
-"""The model as the service's settings name it."""
+"""Loading the model that the service's settings select."""
 
 from __future__ import annotations
 

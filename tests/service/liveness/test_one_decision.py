@@ -1,4 +1,4 @@
-"""One decision on one pair: HTTP, console, kiosk and ``adsn-rig view --decide`` apply the illuminator's rule alike."""
+"""One rule for a pair: HTTP, console, kiosk and ``adsn-rig view --decide`` apply the illuminator's rule alike."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIT = ir_image()
 
 
 def unlit(follows: bool) -> Image:
-    """The infrared picture with the illuminator off: a face gains more light than the wall behind it, a screen less."""
+    """Return the IR image with the illuminator off: a face gains more light than the wall behind it, a screen less."""
     face, around = (0.1, 0.9) if follows else (0.7, 0.2)
     dark = LIT * around
     x, y, w, h = (int(v) for v in (BOX.x, BOX.y, BOX.w, BOX.h))
@@ -47,7 +47,7 @@ def captured(follows: bool, at_ns: int) -> Pair:
 
 
 def loaded() -> LoadedModel:
-    """A model that calls every pair live."""
+    """Return a model that calls every pair live."""
     return LoadedModel(pipeline(), manifest(), "0" * 64)
 
 

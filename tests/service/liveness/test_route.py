@@ -1,4 +1,4 @@
-"""POST /liveness, answered."""
+"""Successful responses of POST /liveness."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_photograph_of_a_person_is_found_and_judged(service: RunningService) -
     body = response.json()
     checked(body)
     x, y, w, h = body["face"]["bbox"]
-    # Where the face is in this photograph, by eye: its middle near (222, 115).
+    # Position of the face in this photograph, by eye: centre near (222, 115).
     assert abs(x + w / 2 - 222) < 30
     assert abs(y + h / 2 - 115) < 30
     assert body["face"]["confidence"] is not None

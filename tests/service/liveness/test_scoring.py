@@ -1,4 +1,4 @@
-"""What a request is scored with: limits of its way in, geometry of the open cameras, boxes that it names."""
+"""Inputs of scoring: limits of the input kind, geometry of the open cameras, boxes of the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which face detector runs: `/info` says it, and a lesser one than was asked for is a condition."""
+"""Face detector in use: `/info` names it, and a fallback raises a condition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_lesser_detector_is_degraded_and_a_condition() -> None:
         detector = service.client.get("/info").json()["detector"]
         ready = service.client.get("/readyz")
     assert detector == {"kind": "haar", "sha256": None, "degraded": True, "reason": WHY}
-    # Pairs can be judged nevertheless.
+    # Pairs can still be scored.
     assert ready.status_code == 200
     assert [(c["name"], c["severity"]) for c in ready.json()["conditions"]] == [("detector_degraded", "warning")]
     assert WHY in ready.json()["conditions"][0]["detail"]

@@ -1,4 +1,5 @@
-"""Events: every watcher gets them, a slow one loses the oldest, nobody is held up, streams end with the service."""
+"""Events: every subscriber gets them, a slow one loses the oldest and delays nobody, and streams end with the
+service."""
 
 from __future__ import annotations
 
@@ -102,7 +103,7 @@ def test_events_reach_a_client_in_order(watched: tuple[RunningService, EventHub]
     ]  # fmt: skip
 
     def left() -> bool:
-        # It is noticed when there is something to send.
+        # A lost subscriber is noticed only when there is an event to send.
         hub.publish("pair", {"number": 2})
         return not hub.watched
 

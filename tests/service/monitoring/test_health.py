@@ -1,4 +1,4 @@
-"""Conditions: who hears of them, what they make of readiness."""
+"""Conditions: their listeners and their effect on readiness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics, and the dashboard and alerts that are made of them."""
+"""Metrics, and the dashboard and alerts that use them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAME = re.compile(r"\b((?:adsn|process)_[a-z0-9_]+)\b")
 
 
 def everything() -> Metrics:
-    """Metrics with each series that a service with a rig, an audit log and a shared store has."""
+    """Return metrics with every series of a service with a rig, an audit log and a shared store."""
     metrics = Metrics()
     camera = CameraStatus("rgb", "running", None, 1, 30.0, 100, {"late": 3}, 2, last_frame_ns=5)
     metrics.watch_feed(lambda: FeedStatus((camera,), 3, 1.0, 9, None, {"skew": 2}), lambda: 10**9)
@@ -48,7 +48,7 @@ def everything() -> Metrics:
 
 
 def names(metrics: Metrics) -> set[str]:
-    """Names as a query uses them. A gauge with labels that have no values yet has a TYPE line only."""
+    """Return the names as a query uses them. A labelled gauge without values has a TYPE line only."""
     return set(re.findall(r"^(?:# TYPE )?((?:adsn|process)_[a-z0-9_]+)", metrics.text().decode(), re.M))
 
 
@@ -149,7 +149,8 @@ def test_the_page_of_metrics_names_each_of_them() -> None:
 
 
 def test_names_labels_and_buckets_are_a_contract() -> None:
-    """Dashboards and alerts of others ask for them: a change of `data/series.txt` is a change of the contract."""
+    """Check the series against `data/series.txt`: users' dashboards and alerts rely on them, so a change breaks the
+    contract."""
     lines = [line for line in everything().text().decode().splitlines() if "process_" not in line]
     types = [line.removeprefix("# ") for line in lines if line.startswith("# TYPE")]
     series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""Scoring elsewhere, against our own server: the contract of all engines, and every way in which a server can fail."""
+"""Remote scoring against our own server: the contract of all engines, and every way in which a server can fail."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OPENED: list[RemoteConnection] = []
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Every link of a test is closed after it."""
+    """Close every link after its test."""
     yield
     while OPENED:
         OPENED.pop().close()
@@ -55,7 +55,7 @@ def linked(url: str, **settings: Any) -> RemoteConnection:
 
 
 def golden() -> GoldenVectors:
-    """What the fake engine makes of two pairs."""
+    """Return the fake engine's scores of two pairs."""
     batch = random_batch(FakeEngine(), 2, seed=1)
     scores = FakeEngine().infer(batch)
     return GoldenVectors(batch, {"int8": np.concatenate([scores.score[:, None], scores.stream_scores], 1)})
@@ -73,7 +73,7 @@ class TestContract(EngineContract):
 
     @pytest.fixture
     def reference(self) -> Reference:
-        """The engine behind the server: the wire may change nothing."""
+        """Return the engine behind the server: the protocol must not change its scores."""
         behind = FakeEngine()
         return Reference(behind, random_batch(behind, 3, seed=5), 0.0)
 
@@ -172,12 +172,12 @@ def test_plain_http_to_elsewhere_is_the_operators_explicit_wish() -> None:
     assert "k" * 20 not in repr(RemoteSettings("https://192.0.2.1", key="k" * 20))
 
 
-# Servers that fail.
+# Failing servers.
 
 
 @contextmanager
 def server(answer: Callable[[socket.socket, int], None]) -> Iterator[int]:
-    """A server whose connections are handled by ``answer``, which gets each with its number."""
+    """Run a server that passes each connection and its number to ``answer``."""
     listener = socket.create_server(("127.0.0.1", 0))
     open_now: list[socket.socket] = []
 
@@ -305,7 +305,7 @@ def test_a_server_that_drips_holds_nobody(where: str) -> None:
         connection.sendall(whole[:start])
         for i in range(start, len(whole)):
             connection.sendall(whole[i : i + 1])
-            # Readable: the client has gone.
+            # Readable means that the client has closed.
             if select.select([connection], [], [], 0.05)[0]:
                 return
 
@@ -381,7 +381,7 @@ def test_a_server_that_does_not_say_which_model_it_runs_is_refused(body: bytes) 
 
 
 def test_a_triton_states_the_model_in_its_configuration() -> None:
-    """Its answer of /config as Triton writes it: parameters are objects with a string_value."""
+    """Parse Triton's /config response, in which parameters are objects with a string_value."""
 
     def answer(connection: socket.socket, number: int) -> None:
         while True:
@@ -400,7 +400,7 @@ def test_a_triton_states_the_model_in_its_configuration() -> None:
 
 
 def test_a_server_that_was_gone_proves_itself_again(service: RunningService) -> None:
-    """A relay in front of the real one, which can be cut."""
+    """Check the engine again after a reconnect, through a relay that can be cut."""
     cut = threading.Event()
     proofs: list[bytes] = []
 
@@ -459,7 +459,7 @@ def test_a_model_that_is_exchanged_under_way_gives_no_score() -> None:
             engine.infer(random_batch(engine, 1))
 
 
-# The shipped bundle, from end to end.
+# The shipped bundle, end to end.
 
 
 def test_a_kiosk_scores_on_a_server_with_the_same_bundle() -> None:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, asked by NVIDIA's own client."""
+"""The Open Inference Protocol, used through NVIDIA's own client."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_limits(service: RunningService, client: Any) -> None:
     thin = {name: np.zeros((MAX_BATCH + 1, SIZE, SIZE, c), np.uint8) for name, c in (("rgb", 3), ("ir", 1))}
     with pytest.raises(InferenceServerException) as caught:
         client.infer("fake", inputs(thin))
-    assert caught.value.status() == "413"  # the body's limit comes first here
+    assert caught.value.status() == "413"  # the body limit applies first here
     with pytest.raises(InferenceServerException, match="compression") as caught:
         client.infer("fake", inputs(arrays(1)), request_compression_algorithm="gzip")
     assert caught.value.status() == "415"

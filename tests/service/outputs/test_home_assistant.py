@@ -94,7 +94,7 @@ def test_sensors_show_rates_skew_and_queue(tmp_path: Path) -> None:
                 if component["platform"] == "sensor"
             }
             assert shown == {"pair_rate": "15.0", "skew": "1.235", "queue": "2", "fps_rgb": "30.0", "fps_ir": "30.0"}
-            # Home Assistant takes this word for "no value".
+            # Home Assistant reads this word as "no value".
             unknown = json.dumps(read(None).body()).encode()
             assert rendered(components["skew"]["value_template"], unknown) == "None"
         finally:

@@ -1,4 +1,4 @@
-"""MQTT against a real mosquitto on loopback: TLS, last will, and what a dead broker does to decisions."""
+"""MQTT against a real mosquitto on loopback: TLS, last will, and the effect of a dead broker on decisions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_decisions_over_tls_expire_and_are_never_retained(tmp_path: Path) -> Non
                 health.clear("camera_lost", "ir")
                 output.offer(other("health"))
                 until(lambda: watcher.bodies("health")[-1]["ready"])
-            # Whoever comes later finds how the kiosk is, and no decision.
+            # A later subscriber gets the kiosk's health, and no decision.
             with watching(broker) as late:
                 until(lambda: bool(late.got))
                 assert {message.topic for message in late.got} == {f"{TOPIC}/health"}
@@ -103,7 +103,7 @@ def test_a_kiosk_that_dies_is_declared_offline(tmp_path: Path) -> None:
 
 
 def test_a_broker_that_answers_nothing_is_left(tmp_path: Path) -> None:
-    """A connection is accepted and nothing ever comes back."""
+    """Check a connection that is accepted but never answered."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         health = Health()
         broker = BrokerSettings("localhost", mute.getsockname()[1], tls=False)

@@ -1,4 +1,4 @@
-"""docs/mqtt.md: its payloads have the members that the kiosk sends, and its id is the one that the kiosk makes."""
+"""docs/mqtt.md: its payloads have the members that the kiosk sends, and its id is the kiosk's."""
 
 from __future__ import annotations
 

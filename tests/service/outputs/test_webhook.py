@@ -91,7 +91,7 @@ def test_the_signature_is_what_the_documentation_says() -> None:
 
 
 def test_the_receiver_of_the_documentation_takes_what_is_signed_and_nothing_else() -> None:
-    """The ten lines of docs/kiosk.md, which need nothing of ours."""
+    """Check the ten lines of docs/kiosk.md, which use no code of ours."""
     (block,) = [block for block in blocks_of("docs/kiosk.md") if "def is_ours" in block.text]
     receiver: dict[str, Any] = {}
     exec(compile(block.text, block.where, "exec"), receiver)

@@ -1,4 +1,4 @@
-"""Lines to a service manager over a real datagram socket, named by a path and in the abstract namespace."""
+"""Notifications over a real datagram socket, named by a path and in the abstract namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real server for the tests of the store, and what must be true of everything they wrote to it."""
+"""One real server for the store's tests, and checks of everything they wrote to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.service.store_contents import inspect
 
 @pytest.fixture(scope="session", params=binaries() or BINARIES[:1])
 def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that keeps its data in memory, and is inspected at the end: each kind that this machine has."""
+    """Yield a server that keeps its data in memory and is inspected at the end: each kind installed on this machine."""
     require_redis()
     binary: str = request.param
     folder: Path = tmp_path_factory.mktemp("redis")

@@ -1,4 +1,4 @@
-"""The inspector of what is written to a store finds what must not be there. Every server here is held to it."""
+"""The inspector of stored data finds forbidden contents. Every server of these tests is checked with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = "adsn:answer:" + "0" * 40
 
 
 def line(*words: str | bytes) -> bytes:
-    """A line of MONITOR."""
+    """Return a line of MONITOR output."""
     shown = []
     for word in words:
         data = word if isinstance(word, bytes) else word.encode()

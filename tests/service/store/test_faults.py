@@ -1,4 +1,4 @@
-"""The shared store away, slow, full, emptied or refusing: what needs it is refused, and no nonce is accepted twice."""
+"""The shared store unreachable, slow, full, emptied or refusing: calls fail closed, and no nonce is accepted twice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _needs_redis() -> None:
 
 
 async def refused(store: SharedStore) -> StoreUnavailable:
-    """Everything that must fail closed does. Returns the error of a nonce."""
+    """Check that every call that must fail closed does. Return the error of a nonce."""
     for call in (
         store.claim(claim("k")),
         store.keep_answer(claim("k"), b"{}"),
@@ -48,7 +48,7 @@ async def refused(store: SharedStore) -> StoreUnavailable:
     ):
         with pytest.raises(StoreUnavailable):
             await call
-    # Giving back may fail: what was claimed stays claimed.
+    # Releasing may fail: what was claimed stays claimed.
     await store.release_nonce(nonce("n"))
     await store.drop_claim(claim("k"))
     with pytest.raises(StoreUnavailable) as caught:
@@ -58,7 +58,7 @@ async def refused(store: SharedStore) -> StoreUnavailable:
 
 
 async def eventually(outcome: str, ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask until this is the answer. On a machine that is busy the store may be late now and then."""
+    """Retry until ``ask`` returns ``outcome``: on a busy machine the store may occasionally be late."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(StoreUnavailable):
@@ -81,18 +81,18 @@ async def test_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
             assert "cannot" not in (await condition(two, "store_unavailable"))
             assert not two.status().up
             assert two.status().failures["unreachable"] >= 1
-            # The process counts by itself meanwhile: neither rates nor wrong keys become unlimited.
+            # The process now counts by itself: neither rates nor wrong keys become unlimited.
             assert sum([await one.take("a") == 0 for _ in range(20)]) == LIMITS.burst
             assert sum([await one.count_failure("192.0.2.1") == 0 for _ in range(20)]) == LIMITS.failures
             assert await one.failure_wait_s("192.0.2.1") > 0
             server.start()
             await accepting(one)
             await accepting(two)
-            # With its data: the restart forgot nothing.
+            # With its data: the restart lost nothing.
             assert await two.use_nonce(nonce("used")) == "used"
             assert await two.find_session("digest") == RECORD
             assert await two.use_nonce(nonce("next")) == "new"
-            # Locked out while the store was away, and so still.
+            # Locked out while the store was unreachable, and still locked out.
             assert await one.failure_wait_s("192.0.2.1") > 0
     assert "is not available: no connection can be made" in caplog.text
     assert "answers, after" in caplog.text
@@ -106,7 +106,7 @@ async def test_a_slow_store_is_not_waited_for(tmp_path: Path) -> None:
             server.pause()
             began = time.perf_counter()
             caught = await refused(one)
-            # One call waits for its 50 ms, the others for nothing. The rest is for a machine that is busy.
+            # One call waits for its 50 ms, the others not at all. The remaining time is a margin for a busy machine.
             assert time.perf_counter() - began < 5
             assert "does not answer in time" in caught.message
             assert one.status().failures["slow"] >= 1
@@ -114,7 +114,7 @@ async def test_a_slow_store_is_not_waited_for(tmp_path: Path) -> None:
             for _ in range(50):
                 with pytest.raises(StoreUnavailable):
                     await one.find_session("digest")
-            # 2.5 s, if each waited.
+            # It would take 2.5 s if each call waited.
             assert time.perf_counter() - began < 2
             server.resume()
             await eventually("new", lambda: one.use_nonce(nonce("n")))
@@ -131,7 +131,7 @@ async def test_what_a_call_without_an_answer_claimed_is_given_back(tmp_path: Pat
             with pytest.raises(StoreUnavailable):
                 await two.claim(key)
             server.resume()
-            # The store carried them out when it went on, and nobody had an answer for them.
+            # The store carried them out after it resumed, but nobody got an answer.
             await eventually("new", lambda: two.use_nonce(nonce("first")))
             await eventually("new", lambda: one.claim(claim("k")))
 
@@ -147,10 +147,10 @@ async def test_lost_data_closes_nonces_until_the_lost_ones_have_expired(
             assert await one.use_nonce(nonce("used")) == "new"
             server.kill()
             server.start()
-            # Whoever has used none since it started learns of it from the others.
+            # A replica that has used none since it started learns of the loss from the others.
             told = await condition(two, "store_lost_data")
             assert "none is accepted until they have all expired" in told
-            # What only repeats an answer needs no such wait.
+            # Calls that only repeat an answer need not wait.
             assert await one.claim(claim("k")) == "new"
             with pytest.raises(StoreUnavailable) as caught:
                 await two.use_nonce(nonce("used"))
@@ -178,7 +178,7 @@ async def test_an_older_copy_of_the_data_is_noticed(tmp_path: Path) -> None:
 @on_loop
 async def test_an_emptied_store_is_noticed_at_the_next_nonce(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        # Beats are so far apart that the nonce itself must notice.
+        # Beats are so far apart that the nonce call itself must detect it.
         async with stores(server, 1, settle_s=1) as (one,):
             assert await one.use_nonce(nonce("used")) == "new"
             server.ask("FLUSHALL")
@@ -223,7 +223,7 @@ async def test_a_store_that_evicts_gets_no_nonces(tmp_path: Path, caplog: pytest
             assert "noeviction" in told
             with pytest.raises(StoreUnavailable, match="noeviction"):
                 await one.use_nonce(nonce("n"))
-            # An answer that is forgotten early is judged again; a session that is, asks for the key again.
+            # After early eviction, a request is scored again, and a session asks for the key again.
             assert await one.claim(claim("k")) == "new"
             server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
             await accepting(one)
@@ -289,7 +289,7 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path) -> None:
         }
         async with stores(server, 1, **known) as (one,):
             assert await one.use_nonce(nonce("n")) == "new"
-        # Another's certificate, no certificate, and a name that it does not bear.
+        # A foreign CA, no client certificate, and a host name that is not in the certificate.
         wrongs: tuple[dict[str, Any], ...] = (
             {"ca": stranger.certificate},
             {"certificate": None, "certificate_key": None},

@@ -1,4 +1,4 @@
-"""Sessions end, failures add up, and neither grows without bound."""
+"""Sessions end, failures add up, and the memory of both is bounded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_oldest_session_makes_room() -> None:
 def test_a_token_cannot_be_read_from_its_digest() -> None:
     assert session_digest("token") != session_digest("token ")
     assert "token" not in session_digest("token")
-    # What a browser may send.
+    # Arbitrary bytes that a browser may send.
     assert session_digest("\udcff")
 
 

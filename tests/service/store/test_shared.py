@@ -1,4 +1,5 @@
-"""The shared store by itself, against a real server: each thing once for all replicas, and an expiry on everything."""
+"""The shared store alone, against a real server: each nonce and key once for all replicas, and an expiry on
+everything."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ async def test_only_the_request_that_used_a_nonce_gives_it_back(redis: RedisServ
         assert await two.use_nonce(second) == "used"
         await one.release_nonce(first)
         assert await two.use_nonce(second) == "new"
-        # It was given back once; now it is another's.
+        # It was released once; now another request owns it.
         await one.release_nonce(first)
         assert await one.use_nonce(nonce("n")) == "used"
 
@@ -80,7 +81,7 @@ async def test_the_count_of_nonces_slides(redis: RedisServer) -> None:
             if await one.use_nonce(nonce(str(len(taken)))) == "new":
                 taken.append(loop.time())
         assert len(taken) >= 20
-        # Two windows stand for one that slides, so up to twice as many fall into the worst of them, and no more.
+        # Two fixed windows stand for a sliding one, so at most twice the limit falls into the worst window.
         assert all(sum(at <= other < at + 0.4 for other in taken) <= 16 for at in taken)
 
 
@@ -109,7 +110,7 @@ async def test_a_claim_ends_with_its_request_or_its_time(redis: RedisServer) -> 
         await asyncio.sleep(0.25)
         third = claim("k")
         assert await one.claim(third) == "new"
-        # Who took too long does not write over what came after.
+        # A request that took too long does not overwrite later ones.
         await two.keep_answer(second, ANSWER)
         assert await two.claim(claim("k")) == "busy"
 
@@ -154,7 +155,7 @@ async def test_wrong_keys_add_up_over_replicas_also_side_by_side(redis: RedisSer
     async with stores(redis, 3) as made:
         tries = [store.count_failure("192.0.2.1") for store in made for _ in range(20)]
         waits = await asyncio.gather(*tries)
-        # As many as one process would have let through, however many replicas were asked at once.
+        # The same number as with one process, even with parallel calls to several replicas.
         assert sum(wait == 0 for wait in waits) == LIMITS.failures
         for store in made:
             assert 0 < await store.failure_wait_s("192.0.2.1") <= LIMITS.failures_s
@@ -219,7 +220,7 @@ async def test_every_key_has_an_expiry_and_a_prefix(redis: RedisServer) -> None:
         kinds = {key.split(b":")[1] for key in keys}
         assert kinds == {b"ledger", b"nonce", b"count", b"answer", b"session", b"failures", b"rate"}
         for key in keys:
-            # 0 and -2: it has just ended. -1 would be a key for ever.
+            # 0 and -2: it has just expired. -1 would be a key without an expiry.
             left = redis.ask("PTTL", key)
             assert left == -2 or 0 <= left <= 2 * 3600 * 1000, key
         # Names, nonces and addresses are hashed.
@@ -234,7 +235,7 @@ async def test_a_clock_that_was_put_back_blocks_nobody_for_long(redis: RedisServ
         redis.ask("SET", key, str(9 * 10**15), "PX", "60000")
         wait = await one.take("a")
         assert 0 < wait <= LIMITS.burst / LIMITS.rate_per_s
-        # The ledger says that nonces are accepted in the year 2100.
+        # The ledger claims that nonces are accepted from the year 2100.
         redis.ask("HSET", "t-clock:ledger", "opens", "4102444800000")
         with pytest.raises(StoreUnavailable) as caught:
             await one.use_nonce(nonce("n"))
