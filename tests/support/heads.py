@@ -21,7 +21,7 @@ from synthetic.surface import Surface
 
 SEED = 77
 NOSE_TO_TIP_MM = 36.0
-"""Point from which an identity's nose length reaches the tip of the analytic nose."""
+"""Subtract this from an identity's nose length to get the y coordinate of the analytic nose's tip, mm."""
 
 
 @dataclass(frozen=True, slots=True)
