@@ -27,7 +27,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """Fraction of errors; NaN without trials, so that every comparison with it is false."""
+        """Fraction of errors; NaN without trials, which is neither above nor below any limit."""
         return self.errors / self.trials if self.trials else math.nan
 
     @property
@@ -209,8 +209,9 @@ def subject_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Return the percentile interval of ``statistic(scores, species)`` over resampled subjects (Efron, Ann. Statist. 7,
-    1979).
+    """Return the percentile interval of ``statistic(scores, species)`` over resampled subjects.
+
+    Source: Efron, Ann. Statist. 7, 1979.
 
     Presentations of one subject are correlated, which Clopper-Pearson ignores; resampling whole subjects keeps them
     together. Rounds in which the statistic is undefined (NaN) do not count.
