@@ -1,6 +1,6 @@
-"""ISO/IEC 30107-3 metrics, on presentations, with confidence. No torch: calibration uses them too.
+"""ISO/IEC 30107-3 metrics over presentations, with confidence intervals. No torch, because calibration uses them too.
 
-Intervals and AUC need SciPy, which is imported when they are computed: commands that print their help need no extra.
+Intervals and AUC import SciPy when they are computed, so that a command's ``--help`` needs no extra.
 
 Formulae: ISO/IEC 30107-3:2023 clauses on attack presentation and bona fide presentation classification.
 Interval: Clopper and Pearson, Biometrika 26 (1934).
@@ -27,7 +27,7 @@ class Rate:
 
     @property
     def value(self) -> float:
-        """Fraction of errors; NaN without trials, which compares as neither good nor bad."""
+        """Fraction of errors; NaN without trials, which is neither above nor below any limit."""
         return self.errors / self.trials if self.trials else math.nan
 
     @property
@@ -41,10 +41,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Error rates at one threshold. `worst` is the headline: the species that gets through most often.
+    """Error rates at one threshold. `worst` is the headline: the species that is accepted most often.
 
-    A presentation without a score is a non-response: it counts in ``apnrr`` or ``bpnrr`` and in no classification
-    error, because nothing was classified; it opens nothing either.
+    A presentation without a score is a non-response. It counts in ``apnrr`` or ``bpnrr`` but not as a classification
+    error, because nothing was classified. It never opens anything.
     """
 
     threshold: float
@@ -55,22 +55,22 @@ class Report:
 
     @property
     def worst(self) -> tuple[str, Rate]:
-        """The species with the highest APCER; one without any scored presentation is never it."""
+        """The species with the highest APCER, among those with a scored presentation."""
         scored = [item for item in self.apcer.items() if item[1].trials]
         return max(scored, key=lambda item: (item[1].value, item[0]), default=("", Rate(0, 0)))
 
     @property
     def acer(self) -> float:
-        """Mean of the worst species' APCER and BPCER. Not a measure of ISO/IEC 30107-3; for comparison with papers."""
+        """Mean of the worst species' APCER and BPCER. Not an ISO/IEC 30107-3 measure; for comparison with papers."""
         return (self.worst[1].value + self.bpcer.value) / 2
 
 
 def presentation_scores(
     scores: ArrayLike, species: Sequence[str], presentations: Sequence[str]
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Mean score of each presentation, in order of first appearance, with its species.
+    """Return the mean score of each presentation, in order of first appearance, with its species.
 
-    Frames without a score (NaN) do not count; a presentation that has no other gets NaN, a non-response.
+    Frames without a score (NaN) do not count. A presentation without any score gets NaN, a non-response.
     """
     sums: dict[tuple[str, str], list[float]] = {}
     for score, species_name, presentation in zip(
@@ -85,12 +85,12 @@ def presentation_scores(
 
 
 def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report:
-    """APCER of each species and BPCER at ``threshold``; one score a presentation, NaN for a non-response.
+    """Return the APCER of each species and the BPCER at ``threshold``; one score per presentation, NaN: non-response.
 
     Live means score >= threshold.
 
     Raises:
-        ValueError: not one species for each score, or infinite scores.
+        ValueError: the number of species differs from the number of scores, or a score is infinite.
     """
     values = np.asarray(scores, np.float64)
     if values.shape != (len(species),):
@@ -121,7 +121,7 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     positives, negatives = int(live.sum()), int((~live).sum())
     if not positives or not negatives:
         return math.nan
-    # Mann and Whitney's U over its largest value.
+    # Mann-Whitney U divided by its largest value.
     return float((rankdata(values)[live].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
@@ -138,7 +138,7 @@ def clopper_pearson(errors: int, trials: int, confidence: float = 0.95) -> tuple
 
 
 def threshold_for_bpcer(bona_fide_scores: ArrayLike, bpcer: float) -> float:
-    """The highest threshold at which at most ``bpcer`` of these bona fide presentations are refused."""
+    """Return the highest threshold at which at most ``bpcer`` of these bona fide presentations are refused."""
     values = np.sort(np.asarray(bona_fide_scores, np.float64))
     if not len(values):
         raise ValueError("no bona fide scores: a threshold cannot be set.")
@@ -146,13 +146,13 @@ def threshold_for_bpcer(bona_fide_scores: ArrayLike, bpcer: float) -> float:
 
 
 def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> float:
-    """The lowest threshold at which no species is accepted more often than ``apcer`` in this sample."""
+    """Return the lowest threshold at which no species is accepted more often than ``apcer`` in this sample."""
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     thresholds = []
     for species_name in set(species) - {BONA_FIDE}:
         ordered = np.sort(values[species_array == species_name])[::-1]
         allowed = math.floor(apcer * len(ordered) + 1e-9)
-        # Just above the first score that must not pass.
+        # Just above the highest score that must not pass.
         thresholds.append(
             float(np.nextafter(ordered[min(allowed, len(ordered) - 1)], 2.0)) if allowed < len(ordered) else 0.0
         )
@@ -162,9 +162,9 @@ def threshold_for_apcer(scores: ArrayLike, species: Sequence[str], apcer: float)
 
 
 def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> tuple[float, Rate]:
-    """Threshold at which every species' APCER is at most ``apcer``, and the BPCER there.
+    """Return the threshold at which every species' APCER is at most ``apcer``, and the BPCER there.
 
-    With 0.10, 0.05 and 0.01 these are the BPCER10, BPCER20 and BPCER100 of reports.
+    With 0.10, 0.05 and 0.01 the BPCER is the BPCER10, BPCER20 and BPCER100 of reports.
     """
     values, species_array = _answered(scores, species)
     threshold = threshold_for_apcer(values, species_array, apcer)
@@ -172,14 +172,14 @@ def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> t
 
 
 def apcer_at_bpcer(scores: ArrayLike, species: Sequence[str], bpcer: float) -> tuple[float, str, Rate]:
-    """Strictest threshold that keeps BPCER at most ``bpcer``, and the worst species' name and APCER there."""
+    """Return the strictest threshold with at most ``bpcer``, and the worst species' name and APCER there."""
     values, species_array = _answered(scores, species)
     threshold = threshold_for_bpcer(values[np.array(species_array) == BONA_FIDE], bpcer)
     return threshold, *rates(values, species_array, threshold).worst
 
 
 def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
-    """D-EER: where the worst species' APCER and BPCER meet; their mean at the threshold where they differ least."""
+    """Return the D-EER: the mean of the worst species' APCER and BPCER at the threshold where they differ least."""
     values, species_array = _answered(scores, species)
     best = (math.inf, math.nan)
     for threshold in np.append(np.unique(values), np.nextafter(values.max(), 2.0)):
@@ -190,7 +190,7 @@ def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
 
 
 def _answered(scores: ArrayLike, species: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
-    """Without non-responses, of which no threshold can be asked."""
+    """Remove non-responses, to which no threshold applies."""
     values = np.asarray(scores, np.float64)
     kept = ~np.isnan(values)
     return values[kept], [species_name for species_name, keep in zip(species, kept.tolist(), strict=True) if keep]
@@ -209,10 +209,12 @@ def subject_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of ``statistic(scores, species)`` over resampled subjects (Efron, Ann. Statist. 7, 1979).
+    """Return the percentile interval of ``statistic(scores, species)`` over resampled subjects.
 
-    Presentations of one subject are correlated, which Clopper-Pearson does not know; drawing whole subjects keeps
-    them together. Rounds whose sample leaves the statistic undefined (NaN) do not count.
+    Source: Efron, Ann. Statist. 7, 1979.
+
+    Presentations of one subject are correlated, which Clopper-Pearson ignores; resampling whole subjects keeps them
+    together. Rounds in which the statistic is undefined (NaN) do not count.
 
     Raises:
         ValueError: fewer than two subjects, or a statistic that is never defined.

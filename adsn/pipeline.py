@@ -29,8 +29,8 @@ BoxLike = Box | tuple[float, float, float, float]
 MAX_PIXELS = 16_000_000
 """Image files that declare more pixels are refused before they are decoded."""
 BLUE_FACE = 0.15
-"""By which share blue may exceed red in a face before its picture looks like BGR. Skin of every tone reflects more red
-than blue. Cold light hides some faces in BGR order, and a print in bluish toner may be warned of without cause."""
+"""Fraction by which blue may exceed red in a face before the image is taken for BGR. Skin of every tone reflects more
+red than blue. Under cold light some BGR faces go unnoticed, and a print in bluish toner may cause a false warning."""
 EXPECTED: Mapping[Modality, str] = {
     "rgb": "uint8 [H, W, 3] in RGB order",
     "ir": "uint8 [H, W] or [H, W, 1]",
@@ -39,17 +39,17 @@ EXPECTED: Mapping[Modality, str] = {
 
 
 class ColourOrderWarning(UserWarning):
-    """A face in an RGB array is bluer than skin is: the array may be in OpenCV's BGR order."""
+    """A face in an RGB array is bluer than skin: the array may be in OpenCV's BGR order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The decision on one pair, and what it rests on.
+    """The decision on one pair, and its basis.
 
     Only ``decision == "live"`` may open anything; `is_live` says just that.
 
-    ``score``: the network's score, 0 (attack) to 1 (bona fide), whatever the quality gates found. ``threshold``: the
-    score from which a pair is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``.
+    ``score``: the network's score, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: the
+    lowest score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``.
     ``stream_scores``: modality → score of its stream alone. ``face``: the face box in pixels of the ``face_image``.
     ``boxes``: modality → face box in that image. ``checks``: the quality gates with measured value, accepted range and
     status. ``timing_ms``: stage → milliseconds.
@@ -72,12 +72,12 @@ class Result:
         return self.decision == "live"
 
     def __bool__(self) -> bool:
-        # Every plain object is true: `if pipeline.assess(...)` would open the door to attacks.
+        # Every plain object is truthy: `if pipeline.assess(...)` would open the door to attacks.
         raise TypeError("a Result is neither true nor false. Ask for result.is_live or result.decision.")
 
 
 class Pipeline:
-    """Decides whether the face in a pair of images is live. Made by `load_pipeline`; safe to use from several threads.
+    """Decides whether the face in a pair of images is live. Create it with `load_pipeline`. Thread-safe.
 
     A pipeline is a context manager; leaving the block closes its engine.
     """
@@ -106,7 +106,7 @@ class Pipeline:
 
     @property
     def threshold(self) -> float:
-        """Score from which a pair is live."""
+        """Lowest score that is live."""
         return self._loaded.pipeline.point.threshold
 
     def assess(
@@ -122,7 +122,7 @@ class Pipeline:
         Each image is an array or the path of an image file. Arrays are uint8 [H, W, 3] in RGB order (``rgb``), uint8
         [H, W] or [H, W, 1] (``ir``), and float32 [H, W] or [H, W, 1] in millimetres (``depth``). OpenCV reads colour
         images in BGR order: convert them with ``cv2.cvtColor(image, cv2.COLOR_BGR2RGB)``, or pass the path. A pipeline
-        warns once (`ColourOrderWarning`) when the face in an RGB array is bluer than skin is.
+        warns once (`ColourOrderWarning`) if the face in an RGB array is bluer than skin.
 
         Args:
             rgb: The RGB image, if the model takes one.
@@ -239,13 +239,13 @@ def _from_array(modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
             f"{_advice(modality, image)}"
         )
     if modality == "ir" and image.shape[2] == 3:
-        # As cv2.imread returns a grey file that it was not told to read as grey.
+        # cv2.imread returns a grey file like this unless it is told to read grey.
         image = grey_of(image)[:, :, None]
     return np.ascontiguousarray(image)
 
 
 def _looks_like_bgr(image: NDArray[Any], box: Box) -> bool:
-    """Whether the middle of a face, uint8 [H, W, 3], has clearly more in its third channel than in its first."""
+    """Return whether the middle of a face, uint8 [H, W, 3], has clearly more in its third channel than in its first."""
     x, y = max(int(box.x + box.w / 4), 0), max(int(box.y + box.h / 4), 0)
     skin = image[y : int(box.y + box.h * 3 / 4), x : int(box.x + box.w * 3 / 4)]
     if not skin.size:

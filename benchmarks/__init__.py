@@ -1,1 +1,1 @@
-"""What the project costs to run, measured. ``python -m benchmarks`` runs all of it and writes RESULTS.md."""
+"""Measures the project's running costs. ``python -m benchmarks`` runs everything and writes RESULTS.md."""

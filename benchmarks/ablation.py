@@ -1,8 +1,8 @@
-"""What each part of the network and of its training is worth: ``python -m benchmarks.ablation``.
+"""Contribution of each part of the network and of its training: ``python -m benchmarks.ablation``.
 
-Trains many small networks on a part of the shipped recipe's training set (sensor family A) and scores each on
-family B of the shipped plan, whose people and cameras no training saw. Every run is kept in ``ablation.json`` as soon
-as it ends, so that the command can be stopped and called again; ``docs/ablation.md`` is written from that file.
+Trains many small networks on a part of the shipped recipe's training set (sensor family A) and scores each on family B
+of the shipped plan, whose people and cameras are in no training set. Each finished run is saved in ``ablation.json``,
+so the command can be stopped and called again. ``docs/ablation.md`` is written from that file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STALE = (
     "whose parts have not been compared yet.",
     "",
 )
-"""What the page says until the runs are made again."""
+"""Note on the page until the runs are repeated."""
 RECIPE = ROOT / "adsn" / "recipes" / "rgb-ir.toml"
 SEEDS = (1, 2)
 FACES, EACH = 2400, 280
@@ -50,7 +50,7 @@ MAX_BPCER = 0.01
 
 
 class PairSubset:
-    """Chosen samples of a rendered set as a set of their own, in memory; ``blind``: a modality shown as zeros."""
+    """Chosen samples of a rendered set as a set in memory; ``blind``: a modality replaced by zeros."""
 
     def __init__(self, whole: CachedPairs, chosen: NDArray[np.int64], blind: str = "") -> None:
         self._whole, self._chosen, self._blind = whole, chosen, blind
@@ -70,27 +70,27 @@ class PairSubset:
         )
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack."""
+        """Return int64 [len]: 1 bona fide, 0 attack."""
         return self._whole.labels()[self._chosen]
 
     def species(self) -> list[str]:
-        """The species of every pair."""
+        """Return the species of every pair."""
         kinds = self._whole.species()
         return [kinds[i] for i in self._chosen]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every pair without its pictures."""
+        """Return every pair without its images."""
         rows = self._whole.rows()
         return [rows[i] for i in self._chosen]
 
     def digest(self) -> str:
-        """The whole set's; the choice is in this module."""
+        """Return the whole set's digest; this module makes the choice."""
         return self._whole.digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One line of a table: what is changed against the base."""
+    """One row of a table: its change from the baseline."""
 
     name: str
     table: str
@@ -123,7 +123,7 @@ VARIANTS = [
 
 
 def chosen_of(pairs: CachedPairs, variant: Variant, faces: int, each: int) -> NDArray[np.int64]:
-    """The first ``faces`` bona fide and ``each`` of every species that the variant trains on."""
+    """Return the first ``faces`` bona fide and ``each`` of every species that the variant trains on."""
     taken: dict[str, int] = {}
     chosen = []
     kinds = pairs.species()
@@ -139,7 +139,7 @@ def chosen_of(pairs: CachedPairs, variant: Variant, faces: int, each: int) -> ND
 
 
 def recipe_of(shipped: Recipe, variant: Variant, seed: int) -> Recipe:
-    """The shipped recipe, narrower and shorter, with the variant's change."""
+    """Return the shipped recipe, narrower and shorter, with the variant's change."""
     network = shipped.network.model_copy(update={"width": WIDTH, **variant.network})
     train = shipped.train.model_copy(update={"seed": seed, "epochs": EPOCHS, "batch": BATCH})
     loss = shipped.loss.model_copy(update=dict(variant.loss))
@@ -149,7 +149,7 @@ def recipe_of(shipped: Recipe, variant: Variant, seed: int) -> Recipe:
 
 
 def figures(test: Scored, threshold: float) -> dict[str, Any]:
-    """What the tables show of a scored test set."""
+    """Return the table entries of a scored test set."""
     report = test.report(threshold)
     worst, rate = report.worst
     apcer = {kind: rate.value for kind, rate in report.apcer.items()}
@@ -172,10 +172,10 @@ def run_once(
     began = time.monotonic()
     recipe = recipe_of(shipped, variant, seed)
     parts = PairSubset(train, chosen_of(train, variant, FACES, EACH), variant.blind)
-    # Whoever leaves a species out must not choose the threshold with it either.
+    # A variant that leaves a species out must not use it to choose the threshold either.
     dev_part = PairSubset(dev, chosen_of(dev, variant, 10**6, 10**6), variant.blind)
     with tempfile.TemporaryDirectory() as folder:
-        # Looked at after every epoch, and nothing follows from it: a part of it does.
+        # Scored after every epoch without any effect, so a part of the set is enough.
         watched = PairSubset(dev, chosen_of(dev, variant, 100, 10), variant.blind)
         trainer = Trainer(recipe, parts, watched, Path(folder))
         trainer.run()
@@ -200,19 +200,19 @@ def run_once(
 
 
 def percent(values: list[float]) -> str:
-    """Both seeds' rates as percentages."""
+    """Return both seeds' rates as percentages."""
     return " / ".join(f"{100 * v:.1f}" for v in values)
 
 
 def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
-    """A Markdown table."""
+    """Return a Markdown table."""
     yield "| " + " | ".join(header) + " |"
     yield "|" + " --- |" * len(header)
     yield from ("| " + " | ".join(row) + " |" for row in rows)
 
 
 def page(runs: list[dict[str, Any]]) -> str:
-    """docs/ablation.md."""
+    """Return docs/ablation.md."""
 
     def of(variant: str, get: Callable[[dict[str, Any]], float]) -> list[float]:
         return [get(r) for r in sorted(runs, key=lambda r: int(r["seed"])) if r["variant"] == variant]
@@ -317,7 +317,7 @@ def _rendered(name: str, section: AnySection, rule: CropRule, cache: Path) -> Ca
 
 
 def main() -> None:
-    """Run what is missing and write the page."""
+    """Run the missing variants and write the page."""
     torch.set_num_threads(1)
     shipped, plan = read_recipe(RECIPE), read_plan(DEFAULT_PLAN)
     sections = {"dev": plan.dev[0], "family-B": plan.test["family-B"]}

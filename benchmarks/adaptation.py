@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.adaptation FOLDER`` writes adaptation.md. FOLDER holds path-traced pairs of sensor family B
 (docs/rendering.md). The first 20 people are the site's recordings: 12 train, 8 set the threshold. All others test.
-The site is simulated: the page shows that the procedure of docs/own-data.md works, not what it gains on real cameras.
+The site is simulated: the page shows that the procedure of docs/own-data.md works, not its gain on real cameras.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RECIPE = ROOT / "adsn" / "recipes" / "rgb-ir.toml"
 TRAIN, DEV = 12, 8
 EPOCHS, BATCH, LEARNING_RATE = 40, 32, 3e-4
 MAX_BPCER = 0.1
-"""A threshold for 5 % would need 60 bona fide presentations; eight people have 40."""
+"""A threshold for 5 % would need 60 bona fide presentations; eight people give 40."""
 
 
 def site_recipe(folder: Path, people: list[int]) -> Recipe:
@@ -56,7 +56,7 @@ def adapted(recipe: Recipe, start: Path, out: Path, teacher: Path | None) -> Pat
 
 
 def row(words: str, dev: Scored, test: Scored) -> str:
-    """Return a line of the page: threshold from ``dev``, rates on ``test``."""
+    """Return a row of the page: threshold from ``dev``, rates on ``test``."""
     values, species = dev.presentations_of()
     threshold = threshold_for_bpcer(values[np.array(species) == BONA_FIDE], MAX_BPCER)
     values, species = test.presentations_of()
@@ -71,7 +71,7 @@ def row(words: str, dev: Scored, test: Scored) -> str:
 
 
 def main() -> None:
-    """Adapt, measure before and after, write the page."""
+    """Adapt, measure before and after, and write the page."""
     parser = argparse.ArgumentParser(description="Fine-tune the shipped weights on 20 people of a simulated site.")
     parser.add_argument("folder", type=Path, help="path-traced pairs of sensor family B")
     parser.add_argument("--teacher", type=Path, help="teacher of the RGB stream, as for adsn-train")

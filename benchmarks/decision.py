@@ -1,8 +1,8 @@
-"""Decisions over several pairs, the illuminator's question and copied infrared, tried on simulated presentations.
+"""Decisions over several pairs, the strobe check and the check for copied IR, on simulated presentations.
 
-``python -m benchmarks.decision [CACHE]`` renders what is not in the folder CACHE yet (default: a folder in the user's
-cache), so it can be stopped and started again, and writes ``benchmarks/decision.md``. About twenty-five minutes on two
-cores the first time, three after that.
+``python -m benchmarks.decision [CACHE]`` renders what the folder CACHE lacks (default: a folder in the user's cache),
+so it can be stopped and started again, and writes ``benchmarks/decision.md``. On two cores it takes about 25 minutes
+the first time and three after that.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ Picture = NDArray[np.uint8]
 
 
 def grey_of(rgb: Picture) -> Picture:
-    """Luminance of [F, S, S, 3], [F, S, S, 1]."""
+    """Return the luminance of [F, S, S, 3] as [F, S, S, 1]."""
     return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None] for image in rgb]).astype(np.uint8)
 
 
 def toned(ir: Picture, seed: int) -> Picture:
-    """The pictures with another tone curve and contrast, moved by a pixel or three, softened, with noise of their own:
-    what somebody does who has heard of the check."""
+    """Return the images with another tone curve and contrast, shifted by one to three pixels, blurred, noise added.
+
+    An attacker who knows of the check would disguise copies like this.
+    """
     rng = np.random.default_rng(seed)
     gamma, gain = rng.uniform(0.6, 1.4), rng.uniform(0.6, 1.2)
     step = tuple(int(v) for v in rng.integers(-3, 4, 2))
@@ -66,7 +68,7 @@ def toned(ir: Picture, seed: int) -> Picture:
 
 @dataclass(slots=True)
 class ScoredPresentation:
-    """The pairs of a presentation, judged: per pair the scores [F, 3], failed gates and the strobe's answer."""
+    """The scored pairs of a presentation: per pair the scores [F, 3], failed gates and the strobe response."""
 
     what: PlannedPresentation
     scores: NDArray[np.float32]
@@ -78,7 +80,7 @@ class ScoredPresentation:
 def score_presentation(
     loaded: LoadedModel, shown: Shown, cache: Path, name: str, ir: Picture, strobe: list[StrobeResponse], gate: bool
 ) -> ScoredPresentation:
-    """Score a presentation with ``ir`` in the place of its infrared. ``gate``: with the check for copies."""
+    """Score a presentation with ``ir`` in place of its IR crops. ``gate``: with the check for copies."""
     path = cache / f"{shown.what.family}-{shown.what.species}-{shown.what.number}-{name}.npy"
     if path.exists():
         scores = np.load(path)
@@ -97,14 +99,14 @@ def score_presentation(
 
 
 def decide_first_pair(loaded: LoadedModel, seen: ScoredPresentation) -> str:
-    """The decision on the first pair alone."""
+    """Return the decision on the first pair alone."""
     score, *streams = (float(v) for v in seen.scores[0])
     pipeline = loaded.pipeline
     return decide(score, streams, pipeline.modalities, pipeline.point, seen.failed[0], seen.strobe[0]).decision
 
 
 def decide_sequentially(loaded: LoadedModel, seen: ScoredPresentation, rule: EvidenceRule = RULE) -> tuple[str, int]:
-    """The decision over the pairs, and how many it took."""
+    """Return the decision over the pairs, and the number of pairs it took."""
     evidence = Evidence(loaded.pipeline.point, loaded.pipeline.modalities, rule)
     box = Box(100, 100, 150, 150)
     for number, scores in enumerate(seen.scores):
@@ -122,7 +124,7 @@ def decide_sequentially(loaded: LoadedModel, seen: ScoredPresentation, rule: Evi
 
 
 def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
-    """What the illuminator's question gives, pair by pair; views uint8 [F, h, w]."""
+    """Return the strobe response of each pair; views uint8 [F, h, w]."""
     boxes = [Box(*map(float, box)) for box in shown.scene_box]
     return [
         compare(a[:, :, None], b[:, :, None], box, ActiveLightRule()).answer
@@ -132,7 +134,7 @@ def answers(shown: Shown, lit: Picture, dark: Picture) -> list[StrobeResponse]:
 
 @dataclass(slots=True)
 class DecisionTally:
-    """Decisions by family and kind, for every way of deciding."""
+    """Decisions by family and kind, for every decision method."""
 
     counts: dict[tuple[str, str, str], collections.Counter[str]] = field(
         default_factory=lambda: collections.defaultdict(collections.Counter)
@@ -149,7 +151,7 @@ class DecisionTally:
 
 
 INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
-    # Infrared crops, then lit and dark views. Crops and views are both cut from what is injected.
+    # IR crops, then lit and dark views. Crops and views are both cut from the injected images.
     "grey copy": lambda s: (grey_of(s.rgb), s.scene_lit, s.scene_lit),
     "grey copy, changed": lambda s: (toned(grey_of(s.rgb), s.what.number), s.scene_lit, s.scene_lit),
     "red channel": lambda s: (np.ascontiguousarray(s.rgb[:, :, :, :1]), s.scene_lit, s.scene_lit),
@@ -160,7 +162,7 @@ INJECTED: dict[str, Callable[[Shown], tuple[Picture, Picture, Picture]]] = {
 
 
 def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[ScoredPresentation]]:
-    """Every presentation, decided in every way."""
+    """Decide every presentation with every method."""
     tally, people = DecisionTally(), []
     scores = cache / f"scores-{loaded.model_sha256[:12]}-{code_digest()}"
     scores.mkdir(parents=True, exist_ok=True)
@@ -193,21 +195,24 @@ def simulate(loaded: LoadedModel, cache: Path) -> tuple[DecisionTally, list[Scor
 
 
 def correlation(people: Sequence[ScoredPresentation], lags: int = 6) -> tuple[list[float], float, float]:
-    """Correlation of a person's log-odds about their mean at lags of one pair and more, corrected for the mean being
-    of few pairs, and the variances within a presentation and between presentations."""
+    """Return the autocorrelation of a person's log-odds at lags of one pair and more, and two variances.
+
+    The correlation is corrected for the mean being taken over few pairs. The variances are those within a presentation
+    and between presentations.
+    """
     odds = [np.log(p / (1 - p)) for p in (np.clip(s.scores[:, 0].astype(float), 1e-4, 1 - 1e-4) for s in people)]
     centred = [v - v.mean() for v in odds]
     within = float(np.mean([(c**2).mean() for c in centred]))
     between = float(np.var([v.mean() for v in odds]))
     raw = [float(np.mean([(c[k:] * c[:-k]).mean() for c in centred])) / within for k in range(1, lags + 1)]
-    # Taking out a mean of n correlated pairs lowers every lag by the variance of that mean, relative to the whole.
+    # Subtracting the mean of n correlated pairs lowers every lag by the variance of that mean, relative to the total.
     n = len(odds[0])
     share = (1 + 2 * sum(max(r, 0) for r in raw)) / n
     return [r * (1 - share) + share for r in raw], within, between
 
 
 def copy_rates() -> dict[str, list[float]]:
-    """`copy_correlation` on single people that the threshold's choice did not see, by family."""
+    """Return `copy_correlation` by family, on individuals who were not used to choose the threshold."""
     found: dict[str, list[float]] = {}
     rng = np.random.default_rng(7)
     for family in FAMILIES:
@@ -223,7 +228,7 @@ def copy_rates() -> dict[str, list[float]]:
 
 
 def agreement() -> Iterator[tuple[str, str, str]]:
-    """Whole frames: family, species and whether a face was found, in which picture, and confirmed in the other."""
+    """Yield family, species and result for whole frames: where a face was found, and whether the other image agrees."""
     detector = open_detector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):
@@ -242,7 +247,7 @@ def agreement() -> Iterator[tuple[str, str, str]]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the page."""
     cache = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(platformdirs.user_cache_dir("adsn")) / "decision"
     cv2.setNumThreads(1)
     loaded = open_pipeline(default_bundle())
@@ -259,7 +264,7 @@ def report(
     copies: dict[str, list[float]],
     agreed: dict[Any, int],
 ) -> list[str]:
-    """The page."""
+    """Return the page."""
     ways = ("still", "sequential", "sequential, light")
     lines = [
         "# Decisions, simulated",

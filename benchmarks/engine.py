@@ -1,4 +1,4 @@
-"""The network alone: bare ``session.run`` of the shipped INT8 model and of the float model it was made from."""
+"""The network alone: bare ``session.run`` of the shipped INT8 model and of its float source model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from runtime.liveness.open import default_bundle
 ROUNDS = 300
 LIMITS = {1: 1.9, 2: 1.7}
 LIMIT_WITH_VNNI = 2.5
-"""For one thread; see `has_vnni`."""
+"""Limit for one thread; see `has_vnni`."""
 BATCH, BATCH_LIMIT = 8, 1.4
 PEAK_SIZE = 768
 
 
 def multiply_accumulates(model: bytes) -> int:
-    """Multiply-accumulate operations of convolutions and matrix products for one pair."""
+    """Return the multiply-accumulate operations of convolutions and matrix products for one pair."""
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model)).graph
     shapes = {v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
     shapes |= {v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim] for v in [*graph.input, *graph.output]}
@@ -44,7 +44,7 @@ def multiply_accumulates(model: bytes) -> int:
 
 
 def product(kind: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
-    """A large square matrix product in float or in integers: the peak that a convolution can be held against."""
+    """Return a large square matrix product in float or integers: the peak to which a convolution is compared."""
     n = PEAK_SIZE
     rng = np.random.default_rng(0)
     if kind == TensorProto.FLOAT:
@@ -52,7 +52,7 @@ def product(kind: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
         node, out = helper.make_node("MatMul", ["a", "b"], ["c"]), TensorProto.FLOAT
         feed: NDArray[Any] = rng.standard_normal((n, n), dtype=np.float32)
     else:
-        # 7-bit weights, as the shipped model has.
+        # 7-bit weights, as in the shipped model.
         weight = numpy_helper.from_array(rng.integers(-64, 64, (n, n)).astype(np.int8), "b")
         node, out = helper.make_node("MatMulInteger", ["a", "b"], ["c"]), TensorProto.INT32
         feed = rng.integers(0, 256, (n, n)).astype(np.uint8)
@@ -68,7 +68,7 @@ def product(kind: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
 
 
 def batch_row(run: Any, feed: dict[str, NDArray[Any]], at: str) -> Row:
-    """A batch in one call against as many calls of one pair."""
+    """Compare one call with a batch to the same number of calls with one pair."""
     batch = {name: np.repeat(value, BATCH, 0) for name, value in feed.items()}
 
     def singly() -> None:
@@ -87,7 +87,7 @@ def batch_row(run: Any, feed: dict[str, NDArray[Any]], at: str) -> Row:
 
 
 def run() -> list[Row]:
-    """Latency at batch 1 on one and two threads, and how much of the processor's peak that is."""
+    """Measure latency at batch 1 on one and two threads, and its share of the processor's peak."""
     folder = default_bundle()
     bundle = open_bundle(folder)
     network, _ = load_checkpoint(folder / "checkpoint.safetensors")

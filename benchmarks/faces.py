@@ -32,7 +32,7 @@ from synthetic.people.scan import VARIABLE
 PAGE = Path(__file__).resolve().parent / "faces.md"
 PEOPLE = 40
 OFF, ZOOM = 0.25, 1.5
-"""A detection is the face when its centre lies within this part of the true edge, and its edge within this factor."""
+"""A detection counts as the face if its centre is within this part of the true edge and its edge within this factor."""
 LEAST_SCORE = 0.3
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85)
 
@@ -44,7 +44,7 @@ def is_face(found: Box, true: Box) -> bool:
 
 
 def difference(found: Box, true: Box) -> tuple[float, float, float]:
-    """Offset in x and y, and of the edge, as fractions of the true edge."""
+    """Return the offset in x and y, and of the edge, as fractions of the true edge."""
     edge = true.w
     return (
         (found.x + found.w / 2 - true.x - true.w / 2) / edge,
@@ -54,7 +54,7 @@ def difference(found: Box, true: Box) -> tuple[float, float, float]:
 
 
 class RecallTally:
-    """What the detectors found, by detector, case and modality."""
+    """Detections by detector, case and modality."""
 
     def __init__(self, detectors: dict[str, FaceDetector]) -> None:
         self.detectors = detectors
@@ -93,7 +93,7 @@ class RecallTally:
             self.poses[shot.case, shot.modality].append((measured[0] - true[0], measured[1] - true[1]))
 
     def _score(self, shot: Shot) -> None:
-        """For the choice of the least score: what a detector that takes nearly everything finds."""
+        """Record the score of a detector that accepts almost everything, for choosing the lowest accepted score."""
         found = EAGER.detect(shot.image)
         hit = found is not None and not shot.empty and is_face(found.box, shot.box)
         kind = "nobody" if shot.empty else shot.modality
@@ -213,7 +213,7 @@ def time_rows(tally: RecallTally) -> list[str]:
 
 
 def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
-    """What following costs in a stream, by how often the detector looks near the last place."""
+    """Measure the cost of tracking in a stream, by how often the detector searches near the last position."""
     frames = [render_frame(Presentation(seed=3, subject=9801, frame=k)) for k in range(6)]
     rows = []
     for name, near in (("Haar", 10), *(("YuNet 320", near) for near in (20, 10, 5, 1))):
@@ -241,7 +241,7 @@ def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
 
 
 def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
-    """The one photograph of a person that a development dependency ships, and those without any."""
+    """Measure on the only photograph of a person that a development dependency ships, and on those without a person."""
     data: Any = importlib.import_module("skimage.data")
 
     astronaut: Any = data.astronaut

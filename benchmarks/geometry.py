@@ -1,4 +1,4 @@
-"""What the geometry is worth, in simulation: ``python -m benchmarks.geometry`` writes geometry.md. Half a minute."""
+"""Accuracy of the geometry, in simulation: ``python -m benchmarks.geometry`` writes geometry.md in half a minute."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def paragraph(*parts: str) -> list[str]:
-    """A paragraph of the page, wrapped, and an empty line."""
+    """Return a paragraph of the page, wrapped, and an empty line."""
     return [*textwrap.wrap(" ".join(parts), 118), ""]
 
 
 def positions(z: float) -> list[tuple[float, float, float]]:
-    """Places of a face at one distance, over most of both pictures."""
+    """Return positions of a face at one distance, over most of both images."""
     return [(x * z, y * z, z) for x in (-0.2, -0.1, 0.0, 0.1, 0.2) for y in (-0.1, 0.0, 0.1)]
 
 
 def transfer(rgb: CameraModel, ir: CameraModel) -> Floats:
-    """Errors in pixels of boxes at known distances from 0.35 to 1 m, as two cameras carry them that were calibrated."""
+    """Return errors in pixels of boxes at known distances from 0.35 to 1 m, mapped between two calibrated cameras."""
     errors = []
     for z in DISTANCES:
         for point in positions(z):
@@ -61,7 +61,7 @@ def transfer(rgb: CameraModel, ir: CameraModel) -> Floats:
 
 
 def by_opencv(views: Sequence[BoardView], joint: bool) -> tuple[CameraModel, CameraModel]:
-    """The same views by OpenCV's functions alone, each camera by itself first, then both."""
+    """Calibrate on the same views with OpenCV's functions alone: each camera by itself, then both."""
     corners = BOARD.corners_mm()
     alone = []
     for modality, size in SIZES.items():
@@ -92,7 +92,7 @@ def by_opencv(views: Sequence[BoardView], joint: bool) -> tuple[CameraModel, Cam
 
 
 def calibration() -> list[str]:
-    """The whole way from rendered pictures of a board to a geometry, several times."""
+    """Run the whole procedure several times, from rendered images of a board to a geometry."""
     finder = BoardFinder(BOARD)
     rows: list[list[str]] = []
     errors: dict[str, list[Floats]] = {"adsn": [], "lenses alone, then both": [], "all at once": []}
@@ -170,7 +170,7 @@ def calibration() -> list[str]:
 
 
 def distances() -> list[str]:
-    """How far off a face's box is by each way to know its distance."""
+    """Measure the error of a face's box for each way of estimating its distance."""
     rgb, ir = RIG.cameras["rgb"], RIG.cameras["ir"]
     box_mapper, pair = CalibratedMapper(RIG), blank(RIG)
     rng = np.random.default_rng(0)
@@ -219,7 +219,7 @@ def distances() -> list[str]:
 
 
 def detected(shots: Sequence[Shot]) -> list[str]:
-    """What a detector makes of it: its boxes on simulated faces, transferred and found again."""
+    """Measure with a detector: its boxes on simulated faces, mapped to the other image and detected there."""
     detector = open_detector()
     ratios: list[float] = []
     placed_off: list[float] = []
@@ -260,7 +260,7 @@ def detected(shots: Sequence[Shot]) -> list[str]:
 
 
 def drift(shots: Sequence[Shot]) -> list[str]:
-    """The drift monitor's readings of known shifts."""
+    """Return the drift watch's readings of known shifts."""
     errors, times, kept, count = [], [], 0, 0
     for shot in shots:
         for x, y in ((0.0, 0.0), (6.0, -4.0), (-12.0, 9.0)):

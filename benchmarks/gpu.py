@@ -1,8 +1,8 @@
-"""What TensorRT makes of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu.md.
+"""TensorRT performance of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu.md.
 
-INT8 beside FP16 and FP32 engines of the same graph: time to build, difference from FP32 on the processor, latency of
-one pair from host memory to scores in host memory, and pairs a second in batches. TensorRT 11 takes its types from the
-graph, so there FP16 is left out.
+INT8 beside FP16 and FP32 engines of the same graph: build time, difference from FP32 on the CPU, latency of one pair
+from host memory to scores in host memory, and throughput in batches. TensorRT 11 takes its types from the graph, so
+FP16 is left out there.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ PARITY_PAIRS = 256
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One precision on one GPU. ``difference``: largest of the fused scores against FP32 on the processor. ``failure``:
-    why it was not measured; empty where it was."""
+    """One precision on one GPU. ``difference``: largest difference of the fused scores from FP32 on the CPU.
+    ``failure``: reason why it was not measured; empty if it was."""
 
     precision: Precision
     build_s: float = math.nan
@@ -66,7 +66,7 @@ class Measured:
 
 
 def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]:
-    """The graphs to build, by precision."""
+    """Return the graphs to build, by precision."""
     generation = generation_of(version)
     yield "int8", bundle.read("model-int8-trt11" if artifact_for(generation) == "int8-trt11" else "model-int8-trt")
     try:
@@ -74,7 +74,7 @@ def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]
 
         from export.tensorrt_graph import float_inputs
     except ImportError:
-        # Without the export's packages the INT8 artifact alone is measured, which is built as it lies in the bundle.
+        # Without the export's packages, only the INT8 artifact is measured; it is built as stored in the bundle.
         return
     proto = onnx.load_from_string(bundle.read("model-fp32"))
     float_inputs(proto)
@@ -85,7 +85,7 @@ def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]
 
 
 def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
-    """The golden vectors, and as many noisy copies of them as make ``count``."""
+    """Return the golden vectors, padded with noisy copies of them to ``count``."""
     golden = read_golden(bundle.read("golden")).inputs
     rng = np.random.default_rng(0)
     order = np.arange(count) % len(next(iter(golden.values())))
@@ -99,7 +99,7 @@ def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to measure: ``rounds`` of each batch size, ``pairs`` to compare, with or without CUDA ``graphs``."""
+    """Method: ``rounds`` per batch size, ``pairs`` to compare, with or without CUDA ``graphs``."""
 
     rounds: int = ROUNDS
     pairs: int = PARITY_PAIRS
@@ -109,7 +109,7 @@ class Plan:
 def measure(
     bundle: Bundle, trt: Any, gpu: Gpu, opener: Callable[[], Device], plan: Plan | None = None
 ) -> list[Measured]:
-    """Build, compare and time every precision, in turns. One that fails is listed with its reason."""
+    """Build, compare and time every precision in alternation. One that fails is listed with its reason."""
     plan = plan or Plan()
     given = faces(bundle, plan.pairs)
     wanted = open_onnx(bundle, OnnxCpuEngine, "fp32").infer(given).score
@@ -150,7 +150,7 @@ def measure(
 
 
 def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str, *, graphs: bool = True) -> str:
-    """gpu.md."""
+    """Return gpu.md."""
     with_graphs = "with" if graphs else "without"
     lines = [
         "# On a GPU",
@@ -188,7 +188,7 @@ def main() -> None:
 
 
 def completed(folder: Path) -> Bundle:
-    """Complete the shipped bundle in ``folder``; takes torch and the export's packages."""
+    """Complete the shipped bundle in ``folder``; needs torch and the export's packages."""
     from tests.support.models.shipped import complete_bundle
 
     return complete_bundle(folder)

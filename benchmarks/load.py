@@ -1,9 +1,8 @@
-"""An hour of load: ``python -m benchmarks.load --minutes 60``, at 80 % of what the service can, with callers that
-misbehave.
+"""Load test of one hour, at 80 % of the service's capacity, with misbehaving callers.
 
-What it shows: that nothing an honest caller sends fails, that the slowest answers do not get slower, and what becomes
-of memory: over the hour, and while a service that is new gets damaged pictures alone, as fast as it takes them. Writes
-load.md beside this file.
+``python -m benchmarks.load --minutes 60`` shows that no honest request fails, that the slowest answers do not get
+slower, and how memory develops: over the hour, and in a new service that receives only damaged images at full speed.
+Writes load.md beside this file.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ FAULTS_PER_S = 5.0
 SAMPLE_S = 5.0
 DAMAGED, STEPS = 30_000, 10
 BROKEN_BYTES = 500
-"""Of a request: enough that headers, sizes and boxes are hit too, and pictures of all sizes are asked for."""
+"""Damaged bytes of a request: enough to hit headers, sizes and boxes too, and to request images of all sizes."""
 
 
 @dataclass(slots=True)
 class LoadRecord:
-    """What happened. ``answers``: seconds since the start, milliseconds from when it was due. ``held``: MiB."""
+    """Results. ``answers``: seconds since the start, milliseconds since the request was due. ``held``: MiB."""
 
     answers: list[tuple[float, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -48,7 +47,7 @@ class LoadRecord:
 
 
 def honest(port: int, payload: bytes, per_s: float, began: float, until: float, record: LoadRecord) -> None:
-    """Send pairs at a fixed rate, whatever the answers take: a caller does not wait because the service is slow."""
+    """Send pairs at a fixed rate regardless of latency: a real caller does not wait because the service is slow."""
     client, number = Client(port, payload), 0
     while True:
         due = began + number / per_s
@@ -66,18 +65,18 @@ def honest(port: int, payload: bytes, per_s: float, began: float, until: float, 
             record.errors.append(str(error)[:200])
             client = Client(port, payload)
             continue
-        # From when it was due and not from when it was sent, or a stall would hide what waited behind it.
+        # Measured from the due time, not the send time: a stall would hide the requests that waited behind it.
         record.answers.append((due - began, (time.perf_counter() - due) * 1000))
 
 
 def head_of(payload: bytes) -> bytes:
-    """The head of a request with ``payload``."""
+    """Return the head of a request with ``payload``."""
     head = b"POST /liveness HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=%s\r\n"
     return head % BOUNDARY.encode() + b"Content-Length: %d\r\n\r\n" % len(payload)
 
 
 def damaged(payload: bytes, places: int, rng: random.Random) -> bytes:
-    """``payload`` with other bytes in so many places."""
+    """Return ``payload`` with bytes replaced at ``places`` positions."""
     broken = bytearray(payload)
     for _ in range(places):
         broken[rng.randrange(len(broken))] = rng.randrange(256)
@@ -85,7 +84,7 @@ def damaged(payload: bytes, places: int, rng: random.Random) -> bytes:
 
 
 def wear(port: int, pid: int, payload: bytes) -> list[float]:
-    """MiB that the service holds before, and after each tenth of `DAMAGED` damaged requests, one after another."""
+    """Return the service's memory in MiB before, and after each tenth of, `DAMAGED` damaged requests in sequence."""
     rng, held = random.Random(1), [memory(pid, "VmRSS")]
     for _ in range(STEPS):
         for _ in range(DAMAGED // STEPS):
@@ -97,7 +96,7 @@ def wear(port: int, pid: int, payload: bytes) -> list[float]:
 
 
 def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> None:
-    """Break off, send damaged pictures, stop in the middle, speak no HTTP. Seeded."""
+    """Drop connections, send damaged images, stop midway, send invalid HTTP. Seeded."""
     rng = random.Random(0)
     head = head_of(payload)
     slow: list[tuple[float, socket.socket]] = []
@@ -122,7 +121,7 @@ def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> No
             if connection is not None:
                 connection.close()
         except OSError:
-            pass  # the service may well have closed first
+            pass  # the service may have closed first
         for at, held in list(slow):
             if time.perf_counter() > at:
                 held.close()
@@ -133,14 +132,14 @@ def misbehave(port: int, payload: bytes, until: float, record: LoadRecord) -> No
 
 
 def watch(pid: int, began: float, until: float, record: LoadRecord) -> None:
-    """Note the service's memory."""
+    """Record the service's memory."""
     while time.perf_counter() < until:
         record.held.append((time.perf_counter() - began, memory(pid, "VmRSS")))
         time.sleep(SAMPLE_S)
 
 
 def report(record: LoadRecord, minutes: float, capacity: float, per_s: float, worn: list[float]) -> str:
-    """load.md."""
+    """Return load.md."""
     whole = minutes * 60
     tenth = [ms for at, ms in record.answers if at < whole / 10], [ms for at, ms in record.answers if at > whole * 0.9]
     settled = [(at, held) for at, held in record.held if at > whole / 10] or record.held

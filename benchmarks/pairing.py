@@ -1,8 +1,9 @@
-"""Pairing beside other projects' rules on the same streams: ``python -m benchmarks.pairing`` writes pairing.md.
+"""Comparison of pairing rules of several projects on the same streams: ``python -m benchmarks.pairing`` writes
+pairing.md.
 
-Recall is held against no algorithm's choice: it is the number of pairs within the limit over the largest number that
-any one-to-one choice could make of the same frames, found offline (`most_pairs`). Delay is how long after the arrival
-of its later frame a pair came out.
+Recall does not depend on any algorithm's choice: it is the number of pairs within the limit, divided by the largest
+number that any one-to-one choice could make of the same frames, found offline (`most_pairs`). Delay is the time between
+the arrival of a pair's later frame and the output of the pair.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _PICTURE = np.zeros((1, 1, 1), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Two streams. Times in milliseconds; ``jitter``: standard deviation of each stamp; ``drops``: part of frames lost
-    in each stream; ``late``: how much later the first stream arrives (decoding)."""
+    """Two streams. Times in milliseconds; ``jitter``: standard deviation of each timestamp; ``drops``: fraction of
+    frames lost in each stream; ``late``: additional delay of the first stream (decoding)."""
 
     name: str
     limit: float = 10
@@ -45,7 +46,7 @@ class Scenario:
     late: float = 0
 
     def frames(self, seed: int) -> tuple[list[Frame], list[Frame]]:
-        """Frames of both streams in the order of capture."""
+        """Return frames of both streams in capture order."""
         rng = random.Random(seed)
         made: list[list[Frame]] = [[], []]
         streams: tuple[Modality, ...] = ("rgb", "ir")
@@ -78,7 +79,7 @@ SCENARIOS = (
 
 
 def rules(scenario: Scenario) -> dict[str, Callable[[], Rule]]:
-    """Every rule with the scenario's limit, where it has one."""
+    """Return every rule, with the scenario's limit if it has one."""
     limit = int(scenario.limit * MS)
     first, second = (int(0.6 * period * MS) for period in scenario.periods)
     return {
@@ -92,8 +93,10 @@ def rules(scenario: Scenario) -> dict[str, Callable[[], Rule]]:
 
 
 def most_pairs(first: Sequence[int], second: Sequence[int], limit: int) -> int:
-    """The largest number of one-to-one pairs within the limit. On sorted times, always pairing the two oldest that can
-    be paired is optimal: an exchange never gains a pair."""
+    """Return the largest number of one-to-one pairs within the limit.
+
+    On sorted times, always pairing the two oldest frames that can be paired is optimal: an exchange never gains a pair.
+    """
     i = j = count = 0
     while i < len(first) and j < len(second):
         difference = second[j] - first[i]
@@ -108,7 +111,7 @@ def most_pairs(first: Sequence[int], second: Sequence[int], limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of all seeds together. Times in milliseconds; ``beyond``: pairs further apart than the limit."""
+    """Totals over all seeds. Times in milliseconds; ``beyond``: pairs further apart than the limit."""
 
     recall: float
     mean_skew: float
@@ -119,7 +122,7 @@ class Outcome:
 
 
 def play(rule: Rule, first: Sequence[Frame], second: Sequence[Frame]) -> list[tuple[Times, int]]:
-    """Feed both streams in the order of arrival; each pair with the moment at which it came out."""
+    """Feed both streams in arrival order; yield each pair with its time of output."""
     out: list[tuple[Times, int]] = []
     for frame in sorted((*first, *second), key=lambda f: f.t_arrival_ns):
         due = rule.due_ns()
@@ -130,7 +133,7 @@ def play(rule: Rule, first: Sequence[Frame], second: Sequence[Frame]) -> list[tu
 
 
 def measure(scenario: Scenario, make: Callable[[], Rule]) -> Outcome:
-    """One rule on one scenario."""
+    """Run one rule on one scenario."""
     limit = int(scenario.limit * MS)
     possible = within = beyond = 0
     skews, delays = [], []
@@ -149,7 +152,7 @@ def measure(scenario: Scenario, make: Callable[[], Rule]) -> Outcome:
 
 
 def events_per_second(scenario: Scenario) -> float:
-    """How many frames a second one thread puts through `Pairer`: the median of seven runs."""
+    """Return the frames per second of `Pairer` on one thread: the median of seven runs."""
     first, second = scenario.frames(1)
     events = sorted((*first, *second), key=lambda f: f.t_arrival_ns)
     speeds = []
@@ -163,7 +166,7 @@ def events_per_second(scenario: Scenario) -> float:
 
 
 def page() -> str:
-    """The page that is written."""
+    """Return the page."""
     about = describe()
     lines = [
         "# Pairing",
@@ -231,7 +234,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the page."""
     text = page()
     PAGE.write_text(text)
     print(text)

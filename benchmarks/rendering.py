@@ -1,4 +1,4 @@
-"""The synthetic sensor: how many pairs a second it renders on one core."""
+"""The synthetic sensor: pairs rendered per second on one core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNT, FRAMES = 300, 20
 
 
 def run() -> list[Row]:
-    """Patches for training, of each species and mixed as in training, and full frames; this process on one core."""
+    """Render training patches, per species and mixed as in training, and full frames; this process, one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     threads = cv2.getNumThreads()
@@ -35,7 +35,7 @@ def run() -> list[Row]:
     finally:
         cv2.setNumThreads(threads)
         os.sched_setaffinity(0, cores)
-    # As in the shipped recipe: as many bona fide pairs as attacks.
+    # As in the shipped recipe: equal numbers of bona fide and attack pairs.
     attacks = [value for name, value in seconds.items() if name != SPECIES[0]]
     mixed = 2 / (seconds[SPECIES[0]] + sum(attacks) / len(attacks))
     rows = [Row(f"crop pairs, {name}", f"{1 / value:.0f} a second") for name, value in seconds.items()]

@@ -1,7 +1,7 @@
-"""The whole request in one process and one thread: two full pictures in, a decision out, no face box given.
+"""A complete request in one process and one thread: two full images in, a decision out, no face box given.
 
-Both pictures are decoded, the face is found in both, gates and network run. Timed in turns beside the network's session
-alone and beside the same job with OpenCV's cascade; then the stages, one by one, on pictures of three sizes.
+Both images are decoded, the face is detected in both, and gates and network run. This is timed in alternation with the
+network's session alone and with the same task using OpenCV's cascade; then each stage on images of three sizes.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Files:
 
     @classmethod
     def of(cls, pair: Pair, size: tuple[int, int]) -> Files:
-        """The pair's pictures, enlarged to ``size`` where it is larger than they are."""
+        """Return the pair's images, enlarged to ``size`` if that is larger."""
         return cls(*(_jpeg(pair.image(modality), size) for modality in ("rgb", "ir")))
 
     def pair(self) -> Pair:
-        """Decode both."""
+        """Decode both images."""
         return Pair(decode(self.rgb, "rgb", max_pixels=MAX_PIXELS), decode(self.ir, "ir", max_pixels=MAX_PIXELS))
 
 
@@ -59,7 +59,7 @@ def _jpeg(image: Image, size: tuple[int, int]) -> bytes:
 
 
 def bare_session(threads: int = 1) -> Callable[[], object]:
-    """A call of the network alone: ONNX Runtime's session on the served model, one pair of noise."""
+    """Return a call of the network alone: ONNX Runtime's session on the served model, one pair of noise."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -71,12 +71,12 @@ def bare_session(threads: int = 1) -> Callable[[], object]:
 
 
 def whole(pipeline: LivenessPipeline, files: Files) -> Assessment:
-    """Decode and judge."""
+    """Decode and assess."""
     return pipeline.assess(files.pair())
 
 
 def run() -> list[Row]:
-    """Ratios at 640×480, then where the time goes by size."""
+    """Measure the ratios at 640×480, then the time of each stage by size."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -86,7 +86,7 @@ def run() -> list[Row]:
 
 
 def measured() -> list[Row]:
-    """As `run`, with OpenCV on one thread."""
+    """Return the rows of `run`, with OpenCV on one thread."""
     pair = SyntheticRig(seed=107, subject=9000).next().pair
     pipeline = open_pipeline(default_bundle(), profile="throughput").pipeline
     cascade = replace(pipeline, detector=HaarDetector())
@@ -128,7 +128,7 @@ def measured() -> list[Row]:
 
 
 def size_rows(pipeline: LivenessPipeline, cascade: LivenessPipeline, files: Files, size: tuple[int, int]) -> list[Row]:
-    """What one core judges in a second, by detector, and where the time goes."""
+    """Measure the pairs per second of one core, by detector, and the time of each stage."""
     pair = files.pair()
     boxes = pipeline.assess(pair).boxes
     stages: dict[str, list[float]] = {}
@@ -166,5 +166,5 @@ def size_rows(pipeline: LivenessPipeline, cascade: LivenessPipeline, files: File
 
 
 def per_second(milliseconds: float) -> str:
-    """A pair's time, and how many pairs that makes."""
+    """Return a pair's time and the resulting throughput."""
     return f"{milliseconds:.2f} ms, {1000 / milliseconds:.0f} pairs/s"

@@ -1,4 +1,4 @@
-"""The simulated rig at twice 30 frames a second, and memory over 1,000 reconnects: ``python -m benchmarks.rig``."""
+"""The simulated rig at twice 30 frames per second, and memory over 1,000 reconnects: ``python -m benchmarks.rig``."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RECONNECTS = 1000
 
 
 def resident_mib() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 def running(strobe: str) -> list[Row]:
-    """A rig of two cameras, from start, and then at its steady pace."""
+    """Measure a rig of two cameras from its start, and then at its steady rate."""
     rig = Rig(RigSettings(rgb=SCENE, ir=f"{SCENE}&phase_ms=4&strobe={strobe}"))
     began = time.monotonic()
     rig.start()
@@ -68,7 +68,7 @@ def running(strobe: str) -> list[Row]:
 
 
 class OneFrame:
-    """A simulated camera that goes away after its first frame."""
+    """A simulated camera that disconnects after its first frame."""
 
     def __init__(self, generation: int) -> None:
         self._source: Source = open_source(SCENE, "rgb", generation)
@@ -90,7 +90,7 @@ class OneFrame:
 
 
 def reconnecting() -> list[Row]:
-    """A camera that is lost after each frame, opened again at once."""
+    """Measure a camera that is lost after each frame and reopened at once."""
     readings: list[tuple[float, int]] = []
     done = threading.Event()
     opened = 0
@@ -124,13 +124,13 @@ def reconnecting() -> list[Row]:
 
 
 def run() -> list[Row]:
-    """All rows."""
+    """Return all rows."""
     logging.disable(logging.CRITICAL)
     return [*running("steady"), *running("1:1"), *reconnecting()]
 
 
 def main() -> None:
-    """Print."""
+    """Print the rows."""
     for row in run():
         met = {True: "met", False: "NOT MET", None: ""}[row.met]
         print("  ".join(filter(None, (row.what, row.value, row.limit, met))))

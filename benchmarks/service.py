@@ -1,4 +1,4 @@
-"""The service: what HTTP adds to decoding and scoring, how soon it is ready, and what memory it holds."""
+"""The service: overhead of HTTP over decoding and scoring, start-up time, and memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
 
 
 def jpeg(image: Image) -> bytes:
-    """``image`` as a JPEG of about 60 KB: what a camera of 640×480 sends."""
+    """Return ``image`` as a JPEG of about 60 KB, as sent by a 640×480 camera."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     found = b""
     for quality in range(40, 101):
@@ -49,7 +49,7 @@ def jpeg(image: Image) -> bytes:
 
 
 def body(parts: dict[str, bytes]) -> bytes:
-    """A multipart form."""
+    """Return a multipart form."""
     out = b""
     for name, data in parts.items():
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
@@ -58,7 +58,7 @@ def body(parts: dict[str, bytes]) -> bytes:
 
 
 class Client:
-    """One kept connection and one prepared request: what Python's own client costs is not the service's."""
+    """One keep-alive connection and one prepared request; it excludes the cost of Python's own HTTP client."""
 
     def __init__(self, port: int, payload: bytes) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -70,7 +70,7 @@ class Client:
         self._request = head.encode() + payload
 
     def post(self) -> bytes:
-        """Send it and read the whole answer, which must be a 200."""
+        """Send the request and read the whole answer, which must be a 200."""
         self._socket.sendall(self._request)
         answer, whole = b"", 1 << 30
         while len(answer) < whole:
@@ -88,7 +88,7 @@ class Client:
 
 @contextmanager
 def serving() -> Iterator[tuple[int, int, float]]:
-    """A service in a process of its own: port, process id, and seconds from its start until it was ready."""
+    """Start a service in its own process; yield port, process id, and seconds until it was ready."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [Path(sys.executable).parent / "adsn-serve", "--port", "0"],
@@ -120,7 +120,7 @@ def serving() -> Iterator[tuple[int, int, float]]:
 
 
 def memory(pid: int, field: str) -> float:
-    """MiB of a process, from the kernel's account of it."""
+    """Return a process's memory in MiB, as counted by the kernel."""
     text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     if found is None:
@@ -129,7 +129,7 @@ def memory(pid: int, field: str) -> float:
 
 
 def rate(functions: Sequence[Callable[[], object]]) -> float:
-    """Calls a second of all ``functions`` together, each in a thread of its own."""
+    """Return the total calls per second of all ``functions``, each in its own thread."""
     counts = [0] * len(functions)
     until = time.perf_counter() + LOAD_S
 
@@ -147,7 +147,7 @@ def rate(functions: Sequence[Callable[[], object]]) -> float:
 
 
 def run() -> list[Row]:
-    """Latency and throughput beside the same work in this process, cold start, memory."""
+    """Measure latency and throughput against the same work in this process, cold start, and memory."""
     made = SyntheticRig(seed=107, subject=9000).next()
     rgb, ir = jpeg(made.pair.image("rgb")), jpeg(made.pair.image("ir"))
     box = made.face_box
@@ -170,13 +170,13 @@ def run() -> list[Row]:
             starts.append(seconds)
     with serving() as (port, pid, _):
         client = Client(port, payload)
-        # One thread for a pair on both sides. With more, the last call's threads still spin while the next is timed.
+        # One thread per pair on both sides. With more, the last call's threads still spin while the next one is timed.
         times = in_turns({"here": alone["throughput"], "POST": client.post}, ROUNDS)
         latency = in_turns({"here": alone["latency"]}, ROUNDS // 4)["here"]
         stages = [json.loads(client.post())["timing_ms"] for _ in range(50)]
         loops = {profile: rate([function]) for profile, function in alone.items()}
         served = [rate([Client(port, payload).post for _ in range(n)]) for n in (1, 2, 4)]
-        # Without a box: a thread for each core here, four connections there.
+        # Without a box: one thread per core in this process, four connections to the service.
         cores = usable_cores()
         found_loop = rate([partial(searched, pipelines["throughput"])] * cores)
         found_served = rate([Client(port, boxless).post for _ in range(4)])

@@ -1,8 +1,8 @@
-"""The service beside the same model behind LitServe and BentoML: ``python -m benchmarks.service_peers``.
+"""Comparison with the same model behind LitServe and BentoML: ``python -m benchmarks.service_peers``.
 
-All three decode and score with the same code, have a worker for each core and one thread for each pair, and get the
-same requests on kept connections from the same machine. The peers are installed from the package index into
-environments of their own (``--venvs``), never into this project's. Rounds are taken in turns. Writes service_peers.md.
+All three decode and score with the same code, have one worker per core and one thread per pair, and get the same
+requests on keep-alive connections from the same machine. The peers are installed from the package index into separate
+environments (``--venvs``), never into this project's. Rounds alternate. Writes service_peers.md.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Server = Callable[[ExitStack], tuple[int, int]]
 
 @dataclass(slots=True)
 class PeerResult:
-    """What one server did with one number of callers, over all rounds."""
+    """Results of one server with one number of callers, over all rounds."""
 
     per_s: list[float] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
@@ -57,14 +57,14 @@ class PeerResult:
 
 @dataclass(slots=True)
 class Results:
-    """Server → face box and callers → what was measured; server → MiB."""
+    """Server → face box and callers → result; server → MiB."""
 
     rows: dict[str, dict[tuple[str, int], PeerResult]]
     memory: dict[str, float]
 
 
 def install(peer: str, folder: Path) -> Path:
-    """The interpreter of an environment with ``peer`` and what the pipeline needs."""
+    """Return the interpreter of an environment with ``peer`` and the pipeline's requirements."""
     python = folder / peer / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder / peer], check=True)
@@ -81,7 +81,7 @@ def version_of(python: Path, peer: str) -> str:
 
 @contextmanager
 def peer_serving(peer: str, python: Path, payload: bytes) -> Iterator[tuple[int, int]]:
-    """A peer's port and process id, once it has answered."""
+    """Start a peer; yield its port and process id once it has answered."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     workers = str(usable_cores())
@@ -121,7 +121,7 @@ def peer_serving(peer: str, python: Path, payload: bytes) -> Iterator[tuple[int,
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -130,7 +130,7 @@ def family(pid: int) -> list[int]:
 
 
 def held(pid: int) -> float:
-    """MiB of a server and its workers; pages that they share count once (PSS)."""
+    """Return the memory in MiB of a server and its workers; shared pages count once (PSS)."""
     total = 0
     for each in family(pid):
         text = Path(f"/proc/{each}/smaps_rollup").read_text()
@@ -167,7 +167,7 @@ def work(port: int, payload: bytes, callers: int, seconds: float, into: PeerResu
 
 
 def payloads() -> dict[str, bytes]:
-    """The same pair with the face's box and without: a server then searches both pictures."""
+    """Return the same pair with the face box and without; without it, a server searches both images."""
     made = SyntheticRig(seed=107, subject=9000).next()
     box = made.face_box
     pictures = {"rgb": jpeg(made.pair.image("rgb")), "ir": jpeg(made.pair.image("ir"))}
@@ -176,7 +176,7 @@ def payloads() -> dict[str, bytes]:
 
 
 def servers_of(pythons: Mapping[str, Path], payload: bytes) -> dict[str, Server]:
-    """Name → what starts a server within a stack. ``payload``: what a peer must answer before it counts as ready."""
+    """Return name → function that starts a server. ``payload``: request that a peer must answer to count as ready."""
 
     def open_peer(peer: str, stack: ExitStack) -> tuple[int, int]:
         return stack.enter_context(peer_serving(peer, pythons[peer], payload))
@@ -188,7 +188,7 @@ def servers_of(pythons: Mapping[str, Path], payload: bytes) -> dict[str, Server]
 
 
 def measure(servers: Mapping[str, Server], sent: Mapping[str, bytes], seconds: float, rounds: int) -> Results:
-    """Results by server, box and number of callers, and each server's memory, in ``rounds`` turns."""
+    """Return results by server, box and number of callers, and each server's memory, over ``rounds`` rounds."""
     results = Results({name: {(box, n): PeerResult() for box in sent for n in CALLERS} for name in servers}, {})
     for number in range(rounds):
         # One server at a time: idle ones would still hold memory, and some of them wake up.
@@ -204,7 +204,7 @@ def measure(servers: Mapping[str, Server], sent: Mapping[str, bytes], seconds: f
 
 
 def table(results: Results) -> list[str]:
-    """A row for each measurement, and where adsn-serve is behind."""
+    """Return a row per measurement, and the cases in which adsn-serve is slower."""
     lines = [
         "| server | face box | callers | pairs/s | p50 | p99 | failed | memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -1,7 +1,7 @@
-"""What a nonce costs where replicas share a store: ``python -m benchmarks.store``.
+"""Cost of a nonce when replicas share a store: ``python -m benchmarks.store``.
 
-Two services on this machine, one that counts nonces by itself and one that asks a Redis on loopback, get the same pair
-with a fresh nonce in turns. Needs redis-server and the package redis. Writes store.md beside this file.
+Two services on this machine, one that keeps nonces in memory and one that uses a Redis on loopback, alternately get the
+same pair with a fresh nonce. Needs redis-server and the package redis. Writes store.md beside this file.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ SERVE = [sys.executable, "-c", "from service.cli.serve import main; main()", "--
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def processor_s(pid: int) -> float:
-    """Processor time that a process has used. Unlike the clock's it hardly depends on what else runs."""
+    """Return a process's CPU time. Unlike wall time, it hardly depends on other load."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Measured:
-    """``own`` and ``shared``: milliseconds of each request, without a store and with one. ``refused``: how often it was
-    too late. ``processor``: milliseconds of processor time a request, by process."""
+    """``own`` and ``shared``: milliseconds of each request, without a store and with one. ``refused``: requests that
+    timed out. ``processor``: milliseconds of CPU time per request, by process."""
 
     own: list[float] = field(default_factory=list)
     shared: list[float] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Measured:
 
 @contextmanager
 def redis() -> Iterator[tuple[str, int]]:
-    """A Redis on loopback that keeps an append-only file, as a deployment's does; its address and process id."""
+    """Start a Redis on loopback with an append-only file, as in a deployment; yield its address and process id."""
     if shutil.which("redis-server") is None:
         raise SystemExit("redis-server is not installed: apt-get install redis-server")
     port = free_port()
@@ -81,7 +81,7 @@ def redis() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def serving(**environment: str) -> Iterator[tuple[int, int]]:
-    """The port and process id of a service that takes nonces."""
+    """Start a service that accepts nonces; yield its port and process id."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ADSN_")}
     process = subprocess.Popen(
         SERVE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**own, **environment}
@@ -104,10 +104,10 @@ def serving(**environment: str) -> Iterator[tuple[int, int]]:
 
 
 class NonceClient(Client):
-    """A prepared request whose nonce is new each time."""
+    """A prepared request with a new nonce each time."""
 
     def post(self) -> bytes:
-        """Send it with another nonce."""
+        """Send the request with another nonce."""
         prepared = self._request
         self._request = prepared.replace(NONCE, secrets.token_hex(len(NONCE) // 2).encode())
         try:
@@ -117,7 +117,7 @@ class NonceClient(Client):
 
 
 def measure(rounds: int) -> Measured:
-    """Ask both services in turns; each goes first half the time."""
+    """Send requests to both services in alternation; each goes first half the time."""
     made, found = SyntheticRig(seed=107, subject=9000).next(), Measured()
     box = [made.face_box.x, made.face_box.y, made.face_box.w, made.face_box.h]
     meta = json.dumps({"face_box": box, "nonce": NONCE.decode()}).encode()
@@ -136,7 +136,7 @@ def measure(rounds: int) -> Measured:
 
 
 def exchange(services: list[tuple[int, int]], payload: bytes, rounds: int) -> tuple[list[float], list[float], int]:
-    """Milliseconds of each request to the first and to the second service, and how often one was refused."""
+    """Return the milliseconds of each request to the first and the second service, and the number of refusals."""
     clients = [NonceClient(port, payload) for port, _ in services]
     taken: tuple[list[float], list[float]] = ([], [])
     refused = 0
@@ -148,7 +148,7 @@ def exchange(services: list[tuple[int, int]], payload: bytes, rounds: int) -> tu
                 clients[which].post()
                 ms[which] = (time.perf_counter() - began) * 1000
         except RuntimeError:
-            # 503: on a machine with more work than processors 50 ms may pass. The pair is left out, and counted.
+            # 503: on an overloaded machine the store may take more than 50 ms. The pair is left out and counted.
             refused += 1
             if refused > rounds:
                 raise
@@ -161,9 +161,9 @@ def exchange(services: list[tuple[int, int]], payload: bytes, rounds: int) -> tu
 
 
 def page(found: Measured) -> str:
-    """store.md."""
+    """Return store.md."""
     more = statistics.median(found.shared) - statistics.median(found.own)
-    # Neighbours in time share the machine's load, so their differences say more than two medians do.
+    # Consecutive requests see the same load, so their differences are more precise than two medians.
     paired = statistics.median(b - a for a, b in zip(found.own, found.shared, strict=True))
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     busy = " The machine had other work meanwhile: times below include waiting for it." if load > cores else ""

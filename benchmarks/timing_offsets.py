@@ -1,4 +1,4 @@
-"""How well offsets between streams are recovered, in simulation; a part of `benchmarks.geometry`."""
+"""Accuracy of recovered time offsets between streams, in simulation; a part of `benchmarks.geometry`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def strobe(seed: int, total: float) -> tuple[TimeOffset, float]:
 
 
 def offset_rows(table: Table) -> list[str]:
-    """The section of the page."""
+    """Return the section of the page."""
     ways: dict[str, Callable[[int], tuple[TimeOffset, float]]] = {
         "blink, 1 min, exposures 8 to 25 ms": lambda seed: blink(seed, MINUTE_MS, (8, 25)),
         "blink, 2 min, exposures 8 to 25 ms": lambda seed: blink(seed, 2 * MINUTE_MS, (8, 25)),

@@ -1,4 +1,4 @@
-"""Transfer: error rates on the path tracer of a model that was trained on the fast renderer alone.
+"""Transfer: error rates on the path tracer of a model that was trained only on the fast renderer.
 
 ``python -m benchmarks.transfer BUNDLE`` writes transfer.md. It needs Mitsuba and MakeHuman's assets
 (docs/rendering.md). It refuses a model that was trained on path-traced pairs, as the shipped one was: figures on a
@@ -30,10 +30,10 @@ from synthetic.pathtraced import render_patch
 
 PAGE = Path(__file__).resolve().parent / "transfer.md"
 FIRST_SUBJECT = 5000
-"""Subjects from 1000 on wear skins, hair and clothes that no training subject does."""
+"""From subject 1000 on, skins, hair and clothes are ones that no training subject wears."""
 SIZE = 144
 BONA_FIDE_SHARE = 3
-"""Bona fide presentations for each of every species."""
+"""Ratio of bona fide presentations to those of each species."""
 Crops = Mapping[str, NDArray[Any]]
 
 

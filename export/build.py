@@ -1,4 +1,4 @@
-"""The export from a checkpoint to a bundle, step by step. Pure of terminals: progress goes through callbacks."""
+"""The export from a checkpoint to a bundle, step by step. Prints nothing; progress goes through callbacks."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ SERVED_BY: dict[Int8Artifact, tuple[LintTarget, ...]] = {
     "int8-trt": ("8.6", "10"),
     "int8-trt11": ("11",),
 }
-"""Which TensorRT generations an artifact is for; it must pass the lint of each."""
+"""TensorRT generations that each artifact is for; it must pass the lint of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What a person may choose. ``artifacts`` beside ``int8-cpu``, which every bundle holds; ``samples`` to calibrate
-    on, drawn evenly from each species with ``seed``; ``min_samples`` below which ranges are not to be trusted."""
+    """User options. ``artifacts``: besides ``int8-cpu``, which every bundle holds. ``samples``: number to calibrate on,
+    drawn evenly from each species with ``seed``. ``min_samples``: with fewer, activation ranges are not reliable."""
 
     artifacts: tuple[Int8Artifact, ...] = ("int8-cpu",)
     method: Method = "percentile"
@@ -59,15 +59,15 @@ class ExportOptions:
     sensitivity: bool = False
     limits: ParityLimits = field(default_factory=ParityLimits)
     ranges: Ranges | None = None
-    """Ranges measured before, and perhaps reviewed; None: measured now."""
+    """Ranges measured earlier, possibly reviewed; None: measure now."""
     version: str = "0.1.0"
     """Version of the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What an export starts from: a checkpoint, the plan of the data to calibrate and measure on, the folder for
-    rendered sets, and how many processes render."""
+    """Inputs of an export: a checkpoint, the plan of the calibration and test data, the folder for rendered sets, and
+    the number of rendering processes."""
 
     checkpoint: Path
     plan: DataPlan
@@ -77,7 +77,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Everything a bundle is written from, and what was measured on the way, on which test sets."""
+    """Everything that a bundle is written from, the measurements made on the way, and their test sets."""
 
     files: dict[str, bytes]
     manifest: dict[str, Any]
@@ -90,14 +90,14 @@ class ExportResult:
 
 
 class ProgressStep:
-    """Progress of one step: ``start(name, total)`` once, ``tick(n)`` as samples finish."""
+    """Progress of one step: call ``start(name, total)`` once, ``tick(n)`` as samples finish."""
 
     def start(self, name: str, total: int) -> None: ...
     def tick(self, count: int) -> None: ...
 
 
 class SampleSubset:
-    """Some samples of a set, in its order, as a set of their own to read from."""
+    """Selected samples of a set, in its order, as a readable set."""
 
     def __init__(
         self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: ProgressStep
@@ -105,21 +105,21 @@ class SampleSubset:
         self.pairs, self.indices, self.modalities, self.step = pairs, list(indices), modalities, step
 
     def batches(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the samples in batches, from the first one at each call."""
+        """Yield the samples in batches; each call starts at the first one."""
         for start in range(0, len(self.indices), CALIBRATION_BATCH):
             part = [self.pairs[i] for i in self.indices[start : start + CALIBRATION_BATCH]]
             yield {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
             self.step.tick(len(part))
 
     def first(self, count: int) -> dict[str, NDArray[Any]]:
-        """Up to ``count`` of the samples, spread over all of them, as one batch."""
+        """Return up to ``count`` samples, spread over all of them, as one batch."""
         spread = np.unique(np.linspace(0, len(self.indices) - 1, min(count, len(self.indices))).astype(int))
         part = [self.pairs[self.indices[i]] for i in spread]
         return {m: np.stack([sample.crops[m] for sample in part]) for m in self.modalities}
 
 
 def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
-    """Scores with every Q/DQ computed as it is written, whatever this processor's kernels would do."""
+    """Return a scorer that computes every Q/DQ step by step, independent of this CPU's kernels."""
     literal = session(model, literal=True)
 
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -134,10 +134,10 @@ def literal_scorer(model: bytes, *, float_inputs: bool) -> Scorer:
 def quantised(
     fp32: bytes, ranges: Ranges, artifacts: Sequence[Int8Artifact], keep_float: Sequence[str]
 ) -> dict[Int8Artifact, bytes]:
-    """The artifacts, each past the lint of the TensorRT generations it is for.
+    """Return the artifacts, each of which has passed the lint of its TensorRT generations.
 
     Raises:
-        ExportError: a graph would not be read as it is meant; names node and rule.
+        ExportError: TensorRT would reject or misread a graph; names node and rule.
     """
     models: dict[Int8Artifact, bytes] = {"int8-cpu": quantize_for_cpu(fp32, ranges, keep_float)}
     if set(artifacts) & {"int8-trt", "int8-trt11"}:
@@ -167,7 +167,7 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
     """Open or render the plan's sets.
 
     Raises:
-        DatasetError: a set cannot be read, or one that sets or measures rates lacks a class.
+            DatasetError: a set cannot be read, or a set used for thresholds or rates lacks a class.
     """
     plan = source.plan
 
@@ -195,7 +195,7 @@ def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step
 
 
 class _ParityGate:
-    """Scores of FP32, measured once, and of what is held against them. ``scorer``: of the FP32 engine."""
+    """FP32 scores, computed once, and comparisons with them. ``scorer``: of the FP32 engine."""
 
     def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: ProgressStep) -> None:
         self.tests, self.modalities, self.step = tests, modalities, step
@@ -203,7 +203,7 @@ class _ParityGate:
         self.fp32 = [self.score("FP32", self.scorer, test) for test in tests]
 
     def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
-        """Score a set, with a progress bar of that name."""
+        """Score a set, with a progress bar of this name."""
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
 
@@ -219,14 +219,14 @@ class _ParityGate:
         )
 
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
-        """Compare the model as it is served with FP32, on each test set."""
+        """Compare the served INT8 model with FP32 on each test set."""
         return [
             Comparison(a, self.score("int8-cpu", scorer, test), threshold)
             for a, test in zip(self.fp32, self.tests, strict=True)
         ]
 
     def literal(self, artifact: Int8Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
-        """Compare an artifact, computed as it is written, with FP32, on each test set."""
+        """Compare an artifact, with Q/DQ computed step by step, with FP32 on each test set."""
         return [
             Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
             for a, test in zip(self.fp32, self.tests, strict=True)
@@ -235,7 +235,7 @@ class _ParityGate:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The INT8 model that ships: nodes left in float, a scorer of its engine, its operating point."""
+    """The shipped INT8 model: nodes kept in float, the scorer of its engine, its operating point."""
 
     kept: list[str]
     scorer: Scorer
@@ -243,7 +243,7 @@ class _Settled:
 
 
 Quantise = Callable[[Sequence[Int8Artifact], Sequence[str]], dict[Int8Artifact, bytes]]
-"""Artifacts and nodes to leave in float → models, see `quantised`."""
+"""Artifacts and nodes to keep in float → models, see `quantised`."""
 
 
 def _settle(
@@ -255,9 +255,9 @@ def _settle(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> _Settled:
-    """Set the threshold on ``dev`` before any test set is scored, and choose the layers to leave in float.
+    """Set the threshold on ``dev`` before any test set is scored, and choose the layers to keep in float.
 
-    ``source``: where ``dev`` comes from, in a word. ``max_bpcer``: see `DataPlan`.
+    ``source``: origin of ``dev``, in a word. ``max_bpcer``: see `DataPlan`.
     """
 
     def started(kept: Sequence[str]) -> Scorer:
@@ -277,8 +277,8 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used. CalibrationError: the samples cannot give ranges.
-        DatasetError: a set cannot be used. ExportError: a step failed; says which and why.
+            CheckpointError: the checkpoint cannot be used. CalibrationError: the samples give no ranges.
+            DatasetError: a set cannot be used. ExportError: a step failed; names the step and the reason.
     """
     step = step or ProgressStep()
     network, training = load_checkpoint(source.checkpoint)
@@ -316,7 +316,7 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
 def calibrated(
     fp32: bytes, pairs: PairDataset, modalities: tuple[str, str], options: ExportOptions, step: ProgressStep
 ) -> tuple[Ranges, SampleSubset]:
-    """Activation ranges of ``pairs``, or those that ``options`` give; and the samples they come from.
+    """Return the activation ranges of ``pairs``, or those given in ``options``, and the samples that they come from.
 
     Raises:
         ExportError: fewer samples than ``options.min_samples``. CalibrationError: see `measure_ranges`.
@@ -334,10 +334,10 @@ def calibrated(
 
 
 def _too_few(name: str, pairs: int, options: ExportOptions) -> str:
-    """What to say of a calibration set of ``pairs`` that gives fewer samples than ``options`` ask for."""
+    """Return the message for a calibration set of ``pairs`` with fewer samples than ``options`` require."""
     wanted = options.min_samples
     given = min(pairs, options.samples)
-    # Only the option that is in the way is named: more --samples cannot be drawn from a set that has fewer pairs.
+    # Only the limiting option is named: a higher --samples cannot help if the set has fewer pairs.
     more = (
         f"Draw more: --samples {wanted}."
         if pairs >= wanted
@@ -363,12 +363,12 @@ def _auto_keep(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> list[str]:
-    """Return the fewest layers, most costly first, that must stay in float for the gate to pass as served.
+    """Return the fewest layers, most expensive first, to keep in float so that the served model passes the gate.
 
-    ``started``: nodes left in float → a scorer of the INT8 model.
+    ``started``: nodes kept in float → a scorer of the INT8 model.
 
     Raises:
-        ExportError: not even the most that may be kept are enough.
+        ExportError: the gate fails even with the largest number of layers in float.
     """
     given = list(options.keep_float)
     order = [cost.layer for cost in costs if not cost.layer.startswith(tuple(given) or ("\0",))]

@@ -1,4 +1,4 @@
-"""The model card, written from the manifest, so that it can claim nothing that was not measured."""
+"""The model card. It is written from the manifest, so it cannot claim anything that was not measured."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ READ = "Data read from disk: {sets}. Species at the operating point: bona fide, 
 
 
 def rate(entry: RateEntry) -> str:
-    """A rate with its count and interval."""
+    """Return a rate with its count and interval."""
     low, high = entry.interval
     return f"{entry.errors / entry.trials:.2%} ({entry.errors}/{entry.trials}; {low:.2%} to {high:.2%})"
 
 
 def worst_of(entries: dict[str, RateEntry]) -> str:
-    """The species that got through most often, and how often."""
+    """Return the species that was accepted most often, and its rate."""
     attacks = {name.removeprefix("apcer."): e for name, e in entries.items() if name != "bpcer" and e.trials}
     if not attacks:
         return "none"
@@ -55,7 +55,7 @@ def worst_of(entries: dict[str, RateEntry]) -> str:
 
 
 def scored_section(parity: Parity) -> str:
-    """One test set's figures, FP32 beside INT8."""
+    """Return one test set's figures, FP32 beside INT8."""
     rows = [
         f"| {'BPCER' if name == 'bpcer' else 'APCER ' + name.removeprefix('apcer.')} | {rate(fp32)} | {rate(int8)} |"
         for (name, fp32), int8 in zip(parity.fp32.items(), parity.int8.values(), strict=True)
@@ -78,7 +78,7 @@ def scored_section(parity: Parity) -> str:
 
 
 def literal_line(parity: Parity) -> str:
-    """What an artifact changes when every Q/DQ is computed as it is written."""
+    """Return the effect of an artifact when every Q/DQ is computed step by step."""
     return (
         f"| `{parity.artifact}` | {parity.data} | {parity.decision_flips}/{parity.pairs} | "
         f"{parity.max_score_difference:.4f} | {parity.mean_score_difference:.5f} | {worst_of(parity.fp32)} | "
@@ -101,14 +101,14 @@ What an engine's 8-bit kernels are to reproduce, whatever this machine's would d
 
 
 def tests_section(parities: list[Parity]) -> str:
-    """Every test set as served, then the artifacts as written."""
+    """Return the figures of every test set: first the served model, then the artifacts with step-by-step Q/DQ."""
     served = [scored_section(p) for p in parities if p.execution == "served"]
     literal = [literal_line(p) for p in parities if p.execution == "literal"]
     return "\n".join([*served, LITERAL + "\n".join(literal)] if literal else served)
 
 
 def taught_by(training: dict[str, Any]) -> str:
-    """Return a paragraph on the teacher of a training run; empty where there was none."""
+    """Return a paragraph on the teacher of a training run; empty if there was none."""
     teacher = training.get("teacher")
     if teacher is None:
         return ""
@@ -117,7 +117,7 @@ def taught_by(training: dict[str, Any]) -> str:
 
 
 def widened(manifest: Manifest) -> str:
-    """Return the options by which this export accepted more than the rule; empty where it did not."""
+    """Return the options by which this export accepted more than the rule allows; empty if there were none."""
     flips, rate = (manifest.parity_limits.get(name, 0) for name in ("flips", "rate"))
     rule = ParityLimits()
     options = (f" --max-flips {flips:g}" if flips > rule.flips else "", f" --max-rate-change {rate:g}")
@@ -125,18 +125,18 @@ def widened(manifest: Manifest) -> str:
 
 
 def datasets_read(training: dict[str, Any]) -> list[str]:
-    """Return the data sets of camera images that a checkpoint was trained with, sorted; rendered ones are none."""
+    """Return the data sets of camera images used to train a checkpoint, sorted; rendered sets do not count."""
     tables = [table for part in training["recipe"]["data"].values() for table in tables_of(part)]
     return sorted({str(table["dataset"]) for table in tables if table.get("dataset") not in (None, "pathtraced")})
 
 
 def tables_of(part: Any) -> list[dict[str, Any]]:
-    """Return a part's tables: a list of them, or the one table of a record of older versions."""
+    """Return a part's tables: a list, or the single table of an older record."""
     return part if isinstance(part, list) else [part]
 
 
 def rendered(training: dict[str, Any], species: str) -> str:
-    """Return what the card says about rendered training data."""
+    """Return the card's text on rendered training data."""
     tables = tables_of(training["recipe"]["data"]["train"])
     weights = [table.get("weight", 1.0) for table in tables]
     traced = sum(w for w, table in zip(weights, tables, strict=True) if table.get("dataset") == "pathtraced")
@@ -149,7 +149,7 @@ def rendered(training: dict[str, Any], species: str) -> str:
 
 
 def model_card(manifest: Manifest) -> str:
-    """Markdown of a bundle's card."""
+    """Return a bundle's card as Markdown."""
     training: dict[str, Any] = manifest.training
     network = training["recipe"]["network"]
     curve = training["curve"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TargetName(str, Enum):
-    """What an 8-bit artifact is for."""
+    """Runtime that an 8-bit artifact is for."""
 
     cpu = "cpu"
     trt = "trt"
@@ -44,7 +44,7 @@ ARTIFACTS: dict[TargetName, Int8Artifact] = {
 
 
 class MethodName(str, Enum):
-    """How activations are clipped, see `calib.ranges`."""
+    """Method of clipping activations, see `calib.ranges`."""
 
     minmax = "minmax"
     percentile = "percentile"
@@ -160,10 +160,10 @@ def export(
 
 
 def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Int8Artifact, ...]:
-    """Return the artifacts to make; ``engine``: also what this machine's TensorRT takes.
+    """Return the artifacts to make; ``engine``: also the one for this machine's TensorRT.
 
     Raises:
-        EngineUnavailable: there is no TensorRT to make an engine with. ExportError: ONNX Runtime is too old.
+        EngineUnavailable: TensorRT is not available. ExportError: ONNX Runtime is too old.
     """
     from export.graph import require_half_precision
 
@@ -178,10 +178,10 @@ def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Int8Ar
 
 
 def shipped_checkpoint(console: Console) -> Path:
-    """Return the checkpoint of the shipped bundle, and say that it is the one.
+    """Return the checkpoint of the shipped bundle, and print that it is used.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it does not exist.
     """
     from runtime.liveness.open import default_bundle
 
@@ -193,10 +193,10 @@ def shipped_checkpoint(console: Console) -> Path:
 
 
 def require_usable(source: Source, out: Path) -> None:
-    """Refuse now, rather than after minutes of work, what cannot be read or written.
+    """Refuse unreadable inputs and unwritable outputs now, not after minutes of work.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read. ExportError, ConfigError: a folder cannot be written.
+        CheckpointError: the checkpoint cannot be read. ExportError, ConfigError: a folder is not writable.
     """
     from adsn.network.checkpoint import read_metadata
     from export.write import require_writable
@@ -208,7 +208,7 @@ def require_usable(source: Source, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the bundle goes, the key that signs it, and whether it may let attacks through above the limit."""
+    """Output folder of the bundle, its signing key, and whether species may exceed the APCER limit."""
 
     folder: Path
     sign: Path | None
@@ -216,11 +216,11 @@ class Destination:
 
 
 def build_bundle(source: Source, options: ExportOptions, destination: Destination, console: Console) -> ExportResult:
-    """Build a bundle, show what was measured, and write it if the gates pass.
+    """Build a bundle, print the measurements, and write it if the gates pass.
 
     Raises:
-        ParityError: INT8 differs too much from FP32. ApcerError: it lets a species through too often, and that was not
-            accepted. Others: see `build` and `write_bundle`.
+        ParityError: INT8 differs too much from FP32. ApcerError: a species is accepted too often, and the user did not
+            allow that. Others: see `build` and `write_bundle`.
     """
     from export.build import build
     from export.parity import require_parity
@@ -242,10 +242,10 @@ def build_bundle(source: Source, options: ExportOptions, destination: Destinatio
 
 
 def require_apcer(over: Sequence[MeasuredApcer], *, accepted: bool) -> None:
-    """Refuse a model that lets species through too often, unless that was accepted.
+    """Refuse a model that accepts species too often, unless the user allowed that.
 
     Raises:
-        ApcerError: names each species with its rate, and what to do.
+        ApcerError: names each species with its rate, and the remedy.
     """
     from export.errors import ApcerError
 
@@ -257,7 +257,7 @@ def require_apcer(over: Sequence[MeasuredApcer], *, accepted: bool) -> None:
 
 
 def check_engine(built: ExportResult, options: ExportOptions, out: Path, console: Console) -> None:
-    """Build TensorRT's engine of the bundle in ``out`` and hold it against FP32 on the same test sets.
+    """Build the TensorRT engine of the bundle in ``out`` and compare it with FP32 on the same test sets.
 
     Raises:
         ParityError: it differs too much.
@@ -272,10 +272,10 @@ def check_engine(built: ExportResult, options: ExportOptions, out: Path, console
 
 
 def reviewed(path: Path) -> Ranges:
-    """Ranges from a file.
+    """Read activation ranges from a file.
 
     Raises:
-        CalibrationError: it cannot be read, or is none.
+        CalibrationError: the file cannot be read or holds no ranges.
     """
     from calib.ranges import CalibrationError, read_ranges
 
@@ -287,7 +287,7 @@ def reviewed(path: Path) -> Ranges:
 
 
 def steps(progress: Progress) -> ProgressStep:
-    """Progress bars, one a step."""
+    """Progress bars, one per step."""
     from export.build import ProgressStep
 
     class Bars(ProgressStep):
@@ -302,13 +302,13 @@ def steps(progress: Progress) -> ProgressStep:
 
 
 def finish(progress: Progress) -> None:
-    """Show the last step as done: a set that lay in the cache ticks nothing."""
+    """Show the last step as done: a cached set reports no progress."""
     for task in progress.tasks:
         progress.update(task.id, completed=task.total)
 
 
 def announce(console: Console, source: Source, options: ExportOptions, out: Path) -> None:
-    """Print what an export would do, without doing it."""
+    """Print the steps of an export without running them."""
     from adsn.network.checkpoint import read_metadata
 
     plan, network = source.plan, read_metadata(source.checkpoint)["network"]

@@ -4,7 +4,7 @@ from runtime.core.errors import AdsnError
 
 
 class ExportError(AdsnError):
-    """The export stopped before it replaced anything."""
+    """The export stopped before it replaced any file."""
 
     code = "export_failed"
 
@@ -16,6 +16,6 @@ class ParityError(ExportError):
 
 
 class ApcerError(ExportError):
-    """The model lets a species through more often than is accepted without being asked for."""
+    """The model accepts a species more often than the limit, and the user did not allow that."""
 
     code = "apcer_too_high"

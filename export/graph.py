@@ -1,7 +1,7 @@
-"""Checkpoint → ONNX: opset 17, IR 8, static shapes but for the batch.
+"""Checkpoint → ONNX: opset 17, IR 8, static shapes except for the batch.
 
-Opset 17 because TensorRT 8's parser ignores the axes *input* that Reduce operators have from opset 18 on and
-reduces over every axis, the batch included, without a word.
+Opset 17, because from opset 18 on, Reduce operators take their axes as an *input*. TensorRT 8's parser ignores it and
+silently reduces over every axis, including the batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TORCH_TOLERANCE = 1e-4
 
 
 def blank_inputs(network: ADSN, count: int) -> dict[str, torch.Tensor]:
-    """Zero inputs of the right names, dtypes and shapes."""
+    """Return zero inputs with the right names, dtypes and shapes."""
     size = network.config.size
     return {
         name: torch.zeros(
@@ -40,17 +40,16 @@ def blank_inputs(network: ADSN, count: int) -> dict[str, torch.Tensor]:
 
 
 def to_onnx(network: ADSN) -> bytes:
-    """The float32 graph of a network in evaluation mode.
+    """Return the float32 graph of a network in evaluation mode.
 
     Raises:
-        ExportError: the exporter wrote something this project does not allow; names the operators.
+        ExportError: the exporter wrote operators that this project does not allow; names them.
     """
     network = network.eval()
     names = list(network.config.modalities)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
-        # The tracing exporter is announced as superseded. It is used because it honours opset 17 exactly;
-        # its successor stays at 18 with no more than a log line.
+        # The tracing exporter is deprecated, but it keeps to opset 17. Its successor stays at 18 and only logs that.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
@@ -75,7 +74,7 @@ def to_onnx(network: ADSN) -> bytes:
 
 
 def session(model: bytes, *, literal: bool = False, threads: int = 0) -> Any:
-    """An ONNX Runtime session. ``literal``: run Q/DQ as written instead of fusing integer kernels."""
+    """Return an ONNX Runtime session. ``literal``: run Q/DQ step by step instead of fusing integer kernels."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -85,14 +84,14 @@ def session(model: bytes, *, literal: bool = False, threads: int = 0) -> Any:
 
 
 def require_half_precision(version: str = onnxruntime.__version__) -> None:
-    """Raise unless this ONNX Runtime computes Q/DQ with half-precision scales as they are written.
+    """Raise unless this ONNX Runtime computes Q/DQ with float16 scales exactly.
 
-    Up to 1.29 it does not: scores of the shipped ``int8-trt11`` artifact were up to 0.56 off (1.23.2, 1.24.4, 1.26.0,
-    1.28.0 and 1.29.0), and equal to the last bit in 1.30.0 and 1.32.0. The gate would measure that instead of the
-    artifact, and the golden scores would be ones that no engine reproduces.
+    Versions up to 1.29 do not: scores of the shipped ``int8-trt11`` artifact were off by up to 0.56 (1.23.2, 1.24.4,
+    1.26.0, 1.28.0 and 1.29.0). In 1.30.0 and 1.32.0 they were equal to the last bit. With an older version the gate
+    would measure this error instead of the artifact, and no engine would reproduce the golden scores.
 
     Raises:
-        ExportError: it is older; says what to do.
+        ExportError: the version is older; gives the remedy.
     """
     if tuple(int(part) for part in version.split(".")[:2]) < (1, 30):
         raise ExportError(
@@ -103,7 +102,7 @@ def require_half_precision(version: str = onnxruntime.__version__) -> None:
 
 
 def check_against_torch(network: ADSN, model: bytes, inputs: dict[str, NDArray[Any]]) -> float:
-    """Largest difference of any output between torch and ONNX Runtime on ``inputs``.
+    """Return the largest difference of any output between PyTorch and ONNX Runtime on ``inputs``.
 
     Raises:
         ExportError: it exceeds `TORCH_TOLERANCE`.

@@ -1,7 +1,7 @@
-"""Whether TensorRT of a given generation will take a graph, and read it as it is meant. Needs no GPU and no TensorRT.
+"""Checks whether a TensorRT generation accepts a graph and reads it correctly. Needs neither a GPU nor TensorRT.
 
-The rules are what its parsers were read to do (onnx-tensorrt 8.5-GA, 8.6-GA and 10.x) and what its documentation says;
-some mistakes are refused by the parser, the worst are not noticed by anyone.
+The rules come from the source of its parsers (onnx-tensorrt 8.5-GA, 8.6-GA and 10.x) and its documentation. The parser
+rejects some mistakes; the worst ones go unnoticed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 @dataclass(frozen=True, slots=True)
 class LintViolation:
-    """One breach of ``rule`` at ``where``: the node, tensor or the graph; ``words`` say what would happen."""
+    """One breach of ``rule`` at ``where``: the node, the tensor or the graph. ``words``: the consequence."""
 
     rule: str
     where: str
@@ -41,7 +41,7 @@ class LintViolation:
 
 
 class _Graph:
-    """A model with what the rules ask of it at hand."""
+    """A model with the lookups that the rules need."""
 
     def __init__(self, model: onnx.ModelProto, target: LintTarget) -> None:
         self.model, self.target = model, target
@@ -61,7 +61,7 @@ Rule = Callable[[_Graph], Iterator[LintViolation]]
 
 
 def opset(g: _Graph) -> Iterator[LintViolation]:
-    """TensorRT 8 knows opsets up to 17; float16 scales need 19."""
+    """Check opsets: TensorRT 8 supports them up to 17; float16 scales need 19."""
     if g.target == "8.6" and g.opset > 17:
         yield LintViolation("opset", "graph", f"opset {g.opset}; TensorRT 8.6 knows 17 at most and does not check")
     if g.target == "11" and g.opset < 19:
@@ -71,7 +71,7 @@ def opset(g: _Graph) -> Iterator[LintViolation]:
 
 
 def reduce_axes(g: _Graph) -> Iterator[LintViolation]:
-    """TensorRT 8 reads the axes of these operators as an attribute; as an input it is passed over in silence."""
+    """Check Reduce axes: TensorRT 8 reads them as an attribute and silently ignores them as an input."""
     if g.target == "8.6":
         for node in g.nodes:
             if node.op_type in IGNORES_AXES_INPUT and len(node.input) > 1:
@@ -81,7 +81,7 @@ def reduce_axes(g: _Graph) -> Iterator[LintViolation]:
 
 
 def uint8(g: _Graph) -> Iterator[LintViolation]:
-    """No uint8 tensor: TensorRT 8 refuses them, later ones change a uint8 zero point's meaning."""
+    """Refuse uint8 tensors: TensorRT 8 rejects them, and later versions read a uint8 zero point differently."""
     for value in g.model.graph.input:
         if value.type.tensor_type.elem_type == TensorProto.UINT8:
             yield LintViolation("uint8", value.name, "a uint8 graph input; give it float32 values 0 to 255")
@@ -92,7 +92,7 @@ def uint8(g: _Graph) -> Iterator[LintViolation]:
 
 
 def int32_dequantize(g: _Graph) -> Iterator[LintViolation]:
-    """A quantised bias: TensorRT has no int32 DequantizeLinear."""
+    """Refuse a quantised bias: TensorRT has no int32 DequantizeLinear."""
     for node in g.quantisers():
         tensor = g.tensors.get(node.input[0])
         if node.op_type == "DequantizeLinear" and tensor is not None and tensor.data_type == TensorProto.INT32:
@@ -102,7 +102,7 @@ def int32_dequantize(g: _Graph) -> Iterator[LintViolation]:
 
 
 def scales(g: _Graph) -> Iterator[LintViolation]:
-    """Scales are constants, finite and above zero."""
+    """Require scales that are constant, finite and above zero."""
     for node in g.quantisers():
         value = g.value(node.input[1])
         if value is None:
@@ -117,7 +117,7 @@ def scales(g: _Graph) -> Iterator[LintViolation]:
 
 
 def zero_points(g: _Graph) -> Iterator[LintViolation]:
-    """Symmetric quantisation only, said in full."""
+    """Require symmetric quantisation with an explicit zero point."""
     for node in g.quantisers():
         if len(node.input) < 3:
             if g.target == "8.6":
@@ -129,7 +129,7 @@ def zero_points(g: _Graph) -> Iterator[LintViolation]:
 
 
 def operators(g: _Graph) -> Iterator[LintViolation]:
-    """Only operators known to be served, none of another domain."""
+    """Allow only operators that are known to be served, and no other domain."""
     for node in g.nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
@@ -137,7 +137,7 @@ def operators(g: _Graph) -> Iterator[LintViolation]:
 
 
 def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
-    """Q/DQ belongs on the inputs of weighted operators: a pair between a convolution and what follows breaks fusion."""
+    """Require Q/DQ on the inputs of weighted operators: a pair between a convolution and its consumer breaks fusion."""
     producers = {name: node for node in g.nodes for name in node.output}
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in g.nodes:
@@ -154,7 +154,7 @@ def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
 
 
 def strong_types(g: _Graph) -> Iterator[LintViolation]:
-    """TensorRT 11 computes in the types the graph says: Q/DQ of float16 tensors need float16 scales."""
+    """Require float16 scales for Q/DQ of float16 tensors: TensorRT 11 computes in the graph's own types."""
     if g.target != "11":
         return
     types = {node.input[1]: g.tensors[node.input[1]].data_type for node in g.quantisers() if node.input[1] in g.tensors}
@@ -170,7 +170,7 @@ def strong_types(g: _Graph) -> Iterator[LintViolation]:
 
 
 def finite(g: _Graph) -> Iterator[LintViolation]:
-    """Weights are numbers; nothing lies outside the file."""
+    """Require finite weights, stored inside the file."""
     for tensor in g.model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             yield LintViolation("external-data", tensor.name, "its values lie outside the model file")
@@ -193,6 +193,6 @@ RULES: tuple[Rule, ...] = (
 
 
 def lint(model: bytes, target: LintTarget) -> list[LintViolation]:
-    """All breaches of the rules for ``target`` in a serialised ONNX model; empty when there are none."""
+    """Return all breaches of the rules for ``target`` in a serialised ONNX model; empty if there are none."""
     graph = _Graph(onnx.load_from_string(model), target)
     return [finding for rule in RULES for finding in rule(graph)]

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: the manifest without its file list, and the golden vectors."""
+"""A bundle's manifest without its file list, and the golden vectors."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from runtime.engines.golden import GoldenVectors
 
 GOLDEN_PAIRS = 12
 NEAR_PAIRS = 8
-"""Pairs whose score lies in the middle, where it moves most when an activation does. Without them, clipped arithmetic
-hides behind scores that lie at 0 or 1 whatever happens."""
+"""Number of pairs with a score near the middle, where it reacts most to a changed activation. Scores near 0 or 1 would
+hide clipped arithmetic."""
 SYNTHETIC = "Trained on synthetic faces only: to look, develop and test with, not to guard a door."
 ON_DISK = "Trained on {train}, tested on {test}: what it does elsewhere nobody has measured."
 
 
 def sources_of(sections: Iterable[AnySection]) -> str:
-    """Return where sets come from, in a few words for the manifest."""
+    """Return the origin of the sets, in a few words for the manifest."""
     words = {section.dataset if isinstance(section, ListedSection) else "synthetic" for section in sections}
     return " and ".join(sorted(words))
 
 
 def summary_of(training: dict[str, Any], plan: DataPlan) -> str:
-    """The first sentence of a bundle: which faces it has seen, and on which it was measured."""
+    """Return a bundle's first sentence: the faces that it was trained on, and those that it was measured on."""
     read = datasets_read(training)
     if not read:
         return SYNTHETIC
@@ -52,9 +52,9 @@ def golden_vectors(
     scorers: Mapping[str, Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]],
     fp32: NDArray[np.float32],
 ) -> GoldenVectors:
-    """A pair of every kind, noise, which drives activations where faces do not, and pairs with middling scores.
+    """Return a pair of every kind, noise (which drives activations that faces do not), and pairs with middling scores.
 
-    ``fp32``: score of every pair by the float model. ``scorers``: what is recorded, e.g. ``int8`` or ``int8-trt`` →
+    ``fp32``: score of every pair by the float model. ``scorers``: those to record, e.g. ``int8`` or ``int8-trt`` →
     crops to float32 [N, 3].
     """
     chosen: list[dict[str, NDArray[Any]]] = []
@@ -74,7 +74,7 @@ def golden_vectors(
         crops = pairs[int(index)].crops
         chosen.append({m: np.asarray(crops[m]) for m in modalities})
     inputs = {m: np.stack([pair[m] for pair in chosen]) for m in modalities}
-    # One by one: how a batch is split among threads must not be part of what is expected.
+    # One by one: the way a batch is split among threads must not affect the expected scores.
     scores = {
         name: np.concatenate([scorer({m: a[i : i + 1] for m, a in inputs.items()}) for i in range(len(chosen))])
         for name, scorer in scorers.items()
@@ -83,15 +83,15 @@ def golden_vectors(
 
 
 def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:
-    """What a bundle is called: as the recipe that trained it, so that two models of one kind are told apart in answers,
-    logs and model repositories; by its modalities where no recipe is known."""
+    """Return a bundle's name: that of its training recipe, so that answers, logs and model repositories tell two models
+    apart; without a known recipe, its modalities."""
     return str(training["recipe"].get("name") or f"adsn-{'-'.join(modalities)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an export measured: the operating point, the activation ranges and the ``seed`` of the draw of their
-    samples, the comparisons with FP32, the nodes left in float, and the limits of the gate."""
+    """Measurements of an export: the operating point, the activation ranges and the ``seed`` of their samples, the
+    comparisons with FP32, the nodes kept in float, and the limits of the gate."""
 
     point: OperatingPointEntry
     ranges: Ranges

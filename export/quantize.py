@@ -1,12 +1,11 @@
 """Float graph + ranges → the int8-cpu artifact: explicit Q/DQ, uint8 activations, 7-bit int8 weights.
 
-7 bits because x86 processors without VNNI add two uint8×int8 products in 16 bits and clip: with 8-bit weights
-the scores are silently wrong there. Measured on such a processor: a largest score change of 0.66 with 8 bits,
-0.03 with 7.
+7 bits, because x86 processors without VNNI add two uint8×int8 products in 16 bits and clip: with 8-bit weights the
+scores are silently wrong. On such a processor the largest score change was 0.66 with 8 bits and 0.03 with 7.
 
-Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float:
-they are under 1 % of the arithmetic, and a quantised gate or head moves every score. The stems take the camera's
-bytes, see `export.stem`.
+Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float: they are
+under 1 % of the arithmetic, and a quantised gate or head changes every score. The stems read the camera's bytes, see
+`export.stem`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
 
 
 def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that run in 8 bits.
+    """Return the nodes that run in 8 bits.
 
     Raises:
         ExportError: the graph's names are not those of this network's export.
@@ -41,7 +40,7 @@ def backbone_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def tensors_to_measure(model: bytes) -> list[str]:
-    """Names of the activations whose ranges quantising needs, in graph order."""
+    """Return the names of the activations whose ranges quantisation needs, in graph order."""
     proto = onnx.load_from_string(model)
     weights = {tensor.name for tensor in proto.graph.initializer}
     names = (name for node in backbone_nodes(proto) for name in (*node.input, *node.output))
@@ -49,10 +48,11 @@ def tensors_to_measure(model: bytes) -> list[str]:
 
 
 def kept_nodes(model: onnx.ModelProto, keep_float: Iterable[str]) -> list[str]:
-    """Names of the backbone nodes to leave in float. ``keep_float``: beginnings of such names, as ``/streams.0/stem``.
+    """Return the names of the backbone nodes to keep in float. ``keep_float``: name prefixes, such as
+    ``/streams.0/stem``.
 
     Raises:
-        ExportError: an entry fits no backbone node.
+        ExportError: a prefix matches no backbone node.
     """
     nodes = [node.name for node in backbone_nodes(model)]
     prefixes = tuple(keep_float)
@@ -72,12 +72,12 @@ def quantize_for_cpu(
 ) -> bytes:
     """Return the int8-cpu artifact of a float graph.
 
-    ``keep_float``: beginnings of the names of nodes to leave in float, such as ``/streams.0/stem``. Without
-    ``seven_bits`` the weights have 8, which no bundle may hold: the tests make such a model to see it caught. Without
-    ``byte_stems`` the inputs are normalised in float first, as in bundles of earlier versions: the same scores, slower.
+    ``keep_float``: name prefixes of nodes to keep in float, such as ``/streams.0/stem``. Without ``seven_bits`` the
+    weights have 8 bits; no bundle may hold them, and the tests use such a model to check that it is detected. Without
+    ``byte_stems`` the inputs are first normalised in float, as in bundles of earlier versions: same scores, slower.
 
     Raises:
-        ExportError: a range is missing, or an entry of ``keep_float`` fits no backbone node.
+        ExportError: a range is missing, or an entry of ``keep_float`` matches no backbone node.
     """
     proto = onnx.load_from_string(model)
     nodes = [node.name for node in backbone_nodes(proto)]
@@ -87,9 +87,9 @@ def quantize_for_cpu(
         raise ExportError(
             f"the ranges lack {len(missing)} tensors, {missing[0]!r} first; they belong to another graph."
         )
-    # Shape inference lets the quantiser see which tensors are float activations.
+    # Shape inference tells the quantiser which tensors are float activations.
     proto = onnx.shape_inference.infer_shapes(proto)
-    # A camera's range is known, however little of it the samples used; with it, its bytes are the quantised tensor.
+    # A camera's range is fixed, even if the samples used little of it; with it, the bytes are the quantised tensor.
     spans = {**ranges.tensors, **dict.fromkeys(camera_tensors(proto.graph).values(), CAMERA_RANGE)}
     table = {n: (np.float32(a), np.float32(b)) for n, (a, b) in spans.items()}
     quantiser = QDQQuantizer(

@@ -1,4 +1,4 @@
-"""What an export measured, as tables a person reads in ten seconds."""
+"""Tables of an export's measurements, for the terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ALARM = "bold red"
 
 
 def brief(rate: Rate) -> str:
-    """A rate with its count, short enough for a table in a narrow terminal."""
+    """Return a rate with its count, short enough for a table in a narrow terminal."""
     return f"{rate.value:.2%} ({rate.errors}/{rate.trials})"
 
 
 def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]) -> None:
-    """The dearest layers first."""
+    """Print the most expensive layers first."""
     if not costs:
         return
     table = Table("layer", "RMS change of the logit", "", title="What each layer costs in 8 bits", title_justify="left")
@@ -35,7 +35,7 @@ def show_costs(console: Console, costs: Sequence[LayerCost], kept: Sequence[str]
 
 
 def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> None:
-    """Threshold, then one line a comparison, then the species of what will serve."""
+    """Print the threshold, one line per comparison, and the species of the served model."""
     point = built.point
     console.print(
         f"threshold {point.threshold:.4f}, uncertain from {point.band_low:.4f} ({point.target}; {point.measured_on}); "
@@ -48,7 +48,7 @@ def show_parity(console: Console, built: ExportResult, limits: ParityLimits) -> 
 
 
 def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits: ParityLimits) -> None:
-    """One line a comparison."""
+    """Print the comparisons with FP32, one line each."""
     table = Table(
         "against FP32", "flips", "|Δscore| max", "mean", "worst APCER", "BPCER", "parity", title_justify="left"
     )
@@ -61,7 +61,7 @@ def show_comparisons(console: Console, comparisons: Sequence[Comparison], limits
 
 
 def show_over_limit(console: Console, over: Sequence[MeasuredApcer]) -> None:
-    """What the model lets through too often, in red; nothing without any."""
+    """Print the species that the model accepts too often, in red; nothing if there are none."""
     if over:
         console.print(f"This model {apcer_warning(over)}", style=ALARM, highlight=False)
 

@@ -1,18 +1,18 @@
-"""The first convolution of each stream in the int8-cpu artifact, which takes the camera's bytes as they are.
+"""The first convolution of each stream in the int8-cpu artifact, which reads the camera's bytes directly.
 
-A uint8 array *is* a quantised tensor: at scale 1/128 and zero point 128 it stands for the network's (v − 128) / 128,
-and padding with the zero point is padding with 0. So cast, subtraction, multiplication and quantisation of the input
-are left out.
+A uint8 array *is* a quantised tensor: at scale 1/128 and zero point 128 it represents the network's (v − 128) / 128,
+and padding with the zero point is padding with 0. Cast, subtraction, multiplication and quantisation of the input are
+therefore not needed.
 
-The 8-bit kernels of ONNX Runtime read channels in fours, and one or three of them take a slower path. An NHWC array
-holds the channels of four neighbouring columns side by side, so calling them one column of four times the channels
-moves no byte. The convolution then computes two neighbouring output columns at each step, as twice the channels, which
-lie side by side likewise::
+ONNX Runtime's 8-bit kernels read channels in groups of four; one or three channels take a slower path. An NHWC array
+holds the channels of four neighbouring columns side by side, so reading them as one column with four times the channels
+moves no byte. The convolution then computes two neighbouring output columns per step, as twice the channels, which also
+lie side by side::
 
     [N, S, S, C] ─ [N, S, S/4, 4·C] ─ Conv 7×3, stride (2, 1) ─ [N, S/2, S/4, 2·O] ─ [N, S/2, S/2, O]
 
 The integers are the same as those of the 7×7 convolution with stride 2; the zeros between its weights cost less than
-the slower path does. Transposes in the graph are there because ONNX convolves NCHW; the runtime cancels them.
+the slower path. The graph has transposes because ONNX convolves NCHW; the runtime cancels them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from onnx import TensorProto, helper, numpy_helper
 from export.errors import ExportError
 
 CAMERA_RANGE = (-1.0, 127 / 128)
-"""What the 256 values of a camera become. Quantised over exactly this range, each of them is a step of its own."""
+"""The range that the 256 values of a camera are mapped to. Quantised over exactly this range, each value is a step."""
 SCALE, ZERO_POINT = np.float32(1 / 128), np.uint8(128)
 NORMALISATION = ("Cast", "Transpose", "Sub", "Mul")
 COLUMNS, PHASES = 4, 2
-"""Input columns that become one, and output columns that one step computes: stride 2 over 4 columns."""
+"""Input columns folded into one, and output columns computed per step: stride 2 over 4 columns."""
 KERNEL, STRIDE, PADDING = 7, 2, 3
 
 
 def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
-    """Each uint8 graph input → the name of the float tensor that it is normalised to.
+    """Return, for each uint8 graph input, the name of the float tensor that it is normalised to.
 
     Raises:
-        ExportError: an input is normalised in another way than (v − 128) / 128.
+        ExportError: an input is not normalised as (v − 128) / 128.
     """
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -65,8 +65,8 @@ def camera_tensors(graph: onnx.GraphProto) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Stem:
-    """A quantised stem: its convolution and the Q/DQ nodes that it stands between. ``size``, ``channels``: of the
-    graph input ``name``."""
+    """A quantised stem: its convolution and the Q/DQ nodes around it. ``size``, ``channels``: of the graph input
+    ``name``."""
 
     name: str
     size: int
@@ -79,9 +79,9 @@ class _Stem:
 
 
 def take_bytes(graph: onnx.GraphProto) -> None:
-    """Let the quantised stems of a Q/DQ graph read their uint8 input itself, with its columns folded into channels.
+    """Make the quantised stems of a Q/DQ graph read their uint8 input directly, with its columns folded into channels.
 
-    A stem that was left in float stays as it is. Nodes are left unsorted.
+    A stem kept in float is unchanged. The nodes are left unsorted.
 
     Raises:
         ExportError: the graph is not one of this network's.
@@ -99,7 +99,7 @@ def take_bytes(graph: onnx.GraphProto) -> None:
     for tensor_proto in [t for t in graph.initializer if t.name not in used]:
         graph.initializer.remove(tensor_proto)
     produced = {name for node in graph.node for name in node.output}
-    # Shapes of tensors that are no more, or no longer of that shape.
+    # Shapes of tensors that were removed or reshaped.
     for value in [v for v in graph.value_info if v.name not in produced or v.name.startswith("/streams")]:
         graph.value_info.remove(value)
 
@@ -154,7 +154,7 @@ def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[O, C, 7, 7] for stride 2 and padding 3 → [2·O, 4·C, 7, 3] for stride (2, 1), one folded column of padding.
+    """Convert [O, C, 7, 7] for stride 2, padding 3 to [2·O, 4·C, 7, 3] for stride (2, 1), padded by one folded column.
 
     Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3, which lie in the folded columns g − 1
     to g + 1: the weights of phase p start 1 + 2·p columns after the first of them.
@@ -169,7 +169,7 @@ def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def _fold_convolution(graph: onnx.GraphProto, stem: _Stem) -> None:
-    """Fold the columns of the stem's weights; its bias, scales and zero points once for each phase."""
+    """Fold the columns of the stem's weights; repeat its bias, scales and zero points once per phase."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     weights = tensors[stem.weights.input[0]]
     weights.CopyFrom(numpy_helper.from_array(fold_weights(numpy_helper.to_array(weights)), weights.name))
@@ -200,7 +200,7 @@ def _split_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def _remove_normalisation(graph: onnx.GraphProto, name: str, last: onnx.NodeProto) -> None:
-    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser behind it."""
+    """Remove the nodes from the graph input ``name`` to the quantiser ``last``, and the dequantiser after it."""
     producers = {output: node for node in graph.node for output in node.output}
     graph.node.remove(next(node for node in graph.node if last.output[0] in node.input))
     node = last

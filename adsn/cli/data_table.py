@@ -1,4 +1,4 @@
-"""What data sets hold, as a table: presentations and people of each split and species."""
+"""Table of data set contents: presentations and people of each split and species."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.core.species import BONA_FIDE
 
 @dataclass(slots=True)
 class SpeciesCount:
-    """What a set holds of one species."""
+    """Contents of a set for one species."""
 
     pairs: int = 0
     presentations: set[tuple[str, str]] = field(default_factory=set)
@@ -34,7 +34,7 @@ def counts_of(dataset: Rows) -> dict[str, SpeciesCount]:
     for row in dataset.rows():
         count = found.setdefault(row["species"], SpeciesCount())
         count.pairs += 1
-        # Two people may each have a presentation of the same name.
+        # Two people may each have a presentation with the same name.
         count.presentations.add((row["subject"], row["presentation"]))
         count.people.add(row["subject"])
     return dict(sorted(found.items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))

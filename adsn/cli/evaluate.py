@@ -110,9 +110,9 @@ WORST = 6
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of each set beside its error rates. ``plain`` and ``explained``: how many of the worst samples of
-    each class to draw, without and with attention. ``robustness``: pairs of each class under the sweeps, 0 for none.
-    ``mismatch``: whether pictures that do not belong together are a species."""
+    """Measurements on each set besides error rates. ``plain`` and ``explained``: number of the worst samples of each
+    class to draw, without and with attention. ``robustness``: pairs of each class in the sweeps, 0 for none.
+    ``mismatch``: whether to add the species of images that do not belong together."""
 
     plain: int = 0
     explained: int = 0
@@ -155,7 +155,7 @@ def evaluate(
     subject = open_model(model, precision, threshold)
     require_writable_folder(cache, "--cache")
     options = DataOptions(data, dev, subjects, cache, threads or os.cpu_count() or 1)
-    # A dev set sets thresholds, on the species that it holds.
+    # A dev set only sets thresholds, on the species that it holds.
     mismatch = not (no_mismatch or dev)
     wanted = Wanted(WORST if thumbnails else 0, explain, robustness_pairs if robustness else 0, mismatch)
     console = Console()
@@ -180,7 +180,7 @@ def evaluate(
 
 
 def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect], limits: Limits) -> ReportPage:
-    """Return what the HTML page shows."""
+    """Return the content of the HTML page."""
     from adsn.evaluation.report import ReportPage
 
     return ReportPage(
@@ -194,7 +194,7 @@ def page_of(subject: EvaluatedModel, results: list[ReportSection], effects: list
 
 
 def measured(subject: EvaluatedModel, test: TestSet, wanted: Wanted, progress: Progress) -> ReportSection:
-    """Score a set with every precision, and find what else is wanted with the first.
+    """Score a set with every precision, and make the other requested measurements with the first one.
 
     Raises:
         DatasetError: the set lacks bona fide or attack presentations.

@@ -1,4 +1,4 @@
-"""The model that ``adsn-eval`` evaluates: a bundle with its engines, or a checkpoint in torch."""
+"""The model that ``adsn-eval`` evaluates: a bundle with its engines, or a checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """What is evaluated: a scorer for each precision, and how to ask for attention."""
+    """The evaluated model: a scorer for each precision, and its attention function."""
 
     what: str
     scorers: dict[str, Scorer]
@@ -30,7 +30,7 @@ def open_model(model: Path, precision: str, threshold: float | None) -> Evaluate
     """Open a bundle or a checkpoint.
 
     Raises:
-        ConfigError: wrong options. BundleError, CheckpointError: it cannot be used; says why.
+            ConfigError: invalid options. BundleError, CheckpointError: the file cannot be used; gives the reason.
     """
     from adsn.evaluation.attention import engine_attention, network_attention
     from adsn.evaluation.evaluate import engine_scorer, network_scorer

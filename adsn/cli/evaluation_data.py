@@ -1,4 +1,4 @@
-"""The data sets of ``adsn-eval``: a plan's, or one folder."""
+"""The data sets of ``adsn-eval``: those of a plan, or one folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """``pairs`` are scored; ``pictures`` are the same samples, with the pictures of their crops where these exist."""
+    """``pairs`` are scored; ``pictures`` are the same samples with the images of their crops, if these exist."""
 
-    # Not a class of tests, whatever its name says to pytest.
+    # Not a test class, although pytest would take its name for one.
     __test__ = False
 
     name: str
@@ -33,7 +33,7 @@ class TestSet:
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """What the command's options say of its data. ``subjects``: ``FIRST:LAST`` of a folder of path-traced pairs."""
+    """Data options of the command. ``subjects``: ``FIRST:LAST`` of a folder of path-traced pairs."""
 
     data: Path | None
     dev: bool
@@ -48,7 +48,7 @@ def open_sets(
     """Open the sets one after the other.
 
     Raises:
-        ConfigError: a folder that holds no data, or a range that is none.
+            ConfigError: the folder holds no data, or the range is invalid.
         DatasetError: see the data sets.
     """
     if options.data is not None and options.data.is_dir():
@@ -68,13 +68,13 @@ def _planned(
     plan = open_plan(options.data, progress.console)
     for name, section in sections_of(plan, dev=options.dev):
         pairs = open_section(name, section, modalities, rule, options.cache, progress, options.workers)
-        # The cache holds crops only; a rendered pair is rendered again where its pictures are needed.
+        # The cache holds only crops; a rendered pair is rendered again if its images are needed.
         rendered = SyntheticPairs(section.spec(name, rule)) if isinstance(section, DataSection) else None
         yield TestSet(name, pairs, rendered or pairs)
 
 
 def sections_of(plan: DataPlan, *, dev: bool) -> list[tuple[str, AnySection]]:
-    """The plan's test sets by name, or the sources of its dev set."""
+    """Return the plan's test sets by name, or the sources of its dev set."""
     if not dev:
         return list(plan.test.items())
     return [(f"dev-{k + 1}" if k else "dev", section) for k, section in enumerate(plan.dev)]

@@ -1,4 +1,4 @@
-"""What ``adsn-eval`` prints, and the JSON that it writes."""
+"""Terminal output of ``adsn-eval``, and its JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def show(console: Console, title: str, scored: Scored, threshold: float) -> None
 
 
 def show_robustness(console: Console, found: Robustness) -> None:
-    """Print the worst step of each sweep, and the worst of all."""
+    """Print the worst step of each sweep and of all sweeps."""
     from adsn.evaluation.robustness_page import sample_words, worst_words
 
     title = f"robustness on {found.name}: the worst step of each sweep"
@@ -49,7 +49,7 @@ def show_robustness(console: Console, found: Robustness) -> None:
 
 
 def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effects: list[Effect]) -> dict[str, Any]:
-    """What ``--out`` holds. The first precision's figures and scores stand at the top of each set."""
+    """Return the content of ``--out``. Each set starts with the first precision's figures and scores."""
     from adsn.evaluation.counterfactual import effects_json
     from adsn.evaluation.evaluate import PAIR_MISMATCH, rate_json
     from adsn.evaluation.mismatch import rates_by_kind
@@ -60,7 +60,7 @@ def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effec
         kinds = list(result.scored)
         row = dict(result.figures[kinds[0]])
         values, species = result.scored[kinds[0]].presentations_of()
-        # A non-response has no number in JSON either.
+        # JSON has no number for a non-response either.
         scores = [None if math.isnan(v) else round(v, 7) for v in values.tolist()]
         row["presentations"] = {"species": species, "score": scores}
         row["precisions"] = {kind: dict(result.figures[kind]) for kind in kinds[1:]}
@@ -78,7 +78,7 @@ def evaluation_json(subject: EvaluatedModel, results: list[ReportSection], effec
 
 
 def comparison_notes(result: ReportSection) -> list[str]:
-    """How far two precisions differ on one set, in words; nothing when there is one."""
+    """Return the differences between two precisions on one set, as text; nothing for a single precision."""
     if len(result.scored) < 2:
         return []
     (a, first), (b, second) = list(result.scored.items())[:2]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def worst_pictures(
     subject: EvaluatedModel, pairs: PairDataset, scored: Scored, plain: int, explained: int
 ) -> list[ReportImage]:
-    """Crops of the highest scored attacks and lowest scored bona fide pairs, and attention over some of them."""
+    """Return crops of the highest-scored attacks and lowest-scored bona fide pairs, some with attention."""
     from adsn.evaluation.attention import overlay, weight_on
     from adsn.evaluation.report import ReportImage, worst_samples
     from runtime.imaging.overlay import grey_picture
@@ -36,7 +36,7 @@ def worst_pictures(
         words = []
         for k, m in enumerate(subject.modalities):
             crop = np.asarray(sample.crops[m])
-            # The crop beside it: an overlay alone hides what it lies on.
+            # The crop goes beside it: an overlay hides what it covers.
             shown |= {m: grey_picture(crop), f"{m} with attention": overlay(crop, maps[k])}
             words.append(f"{m} ×{weight_on(maps[k], face_region(subject.rule)):.1f}")
         caption = (
@@ -47,7 +47,7 @@ def worst_pictures(
 
 
 def face_region(rule: CropRule) -> NDArray[np.uint8]:
-    """Return where the face's box is in a crop, uint8 [S, S]: 255 inside."""
+    """Return a mask of the face box in a crop, uint8 [S, S]: 255 inside."""
     edge = rule.size / (1 + 2 * rule.margin)
     low, high = round((rule.size - edge) / 2), round((rule.size + edge) / 2)
     region = np.zeros((rule.size, rule.size), np.uint8)

@@ -1,4 +1,4 @@
-"""What ``adsn-eval`` asks of a model beside its error rates: what an attribute changes, and what a rig or room does."""
+"""Measurements of ``adsn-eval`` besides error rates: the effects of attributes, and of rigs and rooms."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def counterfactuals(
     subject: EvaluatedModel, presentations: int, renderer: str, attributes: list[str], console: Console
 ) -> list[Effect]:
-    """Measure and print what glasses, hats, expressions and rooms change, with the first precision.
+    """Measure and print the effect of glasses, hats, expressions and backgrounds, with the first precision.
 
-    ``attributes``: all that the renderer can change where empty.
+    ``attributes``: if empty, all that the renderer can change.
 
     Raises:
-        ConfigError: an unknown renderer or attribute, or path tracing is not possible here.
+        ConfigError: the renderer or attribute is unknown, or path tracing is not available.
     """
     from adsn.evaluation.counterfactual import Counterfactual
     from adsn.evaluation.counterfactual_page import largest_words, too_large
@@ -70,7 +70,7 @@ def counterfactuals(
 
 
 def mismatched(scorer: Scorer, test: TestSet, scored: Scored, subject: EvaluatedModel, progress: Progress) -> Scored:
-    """Score pairs of pictures that do not belong together, and return them with the rest of the set."""
+    """Score pairs of images that do not belong together, and return them with the rest of the set."""
     from adsn.evaluation.mismatch import mismatches, with_mismatches
 
     task = progress.add_task(f"mismatch {test.name}", total=len(mismatches(scored)), note="")
@@ -94,7 +94,7 @@ def robustness_of(subject: EvaluatedModel, test: TestSet, scored: Scored, count:
 
 
 def available_detectors() -> dict[str, FaceDetector]:
-    """Open every face detector that needs no file of the user's; one that cannot run here is left out."""
+    """Open every face detector that needs no file from the user; leave out those that cannot run on this machine."""
     from runtime.core.errors import EngineUnavailable
     from runtime.face.open import FaceSettings, open_detector
 

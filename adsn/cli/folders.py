@@ -1,4 +1,4 @@
-"""Checks of output paths before hours of work, not after."""
+"""Checks of output paths, made before hours of work."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from runtime.core.errors import ConfigError
 
 
 def require_writable_folder(folder: Path, option: str) -> None:
-    """Create ``folder`` and check that files can be written there.
+    """Create ``folder`` and check that it is writable.
 
     Raises:
-        ConfigError: they cannot; names the option.
+        ConfigError: it is not; names the option.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{option} {folder}: a file, not a folder. Name a folder.")
@@ -25,10 +25,10 @@ def require_writable_folder(folder: Path, option: str) -> None:
 
 
 def require_writable_file(path: Path | None, option: str) -> None:
-    """Check that a file can be written at ``path``, if one is given.
+    """Check that ``path`` is a writable file path, if one is given.
 
     Raises:
-        ConfigError: it cannot; names the option.
+        ConfigError: it is not; names the option.
     """
     if path is None:
         return

@@ -1,4 +1,4 @@
-"""Entry points of the console scripts; they run whatever else is called ``service`` or ``runtime`` on the path."""
+"""Entry points of the console scripts; other packages named ``service`` or ``runtime`` on the path do no harm."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 PACKAGES = ("calib", "export", "runtime", "service", "synthetic")
-"""Packages beside this one, with names that an application may have given to packages of its own."""
+"""Packages beside this one whose names an application may also use for its own packages."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def prefer_own_packages() -> None:
-    """Put the folder of this installation first on the path if a package of the same name would be found before ours.
+    """Put this installation's folder first on the path if a package of the same name would be found before ours.
 
-    ``PYTHONPATH`` comes before installed packages, and it is often the folder of an application with its own
-    ``service/``.
+    ``PYTHONPATH`` precedes installed packages, and it is often the folder of an application with its own ``service/``.
     """
     for name in PACKAGES:
         spec = PathFinder.find_spec(name)
@@ -28,9 +27,9 @@ def prefer_own_packages() -> None:
 
 
 def run(module: str) -> None:
-    """Call ``main`` of a module of ours."""
+    """Call ``main`` of one of our modules."""
     prefer_own_packages()
-    # By name: an import at the top would come before the path is in order.
+    # Imported by name: an import at the top would run before the path is corrected.
     main: Callable[[], None] = import_module(module).main
     main()
 

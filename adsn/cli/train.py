@@ -93,7 +93,7 @@ def open_section(
 
 
 def open_plan(path: Path | None, console: Console) -> DataPlan:
-    """Return the plan at ``path``, by default the shipped one; print what this machine cannot provide of the latter.
+    """Return the plan at ``path``, by default the shipped one; print what this machine lacks for the shipped one.
 
     Raises:
         ConfigError: see `read_plan`.
@@ -111,7 +111,7 @@ def open_plan(path: Path | None, console: Console) -> DataPlan:
 def open_listed(
     name: str, section: ListedSection, modalities: tuple[str, ...], rule: CropRule, progress: Progress
 ) -> ListedPairs:
-    """Open a set on disk; print what its reader skipped."""
+    """Open a set on disk; print the entries that its reader skipped."""
     pairs = section.open(modalities, rule)
     for cause, count in pairs.skipped.items():
         progress.console.print(f"{name}: {count} of {len(pairs) + sum(pairs.skipped.values())} skipped: {cause}")
@@ -121,7 +121,7 @@ def open_listed(
 def open_part(
     recipe: RecipeModel, part: Literal["train", "dev"], cache: Path, progress: Progress, workers: int
 ) -> ArrayPairs:
-    """Open a recipe's training or development set as arrays; render or decode what is missing."""
+    """Open a recipe's training or development set as arrays; render or decode missing pairs."""
     from adsn.datasets.mixed import MixedArrays
 
     sections = getattr(recipe.data, part)
@@ -134,7 +134,7 @@ def open_part(
 def _as_arrays(
     recipe: RecipeModel, part: Literal["train", "dev"], index: int, cache: Path, progress: Progress, workers: int
 ) -> CachedPairs:
-    """Open one source of a part."""
+    """Open one source of a set."""
     from adsn.datasets.cache import store
     from adsn.datasets.sections import DataSection, PathTracedSection
 
@@ -156,7 +156,7 @@ def open_teacher(path: Path, threads: int) -> Teacher:
     """Open the network that teaches the RGB stream.
 
     Raises:
-        TrainingError: the file cannot be used; says why.
+            TrainingError: the file cannot be used; gives the reason.
     """
     from adsn.training.teacher import Teacher, TeacherError
     from adsn.training.train import TrainingError

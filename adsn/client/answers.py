@@ -1,6 +1,6 @@
-"""The answers of the service, as values. A test compares them with the service's own contract.
+"""The service's answers as values. A test compares them with the service's own contract.
 
-Members that this version does not know are ignored: new ones may come within contract version 1.
+Unknown members are ignored, because contract version 1 may gain new ones.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Modality = Literal["rgb", "ir", "depth"]
 
 
 class Value(BaseModel):
-    """A value that does not change."""
+    """Base class of immutable values."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 class OperatingPoint(Value):
-    """The threshold that decided: its name, what it was set for, and the data it was set on."""
+    """The threshold that was applied: its name, its target, and the data that it was set on."""
 
     name: str
     target: str
@@ -28,20 +28,20 @@ class OperatingPoint(Value):
 
 
 class ModalityScore(Value):
-    """One image's share. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed."""
+    """Result for one image. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed."""
 
     score: Score | None
     usable: bool
 
 
 class IrScore(ModalityScore):
-    """The infrared image's share. ``illuminated``: whether the illuminator lit the face."""
+    """Result for the IR image. ``illuminated``: whether the illuminator lit the face."""
 
     illuminated: bool
 
 
 class Modalities(Value):
-    """Each modality by itself, None where the model does not take it."""
+    """Results by modality, None for a modality that the model does not take."""
 
     rgb: ModalityScore | None = None
     ir: IrScore | None = None
@@ -49,8 +49,8 @@ class Modalities(Value):
 
 
 class Face(Value):
-    """The judged face. ``bbox``: x, y, width and height in pixels of the RGB image (of an IR-depth model: of the IR
-    image). ``confidence``: the detector's own measure, None when the caller gave the box. ``count``: faces seen."""
+    """The face that was scored. ``bbox``: x, y, width and height in pixels of the RGB image (for an IR-depth model, of
+    the IR image). ``confidence``: of the detector, None if the caller gave the box. ``count``: detected faces."""
 
     bbox: tuple[float, float, float, float]
     confidence: float | None
@@ -58,7 +58,7 @@ class Face(Value):
 
 
 class QualityCheck(Value):
-    """One quality gate. ``value``: None where nothing could be measured. ``range``: accepted ends, None: open."""
+    """One quality gate. ``value``: None if it could not be measured. ``range``: accepted limits; None: no limit."""
 
     name: str
     value: float | None
@@ -67,7 +67,7 @@ class QualityCheck(Value):
 
 
 class PairInfo(Value):
-    """Where the two images came from, their skew, and the age of the older one; None where it is unknown."""
+    """Source of the two images, their skew, and the age of the older one; None if unknown."""
 
     skew_ms: float | None
     age_ms: float | None
@@ -77,7 +77,7 @@ class PairInfo(Value):
 
 
 class Model(Value):
-    """What judged. ``sha256``: of the model file. ``degraded``: less than what was configured is running."""
+    """The model and engine used. ``sha256``: of the model file. ``degraded``: less than the configured setup runs."""
 
     name: str
     version: str
@@ -91,9 +91,9 @@ class Answer(Value):
     """The answer to one pair. Only ``decision == "live"`` may open anything; `is_live` says just that.
 
     ``score``, ``threshold``: None when hidden. ``reasons``: stable codes, empty when live. ``quality``: the gates.
-    ``timing_ms``: stage → milliseconds. ``attestation``: the signed summary, where the service has a key. ``explain``:
-    modality → PNG in base64, where it was asked for. ``replayed``: this answer was given before, to the same
-    idempotency key; ``captured_at`` says when the pair was taken.
+    ``timing_ms``: stage → milliseconds. ``attestation``: the signed summary, if the service has a key. ``explain``:
+    modality → PNG in base64, if requested. ``replayed``: this answer was already given to the same idempotency key;
+    ``captured_at`` is the capture time of the pair.
     """
 
     contract_version: Annotated[str, Field(pattern=r"^1\.\d+$")]
@@ -121,13 +121,13 @@ class Answer(Value):
         return self.decision == "live"
 
     def __bool__(self) -> bool:
-        # Every plain object is true: `if client.assess(...)` would open the door to attacks.
+        # Every plain object is truthy: `if client.assess(...)` would open the door to attacks.
         raise TypeError("an Answer is neither true nor false. Ask for answer.is_live or answer.decision.")
 
 
 class Problem(Value):
     """Why the service refused (RFC 9457). ``code``: stable, listed in docs/errors.md. ``retryable``: whether the same
-    request may succeed later. ``help``: where in the service's own pages it is explained."""
+    request may succeed later. ``help``: address of the explanation in the service's own pages."""
 
     type: str
     title: str
@@ -141,7 +141,7 @@ class Problem(Value):
 
 
 class Condition(Value):
-    """One thing that is wrong at the service. ``critical``: nothing can be judged."""
+    """One problem of the service. ``critical``: no pair can be assessed."""
 
     name: str
     subject: str
@@ -151,7 +151,7 @@ class Condition(Value):
 
 
 class Readiness(Value):
-    """Whether pairs can be judged, and what is wrong."""
+    """Whether pairs can be assessed, and the current problems."""
 
     ready: bool
     conditions: tuple[Condition, ...]
@@ -177,7 +177,7 @@ class InfoModel(Value):
 
 
 class Info(Value):
-    """What is running, from ``/info``. ``summary``: what the model is good for. ``limits``: what is accepted."""
+    """The running service, from ``/info``. ``summary``: what the model is suitable for. ``limits``: accepted input."""
 
     contract_version: str
     version: str

@@ -20,7 +20,7 @@ from adsn.client.requests import Image, Meta, PreparedRequest, capture, get, upl
 class AsyncClient:
     """`Client` for asynchronous programs, with the same parameters; ``http`` is an ``httpx.AsyncClient``.
 
-    ``timeout_s`` bounds a call whatever the server does.
+    ``timeout_s`` limits the whole call, even if the server sends its response slowly.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class AsyncClient:
         return await self._judge(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     async def ready(self) -> Readiness:
-        """Return whether pairs can be judged, and what is wrong."""
+        """Return whether pairs can be assessed, and the current problems."""
         request = get("/readyz")
         attempts = self._attempts(request, retries=0)
         try:
@@ -77,7 +77,7 @@ class AsyncClient:
         return readiness_of(reply)
 
     async def info(self) -> Info:
-        """Return what is running: the contract, the model, capabilities and limits."""
+        """Return the service's contract, model, capabilities and limits."""
         return info_of(await self._call(get("/info")))
 
     async def close(self) -> None:

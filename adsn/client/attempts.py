@@ -1,10 +1,10 @@
-"""What follows an attempt: an answer, another attempt after a while, or an error. Pure: it sends nothing.
+"""Retry rules: an attempt leads to an answer, another attempt after a delay, or an error. This module sends nothing.
 
-A request is sent again only where the service cannot have judged it, or judges it once:
+A request is repeated only if the service cannot have assessed it, or assesses it only once:
 
-- no connection could be made, so nothing was sent;
-- the service itself refused it for now: 429 or 503 with ``Retry-After``. It has then released the nonce. Where not the
-  service but something before it says so, the nonce may be used up all the same;
+- the connection failed, so nothing was sent;
+- the service refused it for now: 429 or 503 with ``Retry-After``. It has then released the nonce. If a proxy sent the
+  refusal, the nonce may be used up;
 - the answer was lost, and the request carries an idempotency key.
 """
 
@@ -45,10 +45,10 @@ class Attempts:
         self._lost = False
 
     def remaining_s(self) -> float:
-        """Return the seconds that are left.
+        """Return the remaining seconds.
 
         Raises:
-            ConnectionFailed: None are.
+            ConnectionFailed: No time is left.
         """
         left = self._deadline - self._clock()
         if left <= 0:
@@ -56,10 +56,10 @@ class Attempts:
         return left
 
     def after_failure(self, error: httpx.TransportError | TimeoutError) -> float:
-        """Return the seconds to wait before the next attempt.
+        """Return the delay before the next attempt, seconds.
 
         Raises:
-            ConnectionFailed: There is none.
+            ConnectionFailed: No attempt is left.
         """
         sent = not isinstance(error, NOT_SENT)
         self._lost = self._lost or sent
@@ -71,26 +71,26 @@ class Attempts:
         return wait
 
     def failure(self, error: httpx.TransportError | TimeoutError) -> ConnectionFailed:
-        """Return what to raise where an attempt failed and none follows."""
+        """Return the exception for a failed attempt that no other attempt follows."""
         sent = self._lost or not isinstance(error, NOT_SENT)
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
             return ConnectionFailed(f"no answer within {self._timeout_s:g} s.", sent=sent)
         return ConnectionFailed(f"{str(error) or type(error).__name__}.", sent=sent)
 
     def after_reply(self, reply: Reply) -> float | None:
-        """Return the seconds to wait before the next attempt, None where the reply is an answer.
+        """Return the delay before the next attempt in seconds, or None if the reply is an answer.
 
         Raises:
-            RequestRefused: The service refused the request, and there is no next attempt.
+            RequestRefused: The service refused the request, and no attempt is left.
         """
         if reply.status == 200:
             return None
         problem, retry_after = problem_of(reply), retry_after_s(reply)
-        # A proxy that gives up says nothing of what the service has done.
+        # A proxy that gives up does not know what the service has done.
         self._lost = self._lost or problem is None
         wait = None
         if problem is not None and problem.code == "idempotency_conflict" and self._lost:
-            # The attempt whose answer was lost is still being judged.
+            # The service is still assessing the attempt whose answer was lost.
             wait = self._next(self._backoff.next())
         elif retry_after is not None and self._may_return(reply, problem):
             wait = self._next(retry_after)
@@ -106,7 +106,7 @@ class Attempts:
         return self._request.keyed or not self._request.nonce
 
     def _next(self, wait_s: float) -> float | None:
-        """Count an attempt. None where there is none left, or no time for it."""
+        """Count an attempt and return its delay; None if no attempt, or not enough time, is left."""
         if self._left <= 0 or self._clock() + wait_s >= self._deadline:
             return None
         self._left -= 1
@@ -114,7 +114,7 @@ class Attempts:
 
 
 def _has_tls_error(error: BaseException | None) -> bool:
-    """Whether the other side's certificate, or ours, was refused: it will be the next time."""
+    """Return whether either side's certificate was refused: another attempt would fail too."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return True

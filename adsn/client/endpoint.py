@@ -1,4 +1,4 @@
-"""Where a service is, and what goes with each request to it."""
+"""Address of a service, and the headers of every request to it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from runtime.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A service's address without a slash at its end, and the headers that go with every request."""
+    """A service's address without a trailing slash, and the headers of every request."""
 
     url: str
     headers: Mapping[str, str]
 
     def url_of(self, request: PreparedRequest) -> str:
-        """Return the address of a request."""
+        """Return the URL of a request."""
         return self.url + request.path
 
     def headers_of(self, request: PreparedRequest) -> dict[str, str]:

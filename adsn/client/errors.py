@@ -1,4 +1,4 @@
-"""What a call of the client raises. None of these is an answer, so none may open anything."""
+"""Exceptions of the client. None of them is an answer, so none may open anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from runtime.core.errors import AdsnError
 
 
 class ClientError(AdsnError):
-    """A call brought no answer."""
+    """A call got no answer."""
 
     code = "client_error"
 
@@ -29,8 +29,8 @@ class ConnectionFailed(ClientError):
 class RequestRefused(ClientError):
     """The service refused the request.
 
-    ``status``: of HTTP. ``problem``: the problem document, None where something else answered, such as a proxy.
-    ``retry_after_s``: when the same request may succeed, where the service says so.
+    ``status``: HTTP status. ``problem``: the problem document, None if something else answered, such as a proxy.
+    ``retry_after_s``: delay after which the same request may succeed, if the service gives one.
     """
 
     code = "request_refused"
@@ -41,11 +41,11 @@ class RequestRefused(ClientError):
 
     @property
     def problem_code(self) -> str:
-        """Stable code of the problem (docs/errors.md), empty without a problem document."""
+        """Stable code of the problem (docs/errors.md); empty without a problem document."""
         return self.problem.code if self.problem is not None else ""
 
 
 class InvalidAnswer(ClientError):
-    """What came back is no answer of contract version 1."""
+    """The response is not an answer of contract version 1."""
 
     code = "invalid_answer"

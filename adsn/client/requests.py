@@ -1,4 +1,4 @@
-"""Requests of the client, as bytes: made once, so that each attempt sends the same ones."""
+"""Requests of the client as bytes, built once so that every attempt sends the same bytes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adsn.client.answers import Modality
 from runtime.core.errors import InputError
 
 Image = bytes | str | os.PathLike[str]
-"""An image file's bytes, or its path."""
+"""Bytes of an image file, or its path."""
 MAX_KEY_CHARS = 128
 
 
 class Meta(TypedDict, total=False):
-    """What may go with an upload; docs/api.md says what each means. Boxes are x, y, width and height."""
+    """Optional metadata of an upload; see docs/api.md. Boxes are x, y, width and height."""
 
     face_box: Sequence[float]
     ir_face_box: Sequence[float]
@@ -38,8 +38,8 @@ class Meta(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """One request. ``nonce``: whether it carries one. ``keyed``: whether it carries an idempotency key, so that the
-    service judges it once however often it comes. ``session_id``: what the answer must repeat."""
+    """One request. ``nonce``: whether it carries a nonce. ``keyed``: whether it carries an idempotency key, so that the
+    service assesses it only once. ``session_id``: the value that the answer must repeat."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -51,33 +51,33 @@ class PreparedRequest:
 
 
 def new_nonce() -> str:
-    """Return a nonce: random text that no request had before."""
+    """Return a nonce: random text that is different for every request."""
     return secrets.token_urlsafe(18)
 
 
 def new_idempotency_key() -> str:
-    """Return a key for one request."""
+    """Return an idempotency key for one request."""
     return uuid.uuid4().hex
 
 
 def get(path: str) -> PreparedRequest:
-    """Return a request that changes nothing."""
+    """Return a request that changes nothing on the service."""
     return PreparedRequest("GET", path, b"", {}, False, False, None)
 
 
 def upload(
     images: Mapping[Modality, Image | None], meta: Meta | None, *, explain: bool, idempotency_key: str | None
 ) -> PreparedRequest:
-    """Return the request to judge uploaded images. Reads their files.
+    """Return the request to assess uploaded images. Reads their files.
 
-    Without ``idempotency_key`` one is made; with ``explain`` none is, because the service would keep the pictures of
-    its answer with the key.
+    Without ``idempotency_key`` it makes one. With ``explain`` it makes none, because the service would keep the images
+    of its answer with the key.
     """
     parts = {modality: _bytes(modality, image) for modality, image in images.items() if image is not None}
     files: dict[str, Any] = {name: (name, data, "application/octet-stream") for name, data in parts.items()}
     if meta:
         files["meta"] = (None, _json(meta), "application/json")
-    # Made from the content: the service compares bodies, and the same images are the same body in every process.
+    # Derived from the content: the service compares bodies, so equal images must give equal bodies in every process.
     digest = hashlib.sha256()
     for name, entry in files.items():
         digest.update(f"{name} {len(entry[1])}\0".encode())
@@ -91,7 +91,7 @@ def upload(
 
 
 def capture(timeout_ms: int, session_id: str | None, nonce: str | None, idempotency_key: str | None) -> PreparedRequest:
-    """Return the request to judge the next pair of the service's cameras."""
+    """Return the request to assess the next pair of the service's cameras."""
     entries = {"source": "camera", "timeout_ms": timeout_ms, "session_id": session_id, "nonce": nonce}
     body = _json({name: value for name, value in entries.items() if value is not None})
     key = new_idempotency_key() if idempotency_key is None else idempotency_key

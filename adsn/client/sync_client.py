@@ -15,16 +15,16 @@ from adsn.client.requests import Image, Meta, PreparedRequest, capture, get, upl
 
 
 class Client:
-    """Asks a service for decisions. Safe to use from several threads; a context manager that closes its connections.
+    """Requests decisions from a service. Thread-safe; a context manager that closes its connections.
 
     Args:
-        url: Address of the service. ``http://`` is for this machine.
-        api_key: Key of the caller, where the service asks for one.
-        timeout_s: For one call with all its attempts. Each wait for the network ends by then; a server that sends the
-            head of its response byte by byte can take longer.
-        retries: Attempts after the first.
-        plaintext: Allow ``http://`` to other machines, where another layer encrypts.
-        http: An httpx client of your own, with the certificates or proxies that you need. You close it.
+            url: Address of the service. ``http://`` is for this machine only.
+            api_key: API key of the caller, if the service requires one.
+            timeout_s: Limit for one call with all its attempts. Each network wait ends by then, but a server that sends
+                the head of its response byte by byte can take longer.
+            retries: Attempts after the first.
+            plaintext: Allow ``http://`` to other machines, if another layer encrypts.
+            http: Your own httpx client, with the certificates or proxies that you need. You close it.
 
     Raises:
         ConfigError: The address or the key cannot be used.
@@ -64,15 +64,15 @@ class Client:
             ir: The IR image, likewise.
             depth: The depth image: a 16-bit PNG.
             meta: Face boxes, timestamps, session and nonce.
-            explain: Ask for pictures of where the network looked.
-            idempotency_key: A key of your own, to repeat the call after your program has ended. Otherwise each call
-                has a new one; with ``explain`` it has none.
+                explain: Request images that show where the network looked.
+                idempotency_key: Your own key, to repeat the call after your program has restarted. By default each call
+                    has a new key, or none with ``explain``.
 
         Raises:
-            RequestRefused: The service refused, for example because there is no face; ``problem_code`` says why.
-            ConnectionFailed: No answer in time.
-            InvalidAnswer: What came back is no answer.
-            InputError: A file cannot be read, or ``meta`` is no JSON.
+                RequestRefused: The service refused, for example because there is no face; see ``problem_code``.
+                ConnectionFailed: There was no answer in time.
+                InvalidAnswer: The response is not an answer.
+                InputError: A file cannot be read, or ``meta`` cannot be encoded as JSON.
         """
         images: dict[Modality, Image | None] = {"rgb": rgb, "ir": ir, "depth": depth}
         return self._judge(upload(images, meta, explain=explain, idempotency_key=idempotency_key))
@@ -93,7 +93,7 @@ class Client:
         return self._judge(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     def ready(self) -> Readiness:
-        """Return whether pairs can be judged, and what is wrong.
+        """Return whether pairs can be assessed, and the current problems.
 
         Raises:
             RequestRefused, ConnectionFailed, InvalidAnswer: As `assess`.
@@ -107,7 +107,7 @@ class Client:
         return readiness_of(reply)
 
     def info(self) -> Info:
-        """Return what is running: the contract, the model, capabilities and limits.
+        """Return the service's contract, model, capabilities and limits.
 
         Raises:
             RequestRefused, ConnectionFailed, InvalidAnswer: As `assess`.

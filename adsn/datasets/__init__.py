@@ -1,6 +1,6 @@
-"""Readers for public data sets and for recordings of one's own, all behind `adsn.datasets.pairs.PairDataset`.
+"""Readers for public data sets and for your own recordings, all behind `adsn.datasets.pairs.PairDataset`.
 
-None of the sets is part of this project; each has terms of its own.
+None of the public sets is part of this project; each has its own licence terms.
 """
 
 from adsn.datasets.base import DatasetError, DepthWindow, ListedPairs

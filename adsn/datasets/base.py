@@ -1,7 +1,7 @@
-"""What all readers share: entries listed without opening a picture, and a data set that opens them when asked.
+"""Shared code of all readers: listed entries and a data set that opens their images on demand.
 
-The published sets hold faces that are cut out already, each modality in a size of its own. Every picture is therefore
-brought to the network's size by itself, whole, by the same `runtime.imaging.crop.crop` that serves.
+The published sets hold faces that are already cropped, each modality in its own size. Each whole image is therefore
+resized to the network's input on its own, by the same `runtime.imaging.crop.crop` as in serving.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from runtime.imaging.image_info import inspect
 from runtime.imaging.jpeg import ends_early
 
 PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
-"""A subject's folder of CeFA with an identity number behind it, which encodes birth year and sex."""
+"""A CeFA subject folder followed by an identity number, which encodes birth year and sex."""
 MOST_PIXELS = 1 << 26
 TOKENS = {
     "rgb": {"color", "colour", "profile", "rgb"},
@@ -37,18 +37,18 @@ TOKENS = {
     "depth": {"depth"},
 }
 ATTACK = "attack"
-"""Species of an attack whose kind the list does not tell."""
+"""Species of an attack that the list does not specify."""
 
 
 class DatasetError(InputError):
-    """A data set is not laid out as its reader expects; says which file and what was expected."""
+    """A data set does not have the layout that its reader expects; names the file and the expectation."""
 
     code = "dataset"
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFile:
-    """Where one picture is: a file or, with ``key``, an array in an HDF5 file, of which ``channel`` is one plane."""
+    """Location of one image: a file or, with ``key``, an array in an HDF5 file, of which ``channel`` is one plane."""
 
     path: Path
     key: str = ""
@@ -57,7 +57,7 @@ class FrameFile:
 
 @dataclass(frozen=True, slots=True)
 class PairEntry:
-    """One pair (or triplet), not opened. ``frames``: modality → where. The rest as in `adsn.datasets.pairs.Sample`."""
+    """One unopened pair or triplet. ``frames``: modality → location. Other fields: see `adsn.datasets.pairs.Sample`."""
 
     frames: Mapping[str, FrameFile]
     species: str
@@ -67,35 +67,35 @@ class PairEntry:
 
 @dataclass(frozen=True, slots=True)
 class DepthWindow:
-    """How 8-bit depth becomes millimetres: 1 is ``first_mm``, 255 ``last_mm``, 0 stays missing.
+    """Conversion of 8-bit depth to millimetres: 1 is ``first_mm``, 255 is ``last_mm``, 0 stays missing.
 
-    The published sets' 8-bit depth has no unit: the window is a convention, which gives surface normals a plausible
-    relief and no measurement. Swap the two where a set stores near as bright.
+    The 8-bit depth of the published sets has no unit. The window is a convention: it gives surface normals a plausible
+    relief and is not a measurement. Swap the two ends for a set in which near is bright.
     """
 
     first_mm: float = 400.0
     last_mm: float = 600.0
 
     def apply(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 [H, W, 1] → float32 [H, W, 1], millimetres."""
+        """Convert uint8 [H, W, 1] to float32 [H, W, 1] in millimetres."""
         scale = (self.last_mm - self.first_mm) / 254
         depth = self.first_mm + (grey.astype(np.float32) - 1) * np.float32(scale)
         return np.where(grey == 0, np.float32(0), depth).astype(np.float32)
 
 
 def without_identity(text: object) -> str:
-    """``text`` without identity numbers, fit for a message or a log."""
+    """Return ``text`` without identity numbers, safe for a message or a log."""
     return PERSONAL.sub(r"\1", str(text))
 
 
 def modality_of(path: str) -> str | None:
-    """Which modality a path shows, by its tokens: a folder ``depth``, or a name that ends in ``-depth`` or ``_depth``.
+    """Return the modality that a path names: by a folder ``depth``, or a name that ends in ``-depth`` or ``_depth``.
 
-    Never by its place in a list: circulating lists disagree on the order of their columns.
+    The position in a list does not count: the lists in circulation disagree on the order of their columns.
     """
     parts = path.replace("\\", "/").lower().split("/")
     stem = parts[-1].rsplit(".", 1)[0]
-    # The file's own name tells more than its folder.
+    # The file name takes precedence over the folder.
     for word in (re.split(r"[-_]", stem)[-1], *reversed(parts[:-1])):
         for modality, tokens in TOKENS.items():
             if word in tokens:
@@ -104,10 +104,10 @@ def modality_of(path: str) -> str | None:
 
 
 def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[Any]:
-    """One picture: uint8 RGB [H, W, 3], uint8 [H, W, 1] of infrared, float32 mm [H, W, 1] of depth.
+    """Read one image: uint8 RGB [H, W, 3], uint8 IR [H, W, 1] or float32 depth in mm [H, W, 1].
 
     Raises:
-        DatasetError: it is missing, damaged or of the wrong kind; names the file.
+        DatasetError: the image is missing, damaged or of the wrong type; names the file.
     """
     shown = without_identity(frame.path)
     if frame.key:
@@ -141,8 +141,10 @@ def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[
 
 
 def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
-    """A file's pixels in OpenCV's order, None where it is no picture, several, or not whole: OpenCV fills what is
-    missing with grey and says nothing."""
+    """Return a file's pixels in OpenCV's channel order; None if it is not exactly one complete image.
+
+    OpenCV silently fills missing rows with grey.
+    """
     body = data.tobytes()
     try:
         info = inspect(body)
@@ -180,7 +182,7 @@ def _read_array(frame: FrameFile) -> NDArray[Any]:
 
 
 class Described(Protocol):
-    """A set that tells its name and the species of every sample."""
+    """A data set that knows its name and the species of every sample."""
 
     @property
     def name(self) -> str: ...
@@ -189,10 +191,10 @@ class Described(Protocol):
 
 
 class ListedPairs:
-    """`adsn.datasets.pairs.PairDataset` over listed entries; pictures are opened when asked for.
+    """`adsn.datasets.pairs.PairDataset` over listed entries; images are opened on demand.
 
-    ``skipped``: cause → how many listed entries were left out. ``max_skipped``: the share of entries that may be; more
-    is an error, because a model trained on a third of a set is not trained on that set.
+    ``skipped``: cause → number of listed entries left out. ``max_skipped``: largest share that may be left out. More is
+    an error, because a model trained on a third of a set is not trained on that set.
 
     Raises:
         DatasetError: no entries, or too many skipped.
@@ -230,18 +232,18 @@ class ListedPairs:
 
     @property
     def entries(self) -> Sequence[PairEntry]:
-        """What is listed, in order."""
+        """Return the listed entries in order."""
         return self._entries
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack, without opening anything."""
+        """Return int64 [len]: 1 bona fide, 0 attack, without opening any image."""
         return np.array([int(entry.species == BONA_FIDE) for entry in self._entries], np.int64)
 
     def species(self) -> list[str]:
-        """The species of every entry."""
+        """Return the species of every entry."""
         return [entry.species for entry in self._entries]
 
     def __getitem__(self, index: int) -> Sample:
@@ -257,12 +259,12 @@ class ListedPairs:
         )
 
     def _crop(self, picture: NDArray[Any], frame: FrameFile) -> NDArray[Any]:
-        """What the network sees of a picture: all of it."""
+        """Return the part of an image that the network receives: all of it."""
         height, width = picture.shape[:2]
         return crop(picture, Box(0, 0, width, height), self._rule)
 
     def digest(self) -> str:
-        """SHA-256 over the list, the crop rule and every file's bytes."""
+        """Return a SHA-256 over the list, the crop rule and every file's bytes."""
         h = hashlib.sha256(f"{self._name} {self._rule} {self._window}".encode())
         known: dict[Path, bytes] = {}
         for entry in self._entries:
@@ -277,9 +279,9 @@ class ListedPairs:
 def complete(
     found: Iterable[tuple[Mapping[str, Path], str, str, str]], modalities: Sequence[str]
 ) -> tuple[list[PairEntry], dict[str, int]]:
-    """Entries whose pictures of all ``modalities`` exist, and what is missing of the others, counted by modality.
+    """Return the entries that have images of all ``modalities``, and the number of missing images by modality.
 
-    ``found``: files by modality, species, subject, presentation.
+    ``found``: files by modality, species, subject and presentation.
     """
     entries, skipped = [], Counter[str]()
     for files, species, subject, presentation in found:
@@ -293,10 +295,10 @@ def complete(
 
 
 def require_both_classes(pairs: Described) -> None:
-    """Refuse a set without bona fide or without attack presentations: nothing can be learnt from it or said of it.
+    """Refuse a set without bona fide or without attack presentations: it allows neither training nor error rates.
 
     Raises:
-        DatasetError: says which is missing.
+        DatasetError: names the missing class.
     """
     species = set(pairs.species())
     require_distinct(species)
@@ -308,16 +310,16 @@ def require_both_classes(pairs: Described) -> None:
 
 
 def require_folder(root: Path, expected: str) -> None:
-    """Raises DatasetError unless ``root`` is a folder; ``expected`` says what should lie there."""
+    """Raise DatasetError unless ``root`` is a folder; ``expected`` names the expected contents."""
     if not root.is_dir():
         raise DatasetError(f"{without_identity(root)}: no such folder; expected {expected}.")
 
 
 def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
-    """Rows of a space-separated list whose number of columns is one of ``columns``.
+    """Return the rows of a space-separated list; each must have one of the numbers of columns in ``columns``.
 
     Raises:
-        DatasetError: missing, empty, or a row of another width; names file and line.
+        DatasetError: the file is missing or empty, or a row has another width; names file and line.
     """
     try:
         lines = path.read_text(encoding=ENCODING).splitlines()
@@ -338,10 +340,10 @@ def read_list(path: Path, columns: Sequence[int]) -> list[list[str]]:
 
 
 def label_of(word: str, live: str, where: str) -> bool:
-    """Whether a list's label means bona fide. ``live``: the word that does; the other of 0 and 1 means attack.
+    """Return whether a list's label means bona fide. ``live``: the label of bona fide; the other of 0 and 1 is attack.
 
     Raises:
-        DatasetError: neither 0 nor 1.
+        DatasetError: the label is neither 0 nor 1.
     """
     if word not in ("0", "1"):
         raise DatasetError(f"{without_identity(where)}: label {word!r}; expected 0 or 1 ({live} is bona fide).")

@@ -1,7 +1,7 @@
 """Cache of rendered sets as memory-mapped arrays, so that training does not wait for rendering.
 
-A folder's name is a digest of the specification and of the source of renderer and cropper, so that a changed renderer
-never trains on stale pixels.
+A folder's name is a digest of the specification and of the source of renderer and cropper, so training never uses
+pixels of an older renderer.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class CachedPairs:
         return self._rows
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack."""
+        """Return int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows], np.int64)
 
     def species(self) -> list[str]:
-        """The species of every pair, ``bona_fide`` for faces."""
+        """Return the species of every pair, ``bona_fide`` for faces."""
         return [str(row["species"]) for row in self._rows]
 
     def __getitem__(self, index: int) -> Sample:

@@ -1,12 +1,12 @@
-"""CASIA-SURF (Zhang et al., CVPR 2019; IEEE T-BIOM 2020): three forms of it circulate, and their lists disagree.
+"""CASIA-SURF (Zhang et al., CVPR 2019; IEEE T-BIOM 2020). Three forms circulate, and their lists disagree.
 
-- ``challenge``: lists of colour, depth, infrared and label, **1 is bona fide**; the order of the columns differs from
-  copy to copy, so a path's own tokens decide. ``Training`` tells the attack in its folders, ``Val`` and ``Testing`` do
-  not, and each of their pictures counts as a presentation of its own because nothing says which belong together.
-- ``full``: no list; folders tell split, label and attack.
-- ``release``: lists of a colour path and a label, **0 is bona fide**; the other modalities lie beside.
+- ``challenge``: lists of RGB, depth, IR and label; **1 is bona fide**. The order of the columns differs from copy to
+  copy, so the reader goes by each path's own tokens. The folders of ``Training`` name the attack. Those of ``Val`` and
+  ``Testing`` do not; each of their images counts as one presentation, because nothing groups them.
+- ``full``: no list; folders give split, label and attack.
+- ``release``: lists of an RGB path and a label; **0 is bona fide**. The other modalities lie beside it.
 
-Labels that contradict the folder ``real_part`` or ``fake_part`` are an error. Depth is 8-bit and has no unit
+A label that contradicts its folder ``real_part`` or ``fake_part`` is an error. Depth is 8-bit and has no unit
 (`adsn.datasets.base.DepthWindow`).
 """
 
@@ -56,7 +56,7 @@ def open_casia_surf(
     """Open one split.
 
     Raises:
-        DatasetError: a wrong root, a missing list, contradicting labels, or too much missing; says where.
+            DatasetError: the root is wrong, a list is missing, labels contradict their folders, or too much is missing.
     """
     require_folder(root, f"the root of CASIA-SURF in its {form!r} form")
     readers = {"challenge": _challenge, "full": _full, "release": _release}
@@ -76,7 +76,7 @@ def open_casia_surf(
 
 
 def species_of(path: str, live: bool) -> str:
-    """Species by the attack's code in a path: which parts were cut out, and whether the print was bent."""
+    """Return the species for the attack code in a path: the parts cut out, and whether the print was bent."""
     if live:
         return BONA_FIDE
     for part in path.split("/"):
@@ -87,7 +87,7 @@ def species_of(path: str, live: bool) -> str:
 
 
 def _agree(path: str, live: bool, where: str) -> None:
-    """A label that contradicts its folder means that list and reader disagree about polarity."""
+    """Raise DatasetError on a label that contradicts its folder: list and reader then disagree about polarity."""
     parts = path.split("/")
     told = next((known for part, known in (("real_part", True), ("fake_part", False)) if part in parts), live)
     if told != live:
@@ -98,7 +98,7 @@ def _agree(path: str, live: bool, where: str) -> None:
 
 
 def _video_of(path: str) -> tuple[str, str]:
-    """Subject and presentation of a picture: the folder CLKJ_…, and that with its video's folder below."""
+    """Return subject and presentation of an image: the folder CLKJ_…, and that folder with its video's folder."""
     parts = path.split("/")
     at = next((i for i, part in enumerate(parts) if part.startswith("CLKJ_")), None)
     if at is not None and at + 1 < len(parts):
@@ -129,7 +129,7 @@ def _full(root: Path, split: Split) -> Iterator[EntryFields]:
         folder = root / f"{kind}_part" / f"{kind}_{name}_part"
         require_folder(folder, f"the {'bona fide' if live else 'attack'} subjects of split {split!r}")
         for colour in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
-            # Copies made by someone else's preprocessing lie beside some originals.
+            # Some originals have preprocessed copies from other people beside them.
             if colour.stem.endswith("_resized") or is_left_behind(colour):
                 continue
             inside = colour.relative_to(folder).as_posix()
@@ -150,10 +150,10 @@ def _release(root: Path, split: Split) -> Iterator[EntryFields]:
 
 
 def _placed(root: Path, word: str) -> Path:
-    """A listed path below the root; lists are written from the root or from its folder Data."""
+    """Return a listed path below the root; lists are relative to the root or to its folder Data."""
     return root / word if (root / word).exists() else root / "Data" / word
 
 
 def _beside(colour: Path) -> dict[str, Path]:
-    """The same picture of every modality, by the folder's name."""
+    """Return the paths of the same image in every modality, by folder name."""
     return {modality: colour.parent.parent / folder / colour.name for modality, folder in FOLDERS.items()}

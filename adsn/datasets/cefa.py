@@ -1,16 +1,16 @@
-"""CASIA-SURF CeFA (Liu et al., WACV 2021), in its tree of videos and in the form of its 2020 challenge.
+"""CASIA-SURF CeFA (Liu et al., WACV 2021): its tree of videos and the form of its 2020 challenge.
 
 A video's folder is named ``R_ID_DEV_SESSION_PAI``: R ethnicity (1 Africa, 2 Central Asia, 3 East Asia); PAI 1 bona
-fide, 2 cloth print, 3 photo, 4 screen. Its colour pictures lie in ``profile`` in older copies, in ``color`` in newer.
-Subjects 000-199 of each ethnicity train, 200-299 are dev, 300-499 test. The 3-D masks belong to every test set.
+fide, 2 cloth print, 3 photo, 4 screen. Its RGB images are in ``profile`` in older copies, in ``color`` in newer ones.
+Of each ethnicity, subjects 000-199 are for training, 200-299 dev, 300-499 test. Every test set includes the 3-D masks.
 
-Protocols, named by number and sub-protocol: 1.k trains on one ethnicity and tests on the others; 2.1 trains on prints
-and tests on replays, 2.2 the other way round; 4.k trains on one ethnicity with replays and tests on others with prints.
-Protocol 3 trains on one modality and tests on another, which a network of two streams cannot do, and protocol 5 is not
-described well enough in what is public; both are refused. ``all`` is the split by subject alone.
+Protocols, by number and sub-protocol: 1.k trains on one ethnicity and tests on the others; 2.1 trains on prints and
+tests on replays, 2.2 the reverse; 4.k trains on one ethnicity with replays and tests on the others with prints.
+Two protocols are refused: 3 trains on one modality and tests on another, which a dual-stream network cannot do; 5 is
+not described in enough detail in public. ``all`` splits by subject only.
 
-Folders may carry an identity number behind the subject (it encodes birth year and sex). It is cut off wherever a name
-leaves this module.
+A folder name may carry an identity number after the subject (it encodes birth year and sex). This module removes it
+from every name that it returns.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def open_cefa(
     """Open a split of a protocol: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2``, ``4.1`` to ``4.3`` of the tree, or
     ``challenge.1`` to ``challenge.3``, which reads the lists ``4@k_*``.
 
-    ``frames``: at most so many pictures of each video, evenly spread; None for all.
+    ``frames``: largest number of images of each video, evenly spread; None for all.
 
     Raises:
-        DatasetError: an unknown protocol, a wrong root, a missing list, or too much missing; says where.
+            DatasetError: the protocol is unknown, the root is wrong, a list is missing, or too much is missing.
     """
     require_folder(root, "the root of CASIA-SURF CeFA")
     if protocol.startswith("challenge."):
@@ -83,10 +83,10 @@ def open_cefa(
 
 
 def chosen(protocol: str, split: Split) -> tuple[set[str], set[str]]:
-    """Ethnicities and attack species of a protocol's split.
+    """Return ethnicities and attack species of a protocol's split.
 
     Raises:
-        DatasetError: a protocol that does not exist, or that is refused; says why.
+        DatasetError: the protocol does not exist or is refused; gives the reason.
     """
     everyone, attacks = set(ETHNICITIES), PRINTS | REPLAYS
     if protocol == "all":
@@ -124,18 +124,18 @@ def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterat
 
 
 def species_of(video: str) -> str | None:
-    """Species by a video's name; None for a folder that is no video."""
+    """Return the species for a video's name; None for a folder that is not a video."""
     match = VIDEO.match(video)
     return PAI[match[5]] if match else None
 
 
 def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
-    """The 3-D subset, where a copy has it."""
+    """Yield the entries of the 3-D mask subset, if the copy has it."""
     for folder, species in MASKS.items():
         if not (root / folder).is_dir():
             continue
         for person in sorted((root / folder).iterdir()):
-            # A folder for each subject with its videos below, or the videos themselves.
+            # Either one folder per subject with its videos below, or the videos themselves.
             videos = [p for p in sorted(person.iterdir()) if p.is_dir()] if person.is_dir() else []
             if any(p.name in ("profile", "color") for p in videos):
                 videos = [person]
@@ -157,7 +157,7 @@ def _pictures(video: Path, species: str, subject: str, presentation: str, frames
 
 
 def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Iterator[EntryFields]:
-    """Lists of the challenge: 1 is bona fide. Training lists pictures, dev lists folders; test labels were never
+    """Read the challenge's lists; 1 is bona fide. Training lists images, dev lists folders; test labels were never
     published."""
     if part not in ("1", "2", "3"):
         raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; there are 1, 2 and 3.")
@@ -171,7 +171,7 @@ def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Itera
         live = label_of(label, "1", where)
         listed = root / word
         video = listed.parent.parent if listed.suffix else listed
-        # Dev folders are numbers that tell nothing; training folders tell the species.
+        # Dev folders are plain numbers; training folders name the species.
         species = species_of(video.name) or (BONA_FIDE if live else "attack")
         if (species == BONA_FIDE) != live:
             raise DatasetError(f"{where}: label {label}, yet {video.name!r} says {species}.")

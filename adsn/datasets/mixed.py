@@ -15,12 +15,12 @@ from adsn.datasets.pairs import BONA_FIDE, PairDataset, Sample
 
 
 class ConcatenatedArrays:
-    """Arrays [len, ...] of one modality, read as if they lay one after the other. Nothing is copied until it is read.
+    """Arrays [len, ...] of one modality, indexed as one concatenated array. Nothing is copied before it is read.
 
-    Takes a slice or an array of indices from 0, in any order.
+    The index is a slice or an array of indices from 0, in any order.
 
     Raises:
-        IndexError: an index below 0, or one past the last sample.
+        IndexError: an index is below 0 or past the last sample.
     """
 
     def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
@@ -45,9 +45,9 @@ class ConcatenatedArrays:
 
 
 class MixedPairs:
-    """`PairDataset` of several sets, one after the other.
+    """`PairDataset` of several sets, concatenated.
 
-    Presentations and subjects keep their names, prefixed by their set's, so that two sets' never count as one.
+    Names of presentations and subjects are prefixed with their set's name, so names from two sets never collide.
     """
 
     def __init__(self, name: str, sets: Sequence[PairDataset], weights: Sequence[float] | None = None) -> None:
@@ -81,15 +81,15 @@ class MixedPairs:
         )
 
     def species(self) -> list[str]:
-        """The species of every sample."""
+        """Return the species of every sample."""
         return [species for pairs in self.sets for species in pairs.species()]
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack."""
+        """Return int64 [len]: 1 bona fide, 0 attack."""
         return np.array([int(species == BONA_FIDE) for species in self.species()], np.int64)
 
     def digest(self) -> str:
-        """SHA-256 over the sets' digests and weights."""
+        """Return a SHA-256 over the sets' digests and weights."""
         h = hashlib.sha256()
         for pairs, weight in zip(self.sets, self.weights, strict=True):
             h.update(f"{pairs.name} {pairs.digest()} {weight}\n".encode())
@@ -97,9 +97,9 @@ class MixedPairs:
 
 
 class MixedArrays(MixedPairs):
-    """A mixture of sets that lie in arrays, for training: see `adsn.training.train.ArrayPairs`.
+    """A mixture of sets held in arrays, for training: see `adsn.training.train.ArrayPairs`.
 
-    ``weights``: how much of each batch comes from each set, whatever their sizes.
+    ``weights``: share of each batch that comes from each set, regardless of its size.
 
     Raises:
         DatasetError: the sets' crops differ in shape, or one lacks a modality that another has.
@@ -116,7 +116,7 @@ class MixedArrays(MixedPairs):
         self.arrays = {m: ConcatenatedArrays([pairs.arrays[m] for pairs in sets]) for m in sorted(common)}
 
     def chances(self) -> NDArray[np.float64]:
-        """float64 [len]: how likely each pair is drawn, so that each set has its share."""
+        """Return float64 [len]: the probability of drawing each pair, so that each set has its share."""
         shares = np.array(self.weights, np.float64) / sum(self.weights)
         return np.concatenate([np.full(len(p), share / len(p)) for p, share in zip(self.sets, shares, strict=True)])
 
@@ -125,5 +125,5 @@ class MixedArrays(MixedPairs):
         return [{**row, "subject": f"{p.name}/{row['subject']}"} for p in self.cached for row in p.rows()]
 
     def sources(self) -> NDArray[np.int64]:
-        """int64 [len]: which set each pair comes from, from 0."""
+        """Return int64 [len]: the index, from 0, of the set that each pair comes from."""
         return np.repeat(np.arange(len(self.sets)), [len(pairs) for pairs in self.sets])

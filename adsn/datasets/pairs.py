@@ -1,7 +1,7 @@
-"""Pairs of crops for training and evaluation, with what a report needs to know about them.
+"""Pairs of crops for training and evaluation, with the metadata that reports need.
 
-`PairDataset` is the protocol of every source; the fast renderer is one. Crops are cut by `runtime.imaging.crop`, as in
-serving, so the network trains on the bytes that it will be served.
+Every source implements the protocol `PairDataset`. `runtime.imaging.crop` cuts the crops, as in serving, so the network
+trains on the same bytes that it receives in service.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Sample:
     """One pair of crops.
 
     ``crops``: modality → uint8 [S, S, 3] (rgb), uint8 [S, S, 1] (ir), float32 mm [S, S, 1] (depth).
-    ``label``: 1 bona fide, 0 attack. ``presentation``: pairs that share it show one presentation of one
+    ``label``: 1 bona fide, 0 attack. ``presentation``: pairs with the same value belong to one presentation of one
     instrument or person; ISO/IEC 30107-3 counts those, not frames.
     """
 
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The pictures that a sample's crops are cut from, and the face's box in each, by modality."""
+    """The images that a sample's crops are cut from, and the face box in each, by modality."""
 
     pictures: Mapping[str, NDArray[Any]]
     boxes: Mapping[str, Box]
@@ -73,10 +73,10 @@ class PairDataset(Protocol):
 
 @runtime_checkable
 class PatchSource(Protocol):
-    """A set that still has the pictures of its crops."""
+    """A set that still has the images its crops were cut from."""
 
     def patch(self, index: int) -> Patch | None:
-        """Return a sample's pictures with their boxes; None where only the crops exist."""
+        """Return a sample's images with their boxes; None if only the crops exist."""
         ...
 
 
@@ -84,13 +84,13 @@ class PatchSource(Protocol):
 class SyntheticSpec:
     """A set of rendered pairs, fully defined by these values and the renderer's code.
 
-    ``subjects``: first and one past the last subject number, so that sets with disjoint ranges share no
-    identity. ``bona_fide``/``per_attack``: presentations. ``frames``: pairs of each presentation.
-    ``box_jitter``: standard deviation of the face box's place and size, as a fraction of its edge, as a detector would
-    cause. ``misregistration``: largest shift of the IR crop against the RGB crop, as a fraction of the edge.
+    ``subjects``: first and one past the last subject number; sets with disjoint ranges share no identity.
+    ``bona_fide``/``per_attack``: number of presentations. ``frames``: pairs per presentation.
+    ``box_jitter``: standard deviation of the face box's position and size, as a fraction of its edge; it imitates a
+    detector. ``misregistration``: largest shift of the IR crop against the RGB crop, as a fraction of the edge.
     ``extra``: additional presentations of species that are hard to learn.
-    ``shapes``: sources of face shape (`synthetic.SHAPES`), used in turn; a subject keeps its source if their count
-    divides the number of subjects.
+    ``shapes``: sources of face shape (`synthetic.SHAPES`), used in turn; a subject keeps its source if the number of
+    sources divides the number of subjects.
     """
 
     name: str
@@ -126,7 +126,7 @@ class SyntheticSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        # Omitted if empty, so that older sets keep their digest and their place in the cache.
+        # Omitted if empty, so that older sets keep their digest and their cache entry.
         return {name: value for name, value in asdict(self).items() if name != "extra" or value}
 
 
@@ -148,12 +148,12 @@ class SyntheticPairs:
         return len(self._plan) * self.spec.frames
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack, without rendering anything."""
+        """Return int64 [len]: 1 bona fide, 0 attack, without rendering."""
         kinds = [int(species == BONA_FIDE) for species, _ in self._plan]
         return np.repeat(np.array(kinds, np.int64), self.spec.frames)
 
     def species(self) -> list[str]:
-        """The species of every sample."""
+        """Return the species of every sample."""
         return [species for species, _ in self._plan for _ in range(self.spec.frames)]
 
     def __getitem__(self, index: int) -> Sample:
@@ -170,7 +170,7 @@ class SyntheticPairs:
         )
 
     def patch(self, index: int) -> Patch:
-        """Return the pictures and boxes that a sample's crops are cut from."""
+        """Return the images and boxes that a sample's crops are cut from."""
         return self._rendered(index)[1]
 
     def _rendered(self, index: int) -> tuple[Rendered, Patch]:
@@ -185,7 +185,7 @@ class SyntheticPairs:
         )
         rendered = render_patch(presentation, shape=spec.shapes[subject % len(spec.shapes)])
         rng = np.random.default_rng([spec.seed, SPECIES.index(species), number, frame])
-        # A detector's error moves both crops, a registration error only one.
+        # A detector error moves both crops, a registration error only one.
         shift, scale = rng.normal(0, spec.box_jitter, 2), float(np.exp(rng.normal(0, spec.box_jitter)))
         offset = rng.uniform(-spec.misregistration, spec.misregistration, 2)
         ir_box = jittered(rendered.ir_box, shift + offset, scale)
@@ -195,8 +195,8 @@ class SyntheticPairs:
     def digest(self) -> str:
         """Return a digest of the specification and of the first and last rendered sample of every species.
 
-        Rendering everything would cost as much as the training set; a changed renderer shows in these samples. The
-        cache digests all bytes.
+        Rendering everything would cost as much as the training set, and renderer changes show in these samples.
+        The cache's digest covers all bytes.
         """
         h = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
         for species in {species for species, _ in self._plan}:

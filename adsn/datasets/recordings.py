@@ -1,4 +1,4 @@
-"""Recordings of one's own: a folder of pictures and one list that says what they show.
+"""Your own recordings: a folder of images and one list that describes them.
 
 ::
 
@@ -6,9 +6,9 @@
     <presentation>/0000-rgb.jpg  0000-ir.png  [0000-depth.png]
     <presentation>/boxes.json    optional: {"0000": {"rgb": [x, y, w, h], "ir": [x, y, w, h]}}
 
-``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3, so it has one line;
-``species`` is ``bona_fide`` or the kind of instrument; ``split`` is train, dev or test, and no subject may be in two of
-them. Depth is 16-bit PNG in millimetres. Without a box a picture is taken as a face that is cut out already.
+``presentation`` is a folder's name and one presentation in the sense of ISO/IEC 30107-3, so it has one row.
+``species`` is ``bona_fide`` or the PAI species. ``split`` is train, dev or test; a subject may be in one split only.
+Depth is 16-bit PNG in millimetres. An image without a box is taken to be a face crop already.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 class Recordings(ListedPairs):
-    """Listed recordings, with face boxes where there are any."""
+    """Listed recordings, with face boxes if the folder has them."""
 
     def __init__(self, *arguments: Any, boxes: Mapping[Path, Box], rule: CropRule | None = None, **named: Any) -> None:
         super().__init__(*arguments, rule=rule, **named)
         self._boxes, self._face_rule = dict(boxes), rule or CropRule()
 
     def patch(self, index: int) -> Patch | None:
-        """Return the pictures and boxes of a sample, None where one of its pictures has no box."""
+        """Return the images and boxes of a sample; None if one of its images has no box."""
         frames = self.entries[index].frames
         if any(frame.path not in self._boxes for frame in frames.values()):
             return None
@@ -81,7 +81,7 @@ def open_recordings(
     """Open one split.
 
     Raises:
-        DatasetError: a missing or malformed list, a subject in two splits, wrong boxes, or too much missing.
+            DatasetError: missing or malformed list, a subject in two splits, an invalid box, or too much missing.
     """
     require_folder(root, "a folder with recordings.csv")
     rows = read_rows(root / "recordings.csv")
@@ -108,8 +108,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Return all rows of the list.
 
     Raises:
-        DatasetError: not a UTF-8 list of these columns, a species that looks like a mistake, a presentation that is
-            listed twice, or a subject in two splits; names the lines.
+            DatasetError: not a UTF-8 list of these columns, a species that looks mistyped, a presentation that
+                is listed twice, or a subject in two splits; names the lines.
     """
     rows = _read_list(path)
     for number, row in enumerate(rows, 2):

@@ -1,4 +1,4 @@
-"""One way to open any of the data sets, for plans and commands."""
+"""One function that opens any data set by name, for plans and commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READERS: dict[str, Any] = {
     "wmca": (open_wmca, {"protocol"}, {"protocol", "form", "frames"}),
     "recordings": (open_recordings, set(), set()),
 }
-"""Name → reader, the options it needs, the options it takes."""
+"""Name → reader, its required options and its optional ones."""
 
 
 def open_dataset(
@@ -33,13 +33,13 @@ def open_dataset(
     max_skipped: float = 0.05,
     **options: str | int | None,
 ) -> ListedPairs:
-    """Open a split of the data set ``name``. ``options``: ``protocol``, ``form``, ``frames``, where a reader has them.
+    """Open a split of the data set ``name``. ``options``: ``protocol``, ``form``, ``frames``, if the reader has them.
 
-    None is as if not given.
+    An option that is None counts as not given.
 
     Raises:
-        DatasetError: an unknown name, an option that is missing or that the reader does not take, or what the reader
-            finds wrong.
+        DatasetError: the name is unknown, an option is missing or not supported by the reader, or the reader finds an
+            error in the data.
     """
     if name not in READERS:
         raise DatasetError(f"no reader for {name!r}; there are {', '.join(READERS)}.")

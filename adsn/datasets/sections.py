@@ -33,7 +33,7 @@ class TableModel(BaseModel):
 
 
 def attack_species(name: str) -> str:
-    """Return ``name`` if the renderers know this attack species."""
+    """Return ``name`` if the renderers support this attack species."""
     if name not in SPECIES[1:]:
         raise ValueError(f"no attack species {name!r}; there are {', '.join(SPECIES[1:])}")
     return name
@@ -71,7 +71,7 @@ class DataSection(SourceSection):
         return self
 
     def spec(self, name: str, rule: CropRule) -> SyntheticSpec:
-        """Return the specification of the set, whose crops are cut by ``rule``."""
+        """Return the specification of the set; ``rule`` cuts its crops."""
         return SyntheticSpec(name=name, rule=rule, **self.model_dump(exclude={"weight"}))
 
 
@@ -88,10 +88,10 @@ class PathTracedSection(SourceSection):
     box_jitter: float = Field(default=0.05, ge=0, le=0.2)
 
     def open(self, name: str, rule: CropRule) -> ShardPairs:
-        """Open the set; its crops are cut by ``rule``.
+        """Open the set; ``rule`` cuts its crops.
 
         Raises:
-            DatasetError: no file is there, or one is damaged.
+                DatasetError: no file exists, or one is damaged.
         """
         from adsn.datasets.shards import ShardPairs, shard_folder
 
@@ -112,10 +112,10 @@ class ListedSection(SourceSection):
     max_skipped: float = Field(default=0.05, ge=0, le=1)
 
     def open(self, modalities: Sequence[str], rule: CropRule) -> ListedPairs:
-        """Open the split; its crops are cut by ``rule``.
+        """Open the split; ``rule`` cuts its crops.
 
         Raises:
-            DatasetError: the folder is not laid out as the reader expects; says where.
+                DatasetError: the folder does not have the layout that the reader expects; names the place.
         """
         from adsn.datasets import open_dataset
 
@@ -157,7 +157,7 @@ Sources = Annotated[tuple[AnySection, ...], BeforeValidator(as_sections), Field(
 def shared_people(a: Sequence[AnySection], b: Sequence[AnySection]) -> tuple[AnySection, AnySection] | None:
     """Return a section of ``a`` and one of ``b`` that share people, or None.
 
-    Splits of public sets are disjoint, so only identical ones clash. The renderers' people are different people.
+    Splits of public sets are disjoint, so only identical ones clash. The two renderers use different people.
     """
     for one in a:
         for other in b:

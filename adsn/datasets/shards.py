@@ -26,8 +26,8 @@ from synthetic import SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
 
 DETECTED = 0.93
-"""Median edge of the default detector's box on path-traced bona fide faces, against the box that the renderer states:
-0.94 in RGB (124 pictures), 0.915 in IR (101). Crops are cut as the detector would have them cut."""
+"""Median edge of the default detector's box on path-traced bona fide faces, relative to the renderer's box: 0.94 in
+RGB (124 images), 0.915 in IR (101). Crops are cut as they would be with the detector's box."""
 ENDING = ".npz"
 SPEC = "spec.json"
 
@@ -36,8 +36,8 @@ SPEC = "spec.json"
 class ShardSpec:
     """A set of path-traced pairs.
 
-    ``subjects``: first and one past the last. ``bona_fide``/``per_attack``: presentations of each subject, in
-    ``families`` in turns. ``size``: edge of the stored patches, pixels. ``samples``: paths a pixel.
+    ``subjects``: first and one past the last. ``bona_fide``/``per_attack``: presentations of each subject, taken from
+    ``families`` in turn. ``size``: edge of the stored patches, pixels. ``samples``: paths per pixel.
     """
 
     subjects: tuple[int, int]
@@ -57,13 +57,13 @@ class ShardSpec:
             raise DatasetError(f"subjects {self.subjects}: needs a first below the last, and no negative count.")
 
     def plan(self) -> list[tuple[str, int]]:
-        """Return species and number of every presentation of a subject."""
+        """Return species and index of every presentation of a subject."""
         counts = [(BONA_FIDE, self.bona_fide), *((species, self.per_attack) for species in self.species)]
         return [(species, number) for species, count in counts for number in range(count)]
 
     def key(self, library: Library) -> str:
         """Return the name of the folder that holds the set, 24 hexadecimal digits."""
-        # Without the range of subjects: a larger range adds files to the same folder.
+        # The range of subjects is not part of it: a larger range adds files to the same folder.
         values = {name: value for name, value in asdict(self).items() if name != "subjects"}
         text = json.dumps([values, pathtraced.VERSION, library.digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -77,10 +77,10 @@ def write_shards(
     library: Library | None = None,
     tick: Callable[[int], None] = lambda subject: None,
 ) -> Path:
-    """Render what is missing of a set below ``root`` and return its folder.
+    """Render the missing files of a set below ``root`` and return its folder.
 
-    ``part``: (k, n) renders the k-th of every n subjects, for n processes side by side. ``tick`` is called with each
-    subject that is finished.
+    ``part``: (k, n) renders the k-th of every n subjects, for n parallel processes. ``tick`` is called after each
+    subject.
 
     Raises:
         MakeHumanError, RenderError: people or path tracing are not available.
@@ -138,10 +138,10 @@ def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def shard_folder(root: Path) -> Path:
-    """Return the folder of subjects' files: ``root`` itself, or the only one of its folders that holds a set.
+    """Return the folder of the subjects' files: ``root`` itself, or its only subfolder that holds a set.
 
     Raises:
-        DatasetError: ``root`` is missing, or holds none or several.
+        DatasetError: ``root`` is missing, or holds no set or several.
     """
     if (root / SPEC).is_file():
         return root
@@ -157,13 +157,13 @@ def shard_folder(root: Path) -> Path:
 
 
 class ShardPairs:
-    """`PairDataset` over the files in a folder when it is opened.
+    """`PairDataset` over the files that a folder holds when it is opened.
 
-    ``box_jitter`` and ``misregistration``: as in `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: only those in
-    this range.
+    ``box_jitter`` and ``misregistration``: see `adsn.datasets.pairs.SyntheticSpec`. ``subjects``: only those in this
+    range.
 
     Raises:
-        DatasetError: the folder holds no file of the range, or a damaged one.
+            DatasetError: the folder holds no file in the range, or a file is damaged.
     """
 
     def __init__(
@@ -200,11 +200,11 @@ class ShardPairs:
             yield from rows
 
     def labels(self) -> NDArray[np.int64]:
-        """int64 [len]: 1 bona fide, 0 attack."""
+        """Return int64 [len]: 1 bona fide, 0 attack."""
         return np.array([row["label"] for row in self._rows()], np.int64)
 
     def species(self) -> list[str]:
-        """The species of every sample."""
+        """Return the species of every sample."""
         return [str(row["species"]) for row in self._rows()]
 
     def __getitem__(self, index: int) -> Sample:
@@ -212,7 +212,7 @@ class ShardPairs:
         return Sample(crops=self.patch(index).crops(self._rule), **self._files[at][1][k])
 
     def patch(self, index: int) -> Patch:
-        """Return the pictures and boxes that a sample's crops are cut from."""
+        """Return the images and boxes that a sample's crops are cut from."""
         at, k = self._index[index]
         arrays, rows = self._files[at]
         rng = np.random.default_rng([0x77, int(rows[k]["subject"]), k])
@@ -224,7 +224,7 @@ class ShardPairs:
         return Patch({"rgb": arrays["rgb"][k], "ir": arrays["ir"][k], "depth": depth}, boxes)
 
     def digest(self) -> str:
-        """SHA-256 over every file's bytes, the crop rule and the spread of the boxes."""
+        """Return a SHA-256 over every file's bytes, the crop rule and the jitter of the boxes."""
         h = self._digest.copy()
         h.update(f"{self._rule} {self._jitter} {self._misregistration} {DETECTED}".encode())
         return h.hexdigest()

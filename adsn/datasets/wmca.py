@@ -1,13 +1,13 @@
 """WMCA (George et al., IEEE TIFS 2019): bona fide and seven categories of attack, in four channels.
 
 A presentation is ``DATE/CLIENT_SESSION_PRESENTER_TYPE_PAI``. Its category follows from TYPE and PAI by the data set's
-own map, in which some photographs are replays, because they were shown on screens, and some disguises are masks.
+own map: photographs that were shown on screens are replays, and some disguises are masks.
 Protocols are CSV files ``PROTOCOL-grandtest.csv`` and ``PROTOCOL-LOO_<category>.csv`` with columns client_id, filepath,
 group (train, dev, eval) and label (bonafide, attack).
 
-Two forms are read. ``hdf5``: the preprocessed packages, one with grey, depth, infrared and thermal planes
-(``Frame_i/array``, uint8 [4, 128, 128]) and one with colour (``Frame_i/array``, uint8 [3, H, W]), in two folders.
-``jpeg``: a dump of pictures, ``<presentation>/{color,depth,ir,thermal}/NNNN.jpg``.
+The reader supports two forms. ``hdf5``: the two preprocessed packages, in two folders: one with grey, depth, IR and
+thermal planes (``Frame_i/array``, uint8 [4, 128, 128]) and one with RGB (``Frame_i/array``, uint8 [3, H, W]).
+``jpeg``: image files, ``<presentation>/{color,depth,ir,thermal}/NNNN.jpg``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PROTOCOLS = ("grandtest", *(f"LOO_{category}" for category in CATEGORIES))
 PLANES = {"depth": 1, "ir": 2}
 COLUMNS = {"client_id", "filepath", "group", "label"}
 FRAMES = 50
-"""Of each presentation, in the preprocessed packages."""
+"""Images of each presentation in the preprocessed packages."""
 INDICES_DIFFER = {"100_03_015_2_10", "101_06_067_1_02"}
-"""Presentations whose colour and infrared pictures with the same number are of different moments."""
+"""Presentations whose RGB and IR images with the same number were taken at different times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Row:
 
 
 def category(name: str) -> str:
-    """Category of a presentation by its name: type 0 bona fide, 1 disguise, 2 mask or head, 3 photo, 4 video.
+    """Return the category for a presentation's name: type 0 bona fide, 1 disguise, 2 mask or head, 3 photo, 4 video.
 
     Raises:
-        DatasetError: no name of a presentation, or a kind that the map does not know.
+        DatasetError: the name does not have this form, or the map does not know the type.
     """
     parts = name.split("_")
     if len(parts) != 5 or not all(part.isdigit() for part in parts):
@@ -75,10 +75,11 @@ def category(name: str) -> str:
 
 
 def read_protocol(path: Path, split: Split) -> list[Row]:
-    """Rows of one group of a protocol.
+    """Return the rows of one group of a protocol.
 
     Raises:
-        DatasetError: missing, other columns, an unknown group or label, or a label that contradicts the name.
+        DatasetError: the file is missing, has other columns, an unknown group or label, or a label that contradicts the
+            name.
     """
     try:
         with path.open(newline="", encoding=ENCODING) as file:
@@ -117,11 +118,11 @@ def open_wmca(
     """Open a group of a protocol.
 
     ``root`` holds the protocol's CSV file and, below it, the two HDF5 packages ``preprocessed-face-station_CDIT`` and
-    ``preprocessed-face-station_RGB``, or with ``jpeg`` the dump ``R_CDIT``. ``frames``: pictures of each presentation,
-    evenly spread over `FRAMES`. 8-bit depth becomes millimetres by the default `DepthWindow`.
+    ``preprocessed-face-station_RGB``, or with ``jpeg`` the folder ``R_CDIT``. ``frames``: images per presentation,
+    evenly spread over `FRAMES`. The default `DepthWindow` converts 8-bit depth to millimetres.
 
     Raises:
-        DatasetError: a wrong root, an unknown protocol, a missing list, or too much missing; says where.
+            DatasetError: the root is wrong, the protocol is unknown, a list is missing, or too much is missing.
     """
     if protocol not in PROTOCOLS:
         raise DatasetError(f"WMCA has no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}.")

@@ -1,4 +1,4 @@
-"""Scoring data sets, and the figures and pages that follow."""
+"""Scores data sets and produces error rates and report pages."""
 
 from __future__ import annotations
 

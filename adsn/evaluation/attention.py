@@ -1,4 +1,4 @@
-"""Where the network looked: attention of engines and networks, drawn and counted."""
+"""Attention maps of engines and networks: overlays and statistics."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ AttentionFunction = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 
 
 def engine_attention(engine: Engine) -> AttentionFunction:
-    """Attention of a serving engine."""
+    """Return the attention function of a serving engine."""
     return lambda batch: engine.infer(batch).attention
 
 
 def network_attention(network: ADSN) -> AttentionFunction:
-    """Attention of a network in torch."""
+    """Return the attention function of a PyTorch network."""
     import torch
 
     @torch.no_grad()
@@ -39,8 +39,10 @@ def network_attention(network: ADSN) -> AttentionFunction:
 
 
 def weight_on(maps: NDArray[np.float32], region: NDArray[Any]) -> float:
-    """Share of a stream's attention [M, h, w] that lies on ``region`` [S, S] (non-zero: inside), over the share that
-    chance would put there: 1 is chance, 2 twice as much. NaN for an empty region."""
+    """Return the share of a stream's attention [M, h, w] on ``region`` [S, S] (non-zero: inside), relative to chance.
+
+    1 is chance, 2 twice as much. NaN for an empty region.
+    """
     inside = cv2.resize((region > 0).astype(np.float32), maps.shape[:0:-1], interpolation=cv2.INTER_AREA)
     if not inside.any():
         return float("nan")

@@ -1,4 +1,4 @@
-"""Charts of the report, as SVG text in the page's own colours."""
+"""Charts of the report as SVG, in the page's own colours."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from runtime.core.species import BONA_FIDE
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 TOP = 0.5
-"""DET axes end here: a detector that errs more often is worse than a coin."""
+"""End of the DET axes: a detector with more errors is worse than tossing a coin."""
 COLOURS = 10
-"""Colours of the page, named c0, c1, …; a curve has its colour and its dash pattern by its place."""
+"""Colours of the page, named c0, c1, …; a curve's position decides its colour and its dash pattern."""
 DASHES = ("", "7 3", "2 3")
 
 
 def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
-    """DET curves on probit axes, a colour and a dash pattern for each species. ``key``: unique in the page."""
+    """Return DET curves on probit axes, with a colour and a dash pattern per species. ``key``: unique in the page."""
     size, left, bottom, top = 380, 56, 44, 12
     low, high = probit(FLOOR), probit(TOP)
 
@@ -64,7 +64,7 @@ def det_chart(scores: ArrayLike, species: Sequence[str], key: str) -> str:
 
 
 def det_legend(scores: ArrayLike, species: Sequence[str]) -> str:
-    """Return the species of the DET chart with their lines, as a list that breaks where the page is narrow."""
+    """Return the legend of the DET chart: species and their lines, as a list that wraps on a narrow page."""
     items = []
     for number, curve in enumerate(det_curves(scores, species)):
         line = (
@@ -76,7 +76,7 @@ def det_legend(scores: ArrayLike, species: Sequence[str]) -> str:
 
 
 def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float) -> str:
-    """A row of bars for each species, bona fide first, with the threshold through all of them."""
+    """Return a row of bars per species, bona fide first, and the threshold as a line through all rows."""
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     names = [name for name in (BONA_FIDE, *sorted(set(species) - {BONA_FIDE})) if (species_array == name).any()]
     left, width, row, gap = 112, 320, 30, 10
@@ -109,7 +109,7 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
 
 
 def sweep_chart(curve: Curve, threshold: float) -> str:
-    """Two panels over a sweep's steps: median scores with the threshold, and BPCER and worst APCER with intervals."""
+    """Return two panels over a sweep's steps: median scores with threshold; BPCER and worst APCER with intervals."""
     left, width, top, tall, gap = 44, 400, 20, 110, 34
     steps = len(curve.points)
     place = [left + width * (k + 0.5) / steps for k in range(steps)]
@@ -151,7 +151,7 @@ def sweep_chart(curve: Curve, threshold: float) -> str:
 
 
 def _line(place: Sequence[float], values: Sequence[float], top: int, tall: int) -> str:
-    """Dots joined by a line, which breaks where there is no value."""
+    """Return dots joined by a line that breaks at missing values."""
     parts: list[str] = []
     run: list[str] = []
     for x, value in [*zip(place, values, strict=True), (0.0, math.nan)]:
@@ -166,7 +166,7 @@ def _line(place: Sequence[float], values: Sequence[float], top: int, tall: int) 
 
 
 def _band(place: Sequence[float], chosen: Sequence[Rate], top: int, tall: int) -> str:
-    """The intervals of rates, as bars from their lower to their upper limits."""
+    """Return the intervals of rates as bars from lower to upper limit."""
     parts = []
     for x, rate in zip(place, chosen, strict=True):
         if rate.trials:

@@ -1,8 +1,8 @@
-"""What a model's decisions owe to glasses, hats, expressions and rooms: one presentation with one thing changed.
+"""How much a model's decisions depend on glasses, hats, expressions and backgrounds: one attribute changed at a time.
 
-An attribute that changes the answer is a cue. Rendered presentations allow the question that recordings do not: the
-same person or instrument, light, camera and noise, once with the attribute and once without. `RENDERERS` says which
-attributes each renderer can change alone.
+An attribute that changes the decision is a cue. Recordings cannot show this, but rendered presentations can: the same
+person or instrument, light, camera and noise, once with the attribute and once without. `RENDERERS` lists the
+attributes that each renderer can change in isolation.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
     "gaze": (_worn(_frontal_gaze), _worn(_averted_gaze)),
     "background": (_here, _elsewhere),
 }
-"""Attribute → how a presentation is changed to be without it and to have it. Another background is another room,
+"""Attribute → the changes that remove it from a presentation and that add it. A changed background is another room,
 other clothes and another hand."""
 
 
@@ -85,7 +85,7 @@ other clothes and another hand."""
 class Effect:
     """Error rates of one species without and with an attribute: APCER, or BPCER for ``bona_fide``.
 
-    ``flips``: presentations whose decision the attribute alone changed.
+    ``flips``: presentations whose decision changes with the attribute alone.
     """
 
     renderer: RendererName
@@ -97,15 +97,15 @@ class Effect:
 
     @property
     def change(self) -> float:
-        """By how much the rate rises with the attribute, -1 to 1."""
+        """Change of the rate caused by the attribute, -1 to 1."""
         return self.with_it.value - self.without.value
 
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """A question to a model: which of its decisions change when one attribute of a presentation does.
+    """Measures which of a model's decisions change when one attribute of a presentation changes.
 
-    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``presentations`` of each species, by people from
+    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``presentations``: number per species, of people from
     ``first_subject`` on, who are in no shipped training, calibration or test set.
     """
 
@@ -128,7 +128,7 @@ class Counterfactual:
     def effects(
         self, attributes: tuple[str, ...] | None = None, species: tuple[str, ...] = SPECIES
     ) -> Iterator[Effect]:
-        """Yield the effect of each attribute on each species, as each is measured; of all attributes by default."""
+        """Yield each attribute's effect on each species as soon as it is measured; by default for all attributes."""
         for attribute in self.attributes if attributes is None else attributes:
             for species_name in species:
                 yield self.effect(attribute, species_name)
@@ -137,8 +137,8 @@ class Counterfactual:
         """Measure the effect of one attribute on one species.
 
         Raises:
-            ValueError: the renderer cannot change the attribute alone.
-            MakeHumanError, RenderError: path tracing is not possible here.
+            ValueError: the renderer cannot change the attribute in isolation.
+            MakeHumanError, RenderError: path tracing is not available.
         """
         if attribute not in self.attributes:
             raise ValueError(
@@ -150,9 +150,9 @@ class Counterfactual:
         return Effect(self.renderer, attribute, species, rates[0], rates[1], int((without != with_it).sum()))
 
     def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
-        """Which changed presentations the model takes for bona fide, bool [presentations]."""
+        """Return which changed presentations the model accepts as bona fide, bool [presentations]."""
         keys = [(species, number, self.shown(species, number, change)) for number in range(self.presentations)]
-        # Many presentations have no hat and no glasses anyway, and are the same for two attributes.
+        # Many presentations have neither hat nor glasses, so they are the same for two attributes.
         left = [key for key in keys if key not in self._decided]
         for start in range(0, len(left), BATCH):
             part = left[start : start + BATCH]
@@ -163,12 +163,12 @@ class Counterfactual:
         return np.array([self._decided[key] for key in keys])
 
     def presentation(self, species: str, number: int) -> Presentation:
-        """Return a presentation as it is drawn."""
+        """Return an unchanged presentation."""
         subject = self.first_subject + number
         return Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
 
     def shown(self, species: str, number: int, change: AttributeChange) -> Shown:
-        """Return what a presentation shows once it is changed."""
+        """Return the content of a presentation after the change."""
         drawn = attributes_of(self.presentation(species, number))
         return change(Shown(drawn), np.random.default_rng([self.seed, number]))
 

@@ -1,4 +1,4 @@
-"""The part of the HTML report that shows what an attribute changes."""
+"""Report section on the effects of attributes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from adsn.evaluation.counterfactual import Effect
 
 LARGEST_EFFECT = 0.01
-"""By how much an attribute may change a species' error rate before it is shown in red."""
+"""Largest change of a species' error rate by an attribute that is not shown in red."""
 
 
 def too_large(effect: Effect) -> bool:
-    """Whether an attribute changes an error rate by more than it may."""
+    """Return whether an attribute changes an error rate by more than the limit."""
     return abs(effect.change) > LARGEST_EFFECT
 
 
 def largest_words(effects: Sequence[Effect]) -> str:
-    """Return the largest change of an error rate, for people."""
+    """Return the largest change of an error rate, as text."""
     worst = max(effects, key=lambda e: abs(e.change))
     return f"Largest change: {worst.attribute} on {worst.species}, {100 * worst.change:+.1f} points."
 
 
 def effects_part(effects: Sequence[Effect]) -> str:
-    """Return a row for each species and a column for each attribute."""
+    """Return a table with a row per species and a column per attribute."""
     attributes = list(dict.fromkeys(e.attribute for e in effects))
     found = {(e.species, e.attribute): e for e in effects}
     rows = []

@@ -1,4 +1,4 @@
-"""Curves and histograms of a scored set, as plain numbers; no plotting library, no SciPy."""
+"""Curves and histograms of a scored set as plain numbers; needs neither a plotting library nor SciPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from runtime.core.species import BONA_FIDE
 
 FLOOR = 0.0005
-"""A rate of zero has no place on a probit axis; it is drawn here, at the axis's end."""
+"""Rate at which zero is drawn, at the end of the probit axis: zero itself has no position there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Det:
 
 
 def probit(rate: float, floor: float = FLOOR) -> float:
-    """Place of a rate on a probit axis, kept within ``floor`` and 1 − ``floor``."""
+    """Return the position of a rate on a probit axis, limited to ``floor`` and 1 − ``floor``."""
     return NormalDist().inv_cdf(min(max(rate, floor), 1 - floor))
 
 
 def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
-    """A curve for each attack species against all bona fide presentations; non-responses (NaN) do not count.
+    """Return a curve for each attack species against all bona fide presentations, without non-responses (NaN).
 
-    One point for each score at which either rate changes, and one above all, where everything is refused.
+    A curve has one point per score at which either rate changes, and one above all scores, where everything is refused.
     """
     values, species_array = np.asarray(scores, np.float64), np.array(species)
     answered = ~np.isnan(values)
@@ -55,7 +55,7 @@ def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:
 
 
 def histogram(scores: ArrayLike, bins: int = 40) -> NDArray[np.int64]:
-    """How many scores fall into each of ``bins`` equal parts of 0 to 1: int64 [bins]; NaN counts nowhere."""
+    """Return the number of scores in each of ``bins`` equal parts of 0 to 1, int64 [bins]; NaN is not counted."""
     values = np.asarray(scores, np.float64)
     counts, _ = np.histogram(np.clip(values[~np.isnan(values)], 0, 1), bins=bins, range=(0, 1))
     return counts.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Scoring whole data sets, with any engine or with torch, and the figures that follow."""
+"""Scoring of whole data sets, with any engine or with PyTorch, and their figures."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from adsn.network.model import ADSN
 
 PAIR_MISMATCH = "pair_mismatch"
-"""Species of pairs of bona fide pictures that do not belong together, see `adsn.evaluation.mismatch`."""
+"""Species of pairs of bona fide images that do not belong together, see `adsn.evaluation.mismatch`."""
 LOW_LIGHT = 10
-"""Mean of a colour crop, of 255, below which a pair counts as taken in low light."""
+"""Mean of an RGB crop, of 255, below which a pair counts as low light."""
 Scorer = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 """Crops [N, S, S, C] by modality → float32 [N, 3]: the fused score and each stream's."""
 
 
 def engine_scorer(engine: Engine) -> Scorer:
-    """Score with a serving engine."""
+    """Return a scorer that runs a serving engine."""
 
     def score(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         scores = engine.infer(batch)
@@ -65,7 +65,7 @@ def network_scorer(network: ADSN) -> Scorer:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A scored set: ``scores`` float32 [N, 3] (fused, then each stream) and, per pair, what it was."""
+    """A scored set: ``scores`` float32 [N, 3] (fused, then each stream) and the metadata of each pair."""
 
     name: str
     digest: str
@@ -77,11 +77,11 @@ class Scored:
     conditions: list[Mapping[str, float]]
 
     def presentations_of(self, column: int = 0) -> tuple[NDArray[np.float64], list[str]]:
-        """One score a presentation and its species; ISO/IEC 30107-3 counts these."""
+        """Return one score per presentation, with its species; ISO/IEC 30107-3 counts these."""
         return presentation_scores(self.scores[:, column], self.species, self.presentations)
 
     def part(self, name: str, chosen: NDArray[np.bool_]) -> Scored:
-        """The pairs where ``chosen`` bool [N] holds."""
+        """Return the pairs for which ``chosen`` bool [N] is true."""
         at = np.flatnonzero(chosen).tolist()
         return Scored(
             name=name,
@@ -95,7 +95,7 @@ class Scored:
         )
 
     def joined(self, other: Scored) -> Scored:
-        """These pairs and then those of another set, under this one's name and digest."""
+        """Return these pairs followed by those of another set, under this set's name and digest."""
         return Scored(
             name=self.name,
             digest=self.digest,
@@ -108,7 +108,7 @@ class Scored:
         )
 
     def parts(self) -> dict[str, Scored]:
-        """What is reported apart: pairs in low light, and each source of face shape."""
+        """Return the parts that are reported separately: pairs in low light, and each source of face shape."""
         dark = np.array(self.rgb_means) < LOW_LIGHT
         parts = {f"RGB mean below {LOW_LIGHT}/255": dark, "the rest": ~dark}
         if all("scan_derived" in c for c in self.conditions):
@@ -117,21 +117,21 @@ class Scored:
         return {name: self.part(name, chosen) for name, chosen in parts.items() if chosen.any()}
 
     def report(self, threshold: float) -> Report:
-        """Error rates of the fused score at ``threshold``."""
+        """Return the error rates of the fused score at ``threshold``."""
         values, species = self.presentations_of()
         return rates(values, species, threshold)
 
     def auc(self, column: int = 0) -> float:
-        """Area under the ROC curve, over presentations of people and instruments.
+        """Return the area under the ROC curve, over presentations of people and instruments.
 
-        Mismatched pairs do not count: in each of their pictures by itself there is a living face.
+        Mismatched pairs do not count: each of their images on its own shows a living face.
         """
         values, species = self.presentations_of(column)
         kept = [i for i, name in enumerate(species) if name != PAIR_MISMATCH]
         return auc(values[kept], [int(species[i] == BONA_FIDE) for i in kept])
 
     def auc_by_species(self) -> dict[str, float]:
-        """Area under the ROC curve of bona fide against each attack species, by the fused score."""
+        """Return the area under the ROC curve of the fused score, of bona fide against each attack species."""
         values, species = self.presentations_of()
         names, answered = np.array(species), ~np.isnan(values)
         live = names == BONA_FIDE
@@ -142,7 +142,7 @@ class Scored:
 def batch_of(
     pairs: PairDataset, start: int, stop: int, modalities: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[Any]], list[Any]]:
-    """Samples ``start`` to ``stop`` as one batch, and the samples themselves."""
+    """Return samples ``start`` to ``stop`` as one batch, and the samples themselves."""
     samples = [pairs[i] for i in range(start, min(stop, len(pairs)))]
     return {m: np.stack([sample.crops[m] for sample in samples]) for m in modalities}, samples
 
@@ -176,13 +176,13 @@ def score_set(
 
 
 def rate_json(rate: Rate) -> dict[str, Any]:
-    """A rate as the manifest and the reports write it."""
+    """Return a rate in the format of the manifest and the reports."""
     low, high = rate.interval
     return {"errors": rate.errors, "trials": rate.trials, "interval": [round(low, 6), round(high, 6)]}
 
 
 def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
-    """The figures of one set at ``threshold``, for JSON."""
+    """Return the figures of one set at ``threshold``, for JSON."""
     report = scored.report(threshold)
     species, worst = report.worst
     values, species_list = scored.presentations_of()
@@ -213,7 +213,7 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
 
 
 def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[str, float] | None:
-    """What depends on no threshold of ours; None where a set lacks bona fide or attack presentations."""
+    """Return the figures that do not depend on our threshold; None if a set lacks bona fide or attack presentations."""
     if len({species_name == BONA_FIDE for species_name in species_list}) < 2:
         return None
     return {
@@ -225,10 +225,10 @@ def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[
 
 
 def _bootstrap(scored: Scored, threshold: float) -> list[float] | None:
-    """95 % interval of BPCER over resampled subjects; None where there are too few.
+    """Return the 95 % interval of BPCER over resampled subjects; None if there are too few.
 
-    Where nobody or everybody was refused, every resample gives the same rate: the interval is then that of Clopper and
-    Pearson for so many subjects.
+    If nobody or everybody was refused, every resample gives the same rate. The interval is then that of Clopper and
+    Pearson for this number of subjects.
     """
     live = scored.part("", np.array(scored.species) == BONA_FIDE)
     values, species_list = live.presentations_of()

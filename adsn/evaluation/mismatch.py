@@ -1,6 +1,6 @@
-"""Pairs whose two pictures do not belong together, made from a test set's own bona fide: the species `PAIR_MISMATCH`.
+"""Pairs of images that do not belong together, made from a test set's bona fide pairs: the species `PAIR_MISMATCH`.
 
-Each picture by itself shows a living person. Together they are what a replaced or frozen camera stream gives.
+Each image on its own shows a living person. Together they imitate a replaced or frozen camera stream.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ WORDS: Mapping[Kind, str] = {
     "other_moment": "the same person\u2019s, another moment",
     "warped": "the same picture, warped",
 }
-"""Kind → what is known of the second picture, for people."""
+"""Kind → description of the second image, for people."""
 POSE_AWAY = (8.0, 15.0)
-"""How far the head has turned between the two pictures of different moments, degrees, where poses are known."""
+"""Range of head rotation between the two images of different moments, degrees, if poses are known."""
 MOST = 200
-"""Pairs of each kind that are made."""
+"""Number of pairs made of each kind."""
 TURN = (8.0, 15.0)
-"""By how many degrees a warped picture is rotated."""
+"""Rotation of a warped image, degrees."""
 BEND = 0.03
-"""Standard deviation of a warped picture's displacement, as a share of its edge."""
+"""Standard deviation of a warped image's displacement, as a fraction of its edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A pair of the first picture of sample ``first`` and the second picture of sample ``second``; where ``warped``,
-    these are one sample."""
+    """A pair of the first image of sample ``first`` and the second image of sample ``second``; the same sample if
+    ``warped``."""
 
     kind: Kind
     first: int
@@ -48,10 +48,10 @@ class Mismatch:
 
 
 def mismatches(scored: Scored, *, most: int = MOST, seed: int = 0) -> list[Mismatch]:
-    """Choose up to ``most`` pairs of each kind among a set's bona fide; none where there are fewer than two people.
+    """Choose up to ``most`` pairs of each kind among a set's bona fide; none if there are fewer than two people.
 
-    One pair of each presentation is used. Where the set tells poses, two moments are `POSE_AWAY` apart; otherwise they
-    are two presentations.
+    Each presentation gives one pair. If the set has poses, two moments are `POSE_AWAY` apart; otherwise they are two
+    presentations.
     """
     presented: dict[str, int] = {}
     for i, species in enumerate(scored.species):
@@ -75,7 +75,7 @@ def mismatches(scored: Scored, *, most: int = MOST, seed: int = 0) -> list[Misma
 
 
 def _other_person(scored: Scored, people: Sequence[int], at: int) -> int | None:
-    """The next one in a random order who is somebody else."""
+    """Return the next sample in a random order that shows another person."""
     own = scored.subjects[people[at]]
     others = (people[(at + step) % len(people)] for step in range(1, len(people)))
     return next((i for i in others if scored.subjects[i] != own), None)
@@ -92,14 +92,14 @@ def _other_moment(scored: Scored, people: Sequence[int], first: int) -> int | No
 
 
 def _angle(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
-    """How far a head has turned between two pictures, degrees; None where poses are not known."""
+    """Return the head rotation between two images, degrees; None if poses are not known."""
     if not all(name in each for name in ("yaw_deg", "pitch_deg") for each in (a, b)):
         return None
     return math.hypot(a["yaw_deg"] - b["yaw_deg"], a["pitch_deg"] - b["pitch_deg"])
 
 
 class MismatchedPairs:
-    """`PairDataset` of mismatched pairs of another set. ``modalities``: which picture is the first and the second."""
+    """`PairDataset` of mismatched pairs of another set. ``modalities``: those of the first and of the second image."""
 
     def __init__(self, pairs: PairDataset, chosen: Sequence[Mismatch], modalities: tuple[str, str]) -> None:
         self._pairs, self._chosen, self._modalities = pairs, list(chosen), modalities
@@ -112,7 +112,7 @@ class MismatchedPairs:
         return len(self._chosen)
 
     def species(self) -> list[str]:
-        """`PAIR_MISMATCH` for every pair."""
+        """Return `PAIR_MISMATCH` for every pair."""
         return [PAIR_MISMATCH] * len(self)
 
     def __getitem__(self, index: int) -> Sample:
@@ -133,12 +133,12 @@ class MismatchedPairs:
         )
 
     def digest(self) -> str:
-        """Digest of the set that the pairs are made of; it decides which they are."""
+        """Return the digest of the set that the pairs are made of; it determines the pairs."""
         return self._pairs.digest()
 
 
 def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a crop [S, S, C] rotated and bent smoothly, as a picture that follows another face's movement."""
+    """Return a crop [S, S, C] rotated and bent smoothly, like an image that follows another face's movement."""
     size = crop.shape[0]
     angle = math.radians(float(rng.uniform(*TURN))) * float(rng.choice((-1, 1)))
     field = rng.normal(0, BEND * size, (2, 5, 5)).astype(np.float32)
@@ -146,7 +146,7 @@ def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     y, x = np.mgrid[:size, :size].astype(np.float32) - np.float32((size - 1) / 2)
     cos, sin, middle = np.float32(math.cos(angle)), np.float32(math.sin(angle)), np.float32((size - 1) / 2)
     at_x, at_y = cos * x - sin * y + middle + bend[0], sin * x + cos * y + middle + bend[1]
-    # Depth between near and far would be a surface that does not exist.
+    # Interpolated depth between near and far would be a surface that does not exist.
     method = cv2.INTER_NEAREST if crop.dtype == np.float32 else cv2.INTER_LINEAR
     source: Any = np.ascontiguousarray(crop)
     moved = cv2.remap(source, at_x, at_y, method, borderMode=cv2.BORDER_REPLICATE)
@@ -160,7 +160,7 @@ def with_mismatches(
     modalities: tuple[str, ...],
     tick: Callable[[int], None] = lambda n: None,
 ) -> Scored:
-    """Score mismatched pairs of a set that is ``scored`` already, and return both together."""
+    """Score the mismatched pairs of an already ``scored`` set, and return both together."""
     chosen = mismatches(scored)
     if not chosen or len(modalities) != 2:
         return scored
@@ -168,7 +168,7 @@ def with_mismatches(
 
 
 def rates_by_kind(scored: Scored, threshold: float) -> dict[Kind, Rate]:
-    """Return the APCER of each kind of mismatched pair in a set; empty where it has none."""
+    """Return the APCER of each kind of mismatched pair in a set; empty if it has none."""
     found: dict[Kind, Rate] = {}
     for kind in WORDS:
         own = np.array([

@@ -1,4 +1,4 @@
-"""What a rig, a room or another detector does to a pair of pictures, in steps: one sweep for each kind of change."""
+"""Changes that a rig, a room or another detector makes to a pair of images, as sweeps: one per kind of change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.core.values import Box
 
 NO_COMPRESSION = 100
 SENSOR_NOISE = 2.0
-"""Standard deviation of the noise that a darkened picture keeps, in 8-bit steps."""
+"""Standard deviation of the noise that a darkened image keeps, in 8-bit steps."""
 GAINS = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.83, 4.0)
 GAMMAS = (0.4, 0.56, 0.75, 1.0, 1.33, 1.8, 2.5)
 DARKNESS = (0.01, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -26,18 +26,19 @@ QUALITIES = (15.0, 25.0, 40.0, 60.0, 80.0, 95.0, NO_COMPRESSION)
 ANGLES = (-30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 30.0)
 SHIFTS = (-20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 WINDOW = 3.6
-"""Edge of what is kept of a picture against its face box: a crop of 2.2 times the box, rotated or moved."""
+"""Edge of the window cut from an image, relative to its face box: room for a crop of 2.2 boxes, rotated or moved."""
 Change = Callable[[Patch, float, np.random.Generator], Patch]
 PixelChange = Callable[[NDArray[np.uint8], float, float, np.random.Generator], NDArray[np.uint8]]
-"""A picture uint8 [H, W, C], the edge of its face box, the sweep's value, a source of random numbers → the picture."""
+"""An image uint8 [H, W, C], the edge of its face box, the sweep's value, a random generator → the changed image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """One kind of change in steps.
 
-    ``values`` include ``neutral``, which leaves a pair as it is. ``group``: sweeps that differ only in the modalities
-    that they change. ``needs_pictures``: the change moves the box, so a sample that is only a crop cannot show it.
+    ``values`` include ``neutral``, which leaves a pair unchanged. ``group``: shared by sweeps that differ only in the
+    modalities that they change. ``needs_pictures``: the change moves the box, so it cannot be applied to a sample that
+    is only a crop.
     """
 
     key: str
@@ -53,7 +54,7 @@ class Sweep:
         return patch if value == self.neutral else self.change(patch, value, rng)
 
     def label(self, value: float) -> str:
-        """Return a value with its unit, for people."""
+        """Return a value with its unit, as text."""
         if self.unit == "×":
             return f"×{value:g}"
         if self.key == "jpeg" and value == NO_COMPRESSION:
@@ -99,8 +100,10 @@ def sweeps(modalities: Sequence[str]) -> tuple[Sweep, ...]:
 
 
 def windowed(patch: Patch) -> Patch:
-    """Return what the sweeps can see of a pair: pictures cut to a window round each face, so that whole frames of any
-    size cost alike."""
+    """Return a pair's images cut to a window round each face, the part that the sweeps need.
+
+    The cost then does not depend on the size of the frame.
+    """
     pictures, boxes = {}, {}
     for modality, picture in patch.pictures.items():
         box = patch.boxes[modality]
@@ -109,7 +112,7 @@ def windowed(patch: Patch) -> Patch:
         x0, y0 = max(int(cx - reach), 0), max(int(cy - reach), 0)
         window = picture[y0 : max(int(cy + reach), y0 + 1), x0 : max(int(cx + reach), x0 + 1)]
         if not window.size:
-            # A box beyond the picture: the crop's own error says so.
+            # The box is outside the image: the crop raises its own error.
             x0, y0, window = 0, 0, picture
         pictures[modality] = window
         boxes[modality] = Box(box.x - x0, box.y - y0, box.w, box.h)
@@ -148,7 +151,7 @@ def _noise(picture: NDArray[np.uint8], edge: float, value: float, rng: np.random
 
 
 def _darkness(picture: NDArray[np.uint8], edge: float, value: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    # The room goes dark; the IR illuminator stays. The sensor's noise does not fall with the light.
+    # The room goes dark but the IR illuminator stays on. Sensor noise does not fall with the light.
     return _noise(_gain(picture, edge, value, rng), edge, SENSOR_NOISE, rng)
 
 
@@ -170,7 +173,7 @@ def _rotated(patch: Patch, value: float, rng: np.random.Generator) -> Patch:
     for modality, picture in patch.pictures.items():
         box = patch.boxes[modality]
         turn = cv2.getRotationMatrix2D((box.x + box.w / 2, box.y + box.h / 2), value, 1.0)
-        # Depth between near and far would be a surface that does not exist.
+        # Interpolated depth between near and far would be a surface that does not exist.
         method = cv2.INTER_NEAREST if picture.dtype == np.float32 else cv2.INTER_LINEAR
         size = (picture.shape[1], picture.shape[0])
         source: Any = np.ascontiguousarray(picture)

@@ -1,4 +1,4 @@
-"""The two renderers behind one call: a presentation with chosen attributes, everything else as it is drawn."""
+"""The two renderers behind one interface: a presentation with chosen attributes, everything else unchanged."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from synthetic.scene import compose
 
 RendererName = Literal["fast", "pathtraced"]
 FAST_SIZE, TRACED_SIZE = 168, 144
-"""Edges of the patches, as the training sets have them."""
+"""Edges of the patches, as in the training sets."""
 WORN = frozenset({"glasses", "hat", "open mouth", "gaze"})
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What can be changed of a presentation. ``elsewhere``: another room, other clothes, another hand."""
+    """Changeable attributes of a presentation. ``elsewhere``: another room, other clothes, another hand."""
 
     attributes: Attributes
     elsewhere: bool = False
 
 
 Render = Callable[[Presentation, Shown], Patch]
-"""A presentation and what it shows → its pictures and boxes."""
+"""A presentation and its content → its images and boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """``attributes``: those that it can change without changing anything else."""
+    """A renderer. ``attributes``: those that it can change without changing anything else."""
 
     render: Render
     attributes: frozenset[str]
@@ -54,7 +54,7 @@ def _fast(presentation: Presentation, shown: Shown) -> Patch:
 
 
 def _moved(presentation: Presentation) -> Patch:
-    """The same presentation in another place, in the view that `synthetic.render_patch` takes."""
+    """Return the same presentation in another place, in the view that `synthetic.render_patch` takes."""
     size = FAST_SIZE
     life = size / (PATCH_EXTENT * BOX_MM[2])
     scene = compose(presentation, life, "analytic")
@@ -80,5 +80,5 @@ RENDERERS: Mapping[RendererName, Renderer] = {
     "fast": Renderer(_fast, WORN | {"background"}),
     "pathtraced": Renderer(_traced, WORN),
 }
-"""A person's beard and hair belong to the person, and a path-traced room to the presentation: none can be changed
-alone."""
+"""Renderers by name. Beard and hair belong to the person, and a path-traced room to the presentation: none can be
+changed in isolation."""

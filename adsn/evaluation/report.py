@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file that needs nothing else: no script, no font, no address."""
+"""The evaluation as one self-contained HTML file: no scripts, fonts or external addresses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ReportSection:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """What the page is about. ``date``: when it was made, for people. ``notes``: lines under the headline."""
+    """Metadata of the page. ``date``: creation date as text. ``notes``: lines under the headline."""
 
     model: str
     date: str
@@ -65,7 +65,7 @@ class ReportPage:
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """A ``data:`` URI of uint8 RGB [H, W, 3] or grey [H, W, 1] as PNG."""
+    """Return a ``data:`` URI of uint8 RGB [H, W, 3] or grey [H, W, 1] as PNG."""
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
     if not good:
@@ -74,7 +74,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 
 def html_report(page: ReportPage) -> str:
-    """The whole page. Every text that comes from data is escaped."""
+    """Return the whole page. All text that comes from data is escaped."""
     template = resources.files("adsn.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     verdicts = [verdict(section.first.report(section.threshold), page.limits) for section in page.sections]
     state = overall(verdicts)
@@ -92,7 +92,7 @@ def html_report(page: ReportPage) -> str:
 
 
 def people_words(scored: Scored) -> str:
-    """Return how many pairs, presentations and people a set has; mismatched pairs are made of the others."""
+    """Return a set's numbers of pairs, presentations and people; mismatched pairs are derived from the others."""
     made = scored.species.count(PAIR_MISMATCH)
     own = {(k, p) for k, p in zip(scored.species, scored.presentations, strict=True) if k != PAIR_MISMATCH}
     words = f"{len(scored.scores) - made} pairs, {len(own)} presentations, {len(set(scored.subjects))} people"
@@ -149,7 +149,7 @@ def _pictures(pictures: Iterable[ReportImage]) -> str:
 
 
 def worst_samples(scored: Scored, count: int) -> list[int]:
-    """Indices of the ``count`` highest scored attacks and the ``count`` lowest scored bona fide pairs."""
+    """Return the indices of the ``count`` highest-scored attacks and the ``count`` lowest-scored bona fide pairs."""
     fused = np.nan_to_num(scored.scores[:, 0], nan=-1.0)
     live = np.array(scored.species) == BONA_FIDE
     order = np.argsort(fused, kind="stable")

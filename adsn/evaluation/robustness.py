@@ -1,7 +1,7 @@
-"""How a model's answers move when the pictures do: sweeps of light, noise, compression, pose, box and detector.
+"""Robustness test: scores under sweeps of light, noise, compression, pose, box and detector.
 
-Every pair of a sample of the test set is scored once for each step of each sweep. A pair whose data set still has the
-pictures is changed there, before the crop is cut; of a pair that is only a crop, the crop is changed.
+Every pair of a sample of the test set is scored once per step of each sweep. If the data set still has the images, the
+change is made there, before the crop is cut; otherwise it is made to the crop.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from runtime.imaging.crop import CropRule
 
 BATCH = 32
 GIVEN = "given box"
-"""The detector sweep's neutral step: the box that the data set gives."""
+"""The detector sweep's neutral step: the data set's own box."""
 
 
 def drawn(species: Sequence[str], presentations: Sequence[str], count: int, seed: int = 0) -> list[int]:
-    """Draw up to ``count`` bona fide pairs and ``count`` attack pairs, these shared evenly among the species.
+    """Return indices of up to ``count`` bona fide and ``count`` attack pairs, the latter spread evenly over species.
 
-    Pairs of as many presentations as there are come first, then second pairs of the same ones. Returns their indices.
+    The draw takes one pair of every presentation first, then second pairs of the same ones.
     """
     rng = np.random.default_rng(seed)
     members: dict[str, dict[str, list[int]]] = {}
     for i in rng.permutation(len(species)).tolist():
         members.setdefault(species[i], {}).setdefault(presentations[i], []).append(i)
     chosen: list[int] = []
-    # The smallest species first: what it lacks is left to the others.
+    # The smallest species first: the others get the share that it cannot fill.
     attacks = sorted((name for name in members if name != BONA_FIDE), key=lambda n: (_size(members[n]), n))
     for names in ([BONA_FIDE] if BONA_FIDE in members else [], attacks):
         left = count
@@ -58,20 +58,20 @@ def _size(frames: Mapping[str, Sequence[int]]) -> int:
 
 
 def _in_turns(frames: Mapping[str, Sequence[int]]) -> list[int]:
-    """One pair of every presentation, then a second one of each, and so on."""
+    """Return one pair of every presentation, then a second one of each, and so on."""
     deepest = max(len(indices) for indices in frames.values())
     return [indices[k] for k in range(deepest) for indices in frames.values() if k < len(indices)]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBoxes:
-    """Box mapper of a rig whose cameras are calibrated: what a data set's boxes say of where the other picture has the
-    face."""
+    """Box mapper of a rig with calibrated cameras: a data set's own boxes give the face's position in the other
+    image."""
 
     boxes: Mapping[str, Box]
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
-        """Return where ``box`` of ``source`` is in ``target``."""
+        """Return the position of ``box`` of ``source`` in ``target``."""
         a, b = self.boxes[source], self.boxes[target]
         scale = max(b.w, b.h) / max(a.w, a.h)
         x, y = b.x + (box.x - a.x) * scale, b.y + (box.y - a.y) * scale
@@ -80,10 +80,10 @@ class KnownBoxes:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessTest:
-    """A question to a model: how its scores move over the sweeps.
+    """Measures how a model's scores change over the sweeps.
 
-    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``detectors``: name → detector that is tried where the
-    pictures exist.
+    ``scorer``: crops [N, S, S, C] by modality → float32 [N, 3]. ``detectors``: name → detector, used if the images
+    exist.
     """
 
     scorer: Scorer
@@ -96,7 +96,7 @@ class RobustnessTest:
     def run(
         self, pairs: PairDataset, scored: Scored, chosen: Sequence[int], tick: Callable[[int], None] = lambda n: None
     ) -> Robustness:
-        """Score the ``chosen`` pairs at every step. ``scored``: what the pairs are, from `score_set`."""
+        """Score the ``chosen`` pairs at every step. ``scored``: metadata of the pairs, from `score_set`."""
         plan = sweeps(self.modalities)
         rows, boxed = [], []
         for index in chosen:
@@ -128,7 +128,7 @@ class RobustnessTest:
     def scores(self, plan: Sequence[Sweep], patch: Patch, index: int, *, has_pictures: bool) -> NDArray[np.float64]:
         """Score one pair unchanged, at every other step of ``plan``, and with every detector's box.
 
-        NaN where there is no crop to score: a detector found no face, or a sweep needs pictures that do not exist.
+        The score is NaN if there is no crop: a detector found no face, or a sweep needs images that do not exist.
         """
         window = windowed(patch)
         views: list[dict[str, NDArray[Any]] | None] = [window.crops(self.rule)]
@@ -166,7 +166,7 @@ class RobustnessTest:
         return Patch({m: patch.pictures[m] for m in self.modalities}, {m: patch.boxes[m] for m in self.modalities})
 
     def _cropped(self, pairs: PairDataset, index: int) -> Patch:
-        """A crop as a picture of its own, with the box that gives the same crop."""
+        """Return a crop as an image of its own, with the box that gives the same crop."""
         sample = pairs[index]
         size = self.rule.size
         edge = size / (1 + 2 * self.rule.margin)
@@ -175,7 +175,7 @@ class RobustnessTest:
 
 
 def _columns(plan: Sequence[Sweep]) -> list[tuple[Sweep, list[int]]]:
-    """Each sweep with the column of each of its values; all share the first, where nothing is changed."""
+    """Return each sweep with the column of each of its values; all share the first column, the unchanged pair."""
     found, column = [], 1
     for sweep in plan:
         at = []
@@ -188,7 +188,7 @@ def _columns(plan: Sequence[Sweep]) -> list[tuple[Sweep, list[int]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Points:
-    """``table`` [pairs, steps]: scores. ``has_pictures`` bool [pairs]."""
+    """Scores of all steps. ``table`` [pairs, steps]: scores. ``has_pictures`` bool [pairs]."""
 
     table: NDArray[np.float64]
     has_pictures: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Curves of a robustness test: rates and median scores at each step of each sweep, and the worst of them."""
+"""Curves of a robustness test: rates and median scores at each step of each sweep, and the worst step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.core.species import BONA_FIDE
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One step of a sweep. ``medians``: species → median score of its presentations, NaN where none has a score."""
+    """One step of a sweep. ``medians``: species → median score of its presentations, NaN if none has a score."""
 
     label: str
     value: float
@@ -29,13 +29,13 @@ class Point:
 
     @property
     def worst_species(self) -> str:
-        """The species with the highest APCER; none where no attack was accepted."""
+        """The species with the highest APCER; none if no attack was accepted."""
         name, rate = self.report.worst
         return name if rate.errors else ""
 
     @property
     def medians_hold(self) -> bool:
-        """Whether the median of bona fide is accepted and that of each attack species is not."""
+        """Whether the median of bona fide is accepted and that of every attack species is refused."""
         threshold = self.report.threshold
         return all(
             (median >= threshold) == (species == BONA_FIDE)
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A sweep's steps in order. ``neutral``: the index of the one that changes nothing."""
+    """A sweep's steps in order. ``neutral``: the index of the step that changes nothing."""
 
     key: str
     title: str
@@ -55,14 +55,16 @@ class Curve:
 
     @property
     def worst(self) -> Point:
-        """The step with the error rate whose interval begins highest; among equals, the one with the lowest median of
-        bona fide."""
+        """The step whose error rate has the highest lower interval limit; on a tie, the one with the lowest bona fide
+        median."""
         return max(self.points, key=_badness)
 
     @property
     def holds(self) -> tuple[Point, Point] | None:
-        """First and last step of the range about the neutral one over which the medians hold; None where they do not
-        hold there."""
+        """First and last step of the range around the neutral step in which the medians hold.
+
+        None if they do not hold at the neutral step.
+        """
         low = high = self.neutral
         if not self.points[self.neutral].medians_hold:
             return None
@@ -79,7 +81,7 @@ class Curve:
 
     @property
     def holds_words(self) -> str:
-        """Return the range over which the medians hold, for people."""
+        """Return the range in which the medians hold, as text."""
         if self.holds_everywhere:
             return "everywhere"
         found = self.holds
@@ -88,8 +90,8 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """Curves of one data set. ``presentations``: species → how many were drawn. ``with_pictures`` of ``pairs`` were
-    changed before the crop was cut. ``left_out``: titles of sweeps that need pictures, where there are none."""
+    """Curves of one data set. ``presentations``: species → number drawn. ``with_pictures`` of ``pairs`` were changed
+    before the crop was cut. ``left_out``: titles of sweeps left out because they need images that do not exist."""
 
     name: str
     threshold: float
@@ -111,7 +113,7 @@ class Robustness:
 
 
 def _badness(point: Point) -> tuple[float, float, float]:
-    """How bad a step is, for comparison: one error in one presentation is less than ninety in a hundred."""
+    """Return a sort key for the severity of a step: one error in one presentation weighs less than 90 in 100."""
     rates = [rate for rate in (point.report.bpcer, *point.report.apcer.values()) if rate.trials]
     sure = max((rate.interval[0] for rate in rates), default=0.0)
     median = point.medians.get(BONA_FIDE, math.nan)
@@ -150,6 +152,6 @@ def _point_json(point: Point) -> dict[str, Any]:
 
 
 def no_face(point: Point) -> Rate:
-    """Return how many presentations of all classes have no score, because no face was found."""
+    """Return the number of presentations of all classes without a score, because no face was found."""
     silent = [point.report.bpnrr, *point.report.apnrr.values()]
     return Rate(sum(rate.errors for rate in silent), sum(rate.trials for rate in silent))

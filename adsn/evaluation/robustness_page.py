@@ -1,4 +1,4 @@
-"""The part of the HTML report that shows a robustness test."""
+"""Report section on the robustness test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEGEND = (
 
 
 def robustness_part(found: Robustness, limits: Limits) -> str:
-    """Return the headline, a row for each sweep, and a chart with its numbers for each."""
+    """Return the headline, a row per sweep, and for each sweep a chart with its numbers."""
     rows = "".join(_row(curve, limits) for curve in found.curves)
     charts = "".join(_chart(curve, found.threshold, limits) for curve in found.curves)
     heads = ("sweep", "worst step", "BPCER there", "worst APCER there", "medians hold")
@@ -36,7 +36,7 @@ def robustness_part(found: Robustness, limits: Limits) -> str:
 
 
 def worst_words(found: Robustness) -> str:
-    """Return the headline: the worst step of all sweeps and what happens there, against the unchanged pictures."""
+    """Return the headline: the worst step of all sweeps and its rates, compared with the unchanged images."""
     curve, point = found.worst
     return (
         f"Worst point: {curve.title}, {point.label}. {_rates(point)}, threshold {found.threshold:.3f}. "
@@ -56,7 +56,7 @@ def _rates(point: Point) -> str:
 
 
 def sample_words(found: Robustness) -> str:
-    """Return what was drawn, and where the changes were made."""
+    """Return a note on the drawn pairs and on where the changes were made."""
     counts = ", ".join(f"{name} {count}" for name, count in found.presentations.items())
     inside = found.pairs - found.with_pictures
     words = f"Presentations drawn: {counts}; each is scored at every step. "

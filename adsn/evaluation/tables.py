@@ -1,4 +1,4 @@
-"""Rates as words and as tables of the HTML report."""
+"""Rates as text and as tables of the HTML report."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LABELS = {
 
 
 def percent(rate: Rate) -> str:
-    """Return a rate in percent; a dash where nothing was presented."""
+    """Return a rate in percent; a dash if there were no presentations."""
     return f"{rate.value:.2%}" if rate.trials else "–"
 
 
 def rate_cell(rate: Rate, note: str = "", limit: float = 1.0) -> str:
-    """Return a table cell: the rate, its counts, its interval and a note; a dash where nothing was presented.
+    """Return a table cell: the rate, its counts, its interval and a note; a dash if there were no presentations.
 
     A rate above ``limit`` is marked.
     """
@@ -41,7 +41,7 @@ def rate_cell(rate: Rate, note: str = "", limit: float = 1.0) -> str:
 
 
 def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], threshold: float, limits: Limits) -> str:
-    """Return BPCER, APCER of each species with the worst first, and AUC; a column for each precision."""
+    """Return BPCER, APCER of each species (worst first) and AUC, with a column per precision."""
     names = list(reports)
     first = reports[names[0]]
     aucs = scored[names[0]].auc_by_species()
@@ -84,7 +84,7 @@ def other_table(figures: Mapping[str, Mapping[str, Any]], reports: Mapping[str, 
 
 
 def parts_table(scored: Scored, threshold: float, limits: Limits) -> str:
-    """Return the rates of a set's parts; nothing where it has one part only."""
+    """Return the rates of a set's parts; nothing if it has only one part."""
     rows = []
     parts = scored.parts()
     for name, part in parts.items():

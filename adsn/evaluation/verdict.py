@@ -1,4 +1,4 @@
-"""Whether rates keep within limits, in words and in colours of the report."""
+"""Comparison of rates with limits, in text and in colours of the report."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ State = Literal["over", "unsure", "within"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Largest rates that count as good: APCER of every species, and BPCER."""
+    """Largest acceptable rates: APCER of every species, and BPCER."""
 
     apcer: float = 0.05
     bpcer: float = 0.05
 
     def rates_of(self, report: Report) -> list[tuple[str, Rate, float]]:
-        """Name, rate and limit of everything that is held against a limit; what nobody presented is not."""
+        """Return name, rate and limit of everything that has a limit; classes without presentations are left out."""
         rates = [(f"APCER {name}", rate, self.apcer) for name, rate in report.apcer.items()]
         return [entry for entry in (("BPCER", report.bpcer, self.bpcer), *rates) if entry[1].trials]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``state``: ``over`` a limit; ``within`` all of them, also at the upper end of each interval; ``unsure`` when only
-    the rates themselves are within. ``words`` say which."""
+    """Result of the comparison. ``state``: ``over`` a limit; ``within`` all limits, including the upper end of each
+    interval; ``unsure`` if only the rates themselves are within. ``words``: the same as text."""
 
     state: State
     words: tuple[str, ...]
 
 
 def verdict(report: Report, limits: Limits) -> Verdict:
-    """Hold the rates of one set against the limits."""
+    """Compare the rates of one set with the limits."""
     rates = limits.rates_of(report)
     over = [(name, rate, limit) for name, rate, limit in rates if rate.value > limit]
     if over:

@@ -1,4 +1,4 @@
-"""The same pipeline behind other servers, each as its own documentation would have it.
+"""The same pipeline behind other servers, each set up as its own documentation recommends.
 
-They run in environments of their own; see `benchmarks.service_peers`.
+They run in separate environments; see `benchmarks.service_peers`.
 """

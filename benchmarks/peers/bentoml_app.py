@@ -13,7 +13,7 @@ from benchmarks.peers.pairs import assess, load
 
 @bentoml.service(workers=int(os.environ.get("PEER_WORKERS", "2")), logging={"access": {"enabled": False}})
 class Liveness:
-    """A worker process with a pipeline of its own. BentoML hands uploads over as files."""
+    """A worker process with its own pipeline. BentoML passes uploads as files."""
 
     def __init__(self) -> None:
         self.pipeline = load()

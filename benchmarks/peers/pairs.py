@@ -1,4 +1,4 @@
-"""What both peers do with a pair: exactly what the service does, with the same code."""
+"""Processing of a pair in both peers: exactly the service's, with the same code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from runtime.liveness.pair_pipeline import LivenessPipeline
 
 
 def load() -> LivenessPipeline:
-    """One thread for each pair, as the service has it."""
+    """Load the pipeline with one thread per pair, as in the service."""
     return open_pipeline(default_bundle(), profile="throughput").pipeline
 
 
 def assess(pipeline: LivenessPipeline, rgb: bytes, ir: bytes, meta: dict[str, Any]) -> dict[str, Any]:
-    """Decode, find the face where ``meta`` names no box, score, decide."""
+    """Decode, detect the face if ``meta`` has no box, score, decide."""
     pair = Pair(decode(rgb, "rgb", max_pixels=1 << 24), decode(ir, "ir", max_pixels=1 << 24))
     found = pipeline.assess(pair, {"rgb": Box(*meta["face_box"])} if "face_box" in meta else None)
     return {"decision": found.decision, "score": found.score, "reasons": list(found.reasons)}

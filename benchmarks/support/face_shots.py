@@ -1,4 +1,4 @@
-"""Heads of known pose for `benchmarks.faces`: which cases there are, and their pictures."""
+"""Heads of known pose for `benchmarks.faces`: the cases and their images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from synthetic.people.scan import VARIABLE
 from tests.support.heads import PosedHead, posed_head
 
 FIRST = 9500
-"""First subject: none of training."""
+"""First subject; not used in training."""
 Angles = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: how the heads of all people stand there. ``mirrored``: every second person turns the other way."""
+    """One row: the pose of everybody's head. ``mirrored``: every second person turns the other way."""
 
     name: str
     angles: Angles = (0.0, 0.0, 0.0)
@@ -62,7 +62,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture and the truth about it."""
+    """An image with its ground truth."""
 
     case: str
     modality: str
@@ -75,7 +75,7 @@ class Shot:
 
 
 def shots(people: int) -> Iterator[Shot]:
-    """Render every case; scan-derived heads for every second person where the face model is at hand."""
+    """Render every case; every second person has a scan-derived head if the face model is available."""
     rng = np.random.default_rng(3)
     for case in CASES:
         for number in range(people):
@@ -103,7 +103,7 @@ def shots(people: int) -> Iterator[Shot]:
 
 
 head_of = functools.lru_cache(maxsize=64)(posed_head)
-"""Dimmed cases take the frontal pictures again."""
+"""Cached, because dimmed cases use the frontal images again."""
 
 
 def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
@@ -119,7 +119,7 @@ def dimmed(image: Image, factor: float, rng: np.random.Generator) -> Image:
 
 
 def angles_of(forward: NDArray[np.float32], roll: float) -> tuple[float, float]:
-    """Yaw and pitch in degrees of a head that faces ``forward``, its roll taken out."""
+    """Return yaw and pitch in degrees of a head that faces ``forward``, without its roll."""
     c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     x, y, z = (float(v) for v in forward)
     sideways, upright = c * x + s * y, -s * x + c * y

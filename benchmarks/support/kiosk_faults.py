@@ -1,4 +1,4 @@
-"""Breaks a running kiosk in every way that can be had without hardware, and says what happened."""
+"""Causes every fault of a running kiosk that needs no hardware, and reports the effect."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Watching(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``shown_s``: from the last judged pair, or the deed, until `/readyz` said so. ``live``: decisions meanwhile."""
+    """``shown_s``: from the last scored pair or the fault until `/readyz` showed it. ``live``: decisions meanwhile."""
 
     fault: str
     condition: str
@@ -66,7 +66,7 @@ SCRIPTS: tuple[tuple[str, str, str], ...] = (
 
 
 def conditions(kiosk: KioskProcess) -> tuple[int, list[str]]:
-    """Status of ``/readyz``, and the conditions that the event log has as raised."""
+    """Return the status of ``/readyz``, and the conditions raised in the event log."""
     now: dict[str, None] = {}
     for event in kiosk.events("health"):
         name = event["name"] + (f" ({event['subject']})" if event["subject"] else "")
@@ -78,7 +78,7 @@ def conditions(kiosk: KioskProcess) -> tuple[int, list[str]]:
 
 
 def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watching]) -> Result:
-    """A fault of a simulated camera that passes by itself."""
+    """Run a fault of a simulated camera that ends by itself."""
     text = BASE.format(strobe=strobe, script=f"&script={script}")
     with tempfile.TemporaryDirectory() as folder, KioskProcess(Path(folder), text) as kiosk:
         kiosk.wait_for(lambda: kiosk.has_notified("READY=1"))
@@ -92,7 +92,7 @@ def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watchi
         before = [at for at, _ in list(watcher.pairs) if at <= shown]
         late = shown - before[-1] if before else float("nan")
         if status == 200:
-            # It is seen as a reason of each decision instead.
+            # It appears as a reason of each decision instead.
             time.sleep(1)
         kiosk.wait_for(lambda: kiosk.get("/readyz")[0] == 200)
         back = len(kiosk.events("decision"))
@@ -105,7 +105,7 @@ def scripted(fault: str, strobe: str, script: str, watch: Callable[[str], Watchi
 
 
 def _live_while_critical(kiosk: KioskProcess) -> tuple[int, list[str]]:
-    """Decisions for ``live`` while the kiosk was not ready, and the reasons of all that were not live."""
+    """Return the `live` decisions while the kiosk was not ready, and the reasons of all decisions other than live."""
     ready, live, reasons = False, 0, dict[str, None]()
     for event in kiosk.events():
         if event["kind"] == "health":
@@ -117,7 +117,7 @@ def _live_while_critical(kiosk: KioskProcess) -> tuple[int, list[str]]:
 
 
 def full_disk() -> Result:
-    """The event log's file cannot grow, then it can again."""
+    """Make the event log's disk full, then free again."""
     text = BASE.format(strobe="", script="")
     with tempfile.TemporaryDirectory() as folder, KioskProcess(Path(folder), text) as kiosk:
         kiosk.wait_for(lambda: bool(kiosk.events("decision")) and kiosk.get("/readyz")[0] == 200)
@@ -138,7 +138,7 @@ def full_disk() -> Result:
 
 
 def broker_away() -> Result:
-    """mosquitto is killed, and started again."""
+    """Kill mosquitto and start it again."""
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     fault = "MQTT broker gone for 5 s, and back"
     if program is None:
@@ -179,7 +179,7 @@ def broker_away() -> Result:
 
 
 def killed() -> Result:
-    """kill -9, and a start as systemd would do it."""
+    """Kill the kiosk with signal 9 and start it as systemd would."""
     text = BASE.format(strobe="", script="")
     with tempfile.TemporaryDirectory() as folder:
         with KioskProcess(Path(folder), text) as kiosk:
@@ -195,7 +195,7 @@ def killed() -> Result:
 
 
 def table(watch: Callable[[str], Watching]) -> list[str]:
-    """The page's section."""
+    """Return the page's section."""
     results = [scripted(*row, watch) for row in SCRIPTS]
     results += [full_disk(), broker_away(), killed()]
     lines = [

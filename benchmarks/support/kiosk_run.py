@@ -1,4 +1,4 @@
-"""A kiosk in a process of its own, as systemd would run it: started, watched, and ended. For measurements and tests."""
+"""A kiosk in its own process, run as by systemd: start, watch and stop it. For measurements and tests."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CRITICAL_POLL_S = 0.05
 
 
 class KioskProcess:
-    """Runs ``adsn-kiosk --config`` with ``text`` in ``folder``; a notify socket listens as systemd's would.
+    """Runs ``adsn-kiosk --config`` with ``text`` in ``folder``, and listens on a notify socket as systemd does.
 
-    ``text`` may say ``@folder@`` for the folder. The event log is ``events.jsonl`` there. ``core``: the only processor
-    that the kiosk may use; any where None.
+    ``@folder@`` in ``text`` stands for the folder. The event log is ``events.jsonl`` there. ``core``: the only CPU core
+    that the kiosk may use; None: any.
     """
 
     def __init__(self, folder: Path, text: str, core: int | None = None, /, **environment: str) -> None:
@@ -68,7 +68,7 @@ class KioskProcess:
                 self.notified += [(now, line) for line in data.decode().splitlines()]
 
     def wait_for(self, true: Callable[[], bool], timeout_s: float = 60.0) -> float:
-        """Wait until something is so; returns the moment. Raises TimeoutError with the end of the process's log."""
+        """Wait until a condition holds; return the time. Raises TimeoutError with the end of the process's log."""
         deadline = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -82,12 +82,12 @@ class KioskProcess:
 
     @property
     def url(self) -> str:
-        """Of the page, once it is there."""
+        """Return the address of the page, once it is available."""
         self.wait_for(lambda: any(URL.search(line) for line in self.said))
         return next(found[1] for line in self.said if (found := URL.search(line)))
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page; status 0 when nobody answers."""
+        """Return status and body of a page; status 0 if nothing answers."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -97,7 +97,7 @@ class KioskProcess:
             return 0, ""
 
     def events(self, kind: str = "") -> list[Mapping[str, Any]]:
-        """Whole lines of the event log."""
+        """Return complete lines of the event log."""
         if not self.log.exists():
             return []
         found = []
@@ -115,7 +115,7 @@ class KioskProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> tuple[int, float]:
-        """Signal the process; its exit code and the seconds that it took."""
+        """Send a signal to the process; return its exit code and the seconds until it ended."""
         began = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(timeout_s)

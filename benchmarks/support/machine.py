@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Description of the machine that the figures were measured on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd
 
 
 def describe() -> dict[str, str]:
-    """Processor, its instruction sets that matter here, cores, and versions."""
+    """Return processor, relevant instruction sets, cores, and versions."""
     model, flags = platform.machine(), set[str]()
     try:
         with open("/proc/cpuinfo") as lines:
@@ -22,7 +22,7 @@ def describe() -> dict[str, str]:
                 if name.strip() in ("flags", "Features"):
                     flags |= set(value.split())
     except OSError:
-        pass  # not Linux; the name of the architecture has to do
+        pass  # not Linux; use the name of the architecture
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": model,
@@ -35,5 +35,5 @@ def describe() -> dict[str, str]:
 
 
 def has_vnni() -> bool:
-    """Whether this processor multiplies 8-bit integers in one instruction, by which INT8 gains more than twofold."""
+    """Return whether the CPU has 8-bit dot products, which make INT8 more than twice as fast."""
     return any(name in describe()["instruction sets"].split() for name in ("avx512_vnni", "avx_vnni", "amx_int8"))

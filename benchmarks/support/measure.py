@@ -1,7 +1,7 @@
-"""How things are timed here: alternately and often, on one machine, in one run.
+"""Timing method: alternating and repeated, on one machine, in one run.
 
-A processor's clock wanders and neighbours come and go. Two things are therefore never timed one after the other but in
-turns, so that what disturbs one disturbs the other, and it is the ratio that is compared with a budget.
+A processor's clock rate varies, and so does other load. Two things are therefore never timed one after the other but in
+alternation, so that a disturbance affects both. The ratio is what is compared with a budget.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured thing. ``limit``: what it should be, in words; ``met``: whether it is, None where there is none."""
+    """One measured value. ``limit``: its target, as text; ``met``: whether it is reached, None without a target."""
 
     what: str
     value: str
@@ -24,9 +24,9 @@ class Row:
 
 
 def in_turns(functions: Mapping[str, Callable[[], object]], rounds: int, rest_s: float = 0.0) -> dict[str, list[float]]:
-    """Milliseconds of every call: each function once per round, the order turned round by one each time.
+    """Return the milliseconds of every call: each function once per round, the order rotated by one each time.
 
-    ``rest_s``: pause before each call, so that a thread pool which still spins from the last does not count.
+    ``rest_s``: pause before each call, so that a thread pool still spinning from the last call does not count.
     """
     names = list(functions)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -53,5 +53,5 @@ def p99(values: list[float]) -> float:
 
 
 def spread(values: list[float]) -> str:
-    """Median and 99th percentile, in words."""
+    """Return median and 99th percentile as text."""
     return f"{median(values):.2f} ms median, {p99(values):.2f} ms p99"

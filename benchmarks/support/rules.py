@@ -1,6 +1,6 @@
-"""Other projects' rules for pairing two streams, written anew from their descriptions, behind one small interface.
+"""Other projects' rules for pairing two streams, reimplemented from their descriptions, behind one small interface.
 
-Only the rules: what else these projects do (threads, transport, stamps of their own) is not judged here.
+Only the rules are compared, not the rest of these projects (threads, transport, their own timestamps).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Times = tuple[int, int]
 
 
 class Rule(Protocol):
-    """``feed``: one frame of stream 0 or 1 goes in, pairs of capture times come out. ``due_ns``: when the rule wants to
-    be asked without a frame; ``ask`` then does so."""
+    """``feed``: takes one frame of stream 0 or 1, returns pairs of capture times. ``due_ns``: time at which the rule
+    needs a call of ``ask`` without a frame."""
 
     def feed(self, number: int, frame: Frame) -> Sequence[Times]: ...
 
@@ -28,7 +28,7 @@ class Rule(Protocol):
 
 
 class _OnFrames:
-    """A rule that acts on frames alone."""
+    """A rule that acts only on frames."""
 
     def due_ns(self) -> int | None:
         return None
@@ -38,7 +38,7 @@ class _OnFrames:
 
 
 class AdsnRule:
-    """`Pairer` as a rig drives it: with frames, and at its deadlines."""
+    """`Pairer` as driven by a rig: with frames, and at its deadlines."""
 
     def __init__(self, limit_ns: int) -> None:
         self._pairer = Pairer(("rgb", "ir"), max_skew_ns=limit_ns)
@@ -64,7 +64,7 @@ class Approximate(_OnFrames):
 
 
 class MessageFiltersPython(_OnFrames):
-    """ApproximateTimeSynchronizer of ROS message_filters (Python): whatever is nearest within the limit, at once."""
+    """ApproximateTimeSynchronizer of ROS message_filters (Python): the nearest frame within the limit, immediately."""
 
     def __init__(self, limit_ns: int) -> None:
         self._limit = limit_ns
@@ -82,7 +82,7 @@ class MessageFiltersPython(_OnFrames):
 
 
 class OldestReplaced(_OnFrames):
-    """Sync node of DepthAI: one of each; while they are further apart than the limit, the older gives way."""
+    """Sync node of DepthAI: one frame of each; while they are further apart than the limit, the older is dropped."""
 
     def __init__(self, limit_ns: int) -> None:
         self._limit = limit_ns
@@ -101,7 +101,7 @@ class OldestReplaced(_OnFrames):
 
 
 class HalfGap(OldestReplaced):
-    """Syncer of librealsense: what lies within half a period of the slower stream is one moment; no other limit."""
+    """Syncer of librealsense: frames within half a period of the slower stream are simultaneous; no other limit."""
 
     def __init__(self, slower_period_ns: int) -> None:
         super().__init__(slower_period_ns // 2)

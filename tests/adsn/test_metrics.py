@@ -1,4 +1,4 @@
-"""Metrics by hand, and against independent implementations."""
+"""Metrics computed by hand, and compared with independent implementations."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_a_score_on_the_threshold_is_live() -> None:
 
 
 def test_presentations_count_not_frames() -> None:
-    # Nine frames of one attack that gets through and one frame of one that does not are one in two, not nine in ten.
+    # Nine frames of one accepted attack and one frame of a refused one are one in two, not nine in ten.
     scores = [0.9] * 9 + [0.1]
     values, species = presentation_scores(scores, ["print"] * 10, ["a"] * 9 + ["b"])
     assert values.tolist() == pytest.approx([0.9, 0.1])
@@ -58,7 +58,7 @@ def test_non_responses_are_counted_apart() -> None:
     assert (report.bpcer, report.bpnrr) == (Rate(0, 1), Rate(1, 2))
     assert (report.apcer["print"], report.apnrr["print"]) == (Rate(1, 2), Rate(1, 3))
     assert (report.apcer["screen"], report.apnrr["screen"]) == (Rate(0, 0), Rate(1, 1))
-    # A species of which nothing was scored is no proof of anything, and not the headline either.
+    # A species without any score proves nothing, and is not the headline either.
     assert report.worst[0] == "print"
 
 
@@ -68,7 +68,7 @@ def test_a_presentation_with_some_silent_frames_is_scored_by_the_others() -> Non
     assert math.isnan(values[1])
 
 
-# Ten bona fide and ten of each species, so that every rate is read off by eye.
+# Ten bona fide and ten of each species, so that every rate can be read off.
 LIVE = [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.35, 0.15]
 PRINT = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 MASK = [0.72, 0.62, 0.4, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
@@ -116,7 +116,7 @@ def bpcer_of(scores: np.ndarray, species: list[str]) -> float:
 
 
 def test_the_bootstrap_keeps_subjects_together() -> None:
-    # Twenty subjects of ten presentations; two subjects fail always: 10 % of presentations, but two events, not twenty.
+    # Twenty subjects with ten presentations; two always fail: 10 % of presentations, but two events, not twenty.
     subjects = [str(i) for i in range(20) for _ in range(10)]
     scores = [0.1 if int(s) < 2 else 0.9 for s in subjects]
     low, high = subject_bootstrap(scores, ["bona_fide"] * 200, subjects, bpcer_of)

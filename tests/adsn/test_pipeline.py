@@ -1,4 +1,4 @@
-"""The Python API: what `import adsn` offers, takes and refuses."""
+"""The Python API: names, inputs and errors of `import adsn`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BONA_FIDE = SPECIES[0]
 
 
 def pipeline(modalities: tuple[Modality, ...] = ("rgb", "ir"), score: float = 0.95) -> adsn.Pipeline:
-    """The public pipeline around an engine that is told its score."""
+    """The public pipeline with an engine that returns a given score."""
     inner = scenes.pipeline(scenes.ScriptedEngine(modalities, score), modalities=modalities)
     return adsn.Pipeline(LoadedModel(inner, open_bundle(default_bundle()).manifest, ""))
 
@@ -98,7 +98,7 @@ def test_a_face_in_bgr_order_is_warned_of_once_and_still_judged(sample: tuple[Pa
             judged = loaded.assess(bgr, grey)
         assert [Path(warning.filename).name for warning in given] == [Path(__file__).name]
         assert judged.decision in ("live", "spoof", "uncertain")
-        # Warnings are errors in these tests: said twice, it would raise here.
+        # Warnings are errors in these tests: a second warning would raise here.
         assert loaded.assess(bgr, grey).score == judged.score
 
 
@@ -115,7 +115,7 @@ def test_skin_of_every_tone_in_rgb_order_is_not_warned_of() -> None:
     face = Box(170, 70, 100, 130)
     assert not looks_like_bgr(astronaut, face)
     assert looks_like_bgr(astronaut[:, :, ::-1], face)
-    # Nothing of the kind can be said of grey.
+    # This check does not apply to grey images.
     assert not looks_like_bgr(np.full((100, 100, 3), 128, np.uint8), Box(10, 10, 80, 80))
 
 

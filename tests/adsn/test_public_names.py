@@ -1,4 +1,4 @@
-"""Every package of training, export and calibration says which of its names are public."""
+"""Every package of training, export and calibration declares its public names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_public_names_are_listed_and_there(name: str) -> None:
     for public in package.__all__:
         value = getattr(package, public)
         assert public == "__version__" or not public.startswith("_")
-        # Defined, not passed on from a library.
+        # Defined here, not re-exported from a library.
         assert getattr(value, "__module__", name).split(".")[0] in ("adsn", "calib", "export", "runtime", "builtins",
                                                                     "collections", "typing")  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'nothing_of_that_name'"):

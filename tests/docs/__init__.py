@@ -1,1 +1,1 @@
-"""The documentation held against the code."""
+"""The documentation checked against the code."""

@@ -1,4 +1,4 @@
-"""Every block of every page: run, or parsed, or said why not."""
+"""Every block of every page is run, parsed, or marked with a reason for neither."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ else:
 SHELL, RUN = ("sh", "console"), ("sh", "console", "python")
 PARSED = ("json", "toml")
 SHOWN = ("", "text", "yaml", "js", "nginx", "ini", "dockerfile", "promql")
-"""Languages of blocks that are shown and not tested here."""
+"""Languages of blocks that are only shown."""
 MODELS: tuple[type[BaseModel], ...] = (Settings, KioskSettings, Recipe, DataPlan)
 FAST_S, SLOW_S = 60, 900
 
 
 def pages(*, slow: bool) -> list[str]:
-    """Pages with something to run; with ``slow``, those with something that only the slow run runs."""
+    """Return the pages with blocks to run; with ``slow``, those with blocks that only the slow run runs."""
     found = {b.page for b in BLOCKS if b.language in RUN and b.runs and (not slow or "slow" in b.markers)}
     return sorted(found)
 
@@ -98,14 +98,14 @@ def test_what_is_not_run_says_why_and_can_be_parsed(block: Block) -> None:
 
 @pytest.fixture(scope="module")
 def known() -> dict[tuple[str, ...], set[str]]:
-    """Command → its options."""
+    """Return command → its options."""
     from docs.make.commands import everything
 
     return {said.words: said.options | {"--help", "--version"} for said in everything()}
 
 
 def commands_of(block: Block) -> Iterator[list[str]]:
-    """The ``adsn-…`` commands in a block, in words."""
+    """Return the ``adsn-…`` commands in a block, split into words."""
     for line in re.sub(r"\\\n", " ", block.text).splitlines():
         if not re.match(r"\s*(\$ )?([A-Z_]+=\S* )*(\.venv/bin/|/\S*/)?adsn-", line):
             continue
@@ -121,7 +121,7 @@ def commands_of(block: Block) -> Iterator[list[str]]:
 
 
 def test_every_command_and_option_exists(known: dict[tuple[str, ...], set[str]]) -> None:
-    """Also in what is not run, and in the text."""
+    """This includes blocks that are not run, and the text."""
     wrong, seen = [], 0
     for block in [b for b in BLOCKS if b.language in SHELL]:
         for words in commands_of(block):
@@ -139,7 +139,7 @@ def test_every_command_and_option_exists(known: dict[tuple[str, ...], set[str]])
 
 
 def test_a_page_that_lies_is_caught(tmp_path: Path) -> None:
-    """The tests themselves: a failing command, a missing line, a marker before nothing."""
+    """Tests the checks: a failing command, a missing line, a marker without a block."""
     from tests.support.docs.runner import BlockFailed, DocumentedPage
 
     good = "<!-- prints: b -->\n```sh\necho a; echo b\n```\n\n```console\n$ echo 1 22 3\n1 … 3\n```\n"

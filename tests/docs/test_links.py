@@ -1,4 +1,4 @@
-"""Every link from one page to another, and every anchor, leads somewhere."""
+"""Every link between pages, and every anchor, has a target."""
 
 from __future__ import annotations
 

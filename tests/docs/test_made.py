@@ -1,4 +1,4 @@
-"""What is made from code is what the code makes now, and the site that is built of it asks nobody else."""
+"""Generated pages are up to date, and the site built from the docs loads nothing from other hosts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""README.md in a fresh clone, word for word, for each kind of reader; the environments are made by its own commands.
+"""README.md in a fresh clone, verbatim, for each kind of reader; its own commands create the environments.
 
-Run with ``-m docs_slow``. They install from the index that pip is configured for. ``ADSN_TEST_TORCH`` may name the
-requirement of a smaller PyTorch build than the index has by default (the ``TORCH`` of the Makefile).
+Run with ``-m docs_slow``. The tests install from the index that pip is configured for. ``ADSN_TEST_TORCH`` may name the
+requirement of a smaller PyTorch build than the index's default (the ``TORCH`` of the Makefile).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ README = blocks_of("README.md")
 
 
 def block_with(words: str) -> Block:
-    """Return the one block of README.md that holds ``words``."""
+    """Return the only block of README.md that contains ``words``."""
     (found,) = [block for block in README if words in block.text and block.language in ("sh", "python")]
     return found
 
 
 def line_with(words: str) -> str:
-    """Return the one command of README.md that holds ``words``, without its comment."""
+    """Return the only command of README.md that contains ``words``, without its comment."""
     (found,) = [line for block in README if block.language == "sh" for line in block.text.splitlines() if words in line]
     return found.partition("#")[0].strip()
 
 
 class Clone:
-    """A fresh clone of what is committed. Nothing of the environment that the tests run in reaches it."""
+    """A fresh clone of the committed files. The environment of the tests does not reach it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "adsn"
@@ -64,7 +64,7 @@ class Clone:
         return process, output
 
     def run(self, text: str, timeout_s: float = 1800) -> str:
-        """Run commands to their end, which must be good; returns what they printed."""
+        """Run commands that must succeed; return their output."""
         process, output = self.start(text)
         try:
             code = process.wait(timeout_s)
@@ -75,7 +75,7 @@ class Clone:
         return printed
 
     def until(self, text: str, words: str, timeout_s: float = 1800, **more: str) -> subprocess.Popen[bytes]:
-        """Start commands that do not end, and wait until they have said ``words``."""
+        """Start commands that do not end, and wait until they have printed ``words``."""
         process, output = self.start(text, **more)
         deadline = time.monotonic() + timeout_s
         while words not in output.read_text(errors="replace"):
@@ -95,7 +95,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="module")
 def served(clone: Clone) -> Iterator[str]:
-    """The port at which README's first command serves, in the environment that it made."""
+    """Return the port on which README's first command serves, in the environment that it made."""
     port = str(free_port())
     process = clone.until(line_with("make serve"), "ready: adsn", MAKEFLAGS=f"PORT={port}")
     yield port

@@ -1,4 +1,4 @@
-"""Every block of settings in the pages passes ``--check-config`` once the files that it names are there."""
+"""Every block of settings in the pages passes ``--check-config`` once the files that it names exist."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SECRETS = {"mqtt.password": "secret of a broker", "webhook.secret": "0123456789a
 
 
 class Staged:
-    """A folder with the files that the pages speak of, and their paths in a block's text led there."""
+    """A folder with the files that the pages name; paths in a block's text are redirected to it."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
@@ -87,7 +87,7 @@ def as_service(staged: Staged, text: str) -> None:
 
 def as_kiosk(staged: Staged, text: str) -> None:
     for name in SECRETS:
-        # A secret alone is half a section: it is there for the sections that the block has.
+        # A secret alone is half a section: keep it only for sections that the block has.
         if f"[{name.partition('.')[0]}]" not in text:
             (staged.secrets / name).unlink(missing_ok=True)
     check_kiosk(read_kiosk_settings(staged.write(text), environ={"CREDENTIALS_DIRECTORY": str(staged.secrets)}))
@@ -114,7 +114,7 @@ def test_a_block_of_settings_passes_its_program_s_check(block: Block, staged: St
 
 
 def test_a_block_with_a_mistake_is_refused(staged: Staged) -> None:
-    """The test itself: the files are looked at, and what is misspelt is found."""
+    """Tests the check: files are opened, and misspelt keys are detected."""
     with pytest.raises(ConfigError, match=r"rig\.geometry"):
         as_kiosk(staged, '[rig]\nrgb = "synthetic:"\nir = "synthetic:"\ngeometry = "/etc/adsn/absent.json"\n')
     with pytest.raises(ConfigError, match="lin"):

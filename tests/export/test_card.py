@@ -1,4 +1,4 @@
-"""The model card: what stands in it follows from the manifest alone."""
+"""The model card: its content follows from the manifest alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.liveness.open import default_bundle
 
 
 def with_mismatches(manifest: Manifest, errors: int) -> Manifest:
-    """The manifest of an export that also scored pairs that do not belong together."""
+    """The manifest of an export that also scored mismatched pairs."""
     data = json.loads(manifest.model_dump_json())
     row = {"errors": errors, "trials": 200, "interval": [0.1, 0.3]}
     for parity in data["parity"]:

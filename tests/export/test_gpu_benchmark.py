@@ -1,4 +1,4 @@
-"""``make bench-gpu`` runs to its end on a fake TensorRT, whose speed means nothing."""
+"""``make bench-gpu`` completes on a fake TensorRT, whose timings mean nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_precision_is_built_compared_and_timed(version: str, precisions: l
     gpu = Gpu(0, "Fake GPU", (8, 7), 12020)
     found = measure(complete_bundle(tmp_path / "b"), FakeTensorRT(version), gpu, FakeDevice, Plan(rounds=2, pairs=32))
     assert [m.precision for m in found] == precisions
-    # The fake engine computes every Q/DQ step by step, so these are the artifacts' own differences.
+    # The fake engine computes every Q/DQ step by step, so these differences come from the artifacts alone.
     by_name = {m.precision: m for m in found}
     assert by_name["fp32"].difference < 1e-4
     # The scales for TensorRT 11 are float16, which ONNX Runtime before 1.30 rounds wrongly.

@@ -1,9 +1,9 @@
-"""The ApproximateTime rule of ROS message_filters, derived anew from its description, as a reference to compare with.
+"""The ApproximateTime rule of ROS message_filters, reimplemented from its description, as a reference.
 
-http://wiki.ros.org/message_filters/ApproximateTime says what it does: of each stream's undecided messages it looks for
-the set with the smallest spread that holds the pivot, the latest of the first messages; a later set must beat an
-earlier one by an age penalty; nothing is used twice; and a set comes out once nothing that may still come can beat it.
-What it does with full queues and rate bounds was found by running the real library, which `data/` has the program for:
+Source: http://wiki.ros.org/message_filters/ApproximateTime. Among the undecided messages of each stream, it searches
+for the set with the smallest spread that contains the pivot, the latest of the first messages. A later set must beat an
+earlier one by an age penalty. No message is used twice. A set is emitted once no future message can beat it. The
+behaviour with full queues and rate bounds was measured on the real library, with the program in `data/`:
 ``python -m tests.support.approximate_time DRIVER`` runs it and writes ``data/approximate_time.json``.
 """
 
@@ -19,13 +19,13 @@ from typing import Any
 
 VECTORS = Path(__file__).parent / "data" / "approximate_time.json"
 Message = tuple[int, int]
-"""Stream and stamp in nanoseconds."""
+"""Stream and timestamp in nanoseconds."""
 Made = tuple[int, int, int]
-"""Stamps of both streams, and how many messages had been put in when the pair came out."""
+"""Timestamps of both streams, and the number of messages added when the pair was emitted."""
 
 
 class _Queue:
-    """Messages of one stream. Those before ``head`` have been passed over in the present search."""
+    """Messages of one stream. The current search has passed over those before ``head``."""
 
     def __init__(self, bound: int) -> None:
         self.timestamps: list[int] = []
@@ -38,7 +38,7 @@ class _Queue:
         return self.head == len(self.timestamps)
 
     def earliest(self, pivot_time: int) -> int:
-        """When the next message is at the earliest, if need be by the rate bound."""
+        """Return the earliest possible time of the next message, from the rate bound if the queue is empty."""
         if not self.empty:
             return self.timestamps[self.head]
         return max(self.timestamps[-1] + self.bound, pivot_time)
@@ -56,7 +56,7 @@ class ApproximateTime:
         self._pivot_time = self._start = self._end = 0
 
     def add(self, stream: int, timestamp: int) -> list[tuple[int, ...]]:
-        """Put in a message; the sets that come out."""
+        """Add a message; return the sets that it completes."""
         queue = self._queues[stream]
         had_none = queue.empty
         queue.timestamps.append(timestamp)
@@ -80,7 +80,7 @@ class ApproximateTime:
             first = heads.index(start)
             last = max(number for number, head in enumerate(heads) if head == end)
             for number, queue in enumerate(queues):
-                # What was dropped before this head cannot have been better than it, unless it is the latest.
+                # A set with a message dropped before this head cannot have been better, unless this head is the latest.
                 queue.dropped = queue.dropped and number == last
             if self._pivot is None:
                 if (self._longest is not None and end - start > self._longest) or queues[last].dropped:
@@ -99,18 +99,18 @@ class ApproximateTime:
         return out
 
     def _no_better(self, start: int, end: int) -> bool:
-        """Whether a set from ``start`` to ``end`` loses against the remembered one."""
+        """Return whether a set from ``start`` to ``end`` loses against the remembered one."""
         return round((end - self._end) * self._factor) >= start - self._start
 
     def _remember(self, start: int, end: int) -> None:
-        """Take the heads for the best set so far; what came before them is of no more use."""
+        """Remember the heads as the best set so far, and drop the messages before them."""
         self._start, self._end = start, end
         for queue in self._queues:
             del queue.timestamps[: queue.head]
             queue.head = 0
 
     def _proven(self) -> bool:
-        """Whether nothing that may still come beats the remembered set. Only asked when a stream has run out."""
+        """Return whether no future message can beat the remembered set. Called only when a stream has run out."""
         queues = self._queues
         if not any(queue.empty for queue in queues):
             return False
@@ -128,7 +128,7 @@ class ApproximateTime:
 
 
 def run(case: dict[str, Any]) -> list[Made]:
-    """The pairs of one case, as the driver prints them."""
+    """Return the pairs of one case, in the driver's output format."""
     rule = ApproximateTime(
         case["queue"], bounds=case["bounds"], age_penalty=case["penalty"], longest=case["longest"] or None
     )
@@ -139,8 +139,8 @@ def run(case: dict[str, Any]) -> list[Made]:
 
 
 def random_case(rng: random.Random) -> dict[str, Any]:
-    """Two streams with jitter, drops and ties, and settings of all kinds."""
-    unit = 1_000_000  # small whole numbers of something, so that ties are frequent
+    """Return two streams with jitter, drops and ties, and random settings."""
+    unit = 1_000_000  # small multiples of a unit, so that ties are frequent
     messages: list[Message] = []
     for stream in (0, 1):
         time = rng.randrange(1, 40)
@@ -159,7 +159,7 @@ def random_case(rng: random.Random) -> dict[str, Any]:
 
 
 def ask(driver: str, cases: Sequence[dict[str, Any]]) -> list[list[Made]]:
-    """What the real library makes of the cases."""
+    """Return the real library's results for the cases."""
     lines = []
     for case in cases:
         settings = [case["queue"], case["penalty"], case["longest"], *case["bounds"], len(case["messages"])]
@@ -173,7 +173,7 @@ def ask(driver: str, cases: Sequence[dict[str, Any]]) -> list[list[Made]]:
 
 
 def main() -> None:
-    """Compare with the library on many cases and keep some of them with its answers."""
+    """Compare with the library on many cases, and save some of them with its results."""
     rng = random.Random(20)
     cases = [random_case(rng) for _ in range(20_000)]
     answers = ask(sys.argv[1], cases)

@@ -1,4 +1,4 @@
-"""A camera that follows a script, and a clock that tests move."""
+"""A scripted camera, and a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Step = Callable[["FakeSource"], Frame | None]
 
 
 def frame(source: FakeSource, seq: int | None = None) -> Frame:
-    """The next frame of a source."""
+    """Return the next frame of a source."""
     source.seq = source.seq + 1 if seq is None else seq
     now = time.monotonic_ns()
     return Frame("ir", IMAGE, now, now, source.seq, "synthetic", generation=source.generation)
 
 
 class FakeSource:
-    """Does what its script says, one step a read; then nothing until it is closed."""
+    """Runs its script, one step per read; then returns nothing until it is closed."""
 
     alive = 0
 
     def __init__(self, generation: int, *steps: Step) -> None:
         self.generation, self.seq, self.steps = generation, -1, list(steps)
         self.closed = threading.Event()
-        # What a camera holds: a descriptor and memory.
+        # Resources of a camera: a descriptor and memory.
         self.descriptor = os.open("/dev/null", os.O_RDONLY)
         self.buffer = bytearray(1 << 16)
         type(self).alive += 1
@@ -60,7 +60,7 @@ class FakeSource:
 
 
 def raising(error: Exception) -> Step:
-    """A step that fails."""
+    """Return a step that fails."""
 
     def step(source: FakeSource) -> Frame | None:
         raise error
@@ -69,7 +69,7 @@ def raising(error: Exception) -> Step:
 
 
 class Clock:
-    """A clock that tests move."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.ns = 10**12

@@ -1,7 +1,7 @@
-"""A kernel with cameras that are none: the V4L2 calls this project makes, with the rules a real driver holds it to.
+"""A fake kernel with V4L2 cameras: the calls that this project makes, with the rules of a real driver.
 
-Time is virtual: waiting moves the clock to the next frame. After a buffer is given back its memory is overwritten, as a
-camera would, so that a picture which still looks into it is found out.
+Time is virtual: waiting advances the clock to the next frame. After a buffer is enqueued again its memory is
+overwritten, as a camera would do, so an image that still refers to it is detected.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ HELLO: Formats = {
 
 @dataclass
 class FakeControl:
-    """A control; ``menu``: its choices, for one that is a menu."""
+    """A control; ``menu``: its choices, for a menu control."""
 
     value: int
     minimum: int = 0
@@ -57,7 +57,7 @@ class FakeControl:
 
 @dataclass
 class FakeFrame:
-    """A frame to come. ``at_ns``: when the driver has it. ``claims``: bytesused, where it lies."""
+    """A future frame. ``at_ns``: time at which the driver has it. ``claims``: a wrong value of bytesused."""
 
     data: bytes
     at_ns: int
@@ -70,7 +70,7 @@ class FakeFrame:
 
 @dataclass
 class FakeNode:
-    """A node. ``formats``: fourcc → size → rates. ``answer``: changes what S_FMT says. ``fail``: call → errno."""
+    """A device node. ``formats``: fourcc → size → rates. ``answer``: changes S_FMT's result. ``fail``: call → errno."""
 
     card: str = "Test Cam"
     driver: str = "uvcvideo"
@@ -87,7 +87,7 @@ class FakeNode:
     rates_settable: bool = True
     gone: bool = False
     gives: int | None = None
-    # What a running stream has.
+    # State of a running stream.
     memory: list[ByteArray] = field(default_factory=list)
     queued: list[int] = field(default_factory=list)
     pixelformat: int = 0
@@ -108,7 +108,7 @@ class FakeMapping:
 
 
 class FakeKernel:
-    """See the module. ``real_time``: waiting really waits, for tests with a second thread. ``calls``: card and call."""
+    """See the module. ``real_time``: waiting takes real time, for tests with two threads. ``calls``: card and call."""
 
     def __init__(self, nodes: dict[str, FakeNode], *, real_time: bool = False) -> None:
         self.by_path, self.real_time = nodes, real_time
@@ -127,7 +127,7 @@ class FakeKernel:
         self.users: list[str] = []
         self.waiting = threading.Event()
 
-    # The interface.
+    # The system call interface.
 
     def open(self, path: str) -> int:
         path = self.realpath(path)
@@ -344,7 +344,7 @@ class FakeKernel:
 
 
 def grey(count: int = 3, *, flags: int = START, size: tuple[int, int] = (640, 480)) -> list[FakeFrame]:
-    """Frames whose pixels are all their own number plus one."""
+    """Return frames whose pixels all equal the frame's number plus one."""
     width, height = size
     return [
         FakeFrame(bytes([i + 1]) * (width * height), T0 + (i + 1) * PERIOD, sequence=i, flags=flags)
@@ -360,7 +360,7 @@ def opened(
 
 
 def refused(node: FakeNode, uri: str = "v4l2:/dev/video0", modality: Modality = "ir") -> CaptureError:
-    """The error an address ends in; nothing may stay open behind it."""
+    """Return the error that opening an address gives; nothing may stay open after it."""
     kernel = FakeKernel({"/dev/video0": node})
     kernel.users = ["cheese (process 42)"]
     with pytest.raises(CaptureError) as caught:

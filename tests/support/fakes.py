@@ -1,5 +1,5 @@
-"""Stand-ins for tests: an engine whose score follows from its input, a scripted feed of pairs, and what an application
-needs around them."""
+"""Test doubles: an engine whose score follows from its input, a scripted pair feed, and the application parts around
+them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TENSORS: dict[Modality, tuple[Literal["uint8", "float32"], tuple[int, int, int]]
 
 
 class FakeEngine:
-    """Scores a pair by the brightness of its second crop (depth: metres), so that a wrong crop or a swapped part shows.
+    """Scores a pair by the brightness of its second crop (depth: metres), so that a wrong crop or swapped parts show.
 
     ``gate``: calls wait for it, to keep a worker busy. ``error``: raised instead of scoring.
     """
@@ -72,7 +72,7 @@ class FakeEngine:
 
 
 def manifest(modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> Manifest:
-    """The smallest manifest that is one."""
+    """Return the smallest valid manifest."""
     rate = RateEntry(errors=0, trials=300, interval=(0.0, 0.0122))
     point = OperatingPointEntry(
         name="default",
@@ -99,7 +99,7 @@ def manifest(modalities: tuple[Modality, Modality] = ("rgb", "ir")) -> Manifest:
 
 
 def loaded(engine: FakeEngine, detector: FaceDetector | None = None) -> LoadedModel:
-    """A pipeline round ``engine``."""
+    """Return a pipeline with ``engine``."""
     m = manifest(engine.modalities)
     pipeline = LivenessPipeline(
         engine, detector or HaarDetector(), m.rule(), m.operating_point(), modalities=engine.modalities
@@ -109,16 +109,16 @@ def loaded(engine: FakeEngine, detector: FaceDetector | None = None) -> LoadedMo
 
 @lru_cache(maxsize=1)
 def face_pair() -> Pair:
-    """A simulated person in full frames, as a rig would deliver them."""
+    """Return a simulated person in full frames, as a rig delivers them."""
     pair = SyntheticRig(seed=107, subject=9000).next().pair
     return replace(pair, source="camera", lit="lit", generation=1)
 
 
 class FakeFeed:
-    """A scripted `PairFeed`: the test decides which pair comes when, and how the cameras are.
+    """A scripted `PairFeed`: the test decides the pairs, their times, and the camera status.
 
-    ``put`` delivers a pair at once. ``every``: pairs to deliver by itself, ``(seconds, pair)`` after the last, once it
-    is started; ``repeat`` starts over at the end. ``set`` changes parts of the status.
+    ``put`` delivers a pair at once. ``every``: pairs to deliver automatically once it is started, ``(seconds, pair)``
+    after the previous one; ``repeat`` starts over at the end. ``set`` changes parts of the status.
     """
 
     def __init__(self, every: Sequence[tuple[float, Pair]] = (), *, repeat: bool = False) -> None:
@@ -136,7 +136,7 @@ class FakeFeed:
             self._thread.start()
 
     def put(self, pair: Pair, *, number: int | None = None, emitted_ns: int | None = None) -> CapturedPair:
-        """Deliver ``pair`` now; ``emitted_ns``: as if it had been complete then."""
+        """Deliver ``pair`` now; ``emitted_ns``: the time at which it counts as complete."""
         with self._changed:
             newest = self._newest
             made = CapturedPair(
@@ -161,7 +161,7 @@ class FakeFeed:
             self._status = replace(self._status, **parts)
 
     def camera(self, modality: Modality, state: CameraState, **parts: Any) -> None:
-        """Change the state of one camera, which is made where it is missing."""
+        """Change the state of one camera; add the camera if it is missing."""
         with self._changed:
             known = {c.modality: c for c in self._status.cameras}
             fresh = CameraStatus(modality, state, None, 0, 0.0, 0, {}, 0, None)

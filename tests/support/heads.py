@@ -1,4 +1,4 @@
-"""Whole frames of simulated heads in a chosen pose, with the landmarks that only a simulation knows."""
+"""Full frames of simulated heads in a chosen pose, with ground-truth landmarks."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from synthetic.surface import Surface
 
 SEED = 77
 NOSE_TO_TIP_MM = 36.0
-"""From where an identity's nose length points to the tip of the analytic nose."""
+"""Subtract this from an identity's nose length to get the y coordinate of the analytic nose's tip, mm."""
 
 
 @dataclass(frozen=True, slots=True)
 class PosedHead:
-    """Frames of both cameras and the truth about them.
+    """Frames of both cameras with ground truth.
 
-    ``box``, ``ir_box``: the common face box in each picture. ``landmarks``, ``ir_landmarks`` float32 [5, 2], in the
-    order of `runtime.face.detector.Face`. ``forward``: unit vector in which the head faces, x right, y down, z towards
-    the camera.
+    ``box``, ``ir_box``: the face box in each image. ``landmarks``, ``ir_landmarks`` float32 [5, 2], in the order of
+    `runtime.face.detector.Face`. ``forward``: unit vector in which the head faces, x right, y down, z towards the
+    camera.
     """
 
     rgb: Image
@@ -52,10 +52,10 @@ def posed_head(
     attributes: Attributes | None = None,
     vacant: bool = False,
 ) -> PosedHead:
-    """Render the frames of ``subject``'s head or of an instrument that shows it, in a lit room.
+    """Render the frames of ``subject``'s head, or of an instrument that shows it, in a lit room.
 
-    ``angles``: yaw, pitch and roll in degrees, as `synthetic.raster.render.rotation` takes them. ``distance_mm``: what
-    is drawn where None. ``attributes``: what the face wears, the drawn ones where None.
+    ``angles``: yaw, pitch and roll in degrees, as in `synthetic.raster.render.rotation`. ``distance_mm``: if None, the
+    drawn one. ``attributes``: worn on the face; if None, the drawn ones.
     """
     width, height = 640, 480
     shown = Presentation(
@@ -87,7 +87,7 @@ def posed_head(
 
 
 def landmarks_mm(scene: Scene, face: Expression) -> NDArray[np.float32]:
-    """Eyes, nose and corners of the mouth on the head's surface, float32 [5, 3] mm."""
+    """Return eyes, nose and corners of the mouth on the head's surface, float32 [5, 3] mm."""
     who, surface = scene.shape.features(scene.who), scene.shown.surface
     if isinstance(surface.relief, Mesh):
         return _on_mesh(surface.relief, who.mouth_w, who.mouth_y)
@@ -103,14 +103,14 @@ def landmarks_mm(scene: Scene, face: Expression) -> NDArray[np.float32]:
 
 
 def project(scene: Scene, points: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Points [N, 3] mm on a head → pixels [N, 2] of the colour camera."""
+    """Project points [N, 3] mm on a head to pixels [N, 2] of the RGB camera."""
     turned: NDArray[np.float32] = (points + np.array([0, 0, PIVOT_MM], np.float32)) @ scene.turn.T
     at = turned[:, :2] * view.scale + np.array([view.cx, view.cy], np.float32)
     return np.asarray(at, np.float32)
 
 
 def bare_face(smile: float = 0.0, hat: Hat | None = None) -> Attributes:
-    """A face without glasses that looks ahead, with ``hat``."""
+    """Return a face without glasses that looks ahead, with ``hat``."""
     return Attributes(Expression(smile=smile), None, hat)
 
 

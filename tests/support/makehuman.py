@@ -1,4 +1,4 @@
-"""A folder laid out as MakeHuman's, made by code: a patch of face, two eyeballs, a few morphs, hair, brows, a skin."""
+"""A generated folder in MakeHuman's layout: a patch of face, two eyeballs, a few morphs, hair, brows, a skin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 VERTICES = 19158
-"""As many as MakeHuman's base mesh has; most of them lie unused at the origin."""
+"""Number of vertices of MakeHuman's base mesh; here most of them are unused, at the origin."""
 GRID = 30
 EYES_AT = ((0.31, 7.3, 1.2), (-0.31, 7.3, 1.2))
 
@@ -80,7 +80,7 @@ def _picture(path: Path, colour: tuple[int, int, int], edge: int) -> None:
 
 
 def _proxy(stem: Path) -> None:
-    """A proxy of three vertices on the base mesh, and its mesh and texture."""
+    """Write a proxy of three vertices on the base mesh, with its mesh and texture."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n")
     stem.with_suffix(".mhclo").write_text(

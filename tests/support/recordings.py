@@ -22,7 +22,7 @@ BASE = 5_000_000_000_123
 
 
 def frame(modality: Modality, n: int, seed: int = 0, **more: Any) -> Frame:
-    """The ``n``-th frame of a camera, of noise that ``seed`` and ``n`` decide."""
+    """Return the ``n``-th frame of a camera, with noise that depends on ``seed`` and ``n``."""
     rng = np.random.default_rng([seed, n, ord(modality[0])])
     shape = (48, 64, 3 if modality == "rgb" else 1)
     image = rng.integers(0, 255, shape, np.uint8)
@@ -46,5 +46,5 @@ def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options:
 
 
 def interleaved(count: int, **more: Any) -> list[Frame]:
-    """``count`` frames of each camera in turns."""
+    """Return ``count`` frames of each camera in alternation."""
     return [frame(m, n, **more) for n in range(count) for m in PAIR]

@@ -1,4 +1,4 @@
-"""Pictures, detectors and engines for tests of the pipeline: what is seen is known because the test put it there."""
+"""Images, detectors and engines for tests of the pipeline, with known faces at known places."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 480, 640
 
 
 class ScriptedEngine:
-    """Gives the score it is told to; keeps the last batch."""
+    """Returns a preset score; keeps the last batch."""
 
     def __init__(self, modalities: Sequence[Modality] = ("rgb", "ir"), score: float = 0.95) -> None:
         self._modalities = tuple(modalities)
@@ -54,9 +54,9 @@ class ScriptedEngine:
 
 
 class MarkDetector:
-    """Finds the bright square with a dark cross that `with_face` draws, and nothing else. Counts its searches.
+    """Finds only the bright square with a dark cross that `with_face` draws. Counts its searches.
 
-    It is as blind as the cascade: below a mean contrast it sees nothing.
+    Like the cascade, it finds nothing below a certain contrast.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class MarkDetector:
 
 
 def with_face(image: NDArray[np.uint8], box: Box = BOX, seed: int = 1) -> NDArray[np.uint8]:
-    """``image`` with a mark at ``box``: a thin bright frame round a texture that is this ``seed``'s own."""
+    """Return ``image`` with a mark at ``box``: a thin bright frame round a texture that depends on ``seed``."""
     image = image.copy()
     x, y, w, h = (round(v) for v in (box.x, box.y, box.w, box.h))
     rng = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def with_face(image: NDArray[np.uint8], box: Box = BOX, seed: int = 1) -> NDArra
 
 
 def background(level: int, channels: int, seed: int) -> NDArray[np.uint8]:
-    """A room: structure of its own at the scale of a tenth of a face."""
+    """Return a room with structure at the scale of a tenth of a face."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(level - 40, level + 40, (36, 48)).astype(np.float32)
     grey = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 235).astype(np.uint8)
@@ -111,7 +111,7 @@ def depth_map(distance: float = 600.0) -> DepthMap:
 
 
 def pair(now_ns: int | None = None, **changes: Any) -> Pair:
-    """A good pair of colour and infrared, taken now."""
+    """Return a good RGB-IR pair, captured now."""
     at = time.monotonic_ns() if now_ns is None else now_ns
     entries: dict[str, Any] = {"rgb": rgb_image(), "ir": ir_image(), "rgb_time_ns": at, "ir_time_ns": at, "lit": "lit"}
     return Pair(**{**entries, **changes})

@@ -1,4 +1,4 @@
-"""Frames without cameras, for the tests and the benchmark of pairing: times and numbers, no pictures."""
+"""Frames without cameras, for the tests and the benchmark of pairing: times and numbers, no images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frame(
     seq: int | None = None,
     delay_ns: int = 8 * MS,
 ) -> Frame:
-    """A frame captured at ``time_ns`` that arrives ``delay_ns`` later."""
+    """Return a frame captured at ``time_ns`` that arrives ``delay_ns`` later."""
     state: IlluminationState = lit if modality == "ir" else "unknown"
     return Frame(modality, _NOTHING, time_ns, time_ns + delay_ns, seq, "synthetic", lit=state, generation=generation)
 
@@ -36,7 +36,7 @@ def stream(
     generation: int = 0,
     delay_ns: int = 8 * MS,
 ) -> list[Frame]:
-    """Frames captured at ``times``."""
+    """Return frames captured at ``times``."""
     return [
         frame(modality, time, lit=lit, generation=generation, seq=number, delay_ns=delay_ns)
         for number, time in enumerate(times)
@@ -44,20 +44,20 @@ def stream(
 
 
 def regular(modality: Modality, count: int, *, period: int = PERIOD, start: int = 0, **rest: int) -> list[Frame]:
-    """``count`` frames at one rate."""
+    """Return ``count`` frames at one rate."""
     return stream(modality, (start + k * period for k in range(count)), **rest)  # type: ignore[arg-type]
 
 
 def by_arrival(*streams: Sequence[Frame]) -> list[Frame]:
-    """Several streams' frames as a rig sees them: in the order of arrival, the first stream first where equal."""
+    """Return several streams' frames in arrival order, as a rig sees them; on a tie the first stream comes first."""
     return sorted((f for one in streams for f in one), key=lambda f: f.t_arrival_ns)
 
 
 def push_all(pairer: Pairer, frames: Iterable[Frame]) -> list[MatchedFrames]:
-    """Push frames one after another; return what they were matched to."""
+    """Push frames one after another; return their matches."""
     return [match for one in frames for match in pairer.push(one)]
 
 
 def times(matches: Iterable[MatchedFrames]) -> list[tuple[int, int]]:
-    """Capture times of both frames of every match."""
+    """Return the capture times of both frames of every match."""
     return [(m.first.t_capture_ns, m.second.t_capture_ns) for m in matches]

@@ -1,4 +1,4 @@
-"""Wait for what another thread brings about."""
+"""Waiting for the effect of another thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that adsn-train prints first: presentations and people are counted, not pairs alone."""
+"""The table that adsn-train prints first counts presentations and people, not only pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adsn.cli.data_table import counts_of, show_data
 
 
 class Listed:
-    """A set of samples without pictures: (species, subject, presentation) each."""
+    """A set of samples without images: (species, subject, presentation) each."""
 
     def __init__(self, rows: Sequence[tuple[str, str, str]]) -> None:
         self._rows = rows

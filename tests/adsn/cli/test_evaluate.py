@@ -49,7 +49,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle with its float model, which is not shipped but made."""
+    """The shipped bundle with its float model, which is not shipped but rebuilt here."""
     bundle = tmp_path_factory.mktemp("both") / "bundle"
     shutil.copytree(default_bundle(), bundle, ignore=shutil.ignore_patterns("model.onnx"))
     network, _ = load_checkpoint(bundle / "checkpoint.safetensors")
@@ -65,7 +65,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_eval(plan: Path, *arguments: object, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from adsn.cli.evaluate import main; main()", str(bundle or default_bundle())]
     command += ["--data", str(plan), "--cache", str(plan.parent / "cache"), *map(str, arguments)]
-    # Wide enough that a table's lines are not broken.
+    # Wide enough that table rows do not wrap.
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
 
@@ -100,7 +100,7 @@ def test_pictures_only_when_asked(plan: Path, tmp_path: Path) -> None:
     found = run_eval(plan, "--report", page, "--thumbnails", "--explain", "2", "--no-mismatch")
     assert found.returncode == 0, found.stderr
     text = page.read_text()
-    # Six of each class with two crops, and two of each class with these crops and attention over them.
+    # Six of each class with two crops, and two of each class with these crops and their attention.
     assert text.count("<img") == (6 + 6) * 2 + (2 + 2) * 4
     assert text.count(", ir with attention") == 4
     assert text.count("attention on the face against chance: rgb ×") == 4 * 5
@@ -160,7 +160,7 @@ def test_recordings_are_evaluated_and_what_is_left_out_is_said(tmp_path: Path) -
     folder = run_eval(tmp_path / "own", "--out", tmp_path / "folder.json")
     assert folder.returncode == 0, folder.stderr
     (row,) = json.loads((tmp_path / "folder.json").read_text())["sets"]
-    # Two people, photographed once each: another moment does not exist.
+    # Two people with one presentation each: there is no other moment.
     assert (row["pairs"], set(row["pair_mismatch"])) == (12, {"other_person", "warped"})
     (tmp_path / "own" / "p1" / "0002-ir.png").unlink()
     plan = tmp_path / "plan.toml"

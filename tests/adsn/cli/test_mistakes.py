@@ -1,4 +1,4 @@
-"""What goes wrong on the side of training ends in one line that says what to do."""
+"""Errors in the training commands give a single line with the remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAVY = ["torch", "onnx", "onnxslim", "safetensors", "scipy", "h5py"]
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """Result of a command."""
 
     returncode: int
     stdout: str
@@ -37,7 +37,7 @@ class Done:
 
 
 def without_extras(program: str, *arguments: object) -> Done:
-    """Run a console script where no extra is installed."""
+    """Run a console script as if no extra were installed."""
     code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\nfrom {program} import main; main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     env = {**os.environ, "COLUMNS": "200"}
@@ -50,7 +50,7 @@ Call = Callable[..., Done]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Run a console script in this process, where PyTorch is loaded already."""
+    """Run a console script in this process, which has already loaded PyTorch."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(program: str, *arguments: object) -> Done:
@@ -64,7 +64,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def line_of(done: Done, code: int) -> str:
-    """The one line on standard error."""
+    """Return the only line on standard error."""
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == code, done.stderr
     (line,) = done.stderr.strip().splitlines()
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line() -> None:
 
 
 def test_a_user_without_account_and_home_is_no_traceback(recipe: Path, tmp_path: Path) -> None:
-    """As in a container that runs under a number of its own."""
+    """As in a container that runs under an arbitrary user id."""
     code = f"""
 import pwd
 def gone(uid): raise KeyError(uid)
@@ -210,7 +210,7 @@ main()
 
 
 def listed(root: Path, species: tuple[str, str]) -> Path:
-    """A set of four recordings of two species, and a plan that tests on it."""
+    """Write a set of four recordings of two species, and return a plan that tests on it."""
     rows = ["presentation,subject,species,sensor,split"]
     for number in range(4):
         rows.append(f"p{number},s{number},{species[number % 2]},rig,test")

@@ -1,4 +1,4 @@
-"""``python -m adsn.cli.render``: what is wrong is said in one line."""
+"""``python -m adsn.cli.render``: an error gives a single line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests are sent again."""
+"""Which requests are retried."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_request_whose_answer_was_lost_is_not_sent_again_without_a_key(error: 
 def test_with_a_key_it_is_and_its_own_conflict_is_waited_for(error: Any) -> None:
     made = attempts(replace(NONCE, keyed=True), retries=2)
     assert made.after_failure(error) > 0
-    # The first attempt is still being judged.
+    # The service is still assessing the first attempt.
     assert made.after_reply(refused(409, "idempotency_conflict", None))
     with pytest.raises(ConnectionFailed) as caught:
         made.after_failure(httpx.ConnectError("refused"))

@@ -1,4 +1,4 @@
-"""The client against ``adsn-serve`` as a process, and against servers that break."""
+"""The client against an ``adsn-serve`` process, and against broken servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.service.serving_process import serving
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A simulated person, as files."""
+    """Image files of a simulated person."""
     folder = tmp_path_factory.mktemp("images")
     pair = SyntheticRig(seed=107, subject=9000).next().pair
     (folder / "rgb.png").write_bytes(encode(pair.image("rgb")[:, :, ::-1], ".png"))
@@ -145,7 +145,7 @@ def test_a_key_and_a_rate_of_the_service(tmp_path: Path, images: tuple[Path, Pat
 
 
 class Scripted:
-    """A server that reads each request whole and does what its script says: bytes to answer, or None to hang up."""
+    """A server that reads each request whole and follows its script: bytes to send, or None to close the connection."""
 
     def __init__(self, *script: bytes | None) -> None:
         self.script = list(script)

@@ -1,4 +1,4 @@
-"""The client's types are those of the service's contract, and importing it loads nothing that serves or trains."""
+"""The client's types match the service's contract, and importing it loads no serving or training packages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from service.monitoring.status import Info as ServiceInfo
 from tests.support.service.answers import checked
 
 SAID = {"title", "description", "examples", "default", "additionalProperties"}
-"""Of a schema: what is for people, and whether it is closed. The client ignores what it does not know."""
+"""Schema members to ignore: text for people, and whether unknown members are allowed. The client ignores those."""
 
 
 def shape(schema: dict[str, Any], defs: dict[str, Any]) -> Any:
-    """A JSON schema without names, words and references, so that two that take the same values are equal."""
+    """Return a JSON schema without names, text and references, so that two that accept the same values are equal."""
     if "$ref" in schema:
         return shape(defs[schema["$ref"].rpartition("/")[2]], defs)
     found = {key: value for key, value in schema.items() if key not in SAID and key != "$defs"}
@@ -53,7 +53,7 @@ def shape_of(kind: Any) -> Any:
 
 def test_an_answer_has_the_members_and_types_of_the_contract() -> None:
     ours, theirs = shape_of(Answer), shape_of(LivenessResponse)
-    # Ours alone: from a header. The version may grow within 1.
+    # Only in the client: it comes from a header. Any minor version of 1 is accepted.
     del ours["properties"]["replayed"]
     assert ours["properties"].pop("contract_version") == {"type": "string", "pattern": r"^1\.\d+$"}
     assert theirs["properties"].pop("contract_version") == {"type": "string", "const": "1.0"}
@@ -74,7 +74,7 @@ def test_a_problem_and_a_condition_have_members_of_the_contract() -> None:
 
 def test_info_has_members_of_the_contract() -> None:
     own, whole = shape_of(Info)["properties"], shape_of(ServiceInfo)["properties"]
-    # The service's type takes any text, for the document's sake; these three are all there are.
+    # The service's type accepts any text, for the sake of the OpenAPI document; only these three values occur.
     assert own["model"]["properties"]["modalities"]["items"].pop("enum") == ["rgb", "ir", "depth"]
     for name, entry in own.items():
         assert entry == whole[name], name

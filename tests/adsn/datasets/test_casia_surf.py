@@ -1,4 +1,4 @@
-"""CASIA-SURF in its three forms, with the traps of each."""
+"""CASIA-SURF in its three forms, with the pitfalls of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def challenge(tmp_path: Path) -> Path:
     for video, value in ((REAL, 100), (FAKE, 50)):
         for name in ("101.jpg", "111.jpg"):
             triplet(tmp_path / video, name, value)
-    # The second half of the list has its columns the other way round, as another circulating copy does.
+    # The second half of the list has its columns in reverse order, like another copy in circulation.
     lines = [
         row(REAL, "101.jpg", 1),
         row(REAL, "111.jpg", 1, "color ir depth"),

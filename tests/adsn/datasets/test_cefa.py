@@ -1,4 +1,4 @@
-"""CASIA-SURF CeFA: both folder names, the protocols, and identity numbers that must not travel."""
+"""CASIA-SURF CeFA: both folder names, the protocols, and identity numbers that must not leak."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_protocol_2_crosses_instruments(tree: Path) -> None:
 
 
 def test_protocol_4_crosses_both(tree: Path) -> None:
-    # With all 200 subjects these are the 400 videos that the data set's authors count: one bona fide, one replay each.
+    # With all 200 subjects these are the 400 videos that the authors count: one bona fide and one replay each.
     assert kinds(tree, "4.1", "train") == {
         (f"AF-{n}", s) for n in ("000", "199") for s in ("bona_fide", "replay_screen")
     }

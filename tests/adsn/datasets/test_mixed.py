@@ -1,4 +1,4 @@
-"""Several sources as one: indices, shares of a batch, and what cannot be mixed."""
+"""Several sources as one: indices, batch shares, and sets that cannot be mixed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adsn.training.train import sampling_weights
 
 
 class Painted:
-    """A set whose pixels say which sample of which set they are."""
+    """A set whose pixels identify the sample and the set."""
 
     def __init__(self, name: str, value: int, species: list[str], size: int = 16) -> None:
         self.name, self.value, self._species, self.size = name, value, species, size
@@ -93,7 +93,7 @@ def test_each_source_has_its_share_of_what_is_drawn(tmp_path: Path) -> None:
     mixed = MixedArrays("both", [stored(FAST, tmp_path), stored(TRACED, tmp_path)], [1.0, 3.0])
     chances = sampling_weights(mixed, "none")
     assert chances is not None
-    # Two traced pairs have three quarters, however many fast ones there are.
+    # Two path-traced pairs make up three quarters, regardless of the number of fast ones.
     assert float(chances[8:].sum() / chances.sum()) == pytest.approx(0.75)
     assert chances.tolist() == pytest.approx([0.25 / 8] * 8 + [0.375] * 2)
 

@@ -1,4 +1,4 @@
-"""Recordings of one's own."""
+"""The reader for your own recordings."""
 
 from __future__ import annotations
 

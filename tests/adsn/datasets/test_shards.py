@@ -1,4 +1,4 @@
-"""Files of path-traced pairs: whole or not at all, stopped and resumed, read as a data set. No Mitsuba is needed."""
+"""Files of path-traced pairs: written atomically, interrupted and resumed, read as a data set. Needs no Mitsuba."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 class Painter:
-    """Stands for the path tracer: pictures whose pixels are the subject's number."""
+    """Replacement for the path tracer: images whose pixels are the subject's number."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, str, int]] = []

@@ -1,4 +1,4 @@
-"""WMCA: categories, protocols, both packages, and the two presentations whose pictures do not belong together."""
+"""WMCA: categories, protocols, both packages, and the two presentations with mismatched images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_names_that_are_none() -> None:
 
 
 def protocol(root: Path, name: str, rows: list[tuple[str, str, str]]) -> None:
-    """Rows of presentation, group and label, with the unnamed index column that the originals have."""
+    """Write rows of presentation, group and label, with the unnamed index column of the original files."""
     lines = [",client_id,filepath,group,label"]
     lines += [f"{i},{p[:3]},{DATE}/{p}.hdf5,{group},{label}" for i, (p, group, label) in enumerate(rows)]
     (root / f"PROTOCOL-{name}.csv").write_text("\n".join(lines) + "\n")
@@ -82,7 +82,7 @@ def test_planes_and_colour_of_both_packages(packages: Path) -> None:
     assert len(pairs) == 10
     assert pairs.labels().tolist() == [1] * 5 + [0] * 5
     sample = pairs[6]
-    # Presentation 1, the second of five frames of fifty.
+    # Presentation 1, the second of five frames out of fifty.
     assert (sample.species, sample.subject, sample.presentation) == ("rigidmask", "001", MASK)
     assert set(np.unique(sample.crops["ir"])) == {2 * 20 + 10 + 10}
     assert sample.crops["depth"][0, 0, 0] == pytest.approx(400 + (20 + 20 - 1) * 200 / 254, abs=0.01)
@@ -93,7 +93,7 @@ def test_pictures_of_different_moments_are_left_out_and_counted(packages: Path) 
     pairs = open_wmca(packages, protocol="grandtest", split="train", frames=5, max_skipped=0.4)
     assert pairs.skipped == {"colour and infrared of different moments": 5}
     assert BROKEN not in {entry.presentation for entry in pairs.entries}
-    # Infrared and depth are of one camera: nothing is wrong with those.
+    # IR and depth come from one camera, so they match.
     inside = open_wmca(packages, protocol="grandtest", split="train", modalities=("ir", "depth"), frames=5)
     assert BROKEN in {entry.presentation for entry in inside.entries}
 

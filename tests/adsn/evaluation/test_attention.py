@@ -1,4 +1,4 @@
-"""Where the shipped network looks when an attack covers a part of the face."""
+"""Attention of the shipped network when an attack covers a part of the face."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def test_one_map_of_rgb_lies_on_the_attacked_region_more_than_chance_would() -> 
         box = Box(*r.box)
         maps = attend({"rgb": crop(r.rgb, box, rule)[None], "ir": crop(r.ir, Box(*r.ir_box), rule)[None]})[0]
         found.append(weight_on(maps[0, 1:2], crop(r.region, box, rule)))
-    # Measured over 80 presentations: the second map of RGB 2.1 times chance (standard error 0.3). Most other maps lie
-    # at fixed places at the crop's edge: that is how they avoid each other, and they tell nothing of an attack.
+    # Measured over 80 presentations: the second RGB map reaches 2.1 times chance (standard error 0.3). Most other maps
+    # stay at fixed places at the crop's edge: that is how they avoid each other, and it says nothing about an attack.
     assert float(np.mean(found)) > 1.3

@@ -1,4 +1,4 @@
-"""Presentations with one attribute changed, and what a model's decisions owe to it."""
+"""Presentations with one attribute changed, and its effect on a model's decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IR_CROP = CropRule(size=160, margin=0.2)
 
 
 def glint_scorer(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """A model that takes saturated IR pixels round the eyes for life, as one trained on glasses would."""
+    """A model that takes saturated IR pixels round the eyes for life, like one trained on glasses."""
     eyes = batch["ir"][:, 40:90]
     bright = (eyes >= 245).reshape(len(eyes), -1).mean(1)
     return np.repeat(bright[:, None], 3, 1).astype(np.float32)
@@ -56,7 +56,7 @@ def test_another_background_leaves_the_face_alone() -> None:
         crops = [asked.crops(species, 3, asked.shown(species, 3, change)) for change in (here, elsewhere)]
         for modality in ("rgb", "ir"):
             one, other = (crop[modality].astype(float) for crop in crops)
-            # The face is the same picture; automatic exposure, which sees a little of the room, may scale it.
+            # The face is unchanged; automatic exposure, which meters a little of the room, may scale it.
             middle = np.corrcoef(one[44:68, 44:68].ravel(), other[44:68, 44:68].ravel())[0, 1]
             assert middle > 0.97
             assert np.abs(one[:8] - other[:8]).mean() > 4
@@ -92,19 +92,19 @@ def test_the_path_tracer_renders_the_same_presentation_twice(monkeypatch: pytest
             bare.attributes, glasses_on_picture=False
         )
         assert replace(bare, attributes=None) == replace(worn, attributes=None)
-    # A presentation that is known already is not rendered again.
+    # A known presentation is not rendered again.
     assert asked.effect("glasses", "mask_rigid") == effect
     assert len(calls) == 8
 
 
 @pytest.mark.parametrize("species", ["mask_rigid", "mask_silicone", "print_vinyl"])
 def test_glasses_are_no_proof_of_life(species: str) -> None:
-    """An earlier model refused every bare mask, and took half of the same masks for people once they wore glasses."""
+    """An earlier model refused every bare mask, and accepted half of the same masks with glasses."""
     manifest = (bundle := open_bundle(default_bundle())).manifest
     scorer = engine_scorer(open_engine(bundle))
     threshold = manifest.operating_point().threshold
     asked = Counterfactual(scorer, manifest.rule(), manifest.modalities, threshold, presentations=80)
     effect = asked.effect("glasses", species)
-    # One rigid mask in sixteen is accepted, with or without glasses; the earlier model took every second one with them.
+    # One rigid mask in 16 is accepted, with or without glasses; the earlier model accepted every second one with them.
     assert effect.with_it.errors <= 8
     assert abs(effect.change) <= 0.04

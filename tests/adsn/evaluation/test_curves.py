@@ -1,4 +1,4 @@
-"""Curves by hand, and against scikit-learn."""
+"""Curves computed by hand, and compared with scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs that do not belong together: made of a set's own people, and counted as a species of their own."""
+"""Mismatched pairs: made from a set's own people, and counted as a separate species."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SIZE = 32
 
 
 class People:
-    """``moments`` presentations of each of some people, and a print of each. A person's number is the grey of both
-    pictures; ``poses``: whether the set tells where a head looks, a moment further by 5°."""
+    """``moments`` presentations of each person, and a print of each. A person's number is the grey level of both
+    images. ``poses``: whether the set has head poses, 5° further with each moment."""
 
     name = "people"
 
@@ -51,7 +51,7 @@ class People:
 
 
 def same_person(batch: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """A model that compares the two pictures' lower halves, and so finds out another person alone."""
+    """A model that compares the lower halves of the two images, and so detects only another person."""
     a = batch["rgb"][:, 28].astype(float).mean((1, 2))
     b = batch["ir"][:, 28].astype(float).mean((1, 2))
     return np.repeat((np.abs(a - b) < 0.5)[:, None], 3, 1).astype(np.float32)

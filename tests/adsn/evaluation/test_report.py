@@ -1,4 +1,4 @@
-"""The HTML report: complete, self-contained, and silent about faces unless asked."""
+"""The HTML report: complete, self-contained, and without faces unless requested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = {"meta", "img", "line", "rect", "polyline", "circle", "br"}
 
 
 class Page(HTMLParser):
-    """Checks nesting, and collects what the tests ask for."""
+    """Checks nesting, and collects the elements that the tests need."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Curves move as the pictures do: seen with models so simple that where they must go is known."""
+"""Curves follow the changes of the images; tested with models simple enough that the result is known."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ BOX, IR_BOX = Box(80, 60, 40, 40), Box(70, 64, 40, 40)
 
 
 class Drawn:
-    """Pairs whose faces are squares of a known grey on a darker ground: bona fide brighter in IR than attacks.
+    """Pairs whose faces are squares of a known grey on a darker ground: bona fide are brighter in IR than attacks.
 
-    ``pictures``: whether the pictures of the crops are there.
+    ``pictures``: whether the images of the crops exist.
     """
 
     name = "drawn"
@@ -52,7 +52,7 @@ class Drawn:
         rgb, ir = np.full((180, 200, 3), 40, np.uint8), np.full((180, 200, 1), 20, np.uint8)
         rgb[60:100, 80:120] = (150, 120, 100)
         ir[64:104, 70:110] = 120 if self.kinds[index] == "bona_fide" else 50
-        # A bright mark on the right edge of the face: what lies where can be told.
+        # A bright mark on the right edge of the face shows its orientation.
         ir[64:104, 104:110] = 180
         return Patch({"rgb": rgb, "ir": ir}, {"rgb": BOX, "ir": IR_BOX})
 
@@ -74,7 +74,7 @@ def scorer_of(measure: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> 
 
 
 def ir_face(rgb: NDArray[Any], ir: NDArray[Any]) -> NDArray[Any]:
-    """Brightness of the middle of the IR crop."""
+    """Score the brightness of the middle of the IR crop."""
     return np.asarray(ir[:, 24:40, 24:40].mean((1, 2, 3)) / 255)
 
 
@@ -83,17 +83,17 @@ def rgb_mean(rgb: NDArray[Any], ir: NDArray[Any]) -> NDArray[Any]:
 
 
 def roughness(rgb: NDArray[Any], ir: NDArray[Any]) -> NDArray[Any]:
-    """How much neighbouring pixels of the IR crop differ."""
+    """Score the differences between neighbouring pixels of the IR crop."""
     return np.asarray(np.square(np.diff(ir, axis=2)).mean((1, 2, 3)) / 2000)
 
 
 def balance(rgb: NDArray[Any], ir: NDArray[Any]) -> NDArray[Any]:
-    """Whether the IR crop's right half is brighter than its left: 0.5 where both are alike."""
+    """Score whether the IR crop's right half is brighter than its left; 0.5 if they are equal."""
     return np.asarray(0.5 + (ir[:, :, 32:].mean((1, 2, 3)) - ir[:, :, :32].mean((1, 2, 3))) / 100)
 
 
 def above(rgb: NDArray[Any], ir: NDArray[Any]) -> NDArray[Any]:
-    """Whether the bright mark on the right of the IR crop lies above its middle or below: 0.5 where both are alike."""
+    """Score whether the bright mark on the right of the IR crop is above its middle; 0.5 if it is centred."""
     mark = ir[:, :, 40:] > 150
     return np.asarray(0.5 + mark[:, :32].mean((1, 2, 3)) - mark[:, 32:].mean((1, 2, 3)))
 
@@ -134,7 +134,7 @@ def test_scores_follow_the_gain_and_nothing_else_does() -> None:
         assert gains["×4"] == 1.0
     assert len(set(medians(found, "gain_rgb").values())) == 1
     assert len(set(medians(found, "darkness").values())) == 1
-    # Half of the light refuses everybody; twice as much accepts every print.
+    # Half of the light refuses every bona fide presentation; twice as much accepts every print.
     points = {point.label: point.report for point in curve_of(found, "gain_ir").points}
     assert (points["×0.5"].bpcer.errors, points["×0.5"].bpcer.trials) == (6, 6)
     assert (points["×1"].bpcer.errors, points["×1"].apcer["print"].errors) == (0, 0)
@@ -147,7 +147,7 @@ def test_the_worst_step_and_the_range_that_holds() -> None:
     assert curve.holds is not None
     assert [point.label for point in curve.holds] == ["×0.71", "×1.41"]
     assert not curve.holds_everywhere
-    # Every step out of that range errs on a whole class; the one with the darkest people is the worst.
+    # Every step outside this range fails a whole class; the one with the darkest people is the worst.
     assert curve.worst.label == "×0.25"
     headline, point = found.worst
     assert (headline.key, point.label, point.error) == ("gain", "×0.25", 1.0)
@@ -194,7 +194,7 @@ def test_gamma_bends_the_tone_and_keeps_black_and_white() -> None:
 def test_a_moved_box_moves_what_the_model_sees() -> None:
     found = swept(balance)
     shifts = list(medians(found, "box_x").values())
-    # A box that lies further right has the face, and its bright mark, further left.
+    # If the box moves right, the face and its bright mark move left in the crop.
     assert shifts == sorted(shifts, reverse=True)
     assert shifts[0] > 0.6 > 0.45 > shifts[-1]
     assert medians(found, "box_apart") == medians(found, "box_x")
@@ -208,7 +208,7 @@ def test_a_moved_box_moves_what_the_model_sees() -> None:
 
 def test_a_rotation_turns_both_ways_and_nothing_appears_from_nowhere() -> None:
     turned = medians(swept(above), "rotation")
-    # Anticlockwise brings the mark on the right upwards.
+    # Anticlockwise rotation moves the mark on the right upwards.
     assert turned["+30°"] > turned["+10°"] > turned["0°"] == 0.5 > turned["-10°"] > turned["-30°"]
     black = scorer_of(lambda rgb, ir: np.asarray((ir == 0).mean((1, 2, 3))))
     pairs = Drawn()
@@ -229,7 +229,7 @@ def test_without_pictures_the_crop_is_changed_and_the_page_says_so() -> None:
 
 
 class Shifted:
-    """A detector that finds every face some pixels to the right of where it is; none in dark pictures."""
+    """A detector that finds every face some pixels too far right, and none in dark images."""
 
     def __init__(self, pixels: float) -> None:
         self.pixels = pixels

@@ -1,4 +1,4 @@
-"""The network: shapes, gradients everywhere, and that it can learn."""
+"""The network: output shapes, gradients in every parameter, and its ability to learn."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_outputs(modalities: Modalities) -> None:
 def test_every_parameter_receives_gradient(modalities: Modalities) -> None:
     network = small(modalities).train()
     for module in network.modules():
-        # A fresh residual branch ends in a zero on purpose; give it a value so that what lies before it is reached.
+        # A new residual branch deliberately ends in a zero weight; a value lets gradients reach the layers before it.
         if isinstance(module, BasicBlock):
             torch.nn.init.ones_(module.bn2.weight)
     out = network.features(*(crops(m, 8) for m in modalities))

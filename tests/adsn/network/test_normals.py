@@ -1,4 +1,4 @@
-"""Normals of surfaces whose normals are known."""
+"""Normals of surfaces with known normals."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ SIZE = 112
 
 
 def angle_deg(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any]:
-    """Angle between two fields of unit vectors [3, H, W], in degrees."""
+    """Return the angle between two fields of unit vectors [3, H, W], in degrees."""
     angle: NDArray[Any] = np.degrees(np.arccos(np.clip((found * expected).sum(0), -1, 1)))
     return angle
 
@@ -40,7 +40,7 @@ def test_tilted_plane(slope_x: float, slope_y: float, pitch: float) -> None:
 def test_sphere() -> None:
     pitch, radius, distance = 2.0, 90.0, 500.0
     y, x = (np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2) * pitch
-    # Inside 45 degrees of the middle: further out a pixel spans more of the curve than a difference can follow.
+    # Within 45 degrees of the middle: further out a pixel spans too much of the curve for a finite difference.
     inside = np.hypot(x, y) < radius * math.sin(math.radians(45))
     height = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))
     found = normals_of(distance - height, pitch)

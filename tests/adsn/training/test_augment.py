@@ -1,4 +1,4 @@
-"""Changes that a camera, a room or another detector would make, and none that would change what a pair is."""
+"""Augmentation imitates a camera, a room or another detector, and never changes the class of a pair."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_mismatched_pairs_are_attacks_of_which_neither_half_is_learnt_alone() ->
 
 
 def smooth(n: int, size: int = 32) -> Tensor:
-    """Pictures [N, S, S, 1] without fine detail, as faces are, so that a twist can be told from noise."""
+    """Return images [N, S, S, 1] without fine detail, like faces, so that warping differs from noise."""
     generator = torch.Generator().manual_seed(3)
     coarse = torch.randint(20, 230, (n, 1, 4, 4), generator=generator).float()
     fine = torch.nn.functional.interpolate(coarse, size, mode="bicubic", align_corners=False)
@@ -115,7 +115,7 @@ def test_a_mismatched_pair_holds_anothers_a_mirrored_or_a_twisted_ir() -> None:
     twisted = ~(mirrored | anothers)
     assert 8 <= int(mirrored.sum()) <= 36
     assert 30 <= int(twisted.sum()) <= 72
-    # Far from where it was, beyond what cameras side by side show.
+    # Displaced further than side-by-side cameras would show.
     apart = (out[twisted].float() - ir[twisted].float()).abs().flatten(1).mean(1)
     assert float(apart.min()) > 3
     assert float(out[twisted].float().flatten(1).min(1).values.mean()) > 5, "no black corners give a twist away"

@@ -1,4 +1,4 @@
-"""What each term rewards."""
+"""Each loss term rewards the right outputs."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from adsn.training.losses import CentreLoss, JointLoss, LossWeights, overlap_los
 
 
 def maps(*centres: tuple[int, int]) -> torch.Tensor:
-    """Two streams with one Gaussian blob a map: [1, 2, M, 14, 14]."""
+    """Return two streams with one Gaussian blob per map: [1, 2, M, 14, 14]."""
     y, x = torch.meshgrid(torch.arange(14.0), torch.arange(14.0), indexing="ij")
     blobs = [torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8) for cx, cy in centres]
     return torch.stack(blobs)[None, None].expand(1, 2, -1, -1, -1)
@@ -40,7 +40,7 @@ def test_descending_the_overlap_loss_separates_maps() -> None:
 
 
 def between_and_within(parts: torch.Tensor, label: torch.Tensor) -> tuple[float, float]:
-    """Distance of the class means, and mean distance of bona fide samples from theirs."""
+    """Return the distance of the class means, and the mean distance of bona fide samples from their mean."""
     live, attack = parts[label == 1], parts[label == 0]
     return float((live.mean(0) - attack.mean(0)).norm()), float((live - live.mean(0)).flatten(1).norm(dim=1).mean())
 

@@ -1,4 +1,4 @@
-"""Two moments of one person: who is paired with whom, and how a batch is labelled then."""
+"""Pairs of two moments of one person: the choice of partners, and the labels of the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe and its command can ask for beyond the plain run."""
+"""Options of a recipe and its command beyond a plain run."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_maps_drawn_from_layer_2_have_the_same_grid() -> None:
 
 
 def test_two_processes_train_one_network(root: Path) -> None:
-    """As on a machine with two GPUs, with processors in their place."""
+    """Imitates a machine with two GPUs, with CPUs in their place."""
     path = written(root, "two")
     sets(read_recipe(path), root)
     out = root / "two"

@@ -1,4 +1,4 @@
-"""What a teacher must be, and that the RGB stream learns from it."""
+"""Requirements on a teacher, and the RGB stream's learning from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adsn.training.teacher import DistillationLoss, Teacher, TeacherError
 
 
 def written(path: Path, *, channels: int = 3, linear: bool = True) -> Path:
-    """A classifier: mean over each channel of the picture, two logits from the means."""
+    """A classifier: mean over each channel of the image, two logits from the means."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["features"]),

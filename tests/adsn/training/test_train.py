@@ -1,4 +1,4 @@
-"""Recipes, the rendered cache, and that a resumed run repeats the uninterrupted one."""
+"""Recipes, the rendered cache, and a resumed run that gives the result of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_grey_copy_is_an_attack_whoever_is_in_it() -> None:
     grey = (rgb[copied].float() * torch.tensor([0.299, 0.587, 0.114])).sum(3, keepdim=True)
     assert (copy[copied].float() - grey).abs().max() <= 0.51
     assert (label == 1).all()
-    # Nothing is learnt from either half by itself.
+    # Neither half alone teaches anything.
     *_, after, weight = augment(
         rgb, ir, label, ("rgb", "ir"), AugmentConfig(copy_grey=0.5), torch.Generator().manual_seed(3)
     )
@@ -266,7 +266,7 @@ def test_sets_with_different_subjects_share_no_identity() -> None:
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> Path:
-    """Eight people of one's own rig, four in each split, with one picture missing."""
+    """Eight people recorded on one's own rig, four in each split, with one image missing."""
     rows = ["presentation,subject,species,sensor,split"]
     for i in range(8):
         kind, split = ("bona_fide" if i % 2 else "print_matte"), ("train" if i < 4 else "dev")
@@ -280,7 +280,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def on_disk(recordings: Path) -> str:
-    """The tiny recipe with its data from disk."""
+    """The tiny recipe with data from disk."""
     tables = "".join(
         f'[data.{split}]\ndataset = "recordings"\nroot = "{recordings}"\nsplit = "{split}"\n'
         for split in ("train", "dev")
@@ -300,7 +300,7 @@ def test_training_on_recordings(recordings: Path, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / "train.json").read_text())
     assert record["data"]["own-train"]["pairs"] == 23
     assert record["recipe"]["data"]["train"][0]["dataset"] == "recordings"
-    # What was trained on people's pictures must not call itself synthetic.
+    # A model trained on images of people must not call itself synthetic.
     _, training = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     plan = read_plan(DEFAULT_PLAN)
     assert summary_of(training, plan) == (

@@ -1,1 +1,1 @@
-"""Pages of the documentation, read and run."""
+"""Reading and running the documentation's pages."""

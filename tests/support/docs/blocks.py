@@ -1,4 +1,4 @@
-"""All blocks of README and docs, and what is wrong with a block of settings."""
+"""All blocks of README and docs, and the errors in a block of settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ BLOCKS = [block for page in READ for block in blocks_of(page)]
 
 
 def ids(block: Block) -> str:
-    """Return a block's place, the name of its test."""
+    """Return a block's location, which is the name of its test."""
     return block.where
 
 
 def mistakes(model: type[BaseModel], values: dict[str, object]) -> list[str]:
-    """What is wrong with a part of a file; that the rest is missing is not, nor that … stands for a value."""
+    """Return the errors in a part of a file; missing entries, and … in place of a value, do not count."""
     try:
         model.model_validate(values)
     except ValidationError as error:

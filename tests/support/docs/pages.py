@@ -1,20 +1,20 @@
-"""Pages as the tests read them: fenced blocks with the comments that stand before them, headings, links.
+"""Pages as the tests read them: fenced blocks with the comments before them, headings, links.
 
-A comment directly before a block says how it is tested; several may follow each other::
+Comments directly before a block say how it is tested; there may be several::
 
     <!-- needs hardware -->, <!-- needs docker -->, …    not run
     <!-- not run: reason -->                             not run
     <!-- slow -->                                        only with -m docs_slow
-    <!-- server: COMMAND -->                             that command runs beside, from here to the end of the page
-    <!-- until: WORDS -->                                a program that does not end: stopped when it has said that
-    <!-- exits: 1 -->                                    its exit code, where it is not 0
-    <!-- prints: WORDS -->                               must be in what it prints
-    <!-- given: STATEMENTS -->                           go before a block of Python, or of sh
-    <!-- save: NAME -->                                  the block becomes this file, for those after it
-    <!-- printed: … -->                                  JSON that the last block of shell printed, shortened
+    <!-- server: COMMAND -->                             run this command from here to the end of the page
+    <!-- until: WORDS -->                                does not end by itself: stop it once it has printed this
+    <!-- exits: 1 -->                                    exit code, if not 0
+    <!-- prints: WORDS -->                               the output must contain this
+    <!-- given: STATEMENTS -->                           run before a Python or sh block
+    <!-- save: NAME -->                                  save the block as this file, for later blocks
+    <!-- printed: … -->                                  shortened JSON output of the last shell block
 
-Blocks of one page run in its order in one folder. What is not run is still parsed, and the options of every ``adsn-``
-command in it must exist.
+The blocks of one page run in order in one folder. Blocks that are not run are still parsed, and the options of every
+``adsn-`` command in them must exist.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Block:
 
 
 def marked(comment: str) -> tuple[str, str] | None:
-    """Name and value of a marker; None for a comment that is none."""
+    """Return name and value of a marker; None for other comments."""
     for name in MARKERS:
         match = re.fullmatch(rf"{name}(?::\s*|\s+|$)(.*)", comment, re.DOTALL)
         if match:
@@ -70,7 +70,7 @@ def marked(comment: str) -> tuple[str, str] | None:
 
 
 def blocks_of(page: str, text: str | None = None) -> list[Block]:
-    """All fenced blocks of a page."""
+    """Return all fenced blocks of a page."""
     lines = ((ROOT / page).read_text(encoding="utf-8") if text is None else text).splitlines()
     found: list[Block] = []
     markers: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def blocks_of(page: str, text: str | None = None) -> list[Block]:
 
 
 def prose_of(page: str) -> str:
-    """A page without its blocks and comments, line for line."""
+    """Return a page without its blocks and comments, with the same line numbers."""
     kept, inside = [], ""
     for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
         fence = FENCE.match(line)
@@ -111,7 +111,7 @@ def prose_of(page: str) -> str:
 
 
 def anchors_of(page: str) -> set[str]:
-    """What a link into the page may name: its headings, as GitHub and Python-Markdown both make them, and ids."""
+    """Return the valid anchors of the page: headings, as GitHub and Python-Markdown both form them, and ids."""
     prose = prose_of(page)
     found = set(re.findall(r'<a id="([^"]+)"', prose))
     for heading in re.findall(r"^#{1,6} (.+?)\s*#*$", prose, re.MULTILINE):
@@ -121,6 +121,6 @@ def anchors_of(page: str) -> set[str]:
 
 
 def links_of(page: str) -> list[str]:
-    """Targets of all links and pictures, code left out."""
+    """Return the targets of all links and images outside code."""
     prose = re.sub(r"(`+).+?\1", "", prose_of(page))
     return re.findall(r"\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)", prose)

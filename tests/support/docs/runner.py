@@ -1,4 +1,4 @@
-"""Runs a page's blocks in a folder of their own, with the project's environment, and ends what they leave running."""
+"""Runs a page's blocks in a separate folder, with the project's environment, and ends leftover processes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LINKED = (
     "adsn", "benchmarks", "calib", "deploy", "docs", "examples", "export", "runtime", "service", "synthetic",
     "pyproject.toml", "README.md",
 )  # fmt: skip
-"""What a block finds as in a checkout. The models are copied, for some commands write into them."""
+"""Files that a block finds as in a checkout. The models are copied, because some commands write into them."""
 INSTALLS = re.compile(r"(^|[\s;&|/])(make|pip3?|apt|apt-get|npm|docker|systemctl|sudo|modprobe)\s", re.MULTILINE)
-"""What would change the environment that the tests themselves run in, or the machine."""
+"""Commands that would change the machine, or the environment that the tests run in."""
 PORTS = {"8000": "ADSN_PORT", "8001": "ADSN_KIOSK_HTTP__PORT"}
 STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 class BlockFailed(AssertionError):
-    """A block did not do what its page says."""
+    """A block did not behave as its page says."""
 
 
 class DocumentedPage:
-    """One page's folder and what runs beside its blocks."""
+    """One page's folder and the services that run beside its blocks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,13 +69,13 @@ class DocumentedPage:
             end(process)
 
     def here(self, text: str) -> str:
-        """``text`` with the ports that its programs have in this run."""
+        """Return ``text`` with the ports that its programs use in this run."""
         for port, free in self.ports.items():
             text = re.sub(rf"(127\.0\.0\.1|localhost):{port}\b", rf"\1:{free}", text)
         return text
 
     def there(self, text: str) -> str:
-        """``text``, printed in this run, with the ports that the page speaks of."""
+        """Return ``text``, printed in this run, with the ports that the page names."""
         for port, free in self.ports.items():
             text = text.replace(f":{free}", f":{port}")
         return text
@@ -131,7 +131,7 @@ class DocumentedPage:
             compare(block, expected, text)
 
     def require_printed(self, block: Block) -> None:
-        """Hold a block of JSON against the last object of JSON that a block of shell printed."""
+        """Compare a JSON block with the last JSON object that a shell block printed."""
         begin = self._printed.find("{")
         answer, _ = json.JSONDecoder().raw_decode(self._printed, begin) if begin >= 0 else ({}, 0)
         shown = json.loads(block.text)
@@ -170,7 +170,7 @@ class DocumentedPage:
 
 
 def alike(shown: Any, printed: Any) -> bool:
-    """Whether two values of JSON are the same but for rounding, and for what another processor's kernels change."""
+    """Return whether two JSON values are equal up to rounding and differences between CPU kernels."""
     if isinstance(shown, dict):
         return isinstance(printed, dict) and all(alike(value, printed[key]) for key, value in shown.items())
     if isinstance(shown, list):
@@ -181,7 +181,7 @@ def alike(shown: Any, printed: Any) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback device that is free now."""
+    """Return a free port of the loopback device."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -193,7 +193,7 @@ def said(output: Path) -> str:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a group of processes in order, and by force what does not."""
+    """Stop a process group, and kill the processes that do not stop."""
     for number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
         try:
             os.killpg(process.pid, number)
@@ -207,7 +207,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def transcript(text: str) -> tuple[str, list[str]]:
-    """Commands of a ``console`` block, and the lines it says they print."""
+    """Return the commands of a ``console`` block, and the output lines that it shows."""
     lines = text.splitlines()
     return "\n".join(line[2:] for line in lines if line.startswith("$ ")), [
         line for line in lines if not line.startswith("$ ") and line.strip() and line.strip() != "…"
@@ -215,7 +215,7 @@ def transcript(text: str) -> tuple[str, list[str]]:
 
 
 def compare(block: Block, expected: list[str], text: str) -> None:
-    """Each expected line must be among those printed, in that order; … stands for anything."""
+    """Require each expected line among the printed ones, in the same order; … stands for anything."""
     printed = iter([" ".join(line.split()) for line in text.splitlines()])
     for line in expected:
         pattern = re.compile(".*".join(re.escape(part) for part in " ".join(line.split()).split("…")))

@@ -1,1 +1,1 @@
-"""Rigs, calibration boards and lights, simulated."""
+"""Simulated rigs, calibration boards and lights."""

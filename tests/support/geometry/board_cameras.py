@@ -1,4 +1,4 @@
-"""Cameras, for the commands, that look at a board, at a blinking light, or at somebody."""
+"""Cameras for the commands; they look at a board, a blinking light, or a person."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ RIG = rig()
 VIEWS = 18
 LOOKS_AT_A_VIEW = 4
 LOOKS: list[str] = []
-"""Grows by one with each look that the command takes."""
+"""Gets one entry for each look that the command takes."""
 
 
 @functools.cache
 def photographer(modality: Modality) -> Photographer:
-    """Of the rig's cameras; whoever wants the same pictures every time lets it take them in the same order."""
+    """Return the photographer of a rig's camera; the same order of shots gives the same images."""
     look, seed = (COLOUR, 1) if modality == "rgb" else (INFRARED, 2)
     return Photographer(Board(), RIG.cameras[modality], look, seed)
 
 
 @functools.cache
 def shown(modality: Modality) -> list[NDArray[Any]]:
-    """What a camera sees of each view."""
+    """Return a camera's image of each view."""
     return [photographer(modality).take(where, 3 if modality == "rgb" else 1) for where in poses(VIEWS)]
 
 
 class BoardCamera:
-    """Sees one view of the board after another, each for a few looks of the command."""
+    """Shows one view of the board after another, each for a few looks of the command."""
 
     def __init__(self, modality: Modality) -> None:
         camera = RIG.cameras[modality]
@@ -62,7 +62,7 @@ class BoardCamera:
         number = len(LOOKS) // LOOKS_AT_A_VIEW % VIEWS
         now = time.monotonic_ns()
         self._seq += 1
-        # Every third infrared frame is without the strobe.
+        # Every third IR frame is without the strobe.
         dark = self.info.modality == "ir" and self._seq % 3 == 0
         picture = self._pictures[number]
         return Frame(
@@ -79,13 +79,13 @@ class BoardCamera:
 
 
 class BlinkCamera:
-    """A recording of a blinking light, as fast as it can be read; one's times are late by what the address says."""
+    """A recording of a blinking light, read at full speed; one camera's times are late by the value in its address."""
 
     def __init__(self, modality: Modality, late_ms: float, steady: bool) -> None:
         self.info = SourceInfo(
             modality, f"blink:{modality}", f"blink-{modality}", "blink", 4, 4, "GREY", 30, "recorded"
         )
-        # Of its own, so that both cameras see the same light.
+        # A separate generator, so that both cameras see the same light.
         switches = switched(np.random.default_rng(0), 90_000)
         rng = np.random.default_rng(1 if modality == "rgb" else 2)
         times = frames(rng, 90_000)
@@ -97,7 +97,7 @@ class BlinkCamera:
         if row is None:
             raise CameraLost("the recording is over.")
         t_ns, level = int(row[0] * 1e6), row[1]
-        # The mean of the picture holds fractions of a grey level.
+        # The mean of the image represents fractions of a grey level.
         image = np.full((100, 1), int(level), np.uint8)
         image[: round(100 * (level % 1))] += 1
         return Frame(self.info.modality, image[:, :, None], t_ns, t_ns, None, "recorded")
@@ -107,12 +107,12 @@ class BlinkCamera:
 
 @functools.cache
 def somebody() -> list[Shot]:
-    """Somebody who sways a little."""
+    """Return shots of a person who sways a little."""
     return [shoot(1, presentation=1, frame=10 * number) for number in range(4)]
 
 
 class FaceCamera:
-    """Sees somebody, a second after the other, as fast as it is read."""
+    """Shows a person, one second later with each step, at a hundred times real speed."""
 
     def __init__(self, modality: Modality) -> None:
         self._modality, self._number = modality, 0
@@ -120,7 +120,7 @@ class FaceCamera:
 
     def read(self, timeout_s: float) -> Frame | None:
         time.sleep(0.01)
-        # Both cameras go by one clock, and each second of theirs is a hundredth.
+        # Both cameras share one clock, whose second lasts a hundredth of a real one.
         t_ns = int(time.monotonic() * 100) * 1_000_000_000
         shot = somebody()[t_ns // 1_000_000_000 % len(somebody())]
         self._number += 1

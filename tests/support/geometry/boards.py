@@ -1,4 +1,4 @@
-"""Pictures of the calibration board as known cameras see it, for tests and benchmarks."""
+"""Images of the calibration board as seen by known cameras, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from calib.geometry.board import Board
 from runtime.geometry.box_mapping import CameraModel, Vector
 
 TEXELS = 16
-"""Pixels of the drawn board along a square."""
+"""Pixels of the drawn board per square."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a camera shows the board. ``black`` and ``white``: grey levels; ``dim``: what is left in the corners."""
+    """A camera's rendering of the board. ``black``, ``white``: grey levels; ``dim``: brightness in the corners."""
 
     black: float
     white: float
@@ -29,12 +29,12 @@ class Look:
 
 COLOUR = Look(black=30, white=215, noise=2.0, blur=0.6, dim=0.85)
 INFRARED = Look(black=55, white=130, noise=2.5, blur=0.7, dim=0.5)
-"""A fifth of the contrast, dark towards the edges, as an illuminator beside the lens leaves it."""
+"""A fifth of the contrast, dark towards the edges, like light from an illuminator beside the lens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """Where the board is: from its plane's coordinates (origin in its middle, mm) to the rig's frame."""
+    """Pose of the board: from its plane's coordinates (origin in its middle, mm) to the rig's frame."""
 
     rotation: Vector
     translation: Vector
@@ -46,7 +46,7 @@ def pose(tilt_deg: tuple[float, float, float], middle_mm: tuple[float, float, fl
 
 
 def poses(count: int, seed: int = 0, *, near: float = 330, far: float = 700) -> list[Pose]:
-    """A careful person's views: all parts of the picture, tilts to all sides, near and far."""
+    """Return a careful user's views: all parts of the image, tilts to all sides, near and far."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -61,7 +61,7 @@ def poses(count: int, seed: int = 0, *, near: float = 330, far: float = 700) -> 
 
 
 class Photographer:
-    """Takes pictures of a board with one camera."""
+    """Takes images of a board with one camera."""
 
     def __init__(self, board: Board, camera: CameraModel, look: Look, seed: int = 0) -> None:
         self._board, self._camera, self._look = board, camera, look
@@ -69,7 +69,7 @@ class Photographer:
         side = TEXELS // 8
         modules = np.pad(board.modules(), 8)  # one square of paper around
         self._texture = np.where(np.kron(modules, np.ones((side, side), bool)), 0.0, 1.0).astype(np.float32)
-        # Twice as many rays each way as pixels, averaged afterwards.
+        # Twice as many rays as pixels in each direction, averaged afterwards.
         height, width = camera.height * 2, camera.width * 2
         y, x = np.mgrid[0:height, 0:width].astype(np.float64)
         rays = camera.rays(np.column_stack([x.ravel() / 2 - 0.25, y.ravel() / 2 - 0.25]))
@@ -78,7 +78,7 @@ class Photographer:
         self._fall_off = (1 - (1 - look.dim) * radius**2).astype(np.float32)
 
     def take(self, where: Pose, channels: Literal[1, 3] = 1) -> NDArray[np.uint8]:
-        """uint8 [H, W, channels]."""
+        """Return uint8 [H, W, channels]."""
         camera, board, look = self._camera, self._board, self._look
         turn = camera.rotation @ where.rotation
         origin = camera.rotation @ where.translation + camera.translation

@@ -1,4 +1,4 @@
-"""Rigs whose geometry is known, for tests."""
+"""Rigs with known geometry, for tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def camera(
 
 
 def rig(baseline_mm: float = 25.0, depth: bool = False, distortion: bool = True) -> RigGeometry:
-    """640×480 colour and 640×400 infrared, 25 mm beside each other and a little turned; depth on the other side."""
+    """Return a rig: 640×480 RGB and 640×400 IR, 25 mm apart and slightly rotated; depth on the other side."""
     bent = ((-0.08, 0.04, 0.0006, -0.0004, 0.0), (-0.11, 0.06, -0.0005, 0.0007, 0.0))
     straight = ((0.0,) * 5,) * 2
     lens = bent if distortion else straight
@@ -54,7 +54,7 @@ def rig(baseline_mm: float = 25.0, depth: bool = False, distortion: bool = True)
 
 
 def blank(geometry: RigGeometry) -> Pair:
-    """A black pair of the rig's sizes; its depth, where it has one, is missing everywhere."""
+    """Return a black pair of the rig's sizes; its depth, if it has one, is missing everywhere."""
 
     def size(modality: Modality) -> tuple[int, int]:
         return geometry.cameras[modality].height, geometry.cameras[modality].width
@@ -66,7 +66,7 @@ def blank(geometry: RigGeometry) -> Pair:
 
 
 def face(camera: CameraModel, centre_mm: tuple[float, float, float], width_mm: float = 150.0) -> Box:
-    """The box that ``camera`` sees of a face: a square facing the rig's z axis, its centre in the rig's frame."""
+    """Return ``camera``'s box of a face: a square facing the rig's z axis, with its centre in the rig's frame."""
     half = width_mm / 2
     offsets = np.array([[0, 0, 0], [-half, 0, 0], [half, 0, 0], [0, -half, 0], [0, half, 0]])
     points = np.array(centre_mm) + offsets
@@ -80,7 +80,7 @@ def centre(box: Box) -> Vector:
 
 
 def depth_of_plane(geometry: RigGeometry, z_mm: float) -> DepthMap:
-    """What the rig's depth camera measures of a wall at ``z_mm`` in the rig's frame: float32 [H, W, 1]."""
+    """Return the depth camera's measurement of a wall at ``z_mm`` in the rig's frame: float32 [H, W, 1]."""
     seen = geometry.cameras["depth"]
     y, x = np.mgrid[0 : seen.height, 0 : seen.width].astype(np.float64)
     rays = seen.rays(np.column_stack([x.ravel(), y.ravel()]))

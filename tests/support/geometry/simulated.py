@@ -1,4 +1,4 @@
-"""The simulated world before a rig whose cameras stand farther apart than those of `synthetic.render_frame`."""
+"""The simulated world in front of a rig whose cameras are further apart than those of `synthetic.render_frame`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synthetic.scene import compose
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A pair, where the face is in it, and the rig that took it; depth has the infrared camera's pixels."""
+    """A pair, the face's position in it, and its rig; depth has the IR camera's pixels."""
 
     pair: Pair
     rgb_box: Box
@@ -38,7 +38,7 @@ def shoot(
     baseline_mm: float = 25.0,
     depth: bool = False,
 ) -> Shot:
-    """Take the pictures that `synthetic.render_frame` takes, with the infrared camera ``baseline_mm`` beside."""
+    """Return the images of `synthetic.render_frame`, but with the IR camera ``baseline_mm`` to the side."""
     width, height = 640, 480
     shown = Presentation(seed=seed, subject=subject, species=species, family=family, number=presentation, frame=frame)
     scene = compose(shown, 1.2, "analytic")

@@ -1,1 +1,1 @@
-"""Installed and emulated machines, and what is deployed to them."""
+"""Installed and emulated machines, and their deployments."""

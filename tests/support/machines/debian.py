@@ -18,7 +18,7 @@ PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev"
 
 
 def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
-    """Run a shell command in the root, as RUN does; returns what it printed. ``code``: what it must exit with."""
+    """Run a shell command in the root, as RUN does; return its output. ``code``: the required exit code."""
     known = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **environment}
     known |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
     done = subprocess.run(["chroot", str(root), "/bin/sh", "-ec", command], env=known, capture_output=True, text=True)
@@ -28,15 +28,15 @@ def inside(root: Path, command: str, code: int = 0, **environment: str) -> str:
 
 @contextmanager
 def debian(made: Path, *more: str) -> Iterator[Path]:
-    """A clean root in the folder ``made``, empty or new: Python, systemd, ``more`` packages, what reaches the index."""
+    """Make a clean root in ``made``, an empty or new folder: Python, systemd, ``more`` packages, index access."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("needs root and debootstrap")
-    # It becomes "/" for an account that is not this one's.
+    # It becomes "/" for another account.
     made.mkdir(exist_ok=True)
     made.chmod(0o755)
     command = ["debootstrap", "--variant=minbase", f"--include={','.join([PACKAGES, *more])}", "bookworm", str(made)]
     subprocess.run(command, check=True, capture_output=True)
-    # How this machine reaches its package index is lent to the root: names, pip's configuration, certificates.
+    # Copy this machine's access to its package index into the root: host names, pip configuration, certificates.
     for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
         if Path("/", name).exists():
             shutil.copyfile(Path("/", name), made / name)
@@ -54,7 +54,7 @@ def debian(made: Path, *more: str) -> Iterator[Path]:
 
 
 def checkout(root: Path) -> None:
-    """Put into ``/src`` of the root what ``deploy/install.sh`` installs from."""
+    """Copy the sources of ``deploy/install.sh`` to ``/src`` of the root."""
     source = root / "src"
     source.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "model.int8-trt*")

@@ -11,13 +11,13 @@ FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """Every document of a file."""
+    """Return every document of a file."""
     found: list[dict[str, Any]] = [document for document in yaml.safe_load_all(path.read_text()) if document]
     return found
 
 
 def resources(overlay: str = "base") -> list[dict[str, Any]]:
-    """What a kustomization applies, each with its file, before kustomize edits it."""
+    """Return the resources that a kustomization applies, each with its file, before kustomize edits them."""
     (kustomization,) = documents(FOLDER / overlay / "kustomization.yaml")
     found: list[dict[str, Any]] = []
     for name in kustomization["resources"]:
@@ -27,6 +27,6 @@ def resources(overlay: str = "base") -> list[dict[str, Any]]:
 
 
 def one(kind: str, overlay: str = "base") -> dict[str, Any]:
-    """The only resource of its kind."""
+    """Return the only resource of its kind."""
     (found,) = [resource for resource in resources(overlay) if resource["kind"] == kind]
     return found

@@ -1,6 +1,6 @@
-"""Debian's kernel for emulated machines: fetched once, with the modules that a test wants in an initial RAM disk.
+"""Debian's kernel for emulated machines: downloaded once, with the modules that a test needs in an initial RAM disk.
 
-QEMU without hardware virtualisation, so that it runs wherever the tests do.
+QEMU runs without hardware virtualisation, so it works wherever the tests do.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ NEEDED = {
     "dpkg-deb": "dpkg",
 }
 MARK = "ADSN-VM "
-"""What a guest's lines begin with that the host reads: one JSON object each, at last ``exit CODE``."""
+"""Prefix of the guest's lines that the host reads: one JSON object each, and finally ``exit CODE``."""
 
 
 def missing_programs() -> list[str]:
-    """What has to be installed first, as Debian's packages."""
+    """Return the missing programs, as Debian package names."""
     return [package for program, package in NEEDED.items() if shutil.which(program) is None]
 
 
 def debian_kernel(cache: Path) -> Path:
-    """Debian's kernel package, fetched once and unpacked."""
+    """Return Debian's kernel package, downloaded once and unpacked."""
     cache.mkdir(parents=True, exist_ok=True)
     unpacked = cache / "kernel"
     if not unpacked.is_dir():
@@ -52,9 +52,9 @@ def debian_kernel(cache: Path) -> Path:
 
 
 def initrd(kernel: Path, image: Path, modules: tuple[str, ...], options: dict[str, str], script: str) -> None:
-    """Write an initial RAM disk: busybox, ``modules`` with what they depend on, their options, and ``/init``.
+    """Write an initial RAM disk: busybox, ``modules`` with their dependencies and options, and ``/init``.
 
-    ``{modules}`` in the script stands for their names in the order in which they are to be loaded.
+    ``{modules}`` in the script stands for their names in loading order.
     """
     paths = {p.stem.replace("-", "_"): p for p in kernel.glob("lib/modules/*/kernel/**/*.ko")}
     order = _with_dependencies(paths, modules)
@@ -73,7 +73,7 @@ def initrd(kernel: Path, image: Path, modules: tuple[str, ...], options: dict[st
 
 
 def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float) -> list[dict[str, Any]]:
-    """Run a machine of two processors until it switches itself off; returns what its guest printed after `MARK`.
+    """Run a machine with two processors until it switches itself off; return its guest's output after `MARK`.
 
     Raises:
         RuntimeError: the guest did not end with ``exit 0``; the message has the end of its console, ``log`` all of it.
@@ -84,7 +84,7 @@ def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float
         *("-kernel", str(next(kernel.glob("boot/vmlinuz-*"))), "-initrd", str(image), *more),
     ]
     note = ""
-    # Straight to the file, so that one can look on.
+    # Straight to the file, so that it can be followed.
     with log.open("wb") as console:
         try:
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=timeout_s)
@@ -99,7 +99,7 @@ def boot(kernel: Path, image: Path, more: list[str], log: Path, timeout_s: float
 
 
 def _with_dependencies(paths: dict[str, Path], wanted: tuple[str, ...]) -> list[str]:
-    """Modules in the order they have to be loaded in. Each names in itself those it needs."""
+    """Return modules in loading order. Each module file names its dependencies."""
     order: list[str] = []
 
     def add(name: str) -> None:
@@ -116,7 +116,7 @@ def _with_dependencies(paths: dict[str, Path], wanted: tuple[str, ...]) -> list[
 
 
 def _cpio(entries: dict[str, tuple[int, bytes]]) -> bytes:
-    """An archive in the format "newc" of cpio(5), as the kernel reads it."""
+    """Return an archive in cpio(5) format "newc", as the kernel reads it."""
     archive = bytearray()
     for number, (name, (mode, data)) in enumerate([*entries.items(), ("TRAILER!!!", (0, b""))], start=1):
         fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
@@ -127,6 +127,6 @@ def _cpio(entries: dict[str, tuple[int, bytes]]) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where the kernel is kept between runs: ``ADSN_VM_CACHE``, else in the user's cache."""
+    """Return the folder that keeps the kernel between runs: ``ADSN_VM_CACHE``, else the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(os.environ.get("ADSN_VM_CACHE") or f"{base}/adsn/vm")

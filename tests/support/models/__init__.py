@@ -1,1 +1,1 @@
-"""Networks, bundles and engines to test with."""
+"""Networks, bundles and engines for tests."""

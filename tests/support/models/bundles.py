@@ -1,4 +1,4 @@
-"""Bundles changed by somebody who can write to their folder."""
+"""Bundles changed by an attacker with write access to their folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def redigest(folder: Path, role: str, data: bytes) -> None:
-    """Replace a file and make the manifest agree: what somebody who can write to the folder would do."""
+    """Replace a file and update the manifest, as an attacker with write access would."""
     manifest = json.loads((folder / "manifest.json").read_text())
     entry = next(e for e in manifest["files"] if e["role"] == role)
     (folder / entry["path"]).write_bytes(data)

@@ -1,4 +1,4 @@
-"""Pictures of nothing, written where the data sets' layouts put theirs."""
+"""Blank images, written in the data sets' layouts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def picture(path: Path, value: int, size: tuple[int, int] = (40, 30), channels: int = 1) -> Path:
-    """A grey or colour picture of ``size`` width and height, filled with ``value``; its red is 20 higher."""
+    """Write a grey or RGB image of ``size`` width and height, filled with ``value``; its red is 20 higher."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (size[1], size[0]) if channels == 1 else (size[1], size[0], 3)
     pixels = np.full(shape, value, np.uint8)
@@ -22,7 +22,7 @@ def picture(path: Path, value: int, size: tuple[int, int] = (40, 30), channels: 
 
 
 def triplet(folder: Path, name: str, value: int, colour: str = "color") -> None:
-    """``folder``/{color,depth,ir}/``name``, in sizes that differ by modality."""
+    """Write ``folder``/{color,depth,ir}/``name``, in sizes that differ by modality."""
     picture(folder / colour / name, value, (44, 44), 3)
     picture(folder / "depth" / name, value + 1, (30, 32))
     picture(folder / "ir" / name, value + 2, (36, 30))

@@ -1,4 +1,4 @@
-"""Face detectors of one convolution for each output, whose answers are known, and pictures for them."""
+"""Face detectors with one convolution per output and known results, and images for them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runtime.core.values import Image
 from runtime.face.scrfd import STRIDES
 
 MARKS = np.array([[-1.5, 0], [1.5, 0], [0, 1.6], [-1.2, 3.2], [1.2, 3.2]], np.float32)
-"""Landmarks against the cell's anchor, in strides."""
+"""Landmarks relative to the cell's anchor, in strides."""
 
 
 def spot(x: int, y: int, size: tuple[int, int] = (256, 320), edge: int = 32, channels: int = 3) -> Image:
-    """A black picture with one white cell."""
+    """Return a black image with one white cell."""
     image = np.zeros((*size, channels), np.uint8)
     image[y : y + edge, x : x + edge] = 255
     return image
@@ -26,9 +26,9 @@ def spot(x: int, y: int, size: tuple[int, int] = (256, 320), edge: int = 32, cha
 def tiny_model(
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]], shape: list[Any], repeat: int
 ) -> bytes:
-    """A model with one convolution for each output: weights on the mean brightness of a cell, and a bias.
+    """Return a model with one convolution per output: weights on the mean brightness of a cell, and a bias.
 
-    ``heads``: name with its stride after an underscore → weights [C] and bias [C]. ``repeat``: anchors in a cell.
+    ``heads``: name with its stride after an underscore → weights [C] and bias [C]. ``repeat``: anchors per cell.
     """
     nodes, weights, outputs = [], [], []
     for name, (gain, bias) in heads.items():
@@ -56,7 +56,7 @@ def constant(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 
 def yunet() -> bytes:
-    """White cells of the coarsest stride are faces; input 0 to 255 as OpenCV hands it over."""
+    """Return a model for which white cells of the coarsest stride are faces; input is 0 to 255, as OpenCV passes it."""
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for kind in ("cls", "obj", "bbox", "kps"):
         for stride in (8, 16, 32):
@@ -71,7 +71,7 @@ def yunet() -> bytes:
 
 
 def scrfd(edge: int = 320, outputs: int = 9) -> bytes:
-    """The first anchor of a white cell of stride 16 is a face; input −1 to 1."""
+    """Return a model for which the first anchor of a white cell of stride 16 is a face; input is −1 to 1."""
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for kind in ("score", "bbox", "kps")[: outputs // 3]:
         for stride in STRIDES:

@@ -1,4 +1,4 @@
-"""What every engine must do. A backend's tests subclass `EngineContract` and give it an engine."""
+"""Requirements on every engine. A backend's tests subclass `EngineContract` and provide an engine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def same(a: Scores, b: Scores, tolerance: float = 0.0) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What an engine is held against: the float engine of the same bundle, inputs to compare both on, and the largest
-    difference that the bundle states."""
+    """Reference for an engine: the float engine of the same bundle, inputs for both, and the largest difference that
+    the bundle states."""
 
     engine: Engine
     inputs: Batch
@@ -37,8 +37,8 @@ class Reference:
 
 
 class EngineContract:
-    """Subclasses define the fixtures ``engine`` and ``reference``; ``batch_tolerance``: how much a score may depend on
-    its batch."""
+    """Subclasses define the fixtures ``engine`` and ``reference``; ``batch_tolerance``: largest effect of the batch on
+    a score."""
 
     batch_tolerance = 1e-5
 

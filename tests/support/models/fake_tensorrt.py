@@ -1,8 +1,8 @@
-"""A TensorRT that is none: the classes that this project uses, with exactly the members that a given real version has,
-running the ONNX graph on ONNX Runtime in a pretended device's memory.
+"""A fake TensorRT: the classes that this project uses, each with exactly the members of a given real version.
 
-It holds the code against the published names and drives every line of it. It does not prove that TensorRT builds the
-graph, what it computes, or how fast: that takes a GPU, and the tests marked ``gpu``.
+It runs the ONNX graph on ONNX Runtime in simulated device memory. It checks the code against the published names and
+exercises every line of it. It does not show that TensorRT builds the graph, what the result is, or how fast it runs:
+that takes a GPU and the tests marked ``gpu``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAGIC = b"fake plan "
 
 
 def guarded(name: str, members: list[str], base: type) -> type:
-    """``base`` under ``name``, whose public members beyond ``members`` are not there."""
+    """Return ``base`` under ``name``, with its public members limited to ``members``."""
 
     class Guarded(base):  # type: ignore[misc]  # made for each version
         def __getattribute__(self, key: str) -> Any:
@@ -47,7 +47,7 @@ def guarded(name: str, members: list[str], base: type) -> type:
 
 
 class FakeDevice:
-    """`Device` whose memory is this process's. ``lost``: every call fails; ``stuck``: nothing ever ends."""
+    """`Device` in this process's memory. ``lost``: every call fails; ``stuck``: no call ever completes."""
 
     provider = "fake"
 
@@ -263,7 +263,7 @@ class _Engine:
         return [(1, *rest), (1, *rest), (self.fake_max, *rest)]
 
     def create_execution_context(self) -> Any:
-        # Up to 8.6 a profile serves one context; the next is made without one, and refuses shapes and work.
+        # Up to 8.6 a profile serves one context; the next one has no profile, and refuses shapes and work.
         profile = 0 if self.fake_shares_profiles or not self.fake_taken else None
         self.fake_taken += 1
         return self.fake_contexts(self, profile)
@@ -359,7 +359,7 @@ class FakeTensorRT:
     def _class(self, name: str, base: type) -> type:
         made = guarded(name, self._api[name], base)
         if base is _Config:
-            # What the real class lacks in this version must not be set by its own beginning either.
+            # Members that the real class lacks in this version must not be set by its own constructor either.
             def begin(config: Any) -> None:
                 for key, value in vars(_Config()).items():
                     object.__setattr__(config, key, value)

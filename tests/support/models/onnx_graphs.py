@@ -1,4 +1,4 @@
-"""What ONNX graphs and their ranges hold."""
+"""Contents of ONNX graphs and their ranges."""
 
 from __future__ import annotations
 

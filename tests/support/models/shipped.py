@@ -1,5 +1,5 @@
-"""The shipped bundle with what the repository leaves out: the float model and TensorRT's artifacts, made again from its
-checkpoint and its ranges."""
+"""The shipped bundle with the files that the repository leaves out: the float model and TensorRT's artifacts, rebuilt
+from its checkpoint and its ranges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.liveness.open import default_bundle
 
 
 def complete_bundle(folder: Path) -> Bundle:
-    """Write it to ``folder``, which is not there yet; loaded and proved on the way."""
+    """Write the bundle to ``folder``, which must not exist; load and verify it on the way."""
     source = default_bundle()
     shipped = open_bundle(source)
     network, _ = load_checkpoint(source / "checkpoint.safetensors")

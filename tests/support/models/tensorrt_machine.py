@@ -1,4 +1,4 @@
-"""A machine with TensorRT and a GPU, both pretended."""
+"""A simulated machine with TensorRT and a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GPU = Gpu(0, "Fake GPU", (8, 7), 12020)
 
 
 class Machine:
-    """A machine with a pretended GPU and TensorRT."""
+    """A machine with a fake GPU and TensorRT."""
 
     def __init__(self, version: str) -> None:
         self.trt = FakeTensorRT(version)
@@ -38,12 +38,12 @@ def machine_of(version: str, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def plan_of(bundle: Bundle, trt: FakeTensorRT, max_batch: int = 3) -> bytes:
-    """Build the bundle's plan with a pretended TensorRT."""
+    """Build the bundle's plan with a fake TensorRT."""
     return build_plan(trt, bundle.read("model-int8-trt"), BuildSettings(max_batch=max_batch)).plan
 
 
 def engine_on(bundle: Bundle, device: FakeDevice, **options: Any) -> TensorRTEngine:
-    """Open the bundle's engine on a pretended device."""
+    """Open the bundle's engine on a fake device."""
     trt = FakeTensorRT("10.3.0")
     inputs = trt_open.inputs_of(bundle)
     return TensorRTEngine(

@@ -1,4 +1,4 @@
-"""A tiny trained network and what an export makes of it."""
+"""A tiny trained network and its export."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ seed = 7
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny trained checkpoint, a plan, and a cache."""
+    """Return a folder with a tiny trained checkpoint, a plan, and a cache."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "plan.toml").write_text(PLAN)

@@ -1,1 +1,1 @@
-"""A running service and kiosk, and what is sent to them."""
+"""A running service and kiosk, and inputs for them."""

@@ -1,4 +1,4 @@
-"""Bodies of answers: made up as far as an attestation reads them, and checked against the contract."""
+"""Response bodies: generated with the members that an attestation reads, and checked against the contract."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ CONTRACT = TypeAdapter(LivenessResponse)
 
 
 def checked(body: Any) -> LivenessResponse:
-    """Return an answer's body once it is known to keep the contract, with no member more or less."""
+    """Return a response body after checking that it matches the contract, without missing or additional members."""
     return CONTRACT.validate_python(body)
 
 
 def answer(decision: str = "live", **changes: Any) -> dict[str, Any]:
-    """As much of an answer as an attestation reads."""
+    """Return the part of a response that an attestation reads."""
     body: dict[str, Any] = {
         "contract_version": "1.0",
         "request_id": "r-1",

@@ -1,4 +1,4 @@
-"""Audit logs, written and changed."""
+"""Audit logs, written and altered."""
 
 from __future__ import annotations
 

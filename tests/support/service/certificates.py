@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it signs for 127.0.0.1."""
+"""Certificates for tests: a CA, and the certificates that it signs for 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Authority:
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def intermediate(self, name: str) -> Authority:
-        """An authority below this one."""
+        """Return an intermediate CA signed by this one."""
         below = Authority(self._folder, name)
         built = _builder(_name(name), _name(self._name), below._key.public_key())
         built = built.add_extension(x509.BasicConstraints(True, 0), True).add_extension(_usage(signs=True), True)
@@ -35,7 +35,7 @@ class Authority:
         return below
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """Paths of a certificate for 127.0.0.1 and its key."""
+        """Return the paths of a certificate for 127.0.0.1 and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         built = _builder(_name(name), _name(self._name), key.public_key())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
@@ -54,7 +54,7 @@ class Authority:
 
 
 def in_der(path: Path) -> Path:
-    """A copy in DER of a certificate or a key in PEM."""
+    """Return a DER copy of a PEM certificate or key."""
     data, copy = path.read_bytes(), path.with_name(f"{path.stem}.{path.suffix[1:]}.der")
     if b"PRIVATE KEY" in data:
         key = serialization.load_pem_private_key(data, None)
@@ -69,7 +69,7 @@ def in_der(path: Path) -> Path:
 
 
 def in_pkcs12(certificate: Path, key: Path) -> Path:
-    """Both in one file, as Windows exports them, without a pass phrase."""
+    """Return a PKCS #12 file with both, as exported by Windows, without a passphrase."""
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)
     copy = certificate.with_suffix(".p12")
@@ -86,7 +86,7 @@ def in_pkcs12(certificate: Path, key: Path) -> Path:
 
 
 def encrypted(key: Path, form: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8) -> Path:
-    """A copy of a key that asks for a pass phrase."""
+    """Return a copy of a key that is encrypted with a passphrase."""
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     copy = key.with_name(f"{key.stem}.encrypted.key")
     copy.write_bytes(
@@ -96,7 +96,7 @@ def encrypted(key: Path, form: serialization.PrivateFormat = serialization.Priva
 
 
 def rsa_key(path: Path) -> Path:
-    """An RSA private key in PEM."""
+    """Return an RSA private key in PEM."""
     private = rsa.generate_private_key(65537, 2048)
     path.write_bytes(
         private.private_bytes(

@@ -1,4 +1,4 @@
-"""A disk without room."""
+"""A full disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class FullDisk:
-    """`os.write` of a disk that takes so many more bytes."""
+    """`os.write` on a disk with ``room`` bytes left."""
 
     def __init__(self, room: int) -> None:
         self.room = room

@@ -1,8 +1,8 @@
-"""What Home Assistant documents of a device's discovery payload, and its templates rendered as it renders them.
+"""Home Assistant's documented rules for a device's discovery payload, and its template rendering.
 
 Transcribed from https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload and the pages of the three
-platforms (sensor.mqtt, binary_sensor.mqtt, event.mqtt), which say that unknown members are ignored. Here they fail: one
-that is ignored does nothing.
+platforms (sensor.mqtt, binary_sensor.mqtt, event.mqtt). Home Assistant ignores unknown members. Here they are an error,
+because an ignored member has no effect.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ DEVICE = {
 ORIGIN = {"name", "sw_version", "support_url"}
 STATE_CLASSES = {"measurement", "total", "total_increasing"}
 UNITS = {"duration": {"d", "h", "min", "s", "ms"}}
-"""Device class of a sensor → its units. A sensor of another unit is refused."""
+"""Device class of a sensor → its units. A sensor with another unit is refused."""
 TOPIC = re.compile(r"homeassistant/device/([a-zA-Z0-9_-]+/)?[a-zA-Z0-9_-]+/config")
 
 
 def check_discovery(topic: str, payload: bytes) -> dict[str, Any]:
-    """Return a discovery payload once it keeps what Home Assistant documents."""
+    """Return a discovery payload after checking it against Home Assistant's documentation."""
     assert TOPIC.fullmatch(topic), topic
     body: dict[str, Any] = json.loads(payload)
     assert set(body) == {"device", "origin", "components"}
@@ -110,14 +110,14 @@ def check_component(component: Mapping[str, Any]) -> None:
 
 
 def rendered(template: str, payload: bytes) -> str:
-    """What Home Assistant makes of a payload with a component's template."""
+    """Return Home Assistant's result for a payload with a component's template."""
     value_json = json.loads(payload)
     text: str = environment().from_string(template).render(value=payload.decode(), value_json=value_json)
     return text
 
 
 def environment() -> Any:
-    """Jinja as Home Assistant sets it up."""
+    """Return a Jinja environment with Home Assistant's settings."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     return ImmutableSandboxedEnvironment()

@@ -1,4 +1,4 @@
-"""Requests of POST /liveness, and checks of their answers."""
+"""Requests of POST /liveness, and checks of their responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real mosquitto on loopback, and a subscriber that keeps what came."""
+"""A real mosquitto on loopback, and a subscriber that keeps the messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAST = (0.02, 0.1)
 
 
 class Mosquitto:
-    """A broker that can be stopped, started again at the same port, and frozen."""
+    """A broker that can be stopped, restarted on the same port, and frozen."""
 
     def __init__(self, folder: Path, tls: bool) -> None:
         self.folder, self.tls = folder, tls
@@ -34,7 +34,7 @@ class Mosquitto:
         self.process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous false", f"password_file {folder}/passwords"]
         if os.geteuid() == 0:
-            # Else it takes on the rights of a user that cannot read the test's folder.
+            # Otherwise it switches to a user that cannot read the test's folder.
             lines.append("user root")
         if tls:
             make_certificate(folder)
@@ -90,7 +90,7 @@ def make_certificate(folder: Path) -> None:
 
 
 class Watcher:
-    """A subscriber with everything that came."""
+    """A subscriber with all received messages."""
 
     def __init__(self, broker: Mosquitto, topic: str = "site/#") -> None:
         import paho.mqtt.client as mqtt

@@ -1,4 +1,4 @@
-"""Events as tests need them, and a clock that they turn themselves."""
+"""Events for tests, and a clock that they advance themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECOND = 1_000_000_000
 
 
 class Clock:
-    """Stands still until it is told otherwise."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 1000 * SECOND
@@ -22,7 +22,7 @@ class Clock:
 
 
 def decision(name: str = "s1", made: Decision = "live", *, left_s: float = 2.0, now: int | None = None) -> Event:
-    """A decision that may be acted on for ``left_s`` more seconds of ``now``'s clock."""
+    """Return a decision that stays valid for ``left_s`` more seconds of ``now``'s clock."""
     at = boottime_ns() if now is None else now
     reasons = () if made == "live" else ("fused_spoof",)
     return Event("decision", name, 7, utc_now(), {"door": "d1"}, made, reasons, at + int(left_s * SECOND))
@@ -33,7 +33,7 @@ def other(kind: EventKind = "state", name: str = "e1") -> Event:
 
 
 def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait for something that another thread will bring about."""
+    """Wait for an effect of another thread."""
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""The real Redis or Valkey on loopback, started and ended by tests, with an eye on everything that is written to it."""
+"""A real Redis or Valkey on loopback, started and stopped by tests, with a record of everything written to it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MISSING = "needs Debian's redis-server (apt-get install redis-server) and the pa
 
 
 def binaries() -> list[str]:
-    """The servers that this machine has."""
+    """Return the servers installed on this machine."""
     return [name for name in BINARIES if shutil.which(name)]
 
 
 def require_redis() -> str:
-    """The server to test with; skips where there is none."""
+    """Return the server to test with; skip the test if there is none."""
     pytest.importorskip("redis", reason=MISSING)
     found = binaries()
     if not found:
@@ -54,7 +54,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, and wait until it answers, with data or without."""
+        """Start it, and wait until it responds, with data or without."""
         given = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", **self.options}
         words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
         self.process = subprocess.Popen([self.binary, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -68,16 +68,16 @@ class RedisServer:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as line:
             line.settimeout(1)
             line.sendall(b"PING\r\n")
-            # What a server with a password says before it is given.
+            # A server with a password responds like this before authentication.
             return line.recv(100).startswith((b"+PONG", b"-NOAUTH"))
         return False
 
     def watch(self) -> None:
-        """Note every command from now on."""
+        """Record every command from now on."""
         self.written.follow(self.port, self.options.get("requirepass", ""))
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the server (kill -9)."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -95,7 +95,7 @@ class RedisServer:
             self.process.wait()
 
     def ask(self, *words: str | bytes) -> Any:
-        """The answer to one command."""
+        """Return the response to one command."""
         import redis
 
         with redis.Redis(port=self.port, password=self.options.get("requirepass")) as client:
@@ -107,7 +107,7 @@ class RedisServer:
 
 
 class Written:
-    """What MONITOR tells of a server: each command that it carried out, those of scripts included."""
+    """MONITOR output of a server: each command that it executed, including those of scripts."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -130,7 +130,7 @@ class Written:
             self.lines.extend(stream)
 
     def end(self) -> list[bytes]:
-        """All lines, once the server has ended."""
+        """Return all lines, once the server has ended."""
         if self._thread is not None:
             self._thread.join(10)
         return self.lines
@@ -138,7 +138,7 @@ class Written:
 
 @contextlib.contextmanager
 def redis_server(folder: Path, binary: str = "redis-server", **options: str) -> Iterator[RedisServer]:
-    """A running server."""
+    """Run a server."""
     server = RedisServer(folder, binary, **options)
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""Two ``adsn-serve`` processes that share a store, and what asks both at the same moment."""
+"""Two ``adsn-serve`` processes that share a store, and clients that call both at the same moment."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ NONCE = "n" * 24
 
 @dataclass(slots=True)
 class Replica:
-    """One process: its address and what it logged."""
+    """One process: its address and its log."""
 
     address: str
     log: Path
     client: httpx.Client
 
     def ask(self, **kwargs: Any) -> httpx.Response:
-        """Send a pair. ``nonce``, ``headers``, ``params`` as given."""
+        """Send a pair with the given ``nonce``, ``headers`` and ``params``."""
         nonce, headers = kwargs.pop("nonce", None), kwargs.pop("headers", {})
         files = {**person()[0], "meta": meta(nonce)}
-        # One boundary for all: the same pair is the same request, to the byte.
+        # One boundary for all: the same pair must be the same request, byte for byte.
         headers = {"Content-Type": "multipart/form-data; boundary=between-the-parts", **headers}
         return self.client.post("/liveness", files=files, headers=headers, **kwargs)
 
     def conditions(self) -> set[str]:
-        """What ``/readyz`` names; it is ready in any case."""
+        """Return the conditions in ``/readyz``; the service must be ready."""
         answer = self.client.get("/readyz")
         assert answer.status_code == 200, answer.text
         return {condition["name"] for condition in answer.json()["conditions"]}
@@ -53,7 +53,7 @@ def meta(nonce: str | None) -> bytes:
 
 @functools.cache
 def person() -> tuple[dict[str, bytes], list[float]]:
-    """A small pair and its face box: a thousand races are about the store, and not about decoding."""
+    """Return a small pair and its face box: a thousand races should test the store, not decoding."""
     made, size = SyntheticRig(seed=107, subject=9000).next(), (160, 120)
     small = {name: cv2.resize(made.pair.image(name), size, interpolation=cv2.INTER_AREA) for name in ("rgb", "ir")}
     scale, box = size[0] / made.pair.image("rgb").shape[1], made.face_box
@@ -62,7 +62,7 @@ def person() -> tuple[dict[str, bytes], list[float]]:
 
 
 class Line:
-    """A kept-alive connection to a replica, whose requests differ in their nonce only."""
+    """A keep-alive connection to a replica, whose requests differ only in their nonce."""
 
     def __init__(self, replica: Replica) -> None:
         request = replica.client.build_request("POST", "/liveness", files={**person()[0], "meta": meta(NONCE)})
@@ -98,7 +98,7 @@ def lines(*replicas: Replica) -> Iterator[list[Line]]:
 
 @contextlib.contextmanager
 def replicas(folder: Path, url: str, count: int = 2, **environment: str) -> Iterator[list[Replica]]:
-    """Running replicas with the single key `KEY`."""
+    """Run replicas with the single key `KEY`."""
     settings = {"ADSN_STORE__URL": url, "ADSN_API_KEY": KEY, "ADSN_WORKERS": "1", **environment}
     with contextlib.ExitStack() as stack:
         made = []
@@ -111,7 +111,7 @@ def replicas(folder: Path, url: str, count: int = 2, **environment: str) -> Iter
 
 
 def wait_for(replica: Replica, *conditions: str, seconds: float = 120) -> None:
-    """Wait until exactly these conditions of the store are shown."""
+    """Wait until exactly these conditions of the store are reported."""
     deadline = time.monotonic() + seconds
     while (found := {name for name in replica.conditions() if name.startswith("store_")}) != set(conditions):
         assert time.monotonic() < deadline, f"{found} after {seconds} s; {replica.log.read_text()[-2000:]}"

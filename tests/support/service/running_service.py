@@ -1,4 +1,4 @@
-"""A real server on a port of its own, with a fake engine behind it."""
+"""A real server on a free port, with a fake engine behind it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class RunningService:
 
 @contextlib.contextmanager
 def nothing_blocks() -> Iterator[None]:
-    """Whatever would block an event loop raises there instead, and becomes a 500 that no test expects."""
+    """Make calls that would block the event loop raise instead, which gives a 500 that no test expects."""
     buster = BlockBuster()
     for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
-        # Held for the time of an assignment at most, and by design.
+        # By design, held only for the time of an assignment.
         del buster.functions[name]
-    # A small local file, looked at every two seconds: whether the keys have changed.
+    # A small local file, checked every two seconds for changed keys.
     buster.functions["os.stat"].can_block_in("service/auth/guard.py", "_file_signature")
     buster.functions["io.BufferedReader.read"].can_block_in("service/auth/keys.py", "read_keys")
     buster.activate()

@@ -1,4 +1,4 @@
-"""A sight that sees what the test says, and a kiosk around it."""
+"""A scripted pipeline, and a kiosk around it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ FACE = Box(10, 10, 40, 40)
 
 
 def a_pair(generation: int = 0) -> Pair:
-    """A pair of this moment."""
+    """Return a pair captured now."""
     now = time.monotonic_ns()
     image = np.random.default_rng(now).integers(0, 256, (60, 80, 3), np.uint8)
     return Pair(rgb=image, ir=image[..., :1], rgb_time_ns=now, ir_time_ns=now, generation=generation, clock="monotonic")
 
 
 class ScriptedAssessor:
-    """Sees ``score`` in every pair; None: nobody. ``error``: raised instead. ``gate``: judging waits for it.
+    """Scores every pair with ``score``; None: no face. ``error``: raised instead. ``gate``: scoring waits for it.
 
-    ``proved``: pairs that the network was run on without a face; ``unproved``: raised instead.
+    ``proved``: pairs on which the network was run without a face; ``unproved``: raised instead.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class ScriptedAssessor:
 
 
 class Recorder:
-    """An output that remembers, and says whether an event was still fresh when it came."""
+    """An output that records its events, and whether each was still fresh on arrival."""
 
     name = "recorder"
 
@@ -101,7 +101,7 @@ class Recorder:
 
 
 class SpyNotifier(Notifier):
-    """Keeps what it would send."""
+    """Keeps the messages instead of sending them."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -112,14 +112,14 @@ class SpyNotifier(Notifier):
 
 
 class ScriptedKiosk:
-    """A kiosk on a scripted feed. Pairs come 30 times a second while ``playing``, from a thread of their own."""
+    """Run a kiosk on a scripted feed. While ``playing``, a separate thread delivers 30 pairs per second."""
 
     def __init__(self, *, evidence: EvidenceRule | None = None, channels: tuple[Channel, ...] = ()) -> None:
         self.feed, self.assessor, self.health, self.seen = FakeFeed(), ScriptedAssessor(), Health(), Recorder()
         self.notifier = SpyNotifier()
         self.outputs = Outputs([self.seen, *channels])
         rule = replace(KioskRule(), hold_ns=50_000_000, cool_down_ns=50_000_000, absent_ns=300_000_000)
-        # Short attempts: these tests run in real time.
+        # Short attempts, because these tests run in real time.
         own = evidence or EvidenceRule(min_pairs=3, confirm=1.0, correlation_ns=20_000_000)
         ids = iter(f"s{number}" for number in range(1000))
         self.kiosk = KioskStateMachine(Evidence(POINT, ("rgb", "ir"), own), rule, lambda: next(ids))
@@ -159,7 +159,7 @@ class ScriptedKiosk:
         self.feed.close()
 
     def go_on(self) -> None:
-        """Return after the loop has asked the feed five times: with pairs that were judged, or without any."""
+        """Return after the loop has polled the feed five times, with scored pairs or without any."""
         waits = self.feed.waits
         until(lambda: self.feed.waits >= waits + 6)
 

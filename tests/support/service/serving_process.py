@@ -1,4 +1,4 @@
-"""``adsn-serve`` as a process."""
+"""An ``adsn-serve`` process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "from service.cli.serve import main; main()"]
 
 @contextlib.contextmanager
 def serving(log: Path, *words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address, once it is ready. ``environment``: further variables."""
+    """Start the process; yield it and its address once it is ready. ``environment``: additional variables."""
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*COMMAND, "--port", "0", *words],

@@ -1,9 +1,9 @@
-"""What an upload of any shape costs the service: run by ``test_shapes`` in a process of its own, because the decoders'
-memory shows in the process alone. Prints a JSON object of the worst that was seen.
+"""Cost of uploads of any shape: ``test_shapes`` runs this in a separate process, because the decoders' memory is only
+visible per process. Prints a JSON object with the worst cases.
 
-Memory is the high-water mark of the resident set (``VmHWM``, reset before each upload through ``clear_refs``) above
-what was resident before it. Time is the wall clock's or, where that is less, this process's own on all cores: what
-other processes take is not the upload's.
+Memory is the peak resident set (``VmHWM``, reset before each upload through ``clear_refs``) above the resident set
+before the upload. Time is wall time or, if that is less, this process's CPU time on all cores, so that other processes
+do not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CAMERAS = st.builds(
     st.sampled_from((1.0, 4 / 3, 16 / 9, 32 / 9, 4.0)),
     st.booleans(),
 )
-"""Sizes that are accepted, up to the limit of memory."""
+"""Sizes that are accepted, up to the memory limit."""
 SIZES = st.one_of(st.tuples(EDGES, EDGES), CAMERAS, CAMERAS)
 JPEGS: dict[str, list[int]] = {
     "jpg": [],
@@ -53,7 +53,7 @@ KINDS = (*JPEGS, "png", "webp", "bmp")
 
 
 def status(key: str) -> float:
-    """A value of this process's memory, MiB."""
+    """Return one of this process's memory figures, MiB."""
     found = re.search(key + r":\s+(\d+)", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found.group(1)) / 1024
@@ -71,7 +71,7 @@ def file_of(picture: np.ndarray[Any, Any], width: int, height: int, kind: str) -
 
 
 class Probe:
-    """Posts uploads and keeps the worst."""
+    """Posts uploads and keeps the worst cases."""
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
@@ -96,7 +96,7 @@ class Probe:
 
 
 def shapes(probe: Probe, rgb: np.ndarray[Any, Any], ir: np.ndarray[Any, Any], examples: int) -> Callable[[], None]:
-    """The property: any two shapes and kinds of file, with the face's box or without."""
+    """Return the property test: any two shapes and file types, with a face box or without."""
 
     @settings(
         max_examples=examples,
@@ -145,7 +145,7 @@ def main(examples: int) -> None:
             time.sleep(0.05)
         probe = Probe(client)
         for _ in range(8):
-            # What each worker makes once is not an upload's.
+            # One-time allocations of each worker do not count as an upload's.
             probe.post({"rgb": file_of(rgb, 640, 480, "jpg"), "ir": file_of(ir, 640, 480, "png")}, "warm-up")
         probe = Probe(client)
         shapes(probe, rgb, ir, examples)()

@@ -24,7 +24,7 @@ OWNERS = (f"{number:016x}" for number in itertools.count())
 
 
 def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Have an asynchronous test run on an event loop of its own."""
+    """Run an asynchronous test on its own event loop."""
 
     @functools.wraps(test)
     def run(*fixtures: Any, **named: Any) -> None:
@@ -43,11 +43,10 @@ async def stores(
     ready: bool = True,
     **settings: Any,
 ) -> AsyncIterator[list[SharedStore]]:
-    """Replicas that share a store, by default of a prefix that nobody else has. ``ready``: wait until nonces are
-    accepted."""
+    """Replicas that share a store, by default with a unique prefix. ``ready``: wait until nonces are accepted."""
     timeout_ms = settings.pop("timeout_ms", PATIENT_MS)
     found = StoreSettings(**{"url": server.url, "prefix": next(PREFIXES), **settings})
-    # Past the settings' limit: what is not about time must not fail on a machine that is busy.
+    # Above the settings' limit: tests that are not about time must not fail on a busy machine.
     found = found.model_copy(update={"timeout_ms": timeout_ms})
     made = [SharedStore(found, limits, settle_s=settle_s, beat_s=settle_s / 4) for _ in range(count)]
     watching = [asyncio.create_task(store.watch()) for store in made]
@@ -63,12 +62,12 @@ async def stores(
 
 
 async def accepting(store: SharedStore) -> None:
-    """Wait until it takes nonces."""
+    """Wait until it accepts nonces."""
     await until(lambda: not store.status().conditions)
 
 
 async def condition(store: SharedStore, name: str) -> str:
-    """Wait for a condition; returns its sentence."""
+    """Wait for a condition; return its text."""
     await until(lambda: name in store.status().conditions)
     return store.status().conditions[name]
 

@@ -1,6 +1,6 @@
-"""What may be written to a store: the forms of every key and value, and nothing else.
+"""Allowed contents of a store: the patterns of every key and value.
 
-`inspect` reads the lines of MONITOR. A picture, a score or a name in them has no form here, so it is found.
+`inspect` reads the output of MONITOR. An image, a score or a name matches no pattern, so it is detected.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ KEYS = {
 }
 FIELDS = {"ledger": {"run", "count", "opens", "lost", "beat"}, "count": {"window", "now", "before"}}
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM6", b"/9j/", b"iVBORw0KGgo", b"UklGR")
-"""How JPEG, PNG, WebP and BMP begin, as they are and in base64."""
+"""First bytes of JPEG, PNG, WebP and BMP, raw and in base64."""
 
 
 def inspect(lines: Iterable[bytes]) -> int:
-    """Check every command, and return how many wrote something. Raises AssertionError at the first that must not be."""
+    """Check every command, and return the number of writes. Raises AssertionError at the first forbidden one."""
     written = 0
     for line in lines:
         match = LINE.fullmatch(line)
@@ -55,7 +55,7 @@ def inspect(lines: Iterable[bytes]) -> int:
 
 
 def check_write(name: str, words: list[bytes]) -> None:
-    """Check one command that writes: its key, its value, its expiry."""
+    """Check one write command: its key, its value, its expiry."""
     key = words[0].decode("ascii")
     kind = next((kind for kind, form in KEYS.items() if re.fullmatch(form, key)), None)
     assert kind is not None, f"an unknown key: {key}"
@@ -95,7 +95,7 @@ def check_value(kind: str, value: bytes) -> None:
         return
     assert mark == b"A"
     answer = json.loads(rest)
-    # The answer as the caller got it, score and box included, but for the pictures of ?explain=true.
+    # The response as the caller got it, including score and box, but without the images of ?explain=true.
     assert answer["decision"] in ("live", "spoof", "uncertain")
     assert "explain" not in answer
     assert set(answer) <= ANSWER, set(answer) - ANSWER
