@@ -125,8 +125,7 @@ def _log_ratio(dark: float, lit: float) -> float:
 
 
 def _mean(image: NDArray[Any], parts: tuple[tuple[float, float, float, float], ...]) -> tuple[float, float]:
-    """Return the mean of an image in rectangles (left, top, right, bottom), and the fraction of their area inside
-    it."""
+    """Return the mean of an image in rectangles (left, top, right, bottom), and the share of their area in it."""
     height, width = image.shape[:2]
     total = area = whole = 0.0
     for left, top, right, bottom in parts:
