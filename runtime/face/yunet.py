@@ -33,7 +33,7 @@ MIN_SCORE = 0.6
 """No rendered empty room reaches it. It finds more turned and dark faces than 0.7, at the cost of one more false
 detection among 672 images and one among ten photographs of other things (benchmarks/faces.md)."""
 LEAST_SIDE = 64
-"""Images padded to a single multiple give false detections of any size in noise."""
+"""In noise, an edge padded to only one multiple of `DIVISOR` gives false detections of any size."""
 
 
 class YuNetDetector:

@@ -32,37 +32,37 @@ REBLUR = 9
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """The ranges of the gates, in the units of what they measure."""
+    """Ranges of the gates, in the units of their measurements."""
 
     min_face_px: float = 64
-    """Shorter edge of the face box. Below it the crop holds fewer real samples than the network's grid needs."""
+    """Shorter edge of the face box. Below it the crop has fewer real samples than the network's grid needs."""
     min_coverage: float = 0.75
     """Fraction of a crop by `FACE_RULE` that lies inside the image."""
     max_yaw_deg: float = 35
     max_pitch_deg: float = 30
-    """How far a head may be turned and tilted, measured only by detectors that give landmarks."""
+    """Maximum yaw and pitch, measured only if the detector gives landmarks."""
     max_rgb_mean: float = 235
     min_rgb_mean: float = 10
-    """Where no infrared picture leads in the dark. The shipped training counts pairs below it as low light."""
+    """Applies if no IR image leads in the dark. The shipped training counts pairs below it as low light."""
     max_blur: float = 0.75
-    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred further
-    with a standard deviation of three crop pixels, nine in ten are above 0.75."""
+    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred with a
+    standard deviation of three more crop pixels, nine in ten are above 0.75."""
     min_sharp_mean: float = 25
-    """Mean of a colour crop below which noise, not focus, decides what `blur` finds, so that it is not asked."""
+    """Mean of an RGB crop below which noise dominates `blur`, so the check is skipped."""
     ir_mean: tuple[float, float] = (20, 225)
-    """A strobing illuminator's dark frame has a mean below 10; a flooded one cannot show relief. Below 20 the shipped
+    """A strobing illuminator's dark frame has a mean below 10; a flooded frame cannot show relief. Below 20 the shipped
     model's median score of bona fide faces falls under the threshold: docs/decisions.md."""
     max_ir_clipped: float = 0.35
-    """Fraction of the infrared crop at 250 or above."""
+    """Fraction of the IR crop at 250 or above."""
     min_ir_deviation: float = 3
-    """Standard deviation of the infrared crop: a lens cover, a wall or a disconnected sensor is flat."""
+    """Standard deviation of the IR crop: a lens cover, a wall or a disconnected sensor is flat."""
     max_copied: float = 0.94
-    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tried on B:
+    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tested on B:
     docs/decisions.md."""
     max_ir_ambient: float = 120
-    """Mean of the same crop with the illuminator off. Beyond it, field reports find infrared faces unreliable."""
+    """Mean of the same crop with the illuminator off. Above it, field reports find IR faces unreliable."""
     min_depth_valid: float = 0.6
-    """Fraction of the face box with a depth."""
+    """Fraction of the face box with valid depth."""
     depth_mm: tuple[float, float] = (150, 3000)
     """Median distance of the face."""
     max_skew_ms: float = 10
