@@ -1,4 +1,4 @@
-"""The world in front of the cameras, simulated: heads, skin, light, attack instruments, sensors."""
+"""Simulation of the scene before the cameras: heads, skin, light, attack instruments, sensors."""
 
 from synthetic.contact_sheet import contact_sheet
 from synthetic.people.attributes import Attributes, draw_attributes, draw_glasses, draw_hat

@@ -11,5 +11,5 @@ Array = NDArray[np.float32]
 
 
 def float32(values: Any) -> Array:
-    """OpenCV's result as what it is: its type annotations leave the dtype open. No copy."""
+    """Return OpenCV's result typed as float32: its annotations leave the dtype open. No copy."""
     return np.asarray(values, np.float32)

@@ -1,4 +1,4 @@
-"""A contact sheet: every species in every modality, for a person to look at."""
+"""Contact sheet of every species in every modality, for visual inspection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthetic.raster.take import Rendered, render_patch
 
 
 def depth_picture(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Depth [H, W, 1] as grey [H, W], near is bright, 130 mm from black to white, missing is black."""
+    """Return depth [H, W, 1] as grey [H, W]: near is bright, 130 mm from black to white, missing is black."""
     known = depth[depth > 0]
     near = float(np.percentile(known, 2)) if known.size else 0.0
     shown = np.clip(255 - (depth[:, :, 0] - near) * (255 / 130), 20, 255)
@@ -19,7 +19,7 @@ def depth_picture(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def triplet(rendered: Rendered) -> NDArray[np.uint8]:
-    """Colour, infrared and depth side by side: uint8 [H, 3W, 3]."""
+    """Return RGB, IR and depth side by side: uint8 [H, 3W, 3]."""
     ir = np.repeat(rendered.ir, 3, axis=2)
     depth = np.repeat(depth_picture(rendered.depth)[:, :, None], 3, axis=2)
     return np.concatenate([rendered.rgb, ir, depth], axis=1)
@@ -28,7 +28,7 @@ def triplet(rendered: Rendered) -> NDArray[np.uint8]:
 def contact_sheet(
     columns: int = 4, seed: int = 0, family: str = "A", first_subject: int = 9000, shape: str = "analytic"
 ) -> NDArray[np.uint8]:
-    """uint8 RGB [H, W, 3]: a row for each species, ``columns`` presentations of each."""
+    """Return uint8 RGB [H, W, 3]: a row for each species, ``columns`` presentations of each."""
     rows = []
     for species in SPECIES:
         shown = [

@@ -1,7 +1,7 @@
-"""Triangle meshes: normals, and a z-buffer that says which triangle a pixel sees and where in it.
+"""Triangle meshes: normals, and a z-buffer that gives the visible triangle of each pixel and the position in it.
 
-All triangles are treated at once with NumPy: each contributes the pixel centres in its bounding box, most of which
-are one to four for the meshes used here, and the nearest that is inside wins.
+All triangles are processed at once with NumPy: each contributes the pixel centres in its bounding box, mostly one to
+four for the meshes used here, and the nearest hit wins.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Topology:
-    """What all shapes of one family share. ``triangles`` int64 [m, 3], counter-clockwise seen from outside in axes
-    with y down; ``canvas`` float32 [n, 2]: where a vertex's paint lies on the canvas, mm."""
+    """Topology shared by all shapes of one family. ``triangles`` int64 [m, 3], counter-clockwise seen from outside in
+    axes with y down; ``canvas`` float32 [n, 2]: position of each vertex's paint on the canvas, mm."""
 
     triangles: Indices
     canvas: Array
 
     @cached_property
     def _by_corner(self) -> Indices:
-        """Triangles [3, m], contiguous: gathering coordinates by them is twice as fast as gathering points."""
+        """Triangles [3, m], contiguous: gathering coordinates with them is twice as fast as gathering points."""
         return np.ascontiguousarray(self.triangles.T)
 
     @cached_property
     def _corners(self) -> tuple[Indices, Indices]:
-        """Corners ordered by vertex, and where each vertex's begin."""
+        """Corners ordered by vertex, and the start index of each vertex."""
         order = np.argsort(self.triangles.ravel(), kind="stable")
         counts = np.bincount(self.triangles.ravel(), minlength=len(self.canvas))
         if counts.min() == 0:
@@ -41,7 +41,7 @@ class Topology:
         return order // 3, np.concatenate([[0], np.cumsum(counts)[:-1]])
 
     def normals(self, vertices: Array) -> Array:
-        """Unit normals of the vertices [n, 3] → [n, 3], each face weighted by its area."""
+        """Return unit normals of the vertices [n, 3] → [n, 3], each face weighted by its area."""
         x, y, z = np.ascontiguousarray(vertices.T).take(self._by_corner, axis=1)
         ux, uy, uz, vx, vy, vz = x[1] - x[0], y[1] - y[0], z[1] - z[0], x[2] - x[0], y[2] - y[0], z[2] - z[0]
         faces = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx])
@@ -52,7 +52,7 @@ class Topology:
         return np.ascontiguousarray(total.T, np.float32)
 
     def averaged(self, vertices: Array) -> Array:
-        """Each vertex replaced by the mean of its triangles' middles [n, 3] → [n, 3]."""
+        """Replace each vertex by the mean of its triangles' centroids [n, 3] → [n, 3]."""
         middles = np.ascontiguousarray(vertices.T).take(self._by_corner, axis=1).sum(1)
         owners, starts = self._corners
         counts = np.diff(np.append(starts, len(owners))) * 3
@@ -70,7 +70,7 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True)
 class Fragments:
-    """What a z-buffer saw, one entry a covered pixel: ``pixel`` flat index, ``corners`` [k, 3] vertices and
+    """Result of a z-buffer, one entry per covered pixel: ``pixel`` flat index, ``corners`` [k, 3] vertices and
     ``weights`` [k, 3] barycentric coordinates."""
 
     pixel: Indices
@@ -78,7 +78,7 @@ class Fragments:
     weights: Array
 
     def interpolate(self, values: Array) -> Array:
-        """Values of the vertices [n, c] at the covered pixels [k, c]."""
+        """Interpolate vertex values [n, c] at the covered pixels [k, c]."""
         found: Array = values[self.corners[:, 0]] * self.weights[:, :1]
         found += values[self.corners[:, 1]] * self.weights[:, 1:2]
         found += values[self.corners[:, 2]] * self.weights[:, 2:]
@@ -86,8 +86,8 @@ class Fragments:
 
 
 def rasterise(points: Array, triangles: Indices, width: int, height: int) -> Fragments:
-    """Which triangles are seen. ``points`` [n, 3]: x and y in pixels, z towards the viewer; pixel centres have whole
-    numbers. Triangles that face away are not seen."""
+    """Return the visible triangles. ``points`` [n, 3]: x and y in pixels, z towards the viewer; pixel centres are at
+    integers. Back faces are culled."""
     a, b, c = (points[triangles[:, k]] for k in range(3))
     ab, ac = b - a, c - a
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
@@ -96,7 +96,7 @@ def rasterise(points: Array, triangles: Indices, width: int, height: int) -> Fra
     np.maximum(low, 0, out=low)
     np.minimum(high, [width - 1, height - 1], out=high)
     size = high - low + 1
-    # Outward faces turn clockwise on a screen whose y points down, which gives a positive area here.
+    # Front faces are clockwise on a screen with y down, which gives a positive area here.
     kept = np.flatnonzero((area > 1e-9) & (size[:, 0] > 0) & (size[:, 1] > 0))
     ab, ac, area, a, low, size = ab[kept], ac[kept], area[kept], a[kept], low[kept], size[kept]
     counts = size[:, 0] * size[:, 1]
@@ -115,7 +115,7 @@ def rasterise(points: Array, triangles: Indices, width: int, height: int) -> Fra
     buffer = np.full(width * height, -np.inf, near.dtype)
     np.maximum.at(buffer, pixel, near)
     seen = np.flatnonzero(near >= buffer[pixel])
-    # Two triangles at the very same distance: the later one.
+    # Ties in distance go to the later triangle.
     last = np.full(width * height, -1, np.int64)
     last[pixel[seen]] = seen
     covered = np.flatnonzero(last >= 0)
@@ -125,7 +125,7 @@ def rasterise(points: Array, triangles: Indices, width: int, height: int) -> Fra
 
 
 def scatter(fragments: Fragments, values: NDArray[Any], width: int, height: int) -> Array:
-    """Values of covered pixels [k, c] as a picture [h, w, c], zero elsewhere."""
+    """Return values of covered pixels [k, c] as an image [h, w, c], zero elsewhere."""
     out = np.zeros((height * width, values.shape[1]), np.float32)
     out[fragments.pixel] = values
     return out.reshape(height, width, -1)

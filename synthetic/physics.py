@@ -17,39 +17,40 @@ BANDS_NM = (610.0, 540.0, 460.0, 850.0)
 EPIDERMIS_MM = 0.06
 
 DERMIS = {460.0: 0.36, 540.0: 0.42, 610.0: 0.62, 850.0: 0.66, 940.0: 0.60}
-"""Reflectance of the dermis below the melanin: blood absorbs blue and green, water dips near 970 nm. Between the ranges
+"""Reflectance of the dermis below the melanin: blood absorbs blue and green, water absorbs near 970 nm. Chosen within
 0.35-0.45 at 550, 0.6-0.7 at 850 and 0.55-0.65 at 940 nm."""
 
 
 def melanosome_absorption(wavelength_nm: float) -> float:
-    """Absorption coefficient of a melanosome, 1/mm: 6.6e11 · λ^-3.33 per cm (Jacques, "Skin optics summary", 1998)."""
+    """Return the absorption coefficient of a melanosome, 1/mm: 6.6e11 · λ^-3.33 per cm (Jacques, "Skin optics summary",
+    1998)."""
     return 6.6e11 * math.pow(wavelength_nm, -3.33) / 10
 
 
 def baseline_absorption(wavelength_nm: float) -> float:
-    """Absorption coefficient of skin without melanin or blood, 1/mm (Jacques 1998)."""
+    """Return the absorption coefficient of skin without melanin or blood, 1/mm (Jacques 1998)."""
     return (0.244 + 85.3 * math.exp(-(wavelength_nm - 154) / 66.2)) / 10
 
 
 def epidermal_transmission(melanosome_fraction: float, wavelength_nm: float) -> float:
-    """Light left after passing the epidermis in and out: exp(−2 μa d), d = 60 μm, absorption mixed by volume."""
+    """Return the transmission through the epidermis and back: exp(−2 μa d), d = 60 μm, absorption mixed by volume."""
     f = melanosome_fraction
     absorption = f * melanosome_absorption(wavelength_nm) + (1 - f) * baseline_absorption(wavelength_nm)
     return math.exp(-2 * absorption * EPIDERMIS_MM)
 
 
 def skin_reflectance(melanosome_fraction: float, wavelength_nm: float) -> float:
-    """Reflectance of skin at one of the wavelengths in `DERMIS`."""
+    """Return the reflectance of skin at one of the wavelengths in `DERMIS`."""
     return DERMIS[wavelength_nm] * epidermal_transmission(melanosome_fraction, wavelength_nm)
 
 
 def skin_bands(melanosome_fraction: float) -> Array:
-    """Reflectance of skin in `BANDS_NM`, float32 [4]."""
+    """Return the reflectance of skin in `BANDS_NM`, float32 [4]."""
     return np.array([skin_reflectance(melanosome_fraction, nm) for nm in BANDS_NM], np.float32)
 
 
 def flash_falloff(distance_mm: Array, reference_mm: float) -> Array:
-    """Irradiance of a small lamp relative to that at ``reference_mm``: the inverse-square law."""
+    """Return the irradiance of a small lamp relative to that at ``reference_mm``: the inverse-square law."""
     falloff: Array = np.square(reference_mm / distance_mm, dtype=np.float32)
     return falloff
 
@@ -57,12 +58,13 @@ def flash_falloff(distance_mm: Array, reference_mm: float) -> Array:
 def stereo_depth_noise(
     distance_mm: float, focal_px: float = 424, baseline_mm: float = 50, subpixel: float = 0.08
 ) -> float:
-    """Standard deviation of active stereo depth, mm: z² · subpixel / (f · b) (RealSense depth tuning guide)."""
+    """Return the standard deviation of active stereo depth, mm: z² · subpixel / (f · b) (RealSense depth tuning
+    guide)."""
     return distance_mm**2 * subpixel / (focal_px * baseline_mm)
 
 
 def dye_print_nir(colour: Array, paper: float, residual: float, black: float) -> Array:
-    """NIR reflectance of a dye-ink print of ``colour`` (linear RGB [H, W, 3]) on matte paper, [H, W].
+    """Return the NIR reflectance of a dye-ink print of ``colour`` (linear RGB [H, W, 3]) on matte paper, [H, W].
 
     Cyan, magenta and yellow dyes are nearly transparent beyond 750 nm and leave a ``residual`` (0 to 0.1); only the
     carbon black that printers add in the darkest tones (below a tenth of white) absorbs, by ``black``.
@@ -74,33 +76,34 @@ def dye_print_nir(colour: Array, paper: float, residual: float, black: float) ->
 
 
 def toner_print_nir(luminance: Array, paper: float, contrast: float) -> Array:
-    """NIR reflectance of a carbon-bearing print, [H, W]: the picture stays visible at ``contrast`` (0.5 to 1)."""
+    """Return the NIR reflectance of a print with carbon, [H, W]: the picture stays visible at ``contrast`` (0.5 to
+    1)."""
     reflectance: Array = paper * (1 - contrast * (1 - luminance))
     return reflectance
 
 
 def vinyl_print_nir(picture_nir: Array, luminance: Array, paper: float, black: float, own: float) -> Array:
-    """NIR reflectance of a print whose pigments are seen by the infrared camera, [H, W].
+    """Return the NIR reflectance of a print whose pigments are visible in IR, [H, W].
 
-    Eco-solvent and pigment inks on vinyl keep a face's contrast at 850 nm; field reports have such banners accepted as
-    people by 69 of 70 trials of a brightness test. ``own``: how far the print follows an infrared picture instead of
-    the colour one's luminance; ``black``: how much its darkest tone absorbs (0.8 to 0.95).
+    Eco-solvent and pigment inks on vinyl keep a face's contrast at 850 nm; in field reports a brightness test accepted
+    such banners as people in 69 of 70 trials. ``own``: weight of an infrared picture against the colour picture's
+    luminance; ``black``: absorption of its darkest tone (0.8 to 0.95).
     """
     tone = np.clip(own * picture_nir + (1 - own) * luminance, 0, 1)
     return np.asarray(paper * (1 - black * (1 - tone)), np.float32)
 
 
 def mask_nir(rng: np.random.Generator, *, skin_like: bool) -> float:
-    """NIR reflectance of a mask's matter: 0.35 to 0.75 for resin, and for silicone the upper part of that, where skin
-    is too; never a fixed offset from skin."""
+    """Draw the NIR reflectance of a mask's matter: 0.35 to 0.75 for resin; for silicone the upper part of that range,
+    which includes skin; never a fixed offset from skin."""
     return float(rng.uniform(0.5, 0.75) if skin_like else rng.uniform(0.35, 0.75))
 
 
 def screen_nir(rng: np.random.Generator) -> float:
-    """NIR reflectance of a display's face: it emits nothing at 850 or 940 nm and is dark, 0.03 to 0.08."""
+    """Draw the NIR reflectance of a display: it emits nothing at 850 or 940 nm and is dark, 0.03 to 0.08."""
     return float(rng.uniform(0.03, 0.08))
 
 
 def srgb_to_linear(value: Array) -> Array:
-    """Inverse of the sRGB transfer curve (IEC 61966-2-1), approximated by a power of 2.2."""
+    """Invert the sRGB transfer curve (IEC 61966-2-1), approximated by a power of 2.2."""
     return np.power(value, 2.2, dtype=np.float32)

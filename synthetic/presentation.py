@@ -1,4 +1,4 @@
-"""Which presentation: the numbers and names from which either renderer draws everything else."""
+"""Key of a presentation: the numbers and names from which both renderers draw everything else."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SPECIES: tuple[str, ...] = (BONA_FIDE, *INSTRUMENTS)
 class Presentation:
     """A presentation to render: the same values give the same pixels on one machine.
 
-    ``number``: which of the subject's presentations. ``frame``: which of its frames, 30 a second. ``attributes``: what
-    the face wears and does instead of what is drawn, all else the same.
+    ``number``: which of the subject's presentations. ``frame``: which of its frames, 30 per second. ``attributes``:
+    replace the drawn attributes, all else unchanged.
 
     Raises:
         ValueError: an unknown species or family, or a negative number.
@@ -54,11 +54,11 @@ class Presentation:
 
 
 def attributes_of(presentation: Presentation) -> Attributes:
-    """Return the attributes that a presentation shows: its own, or drawn alike for every species."""
+    """Return a presentation's attributes: its own, or drawn in the same way for every species."""
     if presentation.attributes is not None:
         return presentation.attributes
     if presentation.species in PICTURED:
-        # Few pictures of a person are in circulation, and what a picture shows stays the same in all its copies.
+        # Few pictures of a person are in circulation, and all copies of a picture show the same attributes.
         key = picture_key(presentation.subject, presentation.number)
     else:
         key = [*presentation.key, 3]

@@ -1,4 +1,4 @@
-"""A presentation, decided before a picture is taken: who or what, where, how lit, before which cameras."""
+"""A scene, drawn before any image is rendered: subject or instrument, place, light, cameras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synthetic.sensor.camera import CameraRig, draw_camera
 
 @dataclass(slots=True)
 class Scene:
-    """Everything that is decided before a picture is taken."""
+    """Everything that is drawn before an image is rendered."""
 
     presentation: Presentation
     who: Identity
@@ -42,8 +42,7 @@ class Scene:
 
 
 def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
-    """Decide how a presentation is taken. ``scale``: pixels a mm that the pictures will have, which sets the surface's
-    grid."""
+    """Draw the scene of a presentation. ``scale``: pixels per mm of the images, which sets the surface's grid."""
     rng = np.random.default_rng([*presentation.key, 0])
     camera = draw_camera(presentation.family, rng)
     who = identity_of(presentation.subject)
@@ -81,7 +80,7 @@ def compose(presentation: Presentation, scale: float, shape: str) -> Scene:
 def presented(
     presentation: Presentation, shape: HeadShape, who: Identity, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """What is held or worn before the cameras, or the living head."""
+    """Return the held or worn instrument, or the living head."""
     worn = attributes_of(presentation)
     if not presentation.bona_fide:
         make = INSTRUMENTS[presentation.species]
@@ -91,14 +90,14 @@ def presented(
 
 
 def sway_at(frame: int, rng: np.random.Generator) -> list[float]:
-    """Four slow oscillations, 0 at the first frame: consecutive frames of people and of held sheets differ by them."""
+    """Return four slow oscillations, 0 at the first frame: the motion of people and of held sheets between frames."""
     phase = rng.uniform(0, 2 * math.pi, 4)
     t = frame / 30
     return [math.sin(2 * math.pi * (0.4 + 0.13 * k) * t + p) - math.sin(p) for k, p in enumerate(phase)]
 
 
 def room(rng: np.random.Generator) -> tuple[Lights, float]:
-    """Lights of a room, and its illuminance in lux; one presentation in seven is in the dark."""
+    """Return a room's lights and its illuminance in lux; one presentation in seven is in the dark."""
     dark = rng.uniform() < 0.15
     lux = float(
         np.exp(rng.uniform(math.log(0.2), math.log(4))) if dark else np.exp(rng.uniform(math.log(80), math.log(1500)))
@@ -106,7 +105,7 @@ def room(rng: np.random.Generator) -> tuple[Lights, float]:
     level = lux / 300
     warm = float(rng.uniform(-1, 1))
     tint = np.array([1 + 0.16 * warm, 1.0, 1 - 0.22 * warm], np.float32)
-    # Lamps with filaments and the sun are bright in the infrared, LEDs are not.
+    # Incandescent lamps and the sun are bright in the infrared, LEDs are not.
     daylight = not dark and rng.uniform() < 0.2
     nir = float(rng.uniform(0.25, 0.9) if daylight else rng.uniform(0.005, 0.12))
     share = float(rng.uniform(0.3, 0.75))

@@ -1,8 +1,8 @@
-"""The one kind of thing that stands before the cameras: a relief with reflectances painted on it.
+"""The only kind of object before the cameras: a relief with reflectances painted on it.
 
-A head, a mask, a sheet of paper and a telephone are all such surfaces, so one renderer serves them all and none is
-betrayed by how it was drawn. A surface's relief is a height field over its own paint, or a triangle mesh whose vertices
-say where on the paint they lie; light, paint and cameras know no difference.
+Heads, masks, sheets of paper and phones are all such surfaces, so one renderer serves them all and no rendering
+artefact reveals the class. A relief is a height field over its own paint, or a triangle mesh whose vertices have
+positions on the paint; light, paint and cameras treat both alike.
 """
 
 from __future__ import annotations
@@ -40,40 +40,40 @@ class Surface:
 
 
 def spread(values: Array, channels: int) -> Array:
-    """A map [h, w] repeated over channels [h, w, channels].
+    """Repeat a map [h, w] over channels [h, w, channels].
 
-    Products of equal shapes run several times as fast as those that broadcast over a short last axis.
+    Products of equal shapes are several times as fast as broadcasting over a short last axis.
     """
     return float32(cv2.merge([values] * channels))
 
 
 def mixed(values: Array, weights: Array) -> Array:
-    """Linear combinations of channels: [h, w, c] or [h, w] by ``weights`` [d, c] give [h, w, d], or [h, w].
+    """Return linear combinations of channels: [h, w, c] or [h, w] by ``weights`` [d, c] give [h, w, d], or [h, w].
 
-    One more column in ``weights`` is added as a constant. At most four channels each way.
+    An extra column in ``weights`` is an additive constant. At most four channels in and out.
     """
     return float32(cv2.transform(values, weights))
 
 
 def grey(values: Array) -> Array:
-    """Mean of three channels [h, w, 3] → [h, w]."""
+    """Return the mean of three channels [h, w, 3] → [h, w]."""
     return mixed(values, np.full((1, 3), 1 / 3, np.float32))
 
 
 def power(values: Array, exponent: float) -> Array:
-    """``values`` clipped at zero and raised, any shape; by OpenCV, which is several times as fast as NumPy."""
+    """Return ``values`` clipped at zero and raised to ``exponent``, any shape; OpenCV is several times faster."""
     return float32(cv2.pow(np.maximum(values, 0), exponent)).reshape(values.shape)
 
 
 def grid(x0: float, x1: float, y0: float, y1: float, pitch: float) -> tuple[Array, Array]:
-    """Coordinates in mm: x [1, w] and y [h, 1], ready to broadcast."""
+    """Return coordinates in mm: x [1, w] and y [h, 1], ready to broadcast."""
     x = np.arange(x0, x1, pitch, dtype=np.float32)[None, :]
     y = np.arange(y0, y1, pitch, dtype=np.float32)[:, None]
     return x, y
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array:
-    """Smooth noise of about unit deviation [h, w], with ``cells`` bumps across the shorter edge."""
+    """Return smooth noise of about unit deviation [h, w], with ``cells`` bumps across the shorter edge."""
     h, w = shape
     small = (max(2, round(cells * h / min(h, w))), max(2, round(cells * w / min(h, w))))
     field = rng.standard_normal(small, dtype=np.float32)
@@ -81,7 +81,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array
 
 
 def streaks(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Array:
-    """Noise drawn out downwards [h, w], as combed hair is: ``cells`` streaks across the shorter edge."""
+    """Return vertically stretched noise [h, w], like combed hair: ``cells`` streaks across the shorter edge."""
     h, w = shape
     small = noise(rng, (max(2, h // 7), w), max(2, round(cells * max(2, h // 7) / min(h, w))))
     fine = rng.standard_normal((max(2, h // 7), max(2, round(cells * w / min(h, w)))), dtype=np.float32)
@@ -90,21 +90,21 @@ def streaks(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Arr
 
 
 class Painter:
-    """Soft ellipses on a grid, each touching only its own window, which is what keeps painting fast."""
+    """Paints soft ellipses on a grid; each touches only its own window, which keeps painting fast."""
 
     def __init__(self, x: Array, y: Array) -> None:
         self.x, self.y = x[0], y[:, 0]
         self.pitch = float(self.x[1] - self.x[0])
 
     def window(self, cx: float, cy: float, rx: float, ry: float) -> tuple[slice, slice]:
-        """Rows and columns within ``rx``, ``ry`` mm of a point."""
+        """Return the rows and columns within ``rx``, ``ry`` mm of a point."""
         p = self.pitch
         top, left = int((cy - ry - self.y[0]) / p), int((cx - rx - self.x[0]) / p)
         bottom, right = int((cy + ry - self.y[0]) / p) + 2, int((cx + rx - self.x[0]) / p) + 2
         return slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
 
     def local(self, at: tuple[slice, slice], cx: float, cy: float) -> tuple[Array, Array]:
-        """Coordinates of a window relative to a point."""
+        """Return the coordinates of a window relative to a point."""
         return (self.x[at[1]] - np.float32(cx))[None, :], (self.y[at[0]] - np.float32(cy))[:, None]
 
     def bump(self, target: Array, cx: float, cy: float, sx: float, sy: float, amplitude: float) -> None:
@@ -114,7 +114,7 @@ class Painter:
         target[at] += np.float32(amplitude) * np.exp(-np.square(dx / sx) / 2) * np.exp(-np.square(dy / sy) / 2)
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float, soft: float) -> tuple[tuple[slice, slice], Array]:
-        """A window and, in it, coverage 0 to 1 of an ellipse whose edge is ``soft`` mm wide."""
+        """Return a window and, in it, the coverage 0 to 1 of an ellipse with an edge ``soft`` mm wide."""
         at = self.window(cx, cy, rx + soft, ry + soft)
         dx, dy = self.local(at, cx, cy)
         reach = np.sqrt(np.square(dx / rx) + np.square(dy / ry))

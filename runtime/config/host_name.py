@@ -1,4 +1,4 @@
-"""Names and addresses of hosts in settings: what no look-up could ever find is refused while it can still be mended."""
+"""Host names and addresses in settings: invalid ones are refused at start-up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LONGEST = 253
 
 
 def require_host(text: str) -> str:
-    """Return ``text`` where it is a host's name or IP address and nothing more.
+    """Return ``text`` if it is a host name or IP address and nothing else.
 
     Raises:
-        ValueError: it holds a scheme, a port, a path or a name, or is no name at all.
+        ValueError: it holds a scheme, a port, a path or a user name, or is not a valid name.
     """
     if "://" in text or "/" in text or "@" in text:
-        # What stands before an @ may be a password, so it is not said again.
+        # Text before an @ may be a password, so it is not repeated.
         raise ValueError(f"give the host alone, without scheme, user, port or path{_instead(text)}.")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:

@@ -1,9 +1,9 @@
-"""Settings of a program from a TOML file, a folder of secrets, environment variables and options, checked by a pydantic
-model; every mistake is named with file, line and key.
+"""Settings of a program from a TOML file, a folder of secrets, environment variables and options, validated by a
+pydantic model; every mistake is reported with file, line and key.
 
-What is said later wins: the model's defaults, the file, secrets, the environment, options. Sections are nested models.
-In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQTT__HOST``), in secrets by a dot too
-(``mqtt.password``, as systemd credentials are named).
+Precedence, lowest to highest: the model's defaults, the file, secrets, environment variables, options. Sections are
+nested models. In variables and secrets they are separated by two underscores (``ADSN_KIOSK_MQTT__HOST``), in secrets
+also by a dot (``mqtt.password``, as systemd credentials are named).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SCALARS = (str, int, float, bool, Path, SecretStr, type(None))
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPrefix:
-    """Environment variables that begin with ``text`` are settings.
+    """Prefix of environment variables that are settings.
 
-    ``strict``: one that is no setting is a mistake; otherwise it is another program's and left alone.
+    ``strict``: an unknown variable is a mistake; otherwise it is ignored as another program's.
     """
 
     text: str
@@ -80,10 +80,10 @@ def load_config(
     secrets: Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Settings as ``model`` checks them.
+    """Return the settings, validated by ``model``.
 
     ``path``: TOML file. ``environ``: default ``os.environ``; later ``prefixes`` win over earlier ones. ``secrets``:
-    a folder with one file for each secret, default systemd's ``CREDENTIALS_DIRECTORY`` where set. ``options``: dotted
+    a folder with one file for each secret, by default systemd's ``CREDENTIALS_DIRECTORY`` if set. ``options``: dotted
     keys, for command lines; None means not given.
 
     Raises:
@@ -113,7 +113,7 @@ def load_config(
 
 
 class _Draft:
-    """Settings while they are gathered: nested mappings, and where each value came from."""
+    """Settings being collected: nested mappings, and the origin of each value."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
@@ -153,7 +153,7 @@ class _Draft:
         for file in files:
             keys = tuple(file.name.lower().replace("__", ".").split("."))
             if keys not in known:
-                # Key files and certificates lie in such folders too; only a near miss is a mistake.
+                # Such folders also hold key files and certificates; only a near miss is a mistake.
                 near = closest_name(".".join(keys), [".".join(path) for path in known], cutoff=0.85)
                 if near:
                     self.mistakes.append(ConfigMistake(str(file), file.name, f"there is no such setting; {near}"))
@@ -176,14 +176,14 @@ class _Draft:
                 self.mistakes.append(ConfigMistake(name, "", f"there is no such setting; {near}"))
 
     def _secret(self, keys: tuple[str, ...], text: str, name: str) -> str:
-        """A variable's text, of a secret without the line break that files and ``echo`` leave at its end."""
+        """Return a variable's text; for a secret without the trailing line break that files and ``echo`` leave."""
         if SecretStr not in _members(_annotation(self.model, keys)) or not text.endswith(("\r", "\n")):
             return text
         log.warning("%s ends in a line break, which is taken for no part of it.", name)
         return text.rstrip("\r\n")
 
     def set_text(self, keys: tuple[str, ...], text: str, origin: str) -> None:
-        """A value that came as text: numbers and booleans are the model's to read, lists and tables are JSON."""
+        """Set a value given as text: the model parses numbers and booleans; lists and tables are JSON."""
         value: Any = text
         if not _is_scalar(_annotation(self.model, keys)):
             try:
@@ -204,7 +204,7 @@ class _Draft:
         self.origins[keys] = origin
 
     def mistake(self, entry: ErrorDetails) -> ConfigMistake:
-        """What pydantic found, as a person reads it."""
+        """Return pydantic's error in readable form."""
         path, models = self._walk(entry["loc"])
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
         message = entry["msg"].removeprefix("Value error, ")
@@ -219,7 +219,7 @@ class _Draft:
         return ConfigMistake(where, key, message, line)
 
     def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
-        """pydantic's place without the names of union members, and the models of the section it lies in."""
+        """Return pydantic's location without the names of union members, and the models of its section."""
         path: KeyPath = ()
         here: Any = self.data
         inner: list[type[BaseModel]] = [self.model]
@@ -247,7 +247,7 @@ class _Draft:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """The members of a union, or the type itself; aliases with metadata are seen through."""
+    """Yield the members of a union, or the type itself; annotated aliases are unwrapped."""
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
         for member in typing.get_args(annotation):
@@ -259,7 +259,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field may hold, in itself or in a list."""
+    """Return the models that a field may hold, directly or in a list."""
     matches: list[type[BaseModel]] = []
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
@@ -270,7 +270,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def section_model(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field that is a section of its own, where it is one."""
+    """Return the model of a field that is a section, else None."""
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             return member
@@ -285,7 +285,7 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Paths of all settings that are not sections."""
+    """Yield the paths of all settings that are not sections."""
     for name, field in model.model_fields.items():
         inner = section_model(field.annotation)
         if inner is None:

@@ -1,4 +1,4 @@
-"""The rig as an operator describes it: one section, the same for the service, the kiosk and the tools."""
+"""Settings of the rig, shared by the service, the kiosk and the tools."""
 
 from __future__ import annotations
 

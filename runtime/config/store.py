@@ -1,4 +1,4 @@
-"""The store that several replicas of the service share: where it is, and how it is reached."""
+"""Address and connection settings of the store shared by replicas of the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TIMEOUT_MS = 50
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """Where a store listens. ``database``: the number that SELECT takes. ``tls``: whether it is encrypted."""
+    """Address of a store. ``database``: the number that SELECT takes. ``tls``: whether it is encrypted."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class StoreAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can listen there."""
+        """Whether the address is a loopback address."""
         try:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -94,14 +94,14 @@ class StoreSettings(BaseModel):
 
     @property
     def address(self) -> StoreAddress | None:
-        """Where the store is; None where none is configured."""
+        """Return the store's address; None if none is configured."""
         return _parse(self.url) if self.url is not None else None
 
     def check_files(self) -> None:
-        """Make sure of the files that TLS needs.
+        """Check the files that TLS needs.
 
         Raises:
-            ConfigError: a file cannot be used; says which, why and what to do.
+            ConfigError: a file cannot be used; the message says which, why and what to do.
         """
         if self.address is None or not self.address.tls:
             return
@@ -113,7 +113,7 @@ class StoreSettings(BaseModel):
 
 
 def connection_options(settings: StoreSettings) -> dict[str, Any]:
-    """Return what both clients of redis-py, with asyncio and without, are made with. The timeouts are the caller's.
+    """Return the constructor arguments for both redis-py clients, asyncio and synchronous. The caller sets timeouts.
 
     Raises:
         ConfigError: no address is configured.
@@ -127,7 +127,7 @@ def connection_options(settings: StoreSettings) -> dict[str, Any]:
         "db": address.database,
         "username": settings.username or None,
         "password": settings.password.get_secret_value() if settings.password is not None else None,
-        # The older protocol: every Redis and Valkey speaks it, and nothing here needs more.
+        # RESP2: every Redis and Valkey supports it, and nothing here needs more.
         "protocol": 2,
     }
     if address.tls:

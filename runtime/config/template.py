@@ -25,7 +25,7 @@ LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "
 
 
 def config_text(model: type[BaseModel], title: str) -> str:
-    """The file. Remove the ``#`` before a key to set it."""
+    """Return the settings file. Remove the ``#`` before a key to set it."""
     lines = [*_comment(title), *_comment("Keys are shown with their defaults. Remove the # before one to set it."), ""]
     lines += _body(model, (), optional=False)
     return "\n".join(lines).rstrip() + "\n"
@@ -36,7 +36,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iterator[str]:
-    """Plain keys first, then sections, as TOML wants them."""
+    """Yield plain keys first, then sections, as TOML requires."""
     sections: list[tuple[str, FieldInfo, type[BaseModel], bool]] = []
     for name, field in model.model_fields.items():
         inner = section_model(field.annotation)
@@ -60,7 +60,7 @@ def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iter
 
 
 def _listed(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field that is a list of sections."""
+    """Return the model of a field that is a list of sections."""
     if typing.get_origin(annotation) in (list, tuple):
         return section_model(typing.get_args(annotation)[0])
     return None
@@ -117,7 +117,7 @@ def _placeholder(annotation: Any) -> Any:
 
 
 def toml_value(value: Any) -> str:
-    """``value`` as TOML writes it. Secrets are never written."""
+    """Return ``value`` in TOML syntax. Secrets are never written."""
     if isinstance(value, SecretStr):
         return '""'
     if isinstance(value, Enum):
@@ -129,6 +129,6 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_value(entry) for entry in value) + "]"
     if isinstance(value, (str, Path)):
-        # JSON's escapes are a part of TOML's.
+        # JSON's escapes are a subset of TOML's.
         return json.dumps(str(value), ensure_ascii=False)
     raise TypeError(f"{type(value).__name__} has no TOML form here.")

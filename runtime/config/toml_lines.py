@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key stands: TOML readers keep no positions, and people fix files by line."""
+"""Line numbers of the keys in a TOML text: TOML parsers keep no positions, and error messages need them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SPACES = re.compile(r"[ \t]*")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """Key path → line, from 1, for every key and table header of a TOML text that is known to be valid.
+    """Return key path → line, from 1, for every key and table header of a valid TOML text.
 
-    Keys inside inline tables are not listed: their line is that of the key that holds the table.
+    Keys inside inline tables are not listed: they have the line of the key that holds the table.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
@@ -50,7 +50,7 @@ def _note(lines: dict[KeyPath, int], path: KeyPath, line: int) -> None:
 
 
 def _resolve(names: KeyPath, counts: dict[KeyPath, int]) -> KeyPath:
-    """A header's names with the position of the array element that they speak of: the last one so far."""
+    """Return a header's names with the index of the array element that they refer to: the last one so far."""
     path: KeyPath = ()
     for name in names:
         path += (name,)
@@ -65,7 +65,7 @@ def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _key(text: str, at: int) -> tuple[KeyPath, int]:
-    """The dotted key at ``at``, and where it ends."""
+    """Return the dotted key at ``at`` and its end position."""
     names: list[str] = []
     while True:
         at = _skip(SPACES, text, at)
@@ -80,7 +80,7 @@ def _key(text: str, at: int) -> tuple[KeyPath, int]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Where the value that begins at ``at`` ends: the first line end outside strings, comments and brackets."""
+    """Return the end of the value that begins at ``at``: the first line end outside strings, comments and brackets."""
     depth = 0
     while at < len(text):
         sign = text[at]

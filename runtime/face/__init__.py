@@ -1,4 +1,4 @@
-"""Finding the face: detectors, the face in every picture of a pair, following it, head pose."""
+"""Face detection: detectors, the face in every image of a pair, tracking, head pose."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Finding the face: where in an image the crop is taken from."""
+"""Face detection: the box in an image from which the crop is taken."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ from runtime.core.values import Box, Image
 WORKING_WIDTH = 480
 """Images wider than this are searched at this width: the cascade's cost grows with the area, its recall does not."""
 WORKING_HEIGHT = 960
-"""Nor are they taller: a strip of 480 × 33,000 pixels would be searched for seconds, and the cascade keeps what it
-needed for it."""
+"""The same limit for the height: searching a strip of 480 × 33,000 pixels would take seconds, and the cascade does not
+free the memory it used."""
 WORKING_FACE = 48
-"""The smallest face that is looked for has this edge at most, in pixels of the searched picture."""
+"""Upper bound for the edge of the smallest face searched for, in pixels of the searched image."""
 CASCADE_EDGE = 1.1
-"""Edge of the cascade's box against the one that crops are cut by, at the median of rendered heads of both shape
-sources."""
+"""Median ratio of the cascade's box edge to that of the crop box, over rendered heads of both shape sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face: its box in pixels of the searched image, the detector's confidence, and how many were seen.
+    """A face: its box in pixels of the searched image, the detector's confidence, and the number of faces seen.
 
-    ``landmarks`` float32 [5, 2], pixels: the eye and, below, the corner of the mouth that are on the left of the
-    picture, those on its right, and the nose, in the order left eye, right eye, nose, left corner, right corner. None
-    from detectors that give none.
+    ``landmarks`` float32 [5, 2], pixels: left eye, right eye, nose, left mouth corner, right mouth corner, where left
+    and right are those of the image. None from detectors without landmarks.
     """
 
     box: Box
@@ -42,13 +40,13 @@ class Face:
     landmarks: NDArray[np.float32] | None = None
 
     def moved(self, dx: float, dy: float) -> Face:
-        """The same face in an image whose origin lies at −``dx``, −``dy`` of this one's."""
+        """Return the face in an image whose origin lies at −``dx``, −``dy`` in this one."""
         box = Box(self.box.x + dx, self.box.y + dy, self.box.w, self.box.h)
         marks = None if self.landmarks is None else self.landmarks + np.array([dx, dy], np.float32)
         return Face(box, self.confidence, self.count, marks)
 
     def onto(self, box: Box) -> Face:
-        """The same face in another picture, where its box is ``box``."""
+        """Return the face in another image, where its box is ``box``."""
         marks = None
         if self.landmarks is not None:
             old = np.array([self.box.x, self.box.y, self.box.w, self.box.h], np.float32)
@@ -59,10 +57,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """Which detector runs, for reports and logs.
+    """Identifies the running detector in reports and logs.
 
-    ``sha256``: of its model file, None without one. ``degraded``: it is less than what was configured, and ``reason``
-    says why.
+    ``sha256``: of its model file, None without one. ``degraded``: a fallback runs instead of the configured detector,
+    for the given ``reason``.
     """
 
     kind: str
@@ -72,36 +70,36 @@ class DetectorInfo:
 
 
 class FaceDetector(Protocol):
-    """Finds the face to be judged. Safe to call from several threads."""
+    """Finds the face to assess. Thread-safe."""
 
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
-        """The largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
+        """Return the largest face in ``image`` (uint8 [H, W, 3] or [H, W, 1]), or None.
 
-        ``smallest``: edge in pixels below which a face need not be looked for, given where one is expected: detectors
-        may be faster for it, and readier to see one.
+        ``smallest``: edge in pixels below which faces may be ignored; pass it where a face is expected. Detectors may
+        then be faster and more sensitive.
         """
         ...
 
 
 class HaarDetector:
-    """OpenCV's frontal-face cascade (alt2) on a grey image whose contrast is equalised place by place.
+    """OpenCV's frontal-face cascade (alt2) on a grey image with local contrast equalisation (CLAHE).
 
-    By place (CLAHE), because a bright wall behind a dark face leaves an image that is equalised as a whole too few
-    steps for the face: on simulated frontal faces it missed one in six that are found this way.
+    Global equalisation leaves too few grey levels for a dark face before a bright wall: on simulated frontal faces it
+    missed one in six that CLAHE finds.
 
-    Works in colour and in infrared, in tens of milliseconds, with the model file that OpenCV brings. ``reason``: why it
-    runs in place of a better detector.
+    Works on RGB and IR, in tens of milliseconds, with the model file shipped with OpenCV. ``reason``: why it runs
+    instead of a better detector.
     """
 
     def __init__(self, reason: str = "") -> None:
         self.info = DetectorInfo("haar", degraded=bool(reason), reason=reason)
-        # OpenCV 5 has neither the class nor the file; say so instead of an AttributeError.
+        # OpenCV 5 has neither the class nor the file; report that instead of an AttributeError.
         if not hasattr(cv2, "CascadeClassifier"):
             raise EngineUnavailable(
                 f"OpenCV {cv2.__version__} has no cascade classifier. Install opencv-python-headless>=4.10,<5."
             )
         self._path = str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml")
-        # A classifier keeps state during a search, so each thread owns one.
+        # A classifier keeps state during a search, so each thread has its own.
         self._local = threading.local()
         self._classifier()
 
@@ -120,15 +118,15 @@ class HaarDetector:
     def detect(self, image: Image, smallest: float = 0.0) -> Face | None:
         grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
-        # Where no small face is looked for, the picture can be smaller still.
+        # If small faces are not wanted, the image can be shrunk further.
         scale = min(1.0, WORKING_WIDTH / width, WORKING_HEIGHT / height, WORKING_FACE / max(smallest, 1.0))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         least = max(24, round(min(grey.shape) * 0.1), round(smallest * CASCADE_EDGE * scale))
         classifier = self._classifier()
-        # Where a face is expected, fewer agreeing windows make one: on simulated people that halved what was missed,
-        # and beside them nothing was found in 586 places.
+        # Where a face is expected, fewer agreeing windows suffice: on simulated people that halved the misses, without
+        # a false detection in 586 other places.
         step, neighbours = (1.05, 1) if smallest > 0 else (1.1, 3)
         boxes, _, weights = classifier.detectMultiScale3(
             self._local.equaliser.apply(grey),
@@ -140,11 +138,11 @@ class HaarDetector:
         if len(boxes) == 0:
             return None
         best = max(range(len(boxes)), key=lambda i: int(boxes[i][2]))
-        # A second box counts as a second person only when it could be one at a similar distance, the cascade's false
-        # finds in clutter being small, and when it is not the same face once more.
+        # A second box counts as a second person only if its size suggests a similar distance (the cascade's false
+        # detections in clutter are small) and it is not the same face again.
         count = 1 + sum(box[2] >= 0.5 * boxes[best][2] and not _same_face(box, boxes[best]) for box in boxes)
         x, y, w, h = (float(v) / scale for v in boxes[best])
-        # Its boxes are squares, a little larger than the ones that crops are cut by.
+        # The cascade's boxes are squares, a little larger than crop boxes.
         edge, cx, cy = w / CASCADE_EDGE, x + w / 2, y + h / 2
         x0, y0 = max(cx - edge / 2, 0.0), max(cy - edge / 2, 0.0)
         x1, y1 = min(cx + edge / 2, image.shape[1]), min(cy + edge / 2, image.shape[0])
@@ -152,5 +150,5 @@ class HaarDetector:
 
 
 def _same_face(box: Sequence[int], best: Sequence[int]) -> bool:
-    """Whether a box has its centre in the middle half of another, or is that one."""
+    """Return whether a box has its centre in the middle half of another, or is that one."""
     return all(abs(box[k] + box[k + 2] / 2 - best[k] - best[k + 2] / 2) <= best[k + 2] / 4 for k in (0, 1))

@@ -1,4 +1,4 @@
-"""A place where the face is said to be, for rigs that hold it there: an oval on a screen, a chin rest."""
+"""Detector with a configured face position, for rigs that fix it: an oval on a screen, a chin rest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runtime.face.detector import DetectorInfo, Face
 
 @dataclass(frozen=True, slots=True)
 class FixedRegion:
-    """`FaceDetector` that always gives the same part of the picture, whether a face is there or not.
+    """`FaceDetector` that always returns the same region, whether or not it contains a face.
 
-    ``x``, ``y``, ``w``, ``h``: fractions of the picture's width and height. Because it looks at nothing, what it gives
-    is never counted as a face that was seen: gates that ask for one are ``unknown``.
+    ``x``, ``y``, ``w``, ``h``: fractions of the image's width and height. It does not look at the image, so its result
+    never counts as a detected face: gates that need one are ``unknown``.
 
     Raises:
-        ValueError: the region does not lie inside the picture.
+        ValueError: the region does not lie inside the image.
     """
 
     x: float
@@ -37,7 +37,7 @@ class FixedRegion:
 
 
 class NoDetector:
-    """`FaceDetector` that finds nothing: only pairs with a named box are judged, and a stream never is."""
+    """`FaceDetector` that finds nothing: only pairs with a given box are assessed, streams never."""
 
     info: ClassVar[DetectorInfo] = DetectorInfo("none")
 

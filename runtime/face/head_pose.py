@@ -1,4 +1,4 @@
-"""How far a head is turned, from five landmarks of a face."""
+"""Head yaw and pitch from five landmarks of a face."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ HEAD_MM = np.array(
 )
 """Left eye, right eye, nose, left and right corner of the mouth of a face as the camera sees it: x right, y down, z
 towards the camera, mm. Eyes 63 mm apart (Dodgson, "Variation and extrema of human interpupillary distance", 2004). The
-rest was chosen among plausible proportions as what gives the least error over YuNet's landmarks and the true ones of
-rendered heads of known pose: YuNet puts nose and mouth somewhat higher than they are, and the nose less far aside. The
-error that remains is in benchmarks/faces.md: a few degrees in yaw, more in pitch, as YuNet's nose hardly follows a
-nod."""
+rest are the plausible proportions with the smallest error over YuNet's landmarks and the true ones of rendered heads of
+known pose: YuNet places nose and mouth somewhat too high, and the nose too near the middle. The remaining error is in
+benchmarks/faces.md: a few degrees in yaw, more in pitch, because YuNet's nose hardly follows a nod."""
 
 FIT = np.linalg.pinv(HEAD_MM - HEAD_MM.mean(0))
-"""What points about their mean are multiplied by for the least-squares map from `HEAD_MM` about its mean to them."""
+"""Pseudo-inverse: multiplied by mean-centred points, it gives the least-squares map to them from mean-centred
+`HEAD_MM`."""
 
 
 def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:
-    """Yaw and pitch in degrees of ``landmarks`` [5, 2] (see `runtime.face.detector.Face`); None where they are no face.
+    """Return yaw and pitch in degrees of ``landmarks`` [5, 2] (`runtime.face.detector.Face`); None if they are not a
+    face.
 
-    The head is fitted as a rigid body seen from afar (scaled orthography): a 2×3 map from `HEAD_MM` to the picture by
-    least squares, whose rows are the camera's axes in the head's frame. Roll is taken out; both are 0 face on.
+    The head is fitted as a rigid body under scaled orthography: a 2×3 least-squares map from `HEAD_MM` to the image,
+    whose rows are the camera's axes in the head's frame. Roll is removed; both angles are 0 for a frontal face.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
@@ -35,10 +36,10 @@ def head_angles(landmarks: NDArray[np.float32]) -> tuple[float, float] | None:
     if scale < 1e-9:
         return None
     towards = np.cross(across, down) / scale**2
-    # The nearest rotation: the two rows of noisy landmarks are neither of one length nor at right angles.
+    # Nearest rotation: with noisy landmarks the two rows are neither equally long nor orthogonal.
     u, _, v = np.linalg.svd(np.stack([across / scale, down / scale, towards]))
     turn = u @ np.diag([1.0, 1.0, float(np.linalg.det(u @ v))]) @ v
-    # Where the head's own forward axis points, as the camera sees it.
+    # Direction of the head's forward axis as seen by the camera.
     x, y, z = turn[:, 2]
     if z <= 0:
         return 180.0, 180.0

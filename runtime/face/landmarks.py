@@ -1,5 +1,4 @@
-"""From a detector's five landmarks to the box that crops are cut by, so that every detector gives the network the same
-crop."""
+"""Crop boxes from a detector's five landmarks, so that every detector gives the network the same crop."""
 
 from __future__ import annotations
 
@@ -10,15 +9,15 @@ from runtime.core.values import Box
 from runtime.face.detector import Face
 
 EDGE_MM = 150.0
-"""Edge of the box that the network was trained on, on a life-size face."""
+"""Edge of the training box on a life-size face."""
 SPREAD_MM = 89.5
-"""Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. A head that is
-turned brings the eyes nearer to each other and one that is tilted the mouth nearer to the eyes; the spread of all five
-changes less than either length. The value lies between what YuNet's landmarks of rendered heads of both shape sources
-ask for and what the true ones do, so that the median edge of either is off by 5 % at the most (benchmarks/faces.md)."""
+"""Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. Turning the
+head brings the eyes closer together, tilting it brings the mouth closer to the eyes; the spread changes less than
+either length. The value lies between the best one for YuNet's landmarks of rendered heads of both shape sources and the
+best one for the true landmarks, so that the median edge of either is off by at most 5 % (benchmarks/faces.md)."""
 DOWN, ASIDE = 0.25, 0.3
-"""Where the box's centre lies: this part of the way from the eyes to the mouth, and this part of the nose's distance
-from that way to the side, which a turned head moves as it moves the middle of the face."""
+"""Position of the box's centre: this fraction of the way from the eyes to the mouth, and this fraction of the nose's
+sideways distance from that line, which follows the middle of the face as the head turns."""
 
 
 def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
@@ -35,9 +34,9 @@ def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
 def largest_face(
     marks: NDArray[np.float32], scores: NDArray[np.float32], shape: tuple[int, ...], smallest: float
 ) -> Face | None:
-    """Return the largest of N detections, cut at the image's edges as other detectors' boxes are; None without one.
+    """Return the largest of N detections, clipped to the image as other detectors' boxes are; None without one.
 
-    ``marks`` [N, 5, 2] in pixels of an image of ``shape``, ``scores`` [N]. ``smallest``: least edge of a box, pixels.
+    ``marks`` [N, 5, 2] in pixels of an image of ``shape``, ``scores`` [N]. ``smallest``: minimum edge of a box, pixels.
     """
     height, width = shape[:2]
     found: list[Face] = []
@@ -45,7 +44,7 @@ def largest_face(
         if not np.isfinite(landmarks).all():
             continue
         box = box_from_landmarks(landmarks)
-        # No picture shows such a face: the detector was led astray.
+        # No image shows such a face: it is a false detection.
         if not (0 <= box.x + box.w / 2 <= width and 0 <= box.y + box.h / 2 <= height and box.w <= 2 * max(shape[:2])):
             continue
         x0, y0 = max(box.x, 0.0), max(box.y, 0.0)
@@ -55,6 +54,6 @@ def largest_face(
     if not found:
         return None
     best = max(found, key=lambda face: face.box.w * face.box.h)
-    # As with the cascade, only who could be at a similar distance is a second person.
+    # As with the cascade, only a face at a plausibly similar distance is a second person.
     count = sum(face.box.w >= 0.5 * best.box.w for face in found)
     return Face(best.box, best.confidence, count, best.landmarks)

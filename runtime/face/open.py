@@ -1,4 +1,4 @@
-"""Which detector finds the face: one section of settings, the same for the service, the kiosk and the tools."""
+"""Settings and opening of the face detector, shared by the service, the kiosk and the tools."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class FaceSettings(BaseModel):
 
 
 def open_detector(settings: FaceSettings | None = None) -> FaceDetector:
-    """Open the detector that ``settings`` describe; without any, YuNet or, where it cannot run, the cascade.
+    """Open the detector that ``settings`` select; by default YuNet, or the cascade if YuNet cannot run.
 
     Raises:
-        ConfigError: the file cannot be read, or is another one than named.
-        EngineUnavailable: a package is missing, or the file is no such detector.
+        ConfigError: the file cannot be read, or its digest differs. EngineUnavailable: a package is missing, or the
+        file is not a model of that detector.
     """
     chosen = settings or FaceSettings()
     if chosen.kind == "haar":
@@ -118,16 +118,16 @@ def _open_yunet(settings: FaceSettings) -> YuNetDetector:
 
 
 def detector_info(detector: FaceDetector) -> DetectorInfo:
-    """Return which detector ``detector`` is; one of the caller's own goes by its class's name."""
+    """Return information about ``detector``; a caller's own detector is named by its class."""
     info = getattr(detector, "info", None)
     return info if isinstance(info, DetectorInfo) else DetectorInfo(type(detector).__name__)
 
 
 def read_model(path: Path, sha256: str | None) -> bytes:
-    """The bytes of a user's model, read once: what was checked is what is run.
+    """Return the bytes of a user's model, read once so that the checked bytes are the ones that run.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or has another digest.
+        ConfigError: it cannot be read, is too large, or its digest differs.
     """
     try:
         with path.open("rb") as file:

@@ -1,9 +1,9 @@
-"""Where the face is in every picture of a pair: found in one, placed in the others, and looked for again there.
+"""Face boxes in every image of a pair: detected in one, mapped to the others, and confirmed there.
 
-RGB leads. In the dark, and where RGB shows no face, IR leads. In depth no face is looked for. The IR crop is taken
-where the face is found in IR, as long as that agrees with where it is expected; where it does not agree, or none is
-found, the gate fails. That a face is in RGB and in IR is a gate only: a screen is black in IR, but a good print is not,
-so it says nothing for anybody.
+RGB leads. In the dark, and if RGB shows no face, IR leads. Depth is not searched. The IR crop is taken at the face
+detected in IR, provided that it agrees with the expected place; if it does not agree, or no face is found, the gate
+fails. A face in both RGB and IR is a gate only and no evidence of life: a screen is black in IR, but a good print is
+not.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from runtime.face.fixed import FixedRegion
 from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 REACHES = (1.7, 2.4)
-"""Edges of the regions in which a face is looked for again, one after the other, against its expected box. What lies
-outside the second could not agree."""
+"""Edges of the regions searched to confirm a face, in order, relative to its expected box. A face outside the second
+could not agree."""
 DETECTOR_OFF = 0.25
-"""How far a face may be found from where a calibration expects it, as a fraction of the expected edge, besides the
-calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
+"""Largest distance of a face from where a calibration expects it, as a fraction of the expected edge, in addition to
+the calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
 heads by 0.1 (benchmarks/faces.md)."""
 CONFIRM_MAX_OFFSET = 0.5
-"""The most that it may be off, and what is accepted where nothing is calibrated: it is one face or another."""
+"""Upper bound of the offset, and the limit used without calibration, where it only tells one face from another."""
 CONFIRM_MAX_SCALE = 2.0
 SEARCHABLE_MEAN = 25
-"""Mean grey level of a region below which that no face is found there says nothing."""
+"""Mean grey level of a region below which a missing detection means nothing."""
 NO_FACE_CODES: Mapping[Modality, str] = {"rgb": "no_face", "ir": "ir_no_face"}
 
 
 @dataclass(frozen=True, slots=True)
 class PairDetection:
-    """``face`` in pixels of the picture of ``lead``, the first of the model's modalities that a face can be seen in.
-    ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality → box in its picture.
-    ``checks``: what finding it has settled already."""
+    """Face boxes of a pair. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which a
+    face can be found. ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
+    box in its image. ``checks``: checks already decided by the detection."""
 
     face: Face
     lead: Modality
@@ -53,7 +53,7 @@ class PairDetection:
 
 
 def searchable_modalities(modalities: Sequence[Modality]) -> tuple[Modality, ...]:
-    """Those in whose pictures a face can be found, in the order in which they are searched."""
+    """Return the modalities in which a face can be found, in search order."""
     return tuple(m for m in ("rgb", "ir") if m in modalities)
 
 
@@ -67,13 +67,12 @@ def find_face(
 ) -> PairDetection:
     """Find a still pair's face.
 
-    ``given``: boxes that the caller names, which are used as they are. ``run_both``: runs two searches at a time where
-    each picture has to be searched as a whole, because nothing says where the face of one is in the other.
+    ``given``: the caller's boxes, used unchanged. ``run_both``: runs two searches in parallel if both images must be
+    searched whole because the box mapper cannot map a box between them.
 
     Raises:
-        ModalityMissing: the pair lacks a picture.
-        InvalidFaceBox: a given box is malformed or outside its image.
-        NoFace: no box was given, and no face found.
+        ModalityMissing: the pair lacks an image. InvalidFaceBox: a given box is malformed or outside its image. NoFace:
+        no box was given, and no face found.
     """
     boxes = {m: box for m, box in (given or {}).items() if m in modalities}
     for modality in modalities:
@@ -93,8 +92,8 @@ def find_face(
 
 @dataclass(frozen=True, slots=True)
 class _LeadDetection:
-    """``face`` in pixels of the leading picture, the modality it was ``detected_in``, and what was found in ``whole``
-    pictures, in pixels of each."""
+    """``face`` in pixels of the lead image, the modality it was ``detected_in``, and the detections in ``whole``
+    images, in pixels of each."""
 
     face: Face
     detected_in: Modality | None
@@ -111,7 +110,7 @@ def _search(
 ) -> _LeadDetection:
     lead = searched[0]
     whole = _search_apart(pair, searched, detector, box_mapper, run_both) if not given else {}
-    # In the dark the detector may well find a face in RGB, but not as exactly as in IR.
+    # In the dark the detector may find a face in RGB, but less precisely than in IR.
     for modality in reversed(searched) if is_dark(pair.image(lead)) and lead == "rgb" else searched:
         if modality in given:
             face, detected_in = Face(given[modality], None, 1), None
@@ -136,8 +135,7 @@ def _search(
 def _search_apart(
     pair: Pair, searched: Sequence[Modality], detector: FaceDetector, box_mapper: BoxMapper, run_both: ParallelRunner
 ) -> dict[Modality, Face | None]:
-    """Faces of two whole pictures, searched at the same time, where the box mapper cannot lead from one to the
-    other."""
+    """Search two whole images in parallel if the box mapper cannot map from one to the other."""
     if len(searched) != 2:
         return {}
     first, second = searched
@@ -157,7 +155,7 @@ def _place(
     box_mapper: BoxMapper,
     given: Mapping[Modality, Box],
 ) -> tuple[dict[Modality, Box], list[Check]]:
-    """The face's box in every picture, and whether it is to be seen there."""
+    """Return the face's box in every image, and whether the face is confirmed there."""
     lead, face, detected_in = searchable_modalities(modalities)[0], sighting.face, sighting.detected_in
     boxes: dict[Modality, Box] = {}
     checks: list[Check] = []
@@ -196,7 +194,7 @@ def _detect_unregistered(
     whole: Mapping[Modality, Face | None],
     detector: FaceDetector,
 ) -> tuple[Box, Check]:
-    """Nobody can say where the face is in this picture: look for it, and where that cannot be, the gate has failed."""
+    """Search an image to which no box can be mapped; if that is impossible, the gate fails."""
     shape = pair.image(modality).shape
     detected = whole.get(modality)
     if modality not in whole and modality in NO_FACE_CODES:
@@ -205,8 +203,8 @@ def _detect_unregistered(
     check = Check(f"{modality}.face_count", detected.count if detected else 0, 1, 1, code)
     if detected is not None:
         return detected.box, check
-    # The gate has failed already; a box is still needed to say what was seen. Its middle goes where the picture's
-    # proportions say, its edges by one scale: with one for each axis a square would become as long as the picture.
+    # The gate has already failed, but the result still needs a box. Its centre is scaled per axis, its edges by one
+    # scale: with one per axis a square would take the image's aspect ratio.
     leading = pair.image(lead).shape
     sx, sy = shape[1] / leading[1], shape[0] / leading[0]
     middle, scale = box.scaled(sx, sy), min(sx, sy)
@@ -215,7 +213,7 @@ def _detect_unregistered(
 
 
 def face_count_check(face: Face, detector: FaceDetector) -> Check:
-    """How many faces there are; ``unknown`` to a detector that looks at nothing."""
+    """Check the number of faces; ``unknown`` for a detector that does not look at the image."""
     count = None if isinstance(detector, FixedRegion) else face.count
     return Check("face.count", count, 1, 1, "multiple_faces")
 
@@ -223,9 +221,9 @@ def face_count_check(face: Face, detector: FaceDetector) -> Check:
 def detect_again(
     pair: Pair, modality: Modality, expected: MappedBox, detector: FaceDetector
 ) -> tuple[Check, Face | None]:
-    """Return whether a face is where it is expected, and that face, in pixels of the picture, where it is.
+    """Return the check whether a face is where it is expected, and that face in pixels of the image, if found.
 
-    It is looked for from the expected place outwards. The check is ``unknown`` where the picture is too dark to tell.
+    The search goes from the expected place outwards. The check is ``unknown`` if the image is too dark.
     """
     image, box = pair.image(modality), expected.box
     name, code = f"{modality}.face", NO_FACE_CODES[modality]
@@ -241,7 +239,7 @@ def detect_again(
             continue
         whole = not _touches_edge(detected.box, region[0])
         detected = detected.moved(region[1], region[2])
-        # What the region has cut off lies further out than its box says.
+        # A face cut off by the region extends further out than its box.
         if whole or reach == REACHES[-1]:
             seen = is_same_face(detected.box, expected)
             return Check(name, float(seen), 1, None, code), detected if seen else None
@@ -251,9 +249,8 @@ def detect_again(
 def is_same_face(detected: Box, expected: MappedBox) -> bool:
     """Return whether a face found at ``detected`` can be the one that is expected.
 
-    Its centre may be off by `DETECTOR_OFF` of the expected edge and by the tolerance of whoever expects it, and never
-    by more than `CONFIRM_MAX_OFFSET`, which holds where no tolerance is known; its edge may differ by
-    `CONFIRM_MAX_SCALE`.
+    Its centre may be off by `DETECTOR_OFF` of the expected edge plus the tolerance of ``expected``, and never by more
+    than `CONFIRM_MAX_OFFSET`, which is the limit if no tolerance is known; its edge may differ by `CONFIRM_MAX_SCALE`.
     """
     box = expected.box
     edge = max(box.w, box.h, 1e-6)
@@ -271,7 +268,7 @@ def _touches_edge(box: Box, region: Image) -> bool:
 
 
 def is_dark(image: Image) -> bool:
-    """Return whether a picture is too dark for what is not found in it to mean anything."""
+    """Return whether an image is too dark for a missing detection to mean anything."""
     return _mean_of(np.ascontiguousarray(image[::8, ::8])) < SEARCHABLE_MEAN
 
 
@@ -280,8 +277,8 @@ def _mean_of(image: Image) -> float:
 
 
 def square_around(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
-    """The square of ``reach`` times the box's edge around it, cut at the image's edges, and its left and top; None
-    where nothing is left."""
+    """Return the square of ``reach`` times the box's edge around it, clipped to the image, and its left and top; None
+    if nothing is left."""
     side = max(box.w, box.h) * reach
     cx, cy = box.x + box.w / 2, box.y + box.h / 2
     if not all(map(math.isfinite, (cx, cy, side))):

@@ -1,8 +1,8 @@
 """SCRFD, from the user's ONNX file, through ONNX Runtime.
 
-The decoder is written after the published description (Guo et al., "Sample and Computation Redistribution for Efficient
-Face Detection", 2021) and InsightFace's documented outputs. No weights are part of this project: InsightFace's own are
-for non-commercial use, and which ones may be used is for the user to know.
+The decoder follows the published description (Guo et al., "Sample and Computation Redistribution for Efficient Face
+Detection", 2021) and InsightFace's documented outputs. No weights are part of this project: InsightFace's own are for
+non-commercial use; the user must check the licence of the file used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.face.landmarks import largest_face
 
 STRIDES, ANCHORS = (8, 16, 32), 2
 EDGE = 640
-"""Edge of the square input where the file leaves it open."""
+"""Edge of the square input if the file does not fix it."""
 MEAN, SCALE, OVERLAP = 127.5, 1 / 128.0, 0.4
 
 
@@ -29,7 +29,8 @@ class ScrfdDetector:
     """`FaceDetector` by ``model``, the bytes of an ONNX file with landmarks (…_kps.onnx). ``min_score``: 0 to 1.
 
     Raises:
-        EngineUnavailable: ONNX Runtime is not installed or refuses the file, or it is no SCRFD with landmarks.
+        EngineUnavailable: ONNX Runtime is not installed or refuses the file, or it is not an SCRFD model with
+        landmarks.
     """
 
     def __init__(self, model: bytes, min_score: float = 0.5, info: DetectorInfo | None = None) -> None:
@@ -39,7 +40,7 @@ class ScrfdDetector:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library raises a type of its own for each kind of damage
+        except Exception as error:  # the library has its own exception type for each kind of damage
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the face detector: {error}") from error
         self._min_score = min_score
         entry = self._session.get_inputs()[0]
@@ -71,7 +72,7 @@ class ScrfdDetector:
         return largest_face(marks / np.float32(scale), scores, (height, width), smallest)
 
     def _find(self, canvas: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Landmarks [N, 5, 2] and scores [N] on an RGB image of the input's size."""
+        """Return landmarks [N, 5, 2] and scores [N] on an RGB image of the input's size."""
         blob = ((canvas.astype(np.float32) - MEAN) * np.float32(SCALE)).transpose(2, 0, 1)[None]
         try:
             outputs = self._session.run(None, {self._input: np.ascontiguousarray(blob)})
@@ -83,7 +84,8 @@ class ScrfdDetector:
 def decode(
     outputs: list[NDArray[Any]], size: tuple[int, int], min_score: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Landmarks [N, 5, 2] and scores [N], best first, of nine outputs for an input of ``size`` height and width.
+    """Return landmarks [N, 5, 2] and scores [N], best first, from nine outputs for an input of height and width
+    ``size``.
 
     The outputs are three each of scores [K, 1], distances to the box's edges [K, 4] and offsets of landmarks [K, 10],
     in strides, for K = 2 · cells anchors, row by row and two in each cell.
@@ -101,7 +103,7 @@ def decode(
                 f"this ONNX file is no SCRFD: {score.size} scores at stride {stride} where {count} are expected."
             )
         flat = score.reshape(count).astype(np.float32)
-        # A NaN is above nothing.
+        # NaN compares false.
         chosen = np.flatnonzero(flat >= min_score)
         cell = chosen // ANCHORS
         centres = np.stack([cell % columns, cell // columns], 1).astype(np.float32) * stride

@@ -1,9 +1,9 @@
-"""Following one face from pair to pair, so that the detector, the dearest part but the network, need not run on each.
+"""Tracks one face from pair to pair, so that the detector, the slowest stage after the network, need not run on each.
 
-Between two searches the face is followed by correlating its picture, small, with what is near its last place. That
-never goes on for longer than a few pairs: the detector has to find the face again, near where it was, and every so
-often in the whole picture, where others may have come in. What no longer looks like the face that was found is
-searched for at once, and when what is found then is not it, it is another one's track.
+Between two searches the face is tracked by correlating a small patch of it with the area around its last place. That
+lasts a few pairs at most: then the detector must find the face again near its last place, and periodically in the whole
+image, where other faces may have appeared. If the patch no longer matches, the detector searches at once, and a face
+that does not match the old one starts a new track.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ from runtime.face.pair_detection import (
 from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 PATCH = 24
-"""Edge of the small picture of a face, in its own pixels."""
+"""Edge of the patch of a face, in patch pixels."""
 INNER = 0.8
-"""Part of the box that is in it: less background than the box has."""
+"""Fraction of the box that the patch covers: it has less background than the box."""
 SEARCH_MARGIN = 6
-"""How far a face is looked for around its last place, in pixels of the small picture: a fifth of its edge."""
+"""Search radius around the last place, in patch pixels: a fifth of its edge."""
 MIN_DEVIATION = 4.0
-"""Standard deviation of the small picture below which it is no pattern to follow."""
+"""Standard deviation of the patch below which it has too little structure to track."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRule:
-    """``search_near_every``: pairs after which the detector looks near the last place; ``search_whole_every``: in the
-    whole picture. ``reach``: edge of the region near the last place, in face boxes. ``min_correlation``: least
-    correlation with the face as it was found for following it; ``new_face_correlation``: correlation below which a face
-    found anew is another one. ``max_gap_ns``: time without a pair after which nothing is followed.
-    ``search_idle_every``: where there was nobody, it is looked again so many pairs later, as two whole pictures are
-    searched for nothing then."""
+    """``search_near_every``: pairs after which the detector searches near the last place; ``search_whole_every``: in
+    the whole image. ``reach``: edge of the region near the last place, in face boxes. ``min_correlation``: minimum
+    correlation with the detected face for tracking; ``new_face_correlation``: correlation below which a detection is a
+    different face. ``max_gap_ns``: time without a pair after which the track is dropped. ``search_idle_every``: pairs
+    between searches while nobody is there, since each searches two whole images."""
 
     search_near_every: int = 10
     search_whole_every: int = 60
@@ -61,8 +60,8 @@ class TrackRule:
 
 @dataclass(frozen=True, slots=True)
 class TrackOffset:
-    """How a face's box in a picture differs from where it is expected there: of the centre, as a fraction of the
-    expected edge, and ``zoom`` of the edge."""
+    """Offset of a face's box in an image from the expected box: of the centre, as a fraction of the expected edge, and
+    ``zoom``, the ratio of the edges."""
 
     dx: float = 0.0
     dy: float = 0.0
@@ -70,7 +69,7 @@ class TrackOffset:
 
     @classmethod
     def between(cls, expected: Box, detection: Box) -> TrackOffset:
-        """Return how ``detection`` differs from ``expected``."""
+        """Return the offset of ``detection`` from ``expected``."""
         edge = max(expected.w, 1e-6)
         return cls(
             (detection.x + detection.w / 2 - expected.x - expected.w / 2) / edge,
@@ -79,7 +78,7 @@ class TrackOffset:
         )
 
     def apply(self, expected: Box) -> Box:
-        """Return the box that differs so from ``expected``."""
+        """Return ``expected`` shifted and scaled by this offset."""
         w, h = expected.w * self.zoom, expected.h * self.zoom
         cx = expected.x + expected.w / 2 + self.dx * expected.w
         cy = expected.y + expected.h / 2 + self.dy * expected.w
@@ -88,8 +87,8 @@ class TrackOffset:
 
 @dataclass(frozen=True, slots=True)
 class _Track:
-    """A face that is followed in the pictures of ``modality``. ``checks``: what its last search settled. ``offsets``:
-    where that search found it in the others, against where it was expected."""
+    """A face tracked in the images of ``modality``. ``checks``: checks decided by its last search. ``offsets``: offsets
+    found by that search in the other modalities."""
 
     modality: Modality
     face: Face
@@ -103,10 +102,10 @@ class _Track:
 
 
 class Tracker:
-    """The face of a stream: `find` is `runtime.face.pair_detection.find_face` for consecutive pairs. Not for several
-    threads.
+    """Tracks the face of a stream: `find` is `runtime.face.pair_detection.find_face` for consecutive pairs. Not
+    thread-safe.
 
-    ``number`` is another for every face that was followed.
+    ``number`` differs for every tracked face.
     """
 
     def __init__(
@@ -129,10 +128,10 @@ class Tracker:
         self._idle = 0
 
     def find(self, pair: Pair, t_ns: int) -> PairDetection:
-        """The face in ``pair``, taken at ``t_ns``.
+        """Return the face in ``pair``, captured at ``t_ns``.
 
         Raises:
-            ModalityMissing: the pair lacks a picture. NoFace: there is none.
+            ModalityMissing: the pair lacks an image. NoFace: no face was found.
         """
         rule, track = self._rule, self._track
         if track is not None and (pair.generation != track.generation or not 0 < t_ns - track.t_ns <= rule.max_gap_ns):
@@ -152,7 +151,7 @@ class Tracker:
         return self._search_whole(pair, t_ns)
 
     def _follow(self, pair: Pair, track: _Track) -> PairDetection | None:
-        """By correlation, where that will do."""
+        """Track by correlation; None if a search is needed."""
         face = follow_face(pair.image(track.modality), track.face, track.patch, self._rule.min_correlation)
         placed = None if face is None else self._placed(pair, track.modality, face)
         if face is None or placed is None:
@@ -161,7 +160,7 @@ class Tracker:
         return self._found(track.modality, face, placed, track.offsets, track.checks)
 
     def _search_near(self, pair: Pair, track: _Track) -> PairDetection | None:
-        """By the detector, near the last place; None when nothing is found there."""
+        """Search near the last place; None if nothing is found there."""
         image = pair.image(track.modality)
         region = square_around(image, track.face.box, self._rule.reach)
         if region is None:
@@ -178,7 +177,7 @@ class Tracker:
             if other != track.modality:
                 check, again = detect_again(pair, other, placed[other], self._detector)
                 checks.append(check)
-                # The leading picture's box is that of the face which is told; see `find_face`.
+                # The lead image's box is that of the reported face; see `find_face`.
                 if again is not None and other != searchable_modalities(self._modalities)[0]:
                     offsets[other] = TrackOffset.between(placed[other].box, again.box)
         self._begin(pair, track.modality, face, tuple(checks), offsets, track.t_ns, track.since_whole)
@@ -199,7 +198,7 @@ class Tracker:
         return detection
 
     def _placed(self, pair: Pair, modality: Modality, face: Face) -> dict[Modality, MappedBox] | None:
-        """Where the face is expected in the other pictures; None where the box mapper cannot say."""
+        """Return where the face is expected in the other images; None if the box mapper cannot map it."""
         detection: dict[Modality, MappedBox] = {}
         for other in self._modalities:
             if other != modality:
@@ -232,7 +231,7 @@ class Tracker:
         t_ns: int,
         since_whole: int,
     ) -> None:
-        """Follow ``face`` from here on, as the one before or as another."""
+        """Track ``face`` from now on, as the same face or a new one."""
         before, self._track = self._track, None
         patch = face_patch(pair.image(modality), face.box)
         if (
@@ -242,15 +241,15 @@ class Tracker:
             or patch_correlation(patch, before.patch) < self._rule.new_face_correlation
         ):
             self.number += 1
-        # Where several were seen, the next pair is searched again: it is a gate, and must not last longer than they do.
-        # A fixed region is no face that could be followed.
+        # If several faces were seen, search the next pair again: the gate must not stay failed longer than they are
+        # there. A fixed region is not a face to track.
         if patch is not None and face.count == 1 and not isinstance(self._detector, FixedRegion):
             self._track = _Track(modality, face, patch, checks, offsets, t_ns, pair.generation, 0, since_whole)
 
 
 def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | None:
-    """The middle of a face in grey, uint8 [`PATCH` + 2·``slack``]², or None where it lies outside the picture or has no
-    structure. ``slack``: pixels more on each side, filled with the edge's values outside the picture."""
+    """Return the middle of a face in grey, uint8 [`PATCH` + 2·``slack``]², or None if it lies outside the image or has
+    no structure. ``slack``: extra pixels on each side; outside the image the edge values are repeated."""
     scale = box.w * INNER / PATCH
     side = PATCH + 2 * slack
     cx, cy, half = box.x + box.w / 2, box.y + box.h / 2, scale * side / 2
@@ -259,8 +258,7 @@ def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | No
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if x1 - x0 < max(8, (right - left) / 2) or y1 - y0 < max(8, (bottom - top) / 2):
         return None
-    # A small picture needs no more than a few of the pixels, and takes them before anything else: a face that fills a
-    # large picture costs no more than any other.
+    # Subsample first: a patch needs few of the pixels, so a face that fills a large image costs no more than any other.
     step = max(1, int(scale / 2))
     if (x1 - x0, y1 - y0) == (right - left, bottom - top):
         part: NDArray[Any] = np.ascontiguousarray(image[y0:y1:step, x0:x1:step])
@@ -275,13 +273,13 @@ def face_patch(image: Image, box: Box, slack: int = 0) -> NDArray[np.uint8] | No
 
 
 def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlation: float) -> Face | None:
-    """``face`` where it is now, by its small picture ``patch``; None where nothing is enough like it."""
+    """Return ``face`` at its current place, found by its ``patch``; None if nothing matches well enough."""
     area = face_patch(image, face.box, SEARCH_MARGIN)
     if area is None:
         return None
     map_ = cv2.matchTemplate(area, patch, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(map_)
-    # At the rim it may have gone further than was looked.
+    # At the rim it may have moved beyond the search radius.
     if not best >= min_correlation or column in (0, 2 * SEARCH_MARGIN) or row in (0, 2 * SEARCH_MARGIN):
         return None
     pixel = face.box.w * INNER / PATCH
@@ -292,13 +290,13 @@ def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlat
 
 
 def _parabola_vertex(three: NDArray[Any]) -> float:
-    """Where the parabola through three values, the middle one highest, has its vertex: −0.5 to 0.5."""
+    """Return the vertex position of the parabola through three values, the middle one highest: −0.5 to 0.5."""
     a, b, c = (float(v) for v in three)
     bend = a - 2 * b + c
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (a - c) / (2 * bend)))
 
 
 def patch_correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Correlation of two small pictures, the second shifted a little where that fits better: −1 to 1."""
+    """Return the correlation of two patches, the second slightly shifted if that fits better: −1 to 1."""
     edge = 3
     return float(cv2.matchTemplate(a, b[edge:-edge, edge:-edge], cv2.TM_CCOEFF_NORMED).max())

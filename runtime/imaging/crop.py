@@ -1,6 +1,6 @@
-"""Crop and resize: the one definition of what the network sees, used by training and by serving alike.
+"""Crop and resize: the only definition of the network's input, shared by training and serving.
 
-Normalisation is not here: it is part of the network's graph, so host code cannot disagree with it.
+Normalisation is part of the network's graph, so host code cannot disagree with it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from runtime.core.values import Box
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 PADDED_EDGE = 2048
-"""Edge in pixels up to which a square that leaves the image is filled up with zeros before it is resized, which is
-exact. A larger one would decide how much memory is taken: only its part inside the image is resized."""
+"""Edge in pixels up to which a square that leaves the image is zero-padded before resizing, which is exact. For larger
+squares only the part inside the image is resized, so that the box does not determine the memory used."""
 FARTHEST = 1e9
-"""No coordinate of a box is larger, in pixels."""
+"""Upper bound of box coordinates, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropRule:
-    """How a face box becomes the network's input.
+    """Rule that turns a face box into the network's input.
 
-    ``size``: edge of the square crop in pixels. ``margin``: what is added on each side of the box, as a
-    fraction of its longer edge.
+    ``size``: edge of the square crop in pixels. ``margin``: margin added on each side of the box, as a fraction of its
+    longer edge.
     """
 
     size: int = 112
@@ -37,13 +37,14 @@ class CropRule:
 
 
 def crop_window(box: Box, rule: CropRule) -> tuple[int, int, int]:
-    """Left, top and edge length, in whole pixels, of the square around ``box``."""
+    """Return left, top and edge length, in whole pixels, of the square around ``box``."""
     side = max(2, round(max(box.w, box.h) * (1 + 2 * rule.margin)))
     return round(box.x + box.w / 2 - side / 2), round(box.y + box.h / 2 - side / 2), side
 
 
 def coverage(shape: tuple[int, ...], box: Box, rule: CropRule) -> float:
-    """Fraction of the crop's area that lies inside an image of ``shape`` [H, W, …]: 1 when nothing is cut off."""
+    """Return the fraction of the crop's area that lies inside an image of ``shape`` [H, W, …]: 1 if nothing is cut
+    off."""
     left, top, side = crop_window(box, rule)
     width = min(left + side, shape[1]) - max(left, 0)
     height = min(top + side, shape[0]) - max(top, 0)
@@ -51,19 +52,19 @@ def coverage(shape: tuple[int, ...], box: Box, rule: CropRule) -> float:
 
 
 def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
-    """Cut the square around ``box`` and bring it to ``rule.size``.
+    """Cut out the square around ``box`` and resize it to ``rule.size``.
 
     ``image``: uint8 or float32 [H, W, C]; returns the same dtype, [size, size, C], C-contiguous.
-    What lies outside the image is 0. Colour and infrared shrink by area averaging and grow linearly;
-    float32 is depth in millimetres, where 0 means missing: averaging would invent surfaces between
-    near and far, so it takes the nearest sample.
+    Pixels outside the image are 0. RGB and IR are shrunk by area averaging and enlarged linearly. float32 is depth in
+    millimetres, where 0 means missing; it uses the nearest sample, because averaging would invent surfaces between near
+    and far.
 
-    The memory it takes depends on ``rule`` and on `PADDED_EDGE`, never on the box.
+    Its memory use depends on ``rule`` and on `PADDED_EDGE`, never on the box.
 
     Raises:
-        InvalidFaceBox: the square does not touch the image, or the box has numbers that are no pixels.
+        InvalidFaceBox: the square does not touch the image, or the box has coordinates that are not valid pixels.
     """
-    # A NaN is below nothing.
+    # NaN compares false.
     if not all(abs(value) < FARTHEST for value in (box.x, box.y, box.w, box.h)):
         raise InvalidFaceBox("a face box is four finite numbers x, y, w, h, in pixels.")
     left, top, side = crop_window(box, rule)
@@ -85,16 +86,17 @@ def crop(image: NDArray[Scalar], box: Box, rule: CropRule) -> NDArray[Scalar]:
 
 
 def _resized(window: NDArray[Scalar], size: tuple[int, int], *, shrinks: bool) -> NDArray[Scalar]:
-    """``window`` at ``size`` (width, height), as `crop` describes."""
+    """Resize ``window`` to ``size`` (width, height), as described in `crop`."""
     method = cv2.INTER_NEAREST if window.dtype == np.float32 else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized: NDArray[Scalar] = cv2.resize(window, size, interpolation=method)  # type: ignore[assignment]
     return resized
 
 
 def _pasted(window: NDArray[Scalar], offset: tuple[int, int], side: int, size: int) -> NDArray[Scalar]:
-    """The crop of a square of ``side`` pixels of which only ``window``, at ``offset`` (x, y), lies inside the image.
+    """Return the crop of a square of ``side`` pixels of which only ``window``, at ``offset`` (x, y), lies inside the
+    image.
 
-    Each edge of the window goes to the nearest pixel of the crop, so it is off by half of one at most.
+    Each edge of the window is rounded to the nearest pixel of the crop, so it is off by at most half a pixel.
     """
     scale = size / side
     x0, y0 = (min(round(start * scale), size - 1) for start in offset)

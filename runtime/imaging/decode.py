@@ -1,9 +1,9 @@
-"""Image files: what they declare, whether they are whole, and their pixels.
+"""Decoding of image files, with checks of their header and integrity.
 
-Everything that can be refused is refused before a decoder sees it: unknown formats, pictures larger than the limit,
-files that end early. Decoders fill what is missing with grey and say nothing, and a score of grey is no score.
+Unknown formats, images above the size limit and truncated files are refused before decoding. Decoders silently fill
+missing data with grey, and a score of grey is meaningless.
 
-The pixels are taken as stored: an EXIF orientation is ignored, because a face box is given in stored pixels.
+Pixels are used as stored: the EXIF orientation is ignored, because face boxes are given in stored pixels.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from runtime.imaging.image_info import ImageInfo, inspect, truncated
 from runtime.imaging.jpeg import ends_early
 
 GREY_TOLERANCE = 12
-"""Largest difference between the channels of a colour file that is accepted as a grey picture. Cameras and encoders
-deliver infrared as colour; chroma rounding of JPEG alone causes a few steps."""
+"""Largest difference between the channels of a colour file that is accepted as grey. Cameras and encoders deliver IR as
+colour; JPEG's chroma rounding alone causes a few steps."""
 STRIP = 256
-"""Rows of a picture that are looked at together."""
+"""Rows of an image that are checked at a time."""
 MIN_EDGE = 16
-"""Pixels of the shorter edge below which a picture is of no camera that could show a face."""
+"""Minimum shorter edge in pixels: no camera that could show a face gives less."""
 MAX_ASPECT = 4
-"""Longer edge over shorter one. The widest cameras give 32 to 9, which is 3.6: what is longer was made to cost memory
-and time, because working sizes follow from one edge."""
+"""Maximum ratio of the longer edge to the shorter. The widest cameras give 32:9, which is 3.6. Longer images are
+refused as resource attacks: working sizes follow from one edge."""
 
 
 DECODES_TO_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
-"""OpenCV's flag for colour in RGB order; None before 4.11, where the whole picture is reordered afterwards."""
+"""OpenCV's flag for colour in RGB order; None before 4.11, where the whole image is reordered afterwards."""
 
 
 ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
@@ -41,14 +41,14 @@ ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
     "ir": ((1, 3), 8, "8-bit grey (or grey stored as colour), without transparency"),
     "depth": ((1,), 16, "16-bit grey, in millimetres, 0 where nothing was measured"),
 }
-"""Modality → channels, bits, and both in words."""
+"""Modality → channels, bits, and a description of both."""
 
 
 def check_shape(width: int, height: int, what: str) -> None:
-    """Refuse the shape of a picture that no camera gives. ``what``: which picture it is, for the message.
+    """Refuse an image shape that no camera gives. ``what``: name of the image, for the message.
 
     Raises:
-        WrongShape: an edge below `MIN_EDGE`, or edges further apart than `MAX_ASPECT`.
+        WrongShape: an edge below `MIN_EDGE`, or an aspect ratio above `MAX_ASPECT`.
     """
     short, long = sorted((width, height))
     if short < MIN_EDGE or long > MAX_ASPECT * short:
@@ -59,7 +59,7 @@ def check_shape(width: int, height: int, what: str) -> None:
 
 
 def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
-    """Refuse two pictures whose shapes differ so much that no rig took both. ``what``: the two, for the message.
+    """Refuse two images whose shapes differ too much for one rig. ``what``: name of the two, for the message.
 
     Raises:
         WrongShape: their aspect ratios differ by more than `MAX_ASPECT`.
@@ -74,7 +74,7 @@ def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
 
 
 def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
-    """Refuse, from the header alone, what must not be decoded.
+    """Refuse images that must not be decoded, from the header alone.
 
     Raises:
         ImageTooLarge: more than ``max_pixels``. WrongShape: see `check_shape`. WrongChannels: not what the modality
@@ -95,12 +95,12 @@ def check(info: ImageInfo, modality: Modality, max_pixels: int) -> None:
 
 
 def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: int) -> None:
-    """Refuse pictures that together would take more than ``max_bytes`` while they are decoded.
+    """Refuse images that together would need more than ``max_bytes`` for decoding.
 
     Raises:
         ImageTooLarge: they would.
     """
-    # What was uploaded is there twice: as the request's body and as its parts.
+    # An upload is in memory twice: as the request's body and as its parts.
     needed = sum(2 * len(data) + info.decode_bytes for data, info in files.values())
     if needed > max_bytes:
         sizes = " and ".join(f"{m} {info.width}×{info.height}" for m, (_, info) in files.items())
@@ -111,7 +111,7 @@ def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: i
 
 
 def read_header(data: bytes, modality: Modality, *, max_pixels: int) -> ImageInfo:
-    """What a file's header declares, checked: `inspect` and `check`.
+    """Read and check a file's header: `inspect`, then `check`.
 
     Raises:
         NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see there.
@@ -122,17 +122,17 @@ def read_header(data: bytes, modality: Modality, *, max_pixels: int) -> ImageInf
 
 
 def decode_depth(data: bytes, *, max_pixels: int) -> DepthMap:
-    """A 16-bit PNG of millimetres: float32 [H, W, 1], 0 = missing.
+    """Decode a 16-bit PNG of millimetres: float32 [H, W, 1], 0 = missing.
 
     Raises:
         NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`. JPEG, WebP and
-            BMP have no 16 bits, so they are wrong here.
+            BMP have no 16-bit form, so they are refused.
     """
     return pixels_of_depth(data, read_header(data, "depth", max_pixels=max_pixels))
 
 
 def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> Image:
-    """A file's pixels: uint8 [H, W, 3] in RGB order, or uint8 [H, W, 1] for infrared.
+    """Decode a file's pixels: uint8 [H, W, 3] in RGB order, or uint8 [H, W, 1] for IR.
 
     Raises:
         NotAnImage, TruncatedImage, ImageTooLarge, WrongShape, WrongChannels: see `inspect` and `check`.
@@ -141,7 +141,7 @@ def decode(data: bytes, modality: Literal["rgb", "ir"], *, max_pixels: int) -> I
 
 
 def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
-    """As `decode_depth`, of a file whose header is read.
+    """Decode as `decode_depth` does, with the header already read.
 
     Raises:
         TruncatedImage: it does not decode.
@@ -153,10 +153,10 @@ def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
 
 
 def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> Image:
-    """As `decode`, of a file whose header is read.
+    """Decode as `decode` does, with the header already read.
 
     Raises:
-        TruncatedImage: it does not decode. WrongChannels: a colour picture as infrared.
+        TruncatedImage: it does not decode. WrongChannels: a colour image given as IR.
     """
     direct = DECODES_TO_RGB if modality == "rgb" else None
     colour = cv2.IMREAD_COLOR if direct is None else direct
@@ -182,7 +182,7 @@ def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
 
 
 def grey_of(pixels: Image) -> Image:
-    """Return the green channel of an IR picture stored as colour, uint8 [H, W, 3] → [H, W].
+    """Return the green channel of an IR image stored as colour, uint8 [H, W, 3] → [H, W].
 
     Raises:
         WrongChannels: see `require_grey`.
@@ -192,13 +192,13 @@ def grey_of(pixels: Image) -> Image:
 
 
 def require_grey(pixels: Image, modality: Modality) -> None:
-    """Refuse a picture, uint8 [H, W, 3], whose channels differ: it is a colour picture.
+    """Refuse an image, uint8 [H, W, 3], whose channels differ: it is a colour image.
 
     Raises:
         WrongChannels: the channels differ by more than `GREY_TOLERANCE`.
     """
     apart = 0
-    # In strips: four more planes of a large picture are more than the picture.
+    # In strips: four temporary planes would take more memory than the image itself.
     for top in range(0, pixels.shape[0], STRIP):
         first, green, last = cv2.split(pixels[top : top + STRIP])
         apart = max(apart, int(cv2.absdiff(first, green).max()), int(cv2.absdiff(last, green).max()))

@@ -1,6 +1,6 @@
-"""Picture files of the operator's own: folders that are played like cameras, pictures of a calibration board.
+"""The operator's own image files: folders played like cameras, images of a calibration board.
 
-More formats than an upload may have, and the same bounds: what its header declares decides whether a file is decoded.
+More formats than uploads may use, with the same bounds: the header decides whether a file is decoded.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from runtime.imaging.jpeg import ends_early
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 1 << 26
-"""As many as cameras of 64 million pixels have; these files are the operator's own."""
+"""Enough for 64-megapixel cameras; these files are the operator's own."""
 NETPBM = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)*(\d{1,9})(?:\s+|#[^\n]*\n)+(\d{1,9})\s")
 WIDTH, LENGTH = 256, 257
 """Tags of a TIFF file."""
 
 
 def read_picture(path: Path) -> NDArray[Any]:
-    """A picture as OpenCV stores it: uint8 or uint16 [H, W] or, in the order BGR, [H, W, C].
+    """Read an image as OpenCV stores it: uint8 or uint16 [H, W] or, in BGR order, [H, W, C].
 
     Raises:
-        InputError: it cannot be read, is no picture, of several frames, damaged, or of a shape or size that is refused.
-            The message names the file.
+        InputError: the file cannot be read, is not an image, has several frames, is damaged, or has an unsupported
+            shape or size. The message names the file.
     """
     try:
         with path.open("rb") as file:
@@ -71,10 +71,10 @@ def _decode(data: bytes) -> NDArray[Any]:
 
 
 def tiff_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a TIFF file declares.
+    """Return the width and height that a TIFF file declares.
 
     Raises:
-        NotAnImage: several pictures. TruncatedImage: its first directory is not whole.
+        NotAnImage: several images. TruncatedImage: its first directory is incomplete.
     """
     order = "<" if data[:2] == b"II" else ">"
     sizes: dict[int, int] = {}
@@ -96,10 +96,10 @@ def tiff_size(data: bytes) -> tuple[int, int]:
 
 
 def netpbm_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a PGM or PPM file declares.
+    """Return the width and height that a PGM or PPM file declares.
 
     Raises:
-        NotAnImage: it is none.
+        NotAnImage: it is neither.
     """
     found = NETPBM.match(data[:4096])
     if found is None:

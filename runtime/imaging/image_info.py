@@ -1,4 +1,4 @@
-"""What an image file declares, and whether its structure is whole: read without decoding any pixel."""
+"""Header and structural integrity of an image file, read without decoding any pixel."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runtime.imaging.jpeg import Damaged, Jpeg, read_jpeg
 
 Format = Literal["jpeg", "png", "webp", "bmp"]
 TEXT = (b"data:image/", b"/9j/", b"iVBORw0KGgo", b"UklGR")
-"""How a picture in base64 begins: as a data URL, or as JPEG, PNG or WebP does."""
+"""Prefixes of a base64 image: a data URL, or the encoded start of a JPEG, PNG or WebP file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a file's header declares. ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK.
-    ``coefficients``: how many a decoder keeps until it has read the last scan, 0 where it needs only one scan.
-    ``jpeg``: the structure of such a file."""
+    """Contents of a file's header. ``channels``: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha or CMYK.
+    ``coefficients``: number that a decoder keeps until the last scan, 0 if there is only one scan. ``jpeg``: structure
+    of a JPEG file."""
 
     format: Format
     width: int
@@ -31,24 +31,24 @@ class ImageInfo:
 
     @property
     def decode_bytes(self) -> int:
-        """Memory that decoding takes at its peak, in bytes; the picture itself is a part of it."""
+        """Peak memory of decoding in bytes, including the image itself."""
         picture = self.width * self.height * self.channels * self.bit_depth // 8
-        # OpenCV hands its picture over as a copy; depth becomes float32. A coefficient has two bytes; WebP's decoder
-        # keeps four of each pixel.
+        # OpenCV returns a copy of the image; depth becomes float32. A coefficient has two bytes; WebP's decoder keeps
+        # four bytes a pixel.
         copied = picture * (2 if self.bit_depth == 16 else 1)
         kept = 4 * self.width * self.height if self.format == "webp" else 2 * self.coefficients
         if self.coefficients:
-            # A picture of a quarter of the pixels shows whether the data are whole.
+            # Decoding at a quarter of the pixels shows whether the data are complete.
             kept += picture // 2
         return picture + max(copied, kept)
 
 
 def inspect(data: bytes) -> ImageInfo:
-    """Read a file's structure, without decoding any pixel.
+    """Read a file's structure without decoding any pixel.
 
     Raises:
-        NotAnImage: none of JPEG, PNG, WebP and BMP, or a kind of those that is not accepted.
-        TruncatedImage: the file ends before its picture does, or its structure is damaged.
+        NotAnImage: not JPEG, PNG, WebP or BMP, or an unsupported variant. TruncatedImage: the file ends early, or its
+        structure is damaged.
     """
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg(data)
@@ -76,13 +76,13 @@ def _jpeg(data: bytes) -> ImageInfo:
 
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-"""Colour type → channels. A palette is colour: that is what its entries are."""
+"""Colour type → channels. A palette counts as colour, because its entries are colours."""
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
-"""Chunks of an animation. Viewers that know none show the picture beside them, which may be another one."""
+"""Animation chunks. Viewers without animation support show the default image, which may be a different one."""
 
 
 def _png(data: bytes) -> ImageInfo:
-    """PNG (ISO/IEC 15948): chunks of length, type, content and CRC, from IHDR to IEND."""
+    """Read a PNG file (ISO/IEC 15948): chunks of length, type, content and CRC, from IHDR to IEND."""
     at, info, has_alpha_palette = 8, None, False
     while True:
         head = data[at : at + 8]
@@ -115,7 +115,7 @@ def _png(data: bytes) -> ImageInfo:
 
 
 def _webp(data: bytes) -> ImageInfo:
-    """WebP container: RIFF chunks; the first one says lossy, lossless or extended."""
+    """Read a WebP container: RIFF chunks; the type of the first is lossy, lossless or extended."""
     if len(data) < 30 or 8 + struct.unpack("<I", data[4:8])[0] > len(data):
         raise truncated("WebP")
     kind = data[12:16]
@@ -137,7 +137,7 @@ def _webp(data: bytes) -> ImageInfo:
 
 
 def _chunks(data: bytes) -> set[bytes]:
-    """The kinds of a RIFF file's chunks, whatever its flags say."""
+    """Return the types of a RIFF file's chunks, regardless of its flags."""
     at, end, kinds = 12, 8 + struct.unpack("<I", data[4:8])[0], set()
     while at + 8 <= end:
         kind, length = struct.unpack("<4sI", data[at : at + 8])
@@ -147,7 +147,8 @@ def _chunks(data: bytes) -> set[bytes]:
 
 
 def _bmp(data: bytes) -> ImageInfo:
-    """Windows bitmap with BITMAPINFOHEADER or a later header, uncompressed. The fourth byte of 32 bits is unused."""
+    """Read an uncompressed Windows bitmap with BITMAPINFOHEADER or a later header. The fourth byte of 32 bits is
+    unused."""
     if len(data) < 54:
         raise truncated("BMP")
     offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])

@@ -1,11 +1,11 @@
-"""The structure of a JPEG file (ITU-T T.81), and whether its compressed data reach to the picture's end.
+"""JPEG structure (ITU-T T.81), and whether the compressed data cover the whole image.
 
-A decoder fills what is missing with grey, says so on standard error and to nobody else: libjpeg's warnings cannot be
-had through OpenCV. So this module looks for itself. What it finds: segments and markers that are out of place, restart
-markers that are missing or out of order, components and bits that no scan brings, and compressed data that end before
-their part of the picture does, as they do when bytes were lost. What it cannot find: bytes that were changed in place
-and lost bytes whose remains happen to decode to as many blocks or more: after a gap, a decoder may read blocks that are
-shorter than those that were lost. Noisy pictures with the standard's own code tables are the worst for that.
+A decoder fills missing data with grey and reports it only on standard error: OpenCV does not expose libjpeg's warnings.
+So this module checks the structure itself. It detects misplaced segments and markers, missing or misordered restart
+markers, components and bits that no scan provides, and compressed data that end before their part of the image, as they
+do when bytes were lost. It does not detect bytes changed in place, or lost bytes if the rest happens to decode to as
+many blocks or more: after a gap, a decoder may read shorter blocks than those lost. That is most likely for noisy
+images with the standard's own code tables.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from runtime.core.values import Image
 
 MARKER = re.compile(rb"\xff[^\x00\xff]")
-"""A marker in compressed data, where any other FF is followed by 00 or fills up before a marker."""
+"""A marker in compressed data; any other FF there is followed by 00 or is fill before a marker."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""SOF0 to SOF15, without DHT, JPG and DAC, which share the range."""
+"""SOF0 to SOF15 except DHT, JPG and DAC, which share the range."""
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 MOST_SCANS = 32
-"""Encoders write 1 to 20. Every scan is a pass over the whole picture, however few bytes it has."""
+"""Encoders write 1 to 20. Every scan is a pass over the whole image, however few bytes it has."""
 UNSEEN = 16
-"""More low bits than a coefficient has: those of which no scan has brought anything."""
+"""More low bits than a coefficient has: marks coefficients not yet covered by any scan."""
 GREY = 128
-"""What libjpeg gives for blocks that the data do not reach."""
+"""Value that libjpeg gives to blocks without data."""
 PADDING = bytes(range(0x11, 0xF1, 7))
 
 
@@ -42,9 +42,9 @@ class Damaged(ValueError):
 
 @dataclass(slots=True)
 class Jpeg:
-    """``factors``: horizontal and vertical sampling factor of each component. ``ends``: where compressed data end,
-    before each restart marker and each marker that ends a scan. ``interval``: MCUs between restart markers, 0 for none.
-    ``coefficients``: how many a decoder keeps until the last scan, 0 where one scan has all."""
+    """``factors``: horizontal and vertical sampling factor of each component. ``ends``: end positions of compressed
+    data, before each restart marker and each marker that ends a scan. ``interval``: MCUs between restart markers, 0 for
+    none. ``coefficients``: number that a decoder keeps until the last scan, 0 if one scan has all."""
 
     width: int
     height: int
@@ -56,17 +56,17 @@ class Jpeg:
     coefficients: int = 0
     ends: list[int] = field(default_factory=list)
     missing: dict[int, list[int]] = field(default_factory=dict)
-    """Component → for each of its 64 coefficients, how many low bits no scan has brought yet."""
+    """Component → for each of its 64 coefficients, the number of low bits not yet provided by any scan."""
 
     @property
     def mcu(self) -> tuple[int, int]:
-        """Width and height in pixels of what interleaved data bring at a time."""
+        """Width and height in pixels of an MCU of interleaved data."""
         if len(self.factors) == 1:
             return 8, 8
         return 8 * max(h for h, _ in self.factors.values()), 8 * max(v for _, v in self.factors.values())
 
     def mcus(self, components: Sequence[int]) -> int:
-        """How many MCUs a scan of these components has."""
+        """Return the number of MCUs in a scan of these components."""
         across, down = self.mcu
         if len(components) > 1 or len(self.factors) == 1:
             return _parts(self.width, across) * _parts(self.height, down)
@@ -134,7 +134,7 @@ def _frame(content: bytes, progressive: bool) -> Jpeg:
 
 
 def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
-    """Take in a scan whose header is ``content`` and whose data begin at ``at``; returns where the next marker is."""
+    """Read a scan with header ``content`` and data from ``at``; return the position of the next marker."""
     count = content[0] if content else 0
     if not 1 <= count <= 4 or len(content) < 4 + 2 * count:
         raise Damaged
@@ -145,7 +145,7 @@ def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
     if not found.progressive:
         first, last, bits = 0, 63, 0
     high, low = bits >> 4, bits & 15
-    # The first scan of a coefficient brings all bits from some bit on; each later one the next lower bit.
+    # The first scan of a coefficient provides all bits from some bit up; each later one the next lower bit.
     before = high or UNSEEN
     if not first <= last <= 63 or (high and low != high - 1):
         raise Damaged
@@ -175,18 +175,17 @@ def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
 
 
 def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None) -> bool:
-    """Whether compressed data end before their part of the picture does. ``pixels``: the file's picture as decoded, in
-    colour or grey, where it is known.
+    """Return whether compressed data end before their part of the image. ``pixels``: the decoded image, colour or grey,
+    if known.
 
-    Bytes are put in where each part's data end: a decoder that has all it needs passes over them, and one that has not
-    takes them for the picture. A picture of one scan whose parts do not end in grey has all of its data, and is spared
-    that.
+    Bytes are inserted at the end of each part's data: a decoder with complete data skips them, one without decodes them
+    into the image. A single-scan image whose parts do not end in grey is complete and skips this test.
     """
     if not found.coefficients and pixels is not None and not _grey_ends(found, pixels):
         return False
     places = [0, *found.ends, len(data)]
     padded = PADDING.join(data[a:b] for a, b in pairwise(places))
-    # Of one scan, missing data leave whole blocks empty; of several, they may leave out details.
+    # With one scan, missing data leave whole blocks empty; with several, only details may be missing.
     flags = cv2.IMREAD_REDUCED_COLOR_2 if found.coefficients else cv2.IMREAD_REDUCED_COLOR_8
     flags |= cv2.IMREAD_IGNORE_ORIENTATION
     one, other = (cv2.imdecode(np.frombuffer(file, np.uint8), flags) for file in (data, padded))
@@ -194,13 +193,13 @@ def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None) -> bool:
 
 
 def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8]) -> bool:
-    """Whether the middle of the last MCU before any end of data is plain grey."""
+    """Return whether the middle of the last MCU before any end of data is plain grey."""
     across, down = found.mcu
     columns = _parts(found.width, across)
     total = columns * _parts(found.height, down)
     step = found.interval or total
     lasts = np.minimum(np.arange(step, total + step, step), total) - 1
-    # An MCU at the edge may show less than its middle.
+    # At the image's edge less than half an MCU may be visible.
     rows = np.minimum(lasts // columns * down + 2, found.height - 1)
     places = np.minimum(lasts % columns * across + 2, found.width - 1)
     grey = (pixels[rows, places].reshape(len(lasts), -1) == GREY).all(1)

@@ -1,4 +1,4 @@
-"""Where the network looked, drawn over the crops that it saw."""
+"""Attention maps drawn over the network's crops."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 
 def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Attention [M, h, w] of one stream → one map [h, w] whose sum is 1; even where the network looked nowhere.
+    """Combine attention [M, h, w] of one stream into one map [h, w] with sum 1; an all-zero map counts as uniform.
 
-    Every map counts alike, however bright, because that is how the network uses them: each is brought to the sum 1
-    before features are pooled with it.
+    All maps have equal weight, as in the network: each is normalised to sum 1 before it pools features.
     """
     each = np.asarray(maps, np.float64)
     sums = each.sum((1, 2), keepdims=True)
@@ -23,7 +22,7 @@ def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sum of a map [h, w] over blocks of 2 × 2, the cells that the network tells apart.
+    """Return the sum of a map [h, w] over blocks of 2 × 2, the cells that the network distinguishes.
 
     Maps are pixel-shuffled from features of half the size. Older weights use one of the four places in each block, so
     their maps look like a grid of dots; the places have no meaning.
@@ -36,7 +35,7 @@ def cells(heat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
-    """A crop as something to look at, uint8 [S, S, C]: depth in millimetres becomes grey, nearest bright."""
+    """Return a crop as a displayable image, uint8 [S, S, C]: depth in millimetres becomes grey, nearest brightest."""
     if crop.dtype == np.uint8:
         return crop
     known = crop[crop > 0]
@@ -45,7 +44,7 @@ def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Attention [M, h, w] of one stream over its crop [S, S, C], as colour: uint8 RGB [S, S, 3]. Warm is more."""
+    """Draw attention [M, h, w] of one stream over its crop [S, S, C]: uint8 RGB [S, S, 3]. Warmer is more."""
     picture = grey_picture(crop)
     colour = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
     size = (colour.shape[1], colour.shape[0])

@@ -1,4 +1,4 @@
-"""From a pair, or a stream of pairs, to a decision."""
+"""Liveness decisions on single pairs and on streams of pairs."""
 
 from typing import TYPE_CHECKING
 

@@ -1,17 +1,17 @@
-"""Whether a face answers the infrared illuminator as a thing does that stands before it.
+"""Active-light check: whether a face reflects the IR strobe as a real surface does.
 
-A strobing illuminator asks a question that only something lit by it can answer. Compared are a lit frame and the dark
-one beside it, in the face and around it:
+Only something lit by a strobing illuminator follows its pattern. A lit frame is compared with the adjacent dark one, in
+the face and around it:
 
-- The face must become brighter. What shines by itself, and pictures fed in from elsewhere, do not.
-- It must gain more light than what is behind it. The illuminator's light falls with the square of the distance and
-  skin reflects about 0.6 of it (`synthetic.physics` has the sources), so a wall would have to be white and nearly touch
-  the head to gain as much. A screen reflects less than a tenth and is caught by this, as far as a background shows.
-- It must darken more than what is behind it, as a fraction, where the room has infrared light of its own: the
-  background owes more of its light to the room. Pictures whose brightness is merely turned up and down do not.
+- The face must become brighter. Displays and injected images do not.
+- It must gain more light than its background. The illuminator's light falls with the square of the distance and skin
+  reflects about 0.6 of it (sources in `synthetic.physics`), so only a white wall that nearly touches the head would
+  gain as much. A screen reflects less than a tenth and fails this check if any background is visible.
+- In a room with its own IR light it must darken by a larger fraction than its background, which gets more of its light
+  from the room. Images whose overall brightness is merely modulated do not.
 
-It is a sign of an attack when the answer is wrong, and none of life when it is right: prints and masks are lit like
-faces. Whoever knows the pattern and simulates distance passes too.
+A wrong response indicates an attack; a right one does not indicate life: prints and masks are lit like faces. An
+attacker who knows the pattern and simulates distance also passes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from runtime.core.values import Box, Image, Pair
 from runtime.liveness.decision import StrobeResponse
 
 FACE = 0.3
-"""Half the edge of the part of the face that is measured, in face boxes."""
+"""Half the edge of the measured part of the face, in face boxes."""
 NEAR, FAR, CHIN = 0.8, 1.35, 0.3
-"""The surroundings reach from so far to so far from the face's centre, in face boxes, at both sides and above; below
-the chin are shoulders, which stand as near as the face."""
+"""Inner and outer distance of the surroundings from the face's centre, in face boxes, at both sides and above; the
+shoulders below the chin are as near as the face."""
 CLIPPED_MEAN = 240
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveLightRule:
-    """``no_answer``: grey levels that the face must gain, below which it does not answer; ``answer``: those from which
-    it does. ``min_ratio``: least of what it gains against its surroundings. ``min_darkening``: least difference of the
-    logarithms of dark over lit between surroundings and face. ``min_ambient``: grey level of the dark face from which
-    that can be told. ``min_background``: visible part of the surroundings from which they are measured.
-    ``max_apart_ns``: longest time between the two frames."""
+    """``no_answer``: gain of the face in grey levels below which it does not respond; ``answer``: gain from which it
+    does. ``min_ratio``: minimum gain of the face relative to its surroundings. ``min_darkening``: minimum difference of
+    log(dark / lit) between surroundings and face. ``min_ambient``: minimum grey level of the dark face for that test.
+    ``min_background``: minimum visible fraction of the surroundings. ``max_apart_ns``: longest time between the two
+    frames."""
 
     no_answer: float = 4
     answer: float = 8
@@ -53,8 +53,8 @@ class ActiveLightRule:
 
 @dataclass(frozen=True, slots=True)
 class ActiveLightCue:
-    """What was measured. ``gain``: grey levels that the face gains; ``ratio``: that against its surroundings' gain;
-    ``darkening``: see `ActiveLightRule`; both None where they cannot be told."""
+    """Measured values. ``gain``: gain of the face in grey levels; ``ratio``: that gain relative to the surroundings';
+    ``darkening``: see `ActiveLightRule`; both None if they cannot be measured."""
 
     answer: StrobeResponse
     gain: float | None = None
@@ -67,7 +67,7 @@ UNKNOWN = ActiveLightCue("unknown")
 
 @dataclass(frozen=True, slots=True)
 class ActiveLight:
-    """Compares the lit frames of pairs with the dark ones beside them.
+    """Compares the lit frames of pairs with the adjacent dark ones.
 
     A pair that is not known to be lit, or has no dark frame near it, is ``unknown``: see
     `runtime.liveness.evidence.EvidenceRule.min_follows` for rigs that must not accept that.
@@ -87,7 +87,7 @@ class ActiveLight:
 
 
 def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveLightCue:
-    """A lit and a dark infrared picture, uint8 [H, W, 1], of a face at ``box``."""
+    """Compare a lit and a dark IR image, uint8 [H, W, 1], of a face at ``box``."""
     cx, cy, w, h = box.x + box.w / 2, box.y + box.h / 2, box.w, box.h
     face = (cx - FACE * w, cy - FACE * h, cx + FACE * w, cy + FACE * h)
     around = (
@@ -103,7 +103,7 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
     ratio = darkening = None
     lit_around, visible = _mean(lit, around)
     dark_around, _ = _mean(dark, around)
-    # Clipped surroundings gain nothing, whatever falls on them.
+    # Clipped surroundings cannot gain, however much light reaches them.
     if visible >= rule.min_background and lit_around <= CLIPPED_MEAN and lit_face <= CLIPPED_MEAN:
         ratio = gain / max(lit_around - dark_around, 1.0)
         if dark_face >= rule.min_ambient:
@@ -111,7 +111,7 @@ def compare(lit: Image, dark: Image, box: Box, rule: ActiveLightRule) -> ActiveL
     if gain < rule.no_answer:
         answer: StrobeResponse = "mismatch"
     elif gain < rule.answer:
-        # In the sun a strobe is worth eight to ten grey levels.
+        # In sunlight a strobe adds only eight to ten grey levels.
         answer = "unknown"
     elif (ratio is not None and ratio < rule.min_ratio) or (darkening is not None and darkening < rule.min_darkening):
         answer = "mismatch"
@@ -125,7 +125,7 @@ def _log_ratio(dark: float, lit: float) -> float:
 
 
 def _mean(image: NDArray[Any], parts: tuple[tuple[float, float, float, float], ...]) -> tuple[float, float]:
-    """Mean of an image in rectangles of left, top, right, bottom, and which part of their area it has."""
+    """Return the mean of an image in rectangles (left, top, right, bottom), and the share of their area in it."""
     height, width = image.shape[:2]
     total = area = whole = 0.0
     for left, top, right, bottom in parts:

@@ -1,4 +1,4 @@
-"""From scores to a decision. Pure: no clock, no I/O. Whatever goes wrong ends in ``uncertain``, never in ``live``."""
+"""Decisions from scores. Pure: no clock, no I/O. A failure gives ``uncertain``, never ``live``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ Decision = Literal["live", "spoof", "uncertain"]
 StrobeResponse = Literal["follows", "mismatch", "unknown"]
 """Whether a face follows the rig's strobing illuminator: see `runtime.liveness.active_light`."""
 VETO_CODES = frozenset({"ir_no_face", "strobe_lost"})
-"""Gates whose failure is a sign of an attack, not of a poor picture: they keep a pair from being ``live``, and do not
-keep it from being ``spoof``."""
+"""Gates whose failure indicates an attack, not a poor image: they prevent ``live`` but not ``spoof``."""
 STREAM_SPOOF = {"rgb": "rgb_spoof", "ir": "ir_spoof", "depth": "depth_spoof"}
 
 
@@ -28,10 +27,10 @@ class Verdict:
 
 
 def with_strobe(failed_gates: Sequence[str], strobe: StrobeResponse) -> tuple[str, ...]:
-    """Return the failed gates, with ``strobe_lost`` among them where the face does not follow the illuminator.
+    """Return the failed gates, adding ``strobe_lost`` if the face does not follow the illuminator.
 
-    The rule that such a face is never ``live`` stands here alone: `decide` and `runtime.liveness.evidence.Evidence`
-    apply it.
+    This is the only place for the rule that such a face is never ``live``; `decide` and
+    `runtime.liveness.evidence.Evidence` apply it.
     """
     failed = dict.fromkeys(failed_gates)
     return (*failed, "strobe_lost") if strobe == "mismatch" and "strobe_lost" not in failed else tuple(failed)
@@ -47,9 +46,8 @@ def decide(
 ) -> Verdict:
     """Decide one still pair.
 
-    A failed quality gate wins over any score: what could not be seen well is neither live nor spoof. Of `VETO_CODES`
-    alone a low score is still a spoof. A score that is no number is ``uncertain`` too, though engines refuse to return
-    one.
+    A failed quality gate overrides any score: a face not seen well is neither live nor spoof. If only `VETO_CODES`
+    failed, a low score still gives ``spoof``. A NaN score gives ``uncertain``, although engines refuse to return one.
     """
     failed = with_strobe(failed_gates, strobe)
     if set(failed) - VETO_CODES:

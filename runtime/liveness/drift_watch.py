@@ -1,4 +1,4 @@
-"""Whether the cameras of a stream still stand as they were calibrated, told from the faces that are judged anyway."""
+"""Drift watch: detects from the assessed faces that the cameras have moved since calibration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from runtime.geometry.drift import LIMIT_PX, DriftMonitor
 from runtime.liveness.pair_pipeline import Assessment
 
 CALIBRATED_WIDTH = 640
-"""Pixels of the infrared picture for which `runtime.geometry.drift.LIMIT_PX` holds."""
+"""Width in pixels of the IR image for which `runtime.geometry.drift.LIMIT_PX` holds."""
 
 
 class DriftWatch:
-    """Watches one rig. Not for several threads.
+    """Watches one rig. Not thread-safe.
 
-    Only where ``box_mapper`` is a calibration of colour and infrared: pictures that are taken as registered, or boxes
-    that were looked for in both, promise nothing that could turn out wrong.
+    Active only if ``box_mapper`` is a calibration of RGB and IR: without one there is no prediction to check.
     """
 
     def __init__(self, box_mapper: BoxMapper) -> None:
@@ -26,13 +25,13 @@ class DriftWatch:
         width = cameras["ir"].width if self._box_mapper is not None else CALIBRATED_WIDTH
         self._monitor = DriftMonitor(limit_px=LIMIT_PX * width / CALIBRATED_WIDTH)
         self.advice = ""
-        """What to do, empty when nothing is to be done, or nothing is known yet."""
+        """Advice to the operator; empty if none is needed or nothing is known yet."""
 
     def update(self, pair: Pair, assessment: Assessment) -> bool:
-        """Take a reading of a judged pair, where one is due; whether there was one. Once a second, under a millisecond.
+        """Measure an assessed pair if a reading is due; return whether one was taken. Once a second, under 1 ms.
 
         Raises:
-            CalibrationInvalid: the pictures are not those that the rig's geometry holds for.
+            CalibrationInvalid: the rig's geometry does not apply to these images.
         """
         box_mapper, t_ns = self._box_mapper, pair.ir_time_ns
         if box_mapper is None or t_ns is None or pair.lit == "dark" or not self._monitor.due(t_ns):
@@ -40,7 +39,7 @@ class DriftWatch:
         box = assessment.boxes.get("rgb")
         if box is None or pair.rgb is None or pair.ir is None:
             return False
-        # Placed anew: what was judged may have been corrected by a search in the infrared picture.
+        # Map the box again: the assessed box may have been corrected by a search in the IR image.
         placed = box_mapper.map_box(box, "rgb", "ir", pair)
         if placed is None or placed.distance_mm is None:
             return False

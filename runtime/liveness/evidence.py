@@ -1,23 +1,23 @@
-"""From pairs to one decision: evidence that adds up over an attempt. Pure: no clock, no I/O, bounded memory.
+"""Sequential evidence: pairs of one attempt add up to a decision. Pure: no clock, no I/O, bounded memory.
 
-A stream is judged better than a still because errors differ from pair to pair, but pairs that follow closely say nearly
-the same. So each pair adds ``weight × strength``:
+A stream gives a better decision than a still because errors differ from pair to pair, but consecutive pairs are
+strongly correlated. So each pair adds ``weight × strength``:
 
-- *Strength* is where its score stands against the operating point, in log-odds: 0 at the threshold, 1 one uncertainty
-  band above it or more, −1 one band below it or less. That bounds what any pair can say. A stream's own score pulls
-  the strength down where it stands lower than the fused one, and never up: no stream outvotes another.
-- *Weight* is what the pair tells beyond its neighbours. Errors within an attempt are taken as a process whose
-  correlation falls as exp(−Δt/T) (Ornstein and Uhlenbeck's). The best estimate of its mean from samples at any times,
-  times the number of independent samples it is worth, is then exactly
+- *Strength* is the score relative to the operating point, in log-odds: 0 at the threshold, 1 one uncertainty band above
+  it or more, −1 one band below it or less. That bounds the influence of any pair. A stream's own score lowers the
+  strength if it is below the fused score, and never raises it: no stream outvotes another.
+- *Weight* is the information that the pair adds to its neighbours'. Errors within an attempt are modelled as an
+  Ornstein-Uhlenbeck process, whose correlation falls as exp(−Δt/T). The best estimate of its mean from samples at
+  arbitrary times, times the effective number of independent samples, is then exactly
 
       ½ first + ½ last + Σ tanh(Δt / 2T) · ½ (previous + this)
 
-  with which one pair counts as one and many within a moment as little more. T is measured (docs/decisions.md). tanh is
-  concave: pairs as strong as their neighbours are never missed by the evidence to its gain.
+  so one pair counts as one, and many in quick succession as little more. T is measured (docs/decisions.md). tanh is
+  concave: dropping pairs as strong as their neighbours never increases the evidence.
 
 ``live`` needs evidence of ``confirm`` independent pairs, ``min_pairs`` good ones, and a last pair that is good itself;
-``spoof`` the same below zero; the deadline ends everything else as ``uncertain``. What no number of pairs can mend is
-an error that all pairs of an attempt share: a mask that the network takes for a face stays one.
+``spoof`` the same below zero; the deadline ends everything else as ``uncertain``. More pairs cannot correct an error
+that all pairs of an attempt share: a mask that the network takes for a face remains misclassified.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from runtime.core.values import Box
 from runtime.liveness.decision import STREAM_SPOOF, VETO_CODES, StrobeResponse, Verdict, with_strobe
 
 CERTAIN = 1e-4
-"""Scores are taken as no closer to 0 and 1 than this: a network's last digits are no evidence."""
+"""Scores are clipped to this distance from 0 and 1: a network's last digits are not evidence."""
 MIN_BAND = 0.5
 """Log-odds. An operating point without a band still needs a unit of evidence."""
 SUBJECT_CHANGED, GENERATION_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
@@ -43,14 +43,14 @@ SUBJECT_CHANGED, GENERATION_CHANGED, FACE_LOST, GAP, NOT_ALONE, STROBE = (
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRule:
-    """When an attempt is decided. Times in nanoseconds.
+    """Conditions under which an attempt is decided. Times in nanoseconds.
 
-    ``min_pairs``: good pairs that ``live`` needs at least, and bad ones that ``spoof`` needs. ``deadline_ns``: length
-    of an attempt. ``confirm``: independent pairs' worth of full strength. ``correlation_ns``: T above. ``max_gap_ns``:
-    longest time between two counted pairs of one attempt. ``max_jump``: farthest that the face's box may move between
-    two pairs, as a fraction of its edge, and ``max_zoom``: by which factor its size may change. ``stream_floor``: score
-    of a single stream that speaks neither for nor against, since streams alone know less than both. ``min_follows``:
-    pairs on which the strobe must have been followed before ``live``; 0 where the illuminator is steady.
+    ``min_pairs``: minimum number of good pairs for ``live``, and of bad pairs for ``spoof``. ``deadline_ns``: length of
+    an attempt. ``confirm``: independent pairs' worth of full strength. ``correlation_ns``: T above. ``max_gap_ns``:
+    longest time between two counted pairs of one attempt. ``max_jump``: largest move of the face box between two pairs,
+    as a fraction of its edge; ``max_zoom``: largest factor by which its size may change. ``stream_floor``: neutral
+    score of a single stream, which knows less than both together. ``min_follows``: pairs on which the face must have
+    followed the strobe before ``live``; 0 for a steady illuminator.
     """
 
     min_pairs: int = 5
@@ -83,13 +83,13 @@ class EvidenceRule:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one pair of a stream gave.
+    """Measurements of one pair of a stream.
 
-    ``number`` grows with each pair, ``t_ns`` is its capture time, ``generation`` the run of its streams. ``score`` and
-    ``stream_scores``: the network's, None where it was not run or a stream could not be seen (colour in darkness).
-    ``failed``: codes of failed gates. ``box``: the face in the leading picture, None without one.
-    ``strobe``: whether it follows the illuminator (`runtime.liveness.active_light`). ``track``: another number is
-    another face.
+    ``number`` grows with each pair, ``t_ns`` is its capture time, ``generation`` the generation of its streams.
+    ``score`` and ``stream_scores``: the network's; None if it was not run, or for a stream that shows nothing (RGB in
+    darkness). ``failed``: codes of failed gates. ``box``: the face in the lead image, None without one. ``strobe``:
+    whether it follows the illuminator (`runtime.liveness.active_light`). ``track``: a different number means a
+    different face.
     """
 
     number: int
@@ -105,8 +105,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState:
-    """Where an attempt stands. ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: counted since the evidence
-    was last forgotten; ``good``: those at or above the threshold. ``forgotten``: why it was last, empty if never."""
+    """Status of an attempt. ``level``: −1 (spoof) to 1 (live), 0 undecided. ``pairs``: number counted since the
+    evidence was last discarded; ``good``: those at or above the threshold. ``forgotten``: why it was last discarded,
+    empty if never."""
 
     level: float
     pairs: int
@@ -118,7 +119,7 @@ class EvidenceState:
 
 
 class Evidence:
-    """The evidence of one attempt after another. Not for several threads.
+    """Accumulates the evidence of consecutive attempts. Not thread-safe.
 
     ``modalities``: names of the streams in the order of `Observation.stream_scores`.
     """
@@ -140,7 +141,7 @@ class Evidence:
         self._forget("")
 
     def _forget(self, why: str) -> None:
-        """Drop what was gathered; the attempt and its deadline go on."""
+        """Discard the evidence; the attempt and its deadline continue."""
         self._level = self._between = self._first = 0.0
         self._strength_before = self._fused = 0.0
         self._streams = [0.0] * len(self._modalities)
@@ -162,26 +163,26 @@ class Evidence:
         )
 
     def reset(self, reason: str) -> None:
-        """Begin a new attempt, with a deadline of its own. Pairs older than those already seen stay refused."""
+        """Begin a new attempt with its own deadline. Pairs older than those already seen are still refused."""
         self._begin()
         self._why = reason
 
     def expire(self, now_ns: int) -> Verdict | None:
-        """The verdict once the deadline is over: ``uncertain`` if there was none before. None while it is not.
+        """Return the verdict once the deadline has passed, ``uncertain`` if there was none before; None until then.
 
-        An attempt begins with its first observation; without one nothing expires.
+        An attempt begins with its first observation; without one, nothing expires.
         """
         if self._verdict is None and self._started is not None and now_ns >= self._started + self.rule.deadline_ns:
             self._verdict = Verdict("uncertain", self._why_undecided())
         return self._verdict
 
     def add(self, observation: Observation) -> Verdict | None:
-        """Take in a pair. None: not decided yet. A verdict stands until `reset`, whatever comes after it.
+        """Add a pair and return the verdict, None if undecided. A verdict stands until `reset`, whatever follows it.
 
-        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (one of `VETO_CODES`:
-        nothing but evidence against the subject); one without a face, with several, of another stream generation, of
-        another subject or after a gap takes away all there was, and one that does not follow the strobe all that spoke
-        for the subject.
+        A pair that is not newer than the last is ignored. One that failed a gate adds nothing (for `VETO_CODES`: only
+        evidence against the subject). A pair without a face, with several faces, of another stream generation, of
+        another subject or after a gap discards all evidence. A pair that does not follow the strobe discards the
+        evidence for the subject.
         """
         last = self._last
         if self._verdict is not None or (
@@ -203,7 +204,7 @@ class Evidence:
         return self._verdict
 
     def _follow(self, observation: Observation, failed: Sequence[str], last: Observation | None) -> None:
-        """Forget what was gathered of somebody or something else."""
+        """Discard evidence that belongs to another subject or stream generation."""
         if last is not None and observation.generation != last.generation:
             self._forget(GENERATION_CHANGED)
         elif observation.box is None or "no_face" in failed:
@@ -217,19 +218,18 @@ class Evidence:
         elif self._counted is not None and observation.t_ns - self._counted.t_ns > self.rule.max_gap_ns:
             self._forget(GAP)
         elif self._level >= 0 and "strobe_lost" in failed:
-            # What speaks against the subject is kept.
+            # Evidence against the subject is kept.
             self._forget(STROBE)
 
     def _jumped(self, old: Box, new: Box) -> bool:
         edge = max(min(old.w, new.w), 1e-6)
         far = math.hypot(new.x + new.w / 2 - old.x - old.w / 2, new.y + new.h / 2 - old.y - old.h / 2)
         near = far <= self.rule.max_jump * edge and max(old.w, new.w) <= self.rule.max_zoom * edge
-        # Written so that a box of NaN is a jump.
+        # Written so that a NaN box counts as a jump.
         return not near
 
     def _weigh(self, observation: Observation, *, vetoed: bool) -> None:
-        """Add a pair's evidence, and decide when it is enough. A vetoed pair counts against the subject or not at
-        all."""
+        """Add a pair's evidence and decide if there is enough. A vetoed pair counts only against the subject."""
         assert observation.score is not None
         fused = self._strength(observation.score, self._zero)
         streams = [
@@ -268,7 +268,7 @@ class Evidence:
             self._verdict = Verdict("spoof", self._why_spoof())
 
     def _strength(self, score: float, zero: float) -> float:
-        # A score that is no probability is never evidence for anybody.
+        # A score that is not a probability is never evidence for the subject.
         if not 0 <= score <= 1:
             return -1.0
         return max(-1.0, min(1.0, (_log_odds(score) - zero) / self._band))
@@ -280,7 +280,7 @@ class Evidence:
         return (*sorted(VETO_CODES & self._failures.keys()), *reasons)
 
     def _why_undecided(self) -> tuple[str, ...]:
-        """The gates that failed, the most frequent first; where none did, the evidence lay between the limits."""
+        """Return the failed gates, most frequent first; if none failed, the evidence lay between the limits."""
         order = sorted(
             self._failures, key=lambda code: (-self._failures[code], PRIORITY.get(code, len(PRIORITY)), code)
         )

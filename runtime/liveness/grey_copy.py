@@ -1,9 +1,9 @@
-"""Whether an infrared picture is a copy of the colour one beside it.
+"""Detection of IR images that are copies of the RGB image.
 
-Whoever feeds a colour video into a rig needs an infrared one with it, and the one that costs nothing is its luminance.
-Such a pair can look bona fide to a network that judges pictures. But skin, hair, lips and cloth reflect other parts of
-infrared than of visible light, and the two are lit from other sides: between the fine structure of a luminance and of
-an infrared picture of the same face there is resemblance, and never identity.
+An attacker who injects an RGB video needs a matching IR video, and the cheapest one is its luminance. Such a pair can
+look bona fide to the network. But skin, hair, lips and cloth reflect IR differently from visible light, and the two
+images are lit from different directions: the fine structure of luminance and of a real IR image of the same face is
+similar, but never identical.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 FINE, COARSE = 5, 15
-"""Structure between these sizes is compared, in pixels of the crop: finer is noise, coarser is light and tone curve."""
+"""Range of structure sizes compared, in crop pixels: finer is noise, coarser is lighting and tone curve."""
 SHIFT = 4
-"""The copy may be moved by so many pixels each way."""
+"""Largest shift of the copy in each direction, in pixels."""
 RIM = 8
 ROUGH = 0.8
-"""Correlation at half the resolution below which it is not looked at the whole. Of simulated copies, moved, blurred and
-changed in tone, none was below 0.87 there."""
+"""Half-resolution correlation below which full resolution is not checked. No simulated copy, shifted, blurred or
+tone-mapped, was below 0.87 there."""
 FLAT = 0.5
-"""Standard deviation of the structure, grey levels, below which there is none. Of simulated faces none is below 3."""
+"""Standard deviation in grey levels below which a crop has no structure. No simulated face is below 3."""
 
 
 def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
-    """How much infrared repeats luminance: −1 to 1, 1 for a copy. Crops uint8 [S, S, 3] and [S, S, 1].
+    """Return how closely IR repeats the luminance of RGB: −1 to 1, 1 for a copy. Crops uint8 [S, S, 3] and [S, S, 1].
 
-    The correlation of their structure, at the shift where it is largest. Brightness, contrast and, nearly, a tone curve
-    do not matter to it.
+    This is the largest correlation of their structure over all shifts. Brightness and contrast have no effect, and a
+    tone curve almost none.
     """
     luminance: NDArray[Any] = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     infrared: NDArray[Any] = ir[:, :, 0]
-    # Most pairs are far from being copies, which half the resolution is enough to see.
+    # Most pairs are far from being copies, which half resolution is enough to show.
     half = (luminance.shape[1] // 2, luminance.shape[0] // 2)
     small, small_ir = (cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (luminance, infrared))
     rough = _max_correlation(small, small_ir, FINE // 2 + 1, COARSE // 2, RIM // 2, SHIFT // 2)
@@ -42,10 +42,10 @@ def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
 
 
 def _max_correlation(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, shift: int) -> float:
-    """Largest correlation of the structure of two pictures, the second without its rim, within so many pixels of shift
-    each way."""
+    """Return the largest correlation of the structure of two images within ``shift`` pixels each way; ``rim`` is cut
+    off the second."""
     first, second = _structure(a, fine, coarse), _structure(b, fine, coarse)
-    # Without structure there is nothing to compare, and OpenCV's answer then depends on its version.
+    # Without structure there is nothing to compare, and OpenCV's result depends on its version.
     if min(float(cv2.meanStdDev(part)[1][0, 0]) for part in (first, second)) < FLAT:
         return 0.0
     wide = rim - shift

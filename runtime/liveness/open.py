@@ -1,4 +1,4 @@
-"""From a bundle's folder to a pipeline that may decide."""
+"""Opening a model bundle and building a pipeline from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODEL_ROLES: dict[Precision, FileRole] = {"int8": "model-int8-cpu", "fp32": "mod
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A pipeline that is ready, and what it was made from."""
+    """A ready pipeline and its components."""
 
     pipeline: LivenessPipeline
     manifest: Manifest
@@ -37,7 +37,7 @@ class LoadedModel:
 
 
 def default_bundle() -> Path:
-    """The bundle to use when none is named: ``ADSN_BUNDLE``, else the one beside the installed code."""
+    """Return the default bundle: ``ADSN_BUNDLE``, else the one installed beside the code."""
     named = os.environ.get("ADSN_BUNDLE")
     if named:
         return Path(named)
@@ -47,7 +47,7 @@ def default_bundle() -> Path:
 
 
 def model_role(info: EngineInfo) -> FileRole:
-    """Which of a bundle's files an engine runs."""
+    """Return which of a bundle's files an engine runs."""
     if info.backend == "remote":
         return cast("FileRole", info.versions["artifact"])
     if info.backend == "tensorrt":
@@ -59,7 +59,7 @@ def model_role(info: EngineInfo) -> FileRole:
 def open_onnx(
     bundle: Bundle, kind: type[OnnxEngine], precision: Precision, profile: ThreadProfile = "latency"
 ) -> OnnxEngine:
-    """Start ONNX Runtime on one of a bundle's models and let it prove itself on the golden vectors.
+    """Start ONNX Runtime on one of a bundle's models and check it against the golden vectors.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
@@ -84,14 +84,14 @@ def open_engine(
     required: bool = False,
     remote: RemoteSettings | None = None,
 ) -> Engine:
-    """Start an engine of a bundle; it has reproduced the golden vectors when this returns.
+    """Start an engine of a bundle and check it against the golden vectors.
 
     ``backend``: see `runtime.engines.selection.select_engine`. On a GPU, INT8 is TensorRT's and FP32 ONNX Runtime's.
     ``remote``: the scoring server for the backend ``remote``.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.
-        ConfigError: ``remote`` is asked for and its settings cannot be used.
+        ConfigError: ``remote`` is selected and its settings cannot be used.
     """
 
     def tensorrt() -> Engine:
@@ -129,9 +129,10 @@ def open_pipeline(
     remote: RemoteSettings | None = None,
     detector: FaceDetector | None = None,
 ) -> LoadedModel:
-    """Verify the bundle in ``folder``, start its engine, and put the pipeline together.
+    """Verify the bundle in ``folder``, start its engine and build the pipeline.
 
-    ``detector``: finds the face; YuNet or else the cascade where None. The other parameters are those of `open_engine`.
+    ``detector``: finds the face; None selects YuNet, or the cascade if YuNet cannot run. For the other parameters see
+    `open_engine`.
 
     Raises:
         BundleError: the bundle cannot be trusted. EngineError: the engine cannot be used.

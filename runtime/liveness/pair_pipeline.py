@@ -39,18 +39,18 @@ from runtime.liveness.quality import (
 
 SecondResult = TypeVar("SecondResult")
 SLOW_CHECKS = frozenset({"rgb.blur", "ir.copied"})
-"""Checks that cost more than the others together."""
+"""Checks that together cost more than all the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All that is known of one pair after it was judged.
+    """Result of assessing one pair.
 
     ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
-    the decision ``uncertain``. ``face``: in pixels of the picture of ``lead``, the first of the model's modalities that
-    a face can be seen in; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality
-    → box in its picture. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether
-    the face follows the illuminator, ``unknown`` on pairs without a dark infrared frame.
+    the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which
+    a face can be found; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
+    box in its image. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether the
+    face follows the illuminator, ``unknown`` on pairs without a dark infrared frame.
     """
 
     decision: Decision
@@ -81,7 +81,8 @@ class Stopwatch:
         self._last = now
 
     def time(self, name: str, function: Callable[[], SecondResult]) -> SecondResult:
-        """Call it, and note how long it took; in any thread. The next lap begins where the last such call ends."""
+        """Call ``function`` and record how long it took; works in any thread. The next lap starts when the last such
+        call ends."""
         began = time.perf_counter_ns()
         value = function()
         self._last = time.perf_counter_ns()
@@ -91,11 +92,11 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class LivenessPipeline:
-    """Judges pairs of any two modalities. Safe to call from several threads when its engine and detector are.
+    """Assesses pairs of any two modalities. Thread-safe if its engine and detector are.
 
-    ``box_mapper``: says where a face of one picture is in another; the default takes pictures that differ in scale
-    alone as registered. ``run_both``: runs the gates beside the network, and two searches for a face, where whoever
-    calls has a second core for it.
+    ``box_mapper``: maps a face box from one image to another; the default treats images that differ only in scale as
+    registered. ``run_both``: runs the gates in parallel with the network, and two face searches in parallel, where the
+    caller has a second core to spare.
     """
 
     engine: Engine
@@ -118,15 +119,14 @@ class LivenessPipeline:
     ) -> Assessment:
         """Find the face in a single pair and decide on it.
 
-        ``boxes``: modality → face box in pixels of its picture; used as they are, missing ones are found. ``now_ns``:
-        the time on the clock of the pair's times, when its age matters. ``run_both``: instead of the pipeline's own.
+        ``boxes``: modality → face box in pixels of its image; given boxes are used unchanged, missing ones are
+        detected. ``now_ns``: current time on the clock of the pair's timestamps, if its age matters. ``run_both``:
+        overrides the pipeline's own.
 
         Raises:
-            ModalityMissing: the pair lacks a picture that the model takes.
-            NoFace: no box was given and no face was found.
-            InvalidFaceBox: a given box is malformed or outside its image.
-            CalibrationInvalid: the pictures are not those that the rig's geometry holds for.
-            InferenceFailed: the engine gave no score.
+            ModalityMissing: the pair lacks an image that the model needs. NoFace: no box was given and no face was
+            found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: the rig's geometry
+            does not apply to these images. InferenceFailed: the engine gave no score.
         """
         stopwatch = Stopwatch()
         detection = find_face(pair, self.modalities, self.detector, self.box_mapper, boxes, run_both or self.run_both)
@@ -143,19 +143,19 @@ class LivenessPipeline:
         carried: Mapping[str, Check] | None = None,
         run_both: ParallelRunner | None = None,
     ) -> Assessment:
-        """Decide on a pair whose face is found.
+        """Decide on a pair whose face has been found.
 
-        ``stopwatch`` has timed what came before. ``carried``: name → what one of the checks of `SLOW_CHECKS` found on a
-        pair just before, to be taken for this one. ``now_ns``, ``run_both``: as for `assess`.
+        ``stopwatch`` has timed the earlier stages. ``carried``: name → result of a `SLOW_CHECKS` check on a recent
+        pair, reused for this one. ``now_ns``, ``run_both``: as for `assess`.
 
         Raises:
-            InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its picture.
+            InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its image.
         """
         crops = {m: crop(pair.image(m), detection.boxes[m], self.rule) for m in self.modalities}
         stopwatch.lap("crop")
         batch: Batch = {modality: image[None] for modality, image in crops.items()}
         checking = partial(self._gates, pair, detection, now_ns, carried or {})
-        # In this order, whichever is done first.
+        # Keep this order, regardless of which finishes first.
         stopwatch.laps |= {"quality": 0.0, "inference": 0.0}
         (measured, strobe), scores = (run_both or self.run_both)(
             partial(stopwatch.time, "quality", checking),
@@ -184,7 +184,7 @@ class LivenessPipeline:
     def _gates(
         self, pair: Pair, detection: PairDetection, now_ns: int | None, carried: Mapping[str, Check]
     ) -> tuple[list[Check], StrobeResponse]:
-        """The quality gates, and whether the face follows the illuminator."""
+        """Return the results of the quality gates and whether the face follows the illuminator."""
         box = detection.boxes.get("ir")
         strobe = "unknown" if box is None else self.light.measure(pair, box).answer
         return self._checks(pair, detection, now_ns, carried), strobe
@@ -197,7 +197,7 @@ class LivenessPipeline:
         carried: Mapping[str, Check],
     ) -> list[Check]:
         limits = self.limits
-        # The network may see more than the face; a gate is about the face.
+        # The network's crop may show more than the face; the gates look at the face only.
         crops = {m: crop(pair.image(m), detection.boxes[m], FACE_RULE) for m in self.modalities}
         checks = box_checks(pair, detection.boxes, limits)
         angles = None if detection.face.landmarks is None else head_angles(detection.face.landmarks)

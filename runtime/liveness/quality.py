@@ -1,7 +1,7 @@
-"""Quality gates: what must hold of a pair before a score of it means anything.
+"""Quality gates: conditions that a pair must meet for its score to be meaningful.
 
 Each gate measures one number, compares it with a range and names the reason code of its failure.
-The ranges come from the field notes cited beside them; they say what can be seen, not who is there.
+The ranges come from the field notes cited beside them.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from runtime.liveness.grey_copy import copy_correlation
 
 NANOSECONDS_PER_MS = 1_000_000
 FUTURE_MS = 10.0
-"""A pair may be this much younger than now: two readings of one clock, never more."""
+"""Tolerance for timestamps ahead of now: covers two readings of one clock, never more."""
 CLIPPED = 250
-"""Grey level of 255 at or above which a pixel is taken as clipped."""
+"""Grey level (of 255) at or above which a pixel counts as clipped."""
 FACE_RULE = CropRule(size=112, margin=0.2)
-"""What the gates look at: the face with its forehead, chin and ears, however much more a network's crop shows."""
+"""Crop that the gates examine: the face with forehead, chin and ears, even if the network's crop shows more."""
 REBLUR = 9
-"""Length of the second blur that `blur` compares with, pixels of a crop by `FACE_RULE`."""
+"""Length of the second blur in `blur`, in pixels of a `FACE_RULE` crop."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """The ranges of the gates, in the units of what they measure."""
+    """Ranges of the gates, in the units of their measurements."""
 
     min_face_px: float = 64
-    """Shorter edge of the face box. Below it the crop holds fewer real samples than the network's grid needs."""
+    """Shorter edge of the face box. Below it the crop has fewer real samples than the network's grid needs."""
     min_coverage: float = 0.75
     """Fraction of a crop by `FACE_RULE` that lies inside the image."""
     max_yaw_deg: float = 35
     max_pitch_deg: float = 30
-    """How far a head may be turned and tilted, measured only by detectors that give landmarks."""
+    """Maximum yaw and pitch, measured only if the detector gives landmarks."""
     max_rgb_mean: float = 235
     min_rgb_mean: float = 10
-    """Where no infrared picture leads in the dark. The shipped training counts pairs below it as low light."""
+    """Applies if no IR image leads in the dark. The shipped training counts pairs below it as low light."""
     max_blur: float = 0.75
-    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred further
-    with a standard deviation of three crop pixels, nine in ten are above 0.75."""
+    """See `blur`. Of 408 simulated bona fide crops, of both families of cameras, none is above 0.55; blurred with a
+    standard deviation of three more crop pixels, nine in ten are above 0.75."""
     min_sharp_mean: float = 25
-    """Mean of a colour crop below which noise, not focus, decides what `blur` finds, so that it is not asked."""
+    """Mean of an RGB crop below which noise dominates `blur`, so the check is skipped."""
     ir_mean: tuple[float, float] = (20, 225)
-    """A strobing illuminator's dark frame has a mean below 10; a flooded one cannot show relief. Below 20 the shipped
+    """A strobing illuminator's dark frame has a mean below 10; a flooded frame cannot show relief. Below 20 the shipped
     model's median score of bona fide faces falls under the threshold: docs/decisions.md."""
     max_ir_clipped: float = 0.35
-    """Fraction of the infrared crop at 250 or above."""
+    """Fraction of the IR crop at 250 or above."""
     min_ir_deviation: float = 3
-    """Standard deviation of the infrared crop: a lens cover, a wall or a disconnected sensor is flat."""
+    """Standard deviation of the IR crop: a lens cover, a wall or a disconnected sensor is flat."""
     max_copied: float = 0.94
-    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tried on B:
+    """See `runtime.liveness.grey_copy.copy_correlation`. Set on simulated cameras of family A, tested on B:
     docs/decisions.md."""
     max_ir_ambient: float = 120
-    """Mean of the same crop with the illuminator off. Beyond it, field reports find infrared faces unreliable."""
+    """Mean of the same crop with the illuminator off. Above it, field reports find IR faces unreliable."""
     min_depth_valid: float = 0.6
-    """Fraction of the face box with a depth."""
+    """Fraction of the face box with valid depth."""
     depth_mm: tuple[float, float] = (150, 3000)
     """Median distance of the face."""
     max_skew_ms: float = 10
@@ -70,7 +70,7 @@ class QualityLimits:
 
 
 def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits) -> list[Check]:
-    """Size of the face and how much of it the images really hold."""
+    """Check the size of the face and how much of it lies inside the images."""
     size = min(min(box.w, box.h) for box in boxes.values())
     whole = min(coverage(pair.image(modality).shape, box, FACE_RULE) for modality, box in boxes.items())
     return [
@@ -80,7 +80,7 @@ def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits)
 
 
 def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> list[Check]:
-    """Yaw and pitch in degrees, None where nothing gave landmarks."""
+    """Check yaw and pitch in degrees; None where there are no landmarks."""
     yaw, pitch = (None, None) if angles is None else (abs(angles[0]), abs(angles[1]))
     return [
         Check("face.yaw", yaw, None, limits.max_yaw_deg, "head_pose"),
@@ -89,10 +89,9 @@ def pose_checks(angles: tuple[float, float] | None, limits: QualityLimits) -> li
 
 
 def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_dark: bool) -> list[Check]:
-    """Exposure of a colour crop, uint8 [S, S, 3].
+    """Check the exposure of an RGB crop, uint8 [S, S, 3].
 
-    A dark one passes unless it is ``alone_in_the_dark``: otherwise the infrared leads, and the network was trained for
-    it.
+    A dark crop passes unless it is ``alone_in_the_dark``: otherwise IR leads, and the network was trained for that.
     """
     mean = _mean_of(crop)
     low = limits.min_rgb_mean if alone_in_the_dark else None
@@ -103,7 +102,7 @@ def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_d
 
 
 def blur_check(crop: NDArray[np.uint8], limits: QualityLimits) -> Check:
-    """Focus of a colour crop, uint8 [S, S, 3]."""
+    """Check the focus of an RGB crop, uint8 [S, S, 3]."""
     bright = _mean_of(crop) >= limits.min_sharp_mean
     found = blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) if bright else None
     return Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry")
@@ -112,8 +111,8 @@ def blur_check(crop: NDArray[np.uint8], limits: QualityLimits) -> Check:
 def ir_checks(
     crop: NDArray[np.uint8], dark: NDArray[np.uint8] | None, lit: IlluminationState, limits: QualityLimits
 ) -> list[Check]:
-    """Exposure and illumination of an infrared crop, uint8 [S, S, 1]. ``dark``: the same place with the illuminator
-    off, where there is such a frame; ``lit``: whether the illuminator is known to have been on."""
+    """Check exposure and illumination of an IR crop, uint8 [S, S, 1]. ``dark``: the same crop with the illuminator off,
+    if there is such a frame; ``lit``: whether the illuminator is known to have been on."""
     mean, deviation = (float(v[0, 0]) for v in cv2.meanStdDev(crop))
     low, high = limits.ir_mean
     clipped = float(np.count_nonzero(crop >= CLIPPED)) / crop.size
@@ -125,25 +124,25 @@ def ir_checks(
         Check("ir.ambient", None if dark is None else _mean_of(dark), None, limits.max_ir_ambient, "ambient_flood"),
     ]
     if lit == "dark":
-        # However bright the room made it: this is a picture of the room's light, not of the illuminator's.
+        # However bright it is, the room lit it and not the illuminator.
         checks.append(Check("ir.lit", 0, 1, None, "ir_unlit"))
     return checks
 
 
 def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLimits) -> Check:
-    """Whether the infrared crop is a copy of the colour one; not asked where there is hardly any colour."""
+    """Check whether the IR crop is a copy of the RGB one; skipped if RGB is almost black."""
     found = copy_correlation(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
 
 def depth_checks(crop: NDArray[np.float32], limits: QualityLimits) -> list[Check]:
-    """How much of the face a depth crop by `FACE_RULE` holds, float32 [S, S, 1] mm, and how far away that is."""
+    """Check valid area and distance of the face in a `FACE_RULE` depth crop, float32 [S, S, 1] mm."""
     rule = FACE_RULE
     edge = round(rule.size * rule.margin / (1 + 2 * rule.margin))
     face = crop[edge : rule.size - edge, edge : rule.size - edge]
     known = face[np.isfinite(face) & (face > 0)]
     distance = float(np.median(known)) if known.size else float("nan")
-    # JSON has no NaN; a face without any depth has failed by the first check already.
+    # JSON has no NaN; a face without any depth has already failed the first check.
     low, high = limits.depth_mm
     return [
         Check("depth.valid", known.size / max(face.size, 1), limits.min_depth_valid, None, "depth_invalid"),
@@ -152,7 +151,7 @@ def depth_checks(crop: NDArray[np.float32], limits: QualityLimits) -> list[Check
 
 
 def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) -> list[Check]:
-    """Skew of the pair, and its age at ``now_ns`` on the clock of its times, where they are known."""
+    """Check the skew of the pair and its age at ``now_ns`` on the clock of its timestamps, if known."""
     checks = []
     if pair.skew_ns is not None:
         skew = pair.skew_ns / NANOSECONDS_PER_MS
@@ -165,11 +164,11 @@ def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) ->
 
 
 def blur(grey: NDArray[Any]) -> float:
-    """How blurred a grey picture [H, W] is, 0 to 1: how little of its detail a further blur takes away.
+    """Return how blurred a grey image [H, W] is, 0 to 1: the part of its detail that survives a further blur.
 
     After Crété-Roffet et al., "The blur effect: perception and estimation with a new no-reference perceptual blur
-    metric" (2007): of the differences between neighbours, the part that survives blurring along them. It compares a
-    picture with itself, so neither contrast nor brightness matter.
+    metric" (2007): the fraction of the differences between neighbours that survives blurring along them. The image is
+    compared with itself, so contrast and brightness have no effect.
     """
     values = grey.astype(np.float32)
     worst = 0.0
@@ -180,14 +179,14 @@ def blur(grey: NDArray[Any]) -> float:
         softer = cv2.blur(values, size)
         before, after = cv2.absdiff(values[ahead], values[behind]), cv2.absdiff(softer[ahead], softer[behind])
         total = cv2.sumElems(before)[0]
-        # What the blur has made larger has not survived it; it is new.
+        # Differences that the blur increased have not survived it; they are new.
         kept = cv2.sumElems(cv2.min(before, after))[0]
         worst = max(worst, kept / total if total > 0 else 1.0)
     return worst
 
 
 def failed_codes(checks: Iterable[Check]) -> tuple[str, ...]:
-    """Reason codes of the failed checks, each once, in order."""
+    """Return the reason codes of the failed checks, each once, in order."""
     return tuple(dict.fromkeys(check.reason for check in checks if check.status == "fail"))
 
 

@@ -1,4 +1,4 @@
-"""The pipeline on a stream of pairs: one face is followed, and what goes wrong with a pair is said, not raised."""
+"""Pipeline for a stream of pairs: it tracks one face and reports a bad pair instead of raising."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from runtime.liveness.quality import failed_codes
 from runtime.pairing.feed import CapturedPair
 
 MAX_CARRIED_PAIRS = 2
-"""So many pairs of a followed face take over what the slow checks found on the one before them."""
+"""Number of pairs of a tracked face that reuse the slow checks' results."""
 DARK_RGB_MEAN = 10
-"""Mean of a colour crop below which its stream has seen nothing. The shipped training counts such pairs as low light,
-and its colour head says anything between 0.2 and 0.7 of people then."""
+"""Mean of an RGB crop below which the RGB stream has no score. The shipped training counts such pairs as low light, and
+its RGB head scores people anywhere between 0.2 and 0.7 there."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAssessment:
-    """What a pair of a stream gave. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is None
-    where there was no face or no picture to judge. ``timing_ms``: stage → milliseconds."""
+    """Result of a pair of a stream. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is None
+    if there was no face or no image to assess. ``timing_ms``: stage → milliseconds."""
 
     observation: Observation
     assessment: Assessment | None
@@ -32,12 +32,12 @@ class StreamAssessment:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Codes that explain the pair's decision, or why there is nothing to decide on."""
+        """Codes that explain the pair's decision, or why there is none."""
         return self.observation.failed if self.assessment is None else self.assessment.reasons
 
 
 class StreamPipeline:
-    """Decides on the pairs of one feed in their order. Not for several threads."""
+    """Decides on the pairs of one feed in order. Not thread-safe."""
 
     def __init__(self, pipeline: LivenessPipeline, *, track: TrackRule | None = None) -> None:
         self.pipeline = pipeline
@@ -46,17 +46,18 @@ class StreamPipeline:
         self._carried_of, self._carried_for = -1, 0
 
     def reset(self) -> None:
-        """Forget the face that was followed, as before another person."""
+        """Forget the tracked face, for example before the next person."""
         self._tracker.reset()
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
         """Decide on the next pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
 
-        No face, or a picture missing, is an observation with its reason. An error of the engine or of the rig's
-        geometry is raised: it concerns every pair to come.
+        A missing face or image gives an observation with its reason. Errors of the engine or the rig's geometry are
+        raised: they affect every later pair.
 
         Raises:
-            InferenceFailed: the engine gave no score. CalibrationInvalid: pictures of another size than calibrated.
+            InferenceFailed: the engine gave no score. CalibrationInvalid: the image size differs from the
+            calibration's.
         """
         stopwatch = Stopwatch()
         pair = captured.pair
@@ -67,7 +68,7 @@ class StreamPipeline:
         if assessment is None:
             nothing = Observation(captured.number, t_ns, pair.generation, None, (), (reason,), track=track)
             return StreamAssessment(nothing, None, stopwatch.laps)
-        # A camera's pair without a time is of no known age.
+        # A camera pair without a timestamp has no known age.
         failed = failed_codes(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
         dark = any(
             c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in assessment.checks
@@ -91,7 +92,7 @@ class StreamPipeline:
     def _assess_tracked(
         self, pair: Pair, t_ns: int, now_ns: int, stopwatch: Stopwatch
     ) -> tuple[Assessment | None, str]:
-        """The assessment, or why there is none."""
+        """Return the assessment, or why there is none."""
         try:
             detection = self._tracker.find(pair, t_ns)
             stopwatch.lap("locate")
@@ -103,13 +104,13 @@ class StreamPipeline:
         except ModalityMissing:
             reason = "modality_missing"
         except InvalidFaceBox:
-            # The box mapper has put it outside the other picture.
+            # The box mapper placed it outside the other image.
             reason = "face_cropped"
         stopwatch.lap("locate")
         return None, reason
 
     def _carry(self) -> dict[str, Check]:
-        """What the slow checks found on this very face a pair or two ago, as long as they passed."""
+        """Return the slow checks' recent results for this face, provided that they passed."""
         if self._tracker.number != self._carried_of or self._carried_for >= MAX_CARRIED_PAIRS:
             return {}
         self._carried_for += 1
@@ -119,6 +120,6 @@ class StreamPipeline:
         slow = {check.name: check for check in assessment.checks if check.name in SLOW_CHECKS}
         if any(self._carried.get(name) is not check for name, check in slow.items()):
             self._carried_for = 0
-        # Where one failed or could not be told, all are asked again on the next pair.
+        # If one failed or is unknown, all run again on the next pair.
         self._carried = slow if all(check.status == "pass" for check in slow.values()) else {}
         self._carried_of = self._tracker.number

@@ -20,8 +20,8 @@ from synthetic.surface import Surface, grid, spread
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """Paint on a mask's matter. ``nir``: what the matter reflects in the infrared; ``ghost``: how much of the paint
-    shows there; ``strength``: how strongly the features are painted."""
+    """Paint on a mask's matter. ``nir``: infrared reflectance of the matter; ``ghost``: share of the paint visible
+    there; ``strength``: contrast of the painted features."""
 
     nir: float
     ghost: float
@@ -31,7 +31,7 @@ class Coat:
 def painted_matter(
     shape: HeadShape, who: Identity, face: Expression, x: Array, y: Array, coat: Coat, rng: np.random.Generator
 ) -> Array:
-    """Return ``who`` painted on something that is no skin [h, w, 4]: for the eye; the infrared sees mostly matter."""
+    """Return ``who`` painted on matter other than skin [h, w, 4]: right in the visible; IR shows mostly the matter."""
     true, base = skin(who, x, y), skin_bands(who.melanin)
     even = np.float32(rng.uniform(0.3, 0.9))
     painted = true + (base - true) * even
@@ -43,7 +43,7 @@ def painted_matter(
 
 
 def eye_holes(who: Identity, x: Array, y: Array, cover: Array, margin: float) -> None:
-    """Leave the wearer's eyes free."""
+    """Cut holes for the wearer's eyes."""
     for side in (-1, 1):
         hole = np.square((x - side * who.eye_x) / (who.eye_w + margin)) + np.square(
             (y - who.eye_y) / (who.eye_h + 0.5 + margin)
@@ -54,10 +54,10 @@ def eye_holes(who: Identity, x: Array, y: Array, cover: Array, margin: float) ->
 def put_on(
     shape: HeadShape, surface: Surface, who: Identity, face: Expression, painted: Array, cover: Array, round_off: float
 ) -> None:
-    """Change a wearer's ``surface`` to one that wears the mask of ``who`` where ``cover`` is."""
+    """Put the mask of ``who`` on a wearer's ``surface`` where ``cover`` is set."""
     x, y = grid(*shape.extent, surface.pitch)
     relief, _ = shape.relief(who, face, x, y)
-    # Casting and printing round off fine relief.
+    # Casting and printing smooth fine relief.
     relief = shape.smoothed(relief, round_off, surface.pitch)
     surface.albedo += spread(cover, 4) * (painted - surface.albedo)
     surface.relief = shape.worn(surface.relief, relief, cover, 3.0, surface.pitch)
@@ -66,7 +66,7 @@ def put_on(
 def mask_rigid(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """A printed or cast resin mask of the subject, painted, worn by somebody else: right relief, wrong matter."""
+    """A painted resin mask of the subject, printed or cast, worn by another person: right relief, wrong matter."""
     subject_face = identity_of(subject)
     who = shape.features(subject_face)
     wearer = wearer_of(rng)
@@ -113,7 +113,7 @@ def mask_silicone(
     painted = painted_matter(shape, who, face, x, y, coat, rng)
     cover = np.ones((y.shape[0], x.shape[1]), np.float32) - shape.eyes_cover(x, y)
     paint_hair(who, x, y, painted, rng)
-    # The lids' rim: a dark ring where mask and eye do not meet.
+    # A dark ring at the lids, where mask and eye do not meet.
     ring = cover.copy()
     eye_holes(who, x, y, ring, 2.5)
     painted *= spread(np.float32(0.55) + np.float32(0.45) * ring, 4)

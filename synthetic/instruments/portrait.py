@@ -1,4 +1,4 @@
-"""What an attacker has: a portrait of the subject, and sheets that carry it."""
+"""The attacker's portrait of the subject, and sheets that carry it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from synthetic.raster.render import PIVOT_MM, Lights, View, flat_layer, over, re
 from synthetic.surface import Surface, grid
 
 PICTURE_MM = (-125.0, 125.0, -155.0, 135.0)
-"""What of a person a stolen picture shows."""
+"""Extent of a stolen picture."""
 PICTURES = 3
-"""How many different pictures of each person are in circulation."""
+"""Number of different pictures of each person in circulation."""
 
 
 def picture_key(subject: int, presentation: int) -> list[int]:
-    """Return the seed of what the picture behind a presentation shows of its subject."""
+    """Return the seed of the attributes in the picture that a presentation uses."""
     return [0x51, subject, presentation % PICTURES]
 
 
 def portrait_turn(subject: int, variant: int) -> Array:
-    """Return how the head in a stolen picture is turned, a rotation matrix [3, 3]."""
+    """Return the head rotation in a stolen picture, a matrix [3, 3]."""
     rng = np.random.default_rng([0x52, subject, variant])
     return rotation(float(rng.uniform(-8, 8)), float(rng.uniform(-6, 6)), float(rng.uniform(-3, 3)))
 
 
 def eyes_in_picture(who: Identity, variant: int) -> tuple[float, float]:
-    """Return where the middle between the eyes lies in a stolen picture, mm from the picture's origin."""
+    """Return the midpoint between the eyes in a stolen picture, mm from the picture's origin."""
     # Eyes lie about 18 mm behind a face's foremost point.
     x, y, _ = portrait_turn(who.number, variant) @ np.array([0, who.eye_y, PIVOT_MM - 18], np.float32)
     return float(x), float(y)
@@ -43,10 +43,10 @@ def eyes_in_picture(who: Identity, variant: int) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=512)
 def stolen_picture(shape: str, subject: int, variant: int, pitch: float, worn: Attributes) -> Array:
-    """A portrait of a subject [h, w, 4], linear, 0 to 1: colour as a photographer took it, and as seen in infrared.
+    """Return a portrait of a subject [h, w, 4], linear, 0 to 1: colour as photographed, and infrared.
 
-    ``worn``: what the subject wore and did at that moment; glasses that stand before the picture are not in it.
-    Cached, because a set of attacks shows the same few pictures in many ways. Callers must not write into it.
+    ``worn``: the subject's attributes at that moment; glasses put in front of the picture are not in it. Cached,
+    because a set of attacks shows the same few pictures in many ways. Callers must not modify it.
     """
     rng = np.random.default_rng([0x53, subject, variant])
     who = identity_of(subject)
@@ -90,10 +90,10 @@ def stolen_picture(shape: str, subject: int, variant: int, pitch: float, worn: A
 def sheet(
     picture: Array, half: tuple[float, float], scale: float, pitch: float, curl: float, axis: float
 ) -> tuple[Surface, Array]:
-    """A rectangular thing of ``half`` width and height, mm, and the picture as it lies on it [h, w, 4].
+    """Return a sheet of ``half`` width and height, mm, and the picture laid out on it [h, w, 4].
 
-    ``scale``: size of the pictured head against life. ``curl``: bend per mm² across ``axis`` (radians), so that the
-    surface stays developable. Beyond the picture's edge its border goes on.
+    ``scale``: size of the pictured head relative to life. ``curl``: bend per mm² across ``axis`` (radians), so that the
+    surface stays developable. The picture's border is continued beyond its edge.
     """
     x, y = grid(-half[0], half[0], -half[1], half[1], pitch)
     per = picture.shape[1] / (PICTURE_MM[1] - PICTURE_MM[0])

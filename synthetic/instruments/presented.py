@@ -1,4 +1,4 @@
-"""What is held, worn or simply there before the cameras."""
+"""Things before the cameras: held, worn or the living head."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from synthetic.surface import Surface
 
 @dataclass(slots=True)
 class Presented:
-    """A presentation's things: ``surface``, with others ``before`` it in the same place and turn. ``scale``: size of
-    the face against life. ``attacked``: those of ``before`` that
-    are the attack, where the surface itself is a living face."""
+    """A presentation's things: ``surface``, and others ``before`` it with the same position and rotation. ``scale``:
+    size of the face relative to life. ``attacked``: those of ``before`` that are the attack, where the surface itself
+    is a living face."""
 
     surface: Surface
     scale: float = 1.0

@@ -1,4 +1,4 @@
-"""Prints, flat or bent, held before the cameras."""
+"""Flat or bent prints held before the cameras."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synthetic.surface import Surface, grey, mixed, noise, power, spread
 def paper(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> tuple[Surface, Array, float]:
-    """A sheet of paper of a common size with a stolen picture; also that picture on it and its scale."""
+    """Return a sheet of paper of a common size with a stolen picture, that picture on it, and its scale."""
     big = rng.uniform() < 0.4
     scale = float(rng.uniform(0.8, 1.15))
     half = (float(rng.uniform(130, 200)), float(rng.uniform(160, 220))) if big else (105.0, 148.5)
@@ -32,7 +32,7 @@ def paper(
 def dye_ink(surface: Surface, lying: Array, rng: np.random.Generator) -> None:
     """Print ``lying`` with an inkjet's dye inks on matte paper."""
     white = float(rng.uniform(0.72, 0.88))
-    # Dyes reach neither deep black nor full saturation, and the driver lifts the mid-tones.
+    # Dyes reach neither deep black nor full saturation, and the printer driver lifts the mid-tones.
     tone = power(lying[:, :, :3], float(rng.uniform(0.8, 1.1)))
     saturation = float(rng.uniform(0.7, 1.0))
     ink = mixed(tone, (np.full((3, 3), (1 - saturation) / 3) + saturation * np.eye(3)).astype(np.float32))
@@ -43,8 +43,8 @@ def dye_ink(surface: Surface, lying: Array, rng: np.random.Generator) -> None:
 
 
 def toner(surface: Surface, lying: Array, rng: np.random.Generator) -> None:
-    """Print ``lying`` with toner, which holds carbon. Sometimes the print is of an infrared picture, which looks right
-    to the infrared camera and grey to the other."""
+    """Print ``lying`` with toner, which holds carbon. Sometimes an infrared picture is printed, which looks right in IR
+    and grey in RGB."""
     white = float(rng.uniform(0.72, 0.88))
     contrast = float(rng.uniform(0.6, 1.0))
     kind = rng.uniform()
@@ -63,7 +63,7 @@ def toner(surface: Surface, lying: Array, rng: np.random.Generator) -> None:
 
 
 def pigment_ink(surface: Surface, lying: Array, rng: np.random.Generator) -> None:
-    """Print ``lying`` with pigments on glossy vinyl: the face shows in infrared with a living face's contrast."""
+    """Print ``lying`` with pigments on glossy vinyl: in infrared the face has a living face's contrast."""
     white = float(rng.uniform(0.75, 0.9))
     tone = power(lying[:, :, :3], float(rng.uniform(0.8, 1.1)))
     surface.albedo[:, :, :3] = white * (0.04 + 0.96 * tone)
@@ -85,7 +85,7 @@ INKS = (dye_ink, toner, pigment_ink)
 def glasses_before(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, scale: float
 ) -> tuple[Surface, ...]:
-    """Real glasses before the pictured eyes; none where the picture shows them already."""
+    """Return real glasses before the pictured eyes; none if the picture already shows them."""
     if worn.glasses is None or not worn.glasses_on_picture:
         return ()
     who = identity_of(subject)
@@ -105,7 +105,7 @@ def print_matte(
 def print_toner(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """A laser print, whose toner the infrared camera sees."""
+    """A laser print; its toner is visible in IR."""
     surface, lying, scale = paper(shape, subject, presentation, worn, pitch, rng)
     toner(surface, lying, rng)
     return Presented(surface, scale, before=glasses_before(shape, subject, presentation, worn, pitch, scale))
@@ -120,7 +120,7 @@ def print_vinyl(
     picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch, worn)
     curl = float(rng.uniform(0, 0.0015)) * (rng.uniform() < 0.7)
     surface, lying = sheet(picture, half, scale, pitch, curl, float(rng.choice((0.0, np.pi / 2))))
-    # Vinyl hangs in waves of a few millimetres, which its gloss betrays.
+    # Vinyl hangs in waves of a few millimetres, visible in its gloss.
     lift(surface, np.float32(rng.uniform(0, 1.5)) * noise(rng, surface.alpha.shape, 5))
     pigment_ink(surface, lying, rng)
     return Presented(surface, scale, before=glasses_before(shape, subject, presentation, worn, pitch, scale))

@@ -19,13 +19,12 @@ from synthetic.surface import grid, mixed, power, spread
 def replay_screen(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """A telephone, tablet or monitor that plays the subject: it shines by itself and is dark in infrared."""
+    """A phone, tablet or monitor that plays the subject: it emits visible light and is dark in infrared."""
     phone = rng.uniform() < 0.4
     scale = float(rng.uniform(0.45, 0.62) if phone else rng.uniform(0.8, 1.15))
     half = (36.0, 76.0) if phone else (float(rng.uniform(85, 170)), float(rng.uniform(115, 170)))
     variant = presentation % PICTURES
-    # Pictures are kept in two sizes only, or none would ever serve twice.
-    # Nobody puts glasses on a screen: they are in the picture.
+    # Only two picture sizes, or the cache would never hit. No glasses are put on a screen: they are in the picture.
     shown_worn = replace(worn, glasses_on_picture=False)
     picture = stolen_picture(shape.name, subject, variant, pitch * (2 if phone else 1), shown_worn)
     surface, lying = sheet(picture, half, scale, pitch, 0.0, 0.0)
@@ -33,7 +32,7 @@ def replay_screen(
     bezel = float(rng.uniform(2, 9))
     inside = (np.abs(x) < half[0] - bezel) & (np.abs(y) < half[1] - bezel * float(rng.uniform(1, 2)))
     shown = power(lying[:, :, :3], float(rng.uniform(0.85, 1.25)))
-    # The panel's pixels beat against the camera's: slow waves of brightness and tint.
+    # Moiré between panel and camera pixels: slow waves of brightness and tint.
     angle, wave = rng.uniform(0, np.pi), rng.uniform(4, 25)
     phase = (x * np.cos(angle) + y * np.sin(angle)) * np.float32(2 * np.pi / wave)
     # sin(phase + k) by the addition theorem: two maps serve three colours.

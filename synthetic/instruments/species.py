@@ -1,4 +1,4 @@
-"""The species of presentation attack instrument that the sensor knows (ISO/IEC 30107-3)."""
+"""Species of presentation attack instrument (ISO/IEC 30107-3) known to the sensor."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ INSTRUMENTS: dict[str, Maker] = {
     "mask_silicone": mask_silicone,
     "partial": partial,
 }
-"""Species → what makes its presentation, from shape of heads, subject, presentation, attributes, paint pitch in mm and
-generator."""
+"""Species → function that makes its presentation from head shape, subject, presentation, attributes, paint pitch in mm
+and generator."""
 HELD = frozenset({"print_matte", "print_toner", "print_vinyl", "replay_screen"})
-"""Species that are held up, where the others are worn."""
+"""Species that are held up; the others are worn."""
 PICTURED = HELD | {"print_cutout", "mask_paper", "partial"}
-"""Species made of a picture of the subject, of which few are in circulation."""
+"""Species made from a picture of the subject; only few pictures are in circulation."""

@@ -1,4 +1,4 @@
-"""Thin things worn before a face as an attack: cut-out prints, paper masks, partial disguises."""
+"""Thin instruments worn in front of a face: cut-out prints, paper masks, partial disguises."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from synthetic.people.shape import HeadShape, head_surface
 from synthetic.surface import Surface, spread
 
 WEARERS = 1 << 20
-"""Numbers of people who wear others' faces: apart from every subject's."""
+"""Identity numbers of attackers, disjoint from the subjects'."""
 
 
 def wearer_of(rng: np.random.Generator) -> Identity:
-    """Somebody else, who presents the attack."""
+    """Return the attacker: a person other than the subject."""
     return identity_of(int(rng.integers(WEARERS)) + WEARERS)
 
 
@@ -35,7 +35,7 @@ def printed(
     curl: float,
     gap: float,
 ) -> Surface:
-    """A life-size print of the subject bent about the vertical, ``gap`` mm before the foremost point."""
+    """Return a life-size print of the subject bent about the vertical, ``gap`` mm in front of the foremost point."""
     picture = stolen_picture(shape.name, subject, presentation % PICTURES, pitch, worn)
     surface, lying = sheet(picture, (88.0, 122.0), float(rng.uniform(0.95, 1.06)), pitch, curl, 0.0)
     INKS[int(rng.integers(len(INKS)))](surface, lying, rng)
@@ -44,7 +44,7 @@ def printed(
 
 
 def outline(surface: Surface, half_width: float, top: float, bottom: float) -> tuple[Array, Array, Array]:
-    """x, y of a surface's grid, and an egg-shaped cut-out on it."""
+    """Return x and y of a surface's grid, and an egg-shaped cut-out on it."""
     h, w = surface.alpha.shape[:2]
     x = (surface.x0 + np.arange(w, dtype=np.float32) * np.float32(surface.pitch))[None, :]
     y = (surface.y0 + np.arange(h, dtype=np.float32) * np.float32(surface.pitch))[:, None]
@@ -60,18 +60,19 @@ def cut(cover: Array, x: Array, y: Array, cx: float, cy: float, rx: float, ry: f
 
 
 def real_glasses(who: Identity, worn: Attributes, pitch: float) -> tuple[Surface, ...]:
-    """Glasses worn over the instrument; none where the picture on it shows them already."""
+    """Return glasses worn over the instrument; none if its picture already shows them."""
     return eyewear_of(who, worn.glasses, pitch) if worn.glasses_on_picture else ()
 
 
 def print_cutout(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """A print cut along the face, held or tied before one: eyes, or eyes and nose, or eyes, nose and mouth cut out."""
+    """A print cut along the face, held or tied in front of the wearer's: eyes, or eyes and nose, or eyes, nose and
+    mouth cut out."""
     who = shape.features(identity_of(subject))
     head = head_surface(shape, wearer_of(rng), worn.face, pitch, rng)
     holes = int(rng.integers(0, 4))
-    # Where the nose comes through, the sheet lies closer.
+    # With the nose cut out, the sheet lies closer.
     gap = float(rng.uniform(4, 10) if holes >= 2 else rng.uniform(20, 32))
     curl = float(rng.uniform(0, 0.0025))
     paper = printed(shape, subject, presentation, worn, pitch, rng, curl=curl, gap=gap)
@@ -93,7 +94,7 @@ def mask_paper(
     """A paper mask wrapped round the face, eyes cut out."""
     who = shape.features(identity_of(subject))
     head = head_surface(shape, wearer_of(rng), worn.face, pitch, rng)
-    # A cylinder of 80 to 110 mm, near its front: the drop is x² / 2R.
+    # Near the front of a cylinder of 80 to 110 mm the drop is x² / 2R.
     curl = 1 / (2 * float(rng.uniform(80, 110)))
     gap = float(rng.uniform(18, 24))
     paper = printed(shape, subject, presentation, worn, pitch, rng, curl=curl, gap=gap)
@@ -108,7 +109,7 @@ def mask_paper(
 def partial(
     shape: HeadShape, subject: int, presentation: int, worn: Attributes, pitch: float, rng: np.random.Generator
 ) -> Presented:
-    """A living face, a part of it disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
+    """A living face, partly disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
     who = shape.features(identity_of(subject))
     wearer = wearer_of(rng)
     head = head_surface(shape, wearer, worn.face, pitch, rng, worn.hat)
@@ -116,7 +117,7 @@ def partial(
     if kind == 3:
         solid = Glasses(1.0, float(rng.uniform(0.05, 0.5)), float(rng.uniform(2, 5)), disc=False)
         glasses = eyewear(shape.features(wearer), solid, pitch)
-        # Plastic lenses of any colour; the infrared sees no eyes behind them.
+        # Plastic lenses of any colour; IR does not see the eyes behind them.
         paint = rng.uniform(0.05, 0.7, 3)
         nir = float(rng.uniform(0.05, 0.7))
         plain = (glasses.albedo[:, :, 3:] < 0.05).astype(np.float32)
@@ -136,6 +137,6 @@ def partial(
         band = np.clip((side * x - 8) / 2, 0, 1)
         lift(paper, 6.0)
     paper.alpha = (cover * band).astype(np.float32)
-    # The picture's own glasses are cut away with most of it, so the wearer's are real.
+    # The picture's glasses are cut away with most of it, so the wearer has real ones.
     glasses_worn = eyewear_of(shape.features(wearer), worn.glasses, pitch)
     return Presented(head, before=(paper, *glasses_worn), attacked=(paper,))

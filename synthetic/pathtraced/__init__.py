@@ -1,4 +1,4 @@
-"""Path-traced pictures of the same presentations, by Mitsuba 3 (extra ``render``)."""
+"""Path-traced images of the same presentations, by Mitsuba 3 (extra ``render``)."""
 
 from synthetic.pathtraced.backend import RenderError
 from synthetic.pathtraced.description import Description, describe
@@ -7,4 +7,4 @@ from synthetic.pathtraced.take import SAMPLES, render, render_patch
 __all__ = ["SAMPLES", "VERSION", "Description", "RenderError", "describe", "render", "render_patch"]
 
 VERSION = 1
-"""Counts changes of what is rendered; data on disk of another version is left alone."""
+"""Version of the rendered data; data on disk of another version is not touched."""

@@ -1,4 +1,4 @@
-"""Mitsuba 3, found when it is first needed: what it lacks is said in one line."""
+"""Mitsuba 3, located on first use; a missing part is reported in one line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MODE_VARIABLE = "ADSN_RENDER"
 
 
 class RenderError(RuntimeError):
-    """Path tracing is not possible on this machine as asked."""
+    """Path tracing is not possible on this machine as requested."""
 
 
 def find_llvm() -> Path | None:
-    """Return the newest LLVM library that works, where the system has one."""
+    """Return the newest LLVM library that works, None if there is none."""
     for version in LLVM_VERSIONS:
         for folder in LLVM_FOLDERS:
             for name in (f"libLLVM-{version}.so", f"libLLVM.so.{version}.1", f"libLLVM.so.{version}"):
@@ -37,7 +37,7 @@ def mitsuba() -> Any:
     """Return the module mitsuba.
 
     Raises:
-        RenderError: it is not installed; says what to install.
+        RenderError: it is not installed; the message says what to install.
     """
     if LLVM_VARIABLE not in os.environ:
         found = find_llvm()
@@ -52,10 +52,10 @@ def mitsuba() -> Any:
 
 @functools.cache
 def mode() -> str:
-    """Return how Mitsuba computes here: what ``ADSN_RENDER`` names, else CUDA, LLVM or plain C++, the first that works.
+    """Return Mitsuba's compute mode: ``ADSN_RENDER`` if set, else the first of CUDA, LLVM and plain C++ that works.
 
     Raises:
-        RenderError: the environment variable names what this machine cannot do.
+        RenderError: the environment variable names a mode that does not work on this machine.
     """
     mi = mitsuba()
     asked = os.environ.get(MODE_VARIABLE)
@@ -77,7 +77,7 @@ def mode() -> str:
 
 
 def _trial(mi: Any, candidate: str) -> str | None:
-    """Why a mode does not work, or None."""
+    """Return why a mode does not work, or None."""
     try:
         mi.set_variant(f"{candidate}_mono")
         if candidate != "scalar":

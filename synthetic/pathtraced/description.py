@@ -1,7 +1,7 @@
-"""A presentation for the path tracer, decided before anything is built: who, what, where, how lit, by which cameras.
+"""Description of a path-traced presentation, drawn before anything is built: subject, species, place, light, cameras.
 
-Nothing but the species itself depends on the species: pose, place, light, exposure, noise and attributes are drawn by
-the same code from the same distributions for bona fide faces and for every instrument.
+Only the species itself depends on the species: pose, place, light, exposure, noise and attributes are drawn by the same
+code from the same distributions for bona fide faces and for every instrument.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ POSE_SPREAD, POSE_LIMIT = (13.0, 8.0, 6.0), (35.0, 20.0, 20.0)
 DISTANCE_MM = (300.0, 1500.0)
 BASELINE_MM = (5.0, 60.0)
 DAYLIGHT_ON_FACE = 0.12
-"""Share of presentations whose infrared picture is flooded by daylight."""
+"""Share of presentations whose IR image is flooded by daylight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """How a presentation is taken beyond `CameraRig`. ``rgb_exposure`` and ``ir_exposure``: factors on what automatic
-    exposure aims at. ``jpeg``: quality of the pictures as they leave the cameras, None for uncompressed ones."""
+    """Capture settings beyond `CameraRig`. ``rgb_exposure`` and ``ir_exposure``: factors on the target of automatic
+    exposure. ``jpeg``: quality of the cameras' images, None if uncompressed."""
 
     rgb_exposure: float
     ir_exposure: float
@@ -42,10 +42,10 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """How a presentation is taken.
+    """Description of a presentation.
 
-    Angles in degrees, lengths in mm; ``centre``: where the face is against the middle of the frame, as a share of its
-    width and height.
+    Angles in degrees, lengths in mm; ``centre``: position of the face relative to the middle of the frame, as a share
+    of its width and height.
     """
 
     presentation: Presentation
@@ -65,7 +65,7 @@ class Description:
 
 
 def describe(presentation: Presentation) -> Description:
-    """Decide how a presentation is taken."""
+    """Draw the description of a presentation."""
     rng = np.random.default_rng([0x70, *presentation.key])
     camera = draw_camera(presentation.family, rng)
     lights, lux = _flooded(*room(rng), rng)
@@ -95,7 +95,7 @@ def describe(presentation: Presentation) -> Description:
 
 
 def _flooded(lights: Lights, lux: float, rng: np.random.Generator) -> tuple[Lights, float]:
-    """Sometimes the sun, which is as bright in the infrared, adds to the room's light."""
+    """Sometimes add sunlight, which is as bright in the infrared, to the room's light."""
     flooded, amount = rng.uniform() < DAYLIGHT_ON_FACE, float(rng.uniform(0.3, 3.0))
     if not flooded or lux < 50:
         return lights, lux

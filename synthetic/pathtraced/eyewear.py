@@ -11,12 +11,12 @@ from synthetic.people.makehuman.figure import Figure, FigurePart, smooth_normals
 from synthetic.surface import noise
 
 CLEAR = 0.05
-"""Share of light that the two faces of a coated lens mirror; without coating it is 0.08."""
+"""Share of light reflected by the two faces of a coated lens; 0.08 without coating."""
 UNCOATED = 0.08
 
 
 def _rim(centre: Array, half: tuple[float, float], power: float, bow: float) -> Array:
-    """The outline of a lens [n, 3]: a superellipse on a slightly bowed front."""
+    """Return the outline of a lens [n, 3]: a superellipse on a slightly bowed front."""
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / power) * half[0]
     y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 / power) * half[1]
@@ -25,7 +25,7 @@ def _rim(centre: Array, half: tuple[float, float], power: float, bow: float) -> 
 
 
 def _lens(rim: Array) -> FigurePart:
-    """A pane inside a rim, bulging a little."""
+    """Return a slightly convex pane inside a rim."""
     middle = rim.mean(0) + np.array([0, 0, 1.6])
     ring = (rim + middle) / 2 + np.array([0, 0, 0.5])
     vertices = np.concatenate([rim, ring, middle[None]]).astype(np.float32)
@@ -39,8 +39,8 @@ def _lens(rim: Array) -> FigurePart:
 
 
 def glasses_things(figure: Figure, glasses: Glasses, *, stand_off: float = 0.0) -> list[Thing]:
-    """Return glasses on a figure: frame and two lenses. ``stand_off``: how far before the face they stand, mm more."""
-    # All that is not in the attributes follows from them: the same glasses have the same shape.
+    """Return glasses on a figure: frame and two lenses. ``stand_off``: extra distance from the face, mm."""
+    # Everything else is derived from the attributes: the same glasses have the same shape.
     rng = np.random.default_rng([0x61, int(glasses.thickness * 1e6), int(glasses.dark_frame * 1e6)])
     half = (float(rng.uniform(21, 27)), float(rng.uniform(15, 22)))
     power = float(rng.choice([2.0, 2.4, 3.5]))
@@ -57,7 +57,7 @@ def glasses_things(figure: Figure, glasses: Glasses, *, stand_off: float = 0.0) 
     inner = abs(float(figure.eyes[0].centre[0])) + 1 - half[0]
     arch = np.stack([np.linspace(-inner, inner, 9), 2 + 2.5 * np.cos(np.linspace(-1.4, 1.4, 9)), np.full(9, z)], 1)
     rims.append(tube(arch, glasses.thickness * 0.5 + 0.4, closed=False))
-    # Where the temples pass, before the ears stand out.
+    # Points where the temples pass, in front of the protruding ears.
     beside = skin[(np.abs(skin[:, 1] - 3) < 9) & (skin[:, 2] > -50) & (skin[:, 2] < 10)]
     wide = float(np.abs(beside[:, 0]).max()) if len(beside) else 68.0
     outer = abs(float(figure.eyes[0].centre[0])) + 1 + half[0]
@@ -68,7 +68,7 @@ def glasses_things(figure: Figure, glasses: Glasses, *, stand_off: float = 0.0) 
     dark = glasses.dark_frame
     frame = Matter((dark, dark * 0.9, dark * 0.85, dark + 0.12), roughness=0.25)
     if glasses.tint:
-        # Dyes of tinted lenses mostly pass the near infrared.
+        # Dyes of tinted lenses mostly transmit NIR.
         pane = Matter((0.02,) * 4, roughness=0.06, opacity=(glasses.tint, 0.08 + 0.25 * glasses.tint))
     else:
         mirrored = UNCOATED if glasses.disc else CLEAR
@@ -83,7 +83,7 @@ def hat_line(hat: Hat, figure: Figure) -> tuple[float, float]:
 
 
 def above_hat_line(vertices: Array, hat: Hat, figure: Figure) -> Array:
-    """Return how far points [n, 3] are above a hat's edge, mm [n]."""
+    """Return the heights of points [n, 3] above a hat's edge, mm [n]."""
     height, slope = hat_line(hat, figure)
     reach: Array = vertices[:, 1] - height - slope * (vertices[:, 2] - 10)
     return reach
@@ -96,7 +96,7 @@ def cap_things(figure: Figure, hat: Hat) -> list[Thing]:
     kept = (above[skin.triangles] > 0).any(1) & (np.abs(skin.vertices[skin.triangles, 2] + 40) < 120).all(1)
     used, renumbered = np.unique(skin.triangles[kept], return_inverse=True)
     scalp = skin.vertices[used].copy()
-    # The edge is drawn onto the line, so that it does not follow the mesh's teeth.
+    # Vertices near the edge are moved onto the line, so that it does not follow the jagged mesh.
     below = above[used] < 0
     scalp[below, 1] -= above[used][below]
     middle = np.array([0, 30, -55], np.float32)
@@ -122,7 +122,7 @@ def cap_things(figure: Figure, hat: Hat) -> list[Thing]:
 
 
 def _peak(figure: Figure, hat: Hat, shell: Array) -> FigurePart:
-    """The peak of a cap: a bent half disc before the forehead."""
+    """Return the peak of a cap: a bent half disc in front of the forehead."""
     height, _ = hat_line(hat, figure)
     front = float(shell[:, 2].max())
     wide = 0.8 * float(np.abs(shell[:, 0]).max())

@@ -1,4 +1,4 @@
-"""The species of attack as things: prints, screens, masks, partial disguises."""
+"""PAI species as things: prints, screens, masks, partial disguises."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from synthetic.surface import noise
 Ink = Callable[..., None]
 ROUGHNESS = {dye_ink: (0.85, 1.0), toner: (0.35, 0.7), pigment_ink: (0.1, 0.35)}
 IN_HANDS = 0.5
-"""Share of held instruments whose holder's fingers show."""
+"""Share of held instruments with visible fingers of the holder."""
 HELD_BEFORE_A_PERSON = 0.4
-"""Share of held instruments behind which one sees who holds them."""
+"""Share of held instruments with the holder visible behind them."""
 SHEET_PX = (256, 320)
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What an instrument is made from: assets, the description, the subject, and a generator of its own."""
+    """Inputs for making an instrument: assets, the description, the subject, and a generator of its own."""
 
     library: Library
     what: Description
@@ -51,11 +51,11 @@ class Making:
     rng: np.random.Generator
 
     def wearer(self) -> Person:
-        """Return somebody else, who presents the attack."""
+        """Return the attacker: a person other than the subject."""
         return person_of(self.library, self.what.wearer, reserved=self.what.reserved)
 
     def picture(self) -> tuple[Array, Figure]:
-        """Return the stolen picture and the figure that it shows."""
+        """Return the stolen picture and its figure."""
         what, shown = self.what, self.what.presentation
         return stolen_picture(self.library, shown.subject, what.reserved, variant_of(shown.number), what.attributes)
 
@@ -68,7 +68,7 @@ def instrument(library: Library, what: Description) -> Shown:
 
 
 def _printed(make: Making, ink: Ink, half: tuple[float, float], scale: float) -> Shown:
-    """A sheet with the subject's picture, held up."""
+    """Return a held sheet with the subject's picture."""
     rng = make.rng
     shown, figure = make.picture()
     middle = float(rng.uniform(-35, -5)) * scale
@@ -85,7 +85,7 @@ def _printed(make: Making, ink: Ink, half: tuple[float, float], scale: float) ->
 
 
 def _held(make: Making, things: list[Thing], figure: Figure, scale: float, *, glasses: bool = True) -> Shown:
-    """Something flat at z = 0 that shows the subject, perhaps before the person who holds it."""
+    """Return a flat instrument at z = 0 that shows the subject, possibly with its holder behind it."""
     worn = make.what.attributes
     if glasses and worn.glasses is not None and worn.glasses_on_picture:
         things += before_sheet(glasses_things(figure, worn.glasses), scale, 2.0)
@@ -100,7 +100,7 @@ def _held(make: Making, things: list[Thing], figure: Figure, scale: float, *, gl
 
 
 def _fingers(make: Making, sheet: FigurePart) -> Thing:
-    """Thumbs and fingers that hold a sheet at its sides."""
+    """Return thumbs and fingers that hold a sheet at its sides."""
     rng = make.rng
     half, low, high = (float(v) for v in (sheet.vertices[:, 0].max(), *_span(sheet.vertices[:, 1])))
     found = []
@@ -132,7 +132,7 @@ def print_matte(make: Making) -> Shown:
 
 
 def print_toner(make: Making) -> Shown:
-    """A laser print, whose toner the infrared camera sees."""
+    """A laser print; its toner is visible in IR."""
     return _printed(make, toner, _paper_size(make.rng), float(make.rng.uniform(0.75, 1.1)))
 
 
@@ -143,12 +143,12 @@ def print_vinyl(make: Making) -> Shown:
 
 
 def replay_screen(make: Making) -> Shown:
-    """A telephone, tablet or monitor that plays the subject: it shines by itself and is dark in the infrared."""
+    """A phone, tablet or monitor that plays the subject: it emits visible light and is dark in the infrared."""
     rng = make.rng
     phone = rng.uniform() < 0.4
     scale = float(rng.uniform(0.42, 0.6) if phone else rng.uniform(0.8, 1.15))
     half = (36.0, 76.0) if phone else (float(rng.uniform(85, 170)), float(rng.uniform(115, 170)))
-    # Nobody puts glasses on a screen: they are in the picture.
+    # No glasses are put on a screen: they are in the picture.
     worn = replace(make.what.attributes, glasses_on_picture=False)
     making = replace(make, what=replace(make.what, attributes=worn))
     shown, figure = making.picture()
@@ -156,7 +156,7 @@ def replay_screen(make: Making) -> Shown:
     lying = lying_on(shown, half, middle, scale, SHEET_PX, margin=False)[:, :, :3]
     x = np.linspace(-half[0], half[0], SHEET_PX[0], dtype=np.float32)[None]
     y = np.linspace(-half[1], half[1], SHEET_PX[1], dtype=np.float32)[:, None]
-    # The panel's pixels beat against the camera's: slow waves of brightness and tint.
+    # Moiré between panel and camera pixels: slow waves of brightness and tint.
     angle, wave, depth = rng.uniform(0, np.pi), rng.uniform(4, 25), float(rng.uniform(0, 0.06))
     phase = (x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / wave)
     beat = 1 + depth * np.sin(phase[:, :, None] + np.array([0, 0.7, 1.4]))
@@ -181,7 +181,8 @@ def replay_screen(make: Making) -> Shown:
 
 
 def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown:
-    """A print cut along the face before somebody's face; ``holes``: eyes, then nose, then mouth are cut out."""
+    """Return a print cut along the face, in front of the wearer's face; ``holes``: 1 cuts out the eyes, 2 also the
+    nose, 3 also the mouth."""
     rng, worn = make.rng, make.what.attributes
     shown, pictured = make.picture()
     figure, things = dressed(make.library, make.wearer(), replace(worn, hat=None), glasses=worn.glasses_on_picture)
@@ -206,21 +207,21 @@ def _before_face(make: Making, curl: float, *, holes: int, wide: float) -> Shown
     matter = Matter(surface.albedo, roughness=float(rng.uniform(*ROUGHNESS[ink])), alpha=cover.astype(np.float32))
     things.append(Thing(part, matter, "instrument"))
     if worn.glasses is not None and worn.glasses_on_picture:
-        # Pushed out, so that they stand before the paper.
+        # Moved forward, so that they stand in front of the paper.
         things = [t for t in things if t.role != "worn"] + _glasses_before(figure, worn.glasses, gap)
     (_, fy, _), size = face_in_picture(pictured, scale)
     return Shown(tuple(things), (0.0, fy, gap), size, make.subject.who.melanin)
 
 
 def _glasses_before(figure: Figure, glasses: Glasses, z: float) -> list[Thing]:
-    """Glasses over something that stands ``z`` before the eyes."""
+    """Return glasses over something ``z`` mm in front of the eyes."""
     plain = glasses_things(figure, glasses)
     front = float(plain[0].part.vertices[:, 2].max())
     return glasses_things(figure, glasses, stand_off=max(0.0, z + 5 - front))
 
 
 def print_cutout(make: Making) -> Shown:
-    """A print cut along the face, held or tied before one."""
+    """A print cut along the face, held or tied in front of the wearer's face."""
     rng = make.rng
     return _before_face(
         make, float(rng.uniform(0, 0.0025)), holes=int(rng.integers(0, 4)), wide=float(rng.uniform(66, 80))
@@ -235,8 +236,8 @@ def mask_paper(make: Making) -> Shown:
 
 
 def _painted(make: Making, nir: float, ghost: float) -> Array:
-    """The subject's skin painted on something that is none [h, w, 4]: laid on for the eye; the infrared sees mostly
-    the matter under it, of reflectance ``nir``, and of the paint a ``ghost``."""
+    """Return the subject's skin painted on other matter [h, w, 4]: right in the visible; IR shows mostly the matter
+    below, of reflectance ``nir``, and the fraction ``ghost`` of the paint."""
     rng = make.rng
     true = paint.skin_albedo(make.library, make.subject)
     tone = paint.face_tone(true, paint.face_positions(make.library))
@@ -250,7 +251,7 @@ def _painted(make: Making, nir: float, ghost: float) -> Array:
 
 
 def _map_of(make: Making) -> tuple[Array, Array, Array]:
-    """x, y and z of the neutral face at the texels of a skin, mm; far away where there is no head."""
+    """Return x, y and z of the neutral face at the texels of a skin, mm; far away outside the head."""
     position = np.nan_to_num(paint.face_positions(make.library), nan=-999.0)
     return position[:, :, 0], position[:, :, 1], position[:, :, 2]
 
@@ -260,14 +261,14 @@ def _soft(cover: Array) -> Array:
 
 
 def _eye_holes(x: Array, y: Array, margin: float) -> Array:
-    """1 where a mask is, 0 in the holes for the eyes."""
+    """Return 1 on the mask, 0 in the holes for the eyes."""
     hole = np.square((np.abs(x) - 31) / (15 + margin)) + np.square(y / (7 + margin))
     solid: Array = np.clip((hole - 0.9) * 5, 0, 1)
     return solid
 
 
 def _in_front(shell: FigurePart, wearer: Figure, gap: float) -> FigurePart:
-    """A mask moved forward until its wearer's face is behind it."""
+    """Return a mask moved forward until its wearer's face is behind it."""
     here = wearer.skin.vertices
     face = here[(np.abs(here[:, 0]) < 45) & (np.abs(here[:, 1] + 35) < 60) & (here[:, 2] > 0)]
     front = shell.vertices[(np.abs(shell.vertices[:, 0]) < 50) & (shell.vertices[:, 2] > 0)]
@@ -279,7 +280,7 @@ def _in_front(shell: FigurePart, wearer: Figure, gap: float) -> FigurePart:
 
 
 def mask_rigid(make: Making) -> Shown:
-    """A printed or cast resin mask of the subject, painted, worn by somebody else: right relief, wrong matter."""
+    """A painted resin mask of the subject, printed or cast, worn by another person: right relief, wrong matter."""
     rng, worn = make.rng, make.what.attributes
     figure, things = dressed(make.library, make.wearer(), worn, glasses=False)
     owner, _ = dressed(make.library, make.subject, replace(worn, hat=None, glasses=None))
@@ -316,12 +317,12 @@ def mask_silicone(make: Making) -> Shown:
     nir = mask_nir(rng, skin_like=True)
     x, y, _ = _map_of(make)
     painted = _painted(make, nir, float(rng.uniform(0.2, 0.6)))
-    # The lids' rim: a dark ring where mask and eye do not meet.
+    # A dark ring at the lids, where mask and eye do not meet.
     ring = _soft(1 - 0.45 * (1 - _eye_holes(x, y, 3.0)))[:, :, None]
     matter = Matter((painted * ring).astype(np.float32), roughness=float(rng.uniform(0.32, 0.55)))
     brows_made = rng.uniform() < 0.5
     skip = {id(owner.skin), *(id(b) for b in (owner.brows, owner.lashes) if not brows_made)}
-    # What is not skin, eyes and brows is worn as by the subject.
+    # Everything except skin, eyes and brows is worn as by the subject.
     things = [Thing(owner.skin, matter, "instrument")]
     for k, eye in enumerate(owner.eyes):
         sunk = replace(eye, centre=eye.centre - np.array([0, 0, float(rng.uniform(1, 3))], np.float32))
@@ -333,7 +334,7 @@ def mask_silicone(make: Making) -> Shown:
 
 
 def partial(make: Making) -> Shown:
-    """A living face, a part of it disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
+    """A living face, partly disguised: printed eyes, a printed mouth, half a print, or solid glasses."""
     rng, worn = make.rng, make.what.attributes
     kind = int(rng.integers(4))
     figure, things = dressed(make.library, make.wearer(), worn, glasses=kind != 3)
@@ -375,7 +376,7 @@ def partial(make: Making) -> Shown:
 
 
 def _eye_print(shown: Array, side: float, ink: Ink, rng: np.random.Generator) -> Array:
-    """A printed eye [64, 64, 4]; ``side``: 1 for the one at the right of the picture, -1 for the other."""
+    """Return a printed eye [64, 64, 4]; ``side``: 1 for the one at the right of the image, -1 for the other."""
     both = lying_on(shown, (60.0, 15.0), 0.0, 1.0, (256, 64), margin=False)
     start = round((31 * side + 60 - 15) / 120 * 256)
     lying = np.ascontiguousarray(both[:, start : start + 64])

@@ -18,12 +18,12 @@ from synthetic.surface import noise
 
 SKIN_ROUGHNESS = 0.45
 FEDORAS = 0.35
-"""Share of hats that are fedoras, where the library has one."""
+"""Share of fedoras among hats, if the library has one."""
 TEETH = (0.62, 0.58, 0.48, 0.55)
 
 
 def dressed(library: Library, person: Person, worn: Attributes, *, glasses: bool = True) -> tuple[Figure, list[Thing]]:
-    """Return a person's figure and things. ``glasses``: whether those that are drawn are worn."""
+    """Return a person's figure and things. ``glasses``: whether to wear the drawn glasses."""
     fedora = fedora_of(library, worn.hat)
     figure = figure_of(library, person, worn.face, hat=fedora)
     things = [Thing(figure.skin, skin_matter(library, person), "person")]
@@ -49,13 +49,13 @@ def skin_matter(library: Library, person: Person) -> Matter:
 
 
 def eye_matter(library: Library, person: Person, k: int) -> Matter:
-    """Return an eyeball's surface: wet, so that lamps show in it as small bright spots."""
+    """Return an eyeball's surface: wet, so lamps give small bright reflections."""
     side = 1 if k == 0 else -1
     return Matter(paint.eye_albedo(library, person.iris, side), roughness=0.07, key=f"eye {person.iris} {side}")
 
 
 def ball_part(eye: Eye) -> FigurePart:
-    """Return the front half of an eyeball that looks where the eye looks; the cornea bulges."""
+    """Return the front half of an eyeball turned in the eye's gaze direction; the cornea bulges."""
     polar, around = np.meshgrid(np.linspace(0, np.pi * 0.52, 15), np.linspace(0, 2 * np.pi, 33), indexing="ij")
     x, y, z = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)
     bulge = 1 + 0.055 * np.clip(1 - np.square(np.sin(polar) / 0.5), 0, 1) * (polar < 0.6)
@@ -72,7 +72,7 @@ def ball_part(eye: Eye) -> FigurePart:
 
 
 def hair_things(library: Library, figure: Figure, hat: Hat | None) -> list[Thing]:
-    """Return hair, brows and lashes; a hat hides the hair above its edge."""
+    """Return hair, brows and lashes; a hat hides hair above its edge."""
     person = figure.person
     brow = paint.brow_colour(person.who)
     found: list[Thing] = []
@@ -103,7 +103,7 @@ def below_hat(hair: FigurePart, figure: Figure, hat: Hat) -> FigurePart:
 def cloth_matter(library: Library, person: Person) -> Matter:
     """Return a person's clothes: the texture in a colour of their own.
 
-    Dyes for cloth hide little at 850 nm, where dark cloth is mostly bright; carbon black stays dark.
+    Textile dyes absorb little at 850 nm, where dark cloth is mostly bright; carbon black stays dark.
     """
     assert person.clothes is not None
     worn = library.worn("clothes", person.clothes)
@@ -126,7 +126,7 @@ def cloth_matter(library: Library, person: Person) -> Matter:
 
 
 def fedora_of(library: Library, hat: Hat | None) -> str | None:
-    """Return the proxy of a hat that is a fedora; None for caps and where there is none."""
+    """Return the proxy of a hat that is a fedora; None for caps or without one."""
     names = sorted(name for name in library.proxies("clothes") if "fedora" in name)
     if hat is None or not names or (hat.texture_seed % 1000) / 1000 >= FEDORAS:
         return None
@@ -134,7 +134,7 @@ def fedora_of(library: Library, hat: Hat | None) -> str | None:
 
 
 def hat_things(figure: Figure, hat: Hat | None, fedora: str | None) -> list[Thing]:
-    """Return the hat that is worn."""
+    """Return the things of the worn hat."""
     if hat is None:
         return []
     if figure.hat is None or fedora is None:

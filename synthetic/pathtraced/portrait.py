@@ -1,4 +1,4 @@
-"""The picture of a subject that an attacker has, path-traced at another moment; and sheets that carry it."""
+"""The attacker's picture of a subject, path-traced at another moment, and sheets that carry it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from synthetic.raster.render import Lights
 from synthetic.surface import Surface
 
 PICTURE_MM = (-125.0, 125.0, -160.0, 140.0)
-"""What of a person a picture shows: left, right, bottom and top, mm from between the eyes."""
+"""Extent of the picture: left, right, bottom and top, mm from between the eyes."""
 PIXELS_PER_MM = 0.8
 SAMPLES = 24
 LENS_MM = 1300.0
@@ -32,9 +32,9 @@ LENS_MM = 1300.0
 def stolen_picture(
     library: Library, subject: int, reserved: bool, variant: int, worn: Attributes
 ) -> tuple[Array, Figure]:
-    """Return a portrait [h, w, 4], linear, 0 to 1, and the figure that it shows.
+    """Return a portrait [h, w, 4], linear, 0 to 1, and its figure.
 
-    ``variant``: which of the few pictures in circulation. ``worn``: what the subject wore and did at that moment.
+    ``variant``: which of the few pictures in circulation. ``worn``: the subject's attributes at that moment.
     """
     rng = np.random.default_rng([0x75, subject, variant])
     person = person_of(library, subject, reserved=reserved)
@@ -68,17 +68,17 @@ def stolen_picture(
 
 
 def variant_of(presentation: int) -> int:
-    """Return which of a subject's pictures a presentation shows."""
+    """Return the number of the subject's picture that a presentation shows."""
     return presentation % PICTURES
 
 
 def lying_on(
     picture_shown: Array, half: tuple[float, float], middle: float, scale: float, pixels: tuple[int, int], margin: bool
 ) -> Array:
-    """Return the picture as it lies on a sheet [rows, columns, 4].
+    """Return the picture laid out on a sheet [rows, columns, 4].
 
     ``half``: half width and height of the sheet, mm; its middle is ``middle`` mm above the pictured eyes. ``pixels``:
-    columns and rows. ``margin``: the sheet is blank beyond the picture, where otherwise its border goes on.
+    columns and rows. ``margin``: the sheet is blank beyond the picture; otherwise the picture's border is continued.
     """
     columns, rows = pixels
     x = (np.linspace(-1, 1, columns) * half[0]) / scale
@@ -103,8 +103,8 @@ def blank_surface(lying: Array) -> Surface:
 def sheet_part(
     half: tuple[float, float], middle: float, curl: float, axis: float, waves: Array | None = None
 ) -> FigurePart:
-    """Return a sheet whose middle is ``middle`` mm above the origin; ``waves`` [24 * 24]: slopes of a restless
-    surface, which only its gloss shows."""
+    """Return a sheet whose middle is ``middle`` mm above the origin; ``waves`` [24 * 24]: slopes of an uneven surface,
+    visible only in its gloss."""
     part = plate(half, 24, 24, curl=curl, axis=axis).moved(np.eye(3, dtype=np.float32), np.array([0, middle, 0]))
     if waves is not None:
         part.normals[:, 0] += waves
@@ -113,13 +113,13 @@ def sheet_part(
 
 
 def face_in_picture(figure: Figure, scale: float) -> tuple[tuple[float, float, float], float]:
-    """Return the middle of the pictured face's box on the sheet and its size against a common head."""
+    """Return the centre of the pictured face's box on the sheet and its size relative to a common head."""
     (x, y, _), size = face_of(figure)
     return (x * scale, y * scale, 0.0), size * scale
 
 
 def before_sheet(things: list[Thing], scale: float, gap: float) -> list[Thing]:
-    """Return worn things brought before a sheet at z = 0, in a picture's scale."""
+    """Return worn things moved in front of a sheet at z = 0, in a picture's scale."""
     frame = things[0].part.vertices[:, 2].max() * scale
     shift = np.array([0, 0, gap - frame + 6], np.float32)
     return [

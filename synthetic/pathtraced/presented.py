@@ -1,4 +1,4 @@
-"""What is before the cameras, and the living person among it."""
+"""Things before the cameras, including the living person."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from synthetic.people.makehuman.person import person_of
 from synthetic.presentation import Presentation, attributes_of
 
 FLIP: Array = np.diag([1.0, -1.0, 1.0]).astype(np.float32)
-"""Between the y of these packages, upwards, and the fast renderer's, downwards."""
+"""Converts between this package's y (up) and the fast renderer's (down)."""
 NECK = (0.0, -40.0, -60.0)
-"""The point that a head turns about."""
+"""The point about which a head turns."""
 EYE_TO_MOUTH_MM = 72.0
 SOMEBODY_BEHIND = 0.12
-"""Share of presentations with somebody at the back."""
+"""Share of presentations with a person in the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A presentation's things in a figure's axes, not yet turned. ``face``: middle of the face box; ``face_scale``: its
-    edge against that of a common head. ``scale``: size of the picture against life."""
+    """A presentation's things in a figure's axes, not yet rotated. ``face``: centre of the face box; ``face_scale``:
+    its edge relative to that of a common head. ``scale``: size of the picture relative to life."""
 
     things: tuple[Thing, ...]
     face: tuple[float, float, float]
@@ -38,7 +38,7 @@ class Shown:
 
 
 def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:
-    """Return the middle of a figure's face box and its size against that of a common head."""
+    """Return the centre of a figure's face box and its size relative to that of a common head."""
     eyes = (figure.landmarks["left_eye"] + figure.landmarks["right_eye"]) / 2
     mouth = figure.landmarks["mouth"]
     x, y, z = (float(v) for v in eyes + 0.24 * (mouth - eyes))
@@ -46,7 +46,7 @@ def face_of(figure: Figure) -> tuple[tuple[float, float, float], float]:
 
 
 def living(library: Library, what: Description) -> Shown:
-    """Return the living person that a description names."""
+    """Return the living person of a description."""
     person = person_of(library, what.presentation.subject, reserved=what.reserved)
     figure, things = dressed(library, person, what.attributes)
     face, scale = face_of(figure)
@@ -54,7 +54,7 @@ def living(library: Library, what: Description) -> Shown:
 
 
 def others(library: Library, what: Description, rng: np.random.Generator) -> list[Thing]:
-    """Return somebody at the back, in some presentations of every species."""
+    """Return a person in the background, in some presentations of every species."""
     here, number = rng.uniform() < SOMEBODY_BEHIND, int(rng.integers(1 << 20))
     side, away, low = (
         float(rng.choice((-1, 1)) * rng.uniform(180, 620)),
@@ -73,6 +73,6 @@ def others(library: Library, what: Description, rng: np.random.Generator) -> lis
 
 
 def placed(thing: Thing, turn: Array, pivot: tuple[float, float, float]) -> Thing:
-    """Return a thing turned by a matrix [3, 3] about a point."""
+    """Return a thing rotated by a matrix [3, 3] about a point."""
     about = np.array(pivot, np.float32)
     return replace(thing, part=thing.part.moved(turn, about - turn @ about))

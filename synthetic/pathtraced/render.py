@@ -1,4 +1,4 @@
-"""From a stage to linear pictures, by Mitsuba."""
+"""Rendering of a stage to linear images with Mitsuba."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from synthetic.pathtraced.zbuffer import z_buffer
 from synthetic.people.makehuman.figure import FigurePart
 
 DEPTH_OF_PATHS, DEPTH_FROM_FLASH = 4, 3
-"""Longest paths in segments; light of the flash that comes back from a wall is faint."""
+"""Maximum path length in segments; flash light reflected by a wall is faint."""
 SCREEN_SHARE = 0.15
-"""Share of paths that go to a screen, which mostly is seen itself."""
+"""Share of paths sent to a screen, which is mostly seen directly."""
 GLINT = 8.0
-"""Times its surroundings that a single pixel may be."""
+"""Maximum ratio of a single pixel to its surroundings."""
 GRAIN_REMOVED = 1.1
-"""Strength of the filter against grain, in standard deviations of the grain."""
+"""Strength of the denoising filter, in standard deviations of the grain."""
 BRIGHTEST = 12.0
 """Radiance is cut here: a single path to a lamp mirrored twice must not make a white pixel."""
 TEXTURES_KEPT = 96
 PADDED = {"solid": 20, "masked": 10, "shining": 1}
-"""Things of each structure in a scene, with specks to make up the number."""
+"""Number of things of each structure in a scene, filled up with specks."""
 LAMPS = 3
-"""As many lamps has every scene; those that are missing are dark."""
+"""Number of lamps in every scene, filled up with dark ones."""
 
 
 class _Textures:
-    """Textures of one band by key; the least used are dropped."""
+    """Cache of the textures of one band by key; the least recently used are dropped."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Any] = OrderedDict()
@@ -70,9 +70,10 @@ def _textures(band: Band) -> _Textures:
 
 
 def picture(stage: Stage, window: Window, band: Band, *, samples: int, seed: int) -> Array:
-    """Return linear light [h, w, 3] of the visible, or [h, w, 1] of the infrared.
+    """Return linear light [h, w, 3] in the visible, or [h, w, 1] in the infrared.
 
-    The infrared is the sum of the flash's light and the room's: with a single lamp no path is spent on choosing one.
+    The infrared image is the sum of the flash's light and the room's: with a single lamp no path is spent on choosing
+    one.
     """
     if band == "rgb":
         return _traced(stage, window, band, samples, seed)
@@ -90,20 +91,20 @@ def _traced(stage: Stage, window: Window, band: Band, samples: int, seed: int) -
     image = np.array(mi.render(scene, spp=samples, seed=seed), np.float32)
     image = image.reshape(window.height, window.width, -1)[:, :, : 3 if band == "rgb" else 1]
     image = np.clip(np.nan_to_num(image), 0, BRIGHTEST)
-    # A stray path that found a lamp by way of a mirror: brighter than a glint of one pixel is.
+    # Fireflies: stray paths that reached a lamp by a mirror are brighter than a real one-pixel glint.
     around = float32(cv2.medianBlur(image, 3)).reshape(image.shape)
     return calmed(np.minimum(image, GLINT * around + np.float32(0.1 * float(image.mean()))))
 
 
 def calmed(light: Array) -> Array:
-    """Return linear light [h, w, c] with less of the grain that few paths leave, edges kept (non-local means).
+    """Return linear light [h, w, c] with less path-tracing grain and edges preserved (non-local means).
 
-    The sensor adds its own noise later; grain of the path tracer would be a second one that no camera has.
+    The sensor model adds its own noise later; the path tracer's grain would be extra noise that no camera has.
     """
     white = max(float(np.percentile(light, 99.5)) * 1.2, 1e-6)
     shown = np.power(np.clip(light / white, 0, 1), 1 / 2.2) * 255
     levels = np.ascontiguousarray(shown.astype(np.uint8))
-    # Grain from the second differences of neighbours (Immerkær 1996); the median passes over edges.
+    # Estimate the grain from second differences of neighbours (Immerkær 1996); the median ignores edges.
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     grain = float(np.median(np.abs(cv2.filter2D(shown.mean(2).astype(np.float32), -1, kernel)))) / 0.6745 / 6
     strength = min(GRAIN_REMOVED * grain, 25.0)
@@ -118,8 +119,8 @@ def calmed(light: Array) -> Array:
 
 
 def distances(things: tuple[Thing, ...], window: Window) -> tuple[Array, NDArray[np.int64]]:
-    """Return how far along the optical axis the first surface in each pixel's middle is, mm [h, w], 0 for none, and
-    which of ``things`` it belongs to, -1 for none. Panes that let light pass do not count."""
+    """Return the distance along the optical axis of the first surface at each pixel's centre, mm [h, w], 0 for none,
+    and the index of its thing in ``things``, -1 for none. Transparent panes do not count."""
     return z_buffer([(k, t.part) for k, t in enumerate(things) if t.matter.opacity is None], window)
 
 
@@ -139,8 +140,8 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
     if stage.flash is not None and flash_only:
         lit = [(_pane(_as_lamp(stage.flash)), (0.0, 0.0, 0.0, stage.flash.radiance), 1.0)]
     else:
-        # A box of fixed size instead of endless surroundings, so that all light comes from lamps of one kind; and
-        # always as many lamps.
+        # A box of fixed size instead of infinite surroundings, so that all light comes from one kind of lamp; and
+        # always the same number of lamps.
         unlit = Lamp((0.0, 9000.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0), (0.0,) * 4)
         lamps = [*stage.lamps, *([unlit] * (LAMPS - len(stage.lamps)))]
         shares = _shares(stage.ambient, lamps, band)
@@ -152,7 +153,8 @@ def _scene(mi: Any, stage: Stage, window: Window, band: Band) -> dict[str, Any]:
 
 
 def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
-    """How many paths go to the surroundings and to each lamp: about as much as each lights the subject."""
+    """Return the share of paths for the surroundings and each lamp: roughly the share of light that each gives the
+    subject."""
 
     def mean(bands: Bands) -> float:
         return float(np.mean(bands[:3])) if band == "rgb" else bands[3]
@@ -162,13 +164,13 @@ def _shares(ambient: Bands, lamps: list[Lamp], band: Band) -> list[float]:
         away = np.array(lamp.at, np.float64)
         weights.append(mean(lamp.radiance) * 4 * lamp.half[0] * lamp.half[1] / max(float(away @ away), 1.0))
     total = sum(weights)
-    # A lamp that lights little still lights something.
+    # Even a weak lamp contributes some light.
     floors = [0.05 if w > 0 else 0.0 for w in weights]
     return [max(w / total, floor) if total > 0 else 1.0 for w, floor in zip(weights, floors, strict=True)]
 
 
 def _glowing(mi: Any, part: FigurePart, bands: Bands, band: Band, share: float) -> Any:
-    """A lamp, whose radiance is data, not code. ``share``: how often it is chosen to send a path to."""
+    """Return a lamp whose radiance is data, not code. ``share``: how often paths are sent to it."""
     value = np.array(bands[:3] if band == "rgb" else bands[3:], np.float32)
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(_matter(mi, Matter((0.0,) * 4), band))
@@ -179,7 +181,7 @@ def _glowing(mi: Any, part: FigurePart, bands: Bands, band: Band, share: float) 
 
 @functools.cache
 def _box() -> FigurePart:
-    """The box that everything is in; its walls face inwards."""
+    """Return the box around the scene; its walls face inwards."""
     far = np.float32(11000)
     sides = []
     for axis in range(3):
@@ -188,7 +190,7 @@ def _box() -> FigurePart:
             inward[axis] = -sign
             turn = facing(inward)
             side = plate((float(far), float(far))).moved(turn, -inward * far)
-            # Paths are sent to places on the texture: each side has a part of it to itself.
+            # Paths are sent to places on the texture, so each side has its own part of it.
             cell = np.array([axis / 3, 0 if sign < 0 else 0.5], np.float32)
             part_of_texture: Array = (side.uv * np.array([1 / 3, 1 / 2], np.float32) + cell).astype(np.float32)
             sides.append(replace(side, uv=part_of_texture))
@@ -196,20 +198,20 @@ def _box() -> FigurePart:
 
 
 def _as_lamp(flash: Flash) -> Lamp:
-    """The flash as a square of the disc's area."""
+    """Return the flash as a square lamp of the disc's area."""
     x, y, z = flash.at
     edge = flash.radius * math.sqrt(math.pi) / 2
     return Lamp(flash.at, (x, y, z - 1), (edge, edge), (0.0, 0.0, 0.0, flash.radiance))
 
 
 def _pane(lamp: Lamp) -> FigurePart:
-    """A lamp's rectangle."""
+    """Return a lamp's rectangle."""
     way = np.array(lamp.to, np.float32) - np.array(lamp.at, np.float32)
     return plate(lamp.half).moved(facing(way / np.linalg.norm(way)), np.array(lamp.at, np.float32))
 
 
 def _padded(things: tuple[Thing, ...]) -> list[Thing]:
-    """Things and as many specks out of sight as make every scene alike: their counts are compiled into the kernel."""
+    """Return the things, padded with invisible specks to fixed counts: the counts are compiled into the kernel."""
     speck = plate((1.0, 1.0)).moved(np.eye(3, dtype=np.float32), np.array([0, -9500, 0], np.float32))
     dark, nothing = (0.1,) * 4, np.ones((2, 2), np.float32)
     matters = {
@@ -242,7 +244,7 @@ def _sensor(mi: Any, window: Window, band: Band) -> dict[str, Any]:
         "type": "perspective",
         "fov_axis": "x",
         "fov": 2 * math.degrees(math.atan(window.width / 2 / window.focal)),
-        # Mitsuba counts from the axis to the picture's middle.
+        # Mitsuba measures from the axis to the image centre.
         "principal_point_offset_x": (window.width / 2 - window.middle[0]) / window.width,
         "principal_point_offset_y": (window.height / 2 - window.middle[1]) / window.height,
         "near_clip": 1.0,
@@ -280,7 +282,7 @@ def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
         props=properties,
     )
     data = mi.traverse(mesh)
-    # Pictures start at the top here, V at the bottom.
+    # Images start at the top here, V at the bottom.
     uv = np.stack([part.uv[:, 0], 1 - part.uv[:, 1]], 1)
     data["vertex_positions"] = np.ascontiguousarray(part.vertices, np.float32).ravel()
     data["vertex_normals"] = np.ascontiguousarray(part.normals, np.float32).ravel()
@@ -291,7 +293,7 @@ def _mesh(mi: Any, part: FigurePart, properties: Any) -> Any:
 
 
 def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
-    """One structure for all matter, so that a compiled kernel serves many scenes."""
+    """Return matter in one common structure, so that a compiled kernel serves many scenes."""
     albedo = matter.albedo
     if isinstance(albedo, tuple):
         texture = np.tile(np.array(albedo, np.float32), (2, 2, 1))
@@ -319,6 +321,6 @@ def _matter(mi: Any, matter: Matter, band: Band) -> dict[str, Any]:
 
 
 def _constant(mi: Any, value: float, band: Band) -> Any:
-    """A number as a texture: data, where a plain number would be compiled into the kernel."""
+    """Return a number as a texture, which is data: a plain number would be compiled into the kernel."""
     value = round(value, 3)
     return _textures(band).get(mi, np.full((2, 2, 1), value, np.float32), f"constant {value}")

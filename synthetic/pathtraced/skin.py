@@ -17,17 +17,17 @@ from synthetic.physics import skin_bands, srgb_to_linear
 from synthetic.surface import noise
 
 EDGE = 640
-"""Pixels of a skin texture; a face has about two to three millimetres."""
+"""Edge of a skin texture in pixels; on a face one pixel covers about two to three millimetres."""
 SCATTER_PX = 1.6
-"""Light of 850 nm spreads some millimetres in skin, which blurs what pigment draws."""
+"""Light of 850 nm spreads some millimetres in skin, which blurs pigment patterns."""
 PIGMENT_CONTRAST = 0.3
-"""How much of the visible contrast is left at 850 nm, as an exponent: melanin absorbs about a quarter as much there."""
+"""Remaining visible contrast at 850 nm, as an exponent: melanin absorbs about a quarter as much there."""
 
 
 @functools.lru_cache(maxsize=2)
 def face_positions(library: Library) -> Array:
-    """Return where each texel of the skin lies on the neutral base mesh, mm from between the eyes [EDGE, EDGE, 3], NaN
-    where no part of the head is."""
+    """Return the position of each skin texel on the neutral base mesh, mm from between the eyes [EDGE, EDGE, 3], NaN
+    outside the head."""
     base = library.base
     owner = base.corners[:, 0]
     eyes = [base.vertices[owner[base.triangles[g]].ravel()] for g in ("helper-l-eye", "helper-r-eye")]
@@ -60,14 +60,14 @@ def _fill(out: Array, at: NDArray[np.float64], values: Array) -> None:
 
 
 def lips_cover(position: Array) -> Array:
-    """Return where lips are on the neutral face [h, w], 0 to 1."""
+    """Return the lips' mask on the neutral face [h, w], 0 to 1."""
     x, y, z = (position[:, :, k] for k in range(3))
     inside = np.square(x / 27) + np.square((y + 69) / np.where(y > -69, 9.5, 11.5))
     return _known(np.clip((1 - inside) * 4, 0, 1) * (z > 5))
 
 
 def beard_cover(position: Array) -> Array:
-    """Return where a beard grows on the neutral face [h, w], 0 to 1."""
+    """Return the beard's mask on the neutral face [h, w], 0 to 1."""
     x, y, z = (position[:, :, k] for k in range(3))
     cheeks = np.clip((np.abs(x) - 46) / 10, 0, 1) * np.clip((-28 - y) / 12, 0, 1) * np.clip((z + 60) / 15, 0, 1)
     lower = np.clip((-46 - y) / 5, 0, 1) * np.clip((z + 45) / 20, 0, 1)
@@ -96,7 +96,8 @@ def skin_photograph(library: Library, name: str) -> Array:
 
 @functools.lru_cache(maxsize=12)
 def skin_albedo(library: Library, person: Person) -> Array:
-    """Return a person's skin [EDGE, EDGE, 4]: the photograph moved towards the person's tone, and its look at 850 nm.
+    """Return a person's skin [EDGE, EDGE, 4]: the photograph shifted towards the person's tone, and its appearance at
+    850 nm.
 
     At 850 nm melanin absorbs a quarter of what it does in the visible and light spreads further, so pigment, lips and
     veins lose contrast (Jacques 1998; see `synthetic.physics`).
@@ -106,7 +107,7 @@ def skin_albedo(library: Library, person: Person) -> Array:
     photograph = skin_photograph(library, person.skin)
     own = face_tone(photograph, position)
     wanted = skin_bands(who.melanin)
-    # The photographs show real hues, the model real tones: half the way in brightness, a quarter in hue.
+    # The photographs have real hues, the model real tones: shift brightness half-way, hue a quarter.
     brighter = float(wanted[:3].mean() * 0.9 / own.mean())
     hue = wanted[:3] / wanted[:3].mean() / (own / own.mean())
     scale = np.clip(np.sqrt(brighter) * np.power(hue, 0.25), 0.55, 1.6)
@@ -114,7 +115,7 @@ def skin_albedo(library: Library, person: Person) -> Array:
     albedo[:, :, :3] = photograph * scale
     brightness = photograph.mean(2) / np.float32(own.mean())
     lips = lips_cover(position)
-    # Lips are red because blood takes the green and blue; it takes little at 850 nm.
+    # Lips are red because blood absorbs green and blue; it absorbs little at 850 nm.
     even = brightness + lips * (np.float32(0.9) - brightness)
     relative = float32(cv2.GaussianBlur(np.power(np.clip(even, 0.02, 2), PIGMENT_CONTRAST), (0, 0), SCATTER_PX))
     albedo[:, :, 3] = wanted[3] * relative
@@ -142,7 +143,7 @@ def _paint(albedo: Array, person: Person, position: Array, lips: Array) -> None:
 
 @functools.lru_cache(maxsize=32)
 def hair_albedo(worn: LoadedProxy, hair: tuple[float, float, float, float]) -> tuple[Array, Array]:
-    """Return a hair texture [h, w, 4] in a person's colour, and where hair is [h, w].
+    """Return a hair texture [h, w, 4] in a person's colour, and the hair's mask [h, w].
 
     The melanin of hair falls about fourfold from the visible to 850 nm, so dark hair is brighter there.
     """
@@ -162,7 +163,7 @@ def hair_albedo(worn: LoadedProxy, hair: tuple[float, float, float, float]) -> t
 
 @functools.lru_cache(maxsize=16)
 def eye_albedo(library: Library, name: str, side: int) -> Array:
-    """Return an eyeball as seen from the front [256, 256, 4]; it fills the square.
+    """Return the front view of an eyeball [256, 256, 4]; it fills the square.
 
     In the infrared the white is darker than in the visible, the iris brighter, the pupil dark.
     """
@@ -181,6 +182,6 @@ def eye_albedo(library: Library, name: str, side: int) -> Array:
 
 
 def brow_colour(who: Identity) -> tuple[float, float, float, float]:
-    """Return the colour of brows and lashes: they grow dense and short, darker than the hair of the head."""
+    """Return the colour of brows and lashes: dense and short, so darker than scalp hair."""
     r, g, b, nir = who.hair
     return 0.5 * r, 0.5 * g, 0.5 * b, 0.7 * nir

@@ -1,4 +1,4 @@
-"""Rooms: walls with things on them, windows, furniture, people at the back, and the lamps that light them."""
+"""Rooms: walls with things on them, windows, furniture, and lamps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAMP_SIZES_MM = (120.0, 900.0)
 
 
 def wall_picture(rng: np.random.Generator) -> Array:
-    """Return a wall with what stands and hangs on it, R, G, B and infrared [WALL_PX, WALL_PX, 4]."""
+    """Return a wall with pictures and furniture, R, G, B and infrared [WALL_PX, WALL_PX, 4]."""
     kind = rng.choice(["plain", "shelf", "pictures", "stripes", "tiles", "cloth", "door"])
     base = _paint(rng, float(rng.uniform(0.15, 0.85)), 0.12)
     wall = np.tile(base, (WALL_PX, WALL_PX, 1))
@@ -43,14 +43,15 @@ def wall_picture(rng: np.random.Generator) -> Array:
 
 
 def _paint(rng: np.random.Generator, level: float, chroma: float) -> Array:
-    """A paint's colour; its infrared reflectance follows its brightness loosely, as pigments and dyes differ."""
+    """Return a paint's colour; its infrared reflectance only loosely follows its brightness, as pigments and dyes
+    differ."""
     colour = np.clip(level * (1 + rng.normal(0, chroma, 3)), 0.02, 0.9)
     nir = np.clip(0.5 * level + rng.uniform(0.05, 0.45), 0.03, 0.85)
     return np.array([*colour, nir], np.float32)
 
 
 def _shelf(wall: Array, rng: np.random.Generator) -> None:
-    """Shelves with books."""
+    """Draw shelves with books."""
     step = int(rng.integers(40, 80))
     board = _paint(rng, float(rng.uniform(0.1, 0.5)), 0.2)
     for top in range(0, WALL_PX, step):
@@ -64,7 +65,7 @@ def _shelf(wall: Array, rng: np.random.Generator) -> None:
 
 
 def _framed(wall: Array, rng: np.random.Generator) -> None:
-    """A picture in a frame."""
+    """Draw a framed picture."""
     w, h = (int(v) for v in rng.integers(25, 100, 2))
     x, y = int(rng.integers(0, WALL_PX - 20)), int(rng.integers(0, WALL_PX - 20))
     wall[y : y + h, x : x + w] = _paint(rng, 0.2, 0.2)
@@ -75,7 +76,7 @@ def _framed(wall: Array, rng: np.random.Generator) -> None:
 
 
 def _stripes(wall: Array, rng: np.random.Generator) -> None:
-    """Wallpaper or panels."""
+    """Draw wallpaper or panels."""
     wave = int(rng.integers(8, 60))
     dark = (np.arange(WALL_PX) // wave) % 2 == 0
     wall[:, dark] *= np.float32(rng.uniform(0.5, 0.9))
@@ -89,7 +90,7 @@ def place_things(rng: np.random.Generator) -> tuple[list[Thing], list[Lamp]]:
     back = -float(np.exp(rng.uniform(np.log(350), np.log(3500))))
     size = 1600 - 0.9 * back
     texture = wall_picture(rng)
-    # A near wall shows less of its picture.
+    # A near wall shows less of its texture.
     cut = max(24, int(WALL_PX * min(1.0, size / 4000)))
     x, y = (int(rng.integers(0, WALL_PX - cut + 1)) for _ in range(2))
     part = texture[y : y + cut, x : x + cut]
@@ -106,7 +107,7 @@ def place_things(rng: np.random.Generator) -> tuple[list[Thing], list[Lamp]]:
 
 
 def _furniture(rng: np.random.Generator, back: float) -> list[Thing]:
-    """Flat things between subject and wall: backs of chairs, cupboards, screens."""
+    """Return flat things between subject and wall: backs of chairs, cupboards, screens."""
     things = []
     for _ in range(int(rng.integers(0, 4))):
         z = float(rng.uniform(back * 0.95, -260))
@@ -121,7 +122,7 @@ def _furniture(rng: np.random.Generator, back: float) -> list[Thing]:
 
 
 def _window(rng: np.random.Generator, back: float) -> Lamp:
-    """A window in the wall, brighter than what it lights."""
+    """Return a window in the wall, brighter than the surfaces it lights."""
     side, bright = float(rng.choice((-1, 1)) * rng.uniform(100, 700)), float(rng.uniform(1, 5))
     at = (side, float(rng.uniform(-100, 500)), back + 30)
     half = (float(rng.uniform(150, 450)), float(rng.uniform(200, 500)))

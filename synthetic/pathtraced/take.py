@@ -1,4 +1,4 @@
-"""A presentation's pictures by path tracing: the same value as the fast renderer gives."""
+"""Path-traced images of a presentation, in the same type as the fast renderer's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FACE_MM = 150.0
 
 
 def render_patch(presentation: Presentation, *, size: int = 168) -> Rendered:
-    """A square of the cameras' pictures around the face, path-traced: uint8/float32 [size, size, ·].
+    """Return a path-traced square of the cameras' images around the face: uint8/float32 [size, size, ·].
 
     See `render` for more arguments.
 
@@ -41,8 +41,8 @@ def render_patch(presentation: Presentation, *, size: int = 168) -> Rendered:
 
 
 def render(what: Description, *, size: int = 168, samples: int = SAMPLES, library: Library | None = None) -> Rendered:
-    """Render a description. ``samples``: paths a pixel. ``library``: where people come from, instead of the folder that
-    the environment variable names.
+    """Render a description. ``samples``: paths per pixel. ``library``: source of people, default the folder that the
+    environment variable names.
 
     Raises:
         ValueError: a size outside `PATCH_SIZES`.
@@ -72,7 +72,7 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
     stage = Stage((*things, *behind), tuple([*lamps, *windows]), flash, (r, g, b, nir))
     middle = (turn @ (np.array(shown.face, np.float32) - pivot) + pivot)[None]
     edge_mm = FACE_MM * shown.face_scale
-    # Both patches are cut about the face, wherever in its frame each camera has it.
+    # Both patches are cut around the face, wherever it is in each camera's frame.
     views = [_patch(at, middle, edge_mm, size) for at in (colour_at, infrared_at)]
     noise_seed = int(np.random.default_rng([0x72, *what.presentation.key, what.presentation.frame]).integers(1 << 30))
     colour = picture(stage, views[0], "rgb", samples=samples, seed=noise_seed)
@@ -107,7 +107,7 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
 
 
 def _cameras(what: Description) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Where the two lenses are; the subject is off the axis as its place in the frame says."""
+    """Return the positions of the two lenses; the subject's place in the frame sets its offset from the axis."""
     away = what.distance
     x = -what.centre[0] * 640 / what.camera.focal_px * away
     y = what.centre[1] * 480 / what.camera.focal_px * away
@@ -115,7 +115,7 @@ def _cameras(what: Description) -> tuple[tuple[float, float, float], tuple[float
 
 
 def _patch(at: tuple[float, float, float], middle: Array, edge_mm: float, size: int) -> Window:
-    """The window about a face whose middle is at ``middle`` [1, 3]."""
+    """Return the window around a face centred at ``middle`` [1, 3]."""
     depth = at[2] - float(middle[0, 2])
     focal = size / PATCH_EXTENT / edge_mm * depth
     window = Window(at, size, size, focal, (0.0, 0.0))
@@ -126,10 +126,10 @@ def _patch(at: tuple[float, float, float], middle: Array, edge_mm: float, size: 
 def _developed(
     what: Description, colour: Array, infrared: Array, size: int, ratio: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What the sensors make of the light, at their own resolution, brought back to the patch's."""
+    """Apply the sensor models at their own resolution and resize the result to the patch's."""
     camera, shot = what.camera, what.shot
     rng = np.random.default_rng([0x73, *what.presentation.key, what.presentation.frame])
-    # Where the camera has fewer pixels than the patch, the picture is taken with those and then enlarged.
+    # If the camera has fewer pixels than the patch, the image is captured with those and then enlarged.
     own = min(size, max(24, round(size / ratio)))
     if own < size:
         colour, infrared = (
@@ -164,7 +164,7 @@ def _developed(
 
 
 def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:
-    """A picture after JPEG compression."""
+    """Return an image after JPEG compression."""
     if quality is None:
         return pixels
     swapped = pixels[:, :, ::-1] if pixels.shape[2] == 3 else pixels
@@ -175,7 +175,7 @@ def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.ui
 
 
 def _sensed(what: Description, depth: Array, ratio: float) -> NDArray[np.float32]:
-    """Depth as active stereo delivers it: noise that grows with distance, holes at edges and far away."""
+    """Return depth as active stereo delivers it: noise that grows with distance, holes at edges and far away."""
     rng = np.random.default_rng([0x74, *what.presentation.key, what.presentation.frame])
     sigma = np.float32(stereo_depth_noise(what.distance) * min(1.0, ratio))
     found = np.round(depth + normal(rng, depth.shape) * sigma * np.square(depth / np.float32(what.distance)))
@@ -186,7 +186,7 @@ def _sensed(what: Description, depth: Array, ratio: float) -> NDArray[np.float32
 
 
 def _region(things: tuple[Thing, ...], window: Window) -> NDArray[np.uint8]:
-    """Where a partial attack covers a living face [h, w, 1]."""
+    """Return the mask of a partial attack on a living face [h, w, 1]."""
     attacks = [k for k, thing in enumerate(things) if thing.attack]
     if not attacks:
         return np.zeros((window.height, window.width, 1), np.uint8)

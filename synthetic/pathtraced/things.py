@@ -1,4 +1,4 @@
-"""What a scene is made of, before any renderer is involved: meshes with matter, lamps, and cameras."""
+"""Renderer-independent parts of a scene: meshes with matter, lamps, and cameras."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Bands = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What a surface is made of.
+    """Material of a surface.
 
-    ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: where
-    there is matter at all. ``opacity``: how much of the light is stopped or mirrored in the visible and the infrared;
-    the rest passes unbent. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures
-    with one key are the same and stay loaded.
+    ``albedo``: reflectance in R, G, B and infrared, linear: one colour, or a texture [h, w, 4]. ``alpha`` [h, w]: mask
+    of the matter. ``opacity``: share of light stopped or mirrored in the visible and the infrared; the rest passes
+    without refraction. ``emission`` [h, w, 3]: visible radiance; nothing here shines at 850 nm. ``key``: textures with
+    one key are the same and stay loaded.
     """
 
     albedo: Bands | Array
@@ -34,8 +34,8 @@ class Matter:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A mesh made of something. ``role``: ``person``, ``instrument``, ``worn`` or ``place``; ``attack``: it is the
-    attack, where a living face is before the cameras too."""
+    """A mesh with its matter. ``role``: ``person``, ``instrument``, ``worn`` or ``place``; ``attack``: it is the
+    attack, where a living face is also before the cameras."""
 
     part: FigurePart
     matter: Matter
@@ -45,7 +45,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A lit rectangle of half sizes ``half`` mm at ``at``, which looks at ``to``. ``radiance`` in R, G, B, infrared."""
+    """A luminous rectangle of half sizes ``half`` mm at ``at``, facing ``to``. ``radiance`` in R, G, B, infrared."""
 
     at: tuple[float, float, float]
     to: tuple[float, float, float]
@@ -64,7 +64,7 @@ class Flash:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A scene. ``ambient``: radiance from everywhere that nothing else fills, R, G, B and infrared."""
+    """A scene. ``ambient``: radiance of the background, R, G, B and infrared."""
 
     things: tuple[Thing, ...]
     lamps: tuple[Lamp, ...]
@@ -74,10 +74,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A square or oblong part of a camera's picture.
+    """A rectangular part of a camera's image.
 
-    ``at``: the lens; the camera looks along -z with y up. ``focal``: pixels of this picture per unit of tangent.
-    ``middle``: where the optical axis meets the picture, in its pixels from the left and the top.
+    ``at``: the lens; the camera looks along -z with y up. ``focal``: pixels of this image per unit of tangent.
+    ``middle``: where the optical axis meets the image, in pixels from the left and the top.
     """
 
     at: tuple[float, float, float]
@@ -87,7 +87,7 @@ class Window:
     middle: tuple[float, float] = field(default=(0.0, 0.0))
 
     def project(self, points: Array) -> Array:
-        """Return where points [n, 3] are in the picture, pixels [n, 2]."""
+        """Return the image coordinates of points [n, 3], pixels [n, 2]."""
         away = np.asarray(points, np.float32) - np.array(self.at, np.float32)
         scale = self.focal / -away[:, 2]
         return np.stack([self.middle[0] + away[:, 0] * scale, self.middle[1] - away[:, 1] * scale], 1)
@@ -140,7 +140,7 @@ def tube(path: Array, radius: float | Array, *, closed: bool, sides: int = 8) ->
 
 
 def joined(parts: list[FigurePart]) -> FigurePart:
-    """Return several parts as one."""
+    """Return several parts merged into one."""
     starts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
     return FigurePart(
         np.concatenate([p.vertices for p in parts]),

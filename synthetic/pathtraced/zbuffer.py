@@ -1,4 +1,4 @@
-"""Distances of the nearest surfaces, without Mitsuba: what depth cameras measure."""
+"""Distances of the nearest surfaces, as measured by depth cameras; does not need Mitsuba."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NEAREST_MM = 10.0
 
 
 def z_buffer(parts: Sequence[tuple[int, FigurePart]], window: Window) -> tuple[Array, NDArray[np.int64]]:
-    """Return distances along the optical axis at the pixels' middles, mm [h, w], 0 for none, and the number of the
-    part that is nearest [h, w], -1 for none. ``parts``: numbers and meshes."""
+    """Return distances along the optical axis at the pixel centres, mm [h, w], 0 for none, and the number of the
+    nearest part [h, w], -1 for none. ``parts``: numbers and meshes."""
     depth = np.full(window.height * window.width, np.inf, np.float64)
     owner = np.full(depth.shape, -1, np.int64)
     for number, part in parts:
         away = window.at[2] - part.vertices[:, 2].astype(np.float64)
-        # Lamps and walls reach behind the lens; what does is left out.
+        # Lamps and walls may reach behind the lens; such triangles are skipped.
         near = (away[part.triangles] > NEAREST_MM).all(1)
         at = window.project(np.where(away[:, None] > NEAREST_MM, part.vertices, [0, 0, window.at[2] - 1e4]))
         pixel, found = _covered(at[part.triangles[near]].astype(np.float64), away[part.triangles[near]], window)
@@ -36,7 +36,7 @@ def z_buffer(parts: Sequence[tuple[int, FigurePart]], window: Window) -> tuple[A
 def _covered(
     corners: NDArray[np.float64], away: NDArray[np.float64], window: Window
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pixels [k] whose middles lie in triangles [n, 3, 2], and the distances there [k]."""
+    """Return pixels [k] whose centres lie in triangles [n, 3, 2], and the distances there [k]."""
     low = np.floor(corners.min(1) + 0.5).clip(0, None)
     high = np.minimum(np.floor(corners.max(1) + 0.5), [window.width, window.height])
     width, height = (high - low).clip(0).astype(np.int64).T
@@ -51,7 +51,7 @@ def _covered(
     w = _cross((corners[:, 1] - corners[:, 0])[triangle], point) / area[triangle]
     inside = (v >= 0) & (w >= 0) & (v + w <= 1)
     v, w, triangle = v[inside], w[inside], triangle[inside]
-    # Along a plane one over the distance is linear in the picture.
+    # On a plane, 1 / distance is linear in image coordinates.
     inverse = 1 / away[triangle]
     found = 1 / (inverse[:, 0] * (1 - v - w) + inverse[:, 1] * v + inverse[:, 2] * w)
     return row[inside] * window.width + column[inside], found

@@ -1,7 +1,7 @@
-"""What a presented face wears and does, drawn in the same way for bona fide faces and for every species of attack.
+"""Attributes of a presented face, drawn in the same way for bona fide faces and for every PAI species.
 
-An attribute that only one class has is a cue: a network that sees glasses on living people alone takes glasses for
-life. So nothing here knows which species it is drawn for, and every instrument shows what is drawn.
+An attribute that only one class has is a cue: a network that sees glasses only on living people learns that glasses
+mean life. So the draws do not depend on the species, and every instrument shows the drawn attributes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 from synthetic.people.head import Expression, Glasses, Hat
 
 GLASSES, TINTED, ON_PICTURE = 0.3, 0.2, 0.5
-"""Share of faces with glasses, of glasses that are tinted, and of glasses that a pictured face wears not in the picture
-but before it."""
+"""Share of faces with glasses, of tinted glasses, and of glasses put in front of a picture instead of shown in it."""
 HATS = 0.12
 
 
@@ -22,7 +21,7 @@ HATS = 0.12
 class Attributes:
     """Expression, glasses and hat of a presented face.
 
-    ``glasses_on_picture``: where the instrument carries a picture, the glasses are real and stand before it.
+    ``glasses_on_picture``: where the instrument carries a picture, the glasses are real and in front of it.
     """
 
     face: Expression
@@ -33,7 +32,7 @@ class Attributes:
 
 def draw_attributes(rng: np.random.Generator) -> Attributes:
     """Draw the attributes of one presented face."""
-    # Everything is drawn whether it is worn or not, so that one attribute can be changed and the others stay.
+    # Draw everything, worn or not, so that changing one attribute leaves the others unchanged.
     face = Expression(
         smile=float(max(0, rng.uniform(-0.6, 1))),
         open_mouth=float(max(0, rng.uniform(-2, 1))),

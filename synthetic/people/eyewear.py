@@ -1,4 +1,4 @@
-"""What is put on over a face: glasses; and hair that hangs behind one."""
+"""Glasses on a face, and long hair behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthetic.surface import Painter, Surface, grid
 
 
 def eyewear(who: Identity, glasses: Glasses, pitch: float) -> Surface:
-    """Glasses for ``who``. Lenses stop ``tint`` of visible light; most tints pass the near infrared."""
+    """Return glasses for ``who``. Lenses stop ``tint`` of visible light; most tints transmit NIR."""
     x, y = grid(-78, 78, -64, 10, pitch)
     p = Painter(x, y)
     shape = (y.shape[0], x.shape[1])
@@ -35,7 +35,7 @@ def eyewear(who: Identity, glasses: Glasses, pitch: float) -> Surface:
         p.paint(albedo, at, rim, frame)
         p.paint(alpha, at, rim, (1.0, 1.0, 1.0, 1.0))
         if glasses.disc:
-            # The lens mirrors the illuminator as a small saturated disc.
+            # The lens reflects the illuminator as a small saturated disc.
             at, c = p.ellipse(cx + 3, cy - 4, 2.4, 2.4, 1.5)
             p.paint(albedo, at, c, (0.5, 0.5, 0.5, 3.0))
             p.paint(alpha, at, c, (0.6, 0.6, 0.6, 1.0))
@@ -50,14 +50,14 @@ def eyewear(who: Identity, glasses: Glasses, pitch: float) -> Surface:
 
 
 def eyewear_of(who: Identity, glasses: Glasses | None, pitch: float) -> tuple[Surface, ...]:
-    """Return glasses for ``who`` as things before a face: one, or none."""
+    """Return the surfaces of glasses for ``who``: one, or none."""
     return () if glasses is None else (eyewear(who, glasses, pitch),)
 
 
 def eyewear_at(
     who: Identity, glasses: Glasses, pitch: float, eyes: tuple[float, float], scale: float, gap: float
 ) -> Surface:
-    """Return glasses whose middle lies at ``eyes``, mm, on a picture of ``scale``, ``gap`` mm before it."""
+    """Return glasses centred at ``eyes``, mm, ``gap`` mm in front of a picture of ``scale``."""
     lying = eyewear(who, glasses, pitch)
     assert not isinstance(lying.relief, Mesh)
     return replace(
@@ -70,6 +70,6 @@ def eyewear_at(
 
 
 def long_hair(who: Identity, x: Array, y: Array) -> Array:
-    """Return where long hair shows round a head [h, w], 0 to 1, at ``x`` [1, w] and ``y`` [h, 1] mm."""
+    """Return the mask of long hair around a head [h, w], 0 to 1, at ``x`` [1, w] and ``y`` [h, 1] mm."""
     cover = np.clip((1 - np.square(x / (who.width + 18)) - np.square((y - 5) / 128)) * 10, 0, 1)
     return np.asarray(cover, np.float32)

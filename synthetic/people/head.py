@@ -1,6 +1,6 @@
-"""What a head looks like: paint by region, band by band, and an analytic relief.
+"""Appearance of a head: paint by region and band, and an analytic relief.
 
-Axes: x to the image's right, y down, origin between the eyes' line and the mouth, millimetres.
+Axes: x to the image's right, y down, origin between the eye line and the mouth, millimetres.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Glasses:
-    """``tint``: how much light the lenses stop in the visible; most tints pass the near infrared."""
+    """``tint``: share of visible light that the lenses stop; most tints transmit NIR."""
 
     tint: float
     dark_frame: float
@@ -41,7 +41,7 @@ class Glasses:
 
 @dataclass(frozen=True, slots=True)
 class Hat:
-    """``colour``: R, G, B and infrared; dyed black cloth is dark to the eye and bright in the infrared."""
+    """``colour``: R, G, B and infrared; cloth dyed black is dark in the visible and bright in the infrared."""
 
     colour: tuple[float, float, float, float]
     brim: float
@@ -49,7 +49,7 @@ class Hat:
 
 
 def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, Array]:
-    """Height in mm and coverage of the head's outline, both [h, w]."""
+    """Return height in mm and coverage of the head's outline, both [h, w]."""
     below = np.clip(y / who.chin, 0, 1)
     half = who.width * (1 - who.jaw * below**2)
     across, along = np.abs(x) / half, np.where(y < 0, -y / who.crown, y / who.chin)
@@ -79,14 +79,14 @@ def relief(who: Identity, face: Expression, x: Array, y: Array) -> tuple[Array, 
 
 
 def skin(who: Identity, x: Array, y: Array) -> Array:
-    """Reflectance of bare skin [h, w, 4]: melanin, blood, and texture that fades in the infrared."""
+    """Return the reflectance of bare skin [h, w, 4]: melanin, blood, and texture that fades in the infrared."""
     rng = np.random.default_rng(who.texture_seed)
     shape = (y.shape[0], x.shape[1])
     base = skin_bands(who.melanin)
     blotch = noise(rng, shape, 7)
     grain = noise(rng, shape, 44)
     fine = np.float32(0.035) * blotch + np.float32(0.02 + 0.03 * who.age) * grain
-    # Melanin and blood vary from place to place; both matter four times less at 850 nm.
+    # Melanin and blood vary from place to place; both have a quarter of the effect at 850 nm.
     paint = mixed(fine, np.stack([base * np.array([0.8, 1.1, 1.2, 0.3], np.float32), base], 1))
     p = Painter(x, y)
     flush = base * np.array([1.0, 0.80, 0.82, 1.0], np.float32)
@@ -101,10 +101,10 @@ def skin(who: Identity, x: Array, y: Array) -> Array:
 
 
 def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float = 1.0) -> None:
-    """Eyes' surroundings, brows, lips and nostrils over ``albedo`` [h, w, 4]; ``strength`` fades them all."""
+    """Paint eye surroundings, brows, lips and nostrils over ``albedo`` [h, w, 4]; ``strength`` scales them all."""
     p = Painter(x, y)
     base = skin_bands(who.melanin)
-    # Brows grow dense and short: darker than the hair of the head.
+    # Brows are dense and short, so darker than scalp hair.
     hair = np.array(who.hair, np.float32) * np.array([0.45, 0.45, 0.45, 0.7], np.float32)
     s = np.float32(strength)
     for side in (-1, 1):
@@ -112,7 +112,7 @@ def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: 
         p.paint(
             albedo, at, c * s * np.float32(0.6 + 0.3 * who.age), base * np.array([0.60, 0.50, 0.50, 0.82], np.float32)
         )
-        # The brow: three strokes that arch.
+        # The brow: three arched strokes.
         for k, (dx, dy) in enumerate(((-0.62, 1.0), (0.0, -1.2), (0.62, 0.2))):
             at, c = p.ellipse(
                 side * (who.eye_x + 1) + side * dx * who.brow_w,
@@ -139,7 +139,7 @@ def paint_features(who: Identity, face: Expression, x: Array, y: Array, albedo: 
 
 
 def eyeball(who: Identity, dx: Array, dy: Array) -> Array:
-    """Reflectance of an eye [h, w, 4] at distances from its middle, mm."""
+    """Return the reflectance of an eye [h, w, 4] at distances from its centre, mm."""
     distance = np.sqrt(np.square(dx) + np.square(dy))
     eye = np.empty((*distance.shape, 4), np.float32)
     eye[:] = (0.30, 0.28, 0.26, 0.38)
@@ -151,7 +151,8 @@ def eyeball(who: Identity, dx: Array, dy: Array) -> Array:
 
 
 def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Array) -> None:
-    """Open eyes over ``albedo``. In the infrared the white is darker and the iris brighter than in colour."""
+    """Paint open eyes over ``albedo``. In the infrared the white is darker and the iris brighter than in the
+    visible."""
     p = Painter(x, y)
     gx, gy = face.gaze
     opening = who.eye_h * face.eyes
@@ -164,19 +165,19 @@ def paint_eyes(who: Identity, face: Expression, x: Array, y: Array, albedo: Arra
         # Lashes and the shadow of the upper lid.
         at, c = p.ellipse(cx, cy - opening * 0.9, who.eye_w * 1.02, 1.7, 1.4)
         p.paint(albedo, at, c * np.float32(0.85), (0.05, 0.04, 0.035, 0.2))
-        # A lamp beside the lens is mirrored by the cornea: small, and brighter than anything white.
+        # The cornea reflects a lamp beside the lens: small, and brighter than anything white.
         at, c = p.ellipse(cx + gx * 0.7, cy + gy * 0.7 - 0.6, 1.0, 1.0, 0.8)
         p.paint(albedo, at, c, (0.75, 0.75, 0.75, 3.0))
 
 
 def strands_of(who: Identity, shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Reflectance of a mat of hair [h, w, 4]."""
+    """Return the reflectance of a mat of hair [h, w, 4]."""
     hair = np.array(who.hair, np.float32)
     return mixed(streaks(rng, shape, 70), np.stack([hair * np.float32(0.22), hair], 1))
 
 
 def paint_beard(who: Identity, x: Array, y: Array, albedo: Array, strands: Array, rng: np.random.Generator) -> None:
-    """Paint a beard over ``albedo`` [h, w, 4] where the person has one."""
+    """Paint a beard over ``albedo`` [h, w, 4] if the person has one."""
     if not who.beard:
         return
     shape = (y.shape[0], x.shape[1])
@@ -189,7 +190,7 @@ def paint_beard(who: Identity, x: Array, y: Array, albedo: Array, strands: Array
 
 
 def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.Generator) -> Array:
-    """Paint scalp hair and beard over ``albedo``; return how much hair stands where [h, w]."""
+    """Paint scalp hair and beard over ``albedo``; return the hair's density [h, w]."""
     shape = (y.shape[0], x.shape[1])
     strands = strands_of(who, shape, rng)
     scalp = np.zeros(shape, np.float32)
@@ -206,7 +207,7 @@ def paint_hair(who: Identity, x: Array, y: Array, albedo: Array, rng: np.random.
 
 def paint_hat(who: Identity, hat: Hat, x: Array, y: Array, albedo: Array) -> Array:
     """Paint a cap over ``albedo``; return its cover [h, w]."""
-    # A generator of its own: putting a hat on must change nothing else.
+    # A separate generator: putting on a hat must change nothing else.
     rng = np.random.default_rng(hat.texture_seed)
     knit = spread(1 + 0.12 * noise(rng, (y.shape[0], x.shape[1]), 30), 4)
     line = who.hairline + 6 + hat.brim + 0.002 * np.square(x)

@@ -1,4 +1,4 @@
-"""Who a subject is: everything about a person that stays the same from one presentation to the next."""
+"""Identity of a subject: everything that stays the same from one presentation to the next."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Identity:
 
 
 def identity_of(subject: int) -> Identity:
-    """The person with number ``subject``; the same number is always the same person."""
+    """Return the person with number ``subject``; the same number always gives the same person."""
     rng = np.random.default_rng([0x1D, subject])
     u = rng.uniform
     tone = FITZPATRICK_MELANIN[int(rng.integers(6))] * float(u(0.8, 1.25))

@@ -1,4 +1,4 @@
-"""Face shapes from scans: the ICT Face Model's principal components, read from where the user keeps them.
+"""Face shapes from scans: the principal components of the ICT Face Model, supplied by the user.
 
 The model (ICT-VGL/ICT-FaceKit, MIT licence, Li et al., "Learning Formation of Physically-Based Face Attributes",
 CVPR 2020) is not part of this project. Two forms are read: the published folder ``FaceXModel`` of OBJ files, and a
@@ -22,16 +22,16 @@ from synthetic.mesh import Mesh, Topology
 
 VARIABLE = "ADSN_FACE_MODEL"
 KEPT = ((0, 11248), (13294, 14062), (21451, 24591))
-"""Vertex ranges of the published model that are used: face, head and neck; eye sockets; eyeballs. The rest is teeth,
-gums, lashes and fluids."""
+"""Vertex ranges used from the published model: face, head and neck; eye sockets; eyeballs. The rest is teeth, gums,
+lashes and fluids."""
 EYES = ((12016, 13586, 1.0), (13586, 15156, -1.0))
-"""Vertices of the left and the right eyeball among those kept, and the side of the picture they are on."""
+"""Vertices of the left and the right eyeball among those kept, and their side of the image."""
 OFFSET_MM = (0.0, 3.5, -110.0)
-"""From the model's origin to ours: between eyes and mouth, at the foremost point without the nose."""
+"""Offset from the model's origin to this project's: between eyes and mouth, at the foremost point without the nose."""
 AXIS_Z, RADIUS = -90.0, 76.0
-"""Paint lies on a cylinder about this axis, unrolled: near the middle of the face its millimetres are the face's."""
+"""Paint is on an unrolled cylinder about this axis: near the middle of the face its millimetres are the face's."""
 EYE_AT = (150.0, 0.0)
-"""Where on the canvas the eyeballs' own paint lies, apart from the lids before them."""
+"""Position of the eyeballs' paint on the canvas, apart from the lids in front of them."""
 MOUTH_AT = (150.0, 40.0)
 NECK_MM = 140.0
 EXPRESSIONS = (
@@ -57,15 +57,15 @@ class FaceModel:
     sha256: str
 
     def shape(self, subject: int) -> Array:
-        """The neutral face of a subject [n, 3]: components drawn from the model's own distribution."""
+        """Return the neutral face of a subject [n, 3]: components drawn from the model's own distribution."""
         rng = np.random.default_rng([0x5C, subject])
-        # Cut at 2.5 deviations: further out the model extrapolates into shapes that nobody was scanned with.
+        # Clip at 2.5 deviations: beyond them the model extrapolates outside the scanned shapes.
         weights = np.clip(rng.standard_normal(len(self.identity)), -2.5, 2.5).astype(np.float32)
         found: Array = self.neutral + (weights @ self.identity).reshape(-1, 3)
         return found
 
     def posed(self, subject: int, strengths: dict[str, float]) -> Mesh:
-        """A subject with an expression: ``strengths`` by name, 0 to 1."""
+        """Return a subject with an expression: ``strengths`` by name, 0 to 1."""
         vertices = self.shape(subject)
         for name, strength in strengths.items():
             if strength:
@@ -74,7 +74,7 @@ class FaceModel:
 
 
 def model_path(path: str | None = None) -> Path:
-    """Where the face model is: ``path``, else what the environment variable names.
+    """Return the face model's path: ``path``, else the value of the environment variable.
 
     Raises:
         FaceModelError: neither is given.
@@ -92,7 +92,7 @@ def load(path: str | None = None) -> FaceModel:
     """Read the face model; the same file is read once.
 
     Raises:
-        FaceModelError: missing, or not that model; names the file.
+        FaceModelError: it is missing, or is not that model; the message names the file.
     """
     found = model_path(path)
     try:
@@ -134,7 +134,7 @@ def _load(path: Path, stamp: int) -> FaceModel:
 
 
 def _canvas(vertices: Array) -> Array:
-    """Where each vertex of the mean face has its paint."""
+    """Return the paint position of each vertex of the mean face."""
     x, y, z = vertices.T
     u = np.clip(np.arctan2(x, z - np.float32(AXIS_Z)) * np.float32(RADIUS), -128, 128)
     canvas = np.stack([u, y], 1)
@@ -142,13 +142,13 @@ def _canvas(vertices: Array) -> Array:
         ball = vertices[start:stop]
         centre = (ball.min(0) + ball.max(0)) / 2
         canvas[start:stop] = ball[:, :2] - centre[:2] + np.array(EYE_AT, np.float32)
-        # The rear of the ball would lie over its front.
+        # The back of the ball would overlap its front.
         canvas[start:stop][ball[:, 2] < centre[2]] = np.array([EYE_AT[0] + 14, EYE_AT[1]], np.float32)
     return canvas.astype(np.float32)
 
 
 def _with_mouth(vertices: Array, canvas: Array, triangles: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.int64]]:
-    """A dark pane behind the lips: without the left-out teeth and gums one would see through an open mouth."""
+    """Add a dark pane behind the lips: without teeth and gums one would see through an open mouth."""
     n = len(vertices)
     pane = np.array([(x, y, -24.0) for x, y in ((-20, 30), (20, 30), (20, 72), (-20, 72))], np.float32)
     paint = np.tile(np.array(MOUTH_AT, np.float32), (4, 1))
@@ -157,7 +157,8 @@ def _with_mouth(vertices: Array, canvas: Array, triangles: NDArray[np.int64]) ->
 
 
 def _worth_drawing(vertices: Array, triangles: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Not the shoulders, which clothes cover, and not what faces away at any pose a face is presented in."""
+    """Select the triangles to draw: not the shoulders, which clothes cover, nor those facing away in every presented
+    pose."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
@@ -181,7 +182,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _read_objects(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """The published folder: ``generic_neutral_mesh.obj``, ``identityNNN.obj`` and one file for each expression."""
+    """Read the published folder: ``generic_neutral_mesh.obj``, ``identityNNN.obj`` and one file for each expression."""
     vertices, triangles = read_obj(folder / "generic_neutral_mesh.obj", faces=True)
     if len(vertices) < KEPT[-1][1]:
         raise FaceModelError(
@@ -212,10 +213,10 @@ def _read_objects(folder: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def read_obj(path: Path, *, faces: bool) -> tuple[Array, NDArray[np.int64]]:
-    """Vertices [n, 3] and triangles [m, 3] (polygons as fans) of a Wavefront OBJ file.
+    """Return vertices [n, 3] and triangles [m, 3] (polygons as fans) of a Wavefront OBJ file.
 
     Raises:
-        FaceModelError: it cannot be read, or a line of it is malformed; names file and line.
+        FaceModelError: it cannot be read, or a line is malformed; the message names file and line.
     """
     vertices: list[tuple[float, ...]] = []
     triangles: list[tuple[int, int, int]] = []

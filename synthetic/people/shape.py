@@ -1,7 +1,7 @@
 """Two sources of head shape behind one interface: analytic, and derived from scans.
 
-Both are painted in the same millimetres by the same functions; a shape says how large the canvas is, where features lie
-on it, and what relief lies under it.
+Both are painted in the same millimetres by the same functions; a shape defines the canvas size, the positions of
+features on it, and the relief below.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ class HeadShape(Protocol):
     extent: tuple[float, float, float, float]
 
     def features(self, who: Identity) -> Identity:
-        """``who`` with features where they lie on this canvas."""
+        """Return ``who`` with features at their positions on this canvas."""
         ...
 
     def relief(self, who: Identity, face: Expression, x: Array, y: Array) -> tuple[Relief, Array]:
-        """The relief and, on the canvas, where there is a head at all."""
+        """Return the relief and the head's mask on the canvas."""
         ...
 
     def paint_face(self, who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float) -> None:
-        """Brows, lips, nostrils, at ``strength``."""
+        """Paint brows, lips and nostrils at ``strength``."""
         ...
 
     def paint_eyes(self, who: Identity, face: Expression, x: Array, y: Array, albedo: Array) -> None:
-        """Eyes, open as the expression says."""
+        """Paint the eyes, opened according to the expression."""
         ...
 
     def eyes_cover(self, x: Array, y: Array) -> Array:
-        """1 where the canvas holds eyes that lie apart from the lids, [h, w]."""
+        """Return 1 where the canvas holds eyes painted apart from the lids, [h, w]."""
         ...
 
     def raised(self, relief: Relief, cover: Array, millimetres: float, pitch: float) -> Relief:
-        """A relief that stands out where ``cover`` is."""
+        """Return a relief raised by ``millimetres`` where ``cover`` is set."""
         ...
 
     def smoothed(self, relief: Relief, millimetres: float, pitch: float) -> Relief:
-        """A relief without detail smaller than that."""
+        """Return a relief without detail smaller than ``millimetres``."""
         ...
 
     def worn(self, below: Relief, top: Relief, cover: Array, gap: float, pitch: float) -> Relief:
-        """``top``, ``gap`` mm out, where ``cover`` is, else ``below``."""
+        """Return ``top``, moved out by ``gap`` mm, where ``cover`` is set, else ``below``."""
         ...
 
 
@@ -87,7 +87,7 @@ class AnalyticHead:
         return analytic_relief(who, face, x, y)
 
     def paint_face(self, who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float) -> None:
-        # What scanned sockets and noses do by their relief: less light reaches the eyes' corners than the cheeks.
+        # Scanned heads get this from their relief: less light reaches the corners of the eyes than the cheeks.
         p = Painter(x, y)
         shade = skin_bands(who.melanin) * np.array([0.48, 0.42, 0.42, 0.62], np.float32)
         for side in (-1, 1):
@@ -118,8 +118,8 @@ class AnalyticHead:
 
 
 class ScanHead:
-    """Shapes of scanned people (see `synthetic.people.scan`). The canvas is unrolled from a cylinder; the eyeballs'
-    paint lies at its right edge, because lids lie before them."""
+    """Shapes of scanned people (see `synthetic.people.scan`). The canvas is an unrolled cylinder; the eyeballs' paint
+    is at its right edge, because the lids cover them."""
 
     name = "scan"
     extent = (-130.0, 166.0, -150.0, 120.0)
@@ -128,7 +128,7 @@ class ScanHead:
         self.model = model
 
     def features(self, who: Identity) -> Identity:
-        # Paint lies on the mean face; the relief carries it to where this person's features are.
+        # The paint fits the mean face; the relief moves it to this person's features.
         lip = 6.2 + 0.25 * (who.lip - 5.5)
         return replace(
             who,
@@ -170,7 +170,7 @@ class ScanHead:
         return mesh, np.ones((y.shape[0], x.shape[1]), np.float32)
 
     def paint_face(self, who: Identity, face: Expression, x: Array, y: Array, albedo: Array, strength: float) -> None:
-        # The relief smiles and opens its mouth; the paint must not do so a second time.
+        # The relief already smiles and opens its mouth; the paint must not do so again.
         paint_features(who, Expression(), x, y, albedo, strength)
         p = Painter(x, y)
         for side in (-1, 1):
@@ -184,7 +184,7 @@ class ScanHead:
         cx, cy = scan.EYE_AT
         at = p.window(cx, cy, 18, 18)
         albedo[at] = eyeball(who, *p.local(at, cx, cy))
-        # A lamp beside the lens is mirrored by the cornea: small, and brighter than anything white.
+        # The cornea reflects a lamp beside the lens: small, and brighter than anything white.
         at, c = p.ellipse(cx - face.gaze[0] * 0.3, cy - face.gaze[1] * 0.3 - 0.6, 1.0, 1.0, 0.8)
         p.paint(albedo, at, c, (0.75, 0.75, 0.75, 3.0))
         at = p.window(*scan.MOUTH_AT, 18, 18)
@@ -196,14 +196,14 @@ class ScanHead:
         return out
 
     def _at_vertices(self, cover: Array, pitch: float) -> Array:
-        """A canvas map at the vertices [n, 1]."""
+        """Sample a canvas map at the vertices [n, 1]."""
         at = (self.model.topology.canvas - np.array([self.extent[0], self.extent[2]], np.float32)) / np.float32(pitch)
         column, row = np.ascontiguousarray(at.T)
         return float32(cv2.remap(cover, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)).reshape(-1, 1)
 
     def raised(self, relief: Relief, cover: Array, millimetres: float, pitch: float) -> Relief:
         assert isinstance(relief, Mesh)
-        # Hair drawn at the canvas's edge lies where the eyeballs have their paint; they stay behind their lids.
+        # Hair at the canvas's edge overlaps the eyeballs' paint; do not move the eyeballs from behind their lids.
         apart = self.model.topology.canvas[:, :1] > scan.EYE_AT[0] - 16
         far = np.where(apart, 0, self._at_vertices(cover, pitch) * np.float32(millimetres))
         out = relief.topology.normals(relief.vertices) * far
@@ -211,7 +211,7 @@ class ScanHead:
 
     def smoothed(self, relief: Relief, millimetres: float, pitch: float) -> Relief:
         assert isinstance(relief, Mesh)
-        # One round of averaging over neighbours about 3 mm apart spreads detail by about 2 mm; spreads add in squares.
+        # One pass of averaging over neighbours about 3 mm apart spreads detail by about 2 mm; squared spreads add up.
         vertices = relief.vertices
         for _ in range(max(1, round((millimetres / 2) ** 2))):
             vertices = relief.topology.averaged(vertices)
@@ -220,7 +220,7 @@ class ScanHead:
     def worn(self, below: Relief, top: Relief, cover: Array, gap: float, pitch: float) -> Relief:
         assert isinstance(below, Mesh)
         assert isinstance(top, Mesh)
-        # People are of different sizes; a mask sits on its wearer's face, not where its subject's would be.
+        # People differ in size: a mask sits on its wearer's face, not where the subject's would be.
         here = self._at_vertices(cover, pitch)
         shift = (here * (below.vertices - top.vertices)).sum(0) / max(float(here.sum()), 1.0)
         outer = top.vertices + shift + top.topology.normals(top.vertices) * np.float32(gap)
@@ -228,7 +228,7 @@ class ScanHead:
 
 
 def head_shape(name: str) -> HeadShape:
-    """The source of shapes called ``name``.
+    """Return the source of shapes called ``name``.
 
     Raises:
         ValueError: an unknown name. FaceModelError: scan-derived shapes without the model they come from.
@@ -243,7 +243,7 @@ def head_shape(name: str) -> HeadShape:
 def head_surface(
     shape: HeadShape, who: Identity, face: Expression, pitch: float, rng: np.random.Generator, hat: Hat | None = None
 ) -> Surface:
-    """A living head, painted on a canvas of ``pitch`` mm."""
+    """Return a living head, painted on a canvas of ``pitch`` mm."""
     x, y = grid(*shape.extent, pitch)
     here = shape.features(who)
     relief, alpha = shape.relief(who, face, x, y)
@@ -275,7 +275,7 @@ def put_hat_on(shape: HeadShape, surface: Surface, who: Identity, hat: Hat | Non
     x, y = grid(*shape.extent, surface.pitch)
     bare = surface.albedo.copy()
     cover = paint_hat(who, hat, x, y, surface.albedo)
-    # The eyes' own paint lies at the canvas's edge, where a hat must not reach.
+    # The eyes' paint is at the canvas's edge, where the hat must not reach.
     eyes = shape.eyes_cover(x, y) > 0
     surface.albedo[eyes] = bare[eyes]
     surface.relief = shape.raised(surface.relief, cover, 5.0, surface.pitch)

@@ -1,4 +1,4 @@
-"""From a surface, a pose and lights to linear colour, infrared and depth, without any sensor."""
+"""Renders a surface, a pose and lights to linear colour, infrared and depth, without a sensor model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from synthetic.physics import flash_falloff
 from synthetic.surface import Surface, mixed, power, spread
 
 PIVOT_MM = 70.0
-"""A head turns about a point this far behind its foremost one."""
+"""Distance of a head's pivot behind its foremost point."""
 ITERATIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A window on the image plane: ``scale`` pixels a mm at the subject, ``cx``/``cy`` where its origin appears."""
+    """A window on the image plane: ``scale`` pixels per mm at the subject, ``cx``/``cy`` the origin's position in
+    pixels."""
 
     width: int
     height: int
@@ -48,7 +49,7 @@ class Lights:
 
 @dataclass(slots=True)
 class Layer:
-    """What a view sees of one thing: ``light`` [h, w, 4] linear, ``depth`` mm [h, w], ``alpha`` [h, w] or [h, w, 4]."""
+    """One rendered thing in a view: ``light`` [h, w, 4] linear, ``depth`` mm [h, w], ``alpha`` [h, w] or [h, w, 4]."""
 
     light: Array
     depth: Array
@@ -56,7 +57,7 @@ class Layer:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
-    """Rotation matrix float32 [3, 3] of angles in degrees; x right, y down, z to the camera."""
+    """Return the rotation matrix, float32 [3, 3], of angles in degrees; x right, y down, z to the camera."""
     a, b, c = (math.radians(v) for v in (yaw, pitch, roll))
     ry = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
     rx = np.array([[1, 0, 0], [0, math.cos(b), -math.sin(b)], [0, math.sin(b), math.cos(b)]])
@@ -67,9 +68,9 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class ProjectedSurface:
-    """What every pixel of a view sees of a surface: ``column`` and ``row`` on its grid, ``towards``: how far it stands
-    towards the camera from the pivot, mm, ``relief``: normal and openness to the sky, [h, w, 4]. ``mask``: 1 where a
-    mesh is, None for a height field, whose own alpha says it."""
+    """A surface as seen by each pixel of a view: ``column`` and ``row`` on its grid, ``towards``: distance from the
+    pivot towards the camera, mm, ``relief``: normal and sky visibility, [h, w, 4]. ``mask``: 1 on a mesh, None for a
+    height field, which has its own alpha."""
 
     column: Array
     row: Array
@@ -101,7 +102,7 @@ def project_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: f
     maps = scatter(found, found.interpolate(known), view.width, view.height)
     mask = scatter(found, np.ones((len(found.pixel), 1), np.float32), view.width, view.height)[:, :, 0]
     towards = np.ascontiguousarray(maps[:, :, 2])
-    # Hollows among what is seen; the air round the head is none of them.
+    # Find hollows in the visible surface only, not in the air around the head.
     reach = 7 * view.scale
     around = cv2.GaussianBlur(towards, (0, 0), reach) / np.maximum(cv2.GaussianBlur(mask, (0, 0), reach), 1e-3)
     openness = np.clip(1 - 0.11 * np.maximum(around - towards, 0), 0.3, 1).astype(np.float32)
@@ -116,10 +117,10 @@ def project_mesh(surface: Surface, mesh: Mesh, turn: Array, view: View, pivot: f
 
 
 def unproject(surface: Surface, height: Array, turn: Array, view: View, pivot: float) -> tuple[Array, Array, Array]:
-    """For every pixel: column and row on the surface's grid, and how far its point stands towards the camera, mm.
+    """Return column and row on the surface's grid for every pixel, and its point's distance towards the camera, mm.
 
     Solves turn · (u, v, z(u, v) + pivot) = (x, y, ·) by fixed-point iteration: z enters only through the turn's small
-    off-axis terms, so four rounds are enough for the angles at which a face is presented.
+    off-axis terms, so four iterations are enough for the angles at which faces are presented.
     """
     x, y = view.millimetres()
     inverse = np.linalg.inv(turn[:2, :2]).astype(np.float32)
@@ -140,10 +141,10 @@ def unproject(surface: Surface, height: Array, turn: Array, view: View, pivot: f
 
 
 def relief_maps(h: Array, pitch: float) -> Array:
-    """Normals and openness to the sky [h, w, 4] of a height field, on its own grid."""
+    """Return normals and sky visibility [h, w, 4] of a height field, on its own grid."""
     dx = cv2.Sobel(h, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * pitch))
     dy = cv2.Sobel(h, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * pitch))
-    # Hollows see less of the room: nostrils, eye sockets, under the lip.
+    # Hollows get less of the room's light: nostrils, eye sockets, under the lip.
     hollow = cv2.GaussianBlur(h, (0, 0), 7 / pitch) - h
     inverse = 1 / np.sqrt(dx * dx + dy * dy + 1)
     openness = np.clip(1 - 0.11 * np.maximum(hollow, 0), 0.3, 1)
@@ -153,7 +154,7 @@ def relief_maps(h: Array, pitch: float) -> Array:
 def render_surface(
     surface: Surface, turn: Array, view: View, lights: Lights, distance: float, pivot: float = PIVOT_MM
 ) -> Layer:
-    """What the view sees of a surface whose foremost point is ``distance`` mm away."""
+    """Render a surface whose foremost point is ``distance`` mm away."""
     seen = project_surface(surface, turn, view, pivot)
     relief = seen.relief
 
@@ -168,12 +169,12 @@ def render_surface(
     albedo = sample(surface.albedo)
 
     def along(direction: Array) -> Array:
-        """Cosine between the turned normals and a direction [h, w]."""
+        """Return the cosine between the rotated normals and a direction [h, w]."""
         return mixed(relief, np.append(direction @ turn, 0).astype(np.float32)[None, :])
 
     openness = np.ascontiguousarray(relief[:, :, 3])
     depth = np.float32(distance + pivot) - seen.towards
-    # Each source of light gives a map of how much of it arrives; colours mix in one product at the end.
+    # Each light source gives an irradiance map; one product at the end mixes the colours.
     arriving = [openness]
     mirrored = []
     for direction, _ in lights.lamps:
@@ -201,9 +202,9 @@ def render_surface(
 
 
 def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
-    """``top`` before ``below``, which it changes; ``rows``: where ``top`` lies, when it has only those.
+    """Composite ``top`` over ``below`` in place; ``rows``: rows of ``top`` if it covers only those.
 
-    Depth does not blend: a pixel's distance is that of one thing or the other.
+    Depth does not blend: each pixel takes the distance of one of the two.
     """
     light = below.light[rows]
     alpha = top.alpha if top.alpha.ndim == 3 else spread(top.alpha, 4)
@@ -213,7 +214,7 @@ def over(below: Layer, top: Layer, rows: slice = slice(None)) -> Layer:
 
 
 def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distance: float) -> Layer:
-    """A plain thing facing the camera: ``albedo`` [4] or [h, w, 4], ``shade`` [h, w] multiplies all light on it."""
+    """Return a plain layer facing the camera: ``albedo`` [4] or [h, w, 4], ``shade`` [h, w] multiplies its light."""
     total = lights.ambient + sum((colour * np.float32(0.5) for _, colour in lights.lamps), np.zeros(4, np.float32))
     total = total.astype(np.float32)
     total[3] += lights.flash * (500.0 / distance) ** 2
@@ -229,8 +230,8 @@ def flat_layer(alpha: Array, albedo: Array, shade: Array, lights: Lights, distan
 
 
 def vignette_map(view: View, strength: float, whole: tuple[float, float, float]) -> Array:
-    """Fall-off towards the corners [h, w]; ``whole``: centre x, y and half diagonal of the full frame,
-    in view pixels."""
+    """Return the fall-off towards the corners [h, w]; ``whole``: centre x, y and half diagonal of the full frame, in
+    view pixels."""
     cx, cy, reach = whole
     x = (np.arange(view.width, dtype=np.float32) - np.float32(cx)) / np.float32(reach)
     y = (np.arange(view.height, dtype=np.float32) - np.float32(cy)) / np.float32(reach)

@@ -1,4 +1,4 @@
-"""What is in the pictures of a scene: the room, the body, what is shown, and the hand that holds it."""
+"""Everything visible in a scene: room, body, head or instrument, and the hand that holds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from synthetic.surface import noise
 
 
 def scenery(scene: Scene, view: View) -> tuple[Layer, NDArray[np.uint8]]:
-    """Light and depth of everything in a view, and 255 where a partial attack is [h, w]."""
+    """Return light and depth of everything in a view, and a mask of a partial attack, 255 inside [h, w]."""
     scene = replace(scene, place=np.random.default_rng(scene.place_key))
     layer = surroundings(scene, view)
     pivot = 0.0 if scene.held else PIVOT_MM
@@ -34,11 +34,11 @@ def scenery(scene: Scene, view: View) -> tuple[Layer, NDArray[np.uint8]]:
 
 
 def surroundings(scene: Scene, view: View) -> Layer:
-    """Background, what of a body is behind a head, and the body behind a held instrument."""
+    """Return the background, the body parts behind a head, and the body behind a held instrument."""
     rng, who = scene.place, scene.who
     x, y = view.millimetres()
     near, shape = scene.distance, (view.height, view.width)
-    # Walls are nearer to grey than paint charts are.
+    # Walls are less saturated than paint charts.
     wall = np.array([*rng.uniform(0.06, 0.7) * rng.uniform(0.7, 1.3, 3), rng.uniform(0.15, 0.7)], np.float32)
     pattern = 1 + rng.uniform(0.05, 0.4) * noise(rng, shape, int(rng.integers(2, 9)))
     away = scene.distance + float(rng.uniform(300, 2500))
@@ -49,7 +49,7 @@ def surroundings(scene: Scene, view: View) -> Layer:
         return layer
 
     def add(cover: NDArray[Any], albedo: Array, shade: NDArray[Any] | float, behind: float) -> None:
-        # Most of these cover a few rows at the bottom; nothing is computed for the others.
+        # Most of these cover a few rows at the bottom; the others are not computed.
         cover = np.broadcast_to(cover, shape).astype(np.float32)
         touched = np.flatnonzero(cover.any(axis=1))
         if touched.size:
@@ -58,7 +58,7 @@ def surroundings(scene: Scene, view: View) -> Layer:
             over(layer, flat_layer(cover[rows], albedo, part, scene.lights, near + behind), rows)
 
     if scene.held:
-        # Whoever holds it, half hidden behind.
+        # The holder, half hidden behind the instrument.
         cover = np.clip((230 - np.abs(x + rng.uniform(-80, 80))) / 6, 0, 1) * np.clip(
             (y + rng.uniform(-40, 60)) / 6, 0, 1
         )
@@ -67,7 +67,7 @@ def surroundings(scene: Scene, view: View) -> Layer:
     if who.long_hair:
         add(long_hair(who, x, y), np.array(who.hair, np.float32), 0.75 + 0.2 * noise(rng, shape, 30), 105)
     if scene.shape.name == "analytic":
-        # Scanned heads bring their necks.
+        # Scanned heads include the neck.
         cover = np.clip((50 - np.abs(x) + np.maximum(y - 105, 0) * 0.8) / 3, 0, 1) * np.clip((y - 40) / 5, 0, 1)
         add(cover, skin_bands(who.melanin), 0.65 - 0.32 * np.square(np.clip(x / 60, -1, 1)), 85)
     return layer
@@ -83,14 +83,14 @@ def furnish(layer: Layer, scene: Scene, rng: np.random.Generator, at: tuple[Arra
         across = np.clip((half_w - np.abs(x - cx)) / soft, 0, 1)
         along = np.clip((half_h - np.abs(y - cy)) / soft, 0, 1)
         albedo = np.array([*rng.uniform(0.02, 0.9) * rng.uniform(0.6, 1.4, 3), rng.uniform(0.05, 0.8)], np.float32)
-        # One in eight is a window or a lamp, many times as bright as what hangs beside it.
+        # One in eight is a window or a lamp, many times brighter than its neighbours.
         level = float(rng.uniform(3, 12) if rng.uniform() < 0.125 else rng.uniform(0.6, 1.2))
         cover = (across * along).astype(np.float32)
         over(layer, flat_layer(cover, albedo, np.full_like(cover, level), scene.lights, away - 5))
 
 
 def clothes(scene: Scene, view: View, layer: Layer) -> Layer:
-    """Shoulders and collar, before the neck."""
+    """Draw shoulders and collar in front of the neck."""
     x, y = view.millimetres()
     rng = scene.place
     cloth = np.array([*rng.uniform(0.02, 0.6, 3), rng.uniform(0.1, 0.7)], np.float32)
@@ -108,7 +108,7 @@ def clothes(scene: Scene, view: View, layer: Layer) -> Layer:
 
 
 def fingers(scene: Scene, view: View, layer: Layer) -> Layer:
-    """Fingers that hold a sheet at its edges, before it."""
+    """Draw fingers that hold a sheet at its edges, in front of it."""
     rng = scene.place
     half_w = -scene.shown.surface.x0
     half_h = -scene.shown.surface.y0

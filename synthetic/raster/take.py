@@ -1,4 +1,4 @@
-"""The pictures that a scene gives: what the cameras deliver, and what only a simulation knows."""
+"""Images of a scene as delivered by the cameras, and the simulation's ground truth."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from synthetic.scene import Scene, compose
 from synthetic.sensor.camera import expose, normal
 
 BOX_MM = (0.0, -14.0, 150.0)
-"""Centre and edge of the face box on a life-size head, as OpenCV's frontal cascade (alt2) draws it."""
+"""Centre and edge of the face box on a life-size head, as given by OpenCV's frontal cascade (alt2)."""
 PATCH_EXTENT = 2.8
-"""Edge of a patch against the face box: crops of 2.2 times the box, with room for a detector's error."""
+"""Ratio of patch edge to face box: crops of 2.2 times the box, with room for detector error."""
 PATCH_SIZES, FRAME_SIZES = (64, 512), (160, 4096)
 DEPTH_LIMIT_MM = 4000.0
 LONGEST_BASELINE_MM = 60.0
@@ -27,7 +27,7 @@ LONGEST_BASELINE_MM = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What the rig delivers, and what only a simulation knows.
+    """Images delivered by the rig, and the simulation's ground truth.
 
     ``rgb`` uint8 [H, W, 3], RGB order. ``ir`` uint8 [H, W, 1]. ``depth`` float32 [H, W, 1], millimetres, 0 = missing.
     ``region`` uint8 [H, W, 1]: 255 where a partial attack covers a living face, in ``rgb`` pixels; zero elsewhere.
@@ -47,14 +47,13 @@ class Rendered:
 
     @property
     def label(self) -> int:
-        """1 for bona fide, 0 for an attack."""
+        """Label: 1 for bona fide, 0 for an attack."""
         return int(self.presentation.bona_fide)
 
 
 @dataclass(slots=True)
 class SensorImages:
-    """Colour, infrared and depth pictures of a view, the attacked region in colour's pixels, and the infrared camera's
-    shift in pixels."""
+    """RGB, IR and depth images of a view, the attacked region in RGB pixels, and the IR camera's shift in pixels."""
 
     rgb: NDArray[np.uint8]
     ir: NDArray[np.uint8]
@@ -64,7 +63,7 @@ class SensorImages:
 
 
 def face_box(scene: Scene, view: View) -> tuple[float, float, float, float]:
-    """The face's box in a view, x, y, width, height."""
+    """Return the face's box in a view: x, y, width, height."""
     cx, cy, edge = (v * scene.shown.scale for v in BOX_MM)
     pivot = 0.0 if scene.held else PIVOT_MM
     x, y, _ = scene.turn @ np.array([cx, cy, pivot], np.float32)
@@ -73,10 +72,10 @@ def face_box(scene: Scene, view: View) -> tuple[float, float, float, float]:
 
 
 def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: float) -> SensorImages:
-    """Take the pictures of a view.
+    """Take the images of a view.
 
-    The infrared camera stands beside the other, so it sees the same scene a little to the left: one wider view serves
-    both. ``whole``: see `vignette_map`. ``sampling``: view pixels per camera pixel; a coarser view averages noise away.
+    The IR camera is beside the RGB camera and sees the scene shifted a little to the left: one wider view serves both.
+    ``whole``: see `vignette_map`. ``sampling``: view pixels per camera pixel; a coarser view averages noise away.
     """
     camera, rng = scene.camera, scene.sensor
     shift = round(camera.baseline_mm * view.scale)
@@ -87,7 +86,7 @@ def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: 
     infrared = np.ascontiguousarray(layer.light[:, shift:, 3:])
     x, y, w, h = face_box(scene, view)
     middle = slice(max(int(y), 0), max(int(y + h), 1)), slice(max(int(x), 0), max(int(x + w), 1))
-    # Automatic exposure looks at the face; in the dark its gain ends and the picture stays black.
+    # Automatic exposure meters the face; in the dark its gain saturates and the image stays black.
     gains = camera.rgb.gain_for(colour[middle], 5.0), camera.ir.gain_for(infrared[middle], 6.0)
     if not scene.lit:
         dark, _ = scenery(replace(scene, lights=replace(scene.lights, flash=0.0)), wide)
@@ -109,7 +108,7 @@ def take(scene: Scene, view: View, whole: tuple[float, float, float], sampling: 
 
 
 def render_patch(presentation: Presentation, *, size: int = 168, shape: str = "analytic") -> Rendered:
-    """A square of the cameras' pictures around the face, for training: uint8/float32 [size, size, ·].
+    """Return a square of the cameras' images around the face, for training: uint8/float32 [size, size, ·].
 
     Raises:
         ValueError: an unknown shape, or a size outside `PATCH_SIZES`.
@@ -121,7 +120,7 @@ def render_patch(presentation: Presentation, *, size: int = 168, shape: str = "a
     scale = life / scene.shown.scale
     camera_scale = scene.camera.focal_px / scene.distance
     view = View(size, size, scale, size / 2 - BOX_MM[0] * life, size / 2 - BOX_MM[1] * life)
-    # The patch is a part of a frame of 640×480: its vignette is that of where it lies there.
+    # The patch is part of a 640×480 frame, so it gets the vignette of its position there.
     ratio = scale / camera_scale
     whole = (size / 2 - scene.centre[0] * 640 * ratio, size / 2 - scene.centre[1] * 480 * ratio, 400 * ratio)
     return _finish(scene, view, whole, ratio)
@@ -136,13 +135,12 @@ def render_frame(
     vacant: bool = False,
     baseline_mm: float | None = None,
 ) -> Rendered:
-    """Full pictures of both cameras, ``size`` width and height; consecutive frames move the subject.
+    """Return full images of both cameras, of width and height ``size``; the subject moves between frames.
 
-    ``lit``: whether the strobed illuminator was on while the infrared picture was taken. Exposure stays that of a lit
-    picture, as it does in a camera whose illuminator alternates. ``vacant``: the room before or after, with nobody in
-    it; the boxes then say where the subject would be. ``baseline_mm``: how far to the right of the colour camera the
-    infrared one stands, 0 to 60, instead of what the family has. What is behind the subject then shifts by as much as
-    the subject, where in truth it would shift by less.
+    ``lit``: whether the strobed illuminator was on for the IR image. Exposure remains that of a lit image, as in a
+    camera with a strobed illuminator. ``vacant``: the room without the subject; the boxes give where the subject would
+    be. ``baseline_mm``: distance of the IR camera to the right of the RGB camera, 0 to 60, instead of the family's. The
+    background then shifts as much as the subject; in reality it would shift less.
 
     Raises:
         ValueError: an unknown shape, or a size or baseline out of range.
@@ -156,7 +154,7 @@ def render_frame(
         if not 0 <= baseline_mm <= LONGEST_BASELINE_MM:
             raise ValueError(f"baseline_mm must be 0 to {LONGEST_BASELINE_MM:g}, not {baseline_mm}")
         scene.camera = replace(scene.camera, baseline_mm=baseline_mm)
-    # A point of the subject at this distance: focal length in pixels over millimetres.
+    # For a point of the subject at this distance: focal length in pixels over millimetres.
     scale = scene.camera.focal_px * (width / 640) / scene.distance
     cx, cy = width * (0.5 + scene.centre[0]), height * (0.5 + scene.centre[1])
     view = View(width, height, scale, cx, cy)

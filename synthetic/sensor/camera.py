@@ -1,4 +1,4 @@
-"""Two families of cameras with disjoint parameters, and what a camera makes of the light that reaches it."""
+"""Two families of cameras with disjoint parameters, and a model of their sensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Ranges that a camera of this family is drawn from. Noise in 8-bit steps, blur in pixels, times in factors."""
+    """Parameter ranges of a family of cameras. Noise in 8-bit steps, blur in pixels, times in factors."""
 
     focal_px: Range
     rgb_noise: Range
@@ -75,7 +75,7 @@ FAMILY = {
 @dataclass(frozen=True, slots=True)
 class Sensor:
     """A camera's sensor and lens. ``noise``: read noise in 8-bit steps after the tone curve at mid grey. ``blur``: in
-    pixels. ``target``: mean of a face that automatic exposure aims at."""
+    pixels. ``target``: mean of a face that automatic exposure aims for."""
 
     noise: float
     gamma: float
@@ -84,13 +84,13 @@ class Sensor:
     target: float
 
     def gain_for(self, face: Array, limit: float, exposure: float = 1.0) -> float:
-        """Return the gain that brings a face to its target, ``limit`` at most. ``exposure``: a factor on the target."""
+        """Return the gain that brings a face to its target, at most ``limit``. ``exposure``: a factor on the target."""
         return min(self.target * exposure / max(float(face.mean()), 1e-6), limit)
 
 
 @dataclass(frozen=True, slots=True)
 class CameraRig:
-    """One rig: a colour and an infrared camera beside each other, drawn from a family."""
+    """A rig: an RGB and an IR camera side by side, drawn from a family."""
 
     focal_px: float
     balance: tuple[float, float, float]
@@ -100,14 +100,14 @@ class CameraRig:
 
 
 def draw_camera(family: str, rng: np.random.Generator) -> CameraRig:
-    """A camera of ``family``."""
+    """Draw a camera of ``family``."""
     f = FAMILY[family]
 
     def drawn(limits: Range) -> float:
         return float(rng.uniform(*limits))
 
     red, blue = (float(rng.uniform(*f.white_balance) * rng.choice((-1, 1))) for _ in range(2))
-    # The order of the draws is part of what a seed means.
+    # Keep the order of the draws: changing it changes the result of every seed.
     return CameraRig(
         focal_px=drawn(f.focal_px),
         balance=(1 + red, 1.0, 1 + blue),
@@ -132,10 +132,11 @@ def draw_camera(family: str, rng: np.random.Generator) -> CameraRig:
 def expose(
     light: Array, sensor: Sensor, *, gain: float, soft: float, vignette: Array, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Linear light [H, W, C] → 8-bit picture [H, W, C]: lens blur, vignetting, gain, shot and read noise, tone curve.
+    """Convert linear light [H, W, C] to an 8-bit image [H, W, C]: lens blur, vignetting, gain, shot and read noise,
+    tone curve.
 
-    ``soft``: pixels of ``light`` per pixel of the sensor, 1 at most: fewer average noise and blur away. ``vignette``:
-    fall-off [H, W]. Noise grows with the square root of the gain.
+    ``soft``: pixels of ``light`` per sensor pixel, at most 1: fewer average out noise and blur. ``vignette``: fall-off
+    [H, W]. Noise grows with the square root of the gain.
     """
     noise, blur, gamma = sensor.noise * soft * math.sqrt(max(gain, 1)), sensor.blur * soft, sensor.gamma
     if blur > 0.25:
@@ -157,9 +158,9 @@ def expose(
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Standard normal noise float32, by OpenCV's generator seeded from ``rng``: three times as fast as NumPy's.
+    """Return standard normal noise, float32, from OpenCV's generator seeded by ``rng``: three times as fast as NumPy's.
 
-    OpenCV keeps one generator per thread, so a draw depends on nothing but ``rng``.
+    OpenCV keeps one generator per thread, so a draw depends only on ``rng``.
     """
     cv2.setRNGSeed(int(rng.integers(1 << 31)))
     out = np.empty(shape, np.float32)

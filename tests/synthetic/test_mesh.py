@@ -1,4 +1,4 @@
-"""The rasteriser: what a z-buffer must see of shapes whose picture is known."""
+"""The rasteriser's z-buffer on shapes with known images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from synthetic.mesh import Mesh, Topology, rasterise, scatter
 
 
 def sphere(radius: float, rings: int = 40) -> Mesh:
-    """A sphere of ``radius`` mm about the origin, poles up and down."""
+    """Return a sphere of ``radius`` mm about the origin, poles up and down."""
     theta = np.linspace(0, np.pi, rings + 1)[1:-1]
     phi = np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
     t, p = np.meshgrid(theta, phi, indexing="ij")

@@ -1,4 +1,4 @@
-"""The physical statements, against the numbers of their sources."""
+"""The physics functions against the numbers in their sources."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_screens_are_dark_in_infrared() -> None:
 
 
 def test_vinyl_keeps_a_face_s_contrast_in_infrared() -> None:
-    # Skin against brows in an infrared picture of a person, printed as it is and as luminance.
+    # Skin against brows in a person's infrared picture, printed directly and as luminance.
     picture, luminance = np.array([[0.62, 0.25]], np.float32), np.array([[0.5, 0.1]], np.float32)
     for own in (0.0, 1.0):
         found = physics.vinyl_print_nir(picture, luminance, 0.85, 0.9, own)[0]
@@ -82,7 +82,7 @@ def test_mask_matter_lies_where_skin_does_and_around_it() -> None:
     assert 0.35 <= min(resin) < 0.4
     assert 0.7 < max(resin) <= 0.75
     assert 0.5 <= min(silicone) < max(silicone) <= 0.75
-    # No fixed offset from skin: some of it is brighter than the brightest skin, some darker than the darkest.
+    # No fixed offset from skin: some masks are brighter than the brightest skin, some darker than the darkest.
     skin = [float(physics.skin_bands(f)[3]) for f in (0.03, 0.30)]
     assert min(silicone) < max(skin) < max(silicone)
     assert min(resin) < min(skin)

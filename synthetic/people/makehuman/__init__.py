@@ -1,4 +1,4 @@
-"""People made of MakeHuman's CC0 assets, read from where the user keeps them."""
+"""People built from MakeHuman's CC0 assets in the user's folders."""
 
 from synthetic.people.makehuman.figure import Figure, FigurePart, figure_of
 from synthetic.people.makehuman.files import MakeHumanError

@@ -1,7 +1,7 @@
 """The meshes of a person with an expression: skin, eyes, teeth, brows, lashes, hair, clothes.
 
-Axes here: x to the picture's right as seen from the front, y up, z out of the face, millimetres, the origin in the
-middle between the eyes.
+Axes: x to the image's right as seen from the front, y up, z out of the face, in millimetres, with the origin midway
+between the eyes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from synthetic.people.makehuman.library import Library, LoadedProxy
 from synthetic.people.makehuman.person import Person
 
 TO_MM = 100.0
-"""Millimetres to a decimetre."""
+"""Millimetres per decimetre."""
 BELOW_MM = -480.0
-"""What lies lower is outside every picture."""
+"""Everything lower is outside every image."""
 EYES = (("helper-l-eye", 1), ("helper-r-eye", -1))
 UNITS = "expression/units"
 LANDMARKS = {"nose": [297], "mouth": [467, 495], "chin": [732], "crown": [882], "glabella": [169]}
@@ -37,7 +37,7 @@ class FigurePart:
     triangles: Indices
 
     def moved(self, turn: Array, shift: Array) -> FigurePart:
-        """Return the part turned by a matrix [3, 3], then moved by [3]."""
+        """Return the part rotated by a matrix [3, 3], then moved by [3]."""
         return replace(
             self,
             vertices=(self.vertices @ turn.T + shift).astype(np.float32),
@@ -51,7 +51,7 @@ class FigurePart:
 
 @dataclass(frozen=True, slots=True)
 class Eye:
-    """An eyeball: ``centre`` [3] and ``radius`` mm; ``gaze`` the direction that it looks [3]."""
+    """An eyeball: ``centre`` [3] and ``radius`` mm; ``gaze`` the direction in which it looks [3]."""
 
     centre: Array
     radius: float
@@ -75,7 +75,7 @@ class Figure:
 
 
 def strengths_of(person: Person, face: Expression) -> dict[str, float]:
-    """Return the expression units of a face by name below ``expression/units/<ancestry>``."""
+    """Return strengths of a face's expression units, by name below ``expression/units/<ancestry>``."""
     closed = float(np.clip(0.8 * (1.0 - face.eyes), 0, 0.7))
     wide = float(np.clip((face.eyes - 1.0) * 4, 0, 0.5))
     found = {
@@ -91,23 +91,23 @@ def strengths_of(person: Person, face: Expression) -> dict[str, float]:
 
 
 def base_vertices(library: Library, person: Person, face: Expression | None) -> Array:
-    """Return the base mesh of a person in decimetres, float32 [n, 3]; without expression where ``face`` is None."""
+    """Return the base mesh of a person in decimetres, float32 [n, 3]; without expression if ``face`` is None."""
     vertices = library.base.vertices.copy()
     weights = dict(person.weights)
     if face is not None:
         weights |= {k: v for k, v in strengths_of(person, face).items() if k in library.target_files}
     for name, strength in weights.items():
         target = library.target(name)
-        # A target names a vertex once, so plain addition is right.
+        # A target names each vertex once, so plain addition is correct.
         vertices[target.at] += target.offset * np.float32(strength)
     return vertices
 
 
 def figure_of(library: Library, person: Person, face: Expression, *, hat: str | None = None) -> Figure:
-    """Build a person's meshes. ``hat``: a proxy of ``clothes`` that is worn on the head.
+    """Build a person's meshes. ``hat``: a proxy of ``clothes`` worn on the head.
 
     Raises:
-        MakeHumanError: an asset that the person has is missing or damaged.
+        MakeHumanError: one of the person's assets is missing or damaged.
     """
     base = base_vertices(library, person, face)
     still = base_vertices(library, person, None)
@@ -161,7 +161,7 @@ def figure_of(library: Library, person: Person, face: Expression, *, hat: str | 
 
 
 def _gaze(face: Expression) -> Array:
-    """Direction of the eyes; the expression's gaze is given in mm on the eyeball."""
+    """Return the direction of the eyes; the expression's gaze is in mm on the eyeball."""
     right, down = face.gaze
     direction = np.array([right / 12, -down / 12, 1.0], np.float32)
     gaze: Array = (direction / np.linalg.norm(direction)).astype(np.float32)
@@ -169,14 +169,14 @@ def _gaze(face: Expression) -> Array:
 
 
 def _landmarks(still: Array, eyes: tuple[Array, Array]) -> dict[str, Array]:
-    """Points of a face without expression [3]."""
+    """Return landmarks of a face without expression [3]."""
     found = {name: still[at].mean(0).astype(np.float32) for name, at in LANDMARKS.items()}
     forward = np.array([0, 0, 12], np.float32)
     return {"left_eye": eyes[0] + forward, "right_eye": eyes[1] + forward, **found}
 
 
 def part_of(mesh: ObjMesh, triangles: Indices, vertices: Array) -> FigurePart:
-    """Return some triangles of a mesh at ``vertices`` [n, 3], with normals that are smooth across texture seams."""
+    """Return some triangles of a mesh at ``vertices`` [n, 3], with normals smooth across texture seams."""
     used, renumbered = np.unique(triangles, return_inverse=True)
     owner = mesh.corners[:, 0]
     normals = smooth_normals(vertices, owner[triangles])
@@ -197,7 +197,7 @@ def smooth_normals(vertices: Array, triangles: Indices) -> Array:
 
 
 def _only(part: FigurePart, kept: np.ndarray) -> FigurePart:
-    """Some of a part's triangles; its vertices stay in their order."""
+    """Return some of a part's triangles; its vertices keep their order."""
     used, renumbered = np.unique(part.triangles[kept], return_inverse=True)
     return FigurePart(
         part.vertices[used], part.normals[used], part.uv[used], renumbered.reshape(-1, 3).astype(np.int64)

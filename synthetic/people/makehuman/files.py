@@ -25,7 +25,7 @@ class MakeHumanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ObjMesh:
-    """A mesh whose vertices are doubled where a texture seam runs.
+    """A mesh whose vertices are duplicated along texture seams.
 
     ``vertices`` float32 [n, 3] as in the file. ``corners`` int64 [m, 2]: vertex and texture coordinate of each render
     vertex. ``uv`` float32 [m, 2], V upwards. ``triangles`` group → int64 [k, 3], indices of ``corners``.
@@ -51,11 +51,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """How a mesh hangs on the base mesh.
+    """Attachment of a mesh to the base mesh.
 
     ``at`` int64 [n, 3], ``weights`` float32 [n, 3], ``offset`` float32 [n, 3]. ``scales``: for x, y and z, the two base
     vertices whose distance along that axis, divided by the third number, scales the offset. ``hidden``: base vertices
-    that it covers.
+    covered by the mesh.
     """
 
     obj: str
@@ -66,7 +66,7 @@ class Proxy:
     hidden: Indices
 
     def fit(self, base: Array) -> Array:
-        """Return the proxy's vertices float32 [n, 3] on base vertices [m, 3]."""
+        """Fit the proxy to base vertices [m, 3]; return its vertices, float32 [n, 3]."""
         size = np.ones(3, np.float32)
         for axis, scale in enumerate(self.scales):
             if scale is not None:
@@ -77,7 +77,7 @@ class Proxy:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, decompressed where its name ends in ``.gz``.
+    """Return a file's text, decompressed if its name ends in ``.gz``.
 
     Raises:
         MakeHumanError: it cannot be read.
@@ -95,7 +95,7 @@ def read_mesh(path: Path) -> ObjMesh:
     """Read a Wavefront OBJ file with groups and texture coordinates; polygons become fans.
 
     Raises:
-        MakeHumanError: it cannot be read, or a line is malformed; names file and line.
+        MakeHumanError: it cannot be read, or a line is malformed; the message names file and line.
     """
     vertices: list[tuple[float, ...]] = []
     texture: list[tuple[float, ...]] = []
@@ -133,16 +133,16 @@ def read_mesh(path: Path) -> ObjMesh:
 
 
 def _corner(word: str) -> tuple[int, int]:
-    """Vertex and texture coordinate of a face's corner, from 0; the coordinate is -1 where there is none."""
+    """Return vertex and texture coordinate of a face's corner, from 0; the coordinate is -1 if absent."""
     parts = word.split("/")
     return int(parts[0]) - 1, (int(parts[1]) if len(parts) > 1 and parts[1] else 0) - 1
 
 
 def read_target(path: Path) -> Target:
-    """Read a morph target; an empty file is the neutral one.
+    """Read a morph target; an empty file is the neutral target.
 
     Raises:
-        MakeHumanError: it cannot be read or is no target.
+        MakeHumanError: it cannot be read or is not a target.
     """
     lines = (line for line in read_text(path).splitlines() if not line.lstrip().startswith("#"))
     try:
@@ -196,7 +196,7 @@ def _numeric(word: str) -> bool:
 
 
 def _fitting(words: list[str]) -> tuple[float, ...]:
-    """A vertex's nine numbers: three base vertices, their weights, an offset."""
+    """Return a vertex's nine numbers: three base vertices, their weights, an offset."""
     if len(words) == 1:
         return (float(words[0]),) * 3 + (1.0, 0.0, 0.0) + (0.0,) * 3
     if len(words) < 9:
@@ -205,7 +205,7 @@ def _fitting(words: list[str]) -> tuple[float, ...]:
 
 
 def _ranges(words: list[str]) -> list[int]:
-    """Vertices of ``5 9 - 12 20``."""
+    """Return the vertices of ``5 9 - 12 20``."""
     found: list[int] = []
     k = 0
     while k < len(words):

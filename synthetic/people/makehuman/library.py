@@ -1,4 +1,4 @@
-"""Where MakeHuman's assets are, and reading each of them once."""
+"""Locates MakeHuman's assets and reads each of them once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from synthetic.people.makehuman.files import MakeHumanError, ObjMesh, Proxy, Tar
 
 VARIABLE = "ADSN_MAKEHUMAN"
 SUBFOLDERS = ("", "base", "data")
-"""Where below a named folder the assets may lie: ``base`` in a clone of makehuman-assets, ``data`` in MakeHuman."""
+"""Subfolders of a named folder that may hold the assets: ``base`` in a clone of makehuman-assets, ``data`` in
+MakeHuman."""
 PICTURES = (".png", ".jpg", ".jpeg")
 TEXTURE_EDGE = 512
-"""Pixels of the textures of hair and clothes: the finest that a picture of a face shows."""
+"""Edge of hair and clothes textures in pixels: the finest visible in an image of a face."""
 BASE_VERTICES = 19158
 HELD_BACK = 0.25
-"""Share of morphs that only people for testing have."""
+"""Share of morphs reserved for test people."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +38,10 @@ class LoadedProxy:
 
 @dataclass(eq=False)
 class Library:
-    """MakeHuman's assets in one or several folders; of two files with one name the first folder's counts.
+    """MakeHuman's assets in one or several folders; if a name occurs twice, the first folder takes precedence.
 
     Raises:
-        MakeHumanError: no base mesh, or one of another topology.
+        MakeHumanError: the base mesh is missing or has another topology.
     """
 
     folders: tuple[Path, ...]
@@ -67,7 +68,7 @@ class Library:
         return next((f / name for f in self.folders if (f / name).is_file()), None)
 
     def _listed(self, folder: str, endings: tuple[str, ...]) -> dict[str, Path]:
-        """Files below ``folder`` in all folders: name without ending → path."""
+        """Return the files below ``folder`` in all folders: name without extension → path."""
         found: dict[str, Path] = {}
         for root in self.folders:
             for path in sorted((root / folder).rglob("*")):
@@ -109,7 +110,7 @@ class Library:
         """Return a morph target by its path below ``targets`` without ending.
 
         Raises:
-            MakeHumanError: there is none, or it belongs to another base mesh.
+            MakeHumanError: it does not exist, or belongs to another base mesh.
         """
         if name not in self._targets:
             if name not in self.target_files:
@@ -124,7 +125,7 @@ class Library:
         """Return a proxy with its mesh and texture.
 
         Raises:
-            MakeHumanError: there is none, or its mesh is missing or has another number of vertices.
+            MakeHumanError: it does not exist, or its mesh is missing or has another number of vertices.
         """
         key = f"{kind}/{name}"
         if key not in self._worn:
@@ -140,7 +141,7 @@ class Library:
         return self._worn[key]
 
     def digest(self) -> str:
-        """Return a SHA-256 over the names and sizes of all assets: another collection gives other people."""
+        """Return a SHA-256 over the names and sizes of all assets: a different collection gives different people."""
         h = hashlib.sha256()
         kinds = [self.proxies(kind) for kind in ("hair", "eyebrows", "eyelashes", "clothes")]
         for files in (self.target_files, self.skins, self.irises, *kinds):
@@ -150,7 +151,8 @@ class Library:
 
 
 def open_library(path: str | None = None) -> Library:
-    """Open the assets in ``path``, else in what the environment variable names; the same folders are read once.
+    """Open the assets in ``path``, else in the folders named by the environment variable; each set of folders is read
+    once.
 
     Raises:
         MakeHumanError: neither is given, a folder is missing, or it holds no base mesh.
@@ -171,7 +173,7 @@ def _open(folders: tuple[Path, ...]) -> Library:
 
 
 def _texture(proxy: Path) -> NDArray[np.uint8] | None:
-    """The diffuse texture beside a proxy."""
+    """Return the diffuse texture beside a proxy."""
     pictures = [p for p in sorted(proxy.parent.iterdir()) if p.suffix.lower() in PICTURES]
     named = [p for p in pictures if "diffuse" in p.stem or p.stem == proxy.stem]
     return read_picture(named[0], TEXTURE_EDGE) if named else None
@@ -181,7 +183,7 @@ def read_picture(path: Path, edge: int | None = None) -> NDArray[np.uint8]:
     """Return a texture uint8 [h, w, 4] RGBA, ``edge`` pixels square where given.
 
     Raises:
-        MakeHumanError: it is no picture.
+        MakeHumanError: it is not an image.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -199,14 +201,14 @@ def read_picture(path: Path, edge: int | None = None) -> NDArray[np.uint8]:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a morph is kept for people who are used in testing only."""
+    """Return whether a morph is reserved for test people."""
     return hashlib.sha256(name.encode()).digest()[0] < 256 * HELD_BACK
 
 
 def choices(names: list[str], *, reserved: bool) -> list[str]:
-    """Return those of ``names`` that people of one side have: every third is held back for testing.
+    """Return the ``names`` available to training or test people: every third is held back for testing.
 
-    Of a single name both sides have it.
+    A single name is available to both.
     """
     ordered = sorted(names)
     apart = ordered[2::3] or ordered[-1:]

@@ -1,4 +1,4 @@
-"""Who a subject is among MakeHuman's people: which morphs, skin, hair and eyes."""
+"""A subject as a MakeHuman person: morphs, skin, hair and eyes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthetic.people.identity import Identity, identity_of
 from synthetic.people.makehuman.library import Library, choices, is_reserved
 
 RESERVED_FROM = 1000
-"""The first subject for testing: skins, hair and morphs that are held back occur from here on."""
+"""First test subject: reserved skins, hair and morphs occur from here on."""
 DETAILS = ("head", "forehead", "eyes", "nose", "mouth", "chin", "cheek", "ears", "neck", "eyebrows")
 OPPOSITES = (
     ("incr", "decr"),
@@ -30,7 +30,7 @@ UNFIT = (
     "nose-trans-in",
     "nose-trans-out",
 )
-"""Morphs that only move a head or make it lopsided."""
+"""Morphs that only move a head or make it asymmetric."""
 LONG_HAIR = ("bob", "long", "ponytail", "braid")
 
 
@@ -38,7 +38,7 @@ LONG_HAIR = ("bob", "long", "ponytail", "braid")
 class Person:
     """A subject. ``weights``: morph target → strength. Names are those of a `Library`; ``hair`` is None for the bald.
 
-    ``tone``: the skin's reflectance is moved towards that of ``who.melanin``.
+    ``tone``: the skin's reflectance is shifted towards that of ``who.melanin``.
     """
 
     who: Identity
@@ -58,7 +58,7 @@ class Person:
 def person_of(library: Library, subject: int, *, reserved: bool | None = None) -> Person:
     """Return the person with number ``subject``: the same number and assets always give the same person.
 
-    ``reserved``: whether the person has assets held back for testing, instead of by the number.
+    ``reserved``: whether the person uses assets held back for testing; by default the number decides.
     """
     return _person(library, subject, subject >= RESERVED_FROM if reserved is None else reserved)
 
@@ -103,7 +103,7 @@ def _person(library: Library, subject: int, reserved: bool) -> Person:
 
 
 def _ancestry(melanin: float, rng: np.random.Generator) -> dict[str, float]:
-    """Weights of the three macro shapes that sum to 1; the darker the skin, the likelier the first."""
+    """Return weights of the three macro shapes, with sum 1; the darker the skin, the likelier the first."""
     dark = float(np.clip((melanin - 0.06) / 0.16, 0.02, 1))
     pull = np.array([4 * dark, 1.6 * (1 - dark) + 0.1, 2.2 * (1 - dark) + 0.1])
     share = rng.dirichlet(0.6 * pull + 0.05)
@@ -113,7 +113,7 @@ def _ancestry(melanin: float, rng: np.random.Generator) -> dict[str, float]:
 def _macro(
     library: Library, male: bool, age: float, ancestry: dict[str, float], rng: np.random.Generator
 ) -> dict[str, float]:
-    """Weights of the macro targets: sex, age, ancestry, muscle and weight; each family sums to 1."""
+    """Return weights of the macro targets: sex, age, ancestry, muscle and weight; each family sums to 1."""
     sex = "male" if male else "female"
     old = float(np.clip((age - 0.35) * 1.3, 0, 0.85))
     ages = {"young": 1 - old, "old": old}
@@ -128,13 +128,13 @@ def _macro(
 
 
 def _three(at: float) -> dict[str, float]:
-    """Shares of the least, average and most for a place from -1 to 1 between them."""
+    """Return the shares of minimum, average and maximum for a position from -1 to 1 between them."""
     at = float(np.clip(at, -1, 1))
     return {"min": max(-at, 0.0), "average": 1 - abs(at), "max": max(at, 0.0)}
 
 
 def _details(library: Library, reserved: bool, rng: np.random.Generator) -> dict[str, float]:
-    """Strengths of the detail morphs of a face; what has a left and a right side is drawn once for both."""
+    """Return strengths of the detail morphs of a face; left and right share one draw."""
     families: dict[str, list[str]] = {}
     for name in library.target_files:
         folder, _, rest = name.partition("/")
@@ -149,7 +149,7 @@ def _details(library: Library, reserved: bool, rng: np.random.Generator) -> dict
         for name in families[family]:
             end = _end(name)
             if end is None:
-                # A shape without an opposite, such as a round head: rarely more than a hint of it.
+                # A shape without an opposite, such as a round head: rarely more than weak.
                 found[name] = max(value - 0.15, 0) * 0.8
             elif end * value > 0:
                 found[name] = abs(value)
@@ -157,14 +157,14 @@ def _details(library: Library, reserved: bool, rng: np.random.Generator) -> dict
 
 
 def _family(folder: str, rest: str) -> str:
-    """What both ends and both sides of a morph have in common."""
+    """Return the common name of both ends and both sides of a morph."""
     stem = rest[2:] if rest[:2] in ("l-", "r-") else rest
     end = _end(rest)
     return f"{folder}/{stem if end is None else stem.rsplit('-', 1)[0]}"
 
 
 def _end(name: str) -> int | None:
-    """1 or -1 for the two ends of a morph, None where it has one end only."""
+    """Return 1 or -1 for the two ends of a morph, None if it has only one end."""
     last = name.rsplit("-", 1)[-1]
     for first, second in OPPOSITES:
         if last in (first, second):
@@ -173,15 +173,15 @@ def _end(name: str) -> int | None:
 
 
 def _skins(library: Library, male: bool, *, dark: bool) -> list[str]:
-    """Skins of about the right tone, of the right sex where there is one."""
+    """Return skins of about the right tone, of the right sex if there are any."""
     names = list(library.skins)
     toned = [n for n in names if ("darkskinned" in n) == dark] or names
-    # Too few dark skins to tell the sexes apart and hold some back.
+    # There are too few dark skins to separate the sexes and hold some back.
     return toned if dark else [n for n in toned if ("female" in n) != male] or toned
 
 
 def _irises(library: Library, who: Identity) -> list[str]:
-    """Irises of the identity's colour: brown, or any of the light ones."""
+    """Return irises of the identity's colour: brown, or any of the light ones."""
     names = list(library.irises)
     brown = [n for n in names if "brown" in n]
     light = [n for n in names if "brown" not in n]

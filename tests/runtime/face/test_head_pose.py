@@ -17,7 +17,7 @@ def test_the_model_itself_is_read_exactly(yaw: float, pitch: float, roll: float)
     found = head_angles(points.astype(np.float32))
     assert found is not None
     forward = rotation(yaw, pitch, roll)[:, 2].astype(np.float64)
-    # Roll turns the picture, not the direction the head faces against its own upright.
+    # Roll rotates the image and does not change yaw and pitch.
     level = rotation(yaw, pitch, 0)[:, 2].astype(np.float64)
     assert forward[2] == pytest.approx(level[2])
     assert np.cos(np.radians(found[0])) * np.cos(np.radians(found[1])) == pytest.approx(forward[2], abs=0.01)

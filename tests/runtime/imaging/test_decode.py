@@ -1,4 +1,4 @@
-"""Image files: whole ones decode to their pixels, everything else is a clear error and never a crash."""
+"""Image files: complete ones decode to their pixels, everything else gives a clear error and never a crash."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_lossless_colour_comes_back_in_rgb_order(suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 def test_colour_is_the_same_whether_opencv_orders_it_or_not(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Smooth, so that no decoder's chroma decides; red, green and blue differ.
+    # Smooth, so that chroma decoding does not matter; red, green and blue differ.
     picture = np.stack([textured(level, (48, 64)) for level in (40, 120, 200)], 2)
     direct = decode(encode(picture, suffix), "rgb", max_pixels=LIMIT)
     assert direct[:, :, 0].mean() > direct[:, :, 1].mean() > direct[:, :, 2].mean()
@@ -247,7 +247,7 @@ def test_a_jpeg_of_several_scans_keeps_its_coefficients() -> None:
 
 
 def animated_png(shown: NDArray[Any], first: NDArray[Any]) -> bytes:
-    """An APNG whose default picture is ``shown`` and whose first frame is ``first``."""
+    """Return an APNG with default image ``shown`` and first frame ``first``."""
     data, frame = encode(shown, ".png"), encode(first, ".png")
     at = data.index(b"IDAT") - 4
     body = frame[frame.index(b"IDAT") - 4 : -12]
@@ -290,7 +290,7 @@ def test_formats_of_several_pictures_are_none_of_those_accepted() -> None:
 
 
 def palette_bmp(palette: NDArray[np.uint8], indices: NDArray[np.uint8], entries: int = 0, offset: int = 0) -> bytes:
-    """An 8-bit bitmap with a palette [N, 3], BGR. ``offset``: where it says that its pixels begin."""
+    """Return an 8-bit bitmap with a palette [N, 3], BGR. ``offset``: declared start of its pixels."""
     height, width = indices.shape
     table = np.concatenate([palette, np.zeros((len(palette), 1), np.uint8)], 1).tobytes()
     begin = 54 + len(table)

@@ -1,4 +1,4 @@
-"""JPEG files that lack something: what is found, and that whole ones of every kind pass."""
+"""Incomplete JPEG files are detected, and complete ones of every kind pass."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refused(data: bytes, modality: Literal["rgb", "ir"] = "rgb") -> bool:
 
 
 def beginning(data: bytes) -> int:
-    """Where the first scan's data begin."""
+    """Return the position of the first scan's data."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
@@ -62,7 +62,7 @@ def test_whole_files_pass(kind: str, size: tuple[int, int]) -> None:
     pixels = picture(*size)
     assert not refused(jpeg(kind, pixels))
     assert not refused(jpeg(kind, pixels[:, :, 1].copy()), "ir")
-    # Plain grey is what a decoder fills up with, and a picture may be just that.
+    # Decoders fill missing data with plain grey, but an image may really be plain grey.
     assert not refused(jpeg(kind, np.full((*size, 3), 128, np.uint8)))
     half = pixels.copy()
     half[size[0] // 2 :] = 128

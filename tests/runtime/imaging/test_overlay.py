@@ -27,7 +27,7 @@ def test_each_map_counts_alike_and_an_empty_one_is_even() -> None:
 
 
 def test_a_shuffled_map_shows_no_grid_of_dots() -> None:
-    """One place of the four in every block, everywhere alike: the network looked everywhere alike."""
+    """A map that uses one of the four places in every block equally is uniform."""
     maps = np.zeros((1, 14, 14), np.float32)
     maps[:, ::2, 1::2] = 1
     drawn = overlay(np.full((112, 112, 3), 100, np.uint8), maps)

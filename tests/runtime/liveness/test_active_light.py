@@ -1,4 +1,4 @@
-"""The illuminator's question and its answers, and what a copied infrared picture is known by."""
+"""Responses of faces and attacks to the illuminator, and detection of copied IR images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULE = ActiveLightRule()
 
 
 def scene(face: int, around: int) -> Image:
-    """A face of one grey level before surroundings of another."""
+    """Return a face of one grey level in surroundings of another."""
     image = np.full((480, 640, 1), around, np.uint8)
     x, y, w, h = (int(v) for v in (BOX.x, BOX.y, BOX.w, BOX.h))
     image[y : y + h, x : x + w] = face
@@ -30,22 +30,22 @@ def scene(face: int, around: int) -> Image:
 
 def judged(shone_on: Image, dark: Image, **changes: object) -> str:
     made = Pair(ir=shone_on, ir_dark=dark, ir_time_ns=0, ir_dark_time_ns=33_000_000, lit="lit")
-    return ActiveLight().measure(replace(made, **changes), BOX).answer  # type: ignore[arg-type]  # a test's shorthand
+    return ActiveLight().measure(replace(made, **changes), BOX).answer  # type: ignore[arg-type]  # test shorthand
 
 
 def test_a_face_before_a_wall_follows() -> None:
     assert judged(scene(140, 50), scene(30, 25)) == "follows"
-    # In a room without infrared light of its own there is nothing to darken.
+    # In a room without its own infrared light nothing can darken.
     assert judged(scene(140, 50), scene(2, 2)) == "follows"
 
 
 @pytest.mark.parametrize(
     ("lit", "dark"),
     [
-        (scene(140, 50), scene(140, 50)),  # shines by itself, or does not know of the illuminator
+        (scene(140, 50), scene(140, 50)),  # emits light, or ignores the illuminator
         (scene(60, 90), scene(140, 50)),  # follows another pattern
-        (scene(60, 90), scene(30, 30)),  # answers less than the wall behind it
-        (scene(140, 100), scene(70, 50)),  # turned down as a whole
+        (scene(60, 90), scene(30, 30)),  # responds less than the wall behind it
+        (scene(140, 100), scene(70, 50)),  # dimmed as a whole
     ],
     ids=["constant", "inverted", "screen", "dimmed"],
 )
@@ -61,16 +61,16 @@ def test_what_cannot_be_told_is_unknown() -> None:
     assert judged(lit, dark, ir_dark_time_ns=None) == "unknown"
     assert judged(lit, dark, ir_dark_time_ns=200_000_000) == "unknown"
     assert judged(lit, dark, ir_dark=dark[:240]) == "unknown"
-    # So little that the sun may have drowned it, and clipped by it.
+    # A gain so small that sunlight may have masked it, and clipping by sunlight.
     assert judged(scene(126, 110), scene(120, 108)) == "unknown"
     assert judged(scene(255, 255), scene(250, 250)) == "unknown"
-    # The face fills the picture: no background to compare with.
+    # The face fills the image: there is no background for comparison.
     assert compare(lit[130:310, 230:410], dark[130:310, 230:410], Box(10, 10, 160, 160), RULE).answer == "unknown"
 
 
 @pytest.mark.parametrize(("species", "expected"), [("bona_fide", "follows"), ("print_toner", None)])
 def test_simulated_rig(species: str, expected: str | None) -> None:
-    """People follow. A print is lit like them, so it may: the answer is no sign of life."""
+    """People follow. A print may follow too, as it is lit like them: the response is no sign of life."""
     for subject in range(3):
         lit, dark = (
             render_frame(Presentation(seed=4, subject=subject, species=species, frame=frame), lit=frame == 0)

@@ -1,4 +1,4 @@
-"""Decisions: nothing but a good score of a good pair is live."""
+"""Decisions: only a good score of a good pair is live."""
 
 from __future__ import annotations
 

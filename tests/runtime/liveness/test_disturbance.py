@@ -1,7 +1,7 @@
-"""Gates close before a disturbance turns the network's answer: a blurred person is `uncertain`, not an attack.
+"""Gates fail before a disturbance changes the network's decision: a blurred person is `uncertain`, not an attack.
 
-The rule: over a disturbance, the gate's limit lies where the median score of bona fide faces is still above the
-threshold, so that past the limit the decision is `uncertain` whatever the score.
+At the gate's limit for a disturbance the median score of bona fide faces is still above the threshold; beyond the limit
+the decision is `uncertain` for any score.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Disturb = Callable[[Picture, float, float], Picture]
 
 
 def blurred(picture: Picture, strength: float, edge: float) -> Picture:
-    """Blur by ``strength`` pixels of the crop that the gates look at."""
+    """Blur by ``strength`` pixels of the gates' crop."""
     sigma = strength * edge * (1 + 2 * FACE_RULE.margin) / FACE_RULE.size
     soft: Picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8).reshape(picture.shape)
     return soft
@@ -64,7 +64,7 @@ def people() -> list[Rendered]:
 def assessed(
     pipeline: LivenessPipeline, people: list[Rendered], rgb: Disturb, ir: Disturb, strength: float
 ) -> tuple[dict[str, int], float]:
-    """Decisions by count, and the median score of those that no gate stopped (NaN where gates stopped most)."""
+    """Return decision counts, and the median score of pairs that passed all gates (NaN if gates stopped most)."""
     decisions: dict[str, int] = {"live": 0, "uncertain": 0, "spoof": 0}
     passed: list[float] = []
     for made in people:
@@ -98,7 +98,7 @@ def test_a_disturbed_person_is_no_attack(
     for strength in strengths:
         decisions, median = assessed(pipeline, people, rgb, ir, strength)
         assert decisions["spoof"] <= plain["spoof"] + 1, (name, strength, decisions)
-        # Where the gates let most people through, most people are still live.
+        # If the gates pass most people, most people are still live.
         assert not median < pipeline.point.threshold, (name, strength, median)
 
 

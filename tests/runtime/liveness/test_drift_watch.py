@@ -1,4 +1,4 @@
-"""Whether a rig's cameras still stand as calibrated, asked of the pairs that are judged."""
+"""Drift watch: detection of moved cameras from assessed pairs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DISTANCE_MM = 600.0
 
 @pytest.fixture(scope="module")
 def people() -> list[SyntheticPair]:
-    """Eight people who can be seen in both pictures."""
+    """Return eight people who are visible in both images."""
     every = (SyntheticRig(seed=107, subject=n, family="AB"[n % 2], presentation=n).next() for n in range(12))
     return [person for person in every if person.conditions["lux"] > 20][:8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knows(CalibratedMapper):
-    """A calibration of a rig that sees the last of ``people``; its infrared camera was turned by some pixels since."""
+    """A calibration of a rig that sees the last of ``people``; its IR camera has since turned by some pixels."""
 
     people: list[SyntheticPair] = field(default_factory=list)
     off: tuple[float, float] = (0.0, 0.0)
@@ -50,7 +50,7 @@ def advice(
     geometry: RigGeometry | None = None,
     by: MappingMethod = "depth",
 ) -> str:
-    """What it says after so many seconds, each with somebody before the rig."""
+    """Return the advice after a number of seconds, each with a person before the rig."""
     geometry = geometry or rig()
     come: list[SyntheticPair] = []
     drift_watch = DriftWatch(Knows(geometry, people=come, off=off, by=by))
@@ -60,7 +60,7 @@ def advice(
         at = number * SECOND_NS
         pair = replace(person.pair, rgb_time_ns=at, ir_time_ns=at, clock="monotonic", lit="lit")
         assert drift_watch.update(pair, judged(person))
-        # Not due again within the second.
+        # Not due again within one second.
         assert not drift_watch.update(replace(pair, ir_time_ns=at + SECOND_NS // 2), judged(person))
     return drift_watch.advice
 
@@ -95,7 +95,7 @@ def test_a_dark_frame_and_a_pair_without_times_say_nothing(people: list[Syntheti
 
 
 def test_what_a_guessed_distance_may_be_wrong_by_is_forgiven(people: list[SyntheticPair]) -> None:
-    # 60 mm beside each other and 600 mm away: a fifth of the parallax is 11 pixels.
+    # Cameras 60 mm apart, face 600 mm away: a fifth of the parallax is 11 pixels.
     wide = rig(baseline_mm=60)
     assert advice(people, (12.0, 0.0), geometry=wide, by="face_width") == ""
     assert advice(people, (12.0, 0.0), geometry=wide, by="depth") != ""

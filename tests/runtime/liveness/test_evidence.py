@@ -1,4 +1,4 @@
-"""Sequential evidence: what no sequence of pairs may ever bring about, and what plain ones bring about."""
+"""Sequential evidence: results that no sequence of pairs may give, and results of plain sequences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GATES = (
 
 def pair(number: int, score: float | None = 0.99, **changes: object) -> Observation:
     seen = Observation(number, number * FRAME, 1, score, (0.9, 0.9), (), BOX, "unknown")
-    return replace(seen, **changes)  # type: ignore[arg-type]  # a test's shorthand
+    return replace(seen, **changes)  # type: ignore[arg-type]  # test shorthand
 
 
 def evidence(rule: EvidenceRule = RULE, point: OperatingPoint = POINT) -> Evidence:
@@ -43,7 +43,7 @@ def evidence(rule: EvidenceRule = RULE, point: OperatingPoint = POINT) -> Eviden
 
 
 def fed(rule: EvidenceRule = RULE, count: int = 400, **changes: object) -> tuple[Verdict | None, int]:
-    """The verdict on the same pair again and again, and after how many."""
+    """Return the verdict on a repeated pair, and the number of pairs it took."""
     gathered = evidence(rule)
     for number in range(count):
         verdict = gathered.add(pair(number, **changes))  # type: ignore[arg-type]  # as above
@@ -111,7 +111,7 @@ def test_what_is_missing_stale_repeated_or_late_never_raises_the_evidence(
     whole = not last.failed and last.score is not None and last.box is not None and last.strobe != "mismatch"
     gathered.add(last)
     if not (fresh and whole):
-        # Forgetting evidence against a subject is the one way up, and only to nothing.
+        # The level rises only if evidence against a subject is discarded, and then only to zero.
         assert gathered.state.level <= max(level, 0.0)
         assert gathered.state.good <= good
 
@@ -151,7 +151,7 @@ def test_another_subject_begins_at_nothing(seen: list[tuple], at: int, how: str)
         "gap": pair(number, t_ns=number * FRAME + RULE.max_gap_ns),
     }[how]
     if how == "gap" and gathered.state.pairs == 0:
-        return  # nothing had been counted that a gap could end
+        return  # nothing had been counted before the gap
     gathered.add(swapped)
     assert gathered.state.good <= 1
     assert gathered.state.pairs <= 1
@@ -232,7 +232,7 @@ def test_pairs_that_follow_closely_count_for_little() -> None:
 
 
 def test_the_evidence_is_that_of_the_stated_process() -> None:
-    """Against the textbook: the generalised least squares mean of correlated samples, times its information."""
+    """Compare with the textbook: the generalised least squares mean of correlated samples, times its information."""
     rule = EvidenceRule(confirm=50, max_gap_ns=10**10)
     times = np.array([0, 30, 70, 90, 400, 433]) * 1e6
     values = np.array([0.99, 0.62, 0.7, 0.3, 0.9, 0.66])
@@ -279,7 +279,7 @@ def test_a_verdict_stands_until_the_next_attempt() -> None:
     gathered.reset("done")
     assert gathered.state.started_ns is None
     assert gathered.state.level == 0
-    # What was seen before the reset is not seen again.
+    # Pairs from before the reset are not counted again.
     assert gathered.add(pair(number)) is None
     assert gathered.state.pairs == 0
 

@@ -1,4 +1,4 @@
-"""The pipeline on single pairs: every gate provoked, any two modalities, and nothing live by failing."""
+"""The pipeline on single pairs: every gate triggered, any two modalities, and no failure that gives live."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_good_pair_is_live() -> None:
     assert found.detected_in == found.lead == "rgb"
     assert found.face.box == found.boxes["rgb"] == found.boxes["ir"] == BOX
     assert list(found.timing_ms) == ["locate", "crop", "quality", "inference"]
-    # Nothing measured the pose, and there was no dark frame: said, and neither passed nor failed.
+    # The pose was not measured and there was no dark frame: reported as unknown, neither passed nor failed.
     unknown = {c.name for c in found.checks if c.status == "unknown"}
     assert unknown == {"face.yaw", "face.pitch", "ir.ambient"}
 
@@ -79,11 +79,11 @@ GATES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ir_flat", {"ir": flat(120)}, {"rgb": BOX}),
     ("ir_no_face", {"ir": ir_image(None)}, {}),
     ("ir_no_face", {"ir": ir_image(ELSEWHERE)}, {}),
-    # Too far apart in time to ask whether the face follows the illuminator.
+    # Too far apart in time to compare lit and dark frame.
     ("ambient_flood", {"ir_dark": ir_image(), "ir_dark_time_ns": NOW + 200_000_000}, {}),
     ("pair_skew", {"ir_time_ns": NOW - 11_000_000}, {}),
     ("pair_stale", {"rgb_time_ns": NOW - 501_000_000, "ir_time_ns": NOW - 501_000_000}, {}),
-    # A time that has not come yet is another clock's.
+    # A timestamp in the future comes from another clock.
     ("pair_stale", {"rgb_time_ns": NOW + 60_000_000, "ir_time_ns": NOW + 60_000_000}, {}),
 ]
 
@@ -109,7 +109,7 @@ def test_head_pose_needs_landmarks_and_uses_them() -> None:
         "face.pitch": "pass",
     }
     turned = front.copy()
-    turned[2, 0] += 26  # the nose far over to one side
+    turned[2, 0] += 26  # the nose far to one side
     turned[:, 0] *= 0.7
     detector.landmarks = turned + 300
     found = pipeline(detector=detector).assess(pair(NOW))
@@ -123,7 +123,7 @@ def test_a_dark_colour_picture_passes_where_infrared_leads() -> None:
     assert found.lead == "rgb"
     assert found.decision == "live"
     statuses = {c.name: c.status for c in found.checks}
-    # Too dark to look for a face, or to tell focus from noise.
+    # Too dark to search for a face, or to tell focus from noise.
     assert statuses["rgb.face"] == statuses["rgb.blur"] == "unknown"
     assert statuses["rgb.brightness"] == "pass"
 
@@ -209,7 +209,7 @@ def test_pictures_of_other_proportions_are_searched_apart() -> None:
 
 @dataclass(frozen=True)
 class Shifted:
-    """A rig whose infrared camera sees everything 30 pixels further left."""
+    """A rig whose IR camera sees everything 30 pixels further left."""
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
         step = {("rgb", "ir"): -30, ("ir", "rgb"): 30}.get((source, target), 0)
@@ -244,14 +244,14 @@ def test_blur_grows_with_blur_and_not_with_contrast() -> None:
 
 
 def test_the_reasons_provoked_here_are_all_there_are() -> None:
-    """`strobe_lost` is of streams; its test is beside the active light's."""
+    """`strobe_lost` occurs only in streams; its test is with the active-light tests."""
     here = {gate[0] for gate in GATES} | PROVOKED | {"head_pose", "rgb_too_dark", "depth_invalid", "strobe_lost"}
     assert here == set(REASONS)
 
 
 @pytest.mark.parametrize("species", ["bona_fide", "replay_screen"])
 def test_the_cascade_sees_people_in_both_pictures_and_screens_in_one(species: str) -> None:
-    """On simulated frames: the gate costs people nothing here, and a screen is black in infrared."""
+    """On simulated frames the gate rejects no person, and a screen is black in IR."""
     told = set()
     for subject in range(3):
         r = render_frame(Presentation(seed=2, subject=subject, species=species, number=subject))

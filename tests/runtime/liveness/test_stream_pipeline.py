@@ -1,4 +1,4 @@
-"""A face followed through a stream: cheaply, never for longer than it is there, and never as another one."""
+"""Face tracking in a stream: cheap, never longer than the face is there, never confused with another face."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RULE = TrackRule(search_near_every=5, search_whole_every=20)
 
 
 class Stream:
-    """A stream pipeline with its engine and detector; `see` feeds it the next pair, a frame later."""
+    """A stream pipeline with its engine and detector; `see` feeds it the next pair, one frame later."""
 
     def __init__(self, rule: TrackRule = RULE, **parts: Any) -> None:
         self.detector, self.engine = MarkDetector(), ScriptedEngine(parts.get("modalities", ("rgb", "ir")))
@@ -73,7 +73,7 @@ def test_the_detector_runs_now_and_then_and_the_face_is_followed_between() -> No
         assert seen.assessment is not None
         assert seen.assessment.decision == "live"
         assert seen.observation.track == 1
-    # Whole pictures at first, regions of them every fifth pair, nothing in between.
+    # Whole images at first, regions every fifth pair, nothing in between.
     assert searches[0][0] == (480, 640)
     assert [number for number, found in enumerate(searches) if found] == [0, 5, 10, 15]
     assert all(size[0] < 300 and size[1] < 300 for size in searches[5])
@@ -102,10 +102,10 @@ def test_tracking_never_outlives_the_face() -> None:
 def test_a_face_that_the_detector_does_not_confirm_is_lost_however_alike() -> None:
     stream = Stream(TrackRule(search_near_every=3, search_idle_every=1))
     stream.see()
-    # Still there for the correlation, but no face to the detector.
+    # The correlation still matches, but the detector finds no face.
     for _ in range(2):
         assert stream.see(rgb=rgb_image() // 2 * 2, ir=ir_image()).observation.failed == ()
-    stream.detector.detect = lambda *args: None  # type: ignore[method-assign]  # it sees nothing any more
+    stream.detector.detect = lambda *args: None  # type: ignore[method-assign]  # it finds nothing any more
     assert stream.see().observation.failed == ("no_face",)
 
 
@@ -154,7 +154,7 @@ def test_infrared_leads_in_the_dark() -> None:
         assert seen.assessment is not None
         assert seen.assessment.detected_in == "ir"
         assert seen.observation.failed == ()
-        # The colour stream has seen nothing, so it has no say.
+        # The RGB stream shows nothing, so its score is ignored.
         assert seen.observation.stream_scores[0] is None
         assert seen.observation.stream_scores[1] == pytest.approx(0.9)
 
@@ -178,7 +178,7 @@ def test_slow_checks_are_carried_for_two_pairs_of_the_same_face_and_only_when_pa
     assert found[3] is not found[0]
     assert found[4] is found[5] is found[3]
     assert found[6] is not found[3]
-    # Another face is asked at once.
+    # The checks run at once on another face.
     assert blur_of(seed=2) is not found[6]
     stream = Stream(limits=QualityLimits(max_blur=0.01))
     seen = [stream.see().assessment for _ in range(3)]

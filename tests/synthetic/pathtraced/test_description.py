@@ -1,4 +1,4 @@
-"""What is decided before rendering: nothing but the species depends on the species."""
+"""Descriptions of presentations: only the species itself depends on the species."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TRAITS: dict[str, Callable[[Description], float]] = {
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, list[Description]]:
-    # One presentation a subject: copies of one picture show the same attributes.
+    # One presentation per subject: copies of one picture show the same attributes.
     return {
         species: [describe(Presentation(seed=5, subject=subject, species=species)) for subject in range(PER_SPECIES)]
         for species in SPECIES
@@ -60,7 +60,7 @@ def test_ten_thousand_descriptions_are_drawn_alike_for_every_species(
     for species, own in values.items():
         others = np.sort(np.concatenate([v for s, v in values.items() if s != species]))
         shares = [np.searchsorted(v, everything, side="right") / len(v) for v in (own, others)]
-        # Two-sample Kolmogorov–Smirnov: 0.07 is exceeded by chance once in some ten thousand comparisons.
+        # Two-sample Kolmogorov–Smirnov: chance exceeds 0.07 about once in ten thousand comparisons.
         assert np.abs(shares[0] - shares[1]).max() < 0.07, species
 
 

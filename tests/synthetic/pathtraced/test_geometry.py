@@ -1,4 +1,4 @@
-"""Meshes, windows and distances, which need no Mitsuba."""
+"""Meshes, windows and distances; these tests need no Mitsuba."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path tracer itself: run with -m render, where Mitsuba and MakeHuman's assets are."""
+"""The path tracer: run with -m render; needs Mitsuba and MakeHuman's assets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_species_renders(species: str) -> None:
     assert found.ir.shape == found.depth.shape == found.region.shape == (80, 80, 1)
     assert found.label == (species == "bona_fide")
     middle = found.depth[36:44, 36:44]
-    # The face is where the box says, at about the distance that was drawn.
+    # The face is in the box, at about the drawn distance.
     assert abs(float(np.median(middle[middle > 0])) - found.conditions["distance_mm"]) < 120
     assert (found.region.max() > 0) == (species == "partial")
 
@@ -90,7 +90,7 @@ def test_the_flash_lights_a_wall_by_the_inverse_square_law() -> None:
 @pytest.mark.parametrize("band", ["rgb", "ir"])
 def test_surroundings_and_lamps_give_the_light_that_is_asked_for(band: Band) -> None:
     light = picture(Stage(WALL, (), None, (0.5,) * 4), WINDOW, band, samples=64, seed=1)
-    # Besides what it scatters, the wall mirrors some.
+    # The wall also reflects some light specularly.
     assert 0.33 < float(light.mean()) < 0.41
     lamp = Lamp((300.0, 300.0, 900.0), (0.0, 0.0, 0.0), (100.0, 200.0), (5.0,) * 4)
     away = np.linalg.norm(lamp.at)

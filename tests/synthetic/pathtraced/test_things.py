@@ -1,4 +1,4 @@
-"""People and instruments as things, built from a folder made by code; nothing is rendered."""
+"""People and instruments as things, built from a generated asset folder; nothing is rendered."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_dye_print_is_blank_at_850_nm_and_a_toner_print_is_not(library: Librar
 
 def test_pigment_has_less_contrast_at_850_nm(library: Library) -> None:
     albedo = paint.skin_albedo(library, person_of(library, 2))
-    # The made skin is half as bright in its lower half.
+    # The generated skin is half as bright in its lower half.
     visible, nir = (albedo[:, :, bands].reshape(paint.EDGE, -1).mean(1) for bands in (slice(3), slice(3, 4)))
     assert visible[50] / visible[-50] > 1.8
     assert 1 < nir[50] / nir[-50] < 0.6 * visible[50] / visible[-50]

@@ -26,7 +26,7 @@ def test_every_attribute_has_the_same_distribution_in_every_species() -> None:
     seen: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for species in SPECIES:
         for subject in range(1000):
-            # One presentation a subject: copies of one picture show the same attributes.
+            # One presentation per subject: copies of one picture show the same attributes.
             worn = attributes_of(Presentation(seed=5, subject=subject, species=species))
             for name, trait in TRAITS.items():
                 seen[name][species].append(float(trait(worn)))
@@ -51,7 +51,7 @@ def worn_bare(species: str, subject: int = 40) -> Attributes:
     return replace(worn, glasses=None, hat=None)
 
 
-# Nobody wears glasses over a partial attack that consists of solid glasses.
+# No glasses are worn over a partial attack that consists of solid glasses.
 CHANGED = [(s, "hat") for s in SPECIES] + [(s, "glasses") for s in SPECIES if s != "partial"]
 
 
@@ -70,7 +70,7 @@ def test_changing_an_attribute_changes_only_where_it_shows(species: str, attribu
     assert a.box == b.box
     # A screen shows nothing in IR, and a dark room nothing in RGB.
     assert not (np.array_equal(a.rgb, b.rgb) and np.array_equal(a.ir, b.ir))
-    # Exposure follows the face, so grey levels may shift everywhere; apart from that the wall's corner stays the same.
+    # Exposure follows the face, so grey levels may shift everywhere; otherwise the wall's corner is unchanged.
     corners = [r.rgb[:12, :12].astype(float).ravel() for r in (a, b)]
     if min(c.std() for c in corners) > 5:
         assert np.corrcoef(corners[0], corners[1])[0, 1] > 0.5

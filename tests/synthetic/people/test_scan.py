@@ -1,4 +1,4 @@
-"""The reader of scan-derived shapes, on a made-up model that has the published one's layout and none of its data."""
+"""The reader of scan-derived shapes, on a synthetic model with the published layout and none of its data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from synthetic import FaceModelError, Presentation, load_face_model, render_fram
 from synthetic.people import scan
 
 VERTICES = scan.KEPT[-1][1]
-"""Of the published folder, as far as it is used."""
+"""Layout of the published folder, as far as it is used."""
 KEPT = scan.EYES[1][1]
 
 
 def ball(count: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:
-    """``count`` points spread over the half of a sphere that faces the camera, in the model's axes, centimetres."""
+    """Return ``count`` points over the half of a sphere that faces the camera, in the model's axes, centimetres."""
     i = np.arange(count) + 0.5
     z = i / count
     angle = i * np.pi * (3 - np.sqrt(5))
@@ -25,7 +25,7 @@ def ball(count: int, centre: tuple[float, float, float], radius: float) -> np.nd
 
 
 def fan(start: int, points: np.ndarray) -> list[tuple[int, int, int]]:
-    """Triangles over ``points``, seen counter-clockwise from the front."""
+    """Return triangles over ``points``, counter-clockwise as seen from the front."""
     from scipy.spatial import Delaunay
 
     triangles = Delaunay(points[:, :2]).simplices
@@ -37,7 +37,7 @@ def fan(start: int, points: np.ndarray) -> list[tuple[int, int, int]]:
 
 @pytest.fixture(scope="module")
 def arrays() -> dict[str, np.ndarray]:
-    """A head of one dome and two eyeballs behind it, in the order in which the project keeps vertices."""
+    """Return a head of one dome and two eyeballs behind it, in the project's vertex order."""
     eyes = scan.EYES
     dome = ball(eyes[0][0], (0, 0, 0), 9.5)
     left, right = (
@@ -67,7 +67,7 @@ def model_file(arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
 
 
 def write_obj(path: Path, kept: np.ndarray, faces: np.ndarray | None = None) -> None:
-    """An OBJ file with the published vertex order: what is not kept lies at the origin."""
+    """Write an OBJ file with the published vertex order; vertices that are not kept are at the origin."""
     order = np.concatenate([np.arange(*span) for span in scan.KEPT])
     full = np.zeros((VERTICES, 3))
     full[order] = kept

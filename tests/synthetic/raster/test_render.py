@@ -1,4 +1,4 @@
-"""What the rendered pictures must show, and that they come out the same every time."""
+"""Contents and reproducibility of the rendered images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def equal(a: Rendered, b: Rendered) -> bool:
 
 
 def lit(species: str, count: int, *, bare: bool = False) -> list[Rendered]:
-    """Patches whose colour picture is not in the dark. ``bare``: without glasses and hats."""
+    """Return patches whose RGB image is not dark. ``bare``: without glasses and hats."""
     found: list[Rendered] = []
     number = 0
     while len(found) < count:
@@ -48,7 +48,7 @@ def lit(species: str, count: int, *, bare: bool = False) -> list[Rendered]:
 
 
 def face_of(picture: NDArray[Any], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Inner two thirds of the face box, smoothed so that noise does not count as structure."""
+    """Return the inner two thirds of the face box, smoothed so that noise does not count as structure."""
     x, y, w, h = box
     part = picture[int(y + h / 6) : int(y + 5 * h / 6), int(x + w / 6) : int(x + 5 * w / 6)]
     grey = part.mean(2) if part.ndim == 3 else part
@@ -56,7 +56,7 @@ def face_of(picture: NDArray[Any], box: tuple[float, float, float, float]) -> ND
 
 
 def structure(picture: NDArray[np.float32]) -> float:
-    """Contrast of a region once its slow gradient is gone."""
+    """Return the contrast of a region without its slow gradient."""
     slow = cv2.GaussianBlur(picture, (0, 0), 12)
     return float((picture - slow).std() / max(float(picture.mean()), 1))
 
@@ -157,7 +157,7 @@ def test_a_screen_shows_a_face_in_colour_and_none_in_infrared() -> None:
 
 
 def relief_mm(r: Rendered) -> float:
-    """How far the face stands out of the best plane through it, 5th to 95th percentile."""
+    """Return the face's relief relative to its best-fit plane, 5th to 95th percentile."""
     x, y, w, h = (int(v) for v in r.ir_box)
     depth = r.depth[max(y, 0) : y + h, max(x, 0) : x + w, 0].astype(np.float64)
     rows, columns = np.nonzero(depth)
@@ -195,7 +195,7 @@ def test_the_illuminator_lights_the_face_and_its_absence_does_not_change_colour(
         assert np.array_equal(on.rgb, off.rgb)
         assert np.array_equal(on.region, off.region)
         ratios.append(face_of(off.ir, off.ir_box).mean() / face_of(on.ir, on.ir_box).mean())
-    # Most rooms give little infrared of their own; lamps and daylight give some, never as much as the lamp at the lens.
+    # Most rooms have little infrared light; lamps and daylight give some, never as much as the illuminator.
     assert np.median(ratios) < 0.25
     assert max(ratios) < 0.95
 
@@ -266,7 +266,7 @@ def test_a_vacant_room_is_the_same_room_without_anyone(species: str) -> None:
     x, y, w, h = (round(v) for v in gone.ir_box)
     face = slice(max(y, 0), y + h), slice(max(x, 0), x + w)
     assert np.median(gone.depth[face]) > np.median(there.depth[face]) + 250 or np.median(gone.depth[face]) == 0
-    # The wall beside the person stays where it is.
+    # The wall beside the person does not move.
     corner = there.depth[:40, :40], gone.depth[:40, :40]
     known = (corner[0] > 0) & (corner[1] > 0)
     assert known.sum() == 0 or abs(float(np.median(corner[0][known]) - np.median(corner[1][known]))) < 60
@@ -277,7 +277,7 @@ def test_a_longer_baseline_moves_the_face_in_infrared() -> None:
     assert near.ir_box == near.box
     focal = (near.box[0] - far.ir_box[0]) * far.conditions["distance_mm"] / 25
     assert 540 / 2 * 0.95 < focal < 640 / 2 * 1.05
-    # What was at the left of the face is now that much further left.
+    # Everything left of the face is now that much further left.
     shift = round(near.box[0] - far.ir_box[0])
     assert np.corrcoef(near.ir[:, shift:, 0].ravel(), far.ir[:, : 320 - shift, 0].ravel())[0, 1] > 0.98
     with pytest.raises(ValueError, match="baseline_mm"):
