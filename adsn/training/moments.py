@@ -35,7 +35,7 @@ class OtherMoments:
         self._person = {index: person for person, own in self._by_person.items() for index in own}
 
     def partner(self, index: int, rng: np.random.Generator) -> int | None:
-        """Draw another sample of the same person, `LEAST_DEG` to `MOST_DEG` away in pose, or None if there is none."""
+        """Draw another sample of the same person, `LEAST_DEG` to `MOST_DEG` away in pose; None if no sample fits."""
         person = self._person.get(index)
         if person is None:
             return None

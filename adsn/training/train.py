@@ -327,7 +327,7 @@ class Trainer:
         write_atomically(self.out / RECORD_FILE, (json.dumps(record, indent=1) + "\n").encode())
 
     def resume(self) -> bool:
-        """Restore the state in ``out``; return False if there is none.
+        """Restore the state in ``out``; return False if ``out`` holds no state.
 
         Raises:
             TrainingError: the state is damaged, or belongs to another recipe, teacher or data.

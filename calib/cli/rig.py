@@ -161,7 +161,7 @@ def with_depth(result: StereoCalibration, like: Literal["rgb", "ir"] | None, ide
 
 
 def older_name(path: Path) -> Path | None:
-    """Return the new name of an existing geometry file, which includes its date, or None if there is none.
+    """Return the new, dated name of an existing geometry file, or None if the file does not exist.
 
     Raises:
         CalibrationInvalid: the existing file is not a geometry file.

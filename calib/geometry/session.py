@@ -117,7 +117,7 @@ class BoardSession:
                 )
 
     def trouble(self) -> str:
-        """Return the likely fault if too few images show the board, empty if there is none."""
+        """Return the likely fault if too few images show the board, or an empty string."""
         rgb, ir = (self.found.get(m, 0) for m in self.modalities)
         if self.offered and rgb == ir == 0:
             return f"no image shows the board of {self.board.name}. Check --columns, --rows and the focus."

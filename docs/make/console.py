@@ -32,7 +32,7 @@ def browser() -> WebDriver:
     """Return a headless Chromium.
 
     Raises:
-        SystemExit: there is none.
+        SystemExit: Chromium is not installed.
     """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
