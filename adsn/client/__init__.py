@@ -15,7 +15,8 @@ It loads neither NumPy nor OpenCV nor any model.
 from __future__ import annotations
 
 try:
-    import httpx as _httpx  # noqa: F401  # asked for first, so that its absence has one message
+    # Before the modules that use it, so that its absence has one message.
+    import httpx as _httpx  # noqa: F401  # only its presence counts here
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("adsn.client needs httpx: pip install 'adsn[client]'", name="httpx") from error
 

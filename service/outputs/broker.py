@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class LastWill:
     payload: bytes
 
 
-class BrokerConnection:
+class BrokerConnection(ABC):
     """Keeps one connection to ``broker`` open. Subclasses implement `talk` to publish on it."""
 
     name: ClassVar[str]
@@ -91,9 +92,9 @@ class BrokerConnection:
         health.raise_("output_failing", "warning", "not connected to the broker yet.", self.name)
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
 
+    @abstractmethod
     async def talk(self, client: aiomqtt.Client) -> None:
         """Publish on a new connection until asked to stop or the connection ends."""
-        raise NotImplementedError
 
     def close(self, timeout_s: float) -> None:
         """End the connection and the thread."""
@@ -151,7 +152,7 @@ class BrokerConnection:
     def _client(self) -> aiomqtt.Client:
         library, broker = self._library, self._broker
         milliseconds = int(ACKNOWLEDGE_S * 1000)
-        return library.Client(  # type: ignore[no-any-return]  # imported where it is used
+        client: aiomqtt.Client = library.Client(
             broker.host,
             broker.port,
             identifier=broker.client_id,
@@ -165,6 +166,7 @@ class BrokerConnection:
             will=library.Will(self._will.topic, self._will.payload, qos=1, retain=True),
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)],
         )
+        return client
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from benchmarks.support.kiosk_run import KioskProcess
 from service.kiosk.config import read_kiosk_settings
@@ -70,7 +71,7 @@ def test_one_person_opens_the_door_once_for_three_seconds(tmp_path: Path) -> Non
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
 
-    def happened() -> list[list[object]]:
+    def happened() -> list[list[Any]]:
         return [json.loads(text) for text in line.read_text().splitlines()] if line.exists() else []
 
     with KioskProcess(tmp_path, CONFIG.read_text(encoding="utf-8"), **environment) as kiosk:
@@ -82,7 +83,7 @@ def test_one_person_opens_the_door_once_for_three_seconds(tmp_path: Path) -> Non
     assert steps[0][1:3] == ["/dev/gpiochip0", "adsn-kiosk"]
     assert steps[0][3] == [[17, {"direction": "output", "output_value": "inactive", "active_low": False}]]
     opened = next(step[0] for step in steps if step[1:] == [17, "active"])
-    locked = next(step[0] for step in steps if step[1:] == [17, "inactive"] and step[0] > opened)  # type: ignore[operator]
-    assert 2.9 < locked - opened < 4.5  # type: ignore[operator]
+    locked = next(step[0] for step in steps if step[1:] == [17, "inactive"] and step[0] > opened)
+    assert 2.9 < locked - opened < 4.5
     assert steps[-1][1:] == ["released"]
     assert steps[-2][1:] == [17, "inactive"]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -56,6 +57,10 @@ def pairs(*values: int) -> Batch:
     return {"ir": np.array(values, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)}
 
 
+def waiting(batching: BatchingEngine, count: int) -> bool:
+    return batching.queued == count
+
+
 def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + WAIT_S
     while not true():
@@ -77,7 +82,7 @@ def queued(batching: BatchingEngine, threads: ThreadPoolExecutor, *calls: Batch)
     assert held.began.acquire(timeout=WAIT_S)
     for number, call in enumerate(calls[1:], 1):
         futures.append(threads.submit(batching.infer, call))
-        until(lambda number=number: batching.queued == number)  # type: ignore[misc]
+        until(partial(waiting, batching, number))
     return futures
 
 

@@ -30,7 +30,7 @@ def scene(face: int, around: int) -> Image:
 
 def judged(shone_on: Image, dark: Image, **changes: object) -> str:
     made = Pair(ir=shone_on, ir_dark=dark, ir_time_ns=0, ir_dark_time_ns=33_000_000, lit="lit")
-    return ActiveLight().measure(replace(made, **changes), BOX).answer  # type: ignore[arg-type]  # test shorthand
+    return ActiveLight().measure(replace(made, **changes), BOX).answer  # type: ignore[arg-type]  # changes are fields of several types
 
 
 def test_a_face_before_a_wall_follows() -> None:

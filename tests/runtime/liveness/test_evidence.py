@@ -35,7 +35,7 @@ GATES = (
 
 def pair(number: int, score: float | None = 0.99, **changes: object) -> Observation:
     seen = Observation(number, number * FRAME, 1, score, (0.9, 0.9), (), BOX, "unknown")
-    return replace(seen, **changes)  # type: ignore[arg-type]  # test shorthand
+    return replace(seen, **changes)  # type: ignore[arg-type]  # changes are fields of several types
 
 
 def evidence(rule: EvidenceRule = RULE, point: OperatingPoint = POINT) -> Evidence:
