@@ -1,15 +1,9 @@
-"""Remote scoring against our own server: the contract of all engines, and every way in which a server can fail."""
+"""Remote scoring against our own server: the contract of all engines, keys, settings, and the shipped bundle."""
 
 from __future__ import annotations
 
-import json
-import select
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +14,22 @@ from pydantic import SecretStr
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import ConfigError, EngineUnavailable, InferenceFailed
 from runtime.engines.base import InputSpec
-from runtime.engines.golden import GoldenVectors
 from runtime.engines.remote.connection import RemoteConnection, RemoteSettings
 from runtime.engines.remote.engine import RemoteEngine
 from runtime.liveness.open import open_engine, open_pipeline
-from service.app import components_of
 from service.auth.keys import new_key, toml_of
 from service.config.settings import Settings, TlsSettings, read_settings
 from service.config.trust import AuthSettings
-from tests.support.fakes import SIZE, FakeEngine, loaded
+from tests.support.fakes import SIZE, FakeEngine
 from tests.support.models.engine_contract import EngineContract, Reference, random_batch
 from tests.support.service.certificates import Authority
-from tests.support.service.output_events import until
+from tests.support.service.remote_servers import (
+    INPUTS,
+    golden,
+    linked,
+    remote,
+)
 from tests.support.service.running_service import RunningService, running
-
-INPUTS = (InputSpec("rgb", "uint8", (SIZE, SIZE, 3)), InputSpec("ir", "uint8", (SIZE, SIZE, 1)))
-
-
-OPENED: list[RemoteConnection] = []
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Close every link after its test."""
-    yield
-    while OPENED:
-        OPENED.pop().close()
-
-
-def linked(url: str, **settings: Any) -> RemoteConnection:
-    made = RemoteConnection(RemoteSettings(url, **settings))
-    OPENED.append(made)
-    return made
-
-
-def golden() -> GoldenVectors:
-    """Return the fake engine's scores of two pairs."""
-    batch = random_batch(FakeEngine(), 2, seed=1)
-    scores = FakeEngine().infer(batch)
-    return GoldenVectors(batch, {"int8": np.concatenate([scores.score[:, None], scores.stream_scores], 1)})
-
-
-def remote(port: int, *, sha256: str = "0" * 64, scheme: str = "http", **settings: Any) -> RemoteEngine:
-    to = linked(f"{scheme}://127.0.0.1:{port}", **{"timeout_s": 10.0, **settings})
-    return RemoteEngine(to, "fake", INPUTS, {sha256: "model-int8-cpu"}, golden())
 
 
 class TestContract(EngineContract):
@@ -170,293 +136,6 @@ def test_settings_that_cannot_be_used(settings: dict[str, Any], says: str) -> No
 def test_plain_http_to_elsewhere_is_the_operators_explicit_wish() -> None:
     assert RemoteConnection(RemoteSettings("http://192.0.2.1:8000", plaintext=True)).port == 8000
     assert "k" * 20 not in repr(RemoteSettings("https://192.0.2.1", key="k" * 20))
-
-
-# Failing servers.
-
-
-@contextmanager
-def server(answer: Callable[[socket.socket, int], None]) -> Iterator[int]:
-    """Run a server that passes each connection and its number to ``answer``."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    open_now: list[socket.socket] = []
-
-    def accept() -> None:
-        for number in range(1000):
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            open_now.append(connection)
-            threading.Thread(target=handle, args=(connection, number), daemon=True).start()
-
-    def handle(connection: socket.socket, number: int) -> None:
-        try:
-            answer(connection, number)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in open_now:
-            connection.close()
-        thread.join(10)
-
-
-def read_request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = connection.recv(65536)
-        if not more:
-            raise OSError
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next((int(h.split(b":")[1]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length")), 0)
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head
-
-
-def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def link(port: int, **settings: Any) -> RemoteConnection:
-    return linked(f"http://127.0.0.1:{port}", **{"timeout_s": 5.0, **settings})
-
-
-def test_a_connection_is_used_again() -> None:
-    numbers: list[int] = []
-
-    def answer(connection: socket.socket, number: int) -> None:
-        while True:
-            read_request(connection)
-            numbers.append(number)
-            connection.sendall(reply(b"{}"))
-
-    with server(answer) as port:
-        found = link(port)
-        for _ in range(3):
-            assert found.exchange("GET", "/", limit=10).body == b"{}"
-        found.close()
-    assert numbers == [0, 0, 0]
-
-
-def test_a_connection_that_the_server_closed_costs_no_attempt() -> None:
-    closed: list[int] = []
-
-    def answer(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        connection.sendall(reply(b"{}"))
-        connection.close()
-        closed.append(number)
-
-    with server(answer) as port:
-        found = link(port, retries=0)
-        for number in range(4):
-            assert found.exchange("GET", "/", limit=10).status == 200
-            until(lambda number=number: number in closed)  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("failure", ["busy", "reset", "nothing"])
-def test_it_asks_again_as_often_as_it_may(failure: str) -> None:
-    asked: list[int] = []
-
-    def answer(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        asked.append(number)
-        if number < 2:
-            if failure == "busy":
-                connection.sendall(reply(b"", "503 Busy", "Connection: close"))
-            elif failure == "reset":
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            return
-        connection.sendall(reply(b"{}"))
-
-    with server(answer) as port:
-        assert link(port, retries=2).exchange("GET", "/", limit=10).status == 200
-    assert len(asked) == 3
-    asked.clear()
-    with server(answer) as port:
-        engine = link(port, retries=1)
-        if failure == "busy":
-            assert engine.exchange("GET", "/", limit=10).status == 503
-        else:
-            with pytest.raises(Exception, match=r".") as caught:
-                engine.exchange("GET", "/", limit=10)
-            assert type(caught.value).__name__ == "Unreachable"
-    assert len(asked) == 2
-
-
-@pytest.mark.parametrize("where", ["before", "headers", "body"])
-def test_a_server_that_drips_holds_nobody(where: str) -> None:
-    def answer(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        whole = reply(b"x" * 10_000)
-        start = {"before": 0, "headers": 10, "body": whole.index(b"xxx")}[where]
-        connection.sendall(whole[:start])
-        for i in range(start, len(whole)):
-            connection.sendall(whole[i : i + 1])
-            # Readable means that the client has closed.
-            if select.select([connection], [], [], 0.05)[0]:
-                return
-
-    with server(answer) as port:
-        began = time.monotonic()
-        with pytest.raises(Exception, match="timed out"):
-            link(port, timeout_s=0.4, retries=5).exchange("GET", "/", limit=1 << 20)
-        assert time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 4096,
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000,
-    ],
-)
-def test_what_is_no_answer_is_none(raw: bytes) -> None:
-    def answer(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        connection.sendall(raw)
-
-    with server(answer) as port, pytest.raises(Exception, match=r".") as caught:
-        link(port, retries=0).exchange("GET", "/", limit=1024)
-    assert type(caught.value).__name__ == "Unreachable"
-
-
-def test_a_redirect_is_not_followed(service: RunningService) -> None:
-    def answer(connection: socket.socket, number: int) -> None:
-        read_request(connection)
-        connection.sendall(reply(b"", "307 Elsewhere", f"Location: http://127.0.0.1:{service.port}/v2/models/fake"))
-
-    with server(answer) as port, pytest.raises(EngineUnavailable, match="307"):
-        remote(port)
-
-
-METADATA: dict[str, Any] = {
-    "name": "fake",
-    "versions": ["1"],
-    "inputs": [
-        {"name": "rgb", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 3]},
-        {"name": "ir", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 1]},
-    ],
-    "outputs": [{"name": n, "datatype": "FP32", "shape": [-1]} for n in ("score", "stream_scores", "attention")],
-}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b"\xff",
-        b"null",
-        json.dumps(METADATA).encode(),
-        json.dumps({**METADATA, "parameters": 7}).encode(),
-    ],
-)
-def test_a_server_that_does_not_say_which_model_it_runs_is_refused(body: bytes) -> None:
-    def answer(connection: socket.socket, number: int) -> None:
-        while True:
-            head = read_request(connection)
-            connection.sendall(reply(b"{}" if b"/config" in head else body))
-
-    with server(answer) as port, pytest.raises(EngineUnavailable):
-        remote(port)
-
-
-def test_a_triton_states_the_model_in_its_configuration() -> None:
-    """Parse Triton's /config response, in which parameters are objects with a string_value."""
-
-    def answer(connection: socket.socket, number: int) -> None:
-        while True:
-            head = read_request(connection)
-            if b"POST" in head:
-                connection.sendall(reply(json.dumps({"error": "far enough \x1b[31m"}).encode(), "400 No"))
-            elif b"/config" in head:
-                connection.sendall(
-                    reply(json.dumps({"parameters": {"model_sha256": {"string_value": "0" * 64}}}).encode())
-                )
-            else:
-                connection.sendall(reply(json.dumps(METADATA).encode()))
-
-    with server(answer) as port, pytest.raises(EngineUnavailable, match=r"far enough \?\[31m"):
-        remote(port)
-
-
-def test_a_server_that_was_gone_proves_itself_again(service: RunningService) -> None:
-    """Check the engine again after a reconnect, through a relay that can be cut."""
-    cut = threading.Event()
-    proofs: list[bytes] = []
-
-    def answer(connection: socket.socket, number: int) -> None:
-        with socket.create_connection(("127.0.0.1", service.port)) as onward:
-
-            def back() -> None:
-                try:
-                    while data := onward.recv(65536):
-                        connection.sendall(data)
-                except OSError:
-                    return
-
-            threading.Thread(target=back, daemon=True).start()
-            while data := connection.recv(65536):
-                if cut.is_set():
-                    return
-                if data.startswith(b"GET"):
-                    proofs.append(data)
-                onward.sendall(data)
-
-    with server(answer) as port:
-        engine = remote(port, retries=0)
-        assert len(proofs) == 1
-        engine.infer(random_batch(engine, 1))
-        cut.set()
-        for _ in range(2):
-            with pytest.raises(InferenceFailed):
-                engine.infer(random_batch(engine, 1))
-        cut.clear()
-        engine.infer(random_batch(engine, 1))
-        assert len(proofs) == 2
-        engine.infer(random_batch(engine, 1))
-        assert len(proofs) == 2
-        engine.close()
-
-
-def test_a_model_that_is_exchanged_under_way_gives_no_score() -> None:
-    engines = [FakeEngine(), FakeEngine()]
-    digest = ["0" * 64]
-
-    def load() -> Any:
-        made = loaded(engines.pop())
-        return type(made)(made.pipeline, made.manifest, digest[0])
-
-    with running(Settings(), load) as service:
-        engine = remote(service.port)
-        engine.infer(random_batch(engine, 1))
-        model = components_of(service.app).model
-        before, digest[0] = model.loaded, "1" * 64
-        model.reload()
-        until(lambda: model.loaded is not before)
-        with pytest.raises(InferenceFailed, match="now runs another model"):
-            engine.infer(random_batch(engine, 1))
-        with pytest.raises(InferenceFailed, match="has not been verified again"):
-            engine.infer(random_batch(engine, 1))
 
 
 # The shipped bundle, end to end.
