@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from adsn.datasets.base import DatasetError
 from adsn.datasets.cache import CachedPairs
 from adsn.datasets.pairs import BONA_FIDE, PairDataset, Sample
+
+Part = TypeVar("Part", bound=PairDataset)
 
 
 class ConcatenatedArrays:
@@ -44,13 +46,13 @@ class ConcatenatedArrays:
         return out
 
 
-class MixedPairs:
+class MixedPairs(Generic[Part]):
     """`PairDataset` of several sets, concatenated.
 
     Names of presentations and subjects are prefixed with their set's name, so names from two sets never collide.
     """
 
-    def __init__(self, name: str, sets: Sequence[PairDataset], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, name: str, sets: Sequence[Part], weights: Sequence[float] | None = None) -> None:
         if len(sets) < 2:
             raise ValueError("a mixture needs two sets or more")
         self._name, self.sets = name, list(sets)
@@ -96,7 +98,7 @@ class MixedPairs:
         return h.hexdigest()
 
 
-class MixedArrays(MixedPairs):
+class MixedArrays(MixedPairs[CachedPairs]):
     """A mixture of sets held in arrays, for training: see `adsn.training.train.ArrayPairs`.
 
     ``weights``: share of each batch that comes from each set, regardless of its size.
@@ -107,7 +109,6 @@ class MixedArrays(MixedPairs):
 
     def __init__(self, name: str, sets: Sequence[CachedPairs], weights: Sequence[float]) -> None:
         super().__init__(name, sets, weights)
-        self.cached = list(sets)
         common = set(sets[0].arrays).intersection(*(pairs.arrays for pairs in sets))
         for modality in common:
             shapes = {pairs.name: pairs.arrays[modality].shape[1:] for pairs in sets}
@@ -122,7 +123,7 @@ class MixedArrays(MixedPairs):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every sample without its images; a subject's name is prefixed by its set's."""
-        return [{**row, "subject": f"{p.name}/{row['subject']}"} for p in self.cached for row in p.rows()]
+        return [{**row, "subject": f"{p.name}/{row['subject']}"} for p in self.sets for row in p.rows()]
 
     def sources(self) -> NDArray[np.int64]:
         """Return int64 [len]: the index, from 0, of the set that each pair comes from."""
