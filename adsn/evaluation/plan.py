@@ -55,7 +55,7 @@ def default_plan() -> tuple[DataPlan, str]:
         if isinstance(section, PathTracedSection) and not section.root.exists()
     }
     if absent:
-        plan = _changed(plan, _rendered)
+        plan = _changed(plan, _present)
         notes.append(f"nothing path-traced in {', '.join(sorted(absent))}: that part of the shipped plan is left out")
     note = f"{'; '.join(notes)}. The figures are not those of the model card." if notes else ""
     return plan, note
@@ -75,8 +75,8 @@ def _analytic(section: AnySection) -> AnySection:
     return section.model_copy(update={"shapes": ("analytic",)}) if isinstance(section, DataSection) else section
 
 
-def _rendered(section: AnySection) -> AnySection | None:
-    return None if isinstance(section, PathTracedSection) else section
+def _present(section: AnySection) -> AnySection | None:
+    return None if isinstance(section, PathTracedSection) and not section.root.exists() else section
 
 
 def read_plan(path: Path) -> DataPlan:

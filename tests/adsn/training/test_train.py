@@ -18,7 +18,7 @@ from adsn.datasets import DatasetError, open_recordings
 from adsn.datasets.cache import CachedPairs, cache_key, open_cache, store
 from adsn.datasets.pairs import SyntheticPairs, SyntheticSpec
 from adsn.datasets.sections import shared_people
-from adsn.evaluation.plan import DEFAULT_PLAN, read_plan
+from adsn.evaluation.plan import DEFAULT_PLAN, default_plan, read_plan
 from adsn.network.checkpoint import CheckpointError, load_checkpoint, read_metadata, save_checkpoint
 from adsn.network.model import ADSN, Attention, NetworkConfig
 from adsn.training.augment import AugmentConfig, augment, copied_grey
@@ -226,6 +226,24 @@ def test_shipped_recipes_and_plan_read() -> None:
         recipe = read_recipe(folder / name)
         for used_by in (recipe.data.train, recipe.data.dev):
             assert shared_people(tuple(plan.test.values()), used_by) is None, "a test identity was trained on"
+
+
+def test_the_shipped_plan_leaves_out_what_is_not_there_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADSN_FACE_MODEL", "set")
+    plan, note = default_plan()
+    assert "nothing path-traced in runs/pathtraced, runs/pathtraced-test" in note
+    assert (len(plan.calibration), len(plan.dev), sorted(plan.test)) == (1, 1, ["family-A", "family-B"])
+    (tmp_path / "runs" / "pathtraced").mkdir(parents=True)
+    plan, note = default_plan()
+    assert "nothing path-traced in runs/pathtraced-test:" in note
+    assert (len(plan.calibration), len(plan.dev), sorted(plan.test)) == (2, 2, ["family-A", "family-B"])
+    (tmp_path / "runs" / "pathtraced-test").mkdir()
+    plan, note = default_plan()
+    assert note == ""
+    assert "pathtraced-B" in plan.test
 
 
 def test_a_plan_that_tests_on_known_people_is_refused(tmp_path: Path) -> None:
