@@ -13,7 +13,7 @@ from synthetic.pathtraced.people import dressed
 from synthetic.pathtraced.presented import FLIP, NECK, face_of, placed
 from synthetic.pathtraced.render import picture
 from synthetic.pathtraced.surroundings import flash_of, lamps_of, place_things
-from synthetic.pathtraced.things import Matter, Stage, Thing, Window, plate
+from synthetic.pathtraced.things import Stage, Thing, Window, plate
 from synthetic.people.attributes import Attributes
 from synthetic.people.makehuman.figure import Figure, FigurePart
 from synthetic.people.makehuman.library import Library
@@ -125,8 +125,3 @@ def before_sheet(things: list[Thing], scale: float, gap: float) -> list[Thing]:
     return [
         Thing(t.part.moved(np.eye(3, dtype=np.float32) * np.float32(scale), shift), t.matter, t.role) for t in things
     ]
-
-
-def paper_matter(albedo: Array, roughness: float, alpha: Array | None = None) -> Matter:
-    """Return printed paper."""
-    return Matter(albedo, roughness=roughness, alpha=alpha)
