@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,11 @@ def reference(bundle: Bundle) -> Reference:
     return Reference(open_onnx(bundle, OnnxCpuEngine, "fp32"), read_golden(bundle.read("golden")).inputs, stated + 0.02)
 
 
+def machine_settings() -> BuildSettings:
+    """Return the machine's build settings with the batch that the tests need."""
+    return replace(BuildSettings.of_environment(), max_batch=8)
+
+
 class TestOnnxCuda(EngineContract):
     @pytest.fixture
     def engine(self, bundle: Bundle) -> Iterator[Engine]:
@@ -77,7 +83,7 @@ class TestTensorRT(EngineContract):
             # Not installed, or installed and unusable here: both say why.
             pytest.skip(error.message)
         engine = open_tensorrt(
-            bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8), provider=request.param
+            bundle, cache=EngineCache(engines / "cache"), settings=machine_settings(), provider=request.param
         )
         yield engine
         engine.close()
@@ -95,6 +101,6 @@ class TestTensorRT(EngineContract):
             pytest.fail("built again")
 
         monkeypatch.setattr("runtime.engines.tensorrt.open.build_plan", build)
-        again = open_tensorrt(bundle, cache=EngineCache(engines / "cache"), settings=BuildSettings(max_batch=8))
+        again = open_tensorrt(bundle, cache=EngineCache(engines / "cache"), settings=machine_settings())
         assert isinstance(again, TensorRTEngine)
         again.close()
