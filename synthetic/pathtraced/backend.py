@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 Band = Literal["rgb", "ir"]
@@ -15,6 +20,7 @@ LLVM_VERSIONS = (20, 19, 18, 17, 16)
 MODES = ("cuda_ad", "llvm_ad", "scalar")
 COLOURS: dict[Band, str] = {"rgb": "rgb", "ir": "mono"}
 MODE_VARIABLE = "ADSN_RENDER"
+UNUSED = ("mitsuba.python.ad.integrators", "mitsuba.python.ad.loaders")
 
 
 class RenderError(RuntimeError):
@@ -43,11 +49,31 @@ def mitsuba() -> Any:
         found = find_llvm()
         if found is not None:
             os.environ[LLVM_VARIABLE] = str(found)
+    _skip_python_integrators()
     try:
         import mitsuba as mi
     except ImportError as error:
         raise RenderError(f"path tracing needs Mitsuba 3: pip install 'adsn[render]' ({error}).") from error
     return mi
+
+
+class _Empty(MetaPathFinder, Loader):
+    """Finds the Python parts of Mitsuba that this renderer has no use for, and loads nothing for them."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in UNUSED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def _skip_python_integrators() -> None:
+    """Keep Mitsuba from loading its differentiable integrators.
+
+    It compiles them again at every change of variant: 63 ms, several times a pair, against 0.3 ms without them.
+    """
+    if not any(isinstance(finder, _Empty) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Empty())
 
 
 @functools.cache
