@@ -18,6 +18,7 @@ from adsn.datasets.mixed import MixedPairs
 from adsn.datasets.pairs import PairDataset
 from adsn.datasets.sections import AnySection, ListedSection, PathTracedSection
 from adsn.evaluation.evaluate import Scored, Scorer, batch_of, engine_scorer, score_set
+from adsn.evaluation.mismatch import mismatches, with_mismatches
 from adsn.evaluation.plan import DataPlan
 from adsn.network.checkpoint import crop_rule, load_checkpoint
 from calib.ranges import Method, Ranges, measure_ranges, stratified
@@ -200,12 +201,18 @@ class _ParityGate:
     def __init__(self, fp32: bytes, tests: list[PairDataset], modalities: tuple[str, str], step: ProgressStep) -> None:
         self.tests, self.modalities, self.step = tests, modalities, step
         self.scorer = engine_scorer(OnnxCpuEngine(fp32, "fp32"))
-        self.fp32 = [self.score("FP32", self.scorer, test) for test in tests]
+        self.fp32 = [self.tested("FP32", self.scorer, test) for test in tests]
 
     def score(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
         """Score a set, with a progress bar of this name."""
         self.step.start(f"{words} on {pairs.name}", len(pairs))
         return score_set(scorer, pairs, self.modalities, tick=self.step.tick)
+
+    def tested(self, words: str, scorer: Scorer, pairs: PairDataset) -> Scored:
+        """Score a test set and its mismatched pairs, which are a species of their own."""
+        scored = self.score(words, scorer, pairs)
+        self.step.start(f"{words} on mismatched pairs of {pairs.name}", len(mismatches(scored)))
+        return with_mismatches(scorer, pairs, scored, self.modalities, tick=self.step.tick)
 
     def point(self, scorer: Scorer, dev: list[PairDataset], source: str, max_bpcer: float) -> OperatingPointEntry:
         """Return the operating point of the INT8 model on the development sets."""
@@ -221,14 +228,14 @@ class _ParityGate:
     def served(self, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare the served INT8 model with FP32 on each test set."""
         return [
-            Comparison(a, self.score("int8-cpu", scorer, test), threshold)
+            Comparison(a, self.tested("int8-cpu", scorer, test), threshold)
             for a, test in zip(self.fp32, self.tests, strict=True)
         ]
 
     def literal(self, artifact: Int8Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
         """Compare an artifact, with Q/DQ computed step by step, with FP32 on each test set."""
         return [
-            Comparison(a, self.score(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
+            Comparison(a, self.tested(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
             for a, test in zip(self.fp32, self.tests, strict=True)
         ]
 
@@ -301,12 +308,13 @@ def build(source: Source, options: ExportOptions, step: ProgressStep | None = No
         comparisons += gate.literal(name, scorer, settled.point.threshold)
     scorers = {"fp32": gate.scorer, "int8": settled.scorer}
     scorers |= {str(name): scorer for name, scorer in literal.items() if name != "int8-cpu"}
+    fused = gate.fp32[0].scores[: len(sets.tests[0]), 0]
     files = {
         "checkpoint.safetensors": source.checkpoint.read_bytes(),
         "model.onnx": fp32,
         **{f"model.{name}.onnx": model for name, model in models.items()},
         "ranges.json": ranges.to_json(),
-        "golden.npz": golden_vectors(sets.tests[0], modalities, scorers, gate.fp32[0].scores[:, 0]).to_bytes(),
+        "golden.npz": golden_vectors(sets.tests[0], modalities, scorers, fused).to_bytes(),
     }
     measured = Measured(settled.point, ranges, options.seed, comparisons, settled.kept, options.limits)
     manifest = manifest_of(network, training, source.plan, options.version, measured)

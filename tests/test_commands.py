@@ -57,6 +57,9 @@ def test_help_and_version(name: str) -> None:
         (("adsn-export", "/nonexistent.safetensors", "--int8", "--out", "/nonexistent/b"), 1, "/nonexistent"),
         (("adsn-rig", "sample", "/proc/nowhere"), 1, "/proc/nowhere"),
         (("adsn-rig", "sample", "/tmp", "--species", "ghost"), 78, "ghost"),
+        (("adsn-rig", "sample", "/tmp", "--shape", "round"), 78, "round"),
+        (("adsn-rig", "sample", "/tmp", "--seed", "3"), 78, "--shape analytic"),
+        (("adsn-rig", "sample", "/tmp", "--count", "90"), 78, "fewer than 90"),
     ],
 )
 def test_wrong_use_is_one_line_and_an_exit_code(words: tuple[str, ...], code: int, says: str) -> None:
@@ -85,7 +88,9 @@ def test_the_doctor_finds_nothing_wrong_with_an_environment_that_serves() -> Non
 
 def test_samples_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        done = call("adsn-rig", "sample", tmp_path / name, "--species", "bona_fide", "--seed", "3")
+        done = call(
+            *("adsn-rig", "sample", tmp_path / name, "--species", "bona_fide", "--shape", "analytic", "--seed", "3")
+        )
         assert done.returncode == 0, done.stderr
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["bona_fide-0-ir.png", "bona_fide-0-rgb.jpg", "bona_fide-0.json"]

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from runtime import __version__
-from runtime.capture.simulated.rig import SPECIES, SyntheticRig
+from runtime.capture.simulated.rig import SPECIES
+from runtime.capture.simulated.stills import read_still, still_count
 from runtime.core.reasons import PRIORITY, REASONS
 from runtime.core.values import Modality
 from runtime.imaging.overlay import grey_picture
@@ -42,10 +43,6 @@ CONTENT_SECURITY_POLICY = (
 DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
 WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 WARNING = "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
-WORLD = 107
-"""Seed of a simulated world whose scenes are lit and whose faces the default detector finds."""
-SUBJECTS = 9000
-"""First subject of the samples: above all subjects used to train or test the shipped weights."""
 SHOWN_WIDTH = 640
 USUAL: tuple[Modality, Modality] = ("rgb", "ir")
 """Modalities shown while the model is still loading."""
@@ -87,8 +84,8 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
 
 
 def sample(species: str, subject: int) -> dict[str, Any]:
-    """Return a pair of the simulated sensor: modality → base64 file."""
-    made = SyntheticRig(seed=WORLD, subject=SUBJECTS + subject, species=species, presentation=subject).next()
+    """Return a still, ``subject`` counting round them: modality → base64 file."""
+    made = read_still(species, subject % still_count(species))
     images = {}
     for modality, suffix, kind in (("rgb", ".jpg", "image/jpeg"), ("ir", ".png", "image/png")):
         data = encode_image(made.pair.image(modality), suffix)  # type: ignore[arg-type]  # literals of a tuple

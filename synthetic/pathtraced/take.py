@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from synthetic.raster.take import DEPTH_LIMIT_MM, PATCH_EXTENT, PATCH_SIZES, Ren
 from synthetic.sensor.camera import expose, normal
 
 SAMPLES = 24
+FRAME = (640, 480)
 FACE_MM = 150.0
 """Edge of the face box on a head of common size, as `synthetic.raster.take` has it."""
 
@@ -51,16 +53,33 @@ def render(what: Description, *, size: int = 168, samples: int = SAMPLES, librar
     """
     if not PATCH_SIZES[0] <= size <= PATCH_SIZES[1]:
         raise ValueError(f"size must be {PATCH_SIZES[0]} to {PATCH_SIZES[1]} pixels, not {size}")
-    assets = library or open_library()
-    shown = living(assets, what) if what.presentation.bona_fide else instrument(assets, what)
-    return _taken(assets, what, shown, size, samples)
+    return _taken(_composed(library or open_library(), what), what, size, samples)
 
 
-def _taken(library: Library, what: Description, shown: Shown, size: int, samples: int) -> Rendered:
+def render_frame(what: Description, *, samples: int = SAMPLES, library: Library | None = None) -> Rendered:
+    """Return full images of both cameras, 640×480. Arguments and errors as for `render`.
+
+    A pair takes about sixty times as long as a patch of 144 pixels.
+    """
+    return _taken(_composed(library or open_library(), what), what, None, samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """A stage with its subject. ``middle``: centre of the face, mm [1, 3]; ``edge_mm``: edge of its box."""
+
+    stage: Stage
+    shown: Shown
+    middle: Array
+    edge_mm: float
+
+
+def _composed(library: Library, what: Description) -> _Composed:
+    shown = living(library, what) if what.presentation.bona_fide else instrument(library, what)
     turn: Array = (FLIP @ rotation(what.yaw, what.pitch, what.roll) @ FLIP).astype(np.float32)
     pivot = np.array(shown.pivot, np.float32)
     things = [placed(thing, turn, shown.pivot) for thing in shown.things]
-    colour_at, infrared_at = _cameras(what)
+    _, infrared_at = _cameras(what)
     place = np.random.default_rng([0x71, *what.presentation.key])
     behind, windows = place_things(place)
     behind += others(library, what, place)
@@ -71,25 +90,37 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
     )
     stage = Stage((*things, *behind), tuple([*lamps, *windows]), flash, (r, g, b, nir))
     middle = (turn @ (np.array(shown.face, np.float32) - pivot) + pivot)[None]
-    edge_mm = FACE_MM * shown.face_scale
-    # Both patches are cut around the face, wherever it is in each camera's frame.
-    views = [_patch(at, middle, edge_mm, size) for at in (colour_at, infrared_at)]
+    return _Composed(stage, shown, middle, FACE_MM * shown.face_scale)
+
+
+def _taken(composed: _Composed, what: Description, size: int | None, samples: int) -> Rendered:
+    """Take both images: patches of ``size`` around the face, or full frames."""
+    stage = composed.stage
+    if size is None:
+        views = [Window(at, *FRAME, what.camera.focal_px, (FRAME[0] / 2, FRAME[1] / 2)) for at in _cameras(what)]
+    else:
+        # Both patches are cut around the face, wherever it is in each camera's frame.
+        views = [_patch(at, composed.middle, composed.edge_mm, size) for at in _cameras(what)]
     noise_seed = int(np.random.default_rng([0x72, *what.presentation.key, what.presentation.frame]).integers(1 << 30))
     colour = picture(stage, views[0], "rgb", samples=samples, seed=noise_seed)
     infrared = picture(stage, views[1], "ir", samples=samples, seed=noise_seed + 1)
     depth, _ = distances(stage.things, views[1])
-    region = _region(stage.things, views[0])
-    ratio = views[0].focal / what.camera.focal_px
-    rgb, ir = _developed(what, colour, infrared, size, ratio)
-    box = size / PATCH_EXTENT
-    at = ((size - box) / 2, (size - box) / 2, box, box)
+    if size is None:
+        boxes = [_box(view, composed) for view in views]
+        rgb, ir = _developed_frames(what, colour, infrared, boxes)
+        ratio = 1.0
+    else:
+        edge = size / PATCH_EXTENT
+        boxes = [((size - edge) / 2, (size - edge) / 2, edge, edge)] * 2
+        ratio = views[0].focal / what.camera.focal_px
+        rgb, ir = _developed(what, colour, infrared, size, ratio)
     return Rendered(
         rgb=rgb,
         ir=ir,
         depth=_sensed(what, depth, ratio),
-        region=region,
-        box=at,
-        ir_box=at,
+        region=_region(stage.things, views[0]),
+        box=boxes[0],
+        ir_box=boxes[1],
         presentation=what.presentation,
         shape="makehuman",
         conditions={
@@ -97,13 +128,20 @@ def _taken(library: Library, what: Description, shown: Shown, size: int, samples
             "yaw_deg": what.yaw,
             "pitch_deg": what.pitch,
             "roll_deg": what.roll,
-            "melanin": shown.melanin,
+            "melanin": composed.shown.melanin,
             "lux": what.lux,
-            "face_px": edge_mm * what.camera.focal_px / what.distance,
+            "face_px": composed.edge_mm * what.camera.focal_px / what.distance,
             "rgb_mean": float(rgb.mean()),
             "ir_mean": float(ir.mean()),
         },
     )
+
+
+def _box(view: Window, composed: _Composed) -> tuple[float, float, float, float]:
+    """Return the face's box in a view: x, y, width, height."""
+    x, y = (float(v) for v in view.project(composed.middle)[0])
+    edge = composed.edge_mm * view.focal / (view.at[2] - float(composed.middle[0, 2]))
+    return x - edge / 2, y - edge / 2, edge, edge
 
 
 def _cameras(what: Description) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -161,6 +199,27 @@ def _developed(
     if own < size:
         rgb, ir = (np.asarray(cv2.resize(v, (size, size)), np.uint8) for v in (rgb, ir))
     return rgb.reshape(size, size, 3), ir.reshape(size, size, 1)
+
+
+def _developed_frames(
+    what: Description, colour: Array, infrared: Array, boxes: list[tuple[float, float, float, float]]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Apply the sensor models to full frames. Automatic exposure meters the face, as it does in patches."""
+    rng = np.random.default_rng([0x73, *what.presentation.key, what.presentation.frame])
+    width, height = FRAME
+    whole = (width / 2, height / 2, math.hypot(width, height) / 2)
+    view = View(width, height, 1.0, width / 2, height / 2)
+    taken = []
+    for light, sensor, target, exposure, (x, y, w, h) in (
+        (colour * np.array(what.camera.balance, np.float32), what.camera.rgb, 5.0, what.shot.rgb_exposure, boxes[0]),
+        (infrared, what.camera.ir, 8.0, what.shot.ir_exposure, boxes[1]),
+    ):
+        face = light[max(int(y), 0) : max(int(y + h), 1), max(int(x), 0) : max(int(x + w), 1)]
+        gain = sensor.gain_for(face, target, exposure)
+        vignette = vignette_map(view, sensor.vignette, whole)
+        image = expose(np.ascontiguousarray(light), sensor, gain=gain, soft=1.0, vignette=vignette, rng=rng)
+        taken.append(_compressed(image, what.shot.jpeg))
+    return taken[0].reshape(height, width, 3), taken[1].reshape(height, width, 1)
 
 
 def _compressed(pixels: NDArray[np.uint8], quality: int | None) -> NDArray[np.uint8]:

@@ -10,18 +10,30 @@ import cv2
 import typer
 from rich.console import Console
 
-from runtime.capture.simulated.rig import FAMILIES, SHAPES, SPECIES, SUBJECT, WORLD, SyntheticRig, contact_sheet
+from runtime.capture.simulated.rig import (
+    FAMILIES,
+    SHAPES,
+    SPECIES,
+    SUBJECT,
+    WORLD,
+    SyntheticPair,
+    SyntheticRig,
+    contact_sheet,
+)
+from runtime.capture.simulated.stills import read_still, still_count
 from runtime.core.errors import ConfigError
-from runtime.core.values import Image
+from runtime.core.values import Box, Image
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write to; created if missing.", show_default=False)]
 Count = Annotated[int, typer.Option(help="Number of pairs of each species.", min=1)]
-Seed = Annotated[int, typer.Option(help="Random seed of the simulation.", min=0)]
-Family = Annotated[str, typer.Option(help=f"Sensor family: {' or '.join(FAMILIES)}.")]
+STILLS = "stills"
+Seed = Annotated[int | None, typer.Option(help="Random seed of the simulation.", min=0)]
+Family = Annotated[str | None, typer.Option(help=f"Sensor family of the simulation: {' or '.join(FAMILIES)}.")]
 Shape = Annotated[
     str,
     typer.Option(
-        help=f"Source of head shapes: {' or '.join(SHAPES)}; scan reads the ICT Face Model from ADSN_FACE_MODEL."
+        help=f"Source of the people: {STILLS}, path-traced beforehand, or those of the simulated cameras, "
+        f"{' or '.join(SHAPES)}; scan reads the ICT Face Model from ADSN_FACE_MODEL."
     ),
 ]
 Kinds = Annotated[
@@ -43,40 +55,64 @@ def write_image(path: Path, image: Image, *params: int) -> None:
     path.write_bytes(data.tobytes())
 
 
+def _pair(species: str, number: int, seed: int, family: str, shape: str) -> SyntheticPair:
+    if shape == STILLS:
+        return read_still(species, number)
+    subject = SUBJECT + number
+    rig = SyntheticRig(seed=seed, subject=subject, species=species, family=family, presentation=number, shape=shape)
+    return rig.next()
+
+
+def _box(box: Box) -> list[float]:
+    return [round(v, 1) for v in (box.x, box.y, box.w, box.h)]
+
+
+def _check(kinds: list[str], count: int, seed: int | None, family: str | None, shape: str) -> None:
+    unknown = sorted(set(kinds) - set(SPECIES))
+    if unknown or family not in (None, *FAMILIES):
+        raise ConfigError(f"unknown species or family {unknown or family!r}; use {list(SPECIES)} and {list(FAMILIES)}.")
+    if shape not in (STILLS, *SHAPES):
+        raise ConfigError(f"unknown shape {shape!r}; use one of {', '.join((STILLS, *SHAPES))}.")
+    if shape != STILLS:
+        return
+    if seed is not None or family is not None:
+        raise ConfigError(f"--seed and --family belong to the simulated cameras; add --shape {SHAPES[0]}.")
+    short = [kind for kind in kinds if still_count(kind) < count]
+    if short:
+        raise ConfigError(
+            f"there are {still_count(short[0])} stills of {short[0]}, fewer than {count}; for more, add "
+            f"--shape {SHAPES[0]}."
+        )
+
+
 def sample(
     folder: Folder,
     count: Count = 1,
-    seed: Seed = WORLD,
-    family: Family = "A",
+    seed: Seed = None,
+    family: Family = None,
     species: Kinds = None,
-    shape: Shape = "analytic",
+    shape: Shape = STILLS,
     sheet: Sheet = False,
 ) -> None:
-    """Write pairs of the synthetic sensor: NAME-rgb.jpg, NAME-ir.png and NAME.json (face boxes, conditions)."""
+    """Write sample pairs: NAME-rgb.jpg, NAME-ir.png and NAME.json (face boxes, conditions)."""
     kinds = species or list(SPECIES)
-    unknown = sorted(set(kinds) - set(SPECIES))
-    if unknown or family not in FAMILIES:
-        raise ConfigError(f"unknown species or family {unknown or family!r}; use {list(SPECIES)} and {list(FAMILIES)}.")
+    _check(kinds, count, seed, family, shape)
+    world, cameras = WORLD if seed is None else seed, family or FAMILIES[0]
     folder.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         for number in range(count):
-            rig = SyntheticRig(
-                seed=seed, subject=SUBJECT + number, species=kind, family=family, presentation=number, shape=shape
-            )
-            made = rig.next()
+            made = _pair(kind, number, world, cameras, shape)
             stem = f"{kind}-{number}"
             write_image(folder / f"{stem}-rgb.jpg", made.pair.image("rgb"), cv2.IMWRITE_JPEG_QUALITY, 92)
             write_image(folder / f"{stem}-ir.png", made.pair.image("ir"))
             facts = {
                 "species": kind,
-                "face_box": [round(v, 1) for v in (made.face_box.x, made.face_box.y, made.face_box.w, made.face_box.h)],
-                "ir_face_box": [
-                    round(v, 1)
-                    for v in (made.ir_face_box.x, made.ir_face_box.y, made.ir_face_box.w, made.ir_face_box.h)
-                ],
+                "face_box": _box(made.face_box),
+                "ir_face_box": _box(made.ir_face_box),
                 "conditions": {name: round(float(value), 3) for name, value in made.conditions.items()},
             }
             (folder / f"{stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
     if sheet:
-        write_image(folder / "sheet.png", contact_sheet(4, seed, family, shape))
+        source = SHAPES[0] if shape == STILLS else shape
+        write_image(folder / "sheet.png", contact_sheet(4, world, cameras, source))
     Console().print(f"wrote {len(kinds) * count} pairs to {folder}")
