@@ -138,7 +138,7 @@ def test_the_service_manager_is_told_when_pairs_can_be_judged(tmp_path: Path) ->
         try:
             ready = manager.recv(1000).splitlines()
             assert ready[0] == b"READY=1"
-            assert ready[1].startswith(b"STATUS=judging with adsn-rgb-ir ")
+            assert ready[1].startswith(b"STATUS=serving adsn-rgb-ir ")
             # As `systemctl reload` does: the model is loaded again, and the manager hears of it.
             server.send_signal(signal.SIGHUP)
             assert manager.recv(1000).startswith(b"READY=1")

@@ -56,7 +56,7 @@ def test_who_runs_may_nothing(results: Results, name: str) -> None:
 
 def test_the_service_judges(results: Results) -> None:
     found = results["serve_starts"]
-    assert found["state"]["StatusText"] == "judging with adsn-rgb-ir 0.1.0"
+    assert found["state"]["StatusText"] == "serving adsn-rgb-ir 0.1.0"
     assert (found["live"], found["screen"]) == ("live", "spoof")
 
 
