@@ -67,14 +67,14 @@ def test_a_rehearsal_shows_the_steps_and_does_none() -> None:
     ("options", "said"),
     [
         (("--prefix", "opt"), "absolute path"),
-        (("--prefix", "/usr"), "belongs to the system"),
+        (("--prefix", "/usr"), "is a system folder"),
         (("--prefix", "/"), "absolute path"),
         (("--prefix", "/opt/../etc"), "plain absolute path"),
-        (("--purge",), "goes with --uninstall"),
+        (("--purge",), "needs --uninstall"),
         (("--from", "/nonexistent.whl"), "no such file"),
         (("--prefixx",), "unknown option"),
         (("--from",), "needs a value"),
-        (("--prefix", str(ROOT)), "not made by this script"),
+        (("--prefix", str(ROOT)), "this script did not create it"),
         (("--python", "/nonexistent"), "missing or older"),
     ],
 )
