@@ -60,7 +60,7 @@ class AttestationSettings(Section):
 class AuditSettings(Section):
     """The audit log of decisions."""
 
-    path: Path | None = Field(default=None, description="File of the audit log; without it there is none.")
+    path: Path | None = Field(default=None, description="File of the audit log; unset: no audit log.")
     policy: Literal["required", "best-effort"] = Field(
         default="required",
         description="If a line cannot be written: required returns no decision, best-effort records a gap.",

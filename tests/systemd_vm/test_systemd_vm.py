@@ -22,7 +22,7 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     missing = missing_programs() + [name for name in ("debootstrap", "mke2fs") if shutil.which(name) is None]
-    # As the other machine does: whoever asks for the marker is told what to install.
+    # Skip with a message that names the missing programs, as for the other machine.
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     disk = machine.make_disk(tmp_path_factory.mktemp("disk"))
