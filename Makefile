@@ -1,16 +1,16 @@
 # Two commands do all set-up on a fresh machine with Python 3.10 or later and make:
 #
-#   make serve    the service on the processor, with the shipped INT8 model; prints the URL
-#   make test     linters, types, import rules and the whole test suite
+#   make serve    run the service on the processor, with the shipped INT8 model; prints the URL
+#   make test     run linters, type checks, import rules and the whole test suite
 #
-# What can be overridden:
-#   PYTHON=python3.12          the interpreter that makes the environment
-#   VENV=/somewhere            where the environment is made
-#   TORCH=torch==2.13.0        the torch to install for `make test`. Where the package index's default build is one for
-#                              CUDA, name a CPU build (TORCH=torch==2.13.0+cpu) and its index in PIP_ARGS.
+# Variables:
+#   PYTHON=python3.12          interpreter for the environment
+#   VENV=/somewhere            folder of the environment
+#   TORCH=torch==2.13.0        torch to install for `make test`. If the package index's default build is for CUDA, use a
+#                              CPU build (TORCH=torch==2.13.0+cpu) and its index in PIP_ARGS.
 #   PIP_ARGS="--index-url URL" arguments for every pip install; pip's own variables (PIP_INDEX_URL, PIP_FIND_LINKS) work too
-#   PORT=8000                  the port of `make serve`
-#   PREFIX=/opt/adsn           where `make install` puts it, as root on Debian
+#   PORT=8000                  port of `make serve`
+#   PREFIX=/opt/adsn           target of `make install`, as root on Debian
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,17 +28,17 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed; name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is required; pass one with PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps, so that an unchanged pyproject.toml installs nothing twice.
+# Marker files, so that nothing is installed again while pyproject.toml is unchanged.
 $(VENV)/.serve: pyproject.toml | $(BIN)/python
-	@echo "installing what serving needs into $(VENV)"
+	@echo "installing the packages for serving into $(VENV)"
 	@$(PIP) -e '.[cpu]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	@echo "installing what developing needs into $(VENV)"
+	@echo "installing the packages for development into $(VENV)"
 	@$(PIP) '$(TORCH)'
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.serve
@@ -65,7 +65,7 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# On a machine with a CUDA GPU; docs/tensorrt.md says what it needs.
+# On a machine with a CUDA GPU; docs/tensorrt.md lists the requirements.
 test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
@@ -73,7 +73,7 @@ test-gpu: $(VENV)/.dev
 test-container: $(VENV)/.dev
 	$(BIN)/python -m pytest -m container tests/container -s
 
-# A Ray cluster of two nodes on loopback, in an environment of its own: Ray brings many packages.
+# A Ray cluster of two nodes on loopback, in a separate environment, because Ray installs many packages.
 test-ray:
 	@test -x $(VENV)-ray/bin/python || $(PYTHON) -m venv $(VENV)-ray
 	@$(VENV)-ray/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e '.[cpu,ray,sign]' pytest pytest-timeout httpx PyYAML
@@ -82,16 +82,16 @@ test-ray:
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gpu
 
-# The camera reader against a real kernel with simulated cameras, in an emulated machine: about a minute. It needs
-# apt-get install qemu-system-x86 busybox-static, and fetches Debian's kernel (70 MB) once.
+# The camera reader with a real kernel and simulated cameras, in an emulated machine; takes about a minute. It needs
+# apt-get install qemu-system-x86 busybox-static, and downloads Debian's kernel (70 MB) once.
 test-v4l2: $(VENV)/.dev
 	$(BIN)/python -m pytest -m v4l2_vm tests/v4l2_vm
 
-# As root, with debootstrap and QEMU: the units under a systemd that runs, in an emulated machine.
+# As root, with debootstrap and QEMU: the units under a running systemd, in an emulated machine.
 test-systemd: $(VENV)/.dev
 	$(BIN)/python -m pytest -m systemd_vm tests/systemd_vm
 
-# What the shipped weights and bundle were made with.
+# The commands that made the shipped weights and bundle.
 train: $(VENV)/.dev
 	$(BIN)/adsn-train adsn/recipes/rgb-ir.toml --out runs/rgb-ir
 
@@ -102,7 +102,7 @@ export: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
-# The site, into site/; what in docs/ is made from code, made again.
+# `docs` builds the site into site/; `docs-made` makes the generated parts of docs/ again.
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	@$(PIP) -e '.[cpu,docs]'
 	@touch $@
@@ -114,25 +114,25 @@ docs: $(VENV)/.docs
 docs-made: $(VENV)/.dev
 	@for page in commands rates architecture answer; do $(BIN)/python -m docs.make.$$page || exit 1; done
 
-# The console's result card, for README.md: again when the weights or the console change. Needs chromium, chromium-driver.
+# The console's result card for README.md. Run it when the weights or the console change; needs chromium, chromium-driver.
 docs-picture: $(VENV)/.dev
 	@$(BIN)/python -m docs.make.console
 
-# Lines that the default tests run, subprocesses included; fewer than pyproject.toml asks for is a failure.
+# Line coverage of the default tests, including subprocesses; fails below the limit in pyproject.toml.
 coverage: $(VENV)/.dev
 	@mkdir -p build
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
-# What must be so before a version is released; the rehearsal needs no tag and no date in the changelog.
+# Checks before a release; the rehearsal needs no tag and no date in the changelog.
 release-check release-rehearsal: $(BIN)/python
 	@$(PIP) build
 	@$(BIN)/python deploy/release_check.py $(if $(findstring rehearsal,$@),--rehearse)
 
-# As root on Debian: deploy/install.sh says what it does.
+# As root on Debian; see deploy/install.sh.
 install:
 	sh deploy/install.sh --prefix $(PREFIX)
 
-# Supply chain. Each installs its own tool first.
+# Supply chain. Each target installs its own tool first.
 lock: $(BIN)/python
 	@$(PIP) uv
 	@for set in serve kiosk; do \

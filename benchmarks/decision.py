@@ -269,11 +269,11 @@ def report(
     lines = [
         "# Decisions, simulated",
         "",
-        "Written by `python -m benchmarks.decision`. Synthetic presentations of people and instruments that training",
-        f"never saw: {BONA_FIDE} people and {PER_ATTACK} of every instrument before rigs of each family, {PAIRS} pairs",
-        f"each, one every {PAIR_NS / 1e6:.1f} ms, as from an illuminator that strobes at 30 frames a second. Model",
+        "Written by `python -m benchmarks.decision`. Synthetic presentations of people and instruments that are not in",
+        f"training: {BONA_FIDE} people and {PER_ATTACK} of every instrument with rigs of each family, {PAIRS} pairs",
+        f"each, one every {PAIR_NS / 1e6:.1f} ms, as with an illuminator that strobes at 30 frames per second. Model",
         f"{loaded.manifest.name} {loaded.manifest.version}, INT8, threshold {loaded.pipeline.point.threshold:.3f}.",
-        "Counts say how the simulation behaves, and nothing of real people or attacks.",
+        "The counts describe the simulation and say nothing about real people or attacks.",
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),
     ]
@@ -306,9 +306,9 @@ def report(
             lines.append(f"| {family} | {group} | {statistics.median(seconds):.2f} s | {tail:.2f} s |")
     lines += [
         "",
-        f"After the first pair; undecided presentations count with {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
+        f"Measured from the first pair; presentations without a decision count as {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
         "",
-        "## Injected: people's colour pictures with other infrared: live / spoof / uncertain",
+        "## Injected: people's RGB images with other infrared: live / spoof / uncertain",
         "",
         "| family | infrared | first pair, no check for copies | first pair | over pairs | with the question |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -318,7 +318,7 @@ def report(
             cells = [tally.row(way, family, name) for way in ("still, no check", *ways)]
             lines.append(f"| {family} | {name} | {' | '.join(cells)} |")
     limit = loaded.pipeline.limits.max_copied
-    lines += ["", "## People taken for copies", "", "| family | above the limit | largest |", "| --- | --- | --- |"]
+    lines += ["", "## People mistaken for copies", "", "| family | above the limit | largest |", "| --- | --- | --- |"]
     for family, values in copies.items():
         rate = Rate(sum(v > limit for v in values), len(values))
         low, high = rate.interval
@@ -329,11 +329,11 @@ def report(
     lags, within, between = correlation(people)
     lines += [
         "",
-        "## How alike consecutive pairs are",
+        "## Correlation of consecutive pairs",
         "",
         f"Correlation of people's log-odds about their own mean: {', '.join(f'{v:.2f}' for v in lags)} at lags of one "
-        f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: what "
-        "pairs share is most of it, and no number of pairs takes it away.",
+        f"to {len(lags)} pairs. Variance within a presentation {within:.3f}, between presentations {between:.3f}: most "
+        "of the variance is common to the pairs of a presentation, so more pairs cannot remove it.",
         "",
         f"## Whole frames: where the default detector ({detector_info(open_detector()).kind}) finds faces, and whether "
         "infrared agrees",

@@ -129,8 +129,8 @@ def recall_rows(tally: RecallTally) -> list[str]:
         "",
         *paragraph(
             f"Faces found of {people} in each row, RGB / IR: the centre within {OFF} of the true edge and the edge",
-            f"within a factor of {ZOOM}. False detections are over all rows and {people} empty rooms: what was found",
-            "and is no face, or is the face too inexactly. A screen is black in IR and should not be found there.",
+            f"within a factor of {ZOOM}. False detections are counted over all rows and {people} empty rooms: a",
+            "detection that is not a face, or not exact enough. A screen is black in IR and should not be found there.",
         ),
         *table(["", *names], [*rows, ["**false detections**", *false]]),
     ]
@@ -150,8 +150,8 @@ def score_rows(tally: RecallTally) -> list[str]:
         "## The least score",
         "",
         *paragraph(
-            "YuNet 320 over all rows, by the least score that counts as a face. The recall of IR holds the screens,",
-            f"which show none. The default is {MIN_SCORE}.",
+            "YuNet 320 over all rows, by the least score that counts as a face. The recall in IR includes the screens,",
+            f"which show no face there. The default is {MIN_SCORE}.",
         ),
         *table(["least score", "found, RGB", "found, IR", "elsewhere than the face", "in empty rooms"], rows),
     ]
@@ -171,8 +171,8 @@ def box_rows(tally: RecallTally) -> list[str]:
             "Difference from the box that crops are cut by in training (150 mm on a life-size head), as a fraction of",
             "its edge: the median and, in brackets, the 90th percentile of its size. Rows frontal, yaw 15°, pitch 10°",
             "and glasses. Limit on each median: 5 %. The last two rows are the rule alone, on landmarks that only the",
-            "simulation knows; SCRFD's landmarks go through it too. Heads differ in size and the true box does not,",
-            "which is most of what the edges scatter.",
+            "simulation knows; it also applies to SCRFD's landmarks. Most of the scatter of the edges comes from heads",
+            "that differ in size while the true box does not.",
         ),
         *table(["detector", "", "x", "y", "edge"], rows),
     ]
@@ -193,7 +193,7 @@ def pose_rows(tally: RecallTally) -> list[str]:
         "",
         *paragraph(
             "Error of yaw and pitch from YuNet's five landmarks: the mean and, in brackets, the 90th percentile. The",
-            "renderer has no perspective, which costs some more on a face that is near.",
+            "renderer has no perspective, which would add to the error for a near face.",
         ),
         *table(["", "RGB, yaw", "RGB, pitch", "IR, yaw", "IR, pitch"], rows),
     ]
@@ -231,10 +231,10 @@ def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
         "",
         *paragraph(
             "Processor time for finding the face of a simulated person in each of 240 pairs, ms: the detector looks",
-            "near the last place in both pictures after so many pairs, and in the whole picture after",
+            "near the last place in both images after that number of pairs, and in the whole image after",
             f"{TrackRule().search_whole_every}. The default is {TrackRule().search_near_every}: looking more often",
             "costs more, and",
-            "the 99th percentile is that of the whole picture whichever is chosen.",
+            "the 99th percentile is that of the whole image whichever is chosen.",
         ),
         *table(["detector", "near the last place every", "mean", "median", "99th percentile"], rows),
     ]
@@ -281,8 +281,8 @@ def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
         "## Photographs",
         "",
         *paragraph(
-            "The astronaut of scikit-image (public domain), 512×512: the edge of the box that was found. The last row",
-            f"counts what was found in {len(others)} pictures of it without a person ({', '.join(others)}).",
+            "The astronaut of scikit-image (public domain), 512×512: the edge of the detected box. The last row counts",
+            f"the detections in {len(others)} of its pictures without a person ({', '.join(others)}).",
         ),
         *table(["", *detectors], [*rows, ["pictures without a person", *map(str, false)]]),
     ]

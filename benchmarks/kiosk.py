@@ -1,7 +1,7 @@
 """What the kiosk costs and how fast it is: ``python -m benchmarks.kiosk [--minutes 20] [--core 1] [--faults]``; writes
 kiosk.md.
 
-A process of its own, two simulated cameras of 640×480 at 30 frames a second with somebody always before them, the INT8
+A separate process, two simulated cameras of 640×480 at 30 frames per second that always see a person, the INT8
 model on the processor, and an event log; its page is watched, which is where each pair's latency comes from. What is
 measured includes simulating the cameras.
 """
@@ -143,7 +143,7 @@ def main() -> None:
         f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.kiosk --minutes {asked.minutes:g}"
         f"{'' if asked.core is None else f' --core {asked.core}'}{' --faults' if asked.faults else ''}`.",
         "",
-        "Somebody always stands before two simulated cameras, 640×480 at 30 frames a second; INT8 on the processor.",
+        "Two simulated cameras, 640×480 at 30 frames per second, always see a person; INT8 on the processor.",
         *(["The kiosk, with the cameras in it, is pinned to one processor."] if asked.core is not None else []),
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),

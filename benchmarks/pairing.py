@@ -175,9 +175,9 @@ def page() -> str:
         f"Python {about['python']}.",
         "",
         f"{len(SEEDS)} × {FRAMES} frames of the first stream in each situation; all rules see the same frames. The "
-        "others' rules are written anew from their",
-        "descriptions (`benchmarks/support/rules.py`); ApproximateTime is held against the real library on 20,000 "
-        "cases. Each has the situation's limit, but for librealsense's, which has none.",
+        "others' rules are reimplemented from their",
+        "descriptions (`benchmarks/support/rules.py`); ApproximateTime was compared with the real library on 20,000 "
+        "cases. Each has the situation's limit, except librealsense's, which has no limit.",
         "",
         "*Recall*: pairs within the limit over the most that any one-to-one choice could make of these frames, found "
         "offline; no algorithm's own choice is the reference.",

@@ -177,8 +177,8 @@ def page(found: Measured) -> str:
             "# What a nonce costs with a shared store",
             "",
             f"Measured on {datetime.date.today().isoformat()} with `python -m benchmarks.store --rounds "
-            f"{len(found.own)}`: `POST /liveness` with a face box and a nonce, to a service that counts nonces by "
-            "itself and to one that asks a store, in turns.",
+            f"{len(found.own)}`: `POST /liveness` with a face box and a nonce, to a service that counts nonces on "
+            "its own and to one with a shared store, in turns.",
             "",
             *(f"- {name}: {value}" for name, value in describe().items()),
             f"- load average at the end: {load:.1f}.{busy}",

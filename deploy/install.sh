@@ -3,15 +3,15 @@
 #
 #   sudo deploy/install.sh                          from this checkout, with the pinned packages
 #   sudo deploy/install.sh --from adsn-0.1.0.whl    from a wheel
-#   deploy/install.sh --dry-run                     prints every step and does none
-#   sudo deploy/install.sh --uninstall [--purge]    --purge: settings, logs, state and the account too
+#   deploy/install.sh --dry-run                     prints every step without doing it
+#   sudo deploy/install.sh --uninstall [--purge]    --purge: also removes settings, logs, state and the account
 #
-#   --prefix DIR     where it goes; default /opt/adsn, a link to the release that runs
-#   --extras LIST    default cpu,kiosk,sign; with others than these the packages are not pinned
+#   --prefix DIR     link to the current release; default /opt/adsn
+#   --extras LIST    default cpu,kiosk,sign; with any others, the packages are not pinned
 #   --python PATH    default python3 (3.10 or later, with venv: apt-get install python3-venv)
 #
-# Run it again to upgrade: the new release is installed beside the old one, must accept the settings, and only then
-# takes its place. Nothing is enabled; what runs is restarted. pip's own variables (PIP_INDEX_URL …) work.
+# Run it again to upgrade: it installs the new release beside the old one, checks that it accepts the settings, and then
+# switches to it. It enables nothing, and restarts services that are running. pip's variables (PIP_INDEX_URL …) work.
 set -eu
 
 PREFIX=/opt/adsn
@@ -34,12 +34,12 @@ die() {
   say "error: $*" >&2
   exit 1
 }
-# One step: shown, and done unless this is a rehearsal.
+# Show one step, and do it unless this is a dry run.
 run() {
   say "+ $*"
   [ -n "$DRY" ] || "$@"
 }
-# Text of standard input into a file with a mode.
+# Write standard input to a file with a mode.
 write() {
   say "+ write $1 ($2)"
   if [ -n "$DRY" ]; then
@@ -49,7 +49,7 @@ write() {
   fi
 }
 running_systemd() { [ -d /run/systemd/system ]; }
-# The systemd of a build root or a container is not running, and its absence no mistake.
+# In a build root or a container systemd does not run, which is not an error.
 systemd() { if running_systemd; then run systemctl "$@"; fi; }
 
 while [ $# -gt 0 ]; do
@@ -80,9 +80,9 @@ case $PREFIX in
   /*) ;;
   *) die "--prefix $PREFIX: give an absolute path." ;;
 esac
-case " $ROOT_FOLDERS " in *" $PREFIX "*) die "--prefix $PREFIX belongs to the system; name a folder of its own." ;; esac
+case " $ROOT_FOLDERS " in *" $PREFIX "*) die "--prefix $PREFIX is a system folder; pass another." ;; esac
 RELEASES=$PREFIX-releases
-[ -z "$PURGE" ] || [ -n "$UNINSTALL" ] || die "--purge goes with --uninstall."
+[ -z "$PURGE" ] || [ -n "$UNINSTALL" ] || die "--purge needs --uninstall."
 [ -n "$DRY" ] || [ "$(id -u)" -eq 0 ] || die "this changes the system: run it as root, or with --dry-run."
 
 uninstall() {
@@ -120,7 +120,7 @@ uninstall() {
   say "adsn is uninstalled."
 }
 
-# What pip is to install: the checkout around this script, or what --from names.
+# Source for pip: the checkout around this script, or the argument of --from.
 source_of() {
   if [ -n "$FROM" ]; then
     case $FROM in
@@ -130,7 +130,7 @@ source_of() {
   elif [ -f "$CHECKOUT/pyproject.toml" ]; then
     printf '%s' "$CHECKOUT"
   else
-    die "this script is not in a checkout; name a wheel or a package with --from."
+    die "this script is not in a checkout; pass a wheel or a package with --from."
   fi
 }
 
@@ -142,13 +142,13 @@ account() {
   ! getent group video >/dev/null || run usermod --append --groups video adsn
 }
 
-# A virtual environment at $1, from source $2.
+# Make a virtual environment at $1 from source $2.
 environment() {
   run "$PYTHON" -m venv "$1"
   lock=$CHECKOUT/requirements/kiosk.txt
   wanted=$2
   if [ -d "$2" ]; then
-    # Built from a copy: a build leaves folders behind, from which the next one would take modules that are gone.
+    # Build from a copy: a build leaves folders behind, from which the next one would take deleted modules.
     wanted=$1/source
     run mkdir -- "$wanted"
     for name in pyproject.toml README.md LICENSE adsn calib export models runtime service synthetic; do
@@ -165,14 +165,14 @@ environment() {
   run "$1/bin/python" -m compileall -q "$1/lib"
 }
 
-# Settings with every key, where there are none yet. $1: release, $2: program, $3: file.
+# Write settings with every key if there are none yet. $1: release, $2: program, $3: file.
 settings() {
   if [ -e "$3" ]; then
     say "kept: $3"
   elif [ -n "$DRY" ]; then
     write "$3" 0644 </dev/null
   else
-    # Through a file, so that a program that fails leaves no empty settings.
+    # Through a temporary file, so that a failing program leaves no empty settings.
     "$1/bin/$2" --print-config >"$3.default"
     write "$3" 0644 <"$3.default"
     rm -f -- "$3.default"
@@ -193,25 +193,25 @@ install_units() {
 
 abandon() {
   rm -rf -- "$1"
-  say "error: not installed; what was installed before is as it was." >&2
+  say "error: not installed; the previous installation is unchanged." >&2
 }
 
 install() {
   if [ -e "$PREFIX" ] && [ ! -L "$PREFIX" ]; then
-    die "$PREFIX is there and not made by this script. Move it away, or name another --prefix."
+    die "$PREFIX exists, but this script did not create it. Move it away, or pass another --prefix."
   fi
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-    die "$PYTHON is missing or older than 3.10; name another with --python."
+    die "$PYTHON is missing or older than 3.10; pass another with --python."
   "$PYTHON" -c 'import ensurepip' 2>/dev/null || die "$PYTHON cannot make environments: apt-get install python3-venv"
   source=$(source_of)
-  # Set in a subshell of its own above: a mistake there ends this one too.
+  # It was set in a subshell, whose failure must end this script too.
   [ -n "$source" ] || exit 1
   release=$RELEASES/$(date -u +%Y%m%dT%H%M%SZ)
   previous=$(readlink "$PREFIX" || true)
   account
   for folder in "$RELEASES" "$CONFIG" "$UNITS" "$(dirname "$RULES")"; do run mkdir -p -m 0755 -- "$folder"; done
   write "$RELEASES/.adsn-releases" 0644 </dev/null
-  # Whatever fails from here on leaves what was installed before as it was.
+  # From here on, a failure leaves the previous installation unchanged.
   [ -n "$DRY" ] || trap 'abandon "$release"' EXIT
   environment "$release" "$source"
   settings "$release" adsn-serve "$CONFIG/serve.toml"
@@ -223,12 +223,12 @@ install() {
   run mv -fT -- "$PREFIX.next" "$PREFIX"
   trap - EXIT
   for unit in $SERVICES; do systemd try-restart "$unit"; done
-  # The one before is kept, to go back to: ln -sfn $previous $PREFIX.
+  # Keep the previous release. To go back: ln -sfn $previous $PREFIX.
   [ -n "$DRY" ] || for old in "$RELEASES"/*; do
     [ "$old" = "$release" ] || [ "$old" = "$previous" ] || run rm -rf -- "$old"
   done
   say
-  say "adsn is installed in $PREFIX. What is left to do:"
+  say "adsn is installed in $PREFIX. Next steps:"
   say "  $PREFIX/bin/adsn-doctor                       what works on this machine"
   say "  $CONFIG/serve.toml, then: systemctl enable --now adsn-serve"
   say "  $CONFIG/kiosk.toml (name the cameras), then: systemctl enable --now adsn-kiosk"

@@ -119,7 +119,7 @@ def main() -> None:
     if not in_changelog((ROOT / "CHANGELOG.md").read_text(), version, dated=not options.rehearse):
         fail(f"CHANGELOG.md has no line '## [{version}] - YYYY-MM-DD'.")
     if not options.rehearse and f"v{version}" not in call("git", "tag", "--points-at", "HEAD").split():
-        fail(f"HEAD has not the tag v{version}.")
+        fail(f"HEAD does not have the tag v{version}.")
     print(f"version {version}: tree, changelog{'' if options.rehearse else ' and tag'} fit")
 
     epoch = int(call("git", "log", "-1", "--format=%ct"))

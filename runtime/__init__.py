@@ -1,4 +1,4 @@
-"""The way of a frame: camera → pair → face → crop → engine → decision. No HTTP, no torch."""
+"""From camera to decision: camera → pair → face → crop → engine → decision. No HTTP, no torch."""
 
 import os
 

@@ -43,8 +43,8 @@ from service.store.base import Store
 from service.store.open import open_store
 
 DESCRIPTION = (
-    "Judges whether the face in a pair of RGB and infrared images belongs to a person who is there. "
-    "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
+    "Decides whether the face in a pair of RGB and infrared images belongs to a live person in front of the cameras. "
+    "The shipped weights were trained on synthetic faces only. Use them to try, develop and test, not at a door."
 )
 
 

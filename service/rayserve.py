@@ -131,11 +131,15 @@ def replica_settings(arguments: Arguments, replica: str, environ: Mapping[str, s
     )
     if settings.api_key is None and settings.auth.keys is None:
         # The address that Ray's proxies listen on is not known here.
-        raise ConfigError("a Ray Serve deployment takes keys in any case: set ADSN_AUTH__KEYS or ADSN_API_KEY.")
+        raise ConfigError("a Ray Serve deployment always needs keys. Set ADSN_AUTH__KEYS or ADSN_API_KEY.")
     if settings.tls.certificate is not None:
-        raise ConfigError("Ray's proxies accept the connections, without TLS. Take [tls] out; end TLS before them.")
+        raise ConfigError(
+            "[tls] is set, but Ray's proxies accept connections without TLS. Remove it, and terminate TLS before them."
+        )
     if settings.rig.configured:
-        raise ConfigError("a rig belongs to one process on its own machine. Take [rig] out; adsn-kiosk runs cameras.")
+        raise ConfigError(
+            "[rig] is set, but cameras belong to one process on one machine. Remove it; use adsn-kiosk for cameras."
+        )
     if settings.audit.path is not None:
         path = settings.audit.path
         named = {"path": path.with_name(f"{path.stem}-{replica}{path.suffix}"), "replica": replica}

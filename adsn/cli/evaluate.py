@@ -55,7 +55,7 @@ Explain = Annotated[
 ]
 Cache = Annotated[Path, typer.Option(help="Folder for rendered sets.")]
 WithDev = Annotated[
-    bool, typer.Option("--dev", help="Score the plan's dev set, to set a threshold on it, not the tests.")
+    bool, typer.Option("--dev", help="Score the plan's dev set instead of the test sets, to set a threshold on it.")
 ]
 Counterfactuals = Annotated[
     int,
@@ -101,8 +101,8 @@ NoMismatch = Annotated[
     bool,
     typer.Option(
         "--no-mismatch",
-        help="Leave out the species pair_mismatch: a bona fide picture of each test set beside another person's, "
-        "another moment's or a warped one.",
+        help="Skip the species pair_mismatch, which pairs a bona fide image with one of another person, one of another "
+        "moment, or a warped one.",
     ),
 ]
 WORST = 6

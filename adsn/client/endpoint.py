@@ -48,7 +48,7 @@ def endpoint(url: str, api_key: str | None, *, plaintext: bool) -> Endpoint:
         raise ConfigError("the service's address holds a name or a password; pass api_key instead.")
     if parts.scheme == "http" and not plaintext and not _is_loopback(parts.hostname):
         raise ConfigError(
-            f"{url}: faces would cross the network in clear, and anyone on it could answer. Use https, or pass "
+            f"{url}: faces would cross the network unencrypted, and anyone on it could answer. Use https, or pass "
             "plaintext=True where another layer encrypts."
         )
     headers = {"User-Agent": f"adsn-client/{__version__}", "Accept-Encoding": "identity"}

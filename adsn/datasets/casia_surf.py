@@ -61,7 +61,7 @@ def open_casia_surf(
     require_folder(root, f"the root of CASIA-SURF in its {form!r} form")
     readers = {"challenge": _challenge, "full": _full, "release": _release}
     if form not in readers:
-        raise DatasetError(f"CASIA-SURF has no form {form!r}; there are {', '.join(readers)}.")
+        raise DatasetError(f"CASIA-SURF has no form {form!r}; the choices are {', '.join(readers)}.")
     entries, skipped = complete(readers[form](root, split), modalities)
     return ListedPairs(
         f"casia-surf-{form}-{split}",

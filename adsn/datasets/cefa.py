@@ -103,7 +103,7 @@ def chosen(protocol: str, split: Split) -> tuple[set[str], set[str]]:
         return everyone, second if split == "test" else first
     if number in ("3", "5"):
         raise DatasetError(f"CeFA's protocol {number} is not supported: see the documentation of this reader.")
-    raise DatasetError(f"CeFA has no protocol {protocol!r}; there are all, 1.1-1.3, 2.1, 2.2, 4.1-4.3, challenge.1-3.")
+    raise DatasetError(f"CeFA has no protocol {protocol!r}; choose all, 1.1-1.3, 2.1, 2.2, 4.1-4.3 or challenge.1-3.")
 
 
 def _tree(root: Path, protocol: str, split: Split, frames: int | None) -> Iterator[EntryFields]:
@@ -160,7 +160,7 @@ def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Itera
     """Read the challenge's lists; 1 is bona fide. Training lists images, dev lists folders; test labels were never
     published."""
     if part not in ("1", "2", "3"):
-        raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; there are 1, 2 and 3.")
+        raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; the choices are 1, 2 and 3.")
     if split == "test":
         raise DatasetError(
             "CeFA's challenge test lists hold no labels; evaluate on 'dev', or on the tree's protocol 4."

@@ -115,7 +115,7 @@ class SyntheticSpec:
         if absent:
             raise ValueError(f"data set {self.name!r}: extra presentations of {absent}, which are not in its species")
         if not self.shapes or set(self.shapes) - set(SHAPES):
-            raise ValueError(f"data set {self.name!r}: shapes {list(self.shapes)}; there are {list(SHAPES)}")
+            raise ValueError(f"data set {self.name!r}: shapes {list(self.shapes)}; the choices are {list(SHAPES)}")
         if (
             self.subjects[1] <= self.subjects[0]
             or self.frames < 1

@@ -42,7 +42,7 @@ def open_dataset(
             error in the data.
     """
     if name not in READERS:
-        raise DatasetError(f"no reader for {name!r}; there are {', '.join(READERS)}.")
+        raise DatasetError(f"no reader for {name!r}; the choices are {', '.join(READERS)}.")
     reader, needed, taken = READERS[name]
     given = {key: value for key, value in options.items() if value is not None}
     if needed - set(given) or set(given) - taken:

@@ -35,7 +35,7 @@ class TableModel(BaseModel):
 def attack_species(name: str) -> str:
     """Return ``name`` if the renderers support this attack species."""
     if name not in SPECIES[1:]:
-        raise ValueError(f"no attack species {name!r}; there are {', '.join(SPECIES[1:])}")
+        raise ValueError(f"no attack species {name!r}; the choices are {', '.join(SPECIES[1:])}")
     return name
 
 

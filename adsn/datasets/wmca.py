@@ -125,7 +125,7 @@ def open_wmca(
             DatasetError: the root is wrong, the protocol is unknown, a list is missing, or too much is missing.
     """
     if protocol not in PROTOCOLS:
-        raise DatasetError(f"WMCA has no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}.")
+        raise DatasetError(f"WMCA has no protocol {protocol!r}; the choices are {', '.join(PROTOCOLS)}.")
     if not 1 <= frames <= FRAMES:
         raise DatasetError(f"frames must be 1 to {FRAMES}, not {frames}.")
     require_folder(root, f"the folder of PROTOCOL-{protocol}.csv")

@@ -10,7 +10,7 @@ tls = bool(os.environ.get("ADSN_TLS__CERTIFICATE"))
 url = f"{'https' if tls else 'http'}://127.0.0.1:{os.environ.get('ADSN_PORT', '8000')}/readyz"
 context = None
 if tls:
-    # The certificate is made out to a name that this address is not; nothing secret is asked or told.
+    # The certificate is for another name than this address. Nothing secret is sent or received.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

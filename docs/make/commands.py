@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Made from `--help` by `python -m docs.make.commands`; a test holds it against the programs.
+Generated from `--help` by `python -m docs.make.commands`; a test compares them.
 
-All of them: `--help` and `--version`; exit code 0 for success, 1 for failure, 2 for wrong use,
-78 for bad configuration. Errors are one line that says what to do; see [troubleshooting](troubleshooting.md).
+Every command has `--help` and `--version`. Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration.
+Errors are one line and say what to do; see [troubleshooting](troubleshooting.md).
 """
 WIDE = 10_000
 

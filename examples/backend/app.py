@@ -30,7 +30,7 @@ class Admission(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # One client for the life of the program: it keeps its connections.
+    # Keep one client for the life of the program, because it reuses its connections.
     async with AsyncClient(SERVICE, api_key=KEY, timeout_s=5) as client:
         app.state.client = client
         yield
@@ -46,11 +46,11 @@ async def check_in(
     """Admit a visitor."""
     client: AsyncClient = request.app.state.client
     try:
-        # A nonce of ours: the same pictures sent to adsn-serve twice would be two requests.
+        # A new nonce for each request: the service accepts each nonce only once.
         answer = await client.assess(await rgb.read(), await ir.read(), meta={"nonce": new_nonce()})
     except RequestRefused as error:
         if error.problem is not None and error.status == 422:
-            # The pictures: no face, damaged, the wrong kind. The visitor may try again.
+            # The images are unusable: no face, damaged, the wrong kind. The visitor may try again.
             return Admission(admitted=False, reasons=[error.problem_code], request_id=error.problem.request_id)
         raise HTTPException(503, "Liveness cannot be checked now.") from error
     except ClientError as error:

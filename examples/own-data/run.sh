@@ -5,7 +5,7 @@ here=$(dirname "$0")
 
 adsn-train "$here/recipe.toml" --out runs/my-rig
 test -f release.pem || adsn-serve keygen --out release.pem
-# --max-flips is for a small set: one of its few test pairs is more than the usual limit.
+# --max-flips is for a small set: a single test pair of it exceeds the default limit.
 adsn-export runs/my-rig/checkpoint.safetensors --int8 --calib "$here/plan.toml" --max-flips 0.02 \
   --out runs/bundle --sign release.pem
 adsn-eval runs/bundle --data "$here/plan.toml" --out runs/scores.json --report runs/report.html

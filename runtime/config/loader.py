@@ -131,13 +131,13 @@ class _Draft:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}. Name another file.") from error
         if len(content) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; this is no settings file.")
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; this is not a settings file.")
         try:
             text = content.decode(ENCODING).replace("\r\n", "\n")
             self.data = tomllib.loads(text)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise InvalidConfig([ConfigMistake(f"{path}:{line}", "", "not UTF-8, which TOML is.", line)]) from error
+            raise InvalidConfig([ConfigMistake(f"{path}:{line}", "", "not UTF-8 text.", line)]) from error
         except tomllib.TOMLDecodeError as error:
             message, _, place = str(error).partition(" (at line ")
             line = int(place.partition(",")[0]) if place else text.count("\n") + 1
@@ -211,10 +211,10 @@ class _Draft:
         if entry["type"] == "extra_forbidden":
             fields = [name for model in models for name in model.model_fields]
             message = "there is no such setting; " + (
-                closest_name(str(path[-1]), fields) or f"there are {', '.join(fields)}."
+                closest_name(str(path[-1]), fields) or f"the settings are {', '.join(fields)}."
             )
         elif entry["type"] == "missing":
-            message = "is needed and is not given."
+            message = "is required but not set."
         where, line = self._origin(path)
         return ConfigMistake(where, key, message, line)
 

@@ -16,16 +16,27 @@ class RigSettings(BaseModel):
     rgb: str | None = Field(default=None, description="Colour camera, e.g. v4l2:/dev/video0?fourcc=YUYV&size=640x480.")
     ir: str | None = Field(default=None, description="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")
     depth: str | None = Field(default=None, description="Depth camera, e.g. realsense:SERIAL.")
-    max_skew_ms: float = Field(default=10, gt=0, le=100, description="Largest difference of mid-exposure in a pair.")
-    max_age_ms: float = Field(default=500, gt=0, le=3_600_000, description="A pair older than this is stale.")
-    rgb_offset_ms: float = Field(
-        default=0, ge=-10_000, le=10_000, description="Added to colour's capture times; measured by adsn-calib offset."
+    max_skew_ms: float = Field(
+        default=10, gt=0, le=100, description="Largest difference of mid-exposures in a pair, in milliseconds."
     )
-    ir_offset_ms: float = Field(default=0, ge=-10_000, le=10_000, description="Added to infrared's capture times.")
-    depth_offset_ms: float = Field(default=0, ge=-10_000, le=10_000, description="Added to depth's capture times.")
+    max_age_ms: float = Field(
+        default=500, gt=0, le=3_600_000, description="Age at which a pair is stale, in milliseconds."
+    )
+    rgb_offset_ms: float = Field(
+        default=0,
+        ge=-10_000,
+        le=10_000,
+        description="Added to the RGB timestamps, in milliseconds; see adsn-calib offset.",
+    )
+    ir_offset_ms: float = Field(
+        default=0, ge=-10_000, le=10_000, description="Added to the IR timestamps, in milliseconds."
+    )
+    depth_offset_ms: float = Field(
+        default=0, ge=-10_000, le=10_000, description="Added to the depth timestamps, in milliseconds."
+    )
     strobe: Literal["auto", "steady", "1:1", "2:1", "1:2", "none"] = Field(
         default="auto",
-        description="Lit to dark infrared frames; none: there is no illuminator and frames are taken as lit.",
+        description="Ratio of lit to dark IR frames; none: no illuminator, all frames count as lit.",
     )
     geometry: Path | None = Field(default=None, description="Calibration written by adsn-calib rig.")
 

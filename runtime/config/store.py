@@ -49,23 +49,27 @@ class StoreSettings(BaseModel):
 
     url: str | None = Field(
         default=None,
-        description="rediss://HOST:PORT/DATABASE, or redis:// without TLS. Unset: nothing is shared between replicas.",
+        description="rediss://HOST:PORT/DATABASE, or redis:// without TLS. Unset: replicas share no state.",
     )
-    username: str = Field(default="", max_length=128, description="User of the store's access list; empty: default.")
-    password: SecretStr | None = Field(default=None, description="Password of that user. Belongs in a secret's file.")
-    ca: Path | None = Field(default=None, description="Certificate authority to trust instead of the system's, PEM.")
-    certificate: Path | None = Field(default=None, description="This service's certificate, where the store asks, PEM.")
-    certificate_key: Path | None = Field(default=None, description="Its private key, PEM.")
+    username: str = Field(default="", max_length=128, description="User name for the store; empty: the default user.")
+    password: SecretStr | None = Field(
+        default=None, description="Password for the store; best set as the secret store.password."
+    )
+    ca: Path | None = Field(
+        default=None, description="CA certificates (PEM) to verify the store; default: the system's."
+    )
+    certificate: Path | None = Field(default=None, description="Client certificate (PEM), if the store requires one.")
+    certificate_key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
     prefix: str = Field(
         default="adsn:",
         pattern=r"^[A-Za-z0-9:._{}-]{1,64}$",
-        description="Begins every key. Replicas with the same prefix share their state.",
+        description="Prefix of every key in the store. Replicas with the same prefix share their state.",
     )
     timeout_ms: float = Field(
         default=MAX_TIMEOUT_MS,
         gt=0,
         le=MAX_TIMEOUT_MS,
-        description="Longest wait for the store within one request, ms; then it counts as unavailable.",
+        description="Timeout for the store in one request, in milliseconds; then it counts as unavailable.",
     )
     plaintext: bool = Field(default=False, description="Allow redis:// to other machines; another layer must encrypt.")
 
@@ -79,17 +83,17 @@ class StoreSettings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> StoreSettings:
         if (self.certificate is None) != (self.certificate_key is None):
-            raise ValueError("name both certificate and certificate_key, or neither.")
+            raise ValueError("set both certificate and certificate_key, or neither.")
         if self.url is None:
             return self
         address = _parse(self.url)
         if not address.tls and not address.is_loopback and not self.plaintext:
             raise ValueError(
-                f"redis:// to {address} would cross the network in clear, and anyone on it could answer. Use "
-                "rediss://, or set store.plaintext where another layer encrypts."
+                f"redis:// to {address} would cross the network unencrypted, and anyone on it could answer. Use "
+                "rediss://, or set store.plaintext if another layer encrypts."
             )
         if not address.tls and (self.ca is not None or self.certificate is not None):
-            raise ValueError("certificates are for rediss:// only. Change the address, or take them out.")
+            raise ValueError("certificates need rediss://. Change the address, or remove them.")
         return self
 
     @property

@@ -54,7 +54,7 @@ def _body(model: type[BaseModel], path: tuple[str, ...], optional: bool) -> Iter
         header = f"[[{'.'.join(below)}]]" if many else f"[{'.'.join(below)}]"
         yield from _comment(field.description or kind.__doc__ or name)
         if off and not optional:
-            yield from _comment("Off unless this section is there.")
+            yield from _comment("Disabled unless this section is present.")
         yield ("#" if off else "") + header
         yield from _body(kind, below, off)
 

@@ -41,7 +41,7 @@
     │   ├── RecordingInvalid      not a recording, or too damaged to read
     │   ├── CaptureTimeout        no pair in time
     │   └── CalibrationInvalid    the rig's geometry file is damaged, or belongs to other cameras
-    ├── NotReady              the engine is still starting, or there is none
+    ├── NotReady              the engine is still starting, or could not start
     ├── Overloaded            the queue is full
     ├── StoreUnavailable      the replicas' shared store cannot be read or written
     ├── TokenInvalid          an attestation that must be rejected: altered, wrong key, expired, already used
@@ -318,7 +318,7 @@ class Overloaded(AdsnError):
 
 
 class StoreUnavailable(AdsnError):
-    """What the replicas share cannot be looked up or written now, so whoever depends on it is refused.
+    """The replicas' shared store is not available, so requests that need it are refused.
 
     ``retry_after_s``: when it may succeed.
     """

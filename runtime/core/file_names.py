@@ -18,7 +18,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def number_of(name: str) -> int | None:
-    """Return the last number in a file name without its extension, or None if there is none."""
+    """Return the last number in a file name without its extension, or None if it contains no number."""
     found = DIGITS.findall(name.rpartition(".")[0] or name)
     return int(found[-1]) if found else None
 

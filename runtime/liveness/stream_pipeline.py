@@ -32,7 +32,7 @@ class StreamAssessment:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Codes that explain the pair's decision, or why there is none."""
+        """Codes that explain the pair's decision, or why it has no decision."""
         return self.observation.failed if self.assessment is None else self.assessment.reasons
 
 
@@ -92,7 +92,7 @@ class StreamPipeline:
     def _assess_tracked(
         self, pair: Pair, t_ns: int, now_ns: int, stopwatch: Stopwatch
     ) -> tuple[Assessment | None, str]:
-        """Return the assessment, or why there is none."""
+        """Return the assessment, or the reason why the pair was not assessed."""
         try:
             detection = self._tracker.find(pair, t_ns)
             stopwatch.lap("locate")

@@ -23,7 +23,7 @@ class CapturedPair:
 class FeedStatus:
     """Status of a feed. ``rejected``: reason → frames that ended in no pair. ``strobe``: the illuminator in one word.
     ``advice``: why no pairs are formed, or soon may not be. ``recording``: the file that frames are written to; empty
-    if there is none."""
+    without a recording."""
 
     cameras: tuple[CameraStatus, ...]
     pairs: int

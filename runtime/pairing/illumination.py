@@ -60,8 +60,8 @@ class Illumination:
 
     ``pattern``: lit to dark frames, ``steady``, or empty while unknown. ``contrast``: lit minus dark. ``ambient``: mean
     of the dark frames. Both are in grey levels, None without such frames. ``separation``: of the rhythm, see
-    `strobe.RhythmFit`. ``reason``: code of a fault (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty if there
-    is none.
+    `strobe.RhythmFit`. ``reason``: code of a fault (``strobe_lost``, ``ir_unlit``, ``ambient_flood``); empty without a
+    fault.
     """
 
     knowledge: IlluminationSource

@@ -38,7 +38,7 @@ CameraOpener = Callable[[str, Modality, int], Source]
 class RigObserver(Protocol):
     """Receives everything that passes through a rig, in the pairing thread: it must return at once and never raise.
 
-    ``recording``: the file that frames are written to; empty if there is none.
+    ``recording``: the file that frames are written to; empty without a recording.
     """
 
     @property

@@ -25,12 +25,12 @@ log = logging.getLogger("adsn.auth")
 TOKEN_BYTES = 32
 RELOAD_S = 2.0
 """Minimum interval between checks of the key file. A revoked key is refused after at most this time."""
-ASK = "send a key as Authorization: Bearer KEY, or as X-API-Key; browsers enter it at /login."
+ASK = "send a key as Authorization: Bearer KEY or X-API-Key: KEY; in a browser, enter it at /login."
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Result of identifying a request: the caller, or why there is none (empty: nothing was presented)."""
+    """Result of identifying a request: the caller, or the reason for refusing it (empty: nothing was presented)."""
 
     caller: Caller | None
     refused: str = ""
@@ -71,7 +71,7 @@ class Guard:
             self._ring = KeyRing(read_keys(self._file), self._single)
             if not self._ring:
                 # Not the same as no key file: emptying the file locks the service instead of opening it.
-                log.warning("%s holds no keys; nobody is let in.", self._file)
+                log.warning("%s contains no keys, so every request that needs one is refused.", self._file)
 
     @property
     def keyed(self) -> bool:
@@ -105,7 +105,7 @@ class Guard:
         caller = await self.authorize(request, role)
         wait_s = await self._store.take(caller.name)
         if wait_s > 0:
-            raise RequestError(429, "rate_limited", "this key has asked too often.", retry_after_s=wait_s)
+            raise RequestError(429, "rate_limited", "too many requests with this key.", retry_after_s=wait_s)
         return caller
 
     async def authorize_any(self, request: HTTPConnection, roles: tuple[CallerRole, ...]) -> Caller:
@@ -114,7 +114,7 @@ class Guard:
         if roles and not any(caller.has_role(role) for role in roles):
             self.refused("forbidden")
             needed = " or ".join(roles)
-            has = f"it has {', '.join(sorted(caller.roles))}" if caller.roles else "it has none"
+            has = f"it has {', '.join(sorted(caller.roles))}" if caller.roles else "it has no role"
             raise RequestError(
                 403,
                 "forbidden",
@@ -139,14 +139,14 @@ class Guard:
         self.refused(identification.refused or "missing")
         if identification.refused == "limited":
             return RequestError(
-                429, "rate_limited", "too many wrong keys came from this address.", retry_after_s=identification.wait_s
+                429, "rate_limited", "too many wrong keys from this address.", retry_after_s=identification.wait_s
             )
         return RequestError(
-            401, "unauthorized", ASK if not identification.refused else f"this key is not accepted; {ASK}"
+            401, "unauthorized", ASK if not identification.refused else f"the key is unknown or expired; {ASK}"
         )
 
     async def identify(self, request: HTTPConnection) -> Identification:
-        """Return the caller of a request, or why there is none."""
+        """Return the caller of a request, or the reason for refusing it."""
         if not self.keyed:
             # Loopback, or a certificate of our own authority: `Settings.require_safe` ensures that.
             return Identification(Caller("certificate" if self.certified else "local"))
@@ -187,7 +187,7 @@ class Guard:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         wait_s = await self._store.begin_session(session_digest(token), self._ring.record(caller, token))
         if wait_s > 0:
-            raise RequestError(429, "rate_limited", "this key has begun too many sessions.", retry_after_s=wait_s)
+            raise RequestError(429, "rate_limited", "too many sessions with this key.", retry_after_s=wait_s)
         return token
 
     async def end(self, token: str) -> None:
@@ -209,9 +209,9 @@ class Guard:
             self._signature = signature
             self._ring = KeyRing(read_keys(self._file), self._single)
         except ConfigError as error:
-            log.error("the keys are as they were, because the file is wrong: %s", error)
+            log.error("the key file is invalid; the old keys stay in use: %s", error)
         else:
-            log.info("%s was read again", self._file)
+            log.info("reloaded %s", self._file)
 
 
 def _file_signature(path: Path) -> tuple[int, ...]:

@@ -47,18 +47,18 @@ class KeyEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[0-9a-f]{12}$", description="Which key; its second part.")
-    roles: tuple[CallerRole, ...] = Field(min_length=1, description="What its owner may do.")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Digest of the whole key.")
-    name: str = Field(default="", max_length=64, description="Whose it is; shown in logs.")
-    expires: date | None = Field(default=None, description="The last day on which it is accepted, UTC.")
+    id: str = Field(pattern=r"^[0-9a-f]{12}$", description="The key's id, which is its second part.")
+    roles: tuple[CallerRole, ...] = Field(min_length=1, description="Roles of the key.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the whole key.")
+    name: str = Field(default="", max_length=64, description="Owner of the key, for the logs.")
+    expires: date | None = Field(default=None, description="Last day on which the key is accepted, UTC.")
 
     @field_validator("name")
     @classmethod
     def _printable(cls, value: str) -> str:
         # Names go to logs and to the audit log, where a line break would forge a line.
         if not value.isprintable():
-            raise ValueError("a name is printable characters")
+            raise ValueError("a name must consist of printable characters")
         return value
 
 
@@ -132,7 +132,7 @@ class KeyRing:
         self._entries: dict[str, KeyEntry] = {}
         for entry in entries:
             if entry.id in self._entries:
-                raise ConfigError(f"two keys have the id {entry.id}; take one of them out.")
+                raise ConfigError(f"two keys have the id {entry.id}. Remove one of them.")
             self._entries[entry.id] = entry
         self._single = digest_of(single) if single is not None else None
 
@@ -198,11 +198,11 @@ def parse_keys(text: str, where: str) -> tuple[KeyEntry, ...]:
         found: dict[str, Any] = tomllib.loads(text)
         return KeyFile.model_validate(found).keys
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not TOML: {error}. adsn-serve key new prints what belongs there.") from error
+        raise ConfigError(f"{where}: not TOML: {error}. adsn-serve key new prints a valid entry.") from error
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         at = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{where}: {at}: {first['msg']}. adsn-serve key new prints what belongs there.") from error
+        raise ConfigError(f"{where}: {at}: {first['msg']}. adsn-serve key new prints a valid entry.") from error
 
 
 def read_keys(path: Path) -> tuple[KeyEntry, ...]:
@@ -219,9 +219,9 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
         raise ConfigError(f"{path}: the keys cannot be read: {error.strerror}. See ADSN_AUTH__KEYS.") from error
     if mode & stat.S_IWOTH or not stat.S_ISREG(mode):
         # Write access to this file allows adding keys.
-        raise ConfigError(f"{path}: others may write to the file of keys. chmod o-w {path}")
+        raise ConfigError(f"{path}: other users can write to the key file. Run: chmod o-w {path}")
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; not a file of keys.")
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is not a key file.")
     try:
         return parse_keys(data.decode(ENCODING), str(path))
     except UnicodeDecodeError as error:

@@ -68,7 +68,7 @@ class AuthMiddleware:
         if not self._guard.keyed and not self._guard.certified and not self._is_own_name(host):
             # To the browser, a page whose name was rebound to 127.0.0.1 is the same site.
             raise RequestError(
-                421, "wrong_host", "this service answers to localhost; name others in auth.hosts, or configure keys."
+                421, "wrong_host", "the Host header is not localhost. Add its name to auth.hosts, or configure keys."
             )
         site = request.headers.get("sec-fetch-site")
         if site is not None:
@@ -93,7 +93,9 @@ class AuthMiddleware:
 
     def _cross_site(self) -> RequestError:
         self._guard.refused("cross_site")
-        return RequestError(403, "cross_site", "a page of another site may not ask this service; there is no CORS.")
+        return RequestError(
+            403, "cross_site", "requests from other sites' pages are refused; this service does not support CORS."
+        )
 
     def _is_own_name(self, host: str) -> bool:
         try:

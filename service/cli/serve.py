@@ -29,17 +29,19 @@ from service.process.memory import keep_freed_memory
 from service.process.systemd import Notifier
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default: ADSN_CONFIG.")]
-Secrets = Annotated[Path | None, typer.Option(help="Folder with a file for each secret; default: systemd's.")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs keys.")]
-Port = Annotated[int | None, typer.Option(help="Port; 0 lets the system choose.")]
+Secrets = Annotated[Path | None, typer.Option(help="Folder with one file per secret; default: systemd's credentials.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs an API key.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free port.")]
 BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
-Precision = Annotated[str | None, typer.Option(help="int8 or fp32.")]
-Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras, to try things without any.")]
+Precision = Annotated[str | None, typer.Option(help="Precision of the model: int8 or fp32.")]
+Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras.")]
 Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/video0.")]
 Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
 Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
-CheckConfig = Annotated[bool, typer.Option("--check-config", help="Check the settings and exit: 0 good, 78 bad.")]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key, and exit.")]
+CheckConfig = Annotated[
+    bool, typer.Option("--check-config", help="Check the settings and exit: 0 if valid, 78 if not.")
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key and exit.")]
 
 
 def serve(
@@ -58,9 +60,9 @@ def serve(
     print_config: PrintConfig = False,
     version: Version = False,
 ) -> None:
-    """Serve POST /liveness. What is said later wins: the settings file, secrets, ADSN_ variables, options.
+    """Serve POST /liveness. SIGHUP reloads the model without losing a request; SIGTERM finishes running requests.
 
-    SIGHUP loads the model again without losing a request; SIGTERM finishes what is being judged and ends.
+    Precedence, lowest to highest: settings file, secrets, ADSN_ environment variables, command-line options.
     """
     if context.invoked_subcommand is not None:
         return
@@ -73,7 +75,7 @@ def serve(
     settings = overrides.read(config, secrets)
     check(settings)
     if check_config:
-        typer.echo("the settings are good.")
+        typer.echo("the settings are valid.")
         return
     if not run_service(settings):
         raise typer.Exit(FAILURE)
@@ -81,7 +83,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says of the settings; None: nothing."""
+    """Settings given on the command line; None: not given."""
 
     host: str | None
     port: int | None
@@ -93,14 +95,14 @@ class Overrides:
     depth: str | None
 
     def read(self, config: Path | None, secrets: Path | None) -> Settings:
-        """Return the settings of the file, the secrets and the environment, with these over them.
+        """Return the settings of the file, the secrets and the environment, overridden by these.
 
         Raises:
-            ConfigError: names every wrong entry.
+            ConfigError: entries are wrong; the message names all of them.
         """
         if self.rig not in (None, "synthetic"):
             raise ConfigError(
-                f"unknown rig {self.rig!r}. Pass --rig synthetic, or name cameras with --rgb, --ir and --depth or in "
+                f"unknown rig {self.rig!r}. Pass --rig synthetic, or set cameras with --rgb, --ir and --depth or in "
                 "[rig]."
             )
         rgb, ir = self.rgb, self.ir
@@ -119,18 +121,18 @@ class Overrides:
 
 
 def run_service(settings: Settings) -> bool:
-    """Serve until a signal; return whether the service started and its engine did."""
+    """Serve until a signal arrives; return whether the service and its engine started."""
     set_up_logging(settings.log)
     keep_freed_memory()
     feed = open_rig(settings)
     notifier, listening = Notifier(), threading.Event()
 
     def tell(loaded: LoadedModel) -> None:
-        # Ready is when it listens *and* pairs can be judged: nobody is sent to a page of a service that cannot start.
+        # Ready means listening and able to score: do not announce the page of a service that cannot start.
         listening.wait()
         name = f"{loaded.manifest.name} {loaded.manifest.version}"
         announce(f"{name} {loaded.pipeline.engine.info.precision}", server.url)
-        notifier.send("READY=1", f"STATUS=judging with {name}")
+        notifier.send("READY=1", f"STATUS=serving {name}")
 
     def stop(error: BaseException) -> None:
         server.stop_failed()
@@ -149,19 +151,19 @@ def run_service(settings: Settings) -> bool:
         if feed is not None:
             feed.close()
     if parts.model.failure is not None:
-        # Last, so that it is what a person sees.
+        # Last, so that a person sees it.
         log_failure(parts.model.failure)
     return server.started and not server.failed
 
 
 def announce(model: str, url: str) -> None:
-    """Print the line that says that the service is ready, and where."""
+    """Print that the service is ready, with its URL."""
     Console(highlight=False).print(f"ready: adsn {__version__} · {model} · {url}/console", soft_wrap=True)
     sys.stdout.flush()
 
 
 def open_rig(settings: Settings) -> PairFeed | None:
-    """The rig of the settings, not started yet; None without cameras."""
+    """Return the rig of the settings, not started yet; None without cameras."""
     if not settings.rig.configured:
         return None
     from runtime.pairing.rig import Rig
@@ -171,8 +173,8 @@ def open_rig(settings: Settings) -> PairFeed | None:
 
 
 def main() -> None:
-    """Console script."""
-    # Without a command's name, it serves.
+    """Run the console script."""
+    # Without a subcommand, serve.
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True)(serve)
     add_to(app)

@@ -1,6 +1,6 @@
-"""What the settings that service and kiosk share name, looked at before anything is opened: files, cameras, model.
+"""Checks of the files, cameras and models in the settings of service and kiosk, before anything is opened.
 
-A mistake found here ends the start with exit code 78; found later, it would be retried for ever.
+A mistake found here ends the start with exit code 78. Found later, it would be retried for ever.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def setting(name: str) -> Iterator[None]:
 
 
 def check_rig(rig: RigSettings) -> None:
-    """Make sure of the cameras' addresses and the geometry, where a rig is named.
+    """Check the cameras' addresses and the geometry, if a rig is configured.
 
     Raises:
-        ConfigError: says which setting, its value and what to do.
+        ConfigError: one of them is wrong; the message gives the setting, its value and what to do.
     """
     if not rig.configured:
         return
@@ -57,26 +57,25 @@ def _check_geometry(rig: RigSettings, path: Path, modalities: Sequence[Modality]
         camera = geometry.cameras.get(modality)
         if camera is None:
             raise ConfigError(
-                f"rig.geometry: {path} has no {modality} camera, and rig.{modality} names one. Calibrate this rig "
-                "with: adsn-calib rig"
+                f"rig.geometry: {path} has no {modality} camera, but rig.{modality} is set. Calibrate this rig with: "
+                "adsn-calib rig"
             )
         uri = check_uri(getattr(rig, modality))
         asked = uri.size()
         if asked is not None and asked != (camera.width, camera.height):
             raise ConfigError(
-                f"rig.geometry: {path} was calibrated with {modality} pictures of {camera.width}x{camera.height}, and "
-                f"{uri.text} asks for {asked[0]}x{asked[1]}. Ask for the calibrated size, or calibrate at this one."
+                f"rig.geometry: {path} was calibrated with {modality} images of {camera.width}x{camera.height}, but "
+                f"{uri.text} requests {asked[0]}x{asked[1]}. Use the calibrated size, or calibrate at this one."
             )
 
 
 def check_model(
     folder: Path, public_key: Path | None, *, engine: str, precision: Precision, rig: RigSettings
 ) -> Manifest:
-    """Make sure of the bundle: whole, signed where that is asked for, with a model that the engine runs and that takes
-    the rig's pictures.
+    """Check the bundle: complete, signed if a public key is given, with a model that fits the engine and the rig.
 
     Raises:
-        ConfigError: says what is wrong with it.
+        ConfigError: the bundle cannot be used; the message says why.
     """
     with setting("bundle"):
         bundle = open_bundle(folder, public_key)
@@ -88,7 +87,7 @@ def check_model(
     there = [entry.role for entry in manifest.files if (folder / entry.path).exists()]
     if roles and not set(roles) & set(there):
         raise ConfigError(
-            f"precision: {folder} holds no {precision} model, but {', '.join(there)}. Set another precision, or "
+            f"precision: {folder} contains no {precision} model, only {', '.join(there)}. Set another precision, or "
             "make the model with adsn-export."
         )
     if rig.configured:
@@ -96,17 +95,17 @@ def check_model(
         lacking = [name for name in manifest.modalities if name not in given]
         if lacking:
             raise ConfigError(
-                f"rig.{lacking[0]}: not set, and the model in {folder} takes {' and '.join(manifest.modalities)}. Name "
-                "that camera, or another bundle."
+                f"rig.{lacking[0]}: not set, but the model in {folder} takes {' and '.join(manifest.modalities)}. Set "
+                "it to that camera, or use another bundle."
             )
     return manifest
 
 
 def check_face(face: FaceSettings) -> None:
-    """Make sure that a face detector of the operator's own can be used.
+    """Check that the operator's own face detector, if configured, can be used.
 
     Raises:
-        ConfigError: the file cannot be read, is another one than named, or is no such detector.
+        ConfigError: the file cannot be read, has the wrong digest, or is not such a detector.
     """
     if face.model is not None:
         with setting("face.model"):
@@ -114,10 +113,10 @@ def check_face(face: FaceSettings) -> None:
 
 
 def check_remote(remote: RemoteEngineSettings) -> None:
-    """Make sure of a scoring server's address and certificates; it is not asked.
+    """Check the scoring server's address and certificates, without connecting to it.
 
     Raises:
-        ConfigError: says which of them cannot be used.
+        ConfigError: one of them cannot be used; the message says which.
     """
     wanted = remote.engine()
     if wanted is not None:
@@ -126,29 +125,31 @@ def check_remote(remote: RemoteEngineSettings) -> None:
 
 
 def check_trust(attestation: AttestationSettings, audit: AuditSettings) -> None:
-    """Make sure of the key that signs, and of where the audit log is to lie.
+    """Check the signing key and the folder of the audit log.
 
     Raises:
-        ConfigError: the key is not an Ed25519 key, or there is no such folder.
+        ConfigError: the key is not an Ed25519 key, or the folder does not exist.
     """
     with setting("attestation.key"):
         attestation.attester()
     if audit.path is not None:
         check_place("audit.path", audit.path)
         if not audit.path.parent.is_dir():
-            raise ConfigError(f"audit.path: there is no folder {audit.path.parent}. Make it, or name another file.")
+            raise ConfigError(
+                f"audit.path: the folder {audit.path.parent} does not exist. Create it, or set another file."
+            )
 
 
 def check_place(name: str, path: Path) -> None:
-    """Make sure that a file may lie at ``path``. ``name``: the setting.
+    """Check that a file can be written at ``path``. ``name``: the setting.
 
     Raises:
-        ConfigError: something else lies there, or a folder above it is none.
+        ConfigError: ``path`` is something other than a file, or a path above it is not a folder.
     """
     if path.is_symlink():
-        raise ConfigError(f"{name}: {path} is a link, which is not followed. Name the file itself.")
+        raise ConfigError(f"{name}: {path} is a symbolic link, which is not followed. Set the file itself.")
     if path.exists() and not path.is_file():
-        raise ConfigError(f"{name}: {path} is a folder or a device. Name a file.")
+        raise ConfigError(f"{name}: {path} is a folder or a device. Set a file.")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise ConfigError(f"{name}: {above} is no folder, so {path} cannot lie in it. Name another file.")
+        raise ConfigError(f"{name}: {above} is not a folder, so it cannot contain {path}. Set another file.")

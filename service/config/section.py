@@ -1,4 +1,4 @@
-"""The base of every section of settings."""
+"""Base class of every section of settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Refuse unknown keys by name, and numbers that are not finite; values never change."""
+    """A section of settings. It refuses unknown keys and non-finite numbers, and is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

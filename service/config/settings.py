@@ -1,4 +1,4 @@
-"""What an operator may set: a TOML file, a folder of secrets, ``ADSN_`` environment variables, command-line options."""
+"""Settings of the service, from a TOML file, a folder of secrets, ``ADSN_`` environment variables and options."""
 
 from __future__ import annotations
 
@@ -26,86 +26,103 @@ from service.config.trust import AttestationSettings, AuditSettings, AuthSetting
 
 HEADER_TEXT = re.compile(r"[!-~]+")
 OTHERS = ("ADSN_KIOSK_", "ADSN_FACE_MODEL", "ADSN_ENGINE_CACHE", "ADSN_CONFIG", "ADSN_TEST_")
-"""Variables of other programs of this project, and the one that names the file."""
+"""Variables of this project's other programs, and the variable that names the file."""
 
 
 class LimitSettings(Section):
-    """How much of everything is accepted. What is over a limit is refused before it costs anything."""
+    """Limits on requests. What exceeds a limit is refused early, before it costs much."""
 
-    body_bytes: int = Field(default=8 << 20, ge=1024, description="Largest request body, counted as it arrives.")
-    part_bytes: int = Field(default=6 << 20, ge=1024, description="Largest single picture in it.")
-    pixels: int = Field(default=16_000_000, ge=4096, description="Largest picture, from its header.")
-    pair_bytes: int = Field(
-        default=56 << 20, ge=1 << 20, description="Most memory that decoding a pair may take, from its headers."
+    body_bytes: int = Field(
+        default=8 << 20, ge=1024, description="Largest request body, in bytes, counted while it arrives."
     )
-    queue: int = Field(default=16, ge=0, description="Pairs that may wait for a worker; more are turned away.")
-    rate_per_s: float = Field(default=0, ge=0, description="Pairs a second for each key, in the long run; 0: any.")
-    burst: int = Field(default=20, ge=1, description="Pairs that a key may send at once, with rate_per_s set.")
+    part_bytes: int = Field(default=6 << 20, ge=1024, description="Largest single image file in a request, in bytes.")
+    pixels: int = Field(default=16_000_000, ge=4096, description="Largest image, in pixels, according to its header.")
+    pair_bytes: int = Field(
+        default=56 << 20,
+        ge=1 << 20,
+        description="Most memory for decoding a pair, in bytes, computed from its headers.",
+    )
+    queue: int = Field(default=16, ge=0, description="Pairs that may wait for a worker; further requests get 503.")
+    rate_per_s: float = Field(default=0, ge=0, description="Average pairs per second for each key; 0: no limit.")
+    burst: int = Field(default=20, ge=1, description="Pairs that a key may send at once if rate_per_s is set.")
     max_age_ms: float = Field(
         default=10_000,
         gt=0,
         le=86_400_000,
-        description="An uploaded pair whose clock is known is stale when it is older.",
+        description="Age at which an uploaded pair with a known clock is stale, in milliseconds.",
     )
-    judge_s: float = Field(default=10, gt=0, le=3600, description="Timeout for judging one pair, s; then 503.")
-    replay_s: float = Field(default=600, gt=0, le=31_536_000, description="Lifetime of nonces and Idempotency-Keys, s.")
+    judge_s: float = Field(default=10, gt=0, le=3600, description="Timeout for scoring one pair, in seconds; then 503.")
+    replay_s: float = Field(
+        default=600, gt=0, le=31_536_000, description="Lifetime of nonces and Idempotency-Keys, in seconds."
+    )
     replays: int = Field(
-        default=10_000, ge=1, description="How many nonces of one key, and answers of all, are remembered."
+        default=10_000, ge=1, description="Number of nonces kept for one key, and of responses kept for all."
     )
-    connections: int = Field(default=256, ge=1, description="Open connections; more are turned away.")
+    connections: int = Field(default=256, ge=1, description="Open connections; further ones are refused.")
     per_address: int = Field(
-        default=0, ge=0, description="Open connections from one address; 0: half of all. Raise it behind a proxy."
+        default=0, ge=0, description="Open connections per address; 0: half of connections. Raise it behind a proxy."
     )
-    header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line and headers.")
-    header_s: float = Field(default=5, gt=0, le=3600, description="Timeout for reading a request's headers, s.")
-    body_s: float = Field(default=10, gt=0, le=3600, description="Timeout for reading its body, s.")
-    idle_s: int = Field(default=20, ge=1, le=86_400, description="An idle connection is closed after this time, s.")
-    write_s: float = Field(default=20, gt=0, le=3600, description="So is one that takes nothing of its answer, s.")
+    header_bytes: int = Field(default=16 << 10, ge=1024, description="Largest request line with headers, in bytes.")
+    header_s: float = Field(
+        default=5, gt=0, le=3600, description="Timeout for reading a request's headers, in seconds."
+    )
+    body_s: float = Field(default=10, gt=0, le=3600, description="Timeout for reading a request's body, in seconds.")
+    idle_s: int = Field(
+        default=20, ge=1, le=86_400, description="Time after which an idle connection is closed, in seconds."
+    )
+    write_s: float = Field(
+        default=20,
+        gt=0,
+        le=3600,
+        description="Time after which a client that does not read its response is disconnected, in seconds.",
+    )
 
     @property
     def address_share(self) -> int:
-        """Connections that one address may have open."""
+        """Limit of open connections per address."""
         return self.per_address or max(1, self.connections // 2)
 
 
 class LogSettings(Section):
-    """What the log looks like. Neither pictures nor keys ever enter it."""
+    """The log. It never contains images or keys."""
 
-    format: Literal["console", "json"] = Field(default="console", description="For people, or one JSON object a line.")
+    format: Literal["console", "json"] = Field(
+        default="console", description="Format: for people, or one JSON object per line."
+    )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe that is shown."
+        default="info", description="Lowest severity that is logged."
     )
 
 
 class BatchSettings(Section):
-    """Joining pairs that are scored at the same time into one call of the engine."""
+    """Batching of pairs that arrive at the same time."""
 
-    pairs: int = Field(default=1, ge=1, le=64, description="Most pairs in one call of the engine; 1: each alone.")
-    wait_ms: float = Field(default=0, ge=0, le=1000, description="How long a pair waits for others to join, ms.")
+    pairs: int = Field(default=1, ge=1, le=64, description="Largest batch; 1 scores each pair on its own.")
+    wait_ms: float = Field(default=0, ge=0, le=1000, description="Time that a pair waits for others, in milliseconds.")
 
 
 class TlsSettings(Section):
-    """HTTPS. Both files or neither."""
+    """HTTPS. Set both certificate and key, or neither."""
 
-    certificate: Path | None = Field(default=None, description="Certificate chain, PEM.")
-    key: Path | None = Field(default=None, description="Its private key, PEM.")
+    certificate: Path | None = Field(default=None, description="Certificate chain (PEM).")
+    key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
     client_ca: Path | None = Field(
-        default=None, description="Authority of clients' certificates, PEM; who has none gets no connection."
+        default=None, description="CA certificates (PEM) of clients; clients without a certificate cannot connect."
     )
 
     @model_validator(mode="after")
     def _both(self) -> TlsSettings:
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("name both certificate and key, or neither.")
+            raise ValueError("set both certificate and key, or neither.")
         if self.client_ca is not None and self.certificate is None:
-            raise ValueError("clients' certificates are asked for over TLS only: name certificate and key too.")
+            raise ValueError("client_ca needs TLS: set certificate and key too.")
         return self
 
     def context(self) -> ssl.SSLContext | None:
-        """What the service speaks TLS with, None where it speaks plain HTTP.
+        """Return the TLS context of the service, or None for plain HTTP.
 
         Raises:
-            ConfigError: a file cannot be used; says which, why and what to do.
+            ConfigError: a file cannot be used; the message says which, why and what to do.
         """
         if self.certificate is None or self.key is None:
             return None
@@ -116,71 +133,79 @@ class TlsSettings(Section):
 class Settings(Section):
     """Settings of the HTTP service."""
 
-    host: HostName = Field(default="127.0.0.1", description="Address to listen on. Any but loopback needs an API key.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
+    host: HostName = Field(default="127.0.0.1", description="Address to listen on; any but loopback needs an API key.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
     bundle: Path = Field(default_factory=default_bundle, description="Model folder.")
     bundle_key: Path | None = Field(
-        default=None, description="Ed25519 public key (PEM); with it, only a bundle signed by its owner is loaded."
+        default=None, description="Ed25519 public key (PEM); if set, only bundles signed by its owner are loaded."
     )
     engine: Literal["auto", "tensorrt", "onnx-cuda", "onnx-cpu", "remote"] = Field(
-        default="auto", description="What runs the model; auto: the fastest that works here."
+        default="auto", description="Engine that runs the model; auto selects the fastest that works on this machine."
     )
-    require_engine: bool = Field(default=False, description="Fail when that engine does not work, instead of the next.")
-    precision: Literal["int8", "fp32"] = Field(default="int8", description="Which of the bundle's models to run.")
+    require_engine: bool = Field(
+        default=False, description="Fail if the engine does not work, instead of using the next one."
+    )
+    precision: Literal["int8", "fp32"] = Field(default="int8", description="Precision of the model to run.")
     profile: Literal["throughput", "latency"] = Field(
         default="throughput",
-        description="throughput: a worker on each core, one thread for each pair. latency: one worker, and all cores "
-        "for its pair; for larger models, or processors with many cores, that are asked one pair at a time.",
+        description="throughput: one worker per core, one thread per pair. latency: one worker that uses all cores for "
+        "its pair; for large models or many cores with one request at a time.",
     )
-    workers: int = Field(default=0, ge=0, le=64, description="Pairs scored at the same time; 0: as the profile says.")
-    batch: BatchSettings = Field(default_factory=BatchSettings, description="Pairs scored in one call of the engine.")
-    api_key: SecretStr | None = Field(default=None, description="Key that callers must present.")
-    expose_score: bool = Field(default=True, description="False hides scores, threshold and explanations.")
-    drain_s: float = Field(default=5, gt=0, le=60, description="Time that running requests have at a stop, s.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="How much of everything is accepted.")
-    log: LogSettings = Field(default_factory=LogSettings, description="What the log looks like.")
+    workers: int = Field(
+        default=0, ge=0, le=64, description="Number of pairs scored at the same time; 0: set by the profile."
+    )
+    batch: BatchSettings = Field(
+        default_factory=BatchSettings, description="Batching of pairs that arrive at the same time."
+    )
+    api_key: SecretStr | None = Field(default=None, description="API key that callers must send.")
+    expose_score: bool = Field(default=True, description="Include scores, threshold and explanations in responses.")
+    drain_s: float = Field(
+        default=5, gt=0, le=60, description="Time for requests in progress when the service stops, in seconds."
+    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="Limits on requests.")
+    log: LogSettings = Field(default_factory=LogSettings, description="The log. It never contains images or keys.")
     tls: TlsSettings = Field(default_factory=TlsSettings, description="HTTPS.")
-    auth: AuthSettings = Field(default_factory=AuthSettings, description="Keys and sessions.")
-    attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed answers.")
-    audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of decisions.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="API keys and browser sessions.")
+    attestation: AttestationSettings = Field(default_factory=AttestationSettings, description="Signed responses.")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log of decisions.")
     store: StoreSettings = Field(
         default_factory=StoreSettings, description="State that replicas share, in Redis or Valkey."
     )
     remote: RemoteEngineSettings = Field(
-        default_factory=RemoteEngineSettings, description="A scoring server, for engine = remote."
+        default_factory=RemoteEngineSettings, description="The scoring server for engine = remote."
     )
-    rig: RigSettings = Field(default_factory=RigSettings, description="Cameras, for pairs that nobody uploads.")
-    face: FaceSettings = Field(default_factory=FaceSettings, description="How the face is found.")
+    rig: RigSettings = Field(default_factory=RigSettings, description="Cameras attached to the service.")
+    face: FaceSettings = Field(default_factory=FaceSettings, description="Face detection.")
 
     @property
     def worker_count(self) -> int:
-        """How many pairs are scored at the same time."""
+        """Number of pairs scored at the same time."""
         if self.workers:
             return self.workers
         return usable_cores() if self.profile == "throughput" else 1
 
     def require_safe(self) -> None:
-        """Raise `ConfigError` when the service would be open to others without a key."""
+        """Raise `ConfigError` if other machines could use the service without a key."""
         if self.api_key is not None and len(self.api_key.get_secret_value()) < 16:
-            raise ConfigError("ADSN_API_KEY is shorter than 16 characters. Use a long random one: openssl rand -hex 24")
+            raise ConfigError("ADSN_API_KEY is shorter than 16 characters. Use a long random key: openssl rand -hex 24")
         if self.api_key is not None and not HEADER_TEXT.fullmatch(self.api_key.get_secret_value()):
             raise ConfigError(
-                "ADSN_API_KEY holds what no header can carry, so that no caller could present it: a key is printable "
-                "ASCII characters without blanks or line breaks."
+                "ADSN_API_KEY contains characters that an HTTP header cannot carry. Use printable ASCII characters "
+                "without blanks or line breaks."
             )
         keyless = self.api_key is None and self.auth.keys is None and self.tls.client_ca is None
         if keyless and not is_loopback(self.host):
             raise ConfigError(
-                f"listening on {self.host} without an API key would let anyone on the network ask for scores. Set "
-                "ADSN_AUTH__KEYS or ADSN_API_KEY, ask clients for certificates (ADSN_TLS__CLIENT_CA), or listen on "
+                f"listening on {self.host} without an API key would let anyone on the network request scores. Set "
+                "ADSN_AUTH__KEYS or ADSN_API_KEY, require client certificates (ADSN_TLS__CLIENT_CA), or listen on "
                 "127.0.0.1."
             )
         if self.engine == "remote" and self.remote.url is None:
-            raise ConfigError("engine is remote, and remote.url names no scoring server.")
+            raise ConfigError("engine is remote, but remote.url is not set. Set it to the scoring server's address.")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``; names other than localhost count as reachable by others."""
+    """Return whether only this machine can reach ``host``. Names other than localhost count as reachable by others."""
     if host == "localhost":
         return True
     try:
@@ -196,11 +221,11 @@ def read_settings(
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings from the file at ``path`` (default: ``ADSN_CONFIG``), the folder ``secrets``, the environment and
-    ``options`` (dotted keys); what is said later wins, and an option that is None is not said.
+    """Read the settings from the file at ``path`` (default: ``ADSN_CONFIG``), the folder ``secrets``, the environment
+    and ``options`` (dotted keys), lowest precedence first. Options that are None are ignored.
 
     Raises:
-        ConfigError: names every wrong entry.
+        ConfigError: entries are wrong; the message names all of them.
     """
     environ = os.environ if environ is None else environ
     if path is None and environ.get("ADSN_CONFIG"):

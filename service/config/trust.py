@@ -19,64 +19,73 @@ from service.config.section import Section
 
 
 class AuthSettings(Section):
-    """Keys and sessions."""
+    """API keys and browser sessions."""
 
-    keys: Path | None = Field(default=None, description="File of keys; adsn-serve key new prints what belongs there.")
-    session_s: float = Field(default=8 * 3600, gt=0, le=31_536_000, description="Lifetime of a browser's session, s.")
-    failures: int = Field(default=10, ge=1, description="Wrong keys per address within failures_s; then it waits.")
-    failures_s: float = Field(default=60, gt=0, le=86_400, description="Window in which wrong keys are counted, s.")
+    keys: Path | None = Field(default=None, description="Key file; adsn-serve key new prints entries for it.")
+    session_s: float = Field(
+        default=8 * 3600, gt=0, le=31_536_000, description="Lifetime of a browser session, in seconds."
+    )
+    failures: int = Field(
+        default=10, ge=1, description="Wrong keys within failures_s after which an address must wait."
+    )
+    failures_s: float = Field(
+        default=60, gt=0, le=86_400, description="Time window in which wrong keys are counted, in seconds."
+    )
     hosts: tuple[HostName, ...] = Field(
-        default=(), description="Names by which a service without keys may be called, besides localhost."
+        default=(), description="Host names, besides localhost, that a service without keys accepts."
     )
 
 
 class AttestationSettings(Section):
-    """Signed answers."""
+    """Signed responses."""
 
     key: Path | None = Field(default=None, description="Ed25519 private key (PEM), from adsn-serve keygen.")
     device: str = Field(
         default_factory=socket.gethostname,
         pattern=f"^{DEVICE.pattern}$",
-        description="This device's name in what it signs.",
+        description="Name of this device in attestations.",
     )
-    lifetime_s: int = Field(default=60, ge=1, le=86_400, description="Lifetime of an attestation, s.")
+    lifetime_s: int = Field(default=60, ge=1, le=86_400, description="Lifetime of an attestation, in seconds.")
 
     def signer(self) -> Signer | None:
-        """What signs, or None where no key is configured. Raises `ConfigError` when the key cannot be used."""
+        """Return the signer, or None if no key is configured. Raises `ConfigError` if the key cannot be used."""
         return Signer(self.key) if self.key is not None else None
 
     def attester(self) -> Attester | None:
-        """What makes attestations, or None. Raises as `signer`."""
+        """Return the attester, or None if no key is configured. Raises as `signer`."""
         signer = self.signer()
         return Attester(signer, self.device, self.lifetime_s) if signer is not None else None
 
 
 class AuditSettings(Section):
-    """The log of decisions."""
+    """The audit log of decisions."""
 
-    path: Path | None = Field(default=None, description="File to write it to; none is written without.")
+    path: Path | None = Field(default=None, description="File of the audit log; unset: no audit log.")
     policy: Literal["required", "best-effort"] = Field(
-        default="required", description="What a line that cannot be written means: no decision, or a stated gap."
+        default="required",
+        description="If a line cannot be written: required returns no decision, best-effort records a gap.",
     )
     sync: Literal["each", "none"] = Field(
-        default="each", description="Whether each line is on the disk before its decision is given."
+        default="each", description="each: flush each line to disk before its decision is returned. none: do not wait."
     )
-    max_bytes: int = Field(default=64 << 20, ge=4096, description="A larger file is closed and the next one begun.")
-    keep: int = Field(default=0, ge=0, description="Closed files that are kept; 0: all.")
+    max_bytes: int = Field(
+        default=64 << 20, ge=4096, description="Size at which the file is closed and a new one begun, in bytes."
+    )
+    keep: int = Field(default=0, ge=0, description="Number of closed files to keep; 0: all.")
     checkpoint_every: int = Field(
-        default=100, ge=1, description="Lines between checkpoints, signed with attestation.key."
+        default=100, ge=1, description="Lines between checkpoints, which are signed with attestation.key."
     )
     replica: str = Field(
         default_factory=socket.gethostname,
         pattern=f"^{DEVICE.pattern}$",
-        description="This process's name in its log, where several processes write logs.",
+        description="Name of this process in its log, to tell the logs of several processes apart.",
     )
 
     def open(self, signer: Signer | None) -> AuditLog | None:
-        """The log, or None where none is configured.
+        """Return the log, or None if none is configured.
 
         Raises:
-            ConfigError: it cannot be opened. AuditBroken: what is there is no audit log.
+            ConfigError: it cannot be opened. AuditBroken: the file is not an audit log.
         """
         if self.path is None:
             return None
@@ -84,7 +93,7 @@ class AuditSettings(Section):
 
 
 def open_trail(attestation: AttestationSettings, audit: AuditSettings) -> DecisionTrail:
-    """Open the audit log and the signing key, where they are configured.
+    """Open the audit log and the signing key, if they are configured.
 
     Raises:
         ConfigError: the key or the log cannot be used. AuditBroken: the file is not an audit log.
@@ -94,28 +103,32 @@ def open_trail(attestation: AttestationSettings, audit: AuditSettings) -> Decisi
 
 
 class RemoteEngineSettings(Section):
-    """A scoring server, for ``engine = "remote"``."""
+    """The scoring server for ``engine = "remote"``."""
 
     url: str | None = Field(
-        default=None, description="https://HOST:PORT of a server of the Open Inference Protocol v2."
+        default=None, description="https://HOST:PORT of a server that speaks the Open Inference Protocol v2."
     )
-    model: str = Field(default="", description="The model's name there; default: the bundle's.")
-    key: SecretStr | None = Field(default=None, description="Key to present to it; one with the role infer.")
-    ca: Path | None = Field(default=None, description="Certificate authority to trust instead of the system's, PEM.")
-    certificate: Path | None = Field(default=None, description="This device's certificate, where the server asks, PEM.")
-    certificate_key: Path | None = Field(default=None, description="Its private key, PEM.")
-    timeout_ms: float = Field(default=2000, gt=0, le=60_000, description="For one batch with all its retries.")
-    retries: int = Field(default=2, ge=0, le=10, description="Times to ask again when the server is busy or gone.")
+    model: str = Field(default="", description="Name of the model on the server; default: the bundle's name.")
+    key: SecretStr | None = Field(default=None, description="API key to send; it needs the role infer.")
+    ca: Path | None = Field(
+        default=None, description="CA certificates (PEM) to verify the server; default: the system's."
+    )
+    certificate: Path | None = Field(default=None, description="Client certificate (PEM), if the server requires one.")
+    certificate_key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
+    timeout_ms: float = Field(
+        default=2000, gt=0, le=60_000, description="Timeout for one batch with all retries, in milliseconds."
+    )
+    retries: int = Field(default=2, ge=0, le=10, description="Number of retries if the server is busy or unreachable.")
     plaintext: bool = Field(default=False, description="Allow http:// to other machines; another layer must encrypt.")
 
     @model_validator(mode="after")
     def _both(self) -> RemoteEngineSettings:
         if (self.certificate is None) != (self.certificate_key is None):
-            raise ValueError("name both certificate and certificate_key, or neither.")
+            raise ValueError("set both certificate and certificate_key, or neither.")
         return self
 
     def engine(self) -> RemoteSettings | None:
-        """What the remote engine is made with, or None where no address is configured."""
+        """Return the settings of the remote engine, or None if no address is configured."""
         if self.url is None:
             return None
         return RemoteSettings(

@@ -77,8 +77,8 @@ class Shares:
             found.make_room()
             return ""
         if own:
-            return f"more than {self._share} connections are open from {new.address}."
-        return f"more than {self._most} connections are open."
+            return f"more than {self._share} connections are open from {new.address}. Try again later."
+        return f"more than {self._most} connections are open. Try again later."
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection that has ended. Does nothing if it is not counted."""

@@ -58,7 +58,7 @@ class RequestIdMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            log.info("%s the caller left", request_id.decode())
+            log.info("%s the client disconnected", request_id.decode())
         except Exception as error:
             # Neither the response nor the log repeats the exception's text: it may quote the upload.
             frame = error.__traceback__
@@ -67,7 +67,7 @@ class RequestIdMiddleware:
             at = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
             log.error("%s %s at %s", request_id.decode(), type(error).__name__, at)
             if not started:
-                detail = "an unexpected error; it was logged with this id."
+                detail = "an unexpected error occurred. It is in the service's log under this request id."
                 path = scope["path"]
                 response = problem(500, "internal_error", detail, request_id=request_id.decode(), path=path)
                 await response(scope, receive, send_with_headers)
@@ -128,7 +128,7 @@ class BodyLimitMiddleware:
         response = problem(
             413,
             "body_too_large",
-            f"the request's body is larger than the {self.limit} bytes accepted. Send smaller pictures.",
+            f"the request's body is larger than the {self.limit} bytes accepted. Send smaller images.",
             request_id=scope["state"]["request_id"],
             path=scope["path"],
         )

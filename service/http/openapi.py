@@ -19,18 +19,18 @@ REFERENCE = "#/components/schemas/{model}"
 
 MEANINGS = {
     400: "The request cannot be read",
-    401: "A key is needed",
-    403: "The key may not do this",
-    404: "There is no such thing",
+    401: "An API key is required",
+    403: "The key lacks the required role",
+    404: "Not found",
     408: "The request did not arrive in time",
-    409: "Seen before: a nonce, or an Idempotency-Key with another request",
+    409: "The nonce was used before, or the Idempotency-Key belongs to another request",
     413: "The body or an image is too large",
-    415: "Neither multipart nor JSON, or not an image",
-    422: "A part is missing or cannot be used; no face",
-    429: "Too many requests of this key; see Retry-After",
+    415: "The body is neither multipart nor JSON, or a part is not an image",
+    422: "A part is missing or unusable, or no face was found",
+    429: "Too many requests with this key; see Retry-After",
     500: "Unexpected error",
-    503: "Starting, busy, without cameras, or without a score; see Retry-After",
-    504: "No pair came in time",
+    503: "The service is starting or busy, has no cameras, or got no score; see Retry-After",
+    504: "The cameras delivered no pair in time",
 }
 
 

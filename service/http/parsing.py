@@ -35,25 +35,25 @@ Clock = Literal["caller", "unix", "monotonic"]
 
 
 class RequestContext(BaseModel):
-    """What goes with any request to judge."""
+    """Members of every scoring request."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    session_id: str | None = Field(default=None, max_length=128, description="The caller's own; returned as it is.")
+    session_id: str | None = Field(default=None, max_length=128, description="The caller's own id; returned unchanged.")
     nonce: str | None = Field(
         default=None,
         min_length=8,
         max_length=128,
         pattern=r"^[A-Za-z0-9._~+/=-]+$",
-        description="Random text that no request had before; a second one with it is refused with 409. An attestation "
-        "carries it, so whoever made it knows that the answer is to this very request.",
+        description="Random text, new for every request; a second request with it is refused with 409. The attestation "
+        "repeats it, which proves that it belongs to this request.",
     )
 
 
 class Meta(RequestContext):
     """The optional ``meta`` part: JSON.
 
-    Boxes are x, y, width and height in pixels of their image as it is stored: EXIF orientation is ignored.
+    Boxes are x, y, width and height in pixels of the image as stored; EXIF orientation is ignored.
     """
 
     model_config = ConfigDict(
@@ -72,20 +72,24 @@ class Meta(RequestContext):
     )
 
     face_box: BoxNumbers | None = Field(
-        default=None, description="Face in the colour image (of an IR-depth model: in the infrared one)."
+        default=None, description="Face in the colour image; for an IR-depth model, in the infrared image."
     )
     ir_face_box: BoxNumbers | None = Field(
-        default=None, description="Face in the infrared image, where it is not there."
+        default=None, description="Face in the infrared image, if its box differs from face_box."
     )
     depth_face_box: BoxNumbers | None = Field(default=None, description="Face in the depth image.")
     rgb_timestamp_ns: Nanoseconds | None = Field(default=None, description="Mid-exposure of the colour image.")
-    ir_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the infrared image, on the same clock.")
-    depth_timestamp_ns: Nanoseconds | None = Field(default=None, description="Of the depth image, on the same clock.")
+    ir_timestamp_ns: Nanoseconds | None = Field(
+        default=None, description="Mid-exposure of the infrared image, on the same clock."
+    )
+    depth_timestamp_ns: Nanoseconds | None = Field(
+        default=None, description="Mid-exposure of the depth image, on the same clock."
+    )
     clock: Clock = Field(
         default="caller",
-        description="What the timestamps count from. `caller`: anything, so only their difference is looked at. "
-        "`unix`: 1970, UTC; `monotonic`: CLOCK_MONOTONIC of the service's own machine: a pair that is too old, or from "
-        "the future, is `uncertain` with `pair_stale`.",
+        description="Clock of the timestamps. `caller`: any clock; only their difference is checked. `unix`: UTC since "
+        "1970. `monotonic`: CLOCK_MONOTONIC of the service's machine. With the last two, a pair that is too old or "
+        "from the future is `uncertain` with `pair_stale`.",
     )
 
     def time_ns(self, modality: Modality) -> int | None:
@@ -95,12 +99,12 @@ class Meta(RequestContext):
 
 
 class CameraRequest(RequestContext):
-    """``application/json``: judge the attached rig's next pair."""
+    """``application/json``: check the attached rig's next pair."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "camera", "timeout_ms": 1500}]})
 
     source: Literal["camera"]
-    timeout_ms: int = Field(default=1500, ge=1, le=30_000, description="How long to wait for a pair.")
+    timeout_ms: int = Field(default=1500, ge=1, le=30_000, description="Time to wait for a pair, in milliseconds.")
 
 
 def malformed_request(message: str) -> RequestError:
@@ -121,8 +125,8 @@ def media_type(content_type: str) -> Literal["multipart", "json"]:
     raise RequestError(
         415,
         "unsupported_media",
-        "send multipart/form-data with a boundary and a picture for each modality, or application/json to have the "
-        "attached cameras' next pair judged.",
+        "send multipart/form-data with a boundary and an image for each modality, or application/json to check the "
+        "attached cameras' next pair.",
     )
 
 
@@ -134,7 +138,7 @@ def require_plain(headers: Headers) -> None:
     """
     for value in headers.getlist("content-encoding"):
         if value.strip().lower() not in ("", "identity"):
-            raise RequestError(415, "unsupported_media", "send the body as it is, without compression.")
+            raise RequestError(415, "unsupported_media", "the body is compressed. Send it without Content-Encoding.")
 
 
 def _delimited(body: bytes, boundary: bytes) -> bytes:
@@ -166,7 +170,7 @@ def split_multipart(
         parser.write(_delimited(body, options[b"boundary"]))
         parser.finalize()
     except FormParserError as error:
-        raise malformed_request("the multipart body is not well formed.") from error
+        raise malformed_request("the multipart body is malformed.") from error
     if not collector.finished:
         raise malformed_request("the multipart body ends early: its closing boundary is missing.")
     parts = collector.parts
@@ -224,7 +228,7 @@ class _PartCollector:
     def _end_part(self) -> None:
         name = parse_options_header(self._disposition)[1].get(b"name", b"").decode("utf-8", "replace")
         if name not in self._known:
-            unused = "this model takes no" if name in MODALITIES else "there is no part called"
+            unused = "this model takes no" if name in MODALITIES else "unknown part"
             raise RequestError(422, "unknown_part", f"{unused} {name[:40]!r}; it takes {', '.join(self._known)}.")
         if name in self.parts:
             raise RequestError(422, "unknown_part", f"the part {name!r} was sent twice.")
@@ -254,9 +258,9 @@ def read_camera_request(data: bytes) -> CameraRequest:
     # A caller who sends images as JSON is told how to upload them, not that the body is too long.
     if len(data) > MAX_JSON_BYTES or PICTURES_IN_JSON.search(data):
         raise malformed_request(
-            "JSON carries no pictures: it asks for the attached cameras' next pair, in "
-            f"{MAX_JSON_BYTES} bytes at most. "
-            "To upload a pair, send multipart/form-data with a part for each picture; see /docs."
+            "a JSON body cannot contain images. It requests the attached cameras' next pair, in at most "
+            f"{MAX_JSON_BYTES} bytes. "
+            "To upload a pair, send multipart/form-data with a part for each image; see /docs."
         )
     return _read(CameraRequest, data, "the body", MAX_JSON_BYTES)
 
@@ -274,5 +278,5 @@ def _read(model: type[Model], data: bytes, what: str, limit: int) -> Model:
             names = list(model.model_fields)
             # Truncated, because the caller's key may be as long as the whole body.
             key = key[:40]
-            told = f"there is no such key; {closest_name(key, names) or 'there are ' + ', '.join(names) + '.'}"
+            told = f"unknown key; {closest_name(key, names) or 'the keys are ' + ', '.join(names) + '.'}"
         raise malformed_request(f"{what}: {key or 'the JSON'}: {told}") from error

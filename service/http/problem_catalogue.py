@@ -26,53 +26,52 @@ class ProblemEntry:
 _ALL = (
     ProblemEntry(
         "malformed_request", (400, 422), "The request cannot be read",
-        "Send what /docs describes; `detail` names the first thing that is wrong.",
+        "Send a request as /docs describes it; `detail` names the first error.",
     ),
     ProblemEntry(
-        "unauthorized", (401,), "A key is needed",
+        "unauthorized", (401,), "An API key is required",
         "Send the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
     ),
     ProblemEntry(
-        "forbidden", (403,), "The key may not do this",
+        "forbidden", (403,), "The key lacks the required role",
         "Use a key with the role that `detail` names.",
     ),
     ProblemEntry(
-        "cross_site", (403,), "A page of another site may not ask",
-        "Call from a program, or from this service's own pages: browsers say which site a request is for.",
+        "cross_site", (403,), "Cross-site request refused",
+        "Call the service from a program or from its own pages. Requests from other sites' pages are refused.",
     ),
     ProblemEntry(
         "not_found", (404,), "No such resource",
-        "See /docs for the paths that there are.",
+        "See /docs for the available paths.",
     ),
     ProblemEntry(
-        "method_not_allowed", (405,), "The method is not allowed here",
-        "Use a method that the `Allow` header names.",
+        "method_not_allowed", (405,), "The method is not allowed",
+        "Use a method listed in the `Allow` header.",
     ),
     ProblemEntry(
         "request_timeout", (408,), "The request did not arrive in time",
-        "Send it again, faster; the connection is closed.", True,
+        "Send it again on a new connection, within `limits.header_s` and `limits.body_s`.", True,
     ),
     ProblemEntry(
         "replayed_nonce", (409,), "The nonce was used before",
-        "Make a new nonce for each check. Where nobody on your side sent it twice, somebody replays your "
-        "requests.",
+        "Make a new nonce for each request. If you did not send this one twice, somebody is replaying your requests.",
     ),
     ProblemEntry(
         "idempotency_conflict", (409,), "The Idempotency-Key belongs to another request",
-        "Make a new key for each new request; use one again only to repeat the very same request.",
+        "Make a new key for each new request. Reuse a key only to repeat exactly the same request.",
     ),
     ProblemEntry(
         "body_too_large", (413,), "The request is too large",
-        "Send smaller pictures; `limits.body_bytes` and `limits.part_bytes` say how large they may be.",
+        "Send smaller images; the limits are `limits.body_bytes` and `limits.part_bytes`.",
     ),
     ProblemEntry(
         "image_too_large", (413,), "The image is too large",
-        "Send a picture with fewer pixels; `limits.pixels` says how many, `limits.pair_bytes` how much memory two may "
-        "take.",
+        "Send an image with fewer pixels. The limits are `limits.pixels` for each image and `limits.pair_bytes` for "
+        "the memory of a decoded pair.",
     ),
     ProblemEntry(
-        "unsupported_media", (415,), "The request's media type is not accepted",
-        "Send `multipart/form-data` with pictures, or `application/json` to use the attached cameras.",
+        "unsupported_media", (415,), "Unsupported media type",
+        "Send `multipart/form-data` with images, or `application/json` to use the attached cameras.",
     ),
     ProblemEntry(
         "not_an_image", (415,), "Not an image",
@@ -80,50 +79,50 @@ _ALL = (
     ),
     ProblemEntry(
         "missing_part", (422,), "A part is missing",
-        "Send a picture for each modality of the model; `/info` lists them.",
+        "Send an image for each modality of the model; `/info` lists them.",
     ),
     ProblemEntry(
-        "unknown_part", (422,), "A part is not known",
+        "unknown_part", (422,), "Unknown part",
         "Send only the parts that the model takes, each once.",
     ),
     ProblemEntry(
-        "truncated_image", (422,), "The image is not whole",
-        "Send the file again; it was cut off or damaged on the way.",
+        "truncated_image", (422,), "The image is incomplete",
+        "Send the file again; it was truncated or damaged in transit.",
     ),
     ProblemEntry(
         "wrong_channels", (422,), "The image has the wrong channels",
-        "8-bit colour as `rgb`, 8-bit grey as `ir`, 16-bit grey PNG in millimetres as `depth`. Were parts "
-        "swapped?",
+        "Send 8-bit colour as `rgb`, 8-bit grey as `ir`, and 16-bit grey PNG in millimetres as `depth`. Check that the "
+        "parts are not swapped.",
     ),
     ProblemEntry(
-        "wrong_shape", (422,), "The image has a shape that no camera gives",
-        "Send the cameras' own pictures: edges of 16 pixels or more, the longer at most four times the shorter, and "
-        "both pictures of similar shape.",
+        "wrong_shape", (422,), "The image has an unusable shape",
+        "Send the cameras' original images: both edges at least 16 pixels, the longer at most four times the shorter, "
+        "and both images of similar shape.",
     ),
     ProblemEntry(
         "invalid_face_box", (422,), "The face box is invalid",
-        "Give the box in pixels of its own image, or leave it out.",
+        "Send the box in pixels of its own image, or omit it.",
     ),
     ProblemEntry(
         "invalid_input", (422,), "The input cannot be used",
         "See `detail`.",
     ),
     ProblemEntry(
-        "invalid_batch", (400, 422), "The tensors are not the model's",
+        "invalid_batch", (400, 422), "The tensors do not match the model",
         "Send the names, types and shapes that the model's metadata lists.",
     ),
     ProblemEntry(
         "modality_missing", (422,), "A modality is missing",
-        "Send a picture for each modality of the model; `/info` lists them.",
+        "Send an image for each modality of the model; `/info` lists them.",
     ),
     ProblemEntry(
         "no_face", (422,), "No face was found",
-        "Have a frontal, upright face of at least 64 pixels in the picture, or name its box. Never let this "
-        "open anything.",
+        "Send images with a frontal, upright face at least 64 pixels wide, or send its box. Treat this as `uncertain`: "
+        "it must never open anything.",
     ),
     ProblemEntry(
-        "wrong_host", (421,), "The service is not called so",
-        "Use localhost, name the host in `auth.hosts`, or configure keys.",
+        "wrong_host", (421,), "Unknown Host header",
+        "Use localhost, add the host name to `auth.hosts`, or configure keys.",
     ),
     ProblemEntry(
         "request_header_too_large", (431,), "The request's headers are too large",
@@ -131,66 +130,67 @@ _ALL = (
     ),
     ProblemEntry(
         "rate_limited", (429,), "Too many requests",
-        "Wait as long as `Retry-After` says.", True,
+        "Wait for the time in `Retry-After`.", True,
     ),
     ProblemEntry(
-        "internal_error", (500,), "Something went wrong in the service",
-        "Look for the request id in the service's log, and report it.",
+        "internal_error", (500,), "Internal error",
+        "Find the request id in the service's log, and report the error.",
     ),
     ProblemEntry(
-        "error", (500,), "Something went wrong in the service",
-        "Look for the request id in the service's log, and report it.",
+        "error", (500,), "Internal error",
+        "Find the request id in the service's log, and report the error.",
     ),
     ProblemEntry(
         "not_ready", (503,), "The service is not ready",
-        "Wait; `/readyz` says what it waits for.", True,
+        "Wait; `/readyz` gives the reason.", True,
     ),
     ProblemEntry(
         "overloaded", (503,), "The service is busy",
-        "Wait as long as `Retry-After` says.", True,
+        "Wait for the time in `Retry-After`.", True,
     ),
     ProblemEntry(
         "no_rig", (503,), "No cameras are attached",
         "Configure the section `[rig]`, or upload a pair.",
     ),
     ProblemEntry(
-        "capture_error", (503,), "The cameras give no picture",
-        "Try again; where it goes on, `/readyz` says how the cameras are.", True,
+        "capture_error", (503,), "The cameras deliver no image",
+        "Try again. If it continues, `/readyz` shows the status of the cameras.", True,
     ),
     ProblemEntry(
-        "calibration_invalid", (503,), "The rig's calibration is not of these cameras",
+        "calibration_invalid", (503,), "The calibration does not match the cameras",
         "Calibrate again (`adsn-calib rig`), or correct `rig.geometry`.",
     ),
     ProblemEntry(
         "audit_unavailable", (503,), "The audit log cannot be written",
-        "Free or repair the service's disk; while `audit.policy` is required, no decision is given without its line.",
+        "Free space on the service's disk, or repair it. While `audit.policy` is `required`, the service returns no "
+        "decision that it cannot log.",
         True,
     ),
     ProblemEntry(
-        "store_unavailable", (503,), "The store that the replicas share is not available",
-        "Wait as long as `Retry-After` says, and send the request again with a new nonce. A request without a nonce, "
-        "an Idempotency-Key or a session is answered meanwhile.",
+        "store_unavailable", (503,), "The replicas' shared store is not available",
+        "Wait for the time in `Retry-After`, and send the request again with a new nonce. Meanwhile the service still "
+        "answers requests without a nonce, an Idempotency-Key or a session.",
         True,
     ),
     ProblemEntry(
-        "engine_error", (503,), "The engine gave no score",
-        "Look into the service's log.",
+        "engine_error", (503,), "The engine returned no score",
+        "See the service's log.",
     ),
     ProblemEntry(
         "engine_unavailable", (503,), "The engine cannot be used",
-        "Look into the service's log; `adsn-doctor` says what is missing.",
+        "See the service's log; `adsn-doctor` reports what is missing.",
     ),
     ProblemEntry(
         "golden_mismatch", (503,), "The engine does not reproduce its recorded scores",
-        "Look into the service's log; another precision or engine may work.",
+        "See the service's log; another precision or engine may work.",
     ),
     ProblemEntry(
-        "inference_failed", (503,), "The engine gave no score",
-        "Try again; where it goes on, look into the service's log.", True,
+        "inference_failed", (503,), "The engine returned no score",
+        "Try again. If it continues, see the service's log.", True,
     ),
     ProblemEntry(
-        "capture_timeout", (504,), "No pair came in time",
-        "See `cameras` and `advice` in the problem, and try again.", True,
+        "capture_timeout", (504,), "The cameras delivered no pair in time",
+        "See `cameras` and `advice` in the problem document, and try again.", True,
     ),
 )  # fmt: skip
 PROBLEMS: Mapping[str, ProblemEntry] = {entry.code: entry for entry in _ALL}
@@ -209,12 +209,12 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Made from `service/http/problem_catalogue.py` and `runtime/core/errors.py`; a test holds it against them.",
+        "Generated from `service/http/problem_catalogue.py` and `runtime/core/errors.py`; a test compares them.",
         "",
-        "Every refusal over HTTP is a problem document (RFC 9457, `application/problem+json`) with a stable `code`,",
-        "`retryable` (whether the very same request may succeed later), `request_id` (also in the `X-Request-ID`",
-        "header and in the service's log) and `help` (a link into the service's own /docs). None carries a score,",
-        "and none opens anything.",
+        "Every HTTP error is a problem document (RFC 9457, `application/problem+json`) with a stable `code`,",
+        "`retryable` (whether exactly the same request may succeed later), `request_id` (also in the `X-Request-ID`",
+        "header and in the service's log) and `help` (a link into the service's own /docs). No error carries a score,",
+        "and no error opens anything.",
         "",
         "## Over HTTP",
         "",
@@ -230,7 +230,7 @@ def errors_page() -> str:
             entry.remedy,
             "",
         ]
-    lines += ["## In logs and on the command line", "", "| code | what it says | retryable |", "| --- | --- | --- |"]
+    lines += ["## In logs and on the command line", "", "| code | meaning | retryable |", "| --- | --- | --- |"]
     for kind in error_classes():
         if kind.code not in PROBLEMS:
             says, again = (kind.__doc__ or "").splitlines()[0], "yes" if kind.retryable else "no"

@@ -11,9 +11,9 @@ from runtime.pairing.feed import FeedStatus
 from service.http.problem_catalogue import PROBLEMS
 
 
-@with_config(ConfigDict(extra="ignore"))  # otherwise it would take the problem's
+@with_config(ConfigDict(extra="ignore"))  # otherwise it would inherit the problem's setting
 class CameraView(TypedDict):
-    """Status of a camera, in a problem."""
+    """Status of one camera."""
 
     modality: Literal["rgb", "ir", "depth"]
     state: Literal["opening", "running", "stalled", "lost", "closed"]
@@ -52,16 +52,20 @@ class Problem(BaseModel):
     type: str
     title: str
     status: int
-    detail: str = Field(description="What happened and what to do next, for people.")
+    detail: str = Field(description="What happened and what to do, for people.")
     instance: str
-    code: str = Field(description="Stable, for programs; see docs/errors.md.")
+    code: str = Field(description="Stable code, for programs; see docs/errors.md.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
-    help: str = Field(description="Where in the service's own pages it is explained.")
+    help: str = Field(description="Path of the explanation in the service's own pages.")
     request_id: str
-    decision: Literal["uncertain"] | None = Field(default=None, description="For callers that read nothing else.")
+    decision: Literal["uncertain"] | None = Field(
+        default=None, description="Set for callers that read only the decision."
+    )
     reasons: list[str] | None = None
-    cameras: list[CameraView] | None = Field(default=None, description="Of a problem with cameras.")
-    advice: str | None = Field(default=None, description="Why cameras give no pairs.")
+    cameras: list[CameraView] | None = Field(
+        default=None, description="Status of the cameras, if they cause the problem."
+    )
+    advice: str | None = Field(default=None, description="Why the cameras deliver no pairs.")
 
 
 def problem_body(status: int, code: str, detail: str, request_id: str, path: str = "", **extra: Any) -> dict[str, Any]:

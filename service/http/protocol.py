@@ -166,7 +166,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(408, "request_timeout", detail, "Request Timeout")
 
     def _refuse(self, status: int, code: str, detail: str, phrase: str) -> None:
-        log.warning("a connection was refused: %s", detail)
+        log.warning("connection refused: %s", detail)
         # Write nothing into the middle of another response, nor after this request's own.
         unanswered = self._idle if self._heading else not (self.cycle.response_started or self.pipeline)
         if unanswered:
@@ -176,9 +176,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Replace uvicorn's response to invalid HTTP with a problem document."""
         self._heading = True
-        detail = "this is no HTTP/1.1 request."
+        detail = "this is not an HTTP/1.1 request."
         if self._tls_hello:
-            detail = "TLS was spoken to a port that serves plain HTTP. Use http://, or set [tls] in the settings."
+            detail = "a TLS connection arrived at a plain HTTP port. Use http://, or configure [tls]."
         self._refuse(400, "malformed_request", detail, "Bad Request")
 
     def _end(self) -> None:

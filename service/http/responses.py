@@ -16,8 +16,11 @@ from runtime.core.errors import AdsnError
 from service.http.problems import problem, problem_of
 
 HTTP_ERRORS = {
-    404: ("not_found", "there is nothing at this path; see /docs."),
-    405: ("method_not_allowed", "this path takes another method, which the Allow header names; see /docs."),
+    404: ("not_found", "unknown path; see /docs."),
+    405: (
+        "method_not_allowed",
+        "this path does not support the method. The Allow header lists those it supports; see /docs.",
+    ),
 }
 
 
@@ -44,7 +47,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return response
 
     async def invalid(request: Request, error: Exception) -> Response:
-        return answer(request, 422, "malformed_request", "the request's parameters are wrong.")
+        return answer(request, 422, "malformed_request", "the request's parameters are invalid; see /docs.")
 
     app.add_exception_handler(AdsnError, own)
     app.add_exception_handler(HTTPException, http)

@@ -38,8 +38,8 @@ def listen(settings: Settings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. Name another with "
-            "--host and --port, or stop what uses it."
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. Choose another address "
+            "with --host and --port, or stop the program that uses this one."
         ) from error
     # Accepted connections inherit this: the kernel drops a peer that does not acknowledge its response.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -130,7 +130,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.failed:
-            log.info("stopping; what is being judged is finished first")
+            log.info("stopping after the requests in progress")
         for stop in self._stopping:
             stop()
         await super().shutdown(sockets)

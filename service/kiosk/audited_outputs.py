@@ -72,7 +72,7 @@ class AuditedOutputs(Outputs):
         self._queue.put(event)
 
     def stuck_s(self) -> float:
-        """Return how long the current decision has waited for the disk, in seconds; 0 if there is none."""
+        """Return how long the current decision has waited for the disk, in seconds; 0 without one."""
         since = self._busy_since
         return (time.monotonic_ns() - since) / 1e9 if since is not None else 0.0
 

@@ -49,7 +49,7 @@ def check_outputs(settings: KioskSettings) -> None:
         program = Path(settings.command.argv[0])
         if not program.is_file() or not os.access(program, os.X_OK):
             raise ConfigError(
-                f"command.argv: {program} is not an executable file. Name another, or make it executable (chmod +x)."
+                f"command.argv: {program} is not an executable file. Set another, or make it executable (chmod +x)."
             )
     if settings.log.path is not None:
         check_place("log.path", settings.log.path)

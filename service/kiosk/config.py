@@ -129,42 +129,46 @@ class EventLogSettings(Section):
 class MqttSettings(Section):
     """An MQTT 5 broker. Needs the extra ``kiosk``."""
 
-    host: HostName = Field(description="Its name or address.", examples=["broker.example"])
-    port: int = Field(default=8883, ge=1, le=65535, description="Its port.")
-    tls: bool = Field(default=True, description="Speak TLS. Without, anybody on the way can say live.")
-    authorities: Path | None = Field(default=None, description="PEM file of who vouches for it; default: the system's.")
-    certificate: Path | None = Field(default=None, description="This kiosk's certificate, PEM.")
-    key: Path | None = Field(default=None, description="The certificate's private key, PEM.")
-    username: str | None = Field(default=None, description="Name to log in with.")
-    password: SecretStr | None = Field(default=None, description="Password; better from a secret, mqtt.password.")
+    host: HostName = Field(description="Host name or address of the broker.", examples=["broker.example"])
+    port: int = Field(default=8883, ge=1, le=65535, description="Port of the broker.")
+    tls: bool = Field(default=True, description="Use TLS. Without it, anyone on the network path can send live.")
+    authorities: Path | None = Field(
+        default=None, description="CA certificates (PEM) to verify the broker; default: the system's."
+    )
+    certificate: Path | None = Field(default=None, description="Client certificate of this kiosk (PEM).")
+    key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
+    username: str | None = Field(default=None, description="User name for the broker.")
+    password: SecretStr | None = Field(
+        default=None, description="Password for the broker; best set as the secret mqtt.password."
+    )
     client_id: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9._-]{1,60}$",
-        description="Name of the connection, different for each kiosk; default: the broker makes one.",
+        description="MQTT client id, unique for each kiosk; default: assigned by the broker.",
     )
     topic_prefix: str | None = Field(
-        default=None, pattern=TOPIC, description="What topics begin with; default: site/SITE/door/DOOR/liveness."
+        default=None, pattern=TOPIC, description="Topic prefix; default: site/SITE/door/DOOR/liveness."
     )
     discovery: bool = Field(default=False, description="Announce the kiosk to Home Assistant.")
     discovery_prefix: str = Field(
-        default="homeassistant", pattern=TOPIC, description="What Home Assistant's discovery topics begin with."
+        default="homeassistant", pattern=TOPIC, description="Prefix of Home Assistant's discovery topics."
     )
 
     @field_validator("topic_prefix", "discovery_prefix")
     @classmethod
     def _whole(cls, topic: str | None) -> str | None:
         if topic is not None and (topic.endswith("/") or "//" in topic):
-            raise ValueError("a topic has no empty level: take out the slash at its end, or the second of two.")
+            raise ValueError("a topic must not have empty levels. Remove the trailing or doubled slash.")
         return topic
 
     @model_validator(mode="after")
     def _pairs(self) -> MqttSettings:
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("name both certificate and key, or neither.")
+            raise ValueError("set both certificate and key, or neither.")
         if self.password is not None and self.username is None:
             raise ValueError("a password needs a username.")
         if not self.tls and (self.authorities or self.certificate):
-            raise ValueError("authorities, certificate and key are for TLS: take them out, or set tls = true.")
+            raise ValueError("authorities, certificate and key need TLS. Remove them, or set tls = true.")
         return self
 
 
@@ -310,7 +314,7 @@ class KioskSettings(Section):
 
     @property
     def topic(self) -> str:
-        """What the MQTT topics begin with."""
+        """Prefix of the MQTT topics."""
         if self.mqtt is not None and self.mqtt.topic_prefix is not None:
             return self.mqtt.topic_prefix
         return f"site/{self.site}/door/{self.door}/liveness"

@@ -71,7 +71,7 @@ class Listeners:
 class KioskLoop:
     """Drives a `KioskStateMachine` with the pairs of ``feed``.
 
-    ``assessor``: assesses a pair. ``fault``: returns the rig's current fault, empty if there is none.
+    ``assessor``: assesses a pair. ``fault``: returns the rig's current fault, empty without one.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Monitor:
         self._thread.start()
 
     def fault(self) -> str:
-        """Return the name of the rig's current fault, empty if there is none. Safe to call from any thread.
+        """Return the name of the rig's current fault, empty without one. Safe to call from any thread.
 
         A fault counts from the moment it begins, even between two rounds, and until its health condition is cleared:
         while a condition says that nothing can be decided, nothing is decided.

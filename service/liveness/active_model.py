@@ -59,7 +59,7 @@ class ActiveModel:
 
         def run() -> None:
             if not self._loading.acquire(blocking=False):
-                log.warning("a model is being loaded already; this request to load another is dropped.")
+                log.warning("a model is already being loaded; this reload is ignored.")
                 return
             loaded = None
             try:
@@ -67,7 +67,7 @@ class ActiveModel:
                 self._put(loaded)
             except Exception as error:
                 reason = error.message if isinstance(error, AdsnError) else type(error).__name__
-                log.error("the model was not replaced and the old one goes on: %s", reason)
+                log.error("the model was not replaced; the old one stays in use: %s", reason)
             finally:
                 self._loading.release()
             if loaded is not None:

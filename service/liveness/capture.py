@@ -52,7 +52,7 @@ class RigPairSource:
         if feed is None or self._executor is None:
             raise RequestError(503, "no_rig", "no cameras are attached. Upload a pair, or configure the section [rig].")
         if self._waiting >= WAITERS:
-            raise Overloaded("too many requests wait for the cameras already. Try again in a moment.")
+            raise Overloaded("too many requests are waiting for the cameras. Try again in a moment.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._next, feed, timeout_s)
@@ -83,7 +83,7 @@ def timed_out(status: FeedStatus, timeout_s: float) -> RequestError:
     return RequestError(
         504,
         "capture_timeout",
-        f"the cameras gave no pair within {timeout_s:g} seconds. {status.advice}".rstrip(),
+        f"the cameras delivered no pair within {timeout_s:g} seconds. {status.advice}".rstrip(),
         cameras=camera_views(status),
         advice=status.advice,
     )

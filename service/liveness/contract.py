@@ -28,16 +28,21 @@ ABSENT = {"default": None}
 
 @with_config(CLOSED)
 class OperatingPointView(TypedDict):
-    """Which threshold decided, and how it was set."""
+    """The threshold in use, and how it was set."""
 
     name: Annotated[str, Field(examples=["default"])]
-    target: Annotated[str, Field(description="What it was set for.", examples=["APCER of the worst species <= 1 %"])]
-    measured_on: Annotated[str, Field(description="The data it was set on.", examples=["3,000 rendered presentations"])]
+    target: Annotated[
+        str,
+        Field(description="Error rate that the threshold was set for.", examples=["APCER of the worst species <= 1 %"]),
+    ]
+    measured_on: Annotated[
+        str, Field(description="Data that the threshold was set on.", examples=["3,000 rendered presentations"])
+    ]
 
 
 @with_config(CLOSED)
 class ModalityView(TypedDict):
-    """One image's share."""
+    """Result of one image."""
 
     score: Annotated[
         Score | None, Field(description="Probability of bona fide from this modality alone; null when hidden.")
@@ -47,14 +52,14 @@ class ModalityView(TypedDict):
 
 @with_config(CLOSED)
 class IrView(ModalityView):
-    """The infrared image's share."""
+    """Result of the infrared image."""
 
     illuminated: Annotated[bool, Field(description="Whether the infrared illuminator lit the face.")]
 
 
 @with_config(CLOSED)
 class ModalitiesView(TypedDict):
-    """Each modality by itself; those that the model does not take are absent."""
+    """Result of each modality on its own; modalities that the model does not take are absent."""
 
     rgb: NotRequired[Annotated[ModalityView | None, Field(json_schema_extra=ABSENT)]]
     ir: NotRequired[Annotated[IrView | None, Field(json_schema_extra=ABSENT)]]
@@ -63,22 +68,22 @@ class ModalitiesView(TypedDict):
 
 @with_config(CLOSED)
 class FaceView(TypedDict):
-    """The judged face."""
+    """The assessed face."""
 
     bbox: Annotated[
         list[float],
         Field(
             min_length=4,
             max_length=4,
-            description="x, y, width, height in pixels of the colour image (of an IR-depth model: of the infrared "
-            "one).",
+            description="x, y, width and height in pixels of the colour image; for an IR-depth model, of the infrared "
+            "image.",
             examples=[[200.0, 120.0, 180.0, 180.0]],
         ),
     ]
     confidence: Annotated[
-        float | None, Field(description="The detector's own measure; null when the caller gave the box.")
+        float | None, Field(description="The detector's confidence; null if the caller sent the box.")
     ]
-    count: Annotated[int, Field(ge=1, description="Faces seen.")]
+    count: Annotated[int, Field(ge=1, description="Number of faces found.")]
 
 
 @with_config(CLOSED)
@@ -86,60 +91,70 @@ class CheckView(TypedDict):
     """One quality gate."""
 
     name: Annotated[str, Field(examples=["ir.illumination"])]
-    value: Annotated[float | None, Field(description="Null where nothing could be measured.", examples=[92.1])]
+    value: Annotated[
+        float | None, Field(description="Measured value; null if it could not be measured.", examples=[92.1])
+    ]
     range: Annotated[
         list[float | None],
-        Field(min_length=2, max_length=2, description="Accepted low and high end; null: open.", examples=[[12, None]]),
+        Field(
+            min_length=2,
+            max_length=2,
+            description="Lowest and highest accepted value; null: no limit.",
+            examples=[[12, None]],
+        ),
     ]
     status: Literal["pass", "fail", "unknown"]
 
 
 @with_config(CLOSED)
 class PairView(TypedDict):
-    """Where the two images came from and how far apart they were taken."""
+    """Origin and timing of the two images."""
 
-    skew_ms: Annotated[float | None, Field(description="Difference of the two timestamps; null when one is unknown.")]
+    skew_ms: Annotated[
+        float | None, Field(description="Difference of the two timestamps, in milliseconds; null if one is unknown.")
+    ]
     age_ms: Annotated[
-        float | None, Field(description="Age of the older one when judged; null when its clock is unknown.")
+        float | None,
+        Field(description="Age of the older image at scoring, in milliseconds; null if its clock is unknown."),
     ]
     clock: Annotated[
         str,
         Field(
-            description="What the timestamps count from: `caller`, `unix` or `monotonic` of an upload, or how the "
-            "rig's are made; `none` without any.",
+            description="Clock of the timestamps: `caller`, `unix` or `monotonic` for an upload, or the rig's "
+            "timestamp source; `none` without timestamps.",
             examples=["kernel_soe"],
         ),
     ]
-    epoch: Annotated[int, Field(description="How often the cameras' streams were opened again; 0 for uploads.")]
+    epoch: Annotated[int, Field(description="Number of times that the cameras' streams were reopened; 0 for uploads.")]
     source: Literal["upload", "camera"]
 
 
 @with_config(CLOSED)
 class ModelView(TypedDict):
-    """What judged."""
+    """The model that scored the pair."""
 
     name: Annotated[str, Field(examples=["adsn-rgb-ir"])]
     version: Annotated[str, Field(examples=["0.1.0"])]
-    sha256: Annotated[str, Field(description="Of the model file that ran.")]
+    sha256: Annotated[str, Field(description="SHA-256 of the model file that ran.")]
     precision: Literal["fp32", "int8"]
     backend: Annotated[str, Field(examples=["onnx-cpu"])]
-    degraded: Annotated[bool, Field(description="Less than what was configured is running.")]
+    degraded: Annotated[bool, Field(description="Whether a fallback runs instead of the configured engine.")]
 
 
 @with_config(CLOSED)
 class LivenessResponse(TypedDict):
-    """An answer. A spoof is an answer, and so is ``uncertain``; only ``live`` may open anything."""
+    """The result for one pair. ``spoof`` and ``uncertain`` are results, not errors; only ``live`` may open anything."""
 
     contract_version: Literal["1.0"]
-    request_id: Annotated[str, Field(description="Also in the X-Request-ID header and in the log.")]
-    session_id: Annotated[str | None, Field(description="The caller's own.")]
+    request_id: Annotated[str, Field(description="The request's id, also in the X-Request-ID header and in the log.")]
+    session_id: Annotated[str | None, Field(description="The caller's own id, returned unchanged.")]
     decision: Literal["live", "spoof", "uncertain"]
-    score: Annotated[Score | None, Field(description="Probability of bona fide; higher is live; null when hidden.")]
-    threshold: Annotated[float | None, Field(description="Live at or above it; null when hidden.")]
+    score: Annotated[Score | None, Field(description="Probability of bona fide, 0 to 1; null when hidden.")]
+    threshold: Annotated[float | None, Field(description="Scores at or above it can be live; null when hidden.")]
     operating_point: OperatingPointView
     reasons: Annotated[
         list[str],
-        Field(description="Stable codes, see docs/decisions.md; empty when live.", examples=[["ir_unlit"]]),
+        Field(description="Stable reason codes, see docs/decisions.md; empty when live.", examples=[["ir_unlit"]]),
     ]
     modalities: ModalitiesView
     face: FaceView
@@ -149,17 +164,17 @@ class LivenessResponse(TypedDict):
     timing_ms: Annotated[
         dict[str, float],
         Field(
-            description="Stage → milliseconds. Stages may run side by side; total is the whole.",
+            description="Stage → milliseconds. Stages may overlap; `total` is the elapsed time.",
             examples=[{"inference": 3.8, "total": 8.4}],
         ),
     ]
-    captured_at: Annotated[str, Field(description="When the pair was taken, UTC, where known; else when it arrived.")]
+    captured_at: Annotated[str, Field(description="Capture time of the pair, UTC; if unknown, its arrival time.")]
     attestation: NotRequired[
         Annotated[
             str | None,
             Field(
                 json_schema_extra=ABSENT,
-                description="Signed summary of this liveness_answer (compact JWS, EdDSA), where a key is configured.",
+                description="Signed summary of this response (compact JWS, EdDSA), if a signing key is configured.",
             ),
         ]
     ]
@@ -168,7 +183,7 @@ class LivenessResponse(TypedDict):
             dict[str, str] | None,
             Field(
                 json_schema_extra=ABSENT,
-                description="With ?explain=true: modality → PNG, base64, of where the network looked.",
+                description="With ?explain=true: modality → the network's attention over the crop, as base64 PNG.",
             ),
         ]
     ]

@@ -10,9 +10,9 @@ from service.liveness.contract import LivenessResponse
 from service.liveness.route import MAX_KEY_CHARS
 
 MEANINGS = {
-    "rgb": "Colour: JPEG, PNG, WebP or BMP, 8 bits.",
-    "ir": "Infrared: the same, grey or grey stored as colour.",
-    "depth": "Depth: 16-bit grey PNG, millimetres, 0 where nothing was measured.",
+    "rgb": "Colour image: JPEG, PNG, WebP or BMP, 8 bits.",
+    "ir": "Infrared image: JPEG, PNG, WebP or BMP, 8 bits, grey or grey stored as colour.",
+    "depth": "Depth image: 16-bit grey PNG in millimetres; 0 means no measurement.",
 }
 PARAMETERS: list[dict[str, Any]] = [
     {
@@ -20,14 +20,14 @@ PARAMETERS: list[dict[str, Any]] = [
         "in": "query",
         "required": False,
         "schema": {"type": "boolean", "default": False},
-        "description": "Add pictures of where the network looked.",
+        "description": "Add images of the network's attention.",
     },
     {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
-        "description": "The same request with the same key is judged once; its answer is given again.",
+        "description": "Repeating the same request with the same key returns the first response again.",
     },
 ]
 STATUSES = (400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503, 504)
@@ -41,11 +41,11 @@ def describe(document: dict[str, Any]) -> None:
         "post": {
             "operationId": "judge",
             "tags": ["liveness"],
-            "summary": "Judge a pair of images",
+            "summary": "Check a pair of images",
             "description": (
-                "Judge one pair: the two pictures that the model takes as multipart/form-data, or as application/json "
-                "the attached cameras' next pair. A spoof is a 200, and so is a pair too poor to judge (`uncertain`, "
-                "with reasons). Only `live` may open anything."
+                "Checks one pair. Send the two images that the model takes as multipart/form-data, or request the "
+                "attached cameras' next pair with application/json. `spoof` and `uncertain` (the pair is too poor to "
+                "decide, with reasons) are also returned with status 200. Only `live` may open anything."
             ),
             "parameters": PARAMETERS,
             "requestBody": {"required": True, "content": _bodies()},
@@ -69,13 +69,13 @@ def _bodies() -> dict[str, Any]:
 
 def _responses() -> dict[str, Any]:
     judged = {
-        "description": "Judged",
+        "description": "The decision, its score and its reasons",
         "content": {"application/json": {"schema": reference(LivenessResponse)}},
         "headers": {
-            "X-Request-ID": {"schema": {"type": "string"}, "description": "As `request_id`."},
+            "X-Request-ID": {"schema": {"type": "string"}, "description": "Same as `request_id`."},
             "Idempotent-Replayed": {
                 "schema": {"type": "string", "enum": ["true"]},
-                "description": "The answer was given before, to the same Idempotency-Key.",
+                "description": "The response repeats an earlier one with the same Idempotency-Key.",
             },
         },
     }

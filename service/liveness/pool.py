@@ -146,7 +146,7 @@ class WorkerPool:
         if self._closed:
             raise NotReady("the service is stopping.")
         if self._in_flight >= self._admitted:
-            raise Overloaded("more pairs are waiting than the service accepts. Try again in a moment.")
+            raise Overloaded("too many pairs are waiting. Try again in a moment.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[FirstResult] = loop.create_future()
         self._in_flight += 1
@@ -202,4 +202,4 @@ class WorkerPool:
 
 def _expire(future: asyncio.Future[Any], limit_s: float) -> None:
     if not future.done():
-        future.set_exception(InferenceFailed(f"no score within {limit_s:g} seconds."))
+        future.set_exception(InferenceFailed(f"the engine returned no score within {limit_s:g} seconds."))

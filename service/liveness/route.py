@@ -140,7 +140,7 @@ class _LivenessCall:
 
         Raises:
             AdsnError: the request cannot be answered.
-            ClientDisconnect: the caller left.
+            ClientDisconnect: the client disconnected.
         """
         headers, route = self._request.headers, self._route
         content_type = headers.get("content-type", "")
@@ -161,7 +161,7 @@ class _LivenessCall:
         """Return the response kept for this key, or a new one, which is then kept."""
         if not (1 <= len(key) <= MAX_KEY_CHARS and key.isprintable()):
             raise RequestError(
-                400, "malformed_request", f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} printable characters."
+                400, "malformed_request", f"an Idempotency-Key must have 1 to {MAX_KEY_CHARS} printable characters."
             )
         prefixed = self._request.scope["query_string"] + b"\0" + data
         # Hash a large body in a thread: it takes milliseconds in which the loop would answer no other request.
@@ -174,11 +174,11 @@ class _LivenessCall:
         store, claim = self._route.store, Claim(self.caller, key, digest, self._owner)
         kept = await store.claim(claim)
         if kept == "busy":
-            raise RequestError(409, "idempotency_conflict", "a request with this Idempotency-Key is being judged.")
+            raise RequestError(409, "idempotency_conflict", "a request with this Idempotency-Key is in progress.")
         if kept == "conflict":
-            raise RequestError(409, "idempotency_conflict", "this Idempotency-Key came with another request before.")
+            raise RequestError(409, "idempotency_conflict", "this Idempotency-Key was used with a different request.")
         if isinstance(kept, float):
-            detail = "this key has used as many Idempotency-Keys as are remembered for it."
+            detail = "this API key has reached the limit of Idempotency-Keys (limits.replays). Wait until some expire."
             raise RequestError(429, "rate_limited", detail, retry_after_s=kept)
         if isinstance(kept, bytes):
             return Response(kept, headers={"Idempotent-Replayed": "true"}, media_type="application/json")
@@ -248,9 +248,9 @@ class _LivenessCall:
             return False
         given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])
         if given not in (["true"], ["false"]):
-            raise RequestError(422, "malformed_request", "explain is true or false.")
+            raise RequestError(422, "malformed_request", "explain must be true or false.")
         if given == ["true"] and not self._route.settings.expose_score:
-            raise RequestError(403, "forbidden", "this service shows neither scores nor explanations.")
+            raise RequestError(403, "forbidden", "explanations are hidden here (expose_score = false).")
         return given == ["true"]
 
     async def _use(self, context: RequestContext) -> Nonce | None:
@@ -265,7 +265,7 @@ class _LivenessCall:
             raise RequestError(
                 429,
                 "rate_limited",
-                "this key has used as many nonces as are remembered for it.",
+                "this API key has reached the limit of nonces (limits.replays). Wait until some expire.",
                 retry_after_s=float(outcome),
             )
         return nonce

@@ -69,11 +69,11 @@ def watch_parts(
     """Register the parts of an application with ``metrics``, to be read at each scrape."""
     if trail.log is not None:
         log = trail.log
-        metrics.watch("adsn_audit_seq", "Number of the audit log's last line.", lambda: log.link.seq)
-        metrics.watch_counter("adsn_audit_failures", "Lines that could not be written.", lambda: log.failures)
+        metrics.watch("adsn_audit_seq", "Sequence number of the audit log's last line.", lambda: log.link.seq)
+        metrics.watch_counter("adsn_audit_failures", "Audit log lines that could not be written.", lambda: log.failures)
     metrics.watch("adsn_queue_depth", "Pairs running or queued.", lambda: pool.in_flight)
-    metrics.watch("adsn_queue_limit", "Pairs that may run or be queued.", lambda: pool.capacity)
-    metrics.watch("adsn_ready", "1: pairs can be judged.", lambda: float(health.ready))
+    metrics.watch("adsn_queue_limit", "Limit of pairs running or queued.", lambda: pool.capacity)
+    metrics.watch("adsn_ready", "1 while pairs can be scored.", lambda: float(health.ready))
     if store.status().shared:
         metrics.watch_store(store.status)
     metrics.watch_conditions(lambda: health.conditions)
@@ -84,13 +84,16 @@ def watch_parts(
 def add_metrics_routes(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
     """Add the route ``/metrics``."""
     plain: dict[int | str, dict[str, Any]] = {
-        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        200: {
+            "description": "Metrics in Prometheus text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
     }
 
     @app.get(
         "/metrics",
         name="metrics",
-        summary="Counters for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={**plain, **problems(401, 403)},
     )

@@ -115,7 +115,7 @@ class EventHub:
         watcher = EventSubscriber(asyncio.get_running_loop())
         with self._lock:
             if self._closed or len(self._watchers) >= WATCHERS:
-                raise Overloaded("too many watch the events already. Close one of the other consoles.")
+                raise Overloaded(f"too many clients are subscribed; the limit is {WATCHERS}. Close another console.")
             self._watchers.add(watcher)
         return watcher
 
@@ -137,7 +137,7 @@ def add_events_routes(app: FastAPI, guard: Guard, hub: EventHub | None) -> None:
 
     @app.get(
         "/events",
-        summary="What happens, as it happens",
+        summary="Stream of events",
         response_class=StreamingResponse,
         responses={
             200: {
@@ -148,11 +148,11 @@ def add_events_routes(app: FastAPI, guard: Guard, hub: EventHub | None) -> None:
         },
     )
     async def events(request: Request) -> Response:
-        """Server-sent events: `pair` (each judged pair of the rig), `decision` (of the kiosk), `cameras` (their states,
-        each second). Needs the role camera. Never a picture."""
+        """Sends server-sent events: `pair` (each assessed pair of the rig), `decision` (from the kiosk) and `cameras`
+        (their status, every second). Events carry no images. Needs the role `camera`."""
         await guard.authorize(request, "camera")
         if hub is None:
-            raise RequestError(503, "no_rig", "no cameras are attached, so there is nothing to watch.")
+            raise RequestError(503, "no_rig", "no cameras are attached, so there are no events.")
         watcher = hub.subscribe()
 
         async def body() -> AsyncIterator[bytes]:

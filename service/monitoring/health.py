@@ -25,11 +25,11 @@ Listener = Callable[["Condition", bool], None]
 
 
 class ConditionView(TypedDict):
-    """One thing that is wrong."""
+    """One current problem."""
 
     name: Annotated[str, Field(examples=["camera_lost"])]
     subject: Annotated[str, Field(examples=["ir"])]
-    severity: Annotated[str, Field(description="`critical`: nothing can be judged.", examples=["warning"])]
+    severity: Annotated[str, Field(description="`critical`: nothing can be decided.", examples=["warning"])]
     since: str
     detail: str
 

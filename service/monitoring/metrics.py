@@ -54,39 +54,42 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         self._code, self._reason = BoundedLabels(), BoundedLabels()
         r = self.registry
-        Info("adsn_build", "Which version runs.", registry=r).info({"version": __version__})
-        self._requests = Counter(
-            "adsn_requests", "Pairs answered, by decision; error: no decision.", ["decision"], registry=r
-        )
+        Info("adsn_build", "Running version.", registry=r).info({"version": __version__})
+        self._requests = Counter("adsn_requests", "Requests by decision; error: no decision.", ["decision"], registry=r)
         for decision in (*DECISIONS, "error"):
             # Created at start, so that a rate over them never has "no data".
             self._requests.labels(decision)
-        self._problems = Counter("adsn_problems", "Requests refused, by stable code.", ["code"], registry=r)
+        self._problems = Counter("adsn_problems", "Refused requests by error code.", ["code"], registry=r)
         self._reasons = Counter("adsn_reasons", "Reasons of decisions that were not live.", ["reason"], registry=r)
-        self._seconds = Histogram("adsn_request_seconds", "From request to answer.", buckets=FAST, registry=r)
+        self._seconds = Histogram("adsn_request_seconds", "Time from request to response.", buckets=FAST, registry=r)
         self._stages = Histogram(
-            "adsn_stage_seconds", "Parts of an answer's time.", ["stage"], buckets=FAST, registry=r
+            "adsn_stage_seconds", "Time of each stage of a request.", ["stage"], buckets=FAST, registry=r
         )
-        self._inference = Histogram("adsn_inference_seconds", "The network alone, one pair.", buckets=FAST, registry=r)
+        self._inference = Histogram(
+            "adsn_inference_seconds", "Time of the network for one pair.", buckets=FAST, registry=r
+        )
         self._skew = Histogram(
-            "adsn_pair_skew_seconds", "Difference of mid-exposures in judged pairs.", buckets=SKEWS, registry=r
+            "adsn_pair_skew_seconds", "Difference of mid-exposures in scored pairs.", buckets=SKEWS, registry=r
         )
         self._age = Histogram(
-            "adsn_pair_age_seconds", "Age of a rig's pair when it was judged.", buckets=FAST, registry=r
+            "adsn_pair_age_seconds", "Age of a rig's pair when it was scored.", buckets=FAST, registry=r
         )
         self._tensors = Counter("adsn_v2_samples", "Crops scored through /v2.", registry=r)
         self._refused = Counter(
-            "adsn_auth_failures", "Requests with no key, a wrong one, or without the role.", ["cause"], registry=r
+            "adsn_auth_failures",
+            "Requests refused by authentication or authorisation, by cause.",
+            ["cause"],
+            registry=r,
         )
         for cause in ("missing", "wrong", "forbidden", "limited", "cross_site"):
             self._refused.labels(cause)
-        self._build = Gauge(
-            "adsn_engine_build_seconds", "What starting the engine took, compiling included.", registry=r
+        self._build = Gauge("adsn_engine_build_seconds", "Time to start the engine, including compilation.", registry=r)
+        self._engine = Info("adsn_engine", "Engine that runs the model.", registry=r)
+        self._degraded = Gauge(
+            "adsn_engine_degraded", "1 while a fallback runs instead of the configured engine.", registry=r
         )
-        self._engine = Info("adsn_engine", "What runs the model.", registry=r)
-        self._degraded = Gauge("adsn_engine_degraded", "1: less than was configured is running.", registry=r)
         self._store = Histogram(
-            "adsn_store_seconds", "Calls that a shared store answered.", buckets=CALLS, registry=None
+            "adsn_store_seconds", "Time of answered calls of the shared store.", buckets=CALLS, registry=None
         )
         ProcessCollector(registry=r)
 
@@ -157,7 +160,7 @@ class Metrics:
 
         def families() -> list[Metric]:
             labels = ["name", "subject", "severity"]
-            family = GaugeMetricFamily("adsn_condition", "1 while something is wrong.", labels=labels)
+            family = GaugeMetricFamily("adsn_condition", "1 while the condition holds.", labels=labels)
             for c in read():
                 family.add_metric([name(c.name), subject(c.subject) if c.subject else "", c.severity], 1)
             return [family]
@@ -174,7 +177,10 @@ class Metrics:
             )
             for cause in CAUSES:
                 failed.add_metric([cause], status.failures.get(cause, 0))
-            return [GaugeMetricFamily("adsn_store_up", "1: the shared store answers.", value=float(status.up)), failed]
+            return [
+                GaugeMetricFamily("adsn_store_up", "1 while the shared store answers.", value=float(status.up)),
+                failed,
+            ]
 
         self.registry.register(self._store)
         self.registry.register(CallbackCollector(families))
@@ -249,16 +255,16 @@ class FeedCollector(Collector):
         gauge, counter = GaugeMetricFamily, CounterMetricFamily
         camera = ["camera"]
         return {
-            "up": gauge("adsn_camera_up", "1: the camera runs.", labels=camera),
-            "fps": gauge("adsn_camera_frames_per_second", "Frames that arrive.", labels=camera),
-            "frames": counter("adsn_frames", "Frames that arrived.", labels=camera),
-            "dropped": counter("adsn_frames_dropped", "Frames given up, by cause.", labels=[*camera, "cause"]),
-            "reconnects": counter("adsn_camera_reconnects", "Times a camera was opened again.", labels=camera),
-            "frame_age": gauge("adsn_camera_last_frame_age_seconds", "Since its last frame.", labels=camera),
-            "pairs": counter("adsn_pairs", "Pairs that were formed.", labels=[]),
-            "pairs_rate": gauge("adsn_pairs_per_second", "Pairs that are formed.", labels=[]),
-            "rejected": counter("adsn_pairs_rejected", "Candidates that became no pair.", labels=["reason"]),
-            "pair_age": gauge("adsn_last_pair_age_seconds", "Since the last pair was complete.", labels=[]),
+            "up": gauge("adsn_camera_up", "1 while the camera runs.", labels=camera),
+            "fps": gauge("adsn_camera_frames_per_second", "Frame rate of the camera.", labels=camera),
+            "frames": counter("adsn_frames", "Frames received.", labels=camera),
+            "dropped": counter("adsn_frames_dropped", "Frames dropped, by cause.", labels=[*camera, "cause"]),
+            "reconnects": counter("adsn_camera_reconnects", "Times the camera was reopened.", labels=camera),
+            "frame_age": gauge("adsn_camera_last_frame_age_seconds", "Time since the last frame.", labels=camera),
+            "pairs": counter("adsn_pairs", "Pairs formed.", labels=[]),
+            "pairs_rate": gauge("adsn_pairs_per_second", "Rate of pairs formed.", labels=[]),
+            "rejected": counter("adsn_pairs_rejected", "Candidates rejected as a pair, by reason.", labels=["reason"]),
+            "pair_age": gauge("adsn_last_pair_age_seconds", "Time since the last pair was complete.", labels=[]),
         }  # fmt: skip
 
 

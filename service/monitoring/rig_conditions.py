@@ -36,7 +36,7 @@ def pair_conditions(status: FeedStatus, now_ns: int, started_ns: int, silent_ns:
     last = started_ns if status.last_pair_ns is None else status.last_pair_ns
     if now_ns - last <= silent_ns:
         return {}
-    return {("no_pairs", ""): status.advice or "the cameras run, and their frames make no pairs."}
+    return {("no_pairs", ""): status.advice or "the cameras run, but no two frames form a pair."}
 
 
 def rig_conditions(status: FeedStatus, now_ns: int, started_ns: int) -> ConditionDetails:

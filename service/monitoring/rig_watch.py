@@ -115,7 +115,7 @@ class RigWatch:
                 self.step(began)
             except Exception as error:
                 # One bad pair must not end the thread. The log omits the error's text, which may quote image data.
-                log.error("a pair could not be shown: %s", type(error).__name__)
+                log.error("a pair could not be scored for the console: %s", type(error).__name__)
             self._stop.wait(max(0.0, 1 / PAIRS_PER_S - (time.monotonic() - began)))
 
     def step(self, now_s: float) -> None:

@@ -32,40 +32,40 @@ class Alive(TypedDict):
 
 
 class Ready(TypedDict):
-    """Pairs can be judged."""
+    """Pairs can be scored."""
 
     status: Annotated[str, Field(examples=["ready"])]
-    conditions: Annotated[list[ConditionView], Field(description="What someone should look at nevertheless.")]
+    conditions: Annotated[list[ConditionView], Field(description="Warnings that need attention.")]
     rig: Annotated[FeedView | None, Field(description="Null without cameras.")]
 
 
 class InfoApcer(TypedDict):
-    """How often an attack species got through when the model was measured."""
+    """Measured errors of the model for one attack species."""
 
     species: Annotated[str, Field(examples=["mask_paper"])]
-    errors: Annotated[int, Field(description="Presentations taken for bona fide.")]
-    trials: Annotated[int, Field(description="All presentations of the species.")]
-    data: Annotated[str, Field(description="The data set.")]
+    errors: Annotated[int, Field(description="Attack presentations accepted as bona fide.")]
+    trials: Annotated[int, Field(description="Attack presentations of the species.")]
+    data: Annotated[str, Field(description="Name of the data set.")]
 
 
 class InfoModel(TypedDict):
-    """The model that judges."""
+    """The loaded model."""
 
     name: str
     version: str
     sha256: str
-    modalities: Annotated[list[str], Field(description="The two pictures that it takes.", examples=[["rgb", "ir"]])]
+    modalities: Annotated[list[str], Field(description="The two images that it takes.", examples=[["rgb", "ir"]])]
     apcer_over_limit: Annotated[
         list[InfoApcer],
         Field(
-            description=f"Attack species with a measured APCER above {APCER_LIMIT:.0%}, worst first. Not empty: do not "
-            "let this model open anything."
+            description=f"Attack species with a measured APCER above {APCER_LIMIT:.0%}, worst first. If there are any, "
+            "do not let this model open anything."
         ),
     ]
 
 
 class InfoEngine(TypedDict):
-    """What runs the model."""
+    """The engine that runs the model."""
 
     backend: str
     precision: str
@@ -73,20 +73,20 @@ class InfoEngine(TypedDict):
     threads: int
     versions: dict[str, str]
     degraded: bool
-    reason: Annotated[str, Field(description="Why it is not what was asked for.")]
+    reason: Annotated[str, Field(description="Why a fallback is running; empty otherwise.")]
 
 
 class InfoDetector(TypedDict):
-    """What finds the face."""
+    """The face detector."""
 
     kind: Annotated[str, Field(examples=["yunet"])]
-    sha256: Annotated[str | None, Field(description="Of its model file; null without one.")]
-    degraded: Annotated[bool, Field(description="Less than what was configured is running.")]
-    reason: Annotated[str, Field(description="Why it is not what was asked for.")]
+    sha256: Annotated[str | None, Field(description="SHA-256 of its model file; null without one.")]
+    degraded: Annotated[bool, Field(description="Whether a fallback runs instead of the configured detector.")]
+    reason: Annotated[str, Field(description="Why a fallback is running; empty otherwise.")]
 
 
 class Info(TypedDict):
-    """What is running."""
+    """Description of the running service."""
 
     contract_version: str
     version: str
@@ -95,31 +95,33 @@ class Info(TypedDict):
     engine: InfoEngine
     detector: InfoDetector
     capabilities: Annotated[
-        list[str], Field(description="What this service does beyond uploads.", examples=[["camera", "explain"]])
+        list[str], Field(description="Optional features that are available.", examples=[["camera", "explain"]])
     ]
-    limits: Annotated[dict[str, float], Field(description="What is accepted; see the settings' section of that name.")]
+    limits: Annotated[
+        dict[str, float], Field(description="Limits on requests; see the section [limits] of the settings.")
+    ]
     rig: FeedView | None
 
 
 def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callable[[], Info]) -> None:
     """Add the routes ``/livez``, ``/readyz`` and ``/info``. ``about``: the body of ``/info``, from `info_body`."""
 
-    @app.get("/livez", summary="Whether the process answers", response_model=Alive, tags=["status"])
+    @app.get("/livez", summary="Liveness of the process", response_model=Alive, tags=["status"])
     async def livez() -> Response:
-        """200 for as long as the process serves; a supervisor restarts it otherwise."""
+        """Returns 200 while the process answers. A supervisor should restart it otherwise."""
         alive: Alive = {"status": "alive"}
         return json_response(alive)
 
     @app.get(
         "/readyz",
-        summary="Whether pairs can be judged",
+        summary="Readiness to score pairs",
         response_model=Ready,
         responses=problems(503),
         tags=["status"],
     )
     async def readyz() -> Response:
-        """200 once the engine has reproduced the model's golden vectors and while nothing critical is wrong; else 503
-        with what is, as `conditions`."""
+        """Returns 200 once the engine has reproduced the model's golden vectors, as long as no condition is critical.
+        Otherwise returns 503 with the current `conditions`."""
         vitals.refresh()
         found = vitals.health.conditions
         conditions, rig = [condition.view() for condition in found], vitals.feed_view()
@@ -129,10 +131,14 @@ def add_status_routes(app: FastAPI, guard: Guard, vitals: Vitals, about: Callabl
         return json_response(ready)
 
     @app.get(
-        "/info", summary="What is running", response_model=Info, responses=problems(401, 403, 503), tags=["status"]
+        "/info",
+        summary="Description of the running service",
+        response_model=Info,
+        responses=problems(401, 403, 503),
+        tags=["status"],
     )
     async def info(request: Request) -> Response:
-        """Model, engine, limits and cameras."""
+        """Returns the model, engine, limits and cameras. Needs the role `score`."""
         await guard.authorize(request, "score")
         return json_response(about())
 

@@ -28,10 +28,12 @@ class FeedView(TypedDict):
     """The attached rig."""
 
     cameras: list[CameraView]
-    last_pair_age_ms: Annotated[float | None, Field(description="Null before the first.")]
+    last_pair_age_ms: Annotated[
+        float | None, Field(description="Age of the last pair, in milliseconds; null before the first.")
+    ]
     pairs_per_s: float
     skew_ms: float | None
-    advice: Annotated[str, Field(description="Why no pairs are formed; empty when they are.")]
+    advice: Annotated[str, Field(description="Why no pairs are formed; empty while they are.")]
 
 
 class Vitals:
@@ -78,13 +80,17 @@ class Vitals:
         told = "the engine could not start; see the service's log." if failed else None
         health.set("engine_failed", "critical", told)
         stuck_s = self._pool.stuck_s()
-        stuck = f"the engine has been at one pair for {stuck_s:.0f} seconds." if stuck_s > self._judge_s else None
+        stuck = f"the engine has been scoring one pair for {stuck_s:.0f} seconds." if stuck_s > self._judge_s else None
         health.set("engine_stuck", "critical", stuck)
         running = model.loaded.pipeline.engine.info if model.loaded is not None else None
-        less = f"{running.backend} runs, which is less than was asked for. {running.reason}" if running else ""
+        less = f"{running.backend} runs instead of the configured engine. {running.reason}" if running else ""
         health.set("engine_degraded", "warning", less.rstrip() if running is not None and running.degraded else None)
         detector = detector_info(model.loaded.pipeline.detector) if model.loaded is not None else None
-        worse = f"the face is found by OpenCV's cascade. {detector.reason}" if detector and detector.degraded else None
+        worse = (
+            f"OpenCV's cascade detects faces instead of the configured detector. {detector.reason}"
+            if detector and detector.degraded
+            else None
+        )
         health.set("detector_degraded", "warning", worse)
         self._of_store.report({(name, ""): told for name, told in self._store().conditions.items()})
 

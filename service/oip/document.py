@@ -24,7 +24,7 @@ BATCH: dict[str, Any] = {
             "in": "header",
             "required": False,
             "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
-            "description": "Length of the JSON in bytes, where tensors follow it as bytes.",
+            "description": "Length of the JSON in bytes, if binary tensors follow it.",
         }
     ],
     "requestBody": {

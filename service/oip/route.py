@@ -65,9 +65,9 @@ def describe_model(loaded: LoadedModel) -> dict[str, Any]:
 def require_model(loaded: LoadedModel, name: str, version: str | None) -> None:
     """Raise 404 unless ``loaded`` is the requested model."""
     if name != loaded.manifest.name:
-        raise RequestError(404, "not_found", f"there is no such model; this service has {loaded.manifest.name}.")
+        raise RequestError(404, "not_found", f"unknown model; this service has {loaded.manifest.name}.")
     if version not in (None, "1"):
-        raise RequestError(404, "not_found", "there is no such version of the model; there is 1.")
+        raise RequestError(404, "not_found", "unknown version; the model has version 1 only.")
 
 
 def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
@@ -79,14 +79,14 @@ def wanted_outputs(head: dict[str, Any]) -> dict[str, bool]:
     parameters = head.get("parameters") or {}
     listed = head.get("outputs") or [{"name": name} for name in OUTPUTS]
     if not isinstance(parameters, dict) or not isinstance(listed, list):
-        raise InvalidBatch("outputs is a list and parameters an object.")
+        raise InvalidBatch("outputs must be a list and parameters an object.")
     found: dict[str, bool] = {}
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("name") not in OUTPUTS:
-            raise InvalidBatch(f"an output is not known; the model gives {', '.join(OUTPUTS)}.")
+            raise InvalidBatch(f"unknown output; the model's outputs are {', '.join(OUTPUTS)}.")
         own = entry.get("parameters") or {}
         if not isinstance(own, dict) or "classification" in own or "shared_memory_region" in own:
-            raise InvalidBatch("outputs are tensors; classification and shared memory are not offered.")
+            raise InvalidBatch("outputs are tensors only; classification and shared memory are not supported.")
         found[entry["name"]] = own.get("binary_data", parameters.get("binary_data_output", False)) is True
     return found
 
@@ -113,8 +113,8 @@ def check_json(text: bytes, max_bytes: int) -> None:
         raise RequestError(
             413,
             "body_too_large",
-            f"reading this JSON takes up to {needed >> 20} MiB, more than the {max_bytes >> 20} accepted. Send fewer "
-            "samples, or tensors as bytes.",
+            f"parsing this JSON takes up to {needed >> 20} MiB; the limit is {max_bytes >> 20} MiB. Send fewer "
+            "samples, or binary tensors.",
         )
 
 
@@ -133,7 +133,7 @@ def infer(loaded: LoadedModel, body: bytes, header_length: int | None, max_bytes
     wanted = wanted_outputs(head)
     count = check_batch(tensors, engine.inputs)
     if count > MAX_BATCH:
-        raise InvalidBatch(f"a batch has {MAX_BATCH} samples at most; send several.")
+        raise InvalidBatch(f"a batch may have at most {MAX_BATCH} samples; this one has {count}. Send several batches.")
     scores: Scores = engine.infer(tensors)
     answer: dict[str, Any] = {
         "model_name": loaded.manifest.name,
@@ -157,7 +157,7 @@ def header_length_of(request: Request) -> int | None:
     if given is None:
         return None
     if not given.isdecimal() or not given.isascii() or len(given) > 9:
-        raise RequestError(400, "malformed_request", f"{HEADER_LENGTH} is no number.")
+        raise RequestError(400, "malformed_request", f"{HEADER_LENGTH} must be a number.")
     return int(given)
 
 
@@ -186,7 +186,9 @@ class OpenInference:
         made_for_it = bool(caller.key_id) and "infer" in caller.roles
         if not self._expose_score and not made_for_it:
             self._guard.refused("forbidden")
-            raise RequestError(403, "forbidden", "scores are hidden here; /v2 needs a key with the role infer.")
+            raise RequestError(
+                403, "forbidden", "scores are hidden here (expose_score = false); /v2 needs a key with the role infer."
+            )
 
     async def live(self) -> Response:
         return Response()
@@ -249,18 +251,18 @@ def add_oip_routes(app: FastAPI, handlers: OpenInference) -> None:
     title = "Open Inference Protocol: "
     empty: Any = {"response_class": Response}
     tensors: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
-    app.add_api_route("/v2/health/live", handlers.live, summary=title + "whether the process answers", **empty)
+    app.add_api_route("/v2/health/live", handlers.live, summary=title + "liveness of the process", **empty)
     app.add_api_route(
         "/v2/health/ready",
         handlers.ready,
-        summary=title + "whether there is an engine",
+        summary=title + "readiness of the engine",
         responses=problems(503),
         **empty,
     )
-    app.add_api_route("/v2", handlers.server, summary=title + "the server", responses=problems(401, 403))
+    app.add_api_route("/v2", handlers.server, summary=title + "server metadata", responses=problems(401, 403))
     routes = (
-        ("", "GET", handlers.about, handlers.about_version, "the model", (401, 403, 404, 503)),
-        ("/ready", "GET", handlers.able, handlers.able_version, "whether the model can score", (401, 403, 404, 503)),
+        ("", "GET", handlers.about, handlers.about_version, "model metadata", (401, 403, 404, 503)),
+        ("/ready", "GET", handlers.able, handlers.able_version, "readiness of the model", (401, 403, 404, 503)),
         ("/infer", "POST", handlers.score, handlers.score_version, "score crops", INFER_STATUSES),
     )
     # One handler per path, so that the document declares `version` only where the path contains it.

@@ -111,7 +111,7 @@ class RelayPulse:
         return self._opened is not None
 
     def due_s(self, now_ns: int, otherwise: float) -> float:
-        """Return the seconds until the pulse ends, or ``otherwise`` if there is none."""
+        """Return the seconds until the pulse ends, or ``otherwise`` without a pulse."""
         return otherwise if self._opened is None else max(0.0, (self._until - now_ns) / 1e9)
 
 

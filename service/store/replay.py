@@ -74,7 +74,7 @@ class IdempotencyStore:
         self._held = 0
 
     def get(self, key: AnswerKey, digest: bytes, now_s: float) -> bytes | Literal["conflict"] | None:
-        """Return the kept answer, ``conflict`` if it belongs to a different request, or None if there is none."""
+        """Return the kept answer, ``conflict`` if it belongs to a different request, or None if none is kept."""
         stored = self._kept.get(key)
         if stored is None or now_s - stored.at_s >= self._lifetime_s:
             return None

@@ -28,7 +28,7 @@ class RenderError(RuntimeError):
 
 
 def find_llvm() -> Path | None:
-    """Return the newest LLVM library that works, None if there is none."""
+    """Return the newest LLVM library that works, or None."""
     for version in LLVM_VERSIONS:
         for folder in LLVM_FOLDERS:
             for name in (f"libLLVM-{version}.so", f"libLLVM.so.{version}.1", f"libLLVM.so.{version}"):

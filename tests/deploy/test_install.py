@@ -67,14 +67,14 @@ def test_a_rehearsal_shows_the_steps_and_does_none() -> None:
     ("options", "said"),
     [
         (("--prefix", "opt"), "absolute path"),
-        (("--prefix", "/usr"), "belongs to the system"),
+        (("--prefix", "/usr"), "is a system folder"),
         (("--prefix", "/"), "absolute path"),
         (("--prefix", "/opt/../etc"), "plain absolute path"),
-        (("--purge",), "goes with --uninstall"),
+        (("--purge",), "needs --uninstall"),
         (("--from", "/nonexistent.whl"), "no such file"),
         (("--prefixx",), "unknown option"),
         (("--from",), "needs a value"),
-        (("--prefix", str(ROOT)), "not made by this script"),
+        (("--prefix", str(ROOT)), "this script did not create it"),
         (("--python", "/nonexistent"), "missing or older"),
     ],
 )
@@ -138,7 +138,7 @@ def test_the_service_manager_is_told_when_pairs_can_be_judged(tmp_path: Path) ->
         try:
             ready = manager.recv(1000).splitlines()
             assert ready[0] == b"READY=1"
-            assert ready[1].startswith(b"STATUS=judging with adsn-rgb-ir ")
+            assert ready[1].startswith(b"STATUS=serving adsn-rgb-ir ")
             # As `systemctl reload` does: the model is loaded again, and the manager hears of it.
             server.send_signal(signal.SIGHUP)
             assert manager.recv(1000).startswith(b"READY=1")

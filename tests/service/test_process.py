@@ -71,7 +71,7 @@ def test_a_model_is_replaced_without_a_failed_request_and_a_bad_one_is_not_taken
 
             (bundle / "golden.npz").write_bytes(b"damaged")
             process.send_signal(signal.SIGHUP)
-            wait_for(log, "the model was not replaced and the old one goes on")
+            wait_for(log, "the model was not replaced; the old one stays in use")
             again = httpx.post(f"{address}/liveness", files=files, timeout=30).json()
             assert (again["decision"], again["score"]) == (answer["decision"], answer["score"])
         finally:

@@ -119,9 +119,9 @@ def test_a_replica_whose_engine_cannot_start_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({}, "takes keys in any case"),
+        ({}, "always needs keys"),
         ({**ENVIRON, "ADSN_TLS__CERTIFICATE": "c", "ADSN_TLS__KEY": "k"}, "without TLS"),
-        ({**ENVIRON, "ADSN_RIG__RGB": "v4l2:/dev/video0", "ADSN_RIG__IR": "v4l2:/dev/video2"}, "a rig belongs to one"),
+        ({**ENVIRON, "ADSN_RIG__RGB": "v4l2:/dev/video0", "ADSN_RIG__IR": "v4l2:/dev/video2"}, "cameras belong to one"),
     ],
 )
 def test_what_a_replica_cannot_give_is_refused(environ: dict[str, str], said: str) -> None:

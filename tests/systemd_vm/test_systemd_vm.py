@@ -22,7 +22,7 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     missing = missing_programs() + [name for name in ("debootstrap", "mke2fs") if shutil.which(name) is None]
-    # As the other machine does: whoever asks for the marker is told what to install.
+    # Skip with a message that names the missing programs, as for the other machine.
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     disk = machine.make_disk(tmp_path_factory.mktemp("disk"))
@@ -56,7 +56,7 @@ def test_who_runs_may_nothing(results: Results, name: str) -> None:
 
 def test_the_service_judges(results: Results) -> None:
     found = results["serve_starts"]
-    assert found["state"]["StatusText"] == "judging with adsn-rgb-ir 0.1.0"
+    assert found["state"]["StatusText"] == "serving adsn-rgb-ir 0.1.0"
     assert (found["live"], found["screen"]) == ("live", "spoof")
 
 

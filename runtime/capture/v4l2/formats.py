@@ -26,7 +26,7 @@ PixelLayout = Literal["grey8", "grey16", "packed", "planar", "jpeg"]
 class PixelFormat:
     """A pixel format of the kernel. ``bytes``: bytes per pixel in a row. ``bits``: significant bits of a grey value.
 
-    ``rgb``, ``grey``: OpenCV's conversion code; None if there is none.
+    ``rgb``, ``grey``: OpenCV's conversion code; None without one.
     """
 
     name: str

@@ -68,7 +68,7 @@ class Kernel(Protocol):
         ...
 
     def parameter(self, module: str, name: str) -> str | None:
-        """Return a kernel module's parameter; None if there is none."""
+        """Return a kernel module's parameter, or None if it does not exist."""
         ...
 
     def group_of(self, path: str) -> str:

@@ -63,7 +63,7 @@ class MetadataStream:
         self._queue.start()
 
     def of(self, sequence: int, timestamp_ns: int) -> UvcMetadata:
-        """Return the metadata of the image with this sequence number and timestamp; empty if there is none.
+        """Return the metadata of the image with this sequence number and timestamp; empty if it has none.
 
         Raises:
             CameraLost: the camera went away.
@@ -89,7 +89,7 @@ class MetadataStream:
 
 
 def metadata_node(kernel: Kernel, node: Node) -> str | None:
-    """Return the metadata node that belongs to an image node; None if there is none. Its number is the higher one."""
+    """Return the metadata node of an image node, or None if it has none. Its number is the higher one."""
     nodes, real = kernel.nodes(), kernel.realpath(node.path)
     after = nodes[nodes.index(real) + 1 :] if real in nodes else []
     for path in after:

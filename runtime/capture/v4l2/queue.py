@@ -55,7 +55,7 @@ class BufferQueue:
         return flags
 
     def dequeue(self) -> abi.Buffer | None:
-        """Return the next filled buffer, or None if there is none yet. Return it with `enqueue`.
+        """Return the next filled buffer, or None if none is filled yet. Return it with `enqueue`.
 
         Raises:
             CameraLost: the camera went away or stopped. CameraData: the driver named a buffer that does not exist.

@@ -107,7 +107,7 @@ after = 1
         "F:4: level: Input should be 'low' or 'high'",
         "F:7: rig.max_skew_ms: Input should be less than or equal to 100",
         "F:8: rig.max_skw_ms: there is no such setting; did you mean max_skew_ms?",
-        "F:10: mqtt.host: is needed and is not given.",
+        "F:10: mqtt.host: is required but not set.",
         "F:11: mqtt.port: Input should be a valid integer, unable to parse string as an integer",
         "F:20: hooks[1].argv: Input should be a valid list",
         "F:21: hooks[1].after: there is no such setting; did you mean after_s?",

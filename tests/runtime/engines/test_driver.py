@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says of its devices, and what is said where there is none."""
+"""Devices that the NVIDIA driver reports, and the message without a driver."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_geometry_that_is_damaged_or_of_another_rig(check: Check, tmp_path: Pa
     path.write_text(path.read_text()[:100])
     refused(check, {"rig": rig}, f"rig.geometry: {path}: ", "Invalid JSON")
     path.write_text(json.dumps(found))
-    refused(check, {"rig": {**rig, "rgb": "synthetic:?size=320x240"}}, "asks for 320x240", "calibrate at this one")
+    refused(check, {"rig": {**rig, "rgb": "synthetic:?size=320x240"}}, "requests 320x240", "calibrate at this one")
     found["cameras"]["depth"] = found["cameras"].pop("ir")
     path.write_text(json.dumps(found))
     refused(check, {"rig": rig}, f"rig.geometry: {path} has no ir camera", "adsn-calib rig")
@@ -96,7 +96,9 @@ def test_a_precision_that_the_bundle_lacks(check: Check, tmp_path: Path) -> None
         (bundle / name).unlink(missing_ok=True)
     check({"bundle": bundle, "precision": "int8"})
     for engine in ("auto", "onnx-cpu"):
-        refused(check, {"bundle": bundle, "precision": "fp32", "engine": engine}, "precision: ", "holds no fp32 model")
+        refused(
+            check, {"bundle": bundle, "precision": "fp32", "engine": engine}, "precision: ", "contains no fp32 model"
+        )
 
 
 def test_keys_that_sign(check: Check, tmp_path: Path) -> None:
@@ -110,8 +112,8 @@ def test_where_the_audit_log_cannot_lie(check: Check, tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to(tmp_path / "elsewhere.jsonl")
     refused(check, {"audit": {"path": tmp_path}}, "audit.path: ", "is a folder")
-    refused(check, {"audit": {"path": tmp_path / "no" / "audit.jsonl"}}, "audit.path: there is no folder")
-    refused(check, {"audit": {"path": link}}, "audit.path: ", "is a link")
+    refused(check, {"audit": {"path": tmp_path / "no" / "audit.jsonl"}}, "audit.path: the folder")
+    refused(check, {"audit": {"path": link}}, "audit.path: ", "is a symbolic link")
 
 
 def test_a_scoring_server(check: Check, tmp_path: Path) -> None:

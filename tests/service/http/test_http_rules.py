@@ -153,9 +153,9 @@ def test_a_part_in_base64_is_told_so(service: RunningService, prefix: str) -> No
 @pytest.mark.parametrize(
     ("meta", "says"),
     [
-        ({"facebox": [1, 2, 3, 4]}, "meta: facebox: there is no such key; did you mean face_box?"),
+        ({"facebox": [1, 2, 3, 4]}, "meta: facebox: unknown key; did you mean face_box?"),
         ({"rgb_timestamp": 5}, "did you mean rgb_timestamp_ns?"),
-        ({"quux": 1}, "there are session_id, nonce, face_box"),
+        ({"quux": 1}, "the keys are session_id, nonce, face_box"),
     ],
 )
 def test_a_misspelt_key_of_meta_is_told_the_nearest_one(

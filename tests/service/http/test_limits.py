@@ -111,12 +111,12 @@ def test_what_is_no_http(strict: RunningService) -> None:
         connection.sendall(b"\x16\x03\x01\x02\x00 this is no request\r\n\r\n")
         answer = read_all(connection)
         problem_in(answer, 400, "malformed_request")
-        assert b"TLS was spoken to a port that serves plain HTTP" in answer
+        assert b"a TLS connection arrived at a plain HTTP port" in answer
     with connect(strict) as connection:
         connection.sendall(b"\x00\x01 nor is this\r\n\r\n")
         answer = read_all(connection)
         problem_in(answer, 400, "malformed_request")
-        assert b"this is no HTTP/1.1 request" in answer
+        assert b"this is not an HTTP/1.1 request" in answer
 
 
 def test_a_gigabyte_that_is_only_claimed(strict: RunningService) -> None:

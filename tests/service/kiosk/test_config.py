@@ -56,7 +56,7 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ),
         ('[webhook]\nurl = "https://h.example/"\nsecret = "short"\n', "kiosk.toml:3: webhook.secret: shorter than 16"),
         ('[mqtt]\nhost = "b"\npassword = "p"\n', "kiosk.toml:1: mqtt: a password needs a username."),
-        ('[mqtt]\nhost = "b"\ncertificate = "/c"\n', "mqtt: name both certificate and key"),
+        ('[mqtt]\nhost = "b"\ncertificate = "/c"\n', "mqtt: set both certificate and key"),
         (
             '[mqtt]\nhost = "mqtts://broker.example:8883"\n',
             "kiosk.toml:2: mqtt.host: give the host alone, without scheme",
@@ -69,7 +69,7 @@ def test_the_commented_file_is_the_defaults(tmp_path: Path) -> None:
         ('[mqtt]\nhost = "10.0.0.256"\n', "mqtt.host: '10.0.0.256' is no IP address"),
         ('[mqtt]\nhost = "broker one"\n', "mqtt.host: 'broker one' is no host name"),
         ('[mqtt]\nhost = ""\n', "mqtt.host: '' is no host name"),
-        ('[mqtt]\nhost = "b"\ntls = false\ncertificate = "/c"\nkey = "/k"\n', "are for TLS: take them out"),
+        ('[mqtt]\nhost = "b"\ntls = false\ncertificate = "/c"\nkey = "/k"\n', "need TLS. Remove them"),
         ('[http]\nhost = "http://127.0.0.1"\n', "http.host: give the host alone"),
         (f'[webhook]\nurl = "https://h.example:99999/"\nsecret = "{SECRET}"\n', "webhook.url: Port out of range"),
         (f'[webhook]\nurl = "https://h.example:0/"\nsecret = "{SECRET}"\n', "webhook.url: port 0"),
@@ -152,7 +152,7 @@ def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
         ('[command]\nargv = ["/etc/passwd"]\n', r"/etc/passwd is not an executable file.*chmod \+x"),
         (WEBHOOK + 'authorities = "/dev/null/absent"\n', r"webhook\.authorities: /dev/null/absent cannot be read"),
         ('[log]\npath = "/etc"\n', r"log\.path: /etc is a folder or a device"),
-        ('[log]\npath = "/etc/passwd/events.jsonl"\n', r"log\.path: /etc/passwd is no folder"),
+        ('[log]\npath = "/etc/passwd/events.jsonl"\n', r"log\.path: /etc/passwd is not a folder"),
         (
             '[log]\npath = "/tmp/x.jsonl"\n[audit]\npath = "/tmp/../tmp/x.jsonl"\n',
             r"log\.path: \S+ is also the audit log",
@@ -162,8 +162,8 @@ def test_outputs_are_checked_without_being_used(tmp_path: Path) -> None:
             r"mqtt\.authorities: /dev/null/absent cannot",
         ),
         ('bundle = "/dev/null/absent"\n', "bundle: /dev/null/absent: no such model folder"),
-        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', r"audit\.path: /dev/null is no folder"),
-        ('[audit]\npath = "/absent/audit.jsonl"\n', r"audit\.path: there is no folder /absent"),
+        ('[audit]\npath = "/dev/null/absent/audit.jsonl"\n', r"audit\.path: /dev/null is not a folder"),
+        ('[audit]\npath = "/absent/audit.jsonl"\n', r"audit\.path: the folder /absent does not exist"),
         ('[attestation]\nkey = "/dev/null/absent.pem"\n', "/dev/null/absent.pem"),
     ):
         with pytest.raises(ConfigError, match=says):

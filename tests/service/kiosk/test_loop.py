@@ -146,7 +146,7 @@ def feed(*cameras: CameraStatus, **parts: object) -> FeedStatus:
         (feed(camera(), strobe="strobe_lost"), {("strobe_lost", ""): operator_advice("strobe_lost")}),
         (feed(camera(), strobe="ir_unlit", advice="is it covered?"), {("ir_unlit", ""): "is it covered?"}),
         (feed(camera(), last_pair_ns=98 * SECOND, advice="skew"), {("no_pairs", ""): "skew"}),
-        (feed(camera(), last_pair_ns=None), {("no_pairs", ""): "the cameras run, and their frames make no pairs."}),
+        (feed(camera(), last_pair_ns=None), {("no_pairs", ""): "the cameras run, but no two frames form a pair."}),
     ],
 )
 def test_what_is_wrong_with_a_rig(status: FeedStatus, expected: dict[tuple[str, str], str]) -> None:

@@ -79,7 +79,7 @@ def test_other_inputs_are_refused(service: RunningService) -> None:
     for inputs in (INPUTS[:1], (INPUTS[0], InputSpec("depth", "float32", (SIZE, SIZE, 1)))):
         with pytest.raises(EngineUnavailable):
             RemoteEngine(to, "fake", inputs, {"0" * 64: "model-int8-cpu"}, golden())
-    with pytest.raises(EngineUnavailable, match="no such model"):
+    with pytest.raises(EngineUnavailable, match="unknown model"):
         RemoteEngine(to, "other", INPUTS, {"0" * 64: "model-int8-cpu"}, golden())
 
 

@@ -109,10 +109,10 @@ def test_wrong_tensors_are_named(client: Any, changes: dict[str, Any], says: str
 
 def test_wrong_names(client: Any) -> None:
     for model, version, status in (("other", "", "404"), ("fake", "7", "404")):
-        with pytest.raises(InferenceServerException, match="there is no such") as caught:
+        with pytest.raises(InferenceServerException, match="unknown") as caught:
             client.infer(model, inputs(arrays(1)), version)
         assert caught.value.status() == status
-    with pytest.raises(InferenceServerException, match="output is not known"):
+    with pytest.raises(InferenceServerException, match="unknown output"):
         client.infer("fake", inputs(arrays(1)), outputs=[triton.InferRequestedOutput("verdict")])
     with pytest.raises(InferenceServerException, match="classification"):
         client.infer("fake", inputs(arrays(1)), outputs=[triton.InferRequestedOutput("score", class_count=2)])
@@ -123,7 +123,7 @@ def test_limits(service: RunningService, client: Any) -> None:
     with pytest.raises(InferenceServerException) as caught:
         client.infer("fake", inputs(thin))
     assert caught.value.status() == "413"  # the body limit applies first here
-    with pytest.raises(InferenceServerException, match="compression") as caught:
+    with pytest.raises(InferenceServerException, match="Content-Encoding") as caught:
         client.infer("fake", inputs(arrays(1)), request_compression_algorithm="gzip")
     assert caught.value.status() == "415"
     body, _ = pack("inputs", {}, arrays(1))
@@ -142,7 +142,7 @@ def test_a_batch_too_large_for_one_worker() -> None:
         triton.InferenceServerClient(f"127.0.0.1:{service.port}") as client,
     ):
         client.infer("fake", inputs(arrays(MAX_BATCH)))
-        with pytest.raises(InferenceServerException, match="64 samples at most"):
+        with pytest.raises(InferenceServerException, match="at most 64 samples"):
             client.infer("fake", inputs(arrays(MAX_BATCH + 1)))
 
 
@@ -192,7 +192,7 @@ def test_json_that_would_take_much_memory_is_not_parsed(filler: bytes) -> None:
         body = b'{"inputs": [' + filler * (7_000_000 // len(filler)) + b"0]}"
         response = service.client.post("/v2/models/fake/infer", content=body)
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
-        assert "tensors as bytes" in response.json()["detail"]
+        assert "binary tensors" in response.json()["detail"]
         body, length = pack("inputs", {}, arrays(8), as_json=("rgb", "ir"))
         assert length is None
         assert service.client.post("/v2/models/fake/infer", content=b"\xef\xbb\xbf" + body).status_code == 200

@@ -26,7 +26,7 @@ def binaries() -> list[str]:
 
 
 def require_redis() -> str:
-    """Return the server to test with; skip the test if there is none."""
+    """Return the server to test with; skip the test if no server is installed."""
     pytest.importorskip("redis", reason=MISSING)
     found = binaries()
     if not found:
