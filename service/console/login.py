@@ -53,12 +53,12 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             raise RequestError(
-                415, "unsupported_media", "this is the form of /login; programs send their key as a header."
+                415, "unsupported_media", "POST /login takes only its page's form. Programs send their key in a header."
             )
         require_plain(request.headers)
         body = await request.body()
         if len(body) > MAX_FORM_BYTES:
-            raise RequestError(413, "body_too_large", "no key is that long.")
+            raise RequestError(413, "body_too_large", f"the form is larger than {MAX_FORM_BYTES} bytes.")
         given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
         then, key = _then(given.get("next", [""])[0]), given.get("key", [""])[0].strip()
         found = await guard.check(key, request.client.host if request.client else "")
@@ -66,7 +66,7 @@ def add_login_routes(app: FastAPI, guard: Guard, session_s: float) -> None:
             guard.refused(found.refused)
             if found.refused == "limited":
                 return page(then, f"Too many wrong keys. Try again in {found.wait_s:.0f} seconds.", 429)
-            return page(then, "This key is not accepted.", 401)
+            return page(then, "The service does not accept this key.", 401)
         response = RedirectResponse(then, 303)
         response.set_cookie(
             guard.cookie,

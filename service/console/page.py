@@ -41,7 +41,7 @@ CONTENT_SECURITY_POLICY = (
 )
 DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
 WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
-WARNING = "The shipped weights have seen synthetic faces only: to look, develop and test with, not to guard a door."
+WARNING = "The shipped weights were trained on synthetic faces only. Use them to try, develop and test, not at a door."
 WORLD = 107
 """Seed of a simulated world whose scenes are lit and whose faces the default detector finds."""
 SUBJECTS = 9000
@@ -58,7 +58,7 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
     modalities = loaded.pipeline.modalities if loaded is not None else USUAL
     drops = "".join(
         f'<label class="drop">{escape(WORDS[m]).capitalize()} image'
-        f'<span class="soft">drop it here or choose it</span><span class="preview"></span>'
+        f'<span class="soft">drop a file here or choose one</span><span class="preview"></span>'
         f'<input type="file" name="{m}" data-words="{WORDS[m]}" accept="image/*"></label>'
         for m in modalities
     )
@@ -72,7 +72,7 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
         "rig": feed is not None,
         "keyed": keyed,
     }
-    rig = "Waiting for the cameras." if facts["rig"] else "No rig is attached. docs/rig.md says how to attach one."
+    rig = "Waiting for the cameras." if facts["rig"] else "No rig is attached. See docs/rig.md for how to attach one."
     return PAGE.substitute(
         version=escape(f"adsn {__version__}"),
         warning=escape(WARNING if loaded is None else loaded.manifest.summary),
@@ -101,7 +101,7 @@ def encode_image(image: NDArray[Any], suffix: str) -> bytes:
     pixels = image[:, :, ::-1] if image.shape[2] == 3 else image
     good, data = cv2.imencode(suffix, np.ascontiguousarray(pixels))
     if not good:
-        raise RequestError(503, "capture_error", "the picture could not be encoded.")
+        raise RequestError(503, "capture_error", "the camera's image could not be encoded. Try again.")
     return data.tobytes()
 
 
@@ -128,7 +128,7 @@ def add_console_routes(
 
     @app.get(
         "/console/sample",
-        summary="A pair made by the synthetic sensor",
+        summary="Simulated pair of images",
         responses=problems(401, 403, 422, 429, 503),
     )
     async def console_sample(
@@ -136,26 +136,26 @@ def add_console_routes(
         species: Literal[SPECIES] = "bona_fide",  # type: ignore[valid-type]  # the sensor's own list
         subject: int = Query(default=0, ge=0, lt=1000),
     ) -> Response:
-        """Colour and infrared pictures of somebody, or of an attack, who does not exist. Needs the role score."""
+        """Returns a simulated RGB and IR image of a person or of an attack, base64-encoded. Needs the role `score`."""
         await guard.admit(request, "score")
         return json_response(await pool.run(lambda helper: sample(species, subject)))
 
     @app.get(
         "/console/frame/{modality}",
-        summary="What a camera of the rig sees",
+        summary="Newest image of a camera of the rig",
         response_class=Response,
         responses={
-            200: {"description": "The newest pair's picture", "content": JPEG},
+            200: {"description": "Image of the newest pair", "content": JPEG},
             **problems(401, 403, 422, 503, 504),
         },
     )
     async def console_frame(request: Request, modality: Modality) -> Response:
-        """The newest pair's picture, as JPEG. Needs the role camera; it is stored nowhere."""
+        """Returns the camera's image of the newest pair as JPEG, without storing it. Needs the role `camera`."""
         await guard.authorize(request, "camera")
         if feed is None:
             raise RequestError(503, "no_rig", "no cameras are attached to this service.")
         captured = feed.wait(-1, 0)
         if captured is None:
-            raise RequestError(504, "capture_timeout", "the cameras have given no pair yet.")
+            raise RequestError(504, "capture_timeout", "the cameras have not delivered a pair yet. Try again.")
         data = await run_in_threadpool(encode_for_display, captured.pair.image(modality))
         return Response(data, media_type="image/jpeg", headers={"X-Pair-Number": str(captured.number)})

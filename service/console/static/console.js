@@ -1,7 +1,7 @@
 const facts=JSON.parse(document.querySelector('#facts').textContent),$=id=>document.getElementById(id);
 const form=$('pair'),inputs=[...form.querySelectorAll('input[type=file]')];
 const number=(value,digits=3)=>value===null||value===undefined?'–':value.toFixed(digits);
-// Each cell bears its column's name, which a narrow screen shows beside it.
+// Label each cell with its column's name, which narrow screens show beside the value.
 const cell=(row,text,name)=>{
   const td=row.insertCell();td.textContent=text;if(name)td.className=name;
   td.dataset.label=row.closest('table').tHead.rows[0].cells[td.cellIndex].textContent;return td;
@@ -9,10 +9,10 @@ const cell=(row,text,name)=>{
 const words=codes=>codes.map(code=>facts.reasons[code]?facts.reasons[code].meaning:code).join(' ');
 const advice=codes=>{for(const code of facts.order){if(codes.includes(code)&&facts.reasons[code].subject)return facts.reasons[code].subject;}return '';};
 
-// A session that has ended leads to the page where the key is entered.
+// After a session has expired, go to the login page.
 async function ask(url,options){
   const response=await fetch(url,options);
-  if(response.status===401&&facts.keyed){location.href='login?next=console';throw new Error('a key is needed');}
+  if(response.status===401&&facts.keyed){location.href='login?next=console';throw new Error('the session has expired; enter an API key.');}
   return response;
 }
 
@@ -20,7 +20,7 @@ function show(input,file){
   const place=input.closest('.drop').querySelector('.preview');
   place.replaceChildren();
   if(!file)return;
-  const image=new Image();image.alt=`The ${input.dataset.words} image that was chosen`;
+  const image=new Image();image.alt=`Selected ${input.dataset.words} image`;
   image.onload=()=>URL.revokeObjectURL(image.src);image.src=URL.createObjectURL(file);
   place.append(image);
 }
@@ -31,7 +31,7 @@ for(const input of inputs){
   drop.addEventListener('dragleave',()=>drop.classList.remove('over'));
   drop.addEventListener('drop',event=>{
     event.preventDefault();drop.classList.remove('over');
-    // Two files dropped together go to the two places in the order of their names: ir before rgb, and depth first.
+    // Assign several dropped files by the modality in their names or, if a name has none, in the order dropped.
     const files=[...event.dataTransfer.files];
     if(files.length>=inputs.length){
       const named=inputs.map(one=>files.find(file=>file.name.toLowerCase().includes(one.name)));
@@ -58,14 +58,14 @@ $('sample').addEventListener('click',async()=>{
 });
 async function busy(work){
   for(const button of form.querySelectorAll('button'))button.disabled=true;
-  try{await work();}catch(error){refuse({title:'No answer',detail:error.message});}
+  try{await work();}catch(error){refuse({title:'The request failed',detail:error.message});}
   finally{for(const button of form.querySelectorAll('button'))button.disabled=false;}
 }
 const judge=()=>busy(score);
 async function score(){
   const body=new FormData();
   for(const input of inputs){
-    if(!input.files[0]){refuse({title:'A picture is missing',detail:`choose the ${input.dataset.words} image, or ask for a sample.`});return;}
+    if(!input.files[0]){refuse({title:'An image is missing',detail:`Choose the ${input.dataset.words} image, or use a synthetic sample.`});return;}
     body.append(input.name,input.files[0]);
   }
   const response=await ask('liveness?explain=true',{method:'POST',body});
@@ -87,9 +87,9 @@ function present(answer){
   scale(answer);
   const pictures=Object.entries(answer.explain||{}).map(([name,data])=>{
     const figure=document.createElement('figure'),image=new Image(),caption=document.createElement('figcaption');
-    image.src='data:image/png;base64,'+data;image.alt=`Where the network looked in the ${facts.modalities[name]} crop; warm is more`;
+    image.src='data:image/png;base64,'+data;image.alt=`The network's attention over the ${facts.modalities[name]} crop; warmer colours mean more`;
     const part=answer.modalities[name];
-    caption.className='soft';caption.textContent=`${facts.modalities[name]}: ${part.score===null?'':'score '+number(part.score)+' by itself, '}${part.usable?'usable':'not usable'}`;
+    caption.className='soft';caption.textContent=`${facts.modalities[name]}: ${part.score===null?'':'score '+number(part.score)+' on its own, '}${part.usable?'usable':'not usable'}`;
     figure.append(image,caption);return figure;
   });
   $('crops').replaceChildren(...pictures);
@@ -111,21 +111,21 @@ function scale(answer){
   const zone=(id,from,to)=>{$(id).setAttribute('x',from);$(id).setAttribute('width',Math.max(0,to-from));};
   zone('zone-spoof',0,low);zone('zone-band',low,high);zone('zone-live',high,100);
   $('mark').setAttribute('x',Math.min(99.2,100*answer.score));
-  $('scale-words').textContent=`Score ${number(answer.score)} on a scale from 0 to 1: spoof below ${number(facts.band_low)}, uncertain up to ${number(answer.threshold)}, live from there.`;
+  $('scale-words').textContent=`Score ${number(answer.score)} of 1: spoof below ${number(facts.band_low)}, live at or above ${number(answer.threshold)}, uncertain between.`;
 }
 
-// The rig: events tell what was judged, pictures are asked for one at a time and never kept.
+// The rig: decisions arrive as events; images are fetched one at a time and not kept.
 const trace=[];let shown=-1,asking=false;
 function watch(){
   if(!facts.rig)return;
   const source=new EventSource('events');
   source.onopen=()=>{$('live').hidden=false;$('rig-words').textContent='';};
-  source.onerror=()=>{$('rig-words').textContent='The connection to the rig is down; trying again.';};
+  source.onerror=()=>{$('rig-words').textContent='Lost the connection to the service; reconnecting.';};
   source.addEventListener('pair',event=>judged(JSON.parse(event.data)));
   source.addEventListener('decision',event=>decided(JSON.parse(event.data)));
   source.addEventListener('cameras',event=>cameras(JSON.parse(event.data)));
 }
-// Newest first. Only a door's daemon decides, so the list and the door's name are the kiosk's alone.
+// Newest first. Only the kiosk sends decisions, so only its page shows this list and the door's name.
 function decided(told){
   const name=facts.decisions[told.decision]||told.decision,row=document.createElement('li');
   $('rig-words').textContent=`Decided: ${name}`;
@@ -135,7 +135,7 @@ function decided(told){
   $('decisions').prepend(row);
   while($('decisions').children.length>5)$('decisions').lastChild.remove();
 }
-// What is wrong, as /readyz says it: 200 with warnings, 503 with what is critical.
+// The conditions of /readyz, which returns 200 with warnings and 503 with a critical condition.
 async function conditions(){
   if(document.hidden)return;
   const response=await fetch('readyz').catch(()=>null);
@@ -151,14 +151,14 @@ function judged(pair){
   const line=$('live-verdict');
   line.className=pair.decision;
   const told=words(pair.reasons),skew=pair.skew_ms===null?'':` · skew ${number(pair.skew_ms,1)} ms`;
-  line.textContent=`${pair.decision==='none'?'Nobody there':facts.decisions[pair.decision]}${pair.score===null?'':' · '+number(pair.score)}${skew}`;
+  line.textContent=`${pair.decision==='none'?'Nobody in view':facts.decisions[pair.decision]}${pair.score===null?'':' · '+number(pair.score)}${skew}`;
   line.title=told;
   if(pair.score!==null)trace.push(pair.score);
   while(trace.length>120)trace.shift();
   $('line').setAttribute('points',trace.map((value,i)=>`${(i*300/119).toFixed(1)},${(58-56*value).toFixed(1)}`).join(' '));
   if(pair.threshold!==null){const y=58-56*pair.threshold;$('limit').setAttribute('y1',y);$('limit').setAttribute('y2',y);
     $('limit-words').textContent=`threshold ${number(pair.threshold,2)}`;$('limit-words').style.top=`calc(${100*y/60}% - 1rem)`;}
-  $('trace-words').textContent=`Scores of the last ${trace.length} pairs; the line is the threshold. ${told}`;
+  $('trace-words').textContent=`Scores of the last ${trace.length} pairs. The horizontal line is the threshold. ${told}`;
   frames(pair);
 }
 async function frames(pair){
@@ -183,7 +183,7 @@ function frame(name){
   if(!figure){
     figure=document.createElement('figure');figure.id='frame-'+name;
     const around=document.createElement('div'),image=new Image(),box=document.createElement('div'),caption=document.createElement('figcaption');
-    around.className='frame';box.className='box';box.hidden=true;image.alt=`What the ${facts.modalities[name]} camera sees`;
+    around.className='frame';box.className='box';box.hidden=true;image.alt=`Newest image of the ${facts.modalities[name]} camera`;
     caption.className='soft';caption.textContent=facts.modalities[name];
     around.append(image,box);figure.append(around,caption);$('frames').append(figure);
   }
@@ -198,7 +198,7 @@ function cameras(status){
   }
   const quiet=status.advice||'';
   if(quiet)$('rig-words').textContent=quiet;
-  else if(!$('rig-words').textContent.startsWith('Decided'))$('rig-words').textContent=`${number(status.pairs_per_s,1)} pairs a second, strobe ${status.strobe}.`;
+  else if(!$('rig-words').textContent.startsWith('Decided'))$('rig-words').textContent=`${number(status.pairs_per_s,1)} pairs per second, strobe ${status.strobe}.`;
 }
 ask('info').then(response=>response.ok?response.json():null).then(info=>{
   const through=info?info.model.apcer_over_limit:[];
@@ -208,6 +208,6 @@ ask('info').then(response=>response.ok?response.json():null).then(info=>{
   }
   if(info)$('model').textContent=`${info.model.name} ${info.model.version} · ${info.engine.precision} on ${info.engine.backend}${info.engine.degraded?' (degraded)':''} · adsn ${info.version}`;
 }).catch(()=>{});
-// Whoever has cameras looks at them first, with the eyes and with the keyboard.
+// With a rig, show it first, on the page and in the tab order.
 if(facts.rig){$('judge').before($('rig-part'));conditions();setInterval(conditions,2000);}
 watch();

@@ -12,9 +12,9 @@ form.addEventListener('submit',async event=>{
     if(response.ok){
       verdict.className=answer.decision;
       verdict.textContent=answer.decision+(answer.score===null?'':' · score '+answer.score.toFixed(4)+
-        ' (live from '+answer.threshold.toFixed(4)+')')+(answer.reasons.length?' · '+answer.reasons.join(', '):'');
+        ' (live at or above '+answer.threshold.toFixed(4)+')')+(answer.reasons.length?' · '+answer.reasons.join(', '):'');
     }else{verdict.className='error';verdict.textContent=answer.title+': '+answer.detail;}
     raw.textContent=JSON.stringify(answer,null,1);
-  }catch(error){verdict.className='error';verdict.textContent='No answer: '+error.message;}
+  }catch(error){verdict.className='error';verdict.textContent='The request failed: '+error.message;}
   finally{button.disabled=false;}
 });

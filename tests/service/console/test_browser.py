@@ -98,7 +98,7 @@ def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[RunningSe
 def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[RunningService, FakeFeed], tmp_path: Path) -> None:
     opened(browser, rig[0])
     browser.find_element(By.ID, "send").click()
-    until(browser, lambda b: text(b, "verdict") == "A picture is missing")
+    until(browser, lambda b: text(b, "verdict") == "An image is missing")
     pair = face_pair()
     cv2.imwrite(str(tmp_path / "rgb.png"), pair.image("rgb")[:, :, ::-1])
     cv2.imwrite(str(tmp_path / "ir.png"), pair.image("ir"))
@@ -133,7 +133,7 @@ def test_whoever_has_cameras_sees_them_first_with_what_is_wrong(
     service, feed = rig
     opened(browser, service)
     titles = [heading.text for heading in browser.find_elements(By.TAG_NAME, "h2")]
-    assert titles == ["The rig", "Judge a pair"]
+    assert titles == ["The rig", "Check a pair"]
     feed.camera("ir", "lost", last_error="unplugged")
     until(browser, lambda b: "camera_lost (infrared): unplugged" in text(b, "conditions"))
     feed.camera("ir", "running", fps=15.0)
@@ -179,7 +179,7 @@ def test_nothing_is_clipped_on_a_phone(browser: Any, rig: tuple[RunningService, 
         until(browser, lambda b: "123456 overrun" in text(b, "cameras"))
         clipped = "return [document.documentElement, ...document.querySelectorAll('.scroll')]"
         assert browser.execute_script(f"{clipped}.filter(e => e.scrollWidth > e.clientWidth).length") == 0
-        assert "frames a second" in browser.execute_script(
+        assert "frames per second" in browser.execute_script(
             "return [...document.querySelectorAll('#cameras td')].map(e => e.dataset.label)"
         )
     finally:
