@@ -50,7 +50,8 @@ def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
 def displayable(crop: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a crop [S, S, C] as uint8 RGB [S, S, 3]."""
     picture = grey_picture(crop)
-    return picture if picture.shape[2] == 3 else np.concatenate([picture] * 3, 2)
+    colour: NDArray[np.uint8] = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
+    return colour
 
 
 def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -194,7 +194,7 @@ def test_whoever_has_cameras_sees_them_first_with_what_is_wrong(
 def test_a_doors_decisions_are_listed_newest_first(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
     opened(browser, rig[0])
     until(browser, lambda b: b.find_element(By.ID, "live").is_displayed())
-    made = [
+    made: list[dict[str, Any]] = [
         {"id": str(n), "time": f"2026-01-01T00:00:0{n}Z", "reasons": [], "decision": "spoof" if n == 5 else "live"}
         for n in range(6)
     ]
