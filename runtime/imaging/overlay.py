@@ -66,4 +66,5 @@ def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
     heat = np.clip(above / max(float(above.max()), FULL_AT - 1), 0, 1)
     painted = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     share = (0.75 * heat)[:, :, None]
-    return (colour * (1 - share) + painted * share).round().astype(np.uint8)
+    mixed: NDArray[np.uint8] = (colour * (1 - share) + painted * share).round().astype(np.uint8)
+    return mixed
