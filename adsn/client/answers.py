@@ -28,7 +28,8 @@ class OperatingPoint(Value):
 
 
 class ModalityScore(Value):
-    """Result for one image. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed."""
+    """Result for one image. ``score``: of this modality alone, None when hidden. ``usable``: its gates passed and, of
+    RGB, the face is bright enough to be seen."""
 
     score: Score | None
     usable: bool

@@ -126,10 +126,21 @@ def _search(
         back = box_mapper.map_box(face.box, modality, lead, pair)
         if back is not None:
             return _LeadDetection(face.onto(back.box), detected_in, whole)
-    names = " nor in the ".join({"rgb": "RGB image", "ir": "infrared one"}[m] for m in searched)
     raise NoFace(
-        f"no face was found in the {names}. Send a frontal, upright face of at least 64 pixels, or name its box."
+        f"{no_face_finding(pair, searched)} Send a frontal, upright face of at least 64 pixels, or name its box."
     )
+
+
+def no_face_finding(pair: Pair, searched: Sequence[Modality]) -> str:
+    """Return the sentence that names the images without a face, and which of them is too dark to show one.
+
+    An infrared image of an empty place is dark too, so only RGB is named so.
+    """
+    names = []
+    for modality in searched:
+        name = "infrared image" if modality == "ir" else "RGB image"
+        names.append(f"{name} (too dark)" if modality == "rgb" and is_dark(pair.image("rgb")) else name)
+    return f"no face was found in the {' or the '.join(names)}."
 
 
 def _search_apart(

@@ -8,6 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+FULL_AT = 4.0
+"""Attention, as a multiple of the crop's average, that may take the strongest colour. A map that stays below it is
+drawn fainter, so that an even map draws nothing."""
+
 
 def combined(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Combine attention [M, h, w] of one stream into one map [h, w] with sum 1; an all-zero map counts as uniform.
@@ -43,13 +47,24 @@ def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
     return np.where(crop > 0, np.clip(255 - (crop - near) * 2, 20, 255), 0).astype(np.uint8)
 
 
-def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Draw attention [M, h, w] of one stream over its crop [S, S, C]: uint8 RGB [S, S, 3]. Warmer is more."""
+def displayable(crop: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a crop [S, S, C] as uint8 RGB [S, S, 3]."""
     picture = grey_picture(crop)
-    colour = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
+    colour: NDArray[np.uint8] = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
+    return colour
+
+
+def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Draw attention [M, h, w] of one stream over its crop [S, S, C]: uint8 RGB [S, S, 3]. Warmer is more.
+
+    Only cells with more than the average are drawn; the others show the crop unchanged.
+    """
+    colour = displayable(crop)
     size = (colour.shape[1], colour.shape[0])
-    heat = cv2.resize(cells(combined(maps)), size, interpolation=cv2.INTER_CUBIC)
-    heat = np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)
+    shares = cells(combined(maps))
+    above = cv2.resize(shares * shares.size - 1, size, interpolation=cv2.INTER_CUBIC)
+    heat = np.clip(above / max(float(above.max()), FULL_AT - 1), 0, 1)
     painted = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
-    share = (0.25 + 0.5 * heat)[:, :, None]
-    return (colour * (1 - share) + painted * share).round().astype(np.uint8)
+    share = (0.75 * heat)[:, :, None]
+    mixed: NDArray[np.uint8] = (colour * (1 - share) + painted * share).round().astype(np.uint8)
+    return mixed

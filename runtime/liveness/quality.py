@@ -26,6 +26,9 @@ CLIPPED = 250
 """Grey level (of 255) at or above which a pixel counts as clipped."""
 FACE_RULE = CropRule(size=112, margin=0.2)
 """Crop that the gates examine: the face with forehead, chin and ears, even if the network's crop shows more."""
+DARK_RGB_MEAN = 10
+"""Mean of an RGB crop below which the RGB stream has no score. The shipped training counts such pairs as low light, and
+its RGB head scores people anywhere between 0.2 and 0.7 there."""
 REBLUR = 9
 """Length of the second blur in `blur`, in pixels of a `FACE_RULE` crop."""
 
@@ -183,6 +186,11 @@ def blur(grey: NDArray[Any]) -> float:
         kept = cv2.sumElems(cv2.min(before, after))[0]
         worst = max(worst, kept / total if total > 0 else 1.0)
     return worst
+
+
+def rgb_is_dark(checks: Iterable[Check]) -> bool:
+    """Return whether the RGB crop is too dark to carry a score, also where IR leads and no gate fails for it."""
+    return any(c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in checks)
 
 
 def failed_codes(checks: Iterable[Check]) -> tuple[str, ...]:

@@ -11,14 +11,11 @@ from runtime.core.values import Pair
 from runtime.face.tracker import Tracker, TrackRule
 from runtime.liveness.evidence import Observation
 from runtime.liveness.pair_pipeline import SLOW_CHECKS, Assessment, LivenessPipeline, Stopwatch
-from runtime.liveness.quality import failed_codes
+from runtime.liveness.quality import failed_codes, rgb_is_dark
 from runtime.pairing.feed import CapturedPair
 
 MAX_CARRIED_PAIRS = 2
 """Number of pairs of a tracked face that reuse the slow checks' results."""
-DARK_RGB_MEAN = 10
-"""Mean of an RGB crop below which the RGB stream has no score. The shipped training counts such pairs as low light, and
-its RGB head scores people anywhere between 0.2 and 0.7 there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,7 @@ class StreamPipeline:
             return StreamAssessment(nothing, None, stopwatch.laps)
         # A camera pair without a timestamp has no known age.
         failed = failed_codes(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
-        dark = any(
-            c.name == "rgb.brightness" and c.value is not None and c.value < DARK_RGB_MEAN for c in assessment.checks
-        )
+        dark = rgb_is_dark(assessment.checks)
         observation = Observation(
             number=captured.number,
             t_ns=t_ns,

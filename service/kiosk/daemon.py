@@ -23,9 +23,10 @@ from service.kiosk.loop import KioskLoop, Listeners, LoopCounters
 from service.kiosk.loop_events import LoopEvents
 from service.kiosk.metrics import KioskCollector
 from service.kiosk.monitor import Monitor, log_condition
+from service.kiosk.page_status import PageChannel, page_status
 from service.kiosk.scoring import RigAssessor
 from service.kiosk.state_machine import KioskStateMachine
-from service.kiosk.wiring import PageChannel, PageServer, open_outputs, page_settings, with_borrowed_engine
+from service.kiosk.wiring import PageServer, open_outputs, page_settings, with_borrowed_engine
 from service.liveness.loading import warn_of_model
 from service.monitoring.events import EventHub
 from service.monitoring.health import Condition, Health
@@ -72,6 +73,7 @@ class Daemon:
         self.health.listen(log_condition)
         self.health.raise_("starting", "critical", "no pair has been assessed yet.")
         self._hub = EventHub()
+        self._watched = PageChannel(self._hub, boottime_ns)
         # Before the outputs, so that a log in use by another process or an unreadable key ends the start here.
         self._trail = open_trail(settings.attestation, settings.audit)
         self.outputs = Outputs([])
@@ -109,7 +111,7 @@ class Daemon:
 
     def _open_outputs(self, channels: Sequence[Channel]) -> Outputs:
         settings, health = self._settings, self.health
-        every = [*open_outputs(settings, health, self._readings), PageChannel(self._hub, boottime_ns), *channels]
+        every = [*open_outputs(settings, health, self._readings), self._watched, *channels]
         if self._trail.log is None and self._trail.attester is None:
             return Outputs(every)
         return AuditedOutputs(every, health, self._trail, place=f"{settings.site}/{settings.door}")
@@ -236,3 +238,5 @@ class Daemon:
     def _show_cameras(self, status: FeedStatus) -> None:
         if self._hub.watched:
             self._hub.publish("cameras", status_event(status))
+            told = page_status(self._place, self._state(), self.outputs.channels, self.health, self._watched)
+            self._hub.publish("kiosk", told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from fastapi import FastAPI
@@ -16,9 +16,8 @@ from service.config.settings import Settings
 from service.http.server import Server
 from service.kiosk.config import KioskSettings, MqttSettings, WebhookSettings
 from service.kiosk.door_line import take_line
-from service.monitoring.events import EventHub
 from service.monitoring.health import Health
-from service.outputs.base import Channel, Event, OutputWorker
+from service.outputs.base import Channel, OutputWorker
 from service.outputs.broker import BrokerSettings
 from service.outputs.command import CommandOutput
 from service.outputs.home_assistant import HomeAssistantChannel, KioskDevice, KioskReadings
@@ -28,27 +27,6 @@ from service.outputs.relay import RelayChannel
 from service.outputs.webhook import WebhookOutput
 
 log = logging.getLogger("adsn.kiosk")
-
-
-class PageChannel:
-    """Passes events to the page's viewers. The hub never blocks, so this channel needs no thread."""
-
-    name = "page"
-
-    def __init__(self, hub: EventHub, clock: Callable[[], int]) -> None:
-        self._hub, self._clock, self._sent = hub, clock, 0
-
-    def offer(self, event: Event) -> None:
-        self._hub.publish(event.kind, event.body(self._clock()))
-        self._sent += 1
-
-    def counts(self) -> Mapping[str, int]:
-        return {"sent": self._sent}
-
-    def waiting(self) -> int:
-        return 0
-
-    def close(self, timeout_s: float) -> None: ...
 
 
 def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], KioskReadings]) -> list[Channel]:

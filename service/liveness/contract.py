@@ -17,7 +17,7 @@ from typing_extensions import NotRequired, TypedDict
 from runtime.core.values import Pair
 from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import Assessment
-from runtime.liveness.quality import NANOSECONDS_PER_MS
+from runtime.liveness.quality import NANOSECONDS_PER_MS, rgb_is_dark
 
 CONTRACT_VERSION: Literal["1.0"] = "1.0"
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -47,7 +47,9 @@ class ModalityView(TypedDict):
     score: Annotated[
         Score | None, Field(description="Probability of bona fide from this modality alone; null when hidden.")
     ]
-    usable: Annotated[bool, Field(description="Whether its quality gates passed.")]
+    usable: Annotated[
+        bool, Field(description="Whether its quality gates passed and, of RGB, the face is bright enough to be seen.")
+    ]
 
 
 @with_config(CLOSED)
@@ -224,7 +226,7 @@ def liveness_answer(
         "threshold": shown(point.threshold),
         "operating_point": {"name": point.name, "target": point.target, "measured_on": point.measured_on},
         "reasons": list(assessment.reasons),
-        "modalities": _modalities(assessment, shown),
+        "modalities": modality_views(assessment, shown),
         "face": {
             "bbox": [round(v, 2) for v in (box.x, box.y, box.w, box.h)],
             "confidence": assessment.face.confidence,
@@ -261,7 +263,8 @@ def liveness_answer(
     }
 
 
-def _modalities(assessment: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
+def modality_views(assessment: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
+    """Return each modality's score, by ``shown``, and whether its image is usable."""
     failed = {check.reason for check in assessment.checks if check.status == "fail"} | set(assessment.reasons)
     views: ModalitiesView = {}
     for name, score in zip(assessment.modalities, assessment.stream_scores, strict=True):
@@ -269,7 +272,8 @@ def _modalities(assessment: Assessment, shown: Callable[[float], float | None]) 
         if name == "ir":
             views["ir"] = {"score": shown(score), "usable": not gates, "illuminated": not failed & UNLIT}
         else:
-            views[name] = {"score": shown(score), "usable": not gates}
+            dark = name == "rgb" and rgb_is_dark(assessment.checks)
+            views[name] = {"score": shown(score), "usable": not gates and not dark}
     return views
 
 

@@ -17,11 +17,11 @@ from runtime.geometry.box_mapping import BoxMapper
 from runtime.imaging.crop import crop
 from runtime.imaging.decode import check_alike, check_memory, pixels_of, pixels_of_depth, read_header
 from runtime.imaging.image_info import ImageInfo
-from runtime.imaging.overlay import overlay
+from runtime.imaging.overlay import displayable, overlay
 from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import Assessment
 from service.http.parsing import Meta
-from service.liveness.contract import LivenessResponse, ResponseContext, liveness_answer
+from service.liveness.contract import LivenessResponse, ResponseContext, liveness_answer, modality_views
 from service.liveness.pool import HelperThread
 
 
@@ -151,10 +151,15 @@ def now_of(clock: str) -> int | None:
 
 
 def explain(assessment: Assessment, loaded: LoadedModel, pair: Pair) -> dict[str, str]:
-    """Return modality → attention over the crop that the network saw, as base64 PNG."""
+    """Return modality → attention over the crop that the network saw, as base64 PNG.
+
+    Attention over an image that is not usable means nothing, so its crop is shown without.
+    """
     pictures: dict[str, str] = {}
+    views = modality_views(assessment, lambda score: None)
     for name, maps in zip(assessment.modalities, assessment.attention, strict=True):
-        painted = overlay(crop(pair.image(name), assessment.boxes[name], loaded.pipeline.rule), maps)
+        seen, view = crop(pair.image(name), assessment.boxes[name], loaded.pipeline.rule), views[name]
+        painted = overlay(seen, maps) if view is not None and view["usable"] else displayable(seen)
         _, data = cv2.imencode(".png", cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
         pictures[name] = base64.b64encode(data.tobytes()).decode()
     return pictures

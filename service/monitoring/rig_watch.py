@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.core.errors import AdsnError, NotReady
-from runtime.core.values import Box, Pair
+from runtime.core.values import Box, Modality, Pair
+from runtime.face.pair_detection import no_face_finding
 from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
 from runtime.liveness.quality import NANOSECONDS_PER_MS
 from runtime.liveness.stream_pipeline import StreamPipeline
@@ -24,6 +25,8 @@ log = logging.getLogger("adsn.service")
 PAIRS_PER_S = 8
 """A person cannot follow more, and it would take time from scoring requests."""
 STATUS_S = 1.0
+SEARCHED: tuple[Modality, ...] = ("rgb", "ir")
+"""Modalities in which a face is searched."""
 IDLE_S = 0.25
 
 
@@ -41,9 +44,13 @@ def pair_event(
     *,
     expose_score: bool,
 ) -> dict[str, Any]:
-    """Return a scored pair as an event: `decision` is ``none`` if no model scores it."""
-    decision = found.decision if found is not None else ("none" if "no_face" in reasons else "uncertain")
+    """Return a scored pair as an event: `decision` is ``none`` if no model scores it.
+
+    ``detail`` names the images in which no face was found; it is empty if there was one.
+    """
     pair: Pair = captured.pair
+    nobody = found is None and "no_face" in reasons
+    decision = found.decision if found is not None else ("none" if nobody else "uncertain")
     shown = found is not None and expose_score
     skew = pair.skew_ns
     return {
@@ -52,6 +59,7 @@ def pair_event(
         "score": round(found.score, 4) if found is not None and shown else None,
         "threshold": round(threshold, 4) if expose_score else None,
         "reasons": list(reasons),
+        "detail": no_face_finding(pair, [m for m in SEARCHED if getattr(pair, m) is not None]) if nobody else "",
         "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
         "epoch": pair.generation,
         "lit": pair.lit,

@@ -6,6 +6,9 @@ const cell=(row,text,name)=>{
   const td=row.insertCell();td.textContent=text;if(name)td.className=name;
   td.dataset.label=row.closest('table').tHead.rows[0].cells[td.cellIndex].textContent;return td;
 };
+const sentence=text=>text.charAt(0).toUpperCase()+text.slice(1);
+// Set a text only where it differs, so that screen readers do not repeat it.
+const say=(id,text)=>{if($(id).textContent!==text)$(id).textContent=text;};
 const words=codes=>codes.map(code=>facts.reasons[code]?facts.reasons[code].meaning:code).join(' ');
 const advice=codes=>{for(const code of facts.order){if(codes.includes(code)&&facts.reasons[code].subject)return facts.reasons[code].subject;}return '';};
 
@@ -56,10 +59,17 @@ $('sample').addEventListener('click',async()=>{
     await score();
   });
 });
+// A file that misses both places must not replace the page.
+for(const kind of ['dragover','drop'])addEventListener(kind,event=>event.preventDefault());
 async function busy(work){
+  const used=document.activeElement;
   for(const button of form.querySelectorAll('button'))button.disabled=true;
   try{await work();}catch(error){refuse({title:'The request failed',detail:error.message});}
-  finally{for(const button of form.querySelectorAll('button'))button.disabled=false;}
+  finally{
+    for(const button of form.querySelectorAll('button'))button.disabled=false;
+    // A disabled button loses the focus. Return it, unless the user has moved on.
+    if(document.activeElement===document.body)used.focus({preventScroll:true});
+  }
 }
 const judge=()=>busy(score);
 async function score(){
@@ -75,7 +85,7 @@ async function score(){
 function refuse(problem){
   $('answer').hidden=false;
   $('verdict').className='error';$('verdict').textContent=problem.title;
-  $('words').textContent=problem.detail;
+  $('words').textContent=sentence(problem.detail);
   $('scale').hidden=true;$('crops').replaceChildren();$('gates').replaceChildren();$('times').textContent='';
   $('raw').textContent=JSON.stringify(problem,null,1);
 }
@@ -87,9 +97,9 @@ function present(answer){
   scale(answer);
   const pictures=Object.entries(answer.explain||{}).map(([name,data])=>{
     const figure=document.createElement('figure'),image=new Image(),caption=document.createElement('figcaption');
-    image.src='data:image/png;base64,'+data;image.alt=`The network's attention over the ${facts.modalities[name]} crop; warmer colours mean more`;
-    const part=answer.modalities[name];
-    caption.className='soft';caption.textContent=`${facts.modalities[name]}: ${part.score===null?'':'score '+number(part.score)+' on its own, '}${part.usable?'usable':'not usable'}`;
+    image.src='data:image/png;base64,'+data;
+    image.alt=answer.modalities[name].usable?`The network's attention over the ${facts.modalities[name]} crop; warmer colours mean more`:`The ${facts.modalities[name]} crop`;
+    caption.className='soft';caption.textContent=sentence(`${facts.modalities[name]}: ${share(name,answer)}`);
     figure.append(image,caption);return figure;
   });
   $('crops').replaceChildren(...pictures);
@@ -97,12 +107,19 @@ function present(answer){
   for(const gate of answer.quality){
     const row=$('gates').insertRow();
     cell(row,gate.name);cell(row,number(gate.value,2));
-    cell(row,`${gate.range[0]===null?'':'from '+gate.range[0]} ${gate.range[1]===null?'':'to '+gate.range[1]}`.trim());
+    cell(row,`${gate.range[0]===null?'':'from '+gate.range[0]} ${gate.range[1]===null?'':'to '+gate.range[1]}`.trim()||'any');
     cell(row,gate.status,gate.status);
   }
   $('times').textContent=Object.entries(answer.timing_ms).map(([name,ms])=>`${name} ${number(ms,1)} ms`).join(' · ');
   const {explain,...rest}=answer;
   $('raw').textContent=JSON.stringify(rest,null,1);
+}
+// What one image contributes. One that is not usable names no score, which would mean nothing, but the reason. An RGB
+// image in the dark fails no gate where infrared leads.
+function share(name,answer){
+  const part=answer.modalities[name];
+  if(part.usable)return part.score===null?'usable.':`score ${number(part.score)} on its own.`;
+  return `not usable. ${words(answer.reasons.filter(code=>code.startsWith(name+'_')&&!code.endsWith('_spoof')))||'It is too dark; the other image decides.'}`;
 }
 function scale(answer){
   $('scale').hidden=answer.score===null;
@@ -115,25 +132,45 @@ function scale(answer){
 }
 
 // The rig: decisions arrive as events; images are fetched one at a time and not kept.
-const trace=[];let shown=-1,asking=false;
+const trace=[],decisions=new Map(),KEPT=5;let shown=-1,asking=false;
 function watch(){
   if(!facts.rig)return;
   const source=new EventSource('events');
   source.onopen=()=>{$('live').hidden=false;$('rig-words').textContent='';};
-  source.onerror=()=>{$('rig-words').textContent='Lost the connection to the service; reconnecting.';};
+  source.onerror=()=>{
+    say('rig-words','Lost the connection to the service; reconnecting.');
+    // A verdict that stays would be read as the current one.
+    for(const id of ['live-verdict','live-words'])say(id,'');
+  };
   source.addEventListener('pair',event=>judged(JSON.parse(event.data)));
-  source.addEventListener('decision',event=>decided(JSON.parse(event.data)));
+  source.addEventListener('decision',event=>decided([JSON.parse(event.data)]));
+  source.addEventListener('kiosk',event=>kiosk(JSON.parse(event.data)));
   source.addEventListener('cameras',event=>cameras(JSON.parse(event.data)));
 }
-// Newest first. Only the kiosk sends decisions, so only its page shows this list and the door's name.
+// Newest first. Only the kiosk sends decisions, so only its page shows this list.
 function decided(told){
-  const name=facts.decisions[told.decision]||told.decision,row=document.createElement('li');
-  $('rig-words').textContent=`Decided: ${name}`;
+  for(const one of told)if(!decisions.has(one.id))decisions.set(one.id,one);
+  const newest=[...decisions.values()].sort((a,b)=>new Date(b.time)-new Date(a.time));
+  for(const one of newest.splice(KEPT))decisions.delete(one.id);
+  const rows=newest.map(one=>[new Date(one.time).toLocaleTimeString(),facts.decisions[one.decision]||one.decision,words(one.reasons)].filter(Boolean).join(' · '));
+  const before=[...$('decisions').children].map(row=>row.textContent);
+  if(rows.join()===before.join())return;
   $('decided').hidden=false;
-  if(told.door)$('rig-title').textContent=`The rig of ${told.door}, ${told.site}`;
-  row.textContent=[new Date(told.time).toLocaleTimeString(),name,words(told.reasons||[])].filter(Boolean).join(' · ');
-  $('decisions').prepend(row);
-  while($('decisions').children.length>5)$('decisions').lastChild.remove();
+  $('decisions').replaceChildren(...rows.map(text=>{const row=document.createElement('li');row.textContent=text;return row;}));
+}
+// The door, sent by the kiosk every second.
+function kiosk(told){
+  say('rig-title',`The rig of ${told.door}, ${told.site}`);
+  $('door').hidden=false;say('door-state',`State: ${told.state}.`);
+  $('outputs-part').hidden=!told.outputs.length;
+  $('outputs').replaceChildren();
+  for(const output of told.outputs){
+    const row=$('outputs').insertRow(),count=name=>output.counts[name]||0;
+    cell(row,output.name);cell(row,output.state,output.state==='working'?'':'fail');
+    cell(row,String(count('sent')));cell(row,String(output.waiting));cell(row,String(count('failed')+count('expired')+count('overflow')));
+    cell(row,output.last_error||'none');
+  }
+  decided(told.decisions);
 }
 // The conditions of /readyz, which returns 200 with warnings and 503 with a critical condition.
 async function conditions(){
@@ -150,15 +187,15 @@ async function conditions(){
 function judged(pair){
   const line=$('live-verdict');
   line.className=pair.decision;
-  const told=words(pair.reasons),skew=pair.skew_ms===null?'':` · skew ${number(pair.skew_ms,1)} ms`;
+  const skew=pair.skew_ms===null?'':` · skew ${number(pair.skew_ms,1)} ms`;
   line.textContent=`${pair.decision==='none'?'Nobody in view':facts.decisions[pair.decision]}${pair.score===null?'':' · '+number(pair.score)}${skew}`;
-  line.title=told;
+  say('live-words',pair.detail?sentence(pair.detail):words(pair.reasons));
   if(pair.score!==null)trace.push(pair.score);
   while(trace.length>120)trace.shift();
-  $('line').setAttribute('points',trace.map((value,i)=>`${(i*300/119).toFixed(1)},${(58-56*value).toFixed(1)}`).join(' '));
+  $('line').setAttribute('points',trace.map((value,i)=>`${(300-(trace.length-1-i)*300/119).toFixed(1)},${(58-56*value).toFixed(1)}`).join(' '));
   if(pair.threshold!==null){const y=58-56*pair.threshold;$('limit').setAttribute('y1',y);$('limit').setAttribute('y2',y);
-    $('limit-words').textContent=`threshold ${number(pair.threshold,2)}`;$('limit-words').style.top=`calc(${100*y/60}% - 1rem)`;}
-  $('trace-words').textContent=`Scores of the last ${trace.length} pairs. The horizontal line is the threshold. ${told}`;
+    $('limit-words').textContent=`threshold ${number(pair.threshold,2)}`;$('limit-words').style.top=`${(5*y/60-1).toFixed(2)}rem`;}
+  $('trace-words').textContent=`Scores of the last ${trace.length} pairs. The dashed line is the threshold.`;
   frames(pair);
 }
 async function frames(pair){
@@ -196,9 +233,7 @@ function cameras(status){
     cell(row,facts.modalities[camera.modality]);cell(row,camera.state,camera.state==='running'?'':'fail');cell(row,number(camera.fps,1));
     cell(row,Object.entries(camera.drops).map(([cause,count])=>`${count} ${cause}`).join(', ')||'none');cell(row,String(camera.reconnects));cell(row,camera.last_error||'none');
   }
-  const quiet=status.advice||'';
-  if(quiet)$('rig-words').textContent=quiet;
-  else if(!$('rig-words').textContent.startsWith('Decided'))$('rig-words').textContent=`${number(status.pairs_per_s,1)} pairs per second, strobe ${status.strobe}.`;
+  say('rig-words',status.advice||`${number(status.pairs_per_s,0)} pairs per second, strobe ${status.strobe}.`);
 }
 ask('info').then(response=>response.ok?response.json():null).then(info=>{
   const through=info?info.model.apcer_over_limit:[];

@@ -18,6 +18,27 @@ def test_it_is_warm_where_the_network_looked() -> None:
     assert here[0] > elsewhere[0] + 50  # red
 
 
+def test_attention_that_is_even_or_below_the_average_is_not_drawn() -> None:
+    picture = np.arange(112 * 112 * 3, dtype=np.uint32).reshape(112, 112, 3).astype(np.uint8)
+    np.testing.assert_array_equal(overlay(picture, np.ones((2, 14, 14), np.float32)), picture)
+    maps = np.ones((1, 14, 14), np.float32)
+    maps[:, :4, :4] = 9
+    drawn = overlay(picture, maps)
+    np.testing.assert_array_equal(drawn[64:, 64:], picture[64:, 64:])
+    assert (drawn[8, 8] != picture[8, 8]).any()
+
+
+def test_weak_attention_is_drawn_faintly() -> None:
+    picture = np.full((112, 112, 3), 100, np.uint8)
+
+    def strength(weight: float) -> int:
+        maps = np.ones((1, 14, 14), np.float32)
+        maps[:, :2, :2] = weight
+        return int(np.abs(overlay(picture, maps).astype(int) - 100).max())
+
+    assert 0 < strength(1.3) < strength(2) < strength(8)
+
+
 def test_each_map_counts_alike_and_an_empty_one_is_even() -> None:
     maps = np.zeros((2, 2, 2), np.float32)
     maps[0, 0, 0] = 1000

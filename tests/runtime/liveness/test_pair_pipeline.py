@@ -141,7 +141,7 @@ def test_a_face_in_infrared_alone_is_not_enough_in_the_light() -> None:
 
 
 def test_no_face_anywhere_is_an_error_for_a_still() -> None:
-    with pytest.raises(NoFace, match="RGB image nor in the infrared"):
+    with pytest.raises(NoFace, match="RGB image or the infrared image"):
         pipeline().assess(pair(NOW, rgb=rgb_image(None), ir=ir_image(None)))
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from runtime.bundle.manifest import RateEntry
+from runtime.core.values import Pair
+from service.app import components_of
 from service.config.settings import Settings
 from tests.support.fakes import FakeEngine, FakeFeed, face_pair, loaded
 from tests.support.service.running_service import RunningService, running
@@ -88,6 +91,8 @@ def test_a_sample_is_judged_by_keyboard_alone(browser: Any, rig: tuple[RunningSe
     webdriver.ActionChains(browser).send_keys(Keys.ENTER).perform()
     until(browser, lambda b: text(b, "verdict") in ("Live", "Spoof", "Uncertain"))
     assert "Score 0." in text(browser, "scale-words")
+    # The button was disabled meanwhile, and has the focus again.
+    until(browser, lambda b: b.switch_to.active_element.get_attribute("id") == "sample")
     crops = browser.find_elements(By.CSS_SELECTOR, "#crops img")
     assert len(crops) == 2
     until(browser, lambda b: all(b.execute_script("return arguments[0].naturalWidth", i) > 0 for i in crops))
@@ -110,6 +115,50 @@ def test_chosen_files_and_a_missing_one(browser: Any, rig: tuple[RunningService,
     browser.find_element(By.NAME, "rgb").send_keys(str(tmp_path / "rgb.png"))
     browser.find_element(By.ID, "send").click()
     until(browser, lambda b: text(b, "verdict") == "Not an image")
+
+
+def test_an_rgb_image_in_the_dark_is_not_called_usable(
+    browser: Any, rig: tuple[RunningService, FakeFeed], tmp_path: Path
+) -> None:
+    opened(browser, rig[0])
+    pair = face_pair()
+    cv2.imwrite(str(tmp_path / "rgb.png"), pair.image("rgb") // 50)
+    cv2.imwrite(str(tmp_path / "ir.png"), pair.image("ir"))
+    for name in ("rgb", "ir"):
+        browser.find_element(By.NAME, name).send_keys(str(tmp_path / f"{name}.png"))
+    browser.find_element(By.ID, "send").click()
+    until(browser, lambda b: "too dark" in text(b, "crops"))
+    told = [caption.text for caption in browser.find_elements(By.CSS_SELECTOR, "#crops figcaption")]
+    assert told[0].endswith(": not usable. It is too dark; the other image decides.")
+    assert "on its own" in told[1]
+
+
+def test_the_outline_of_the_focus_is_for_the_keyboard(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
+    opened(browser, rig[0])
+    outline = "return getComputedStyle(document.querySelector('.drop:has([name=rgb])')).outlineStyle"
+    for _ in range(12):
+        webdriver.ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.switch_to.active_element.get_attribute("name") == "rgb":
+            break
+    assert browser.execute_script(outline) == "solid"
+    opened(browser, rig[0])
+    browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": True})
+    try:
+        webdriver.ActionChains(browser).click(browser.find_element(By.CSS_SELECTOR, ".drop:has([name=rgb])")).perform()
+        assert browser.switch_to.active_element.get_attribute("name") == "rgb"
+        assert browser.execute_script(outline) == "none"
+    finally:
+        browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": False})
+
+
+def test_an_empty_place_names_the_images_that_were_searched(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
+    service, feed = rig
+    opened(browser, service)
+    until(browser, lambda b: b.find_element(By.ID, "live").is_displayed())
+    black = np.zeros((480, 640, 3), np.uint8)
+    feed.put(Pair(rgb=black, ir=black[:, :, :1].copy(), source="camera"))
+    until(browser, lambda b: text(b, "live-verdict").startswith("Nobody in view"))
+    assert text(browser, "live-words") == "No face was found in the RGB image (too dark) or the infrared image."
 
 
 def test_the_rig_is_watched(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
@@ -145,15 +194,29 @@ def test_whoever_has_cameras_sees_them_first_with_what_is_wrong(
 def test_a_doors_decisions_are_listed_newest_first(browser: Any, rig: tuple[RunningService, FakeFeed]) -> None:
     opened(browser, rig[0])
     until(browser, lambda b: b.find_element(By.ID, "live").is_displayed())
-    told = {"time": "2026-01-01T00:00:00Z", "site": "berlin", "door": "front", "reasons": []}
-    for number in range(6):
-        decision = {**told, "decision": "spoof" if number == 5 else "live"}
-        browser.execute_script("decided(arguments[0])", decision)
+    made: list[dict[str, Any]] = [
+        {"id": str(n), "time": f"2026-01-01T00:00:0{n}Z", "reasons": [], "decision": "spoof" if n == 5 else "live"}
+        for n in range(6)
+    ]
+    gpio = {"name": "gpio", "state": "working", "counts": {"sent": 7}, "waiting": 0, "last_error": ""}
+    mqtt = {"name": "mqtt", "state": "failing", "counts": {"failed": 2, "expired": 1}, "waiting": 4, "last_error": "no"}
+    told = {"site": "berlin", "door": "front", "state": "idle", "outputs": [gpio, mqtt], "decisions": made[:4]}
+    hub = components_of(rig[0].app).hub
+    assert hub is not None
+    publish = hub.publish
+    publish("kiosk", told)
+    publish("decision", made[4])
+    publish("decision", made[5])
+    publish("kiosk", {**told, "decisions": made[1:]})
+    until(browser, lambda b: "Spoof" in text(b, "decisions"))
     rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#decisions li")]
     assert len(rows) == 5
     assert "Spoof" in rows[0]
     assert all("Live" in row for row in rows[1:])
     assert text(browser, "rig-title") == "The rig of front, berlin"
+    assert text(browser, "door-state") == "State: idle."
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#outputs tr")]
+    assert rows == ["gpio working 7 0 0 none", "mqtt failing 0 4 3 no"]
 
 
 def test_a_model_that_lets_attacks_through_is_named_on_the_page(browser: Any, tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_a_watched_rig_is_judged_and_its_cameras_are_told(rig: tuple[RunningServ
     pair, cameras = found["pair"], found["cameras"]
     assert pair["decision"] in ("live", "spoof", "uncertain")
     assert 0 <= pair["score"] <= 1
+    assert pair["detail"] == ""
     assert set(pair["boxes"]) == {"rgb", "ir"}
     assert all(0 <= value <= 1 for box in pair["boxes"].values() for value in box)
     by_name = {camera["modality"]: camera for camera in cameras["cameras"]}
@@ -116,18 +117,30 @@ def test_nobody_there_is_no_decision(rig: tuple[RunningService, FakeFeed]) -> No
     found = dict(events_of(service, {"pair"}))
     assert found["pair"]["decision"] == "none"
     assert found["pair"]["reasons"] == ["no_face"]
+    assert found["pair"]["detail"] == "no face was found in the RGB image or the infrared image."
     assert found["pair"]["score"] is None
+
+
+def test_an_image_without_a_face_that_is_too_dark_is_named(rig: tuple[RunningService, FakeFeed]) -> None:
+    service, feed = rig
+    black = np.zeros((480, 640, 3), np.uint8)
+    feed.put(Pair(rgb=black, ir=black[:, :, :1].copy(), source="camera"))
+    pair = dict(events_of(service, {"pair"}))["pair"]
+    assert pair["detail"] == "no face was found in the RGB image (too dark) or the infrared image."
 
 
 def test_an_engine_that_fails_is_uncertain_and_the_next_pair_is_tried(rig: tuple[RunningService, FakeFeed]) -> None:
     service, feed = rig
     service.engine.nan = True
     feed.put(fresh_pair())
-    found = dict(events_of(service, {"pair"}))
-    assert (found["pair"]["decision"], found["pair"]["reasons"]) == ("uncertain", ["inference_failed"])
+    # One stream for both: the end of a first one could swallow the second pair.
+    pairs = (data for name, data in events_of(service, {"no such event"}) if name == "pair")
+    found = next(pairs)
+    assert (found["decision"], found["reasons"]) == ("uncertain", ["inference_failed"])
     service.engine.nan = False
     feed.put(fresh_pair())
-    assert dict(events_of(service, {"pair"}))["pair"]["score"] is not None
+    assert next(pairs)["score"] is not None
+    pairs.close()
 
 
 def test_what_does_not_follow_the_illuminator_is_never_shown_as_live(rig: tuple[RunningService, FakeFeed]) -> None:

@@ -151,6 +151,17 @@ def test_an_explanation_is_a_picture_for_each_modality(service: RunningService) 
     assert "explain" not in service.judge(pair(), params={"explain": "false"}).json()
 
 
+def test_an_rgb_image_in_the_dark_is_not_usable_and_shown_without_attention(service: RunningService) -> None:
+    dark = np.full((480, 640, 3), 4, np.uint8)
+    body = service.judge({**pair(), "rgb": encode(dark)}, params={"explain": "true"}).json()
+    checked(body)
+    assert (body["modalities"]["rgb"]["usable"], body["modalities"]["ir"]["usable"]) == (False, True)
+    assert not any(reason.startswith("rgb") for reason in body["reasons"])
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(body["explain"]["rgb"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shown is not None
+    assert shown.max() <= 4
+
+
 def test_a_repeated_answer_holds_no_images(service: RunningService) -> None:
     request = service.client.build_request(
         "POST", "/liveness", files=pair(), params={"explain": "true"}, headers={"Idempotency-Key": "k-4"}

@@ -1,0 +1,68 @@
+"""What the kiosk's page shows beside the cameras: the door, its state, its outputs and its last decisions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from service.monitoring.events import EventHub
+from service.monitoring.health import Health
+from service.outputs.base import Channel, Event
+
+DECISIONS_KEPT = 5
+SHOWN = ("id", "time", "decision", "reasons")
+"""Members of a decision that the page gets again later. Without score, attestation and expiry, so that no copy of it
+can be mistaken for a permit."""
+
+
+class PageChannel:
+    """Passes events to the page's viewers and keeps the last decisions for those who come later.
+
+    The hub never blocks, so this channel needs no thread.
+    """
+
+    name = "page"
+
+    def __init__(self, hub: EventHub, clock: Callable[[], int]) -> None:
+        self._hub, self._clock, self._sent = hub, clock, 0
+        self._decisions: deque[Mapping[str, Any]] = deque(maxlen=DECISIONS_KEPT)
+
+    def offer(self, event: Event) -> None:
+        body = event.body(self._clock())
+        if event.kind == "decision":
+            self._decisions.append({name: body[name] for name in SHOWN})
+        self._hub.publish(event.kind, body)
+        self._sent += 1
+
+    @property
+    def decisions(self) -> list[Mapping[str, Any]]:
+        """The last decisions, oldest first."""
+        return list(self._decisions)
+
+    def counts(self) -> Mapping[str, int]:
+        return {"sent": self._sent}
+
+    def waiting(self) -> int:
+        return 0
+
+    def close(self, timeout_s: float) -> None: ...
+
+
+def page_status(
+    place: Mapping[str, str], state: str, channels: Iterable[Channel], health: Health, page: PageChannel
+) -> Mapping[str, Any]:
+    """Return the event that tells the page about the door. ``place``: members that name it."""
+    failures = {c.subject: c.detail for c in health.conditions if c.name == "output_failing"}
+    outputs = [
+        {
+            "name": channel.name,
+            "state": "failing" if channel.name in failures else "working",
+            "counts": dict(channel.counts()),
+            "waiting": channel.waiting(),
+            "last_error": failures.get(channel.name, ""),
+        }
+        for channel in channels
+        if channel is not page
+    ]
+    return {**place, "state": state, "outputs": outputs, "decisions": page.decisions}
