@@ -124,17 +124,33 @@ class _Network:
 
 
 class _Parser:
+    fake_int64 = False
+
     def __init__(self, network: Any, logger: Any) -> None:
-        self._network = network
+        self._network, self._logger = network, logger
         self._errors: list[str] = []
 
     def parse(self, model: bytes) -> bool:
         proto = onnx.load_from_string(model)
+        if not self.fake_int64:
+            self._warn_of_int64(proto)
         if any(n.op_type == "Shape" for n in proto.graph.node):
             self._errors.append("No importer registered for op: Shape")
             return False
         self._network.fake_model = proto
         return True
+
+    def _warn_of_int64(self, proto: Any) -> None:
+        """Warn as the parser of TensorRT 8 does, which has int32 alone."""
+        wide = [onnx.numpy_helper.to_array(t) for t in proto.graph.initializer if t.data_type == onnx.TensorProto.INT64]
+        if wide:
+            self._logger.log(
+                "WARNING",
+                "Your ONNX model has been generated with INT64 weights, while TensorRT does not natively support "
+                "INT64. Attempting to cast down to INT32.",
+            )
+        if any(not np.array_equal(value, value.astype(np.int32)) for value in wide):
+            self._logger.log("WARNING", "One or more weights outside the range of INT32 was clamped")
 
     @property
     def num_errors(self) -> int:
@@ -295,7 +311,8 @@ class FakeTensorRT:
         self.ILogger = type("ILogger", (), {m: m for m in api["ILogger"] if m.isupper()})
         if "IProgressMonitor" in api:
             self.IProgressMonitor = type("IProgressMonitor", (), {})
-        self.OnnxParser = self._class("OnnxParser", _Parser)
+        self.OnnxParser: Any = self._class("OnnxParser", _Parser)
+        self.OnnxParser.fake_int64 = not version.startswith("8.")
         fake, network, config = (
             self,
             self._class("INetworkDefinition", _Network),
