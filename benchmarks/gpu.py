@@ -122,7 +122,7 @@ def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Method: ``rounds`` per batch size, ``pairs`` to compare, CUDA ``graphs`` or none; ``precisions`` to build."""
+    """Method: ``rounds`` per batch size, ``pairs`` to compare, CUDA ``graphs`` or none, the ``precisions`` to build."""
 
     rounds: int = ROUNDS
     pairs: int = PARITY_PAIRS
