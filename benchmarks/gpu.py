@@ -1,29 +1,31 @@
-"""TensorRT performance of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu.md.
+"""TensorRT performance of the shipped model on this machine's GPU: ``make bench-gpu``, which writes gpu-CARD.md.
 
 INT8 beside FP16 and FP32 engines of the same graph: build time, difference from FP32 on the CPU, latency of one pair
 from host memory to scores in host memory, and throughput in batches. TensorRT 11 takes its types from the graph, so
-FP16 is left out there.
+FP16 is left out there. A build may take minutes, so the page is written after every step: a run that is stopped leaves
+what it has measured. gpu.md is written by hand: it says what ran on which machine, and no run overwrites it.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.support.measure import in_turns, median, p99
 from runtime.bundle.manifest import Bundle, open_bundle
-from runtime.core.errors import EngineUnavailable
+from runtime.core.errors import EngineUnavailable, InferenceFailed
 from runtime.engines.base import Batch
 from runtime.engines.driver import Gpu, find_gpus
 from runtime.engines.golden import read_golden
@@ -35,16 +37,32 @@ from runtime.engines.tensorrt.open import inputs_of
 from runtime.engines.tensorrt.versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
 from runtime.liveness.open import open_onnx
 
-PAGE = Path(__file__).resolve().parent / "gpu.md"
+FOLDER = Path(__file__).resolve().parent
 BATCHES = (1, 8, 32)
 ROUNDS = 300
 PARITY_PAIRS = 256
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LIMIT_CARDS = ("H100", "H200")
+LIMIT_MS, LIMIT_PAIRS = 0.3, 20_000
+"""Budgets of INT8 on `LIMIT_CARDS` with a CUDA graph: median latency of one pair, pairs a second in batches of 32."""
+WAITING = "not measured yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What was measured on. ``tactics``: the tactic sources that the builder may use, None for the version's own."""
+
+    gpu: Gpu
+    version: str
+    provider: str
+    graphs: bool = True
+    tactics: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One precision on one GPU. ``difference``: largest difference of the fused scores from FP32 on the CPU.
-    ``failure``: reason why it was not measured; empty if it was."""
+    ``failure``: reason why it was not measured; empty if it was, or if its turn has not come."""
 
     precision: Precision
     build_s: float = math.nan
@@ -55,13 +73,17 @@ class Measured:
     failure: str = ""
 
     def row(self) -> str:
-        if self.failure:
-            return f"| {self.precision.upper()} | not measured: {self.failure} | | | | |"
-        one = self.milliseconds[1]
-        rates = " / ".join(f"{1000 * n / median(times):.0f}" for n, times in self.milliseconds.items())
+        name = self.precision.upper()
+        if self.failure or math.isnan(self.build_s):
+            return f"| {name} | {f'not measured: {self.failure}' if self.failure else WAITING} | | | | |"
+        times = f"{WAITING} |"
+        if self.milliseconds:
+            one = self.milliseconds[1]
+            rates = " / ".join(f"{1000 * n / median(times):.0f}" for n, times in self.milliseconds.items())
+            times = f"{median(one):.3f} / {p99(one):.3f} ms | {rates}"
         return (
-            f"| {self.precision.upper()} | {self.build_s:.1f} s | {self.plan_mib:.1f} MiB | {self.difference:.4f} "
-            f"(mean {self.mean_difference:.5f}) | {median(one):.3f} / {p99(one):.3f} ms | {rates} |"
+            f"| {name} | {self.build_s:.1f} s | {self.plan_mib:.1f} MiB | {self.difference:.4f} "
+            f"(mean {self.mean_difference:.5f}) | {times} |"
         )
 
 
@@ -72,12 +94,13 @@ def models_of(bundle: Bundle, version: str) -> Iterator[tuple[Precision, bytes]]
     try:
         import onnx
 
-        from export.tensorrt_graph import float_inputs
+        from export.tensorrt_graph import bounded_slices, float_inputs
     except ImportError:
         # Without the export's packages, only the INT8 artifact is measured; it is built as stored in the bundle.
         return
     proto = onnx.load_from_string(bundle.read("model-fp32"))
     float_inputs(proto)
+    bounded_slices(proto)
     plain = proto.SerializeToString()
     if generation != "11":
         yield "fp16", plain
@@ -99,74 +122,157 @@ def faces(bundle: Bundle, count: int) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Method: ``rounds`` per batch size, ``pairs`` to compare, with or without CUDA ``graphs``."""
+    """Method: ``rounds`` per batch size, ``pairs`` to compare, CUDA ``graphs`` or none, the ``precisions`` to build."""
 
     rounds: int = ROUNDS
     pairs: int = PARITY_PAIRS
     graphs: bool = True
+    precisions: tuple[Precision, ...] = PRECISIONS
 
 
-def measure(
-    bundle: Bundle, trt: Any, gpu: Gpu, opener: Callable[[], Device], plan: Plan | None = None
-) -> list[Measured]:
-    """Build, compare and time every precision in alternation. One that fails is listed with its reason."""
-    plan = plan or Plan()
-    given = faces(bundle, plan.pairs)
-    wanted = open_onnx(bundle, OnnxCpuEngine, "fp32").infer(given).score
-    engines: dict[Precision, TensorRTEngine] = {}
-    facts: dict[Precision, tuple[float, float, float, float]] = {}
-    failures: dict[Precision, str] = {}
-    settings = BuildSettings.of_environment()
-    for precision, model in models_of(bundle, trt.__version__):
-        began = time.monotonic()
-        try:
-            built = build_plan(trt, model, replace(settings, max_batch=max(BATCHES), precision=precision))
-            seconds = time.monotonic() - began
-            engine = TensorRTEngine(
-                built.plan,
-                trt,
-                opener,
-                inputs_of(bundle),
-                precision="int8" if precision == "int8" else "fp32",
-                device_name=gpu.name,
-                graphs=plan.graphs,
-            )
-        except EngineUnavailable as error:
-            failures[precision] = error.message
-            continue
-        engines[precision] = engine
-        away = np.abs(engine.infer(given).score - wanted)
-        facts[precision] = (seconds, len(built.plan) / 2**20, float(away.max()), float(away.mean()))
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """TensorRT, the GPU and what opens it."""
+
+    trt: Any
+    gpu: Gpu
+    opener: Callable[[], Device]
+
+
+def build(
+    machine: Machine, bundle: Bundle, precision: Precision, model: bytes, graphs: bool
+) -> tuple[TensorRTEngine, Measured]:
+    """Build and open an engine; return it with its build time and its size.
+
+    Raises:
+        EngineUnavailable: the build failed, or its plan cannot be opened.
+    """
+    settings = replace(BuildSettings.of_environment(), max_batch=max(BATCHES), precision=precision)
+    began = time.monotonic()
+    built = build_plan(machine.trt, model, settings)
+    seconds = time.monotonic() - began
+    engine = TensorRTEngine(
+        built.plan,
+        machine.trt,
+        machine.opener,
+        inputs_of(bundle),
+        precision="int8" if precision == "int8" else "fp32",
+        device_name=machine.gpu.name,
+        graphs=graphs,
+    )
+    return engine, Measured(precision, seconds, len(built.plan) / 2**20)
+
+
+def timed(
+    engines: Mapping[Precision, TensorRTEngine], given: Batch, rounds: int
+) -> dict[Precision, dict[int, list[float]]]:
+    """Return the milliseconds of every call by precision and batch size, the engines in alternation."""
     times: dict[Precision, dict[int, list[float]]] = {p: {} for p in engines}
     for size in BATCHES:
         batch: Batch = {name: values[:size] for name, values in given.items()}
-        found = in_turns({p: partial(e.infer, batch) for p, e in engines.items()}, plan.rounds)
+        found = in_turns({p: partial(e.infer, batch) for p, e in engines.items()}, rounds)
         for precision in engines:
             times[precision][size] = found[precision]
-    for engine in engines.values():
-        engine.close()
-    measured = [Measured(p, *facts[p], times[p]) for p in engines]
-    return measured + [Measured(p, failure=reason) for p, reason in failures.items()]
+    return times
 
 
-def page(measured: Sequence[Measured], gpu: Gpu, version: str, provider: str, *, graphs: bool = True) -> str:
-    """Return gpu.md."""
-    with_graphs = "with" if graphs else "without"
+def measure(bundle: Bundle, machine: Machine, plan: Plan | None = None) -> Iterator[list[Measured]]:
+    """Build, compare and time each precision, and yield what is known of all of them after each step.
+
+    After each build all engines so far are timed again in alternation. One that fails is listed with its reason.
+    """
+    plan = plan or Plan()
+    given = faces(bundle, plan.pairs)
+    wanted = open_onnx(bundle, OnnxCpuEngine, "fp32").infer(given).score
+    models = {p: model for p, model in models_of(bundle, machine.trt.__version__) if p in plan.precisions}
+    rows: dict[Precision, Measured] = {p: Measured(p) for p in models}
+    engines: dict[Precision, TensorRTEngine] = {}
+    try:
+        for precision, model in models.items():
+            try:
+                engines[precision], row = build(machine, bundle, precision, model, plan.graphs)
+                away = np.abs(engines[precision].infer(given).score - wanted)
+                rows[precision] = replace(row, difference=float(away.max()), mean_difference=float(away.mean()))
+                yield list(rows.values())
+                for found, times in timed(engines, given, plan.rounds).items():
+                    rows[found] = replace(rows[found], milliseconds=times)
+            except (EngineUnavailable, InferenceFailed) as error:
+                rows[precision] = Measured(precision, failure=error.message)
+                if precision in engines:
+                    engines.pop(precision).close()
+            yield list(rows.values())
+    finally:
+        for engine in engines.values():
+            engine.close()
+
+
+def limits(measured: Sequence[Measured], setup: Setup) -> list[str]:
+    """Return the table of the budgets; empty on another card, without graphs, or before INT8 is timed."""
+    int8 = next((m for m in measured if m.precision == "int8" and m.milliseconds), None)
+    if int8 is None or not setup.graphs or not any(card in setup.gpu.name for card in LIMIT_CARDS):
+        return []
+    latency, rate = median(int8.milliseconds[1]), 1000 * 32 / median(int8.milliseconds[32])
+    verdict = {True: "met", False: "**not met**"}
+    return [
+        "",
+        "| what | measured | limit | |",
+        "| --- | --- | --- | --- |",
+        f"| INT8, one pair, median | {latency:.3f} ms | ≤ {LIMIT_MS} ms | {verdict[latency <= LIMIT_MS]} |",
+        f"| INT8, batches of 32 | {rate:.0f} pairs/s | ≥ {LIMIT_PAIRS} pairs/s | {verdict[rate >= LIMIT_PAIRS]} |",
+    ]
+
+
+def page(measured: Sequence[Measured], setup: Setup) -> str:
+    """Return the page of one card."""
+    gpu, tactics = setup.gpu, setup.tactics
+    allowed = "" if tactics is None else f" Tactics from {', '.join(tactics) or 'no source'} alone."
     lines = [
-        "# On a GPU",
+        f"# On {gpu.name}",
         "",
         f"Measured on {date.today().isoformat()} with `make bench-gpu`: {gpu.name}, compute capability "
-        f"{'.'.join(map(str, gpu.capability))}, driver for CUDA {gpu.driver}, TensorRT {version}, {provider}.",
-        f"Latency is of one pair, from host memory to scores in host memory, {with_graphs} CUDA graphs. Difference: "
-        "fused scores against FP32 on the processor, golden vectors and noisy copies of them.",
+        f"{'.'.join(map(str, gpu.capability))}, driver for CUDA {gpu.driver}, TensorRT {setup.version}, "
+        f"{setup.provider}.{allowed}",
+        f"Latency is of one pair, from host memory to scores in host memory, {'with' if setup.graphs else 'without'} "
+        "CUDA graphs. Difference: fused scores against FP32 on the processor, golden vectors and noisy copies of them.",
         "",
         "| engine | build | plan | difference from FP32 | latency, median / p99 | pairs a second, batch "
         + " / ".join(map(str, BATCHES))
         + " |",
         "| --- | --- | --- | --- | --- | --- |",
         *(m.row() for m in measured),
+        *limits(measured, setup),
     ]
     return "\n".join(lines) + "\n"
+
+
+def page_name(gpu: Gpu) -> str:
+    """Return the name of a card's page, e.g. gpu-nvidia-h200.md."""
+    return f"gpu-{re.sub('[^a-z0-9]+', '-', gpu.name.lower()).strip('-')}.md"
+
+
+def write(steps: Iterable[Sequence[Measured]], setup: Setup, out: Path) -> None:
+    """Write the page after every step, and print each row when it is new."""
+    said: set[str] = set()
+    for measured in steps:
+        out.write_text(page(measured, setup))
+        for row in (m.row() for m in measured if m != Measured(m.precision)):
+            if row not in said:
+                print(row, flush=True)
+                said.add(row)
+    print(f"wrote {out}")
+
+
+def precisions(text: str) -> tuple[Precision, ...]:
+    """Return the precisions that ``text`` names, separated by commas.
+
+    Raises:
+        ArgumentTypeError: a name is unknown, or there is none.
+    """
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in PRECISIONS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown precision {unknown[0]!r}; there are {', '.join(PRECISIONS)}.")
+    return tuple(p for p in PRECISIONS if p in names)
 
 
 def main() -> None:
@@ -174,17 +280,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure TensorRT engines of a bundle on this machine's GPU.")
     parser.add_argument("--bundle", type=Path, help="a bundle with all artifacts; without it one is made with torch")
     parser.add_argument("--no-graphs", action="store_true", help="measure without CUDA graphs")
+    parser.add_argument(
+        "--precision", type=precisions, default=PRECISIONS, help="which engines, e.g. int8,fp16; default: all"
+    )
+    parser.add_argument("--out", type=Path, help="the page; default: benchmarks/gpu-CARD.md")
     given = parser.parse_args()
     trt = import_tensorrt()
     gpu = find_gpus()[0]
+    device = open_device(gpu.index)
+    device.close()
+    graphs, tactics = not given.no_graphs, BuildSettings.of_environment().tactic_sources
+    setup = Setup(gpu, str(trt.__version__), device.provider, graphs, tactics)
+    machine = Machine(trt, gpu, lambda: open_device(gpu.index))
     with tempfile.TemporaryDirectory() as folder:
         bundle = open_bundle(given.bundle) if given.bundle else completed(Path(folder) / "bundle")
-        measured = measure(bundle, trt, gpu, lambda: open_device(gpu.index), Plan(graphs=not given.no_graphs))
-    device = open_device(gpu.index)
-    text = page(measured, gpu, str(trt.__version__), device.provider, graphs=not given.no_graphs)
-    device.close()
-    PAGE.write_text(text)
-    print(text)
+        steps = measure(bundle, machine, Plan(graphs=graphs, precisions=given.precision))
+        write(steps, setup, given.out or FOLDER / page_name(gpu))
 
 
 def completed(folder: Path) -> Bundle:

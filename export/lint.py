@@ -169,6 +169,16 @@ def strong_types(g: _Graph) -> Iterator[LintViolation]:
         )
 
 
+def int32_range(g: _Graph) -> Iterator[LintViolation]:
+    """Require integers within int32: TensorRT 8 has no int64 and clamps what lies outside."""
+    limits = np.iinfo(np.int32)
+    for tensor in g.model.graph.initializer:
+        if g.target == "8.6" and tensor.data_type == TensorProto.INT64:
+            value = numpy_helper.to_array(tensor)
+            if value.size and not (limits.min <= value.min() and value.max() <= limits.max):
+                yield LintViolation("int32-range", tensor.name, "holds integers beyond int32, which TensorRT 8 clamps")
+
+
 def finite(g: _Graph) -> Iterator[LintViolation]:
     """Require finite weights, stored inside the file."""
     for tensor in g.model.graph.initializer:
@@ -188,6 +198,7 @@ RULES: tuple[Rule, ...] = (
     operators,
     outputs_unquantised,
     strong_types,
+    int32_range,
     finite,
 )
 

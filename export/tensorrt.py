@@ -49,7 +49,7 @@ def shown(progress: Progress) -> Iterator[PhaseReporter]:
             tasks[phase] = progress.add_task(f"TensorRT: {phase}", total=max(steps, 1), note="")
         progress.update(tasks[phase], completed=done if steps else 1)
 
-    waiting = progress.add_task("TensorRT engine", total=None, note="a few minutes on a small device")
+    waiting = progress.add_task("TensorRT engine", total=None, note="takes minutes, on a large GPU too")
     yield report
     progress.update(waiting, total=1, completed=1, note="")
 

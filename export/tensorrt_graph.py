@@ -10,7 +10,8 @@ Both artifacts use the same placement, with which TensorRT fuses convolution, ad
 A tensor with several consumers has one Q/DQ pair. Sources: NVIDIA TensorRT Developer Guide, "Working with Quantized
 Types", and the behaviour of its parser and fusions (onnx-tensorrt 8.6-GA, the placement of ModelOpt 0.47).
 
-The graph inputs become float32 with the same values, 0 to 255, because TensorRT 8's parser does not accept uint8.
+The graph inputs become float32 with the same values, 0 to 255, because TensorRT 8's parser does not accept uint8. The
+ends of slices come within int32, the integers of TensorRT 8.
 """
 
 from __future__ import annotations
@@ -46,6 +47,20 @@ def float_inputs(model: onnx.ModelProto) -> None:
     for cast in casts:
         _redirect(graph, cast.output[0], cast.input[0], graph.node)
         graph.node.remove(cast)
+
+
+def bounded_slices(model: onnx.ModelProto) -> None:
+    """Bring the starts and ends of slices into the range of int32.
+
+    PyTorch writes the largest int64 for "to the end". TensorRT 8 has no int64: it clamps such a value and warns that
+    weights were out of range. The largest int32 means the same.
+    """
+    limits = np.iinfo(np.int32)
+    bounds = {name for node in model.graph.node if node.op_type == "Slice" for name in node.input[1:3]}
+    for tensor in model.graph.initializer:
+        if tensor.name in bounds and tensor.data_type == TensorProto.INT64:
+            value = np.clip(numpy_helper.to_array(tensor), limits.min, limits.max)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
 def _redirect(graph: onnx.GraphProto, old: str, new: str, consumers: Iterable[onnx.NodeProto]) -> None:
@@ -135,6 +150,7 @@ def quantize_for_tensorrt(model: bytes, ranges: Ranges, keep_float: Iterable[str
     """
     proto = onnx.load_from_string(model)
     float_inputs(proto)
+    bounded_slices(proto)
     kept = kept_nodes(proto, keep_float)
     placer = _Placer(proto.graph, ranges)
     try:
@@ -205,7 +221,7 @@ def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
     for name, half in entering.items():
         graph.node.append(helper.make_node("Cast", [name], [half], f"{name}/ToHalf", to=TensorProto.FLOAT16))
     outside = [node for node in graph.node if node.name not in names]
-    for name in produced & {i for node in outside for i in node.input}:
+    for name in sorted(produced & {i for node in outside for i in node.input}):
         graph.node.append(
             helper.make_node("Cast", [name], [f"{name}/single"], f"{name}/ToSingle", to=TensorProto.FLOAT)
         )

@@ -100,6 +100,15 @@ def test_types_of_the_two_artifacts(built: ExportResult) -> None:
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_integers_fit_the_parser_that_has_int32_alone(built: ExportResult, artifact: str) -> None:
+    def outside(file: str) -> list[str]:
+        return [n for n, v in initialisers(built.files[file]).items() if v.dtype == np.int64 and (v > 2**31 - 1).any()]
+
+    assert len(outside("model.onnx")) == 1, "PyTorch's end of a slice"
+    assert outside(f"model.{artifact}.onnx") == []
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS)
 def test_they_compute_what_fp32_computes(built: ExportResult, artifact: str) -> None:
     golden = read_golden(built.files["golden.npz"])
     found = session(built.files[f"model.{artifact}.onnx"], literal=True).run(OUTPUTS, as_float_inputs(golden.inputs))
@@ -194,6 +203,9 @@ def broken(data: bytes, rule: str) -> bytes:
         graph.node.append(onnx.helper.make_node("QuantizeLinear", [relu.input[0], *scales], ["rq"], "rq"))
         graph.node.append(onnx.helper.make_node("DequantizeLinear", ["rq", *scales], ["rdq"], "rdq"))
         relu.input[0] = "rdq"
+    elif rule == "int32-range":
+        end = next(n.input[2] for n in graph.node if n.op_type == "Slice")
+        put(end, np.array([2**63 - 1], np.int64))
     elif rule == "external-data":
         tensors[weight.input[1]].external_data.add(key="location", value="../secret")
     elif rule == "not-finite":
@@ -204,7 +216,7 @@ def broken(data: bytes, rule: str) -> bytes:
 
 
 BREACHES = ["opset", "reduce-axes", "uint8", "int32-dequantize", "zero-scale", "dead-channel", "scale-constant"]
-BREACHES += ["zero-point", "operator", "fusion", "external-data", "not-finite"]
+BREACHES += ["zero-point", "operator", "fusion", "int32-range", "external-data", "not-finite"]
 
 
 @pytest.mark.parametrize("rule", BREACHES)

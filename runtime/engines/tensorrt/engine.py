@@ -2,7 +2,7 @@
 
 A batch larger than the engine's largest is split into parts that alternate between slots. Each slot has its own stream,
 buffers and execution context, so with two slots one copies while the other computes. If the device supports CUDA
-graphs, a part whose size was seen before is launched as a graph.
+graphs, a part whose size was seen before is launched as a graph, which has its shapes in it: nothing else is called.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ DEADLINE_S = 10.0
 
 @dataclass(slots=True)
 class _Slot:
-    """Resources for one part of a batch in flight."""
+    """Resources for one part of a batch in flight: ``count`` pairs from ``start`` on. ``shaped``: the batch size that
+    the context was given last, 0 if none."""
 
     context: Any
     stream: int
     host: dict[str, NDArray[Any]]
     device: dict[str, int]
     graphs: dict[int, Callable[[], None] | None] = field(default_factory=dict)
+    start: int = 0
     count: int = 0
+    shaped: int = 0
 
 
 class TensorRTEngine:
@@ -160,30 +163,32 @@ class TensorRTEngine:
             raise InferenceFailed(self._broken)
         if self._device is None:
             raise InferenceFailed("the engine is closed.")
-        parts: list[dict[str, NDArray[Any]]] = []
+        shapes = {name: self._slots[0].host[name].shape[1:] for name in OUTPUTS}
+        # NaN is no score: what no part filled could never pass for one.
+        found = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in shapes.items()}
         starts, slots = list(range(0, count, self._max_batch)), len(self._slots)
         for index, start in enumerate(starts):
             slot = self._slots[index % slots]
             if index >= slots:
-                parts.append(self._collect(slot))
+                self._collect(slot, found)
             self._begin(slot, batch, start, min(start + self._max_batch, count))
         for index in range(max(0, len(starts) - slots), len(starts)):
-            parts.append(self._collect(self._slots[index % slots]))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
-        return Scores(joined["score"], joined["stream_scores"], joined["attention"])
+            self._collect(self._slots[index % slots], found)
+        return Scores(found["score"], found["stream_scores"], found["attention"])
 
     def _begin(self, slot: _Slot, batch: Batch, start: int, stop: int) -> None:
         device = self._device
         assert device is not None
-        slot.count = count = stop - start
+        slot.start, slot.count = start, stop - start
+        count = slot.count
         for spec in self._inputs:
             # Converts uint8 to float32 while copying into the pinned buffer.
             np.copyto(slot.host[spec.name][:count], batch[spec.name][start:stop], casting="same_kind")
-            if not slot.context.set_input_shape(spec.name, (count, *spec.shape)):
-                raise InferenceFailed(
-                    f"TensorRT rejects a batch of {count} for {spec.name!r}; see its messages in the log. Restart this "
-                    "process."
-                )
+        launch = slot.graphs.get(count)
+        if launch is not None:
+            launch()
+            return
+        self._set_shapes(slot, count)
 
         def enqueue() -> None:
             for spec in self._inputs:
@@ -193,21 +198,32 @@ class TensorRTEngine:
             for name in OUTPUTS:
                 device.copy_out(slot.host[name][:count], slot.device[name], slot.stream)
 
-        launch = slot.graphs.get(count)
-        if launch is not None:
-            launch()
-            return
         enqueue()
         if self._graphs and count not in slot.graphs:
             # Recorded after one plain run, in which TensorRT allocates its memory; valid while addresses do not change.
             device.wait(slot.stream)
             slot.graphs[count] = device.capture(slot.stream, enqueue)
 
-    def _collect(self, slot: _Slot) -> dict[str, NDArray[Any]]:
+    def _set_shapes(self, slot: _Slot, count: int) -> None:
+        """Give the context the shapes of ``count`` pairs, unless it has them."""
+        if slot.shaped == count:
+            return
+        # After a refusal the shapes of the inputs may differ from each other.
+        slot.shaped = 0
+        for spec in self._inputs:
+            if not slot.context.set_input_shape(spec.name, (count, *spec.shape)):
+                raise InferenceFailed(
+                    f"TensorRT rejects a batch of {count} for {spec.name!r}; see its messages in the log. Restart this "
+                    "process."
+                )
+        slot.shaped = count
+
+    def _collect(self, slot: _Slot, found: dict[str, NDArray[Any]]) -> None:
+        """Wait for the slot's part and copy it into ``found``, because the next part overwrites the buffers."""
         assert self._device is not None
         self._device.wait(slot.stream)
-        # Copied, because the next part overwrites the buffers.
-        return {name: slot.host[name][: slot.count].copy() for name in OUTPUTS}
+        for name, array in found.items():
+            array[slot.start : slot.start + slot.count] = slot.host[name][: slot.count]
 
     def warm_up(self) -> None:
         self.infer({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self._inputs})

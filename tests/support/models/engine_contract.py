@@ -57,6 +57,12 @@ class EngineContract:
         batch = random_batch(engine, 3)
         assert same(engine.infer(batch), engine.infer(batch))
 
+    def test_batch_sizes_may_alternate(self, engine: Engine) -> None:
+        batches = [random_batch(engine, count, seed=count) for count in (1, 3, 2)]
+        first = [engine.infer(batch) for batch in batches]
+        for _ in range(2):
+            assert all(same(engine.infer(b), wanted) for b, wanted in zip(batches, first, strict=True))
+
     def test_a_pair_does_not_depend_on_its_batch(self, engine: Engine) -> None:
         batch = random_batch(engine, 4)
         whole = engine.infer(batch).score

@@ -8,6 +8,7 @@ that takes a GPU and the tests marked ``gpu``.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,17 @@ API: dict[str, dict[str, list[str]]] = json.loads((Path(__file__).parent / "data
 ]
 VERSIONS = sorted(API)
 MAGIC = b"fake plan "
+STREAMS = itertools.count(1)
+RECORDING: dict[int, list[Callable[[], None]]] = {}
+"""Stream → the work submitted to it, for streams that are being captured."""
+
+
+def submit(stream: int, work: Callable[[], None]) -> None:
+    """Run ``work``, or record it if the stream is being captured."""
+    if stream in RECORDING:
+        RECORDING[stream].append(work)
+    else:
+        work()
 
 
 def guarded(name: str, members: list[str], base: type) -> type:
@@ -72,17 +84,17 @@ class FakeDevice:
         return np.zeros(shape, dtype)
 
     def stream(self) -> int:
-        return 1
+        return next(STREAMS)
 
     def copy_in(self, address: int, source: NDArray[Any], stream: int) -> None:
         self._use()
         assert source.flags.c_contiguous
-        ctypes.memmove(address, source.ctypes.data, source.nbytes)
+        submit(stream, lambda: _move(address, source.ctypes.data, source.nbytes))
 
     def copy_out(self, target: NDArray[Any], address: int, stream: int) -> None:
         self._use()
         assert target.flags.c_contiguous
-        ctypes.memmove(target.ctypes.data, address, target.nbytes)
+        submit(stream, lambda: _move(target.ctypes.data, address, target.nbytes))
 
     def wait(self, stream: int) -> None:
         self._use()
@@ -92,16 +104,28 @@ class FakeDevice:
     def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None] | None:
         if not self.graphs:
             return None
+        recorded: list[Callable[[], None]] = []
+        RECORDING[stream] = recorded
+        try:
+            work()
+        finally:
+            del RECORDING[stream]
 
         def launch() -> None:
+            self._use()
             self.launches += 1
-            work()
+            for step in recorded:
+                step()
 
         return launch
 
     def close(self) -> None:
         self.closed += 1
         self.memory.clear()
+
+
+def _move(target: int, source: int, size: int) -> None:
+    ctypes.memmove(target, source, size)
 
 
 class _Tensor:
@@ -124,17 +148,33 @@ class _Network:
 
 
 class _Parser:
+    fake_int64 = False
+
     def __init__(self, network: Any, logger: Any) -> None:
-        self._network = network
+        self._network, self._logger = network, logger
         self._errors: list[str] = []
 
     def parse(self, model: bytes) -> bool:
         proto = onnx.load_from_string(model)
+        if not self.fake_int64:
+            self._warn_of_int64(proto)
         if any(n.op_type == "Shape" for n in proto.graph.node):
             self._errors.append("No importer registered for op: Shape")
             return False
         self._network.fake_model = proto
         return True
+
+    def _warn_of_int64(self, proto: Any) -> None:
+        """Warn as the parser of TensorRT 8 does, which has int32 alone."""
+        wide = [onnx.numpy_helper.to_array(t) for t in proto.graph.initializer if t.data_type == onnx.TensorProto.INT64]
+        if wide:
+            self._logger.log(
+                "WARNING",
+                "Your ONNX model has been generated with INT64 weights, while TensorRT does not natively support "
+                "INT64. Attempting to cast down to INT32.",
+            )
+        if any(not np.array_equal(value, value.astype(np.int32)) for value in wide):
+            self._logger.log("WARNING", "One or more weights outside the range of INT32 was clamped")
 
     @property
     def num_errors(self) -> int:
@@ -195,15 +235,15 @@ class _Inspector:
         return json.dumps({"Layers": ["conv1 + relu"], "format": format})
 
 
-class _Context:
+class FakeContext:
     def __init__(self, engine: Any, profile: int | None) -> None:
         self._engine = engine
         self._profile = profile
-        self._addresses: dict[str, int] = {}
+        self.fake_addresses: dict[str, int] = {}
         self.fake_shapes: dict[str, tuple[int, ...]] = {}
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
-        self._addresses[name] = memory
+        self.fake_addresses[name] = memory
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -215,16 +255,22 @@ class _Context:
     def execute_async_v3(self, stream_handle: int) -> bool:
         if self._profile is None:
             return False
-        inputs = {}
-        for name, shape in self.fake_shapes.items():
-            raw = ctypes.string_at(self._addresses[name], int(np.prod(shape)) * 4)
-            inputs[name] = np.frombuffer(raw, np.float32).reshape(shape)
-        if max(len(a) for a in inputs.values()) > self._engine.fake_max:
+        if max(shape[0] for shape in self.fake_shapes.values()) > self._engine.fake_max:
             return False
+        # A captured run keeps the shapes that it was captured with.
+        shapes = dict(self.fake_shapes)
+        submit(stream_handle, lambda: self.fake_run(shapes))
+        return True
+
+    def fake_run(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Compute what a submitted run computes."""
+        inputs = {}
+        for name, shape in shapes.items():
+            raw = ctypes.string_at(self.fake_addresses[name], int(np.prod(shape)) * 4)
+            inputs[name] = np.frombuffer(raw, np.float32).reshape(shape)
         for name, value in zip(self._engine.fake_outputs, self._engine.fake_session.run(None, inputs), strict=True):
             value = np.ascontiguousarray(value)
-            ctypes.memmove(self._addresses[name], value.ctypes.data, value.nbytes)
-        return True
+            ctypes.memmove(self.fake_addresses[name], value.ctypes.data, value.nbytes)
 
 
 class _Engine:
@@ -234,7 +280,7 @@ class _Engine:
         graph = onnx.load_from_string(model).graph
         self._inputs = {v.name: _Tensor(v) for v in graph.input}
         self.fake_outputs = {v.name: _Tensor(v) for v in graph.output}
-        self.fake_contexts: type = _Context
+        self.fake_contexts: type = FakeContext
         self.fake_shares_profiles = True
         self.fake_taken = 0
         self.fake_mode: Any = None
@@ -295,14 +341,16 @@ class FakeTensorRT:
         self.ILogger = type("ILogger", (), {m: m for m in api["ILogger"] if m.isupper()})
         if "IProgressMonitor" in api:
             self.IProgressMonitor = type("IProgressMonitor", (), {})
-        self.OnnxParser = self._class("OnnxParser", _Parser)
+        parser: Any = self._class("OnnxParser", _Parser)
+        parser.fake_int64 = not version.startswith("8.")
+        self.OnnxParser = parser
         fake, network, config = (
             self,
             self._class("INetworkDefinition", _Network),
             self._class("IBuilderConfig", _Config),
         )
         profile = self._class("IOptimizationProfile", _Profile)
-        engine, context = self._class("ICudaEngine", _Engine), self._class("IExecutionContext", _Context)
+        engine, context = self._class("ICudaEngine", _Engine), self._class("IExecutionContext", FakeContext)
 
         class Builder:
             def __init__(self, logger: Any) -> None:

@@ -5,6 +5,7 @@ See `tests.support.models.fake_tensorrt` for what this does not prove.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import open_tensorrt
 from runtime.engines.tensorrt.versions import BuildSettings, generation_of
 from runtime.liveness.open import open_engine
-from tests.support.models.engine_contract import EngineContract, Reference, random_batch
-from tests.support.models.fake_tensorrt import VERSIONS, FakeDevice, FakeTensorRT
+from tests.support.models.engine_contract import EngineContract, Reference, random_batch, same
+from tests.support.models.fake_tensorrt import VERSIONS, FakeContext, FakeDevice, FakeTensorRT
 from tests.support.models.tensorrt_machine import engine_on, machine_of, plan_of
 
 
@@ -80,6 +81,67 @@ def test_large_batches_go_through_in_parts(bundle: Bundle, graphs: bool) -> None
     assert (device.launches > 0) == graphs
     engine.close()
     assert (device.closed, device.memory) == (1, {})
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_a_context_is_given_shapes_when_they_change_and_never_for_a_graph(
+    bundle: Bundle, graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_shape, given = FakeContext.set_input_shape, []
+
+    def counted(context: FakeContext, name: str, shape: tuple[int, ...]) -> bool:
+        given.append(shape[0])
+        return set_shape(context, name, shape)
+
+    monkeypatch.setattr(FakeContext, "set_input_shape", counted)
+    engine = engine_on(bundle, FakeDevice(graphs=graphs))
+    for count in (1, 1, 2, 1, 2):
+        engine.infer(random_batch(engine, count))
+    assert given == ([1, 1, 2, 2] if graphs else [1, 1, 2, 2, 1, 1, 2, 2])
+    engine.close()
+
+
+def test_after_a_refused_shape_all_shapes_are_given_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_on(bundle, FakeDevice(graphs=False))
+    batch = random_batch(engine, 2)
+    wanted = engine.infer(batch)
+    set_shape = FakeContext.set_input_shape
+    refused = engine.inputs[1].name
+
+    def refuse(context: FakeContext, name: str, shape: tuple[int, ...]) -> bool:
+        return name != refused and set_shape(context, name, shape)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeContext, "set_input_shape", refuse)
+        with pytest.raises(InferenceFailed, match="rejects a batch of 1"):
+            engine.infer(random_batch(engine, 1))
+    assert same(engine.infer(batch), wanted)
+    engine.close()
+
+
+def test_graphs_that_other_batch_sizes_disturb_do_not_serve(
+    bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph depends on the state of its context; the golden vectors run from graphs of alternating sizes."""
+    machine_of("10.3.0", monkeypatch)
+    run = FakeContext.fake_run
+
+    def disturbed(context: FakeContext, shapes: dict[str, tuple[int, ...]]) -> None:
+        run(context, shapes)
+        if shapes != context.fake_shapes:
+            ctypes.memset(context.fake_addresses["score"], 0, 4 * next(iter(shapes.values()))[0])
+
+    monkeypatch.setattr(FakeContext, "fake_run", disturbed)
+    with pytest.raises(GoldenMismatch):
+        open_tensorrt(bundle, cache=cache)
+
+
+def test_what_no_part_filled_is_no_score(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_on(bundle, FakeDevice())
+    monkeypatch.setattr(engine, "_collect", lambda slot, found: None)
+    with pytest.raises(InferenceFailed, match="not a probability"):
+        engine.infer(random_batch(engine, 2))
+    engine.close()
 
 
 @pytest.mark.parametrize("version", ["8.5.3.1", "8.6.0"])
@@ -152,6 +214,14 @@ def test_an_engine_that_computes_something_else_does_not_serve(
     with pytest.raises(GoldenMismatch):
         open_tensorrt(bundle, cache=cache)
     assert machine.devices[0].closed == 1
+
+
+def test_the_log_says_that_a_build_takes_minutes_anywhere(
+    bundle: Bundle, cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine_of("8.5.3.1", monkeypatch)
+    open_tensorrt(bundle, cache=cache).close()
+    assert "this takes minutes, on a large GPU too" in caplog.text
 
 
 def test_a_bundle_without_the_artifact_says_how_to_make_it(

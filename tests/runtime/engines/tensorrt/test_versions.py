@@ -75,6 +75,17 @@ def test_what_the_parser_says_reaches_the_person(bundle: Bundle) -> None:
         build_plan(FakeTensorRT("10.3.0"), model.SerializeToString(), BuildSettings())
 
 
+@pytest.mark.parametrize("version", ["8.5.3.1", "8.6.0", "10.3.0"])
+def test_a_build_warns_of_no_clamped_weights(bundle: Bundle, version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As TensorRT 8.5.3.1 did on the first GPU."""
+    build_plan(FakeTensorRT(version), bundle.read("model-int8-trt"), BuildSettings())
+    assert "clamped" not in caplog.text
+    assert ("INT64" in caplog.text) == version.startswith("8."), "the shapes of reshapes are int64 in ONNX"
+    caplog.clear()
+    build_plan(FakeTensorRT(version), bundle.read("model-fp32"), BuildSettings())
+    assert ("clamped" in caplog.text) == version.startswith("8."), "the stand-in warns as the library does"
+
+
 def test_what_the_machine_s_environment_says_of_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BuildSettings.of_environment({}) == BuildSettings()
     said = {"ADSN_TRT_MAX_BATCH": "32", "ADSN_TRT_WORKSPACE_MIB": "256", "ADSN_TRT_OPTIMISATION": "5"}
