@@ -264,7 +264,7 @@ def page(runs: list[dict[str, Any]]) -> str:
     )
     lines += ["", "## A species nobody trained on", ""]
     lines += [
-        "Trained and thresholded without the species, then tested on it, next to the base, which was trained on it. The",
+        "Trained and thresholded without the species, then tested on it; next to it the base, trained on it. The",
         "first figure is what to expect of an unforeseen attack.",
         "",
     ]
