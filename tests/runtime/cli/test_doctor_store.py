@@ -1,4 +1,4 @@
-"""What adsn-doctor says of the store that replicas share, asked of a real one."""
+"""adsn-doctor's checks of the shared store, with a real one."""
 
 from __future__ import annotations
 

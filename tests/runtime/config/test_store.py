@@ -1,4 +1,4 @@
-"""The store's settings: what is no address, what would cross the network in clear, and that no password is repeated."""
+"""The store's settings: invalid addresses, unencrypted connections, and errors that do not repeat the password."""
 
 from __future__ import annotations
 
