@@ -69,8 +69,8 @@ def _explained(error: ModuleNotFoundError) -> ImportError:
 
     where = runtime.__file__ or ", ".join(runtime.__path__)
     return ImportError(
-        f"adsn needs its own package 'runtime', and {where} is found first. Rename that one, or run adsn in an "
-        "environment of its own and ask it over HTTP."
+        f"adsn needs its own package 'runtime', but {where} is found first. Rename that one, or install adsn in a "
+        "separate environment and use it over HTTP."
     )
 
 

@@ -222,17 +222,17 @@ def page(runs: list[dict[str, Any]]) -> str:
 
     done = [v for v in VARIANTS if of(v.name, lambda r: 0.0)]
     lines = [
-        "# What each part is worth",
+        "# Contribution of each part",
         "",
         *STALE,
-        "Made by `python -m benchmarks.ablation`. Every network here is small and trained shortly, so that many",
+        "Made by `python -m benchmarks.ablation`. Every network here is small and trained briefly, so that many",
         f"can be compared: width {WIDTH}, {EPOCHS} epochs in batches of {BATCH}, the first {FACES} bona fide",
         f"presentations and {EACH} of each species of the shipped recipe's training set (sensor family A, both",
         "sources of face shape). The threshold is set on family A's development people at BPCER ≤ 1 %; all figures",
         f"are on family B: other people, other cameras ({runs[0]['tested']} presentations). Seeds",
-        f"{' and '.join(map(str, SEEDS))}, shown as two figures: where a line differs from the base by less than its",
-        "two figures differ from each other, nothing has been shown. The",
-        "shipped weights are four times as large and trained on many times as much; their figures stand in its card.",
+        f"{' and '.join(map(str, SEEDS))}, shown as two figures: if a line differs from the base by less than its",
+        "two figures differ from each other, it shows nothing. The",
+        "shipped weights are four times as large and trained on much more data; their figures are in the model card.",
         "",
         "## Parts of network and training",
         "",
@@ -264,8 +264,8 @@ def page(runs: list[dict[str, Any]]) -> str:
     )
     lines += ["", "## A species nobody trained on", ""]
     lines += [
-        "Trained and thresholded without the species, then met it; beside it the base, which knew it. The first figure",
-        "is what to expect of an attack that nobody thought of.",
+        "Trained and thresholded without the species, then tested on it; next to it the base, trained on it. The",
+        "first figure is what to expect of an unforeseen attack.",
         "",
     ]
     left = [

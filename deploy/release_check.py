@@ -1,4 +1,4 @@
-"""Everything that must be so before a version is released: ``make release-check``.
+"""Checks before a version is released: ``make release-check``.
 
     python deploy/release_check.py [--rehearse] [--out dist]
 
@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def fail(message: str) -> None:
-    """Say what is wrong, and end with 1."""
+    """Print an error and exit with 1."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(1)
 
 
 def call(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
-    """Run a command that must succeed; returns what it printed."""
+    """Run a command that must succeed; return its output."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env={**clean, **environment}, capture_output=True, text=True, check=False
@@ -43,7 +43,7 @@ def call(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
 
 
 def versions(root: Path = ROOT) -> dict[str, str]:
-    """Where a version is written, and which."""
+    """Return each place that states a version, with the version."""
     found = {}
     for name, pattern in {
         "pyproject.toml": r'^version = "([^"]+)"$',
@@ -55,14 +55,16 @@ def versions(root: Path = ROOT) -> dict[str, str]:
 
 
 def in_changelog(text: str, version: str, dated: bool) -> bool:
-    """Whether the changelog has an entry for ``version``, with its date where ``dated``."""
+    """Return whether the changelog has an entry for ``version``, with a date if ``dated``."""
     date = r" - \d{4}-\d{2}-\d{2}" if dated else r"( - \d{4}-\d{2}-\d{2})?"
     return re.search(rf"^## \[{re.escape(version)}\]{date}$", text, re.MULTILINE) is not None
 
 
 def normalized(sdist: bytes, epoch: int) -> bytes:
-    """The same source distribution with its files in order, times at ``epoch`` at the latest, and nobody's account: the
-    archive that setuptools writes has the time of the build in it."""
+    """Return the source distribution with sorted files, times no later than ``epoch``, and no account names.
+
+    The archive that setuptools writes contains the time of the build.
+    """
     packed = io.BytesIO()
     with (
         tarfile.open(fileobj=io.BytesIO(sdist)) as old,
@@ -79,7 +81,7 @@ def normalized(sdist: bytes, epoch: int) -> bytes:
 
 
 def build(folder: Path, epoch: int) -> dict[str, bytes]:
-    """Wheel and source distribution of the commit, built in ``folder``."""
+    """Return the wheel and source distribution of the commit, built in ``folder``."""
     source, out = folder / "source", folder / "out"
     source.mkdir(parents=True)
     with tempfile.TemporaryFile() as archive:
@@ -92,18 +94,18 @@ def build(folder: Path, epoch: int) -> dict[str, bytes]:
 
 
 def try_out(wheel: Path, folder: Path, version: str) -> None:
-    """Install the wheel in an environment of its own and run it away from the checkout."""
+    """Install the wheel in a separate environment and run it outside the checkout."""
     venv.create(folder / "venv", with_pip=True)
     programs = folder / "venv" / "bin"
     call(programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[cpu]", cwd=folder)
     said = call(programs / "adsn-serve", "--version", cwd=folder).strip()
     if said != f"adsn {version}":
-        fail(f"the installed adsn-serve says {said!r} instead of 'adsn {version}'.")
+        fail(f"the installed adsn-serve prints {said!r} instead of 'adsn {version}'.")
     call(programs / "adsn-doctor", cwd=folder)
 
 
 def main() -> None:
-    """All of it, in the order of what it costs."""
+    """Run all checks, the fastest first."""
     parser = argparse.ArgumentParser(description="What must be so before a release.")
     parser.add_argument("--rehearse", action="store_true", help="without a tag and a dated changelog")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the files are left")
@@ -120,7 +122,7 @@ def main() -> None:
         fail(f"CHANGELOG.md has no line '## [{version}] - YYYY-MM-DD'.")
     if not options.rehearse and f"v{version}" not in call("git", "tag", "--points-at", "HEAD").split():
         fail(f"HEAD does not have the tag v{version}.")
-    print(f"version {version}: tree, changelog{'' if options.rehearse else ' and tag'} fit")
+    print(f"version {version}: tree, changelog{'' if options.rehearse else ' and tag'} agree")
 
     epoch = int(call("git", "log", "-1", "--format=%ct"))
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,10 +136,10 @@ def main() -> None:
             (options.out / name).write_bytes(data)
         text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (options.out / "SHA256SUMS").write_text(text)
-        print(f"built twice, byte for byte the same:\n{text}", end="")
+        print(f"two builds are identical:\n{text}", end="")
         (wheel,) = [options.out / name for name in sums if name.endswith(".whl")]
         try_out(wheel.resolve(), Path(scratch), version)
-    print("the wheel serves from an environment of its own; adsn-doctor finds nothing wrong")
+    print("the wheel works in a separate environment; adsn-doctor reports no problem")
 
 
 if __name__ == "__main__":

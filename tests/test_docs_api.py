@@ -46,7 +46,7 @@ def test_the_page_has_examples() -> None:
 
 @pytest.mark.parametrize("command", CURLS, ids=[str(i) for i in range(len(CURLS))])
 def test_a_command_of_the_page(place: Path, address: str, command: str) -> None:
-    # Version 7.82 brought --json; older ones get what it stands for.
+    # curl has --json since version 7.82; older versions get the equivalent options.
     older = command.replace("--json", "-H 'Content-Type: application/json' -H 'Accept: application/json' --data")
     line = older.replace("http://127.0.0.1:8000", address)
     done = subprocess.run(["bash", "-c", line], cwd=place, capture_output=True, text=True, timeout=60, env=os.environ)

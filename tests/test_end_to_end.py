@@ -1,4 +1,4 @@
-"""The README's way, with the shipped model and real processes: sample pictures, the service, an answer."""
+"""The README's first steps with the shipped model and real processes: sample images, the service, a response."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_person_of_the_readme_is_live(address: str, samples: Path) -> None:
     assert body["model"]["name"] == manifest.name
     assert (body["model"]["precision"], body["model"]["backend"]) == ("int8", "onnx-cpu")
     assert body["threshold"] == pytest.approx(manifest.operating_point().threshold, abs=1e-6)
-    # The box that the detector found is where the sensor knows the face to be.
+    # The detected box agrees with the sensor's true box.
     x, y, w, h = body["face"]["bbox"]
     truth = json.loads((samples / "bona_fide-0.json").read_text())["face_box"]
     assert abs(x + w / 2 - truth[0] - truth[2] / 2) < truth[2] / 4
@@ -88,7 +88,7 @@ def test_no_attack_of_the_readme_is_live(address: str, samples: Path, species: s
     response = post(address, samples, species)
     assert response.status_code == 200, response.text
     body = response.json()
-    # A screen shows no face in infrared, and its picture there may be too flat to call it more than that.
+    # A screen shows no face in infrared, where its image may be too flat for a decision.
     assert body["decision"] == "spoof" or (body["decision"] == "uncertain" and "ir_no_face" in body["reasons"])
 
 

@@ -1,4 +1,4 @@
-"""What is installed from a wheel: every package, every page, and a bundle to serve with."""
+"""Contents of an installed wheel: every package, every page, and a bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(pipeline.engine.info.backend, len(service.console.page.PAGE.template))
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A wheel and an sdist of what git knows here, made in a copy: a build leaves folders behind."""
+    """Build a wheel and an sdist of the tracked files, in a copy, because a build leaves folders behind."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
     if listed.returncode:
@@ -81,7 +81,7 @@ def test_an_installed_wheel_serves(built: tuple[Path, Path], tmp_path: Path) -> 
 
 @pytest.fixture
 def application(tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody whose own packages are called as ours, and come first."""
+    """Return an environment in which the user's own packages have our names and come first."""
     for name in ("service", "runtime"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("THEIRS = True\n")
@@ -89,8 +89,8 @@ def application(tmp_path: Path) -> dict[str, str]:
 
 
 def run_in(folder: Path, environment: dict[str, str], code: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python away from the checkout: the folder it starts in comes first on its path."""
-    # As from a wheel: the finder of an editable install knows our modules by name, whatever the path says.
+    """Run Python outside the checkout, because its working directory comes first on its path."""
+    # As from a wheel: the finder of an editable install finds our modules by name, whatever the path.
     plain = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in getattr(f, '__name__', '')];"
     command = [sys.executable, "-c", f"{plain} {code}", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)

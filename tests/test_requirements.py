@@ -1,4 +1,4 @@
-"""The pinned packages: every one with its hashes, everything that serving needs, and no address of anybody's index."""
+"""The pinned packages: each with its hashes, everything that serving needs, and no address of an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 ROOT = Path(__file__).parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 FEWEST = {"serve": 20, "kiosk": 20, "opencv-build": 5}
-"""More packages than these are in each."""
+"""Each file pins more packages than this."""
 
 
 def plain(name: str) -> str:
@@ -24,7 +24,7 @@ def plain(name: str) -> str:
 
 
 def pinned(text: str) -> list[tuple[str, str]]:
-    """Name of each requirement and the rest of its entry."""
+    """Return the name and the entry of each requirement."""
     joined = text.replace("\\\n", " ")
     entries = [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
     return [(plain(entry.partition("==")[0]), entry) for entry in entries]
@@ -55,6 +55,6 @@ def test_everything_that_serving_needs_is_pinned(path: Path) -> None:
 
 
 def test_everything_that_compiling_opencv_needs_is_pinned() -> None:
-    """What its source names, without what the image takes from its system (cmake, ninja)."""
+    """Check the requirements in its source, without those that the image's system provides (cmake, ninja)."""
     names = {name for name, _ in pinned((ROOT / "requirements" / "opencv-build.txt").read_text())}
     assert {"numpy", "packaging", "scikit-build", "setuptools", "wheel"} <= names

@@ -48,7 +48,7 @@ Threshold = Annotated[
 Out = Annotated[Path | None, typer.Option(help="Write the figures and every presentation's score here (JSON).")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a page with curves and tables here (HTML).")]
 Thumbnails = Annotated[
-    bool, typer.Option("--thumbnails", help="Show the worst samples in the page. These are pictures of faces.")
+    bool, typer.Option("--thumbnails", help="Show the worst samples in the page. They show faces.")
 ]
 Explain = Annotated[
     int, typer.Option(help="Draw attention over the crops of this many worst samples of each kind.", min=0, max=50)
@@ -68,7 +68,7 @@ Counterfactuals = Annotated[
     ),
 ]
 RendererOption = Annotated[
-    str, typer.Option("--renderer", help="Renderer of --counterfactual: fast, or pathtraced (about 2 s a picture).")
+    str, typer.Option("--renderer", help="Renderer of --counterfactual: fast, or pathtraced (about 2 s per image).")
 ]
 AttributeOptions = Annotated[
     list[str] | None,

@@ -28,7 +28,7 @@ def show(console: Console, title: str, scored: Scored, threshold: float) -> None
     for species, rate in report.apcer.items():
         table.add_row(f"APCER {species}" + (" (worst)" if species == worst else ""), str(rate))
     for kind, rate in rates_by_kind(scored, threshold).items():
-        table.add_row(f"  second picture: {WORDS[kind]}", str(rate))
+        table.add_row(f"  second image: {WORDS[kind]}", str(rate))
     table.add_row("BPCER", str(report.bpcer))
     console.print(table)
 

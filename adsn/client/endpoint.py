@@ -45,11 +45,11 @@ def endpoint(url: str, api_key: str | None, *, plaintext: bool) -> Endpoint:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"{url}: a service's address is http://HOST:PORT or https://HOST:PORT.")
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("the service's address holds a name or a password; pass api_key instead.")
+        raise ConfigError("the service's address contains a user name or a password. Pass api_key instead.")
     if parts.scheme == "http" and not plaintext and not _is_loopback(parts.hostname):
         raise ConfigError(
             f"{url}: faces would cross the network unencrypted, and anyone on it could answer. Use https, or pass "
-            "plaintext=True where another layer encrypts."
+            "plaintext=True if another layer encrypts."
         )
     headers = {"User-Agent": f"adsn-client/{__version__}", "Accept-Encoding": "identity"}
     if api_key is not None:

@@ -103,5 +103,5 @@ def _read(kind: type[Found], reply: Reply) -> Found:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise InvalidAnswer(
-            f"the answer does not keep contract version 1: {where}: {first['msg']}. Is this the address of adsn-serve?"
+            f"the response violates contract version 1: {where}: {first['msg']}. Is this the address of adsn-serve?"
         ) from error

@@ -116,14 +116,14 @@ def read_frame(frame: FrameFile, modality: str, window: DepthWindow) -> NDArray[
         try:
             data = np.frombuffer(frame.path.read_bytes(), np.uint8)
         except OSError as error:
-            raise DatasetError(f"{shown}: the {modality} picture cannot be read: {error.strerror}.") from None
+            raise DatasetError(f"{shown}: the {modality} image cannot be read: {error.strerror}.") from None
         decoded = _decoded(data)
         if decoded is None:
-            raise DatasetError(f"{shown}: not a whole picture, or several; expected a JPEG or PNG of {modality}.")
+            raise DatasetError(f"{shown}: not a complete single image; expected a JPEG or PNG of {modality}.")
         pixels = decoded[:, :, ::-1] if decoded.ndim == 3 else decoded[:, :, None]
     if modality == "rgb":
         if pixels.shape[2] == 1:
-            raise DatasetError(f"{shown}: a grey picture where RGB is expected. Are rgb and ir swapped?")
+            raise DatasetError(f"{shown}: a grey image instead of RGB. Check that rgb and ir are not swapped.")
         if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise DatasetError(f"{shown}: {pixels.dtype} {pixels.shape}; expected 8-bit colour.")
         return np.ascontiguousarray(pixels)
@@ -306,7 +306,7 @@ def require_both_classes(pairs: Described) -> None:
         found = ", ".join(sorted(species))
         raise DatasetError(f"{pairs.name}: no bona fide presentation among {found}. People are {BONA_FIDE!r}.")
     if species == {BONA_FIDE}:
-        raise DatasetError(f"{pairs.name}: no attack presentation. Name a set that holds both classes.")
+        raise DatasetError(f"{pairs.name}: no attack presentation. Use a set with both classes.")
 
 
 def require_folder(root: Path, expected: str) -> None:

@@ -92,7 +92,7 @@ def _agree(path: str, live: bool, where: str) -> None:
     told = next((known for part, known in (("real_part", True), ("fake_part", False)) if part in parts), live)
     if told != live:
         raise DatasetError(
-            f"{where}: labelled {'bona fide' if live else 'an attack'}, yet it lies in "
+            f"{where}: labelled {'bona fide' if live else 'an attack'}, but it is in "
             f"{'real_part' if told else 'fake_part'}. Is this list of another form of CASIA-SURF?"
         )
 
@@ -142,7 +142,7 @@ def _release(root: Path, split: Split) -> Iterator[EntryFields]:
     for number, (word, label) in enumerate(read_list(path, (2,)), 1):
         where = f"{path}, row {number}"
         if modality_of(word) != "rgb":
-            raise DatasetError(f"{where}: {word!r} does not lie in a folder 'color'.")
+            raise DatasetError(f"{where}: {word!r} is not in a folder 'color'.")
         live = label_of(label, "0", where)
         _agree(word, live, where)
         subject, presentation = _video_of(word)

@@ -147,7 +147,9 @@ def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
 def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[EntryFields]:
     colour = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
     if colour is None:
-        raise DatasetError(f"{without_identity(video)}: neither a folder 'profile' nor 'color' of colour pictures.")
+        raise DatasetError(
+            f"{without_identity(video)}: there is neither a folder 'profile' nor 'color' with colour images."
+        )
     names = sorted(p.name for p in colour.iterdir() if PICTURE.match(p.name))
     if frames is not None and len(names) > frames:
         names = [names[i * len(names) // frames] for i in range(frames)]
@@ -163,7 +165,7 @@ def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Itera
         raise DatasetError(f"CeFA's challenge has no sub-protocol {part!r}; the choices are 1, 2 and 3.")
     if split == "test":
         raise DatasetError(
-            "CeFA's challenge test lists hold no labels; evaluate on 'dev', or on the tree's protocol 4."
+            "CeFA's challenge test lists contain no labels. Evaluate on 'dev', or on the tree's protocol 4."
         )
     path = root / (f"4@{part}_train.txt" if split == "train" else f"4@{part}_dev_ref.txt")
     for number, (word, label) in enumerate(read_list(path, (2,)), 1):
@@ -174,7 +176,7 @@ def _challenge(root: Path, part: str, split: Split, frames: int | None) -> Itera
         # Dev folders are plain numbers; training folders name the species.
         species = species_of(video.name) or (BONA_FIDE if live else "attack")
         if (species == BONA_FIDE) != live:
-            raise DatasetError(f"{where}: label {label}, yet {video.name!r} says {species}.")
+            raise DatasetError(f"{where}: label {label}, but {video.name!r} means {species}.")
         match = VIDEO.match(video.name)
         subject = f"{ETHNICITIES[int(match[1]) - 1]}-{match[2]}" if match else video.name
         if listed.suffix:

@@ -159,7 +159,7 @@ def _require_consistent(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         if rows[first - 2]["split"] != row["split"]:
             raise DatasetError(
                 f"{path}:{first} and {path}:{number}: subject {row['subject']!r} is in {rows[first - 2]['split']} and "
-                f"in {row['split']}; a test must hold new people only."
+                f"in {row['split']}; a test set must contain new people only."
             )
     try:
         require_distinct(row["species"] for row in rows)

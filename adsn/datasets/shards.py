@@ -153,7 +153,7 @@ def shard_folder(root: Path) -> Path:
             f"{root}: no path-traced pairs. Render some with python -m adsn.cli.render {root}, or take the table with "
             'dataset = "pathtraced" out of the recipe or plan.'
         )
-    raise DatasetError(f"{root}: holds {len(found)} sets; name one of them, such as {found[0]}.")
+    raise DatasetError(f"{root}: contains {len(found)} sets. Pass one of them, such as {found[0]}.")
 
 
 class ShardPairs:

@@ -54,7 +54,7 @@ def category(name: str) -> str:
     """
     parts = name.split("_")
     if len(parts) != 5 or not all(part.isdigit() for part in parts):
-        raise DatasetError(f"{name!r} is no WMCA presentation; expected CLIENT_SESSION_PRESENTER_TYPE_PAI.")
+        raise DatasetError(f"{name!r} is not a WMCA presentation; expected CLIENT_SESSION_PRESENTER_TYPE_PAI.")
     kind, pai = int(parts[3]), int(parts[4])
     if kind == 0:
         return BONA_FIDE

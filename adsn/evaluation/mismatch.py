@@ -24,7 +24,7 @@ Kind = Literal["other_person", "other_moment", "warped"]
 WORDS: Mapping[Kind, str] = {
     "other_person": "another person\u2019s",
     "other_moment": "the same person\u2019s, another moment",
-    "warped": "the same picture, warped",
+    "warped": "the same image, warped",
 }
 """Kind → description of the second image, for people."""
 POSE_AWAY = (8.0, 15.0)

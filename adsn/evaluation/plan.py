@@ -96,6 +96,6 @@ def read_plan(path: Path) -> DataPlan:
                 raise ConfigError(f"{path}: test.{name} and {other} are the same data.")
             if clash is not None:
                 raise ConfigError(
-                    f"{path}: test.{name} and {other} share identities; a test must hold new people only."
+                    f"{path}: test.{name} and {other} share identities; a test set must contain new people only."
                 )
     return plan

@@ -12,8 +12,8 @@ from adsn.evaluation.verdict import Limits
 from runtime.core.species import BONA_FIDE
 
 CAPTION = (
-    "The worst step of each sweep, and the steps about the unchanged one over which the median score of bona fide is "
-    "accepted and that of each attack species refused."
+    "The worst step of each sweep, and the range of steps around the unchanged one in which the median score of bona "
+    "fide is accepted and that of each attack species is rejected."
 )
 LEGEND = (
     "Green: bona fide, and BPCER. Red: attack species, and the worst species\u2019 APCER. Bars: 95 % Clopper-Pearson "
@@ -61,11 +61,11 @@ def sample_words(found: Robustness) -> str:
     inside = found.pairs - found.with_pictures
     words = f"Presentations drawn: {counts}; each is scored at every step. "
     if found.with_pictures:
-        words += f"Of {found.with_pictures} pairs the pictures were changed before the crop was cut. "
+        words += f"For {found.with_pictures} pairs the images were changed before the crop was cut. "
     if inside:
-        words += f"Of {inside} pairs there is only the crop, which was changed itself. "
+        words += f"For {inside} pairs only the crop exists; the crop itself was changed. "
     if found.left_out:
-        words += f"Without pictures there is nothing to say of: {'; '.join(found.left_out)}. "
+        words += f"Skipped, because they need full images: {'; '.join(found.left_out)}. "
     return words.strip()
 
 

@@ -54,7 +54,7 @@ def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], thr
         if species == PAIR_MISMATCH:
             kinds = {n: rates_by_kind(scored[n], threshold) for n in names}
             rows += [
-                _row(f"second picture: {WORDS[kind]}", [kinds[n][kind] for n in names], limits.apcer, "", " class=kind")
+                _row(f"second image: {WORDS[kind]}", [kinds[n][kind] for n in names], limits.apcer, "", " class=kind")
                 for kind in kinds[names[0]]
             ]
     if any(rate.errors for rate in (first.bpnrr, *first.apnrr.values())):
@@ -62,8 +62,8 @@ def rates_table(scored: Mapping[str, Scored], reports: Mapping[str, Report], thr
         rows += [_row(f"APNRR {escape(kind)}", [reports[n].apnrr[kind] for n in names]) for kind in first.apnrr]
     caption = (
         "Error rates of presentations at the threshold, with counts and 95 % Clopper-Pearson intervals: the worst "
-        "species first, rates over their limit in red. AUC: bona fide against that species; beside BPCER, against all "
-        f"of them but {PAIR_MISMATCH}."
+        "species first, rates over their limit in red. AUC: bona fide against that species; next to BPCER, against all "
+        f"of them except {PAIR_MISMATCH}."
     )
     return _table(caption, ["", *names, "AUC"], rows)
 
@@ -77,9 +77,9 @@ def other_table(figures: Mapping[str, Mapping[str, Any]], reports: Mapping[str, 
     ]
     acer = "ACER (not a measure of ISO/IEC 30107-3; worst species and BPCER)"
     rows.append(_texts(acer, [_figure(reports[n].acer) for n in names]))
-    bootstrap = "BPCER, 95 % by bootstrap over people; Clopper-Pearson over people where nobody or everybody is refused"
+    bootstrap = "BPCER, 95 % by bootstrap over people; Clopper-Pearson over people if none or all are rejected"
     rows.append(_texts(bootstrap, [_interval(figures[n]["bpcer_subject_bootstrap"]) for n in names]))
-    caption = "Figures that choose their own threshold on this set compare systems; they say nothing of the one above."
+    caption = "These figures pick their threshold on this set. Use them to compare models, not to predict error rates."
     return _table(caption, ["", *names], rows)
 
 

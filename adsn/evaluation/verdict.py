@@ -49,7 +49,7 @@ def verdict(report: Report, limits: Limits) -> Verdict:
 
 HEADS: dict[State, str] = {
     "over": "Over the limits",
-    "unsure": "Within the limits, on too few presentations to be sure",
+    "unsure": "Within the limits, but too few presentations to be sure",
     "within": "Within the limits",
 }
 

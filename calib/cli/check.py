@@ -61,7 +61,7 @@ def check(
 ) -> None:
     """Check from faces in view whether both cameras are still in their calibrated positions. Stores no images."""
     if not (rgb and ir):
-        raise ConfigError("name both cameras with --rgb and --ir.")
+        raise ConfigError("pass both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     found = load_geometry(geometry)
     box_mapper, detector, newest = CalibratedMapper(found, use_depth=False), open_detector(), NewestFrames()

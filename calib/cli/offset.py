@@ -72,7 +72,7 @@ def offset(
 ) -> None:
     """Measure the offset between the capture times of the RGB stream and those of the IR stream."""
     if not (rgb and ir):
-        raise ConfigError("name both cameras with --rgb and --ir.")
+        raise ConfigError("pass both cameras with --rgb and --ir.")
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"Measuring for {seconds:g} s: switch a light on and off in view of both cameras, irregularly.")
     levels = StreamLevels()

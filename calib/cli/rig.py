@@ -112,7 +112,7 @@ def rig(
     elif rgb and ir:
         identities = live(session, {"rgb": rgb, "ir": ir}, seconds, keep, console)
     else:
-        raise ConfigError("name both cameras with --rgb and --ir, or a folder of their images with --images.")
+        raise ConfigError("pass both cameras with --rgb and --ir, or a folder of their images with --images.")
     session.require_right_cameras()
     trouble = session.trouble()
     try:

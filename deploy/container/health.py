@@ -1,4 +1,4 @@
-"""Exit code 0 when the service in this container can judge pairs: /readyz answers 200."""
+"""Exit with 0 if the service in this container can score pairs: /readyz returns 200."""
 
 import os
 import ssl

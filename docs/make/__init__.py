@@ -1,1 +1,1 @@
-"""Makes the pages and drawings that are made from code. `make docs-made` writes them, tests compare them."""
+"""Programs that generate pages and drawings from code. `make docs-made` writes them; tests compare them."""

@@ -1,4 +1,4 @@
-"""The sample answer in README.md: what the shipped model answers to the sample pair, shortened to what stands there.
+"""The sample response in README.md: the shipped model's response to the sample pair, shortened to the shown members.
 
 Run: ``python -m docs.make.answer`` after a change of the weights. `shortened` serves the test that holds the answer
 against a running service too.
@@ -22,7 +22,7 @@ BLOCK = re.compile(r"(<!-- printed[^>]*-->\n```json\n)(.*?)(```\n)", re.DOTALL)
 
 
 def shortened(shape: Any, answer: Any) -> Any:
-    """Return the part of ``answer`` that ``shape`` shows: its keys, and of a list of objects those it names.
+    """Return the part of ``answer`` that ``shape`` shows: its keys, and the named objects of a list.
 
     Raises:
         KeyError: the answer lacks something.
@@ -36,7 +36,7 @@ def shortened(shape: Any, answer: Any) -> Any:
 
 
 def rounded(value: Any) -> Any:
-    """Return JSON with numbers as a person reads them."""
+    """Return JSON with rounded numbers, for people."""
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -51,7 +51,7 @@ def lines(answer: dict[str, Any]) -> str:
 
 
 def asked(folder: Path) -> dict[str, Any]:
-    """Return the whole answer to the sample pair of README.md, made in ``folder``."""
+    """Return the complete response to README.md's sample pair, which is made in ``folder``."""
     sample(folder, species=["bona_fide"])
     names = {"rgb": "bona_fide-0-rgb.jpg", "ir": "bona_fide-0-ir.png"}
     with serving() as address:
@@ -62,11 +62,11 @@ def asked(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the answer into README.md."""
+    """Write the response into README.md."""
     text = README.read_text(encoding="utf-8")
     found = BLOCK.search(text)
     if found is None:
-        raise SystemExit(f"error: {README} has no block of JSON that is marked as printed.")
+        raise SystemExit(f"error: {README} has no JSON block that is marked as printed.")
     with tempfile.TemporaryDirectory() as folder:
         answer = asked(Path(folder))
     block = lines(rounded(shortened(json.loads(found[2]), answer)))

@@ -1,4 +1,4 @@
-"""``docs/architecture.svg``: who may import whom, drawn from the contracts in pyproject.toml that import-linter checks.
+"""``docs/architecture.svg``: the import rules, drawn from the contracts in pyproject.toml that import-linter checks.
 
 Run: ``python -m docs.make.architecture``. An arrow is drawn from a folder to each that no contract forbids it.
 """
@@ -24,7 +24,7 @@ PLACES = {
     "runtime": (560, 200),
     "synthetic": (320, 300),
 }
-"""Where each folder stands: left edge and top edge of its box. A new folder needs a place."""
+"""Left and top edge of each folder's box. A new folder needs an entry."""
 WORDS = {
     "service": "HTTP, kiosk, console",
     "export": "checkpoint to bundle",
@@ -39,18 +39,18 @@ Edges = dict[tuple[str, str], str]
 
 
 def linter() -> dict[str, Any]:
-    """The section of import-linter."""
+    """Return the section of import-linter."""
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     return found
 
 
 def forbidding(rules: dict[str, Any]) -> list[dict[str, Any]]:
-    """The contracts that say what a folder must not import; those of layers are about the inside of one."""
+    """Return the contracts that forbid a folder to import others; those of layers are about the inside of a folder."""
     return [contract for contract in rules["contracts"] if contract["type"] == "forbidden"]
 
 
 def allowed(rules: dict[str, Any] | None = None) -> Edges:
-    """(importer, imported) → in which part alone, "" for anywhere. Read from the contracts of type forbidden."""
+    """Return (importer, imported) → the only part that may import it; "" for all. From the forbidden contracts."""
     rules = rules or linter()
     houses: list[str] = list(rules["root_packages"])
     edges = {(a, b): "" for a in houses for b in houses if a != b}
@@ -75,7 +75,7 @@ def allowed(rules: dict[str, Any] | None = None) -> Edges:
 
 
 def without_heavy(rules: dict[str, Any] | None = None) -> set[str]:
-    """Folders that a contract forbids each of `HEAVY`."""
+    """Return the folders that a contract forbids to import any of `HEAVY`."""
     rules = rules or linter()
     return {
         house
@@ -91,7 +91,7 @@ def without_heavy(rules: dict[str, Any] | None = None) -> set[str]:
 
 
 def border(name: str, towards: str) -> tuple[float, float]:
-    """Where the line from the middle of one box to that of another leaves the first."""
+    """Return the point at which the line between the centres of two boxes leaves the first."""
     x, y = PLACES[name][0] + WIDTH / 2, PLACES[name][1] + HEIGHT / 2
     dx, dy = PLACES[towards][0] + WIDTH / 2 - x, PLACES[towards][1] + HEIGHT / 2 - y
     scale = min(WIDTH / 2 / abs(dx) if dx else 9e9, HEIGHT / 2 / abs(dy) if dy else 9e9)
@@ -99,7 +99,7 @@ def border(name: str, towards: str) -> tuple[float, float]:
 
 
 def svg(edges: Edges, light: set[str]) -> str:
-    """The drawing."""
+    """Return the drawing."""
     out = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 410" role="img" font-family="sans-serif"'
         ' font-size="13">',
@@ -136,7 +136,7 @@ def svg(edges: Edges, light: set[str]) -> str:
 
 
 def drawing() -> str:
-    """The drawing of the contracts as they are now.
+    """Return the drawing of the current contracts.
 
     Raises:
         LookupError: a folder has no place in it.

@@ -1,4 +1,4 @@
-"""``docs/commands.md`` from what ``--help`` says of every command. Run: ``python -m docs.make.commands``."""
+"""``docs/commands.md``, generated from every command's ``--help``. Run: ``python -m docs.make.commands``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDE = 10_000
 
 @dataclass
 class Said:
-    """What the help of one command says. ``entries``: heading → name and text of each entry."""
+    """The help of one command. ``entries``: heading → name and text of each entry."""
 
     words: tuple[str, ...]
     usage: str = ""
@@ -51,7 +51,7 @@ class Said:
 
 
 class _Found(BaseException):
-    """Carries an application out of its own start."""
+    """Raised to get an application before it starts."""
 
     def __init__(self, app: typer.Typer) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Found(BaseException):
 
 
 def application(entry: str) -> typer.Typer:
-    """The application that a console script, ``module:function``, runs."""
+    """Return the application that a console script, ``module:function``, runs."""
     module, _, function = entry.partition(":")
 
     def stop(app: typer.Typer, *args: object, **named: object) -> None:
@@ -74,7 +74,7 @@ def application(entry: str) -> typer.Typer:
 
 
 def helped(app: typer.Typer, words: tuple[str, ...]) -> Said:
-    """The help of the command that ``words`` name; the first one is the program."""
+    """Return the help of the command that ``words`` name; the first word is the program."""
     done = CliRunner().invoke(
         app, [*words[1:], "--help"], prog_name=words[0], terminal_width=WIDE, max_content_width=WIDE
     )
@@ -98,13 +98,13 @@ def helped(app: typer.Typer, words: tuple[str, ...]) -> Said:
 
 
 def programs() -> dict[str, str]:
-    """Console script → ``module:function``, as pyproject.toml lists them."""
+    """Return console script → ``module:function`` from pyproject.toml."""
     scripts: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     return scripts
 
 
 def everything() -> Iterator[Said]:
-    """Every program and every command of it, depth first."""
+    """Yield every program and its commands, depth first."""
     for name, entry in sorted(programs().items()):
         app = application(entry)
         waiting: list[tuple[str, ...]] = [(name,)]
@@ -115,12 +115,12 @@ def everything() -> Iterator[Said]:
 
 
 def cell(text: str) -> str:
-    """``text`` for a table, with nothing taken for a tag."""
+    """Return ``text`` for a table cell, with HTML characters escaped."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def page(commands: list[Said]) -> str:
-    """The whole page."""
+    """Return the page."""
     out = [HEAD, f"<!-- typer {version('typer')} -->"]
     for said in commands:
         name = " ".join(said.words)

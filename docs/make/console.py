@@ -1,4 +1,4 @@
-"""``docs/console.png``: the result card of the real console, by the shipped model, in headless Chromium.
+"""``docs/console.png``: the console's result card for the shipped model, taken in headless Chromium.
 
 Run: ``make docs-picture``. Needs Debian's ``chromium`` and ``chromium-driver``. Take it again when the weights or the
 console change.

@@ -15,7 +15,7 @@ TRIALS = (10, 30, 100, 200, 300, 400, 1000)
 
 
 def fewest(errors: int, claim: float) -> int:
-    """Fewest presentations with ``errors`` among them whose upper limit is not above ``claim``."""
+    """Return the fewest presentations with ``errors`` among them whose upper limit does not exceed ``claim``."""
     low = high = max(errors, 1)
     while clopper_pearson(errors, high)[1] > claim:
         high *= 2
@@ -40,7 +40,7 @@ def needed() -> list[str]:
 
 
 def filled(text: str) -> str:
-    """The page with its tables' rows as they are computed now."""
+    """Return the page with newly computed table rows."""
     for header, rows in (("| presentations |", upper_limits()), ("| claim |", needed())):
         text = re.sub(
             rf"^({re.escape(header)}[^\n]*\n\|[ :|-]+\|\n)(?:(?:\||<!-- table)[^\n]*\n)*",

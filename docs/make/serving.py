@@ -1,4 +1,4 @@
-"""``adsn-serve`` with the shipped model, for what is made from its answers."""
+"""Runs ``adsn-serve`` with the shipped model, for programs that use its responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """Run the service on a free port; yields its address once it is ready.
+    """Run the service on a free port; yield its address once it is ready.
 
     Raises:
         SystemExit: it did not start.

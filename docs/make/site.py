@@ -22,18 +22,18 @@ ALIASES = {"README.md": "index.md", "docs": "index.md", "LICENSE": ""}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 SCHEMED = re.compile(r"[a-z][a-z0-9+.-]*:|#|/", re.IGNORECASE)
 DEPLOYMENT = ("deploy", "container", "kubernetes", "compose", "scal", "install", "ray")
-"""Beginnings of names of pages that belong under Deployment, where the navigation does not name them."""
+"""Prefixes of pages that belong under Deployment if the navigation does not list them."""
 
 
 def beside() -> dict[str, str]:
-    """Page of the repository → its place in the site."""
+    """Return page of the repository → its path in the site."""
     found = [*ROOT.glob("benchmarks/*.md"), *ROOT.glob("models/*/MODEL_CARD.md")]
     return {**{path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix() for path in found}, **RENAMED}
 
 
 def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[str], bool]) -> str:
-    """``text`` of the page at ``place`` with links as the site has them. ``pages``: see `beside`. ``exists``: whether
-    ``docs/`` has a file. What the site does not have, such as code, stays as plain text."""
+    """Return ``text`` of the page at ``place`` with the site's links. ``pages``: see `beside`. ``exists``: whether
+    ``docs/`` has a file. Links to files outside the site, such as code, become plain text."""
     source = next((repository for repository, site in pages.items() if site == place), f"docs/{place}")
 
     def link(match: re.Match[str]) -> str:
@@ -49,7 +49,7 @@ def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[st
         elif wanted.startswith("docs/") and exists(wanted[5:]):
             site = wanted[5:]
         elif wanted.startswith("docs/"):
-            return match[0]  # MkDocs says what is wrong
+            return match[0]  # the site builder reports it
         else:
             site = ""
         if not site:
@@ -57,14 +57,14 @@ def rewritten(text: str, place: str, pages: dict[str, str], exists: Callable[[st
         return f"{sign}[{words}]({posixpath.relpath(site, posixpath.dirname(place) or '.')}{mark}{anchor})"
 
     parts = re.split(r"(^ *```.*?^ *```$|`[^`\n]*`)", text, flags=re.MULTILINE | re.DOTALL)
-    # A link may have code in its words, so code is taken out and put back rather than split at.
+    # A link's text may contain code, so replace code with placeholders instead of splitting at it.
     codes = [part for part in parts[1::2]]
     marked = "".join(part if n % 2 == 0 else f"\0{n // 2}\0" for n, part in enumerate(parts))
     return re.sub("\0(\\d+)\0", lambda m: codes[int(m[1])], LINK.sub(link, marked))
 
 
 def navigation(nav: list[Any], pages: list[str]) -> list[Any]:
-    """Return ``nav`` with those of ``pages`` that it does not name, where a reader will look for them."""
+    """Return ``nav`` with the ``pages`` that it does not list added under the fitting heading."""
     named = set(re.findall(r"[\w./-]+\.md", str(nav)))
     sections: dict[str, list[str]] = {"Deployment": [], "Reference": [], "Measurements": []}
     for page in pages:
@@ -112,7 +112,7 @@ def main() -> int:
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     code = subprocess.run(command, cwd=options.pages, check=False).returncode
     if code == 0:
-        # Zensical writes below its project alone.
+        # Zensical writes only below its project.
         shutil.rmtree(options.site, ignore_errors=True)
         shutil.copytree(options.pages / "site", options.site)
     return code

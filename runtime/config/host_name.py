@@ -21,7 +21,7 @@ def require_host(text: str) -> str:
     """
     if "://" in text or "/" in text or "@" in text:
         # Text before an @ may be a password, so it is not repeated.
-        raise ValueError(f"give the host alone, without scheme, user, port or path{_instead(text)}.")
+        raise ValueError(f"give only the host, without scheme, user, port or path{_instead(text)}.")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         ipaddress.ip_address(bare)
@@ -30,12 +30,12 @@ def require_host(text: str) -> str:
     else:
         return text
     if re.fullmatch(r"[^:]+:\d*", text):
-        raise ValueError(f"give the host alone, without the port{_instead(text)}; {text!r} holds both.")
+        raise ValueError(f"give only the host, without the port{_instead(text)}; {text!r} has both.")
     labels = text.removesuffix(".").split(".")
     if len(text) > LONGEST or not all(LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"{text!r} is no host name or IP address; names of other letters are given in punycode.")
+        raise ValueError(f"{text!r} is not a host name or an IP address. Write international names in punycode.")
     if labels[-1].isdigit():
-        raise ValueError(f"{text!r} is no IP address: one is four numbers up to 255, joined by dots.")
+        raise ValueError(f"{text!r} is not an IP address: it must be four numbers up to 255, joined by dots.")
     return text
 
 

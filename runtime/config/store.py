@@ -152,14 +152,16 @@ def _parse(url: str) -> StoreAddress:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("the address has no port that is one; write rediss://HOST:PORT/DATABASE.") from None
+        raise ValueError("the address has an invalid port; write rediss://HOST:PORT/DATABASE.") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError(
-            "the address holds a user or a password. Set store.username, and put the password into a secret's file, "
+            "the address contains a user or a password. Set store.username, and set the password as the secret "
             "store.password."
         )
     if parts.scheme not in ("redis", "rediss") or not host or _more(parts) or not DATABASE.fullmatch(parts.path):
-        raise ValueError("an address is rediss://HOST:PORT/DATABASE or redis://HOST:PORT/DATABASE and nothing more.")
+        raise ValueError(
+            "the address must be rediss://HOST:PORT/DATABASE or redis://HOST:PORT/DATABASE and nothing more."
+        )
     return StoreAddress(require_host(host), port or PORT, int(parts.path.strip("/") or 0), parts.scheme == "rediss")
 
 

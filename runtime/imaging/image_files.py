@@ -64,9 +64,9 @@ def _decode(data: bytes) -> NDArray[Any]:
     except cv2.error:
         pixels = None
     if pixels is None or pixels.shape[:2] != (height, width) or pixels.dtype not in (np.uint8, np.uint16):
-        raise TruncatedImage("the file does not decode to the picture that it declares; it is damaged.")
+        raise TruncatedImage("the file does not decode to the image that it declares; it is damaged.")
     if jpeg is not None and ends_early(data, jpeg, np.asarray(pixels, np.uint8)):
-        raise TruncatedImage("the JPEG file lacks a part of its picture; it is damaged.")
+        raise TruncatedImage("the JPEG file lacks a part of its image; it is damaged.")
     return np.asarray(pixels)
 
 
@@ -89,7 +89,7 @@ def tiff_size(data: bytes) -> tuple[int, int]:
     except struct.error as error:
         raise TruncatedImage("the TIFF file ends inside its directory.") from error
     if following:
-        raise NotAnImage("the TIFF file holds several pictures. Save a single one.")
+        raise NotAnImage("the TIFF file contains several images. Save a single one.")
     if len(sizes) != 2:
         raise TruncatedImage("the TIFF file declares no size.")
     return sizes[WIDTH], sizes[LENGTH]
@@ -103,5 +103,5 @@ def netpbm_size(data: bytes) -> tuple[int, int]:
     """
     found = NETPBM.match(data[:4096])
     if found is None:
-        raise NotAnImage("the file is no picture of a kind that is read: JPEG, PNG, WebP, BMP, TIFF, PGM or PPM.")
+        raise NotAnImage("the file is not an image in a supported format: JPEG, PNG, WebP, BMP, TIFF, PGM or PPM.")
     return int(found[1]), int(found[2])

@@ -59,8 +59,8 @@ def inspect(data: bytes) -> ImageInfo:
     if data[:2] == b"BM":
         return _bmp(data)
     if data.startswith(TEXT):
-        raise NotAnImage("the picture is base64 text. Send the bytes of the file itself.")
-    raise NotAnImage("the file is no JPEG, PNG, WebP or BMP image. Send one of these formats.")
+        raise NotAnImage("the image is base64 text. Send the bytes of the file itself.")
+    raise NotAnImage("the file is not a JPEG, PNG, WebP or BMP image. Send one of these formats.")
 
 
 def truncated(format_name: str) -> TruncatedImage:
@@ -93,7 +93,7 @@ def _png(data: bytes) -> ImageInfo:
         if end > len(data) or zlib.crc32(data[at + 4 : end - 4]) != struct.unpack(">I", data[end - 4 : end])[0]:
             raise truncated("PNG")
         if kind in ANIMATION:
-            raise NotAnImage("the PNG file is an animation. Send a single picture.")
+            raise NotAnImage("the PNG file is an animation. Send a single image.")
         if (kind == b"IHDR") != (at == 8):
             raise truncated("PNG")
         if kind == b"IHDR":
@@ -130,7 +130,7 @@ def _webp(data: bytes) -> ImageInfo:
     if kind == b"VP8X":
         flags = data[20]
         if flags & 0x02 or _chunks(data) & {b"ANIM", b"ANMF"}:
-            raise NotAnImage("the WebP file is an animation. Send a single picture.")
+            raise NotAnImage("the WebP file is an animation. Send a single image.")
         width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
         return ImageInfo("webp", width, height, 4 if flags & 0x10 else 3, 8)
     raise NotAnImage("the WebP file is of an unknown kind.")
@@ -153,7 +153,7 @@ def _bmp(data: bytes) -> ImageInfo:
         raise truncated("BMP")
     offset, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", data[10:34])
     if header < 40 or width <= 0 or height == 0 or compression != 0 or bits not in (8, 24, 32):
-        raise NotAnImage("the BMP file is of a kind that is not accepted; uncompressed 8, 24 or 32 bits are.")
+        raise NotAnImage("this kind of BMP file is not supported. Send an uncompressed BMP of 8, 24 or 32 bits.")
     entries = (struct.unpack("<I", data[46:50])[0] or 256) if bits == 8 else 0
     palette = 14 + header
     if entries > 256 or offset < palette + 4 * entries:

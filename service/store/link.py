@@ -17,13 +17,13 @@ from service.store.base import Cause
 from service.store.scripts import Script
 
 SENTENCES: dict[Cause, str] = {
-    "slow": "it does not answer in time. Look at its load, its disk and the network.",
+    "slow": "it does not answer in time. Check its load, its disk and the network.",
     "unreachable": "no connection can be made. Start it, or correct store.url.",
     "untrusted": "its certificate is not trusted, or TLS fails. Correct store.ca, the certificates, or store.url.",
     "denied": "it refuses this user. Correct store.username and store.password, or the user's permissions.",
     "full": "it is full (maxmemory). Give it more memory.",
     "loading": "it is loading its data. Wait.",
-    "read_only": "it is a replica, which takes no writes. Name the primary in store.url.",
+    "read_only": "it is a replica, which accepts no writes. Set store.url to the primary.",
     "error": "it refuses a command. See its log; it must be Redis 6 or newer, or Valkey, and no cluster.",
 }
 LAST_LOOK_S = 0.005

@@ -121,7 +121,7 @@ def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
     assert f"{point.threshold:.6f}" in found.stdout
     assert open_bundle(bundle).manifest.operating_points[-1].bpcer.errors == 20
     open_bundle(bundle).verify()
-    # What the export measured holds at the old threshold alone.
+    # The export's figures are valid only at the old threshold.
     assert open_bundle(default_bundle()).manifest.parity
     assert open_bundle(bundle).manifest.parity == []
     assert "measured at the old threshold and were removed" in " ".join(found.stdout.split())

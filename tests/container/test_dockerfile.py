@@ -1,4 +1,4 @@
-"""The containers as far as they can be known without an engine that runs them."""
+"""The Dockerfile, as far as it can be checked without a container engine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_copied_file_is_there_and_not_ignored() -> None:
 
 
 def test_bases_can_be_pinned() -> None:
-    """Each is an argument, so that a builder gives it by digest."""
+    """Check that each base image is an argument, so that a builder can pass it by digest."""
     text = (ROOT / "Dockerfile").read_text()
     for base in {stage.base for stage in STAGES.values()} - {"cpu"}:
         assert f"={base}\n" in text
@@ -72,7 +72,7 @@ def test_opencv_is_compiled_unless_told_otherwise() -> None:
 
 
 def test_the_lock_has_the_source_that_is_compiled() -> None:
-    """What the stage cuts out of the lock is one requirement with the hashes of all its files."""
+    """Check that the stage extracts one requirement with all its hashes from the lock file."""
     cut = re.search(r"sed -n '([^']+)' (\S+)", STAGES["opencv"].all("RUN")[0])
     assert cut is not None
     command = ["sed", "-n", cut[1], str(ROOT / cut[2])]

@@ -31,12 +31,12 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 ENGINE = shlex.split(os.environ.get("ADSN_TEST_ENGINE", "podman"))
 RUN = shlex.split(os.environ.get("ADSN_TEST_ENGINE_RUN", ""))
 BASE, IMAGE, NAME = "localhost/adsn-test-base:latest", "localhost/adsn-test:latest", "adsn-test"
-# As compose.yaml has it, on the host's network: a test needs no bridge.
+# As in compose.yaml, but on the host's network: a test needs no bridge.
 CONFINED = "--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --ulimit core=0 --network host"
 
 
 def engine(*arguments: str, code: int | None = 0) -> str:
-    """Call the engine; returns what it printed. ``code``: what it must exit with, None for anything."""
+    """Call the engine and return its output. ``code``: required exit code; None accepts any."""
     done = subprocess.run([*ENGINE, *arguments], capture_output=True, text=True, check=False)
     assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stderr[-4000:]}"
     return done.stdout + (done.stderr if code else "")
@@ -67,7 +67,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def running(image: str) -> Iterator[tuple[str, str]]:
-    """URL and key of a service in a confined container."""
+    """Yield the URL and key of a service in a confined container."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,7 +94,7 @@ def test_what_the_image_says_of_itself(image: str) -> None:
     config: dict[str, Any] = found["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["adsn-serve"]
-    # Podman keeps it beside the rest, Docker among it.
+    # Podman stores it next to the other settings, Docker inside them.
     assert (found.get("Healthcheck") or config["Healthcheck"])["Test"] == ["CMD", "python3", "/opt/adsn/health.py"]
     assert not [value for value in config["Env"] if "KEY" in value]
 

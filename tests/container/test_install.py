@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def state(root: Path) -> dict[str, str]:
-    """What the installer leaves, by path, without what is inside a release."""
+    """Return what the installer leaves, by path, without the contents of a release."""
     listed = inside(
         root, "find /opt /etc/adsn /etc/systemd/system/adsn* /etc/udev/rules.d -maxdepth 2 -printf '%p %M %u:%g\\n'"
     )
@@ -37,7 +37,7 @@ def state(root: Path) -> dict[str, str]:
 
 
 def serve(root: Path) -> None:
-    """Run what the unit runs, as the account that it names, and ask it."""
+    """Run the unit's command as its account, and send a request."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "ADSN_PORT": str(PORT), "ADSN_ENGINE_CACHE": "/tmp/engines"}
     who = inside(root, "id -u adsn; id -g adsn").split()
     command = ["chroot", f"--userspec={who[0]}:{who[1]}", str(root), "/opt/adsn/bin/adsn-serve"]
@@ -60,7 +60,7 @@ def serve(root: Path) -> None:
 
 def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     before = inside(root, "find /opt /etc /var/lib -newermt @0 -printf '%p\\n' | sort")
-    # Empty but for what ADSN_TEST_MOUNTS puts there.
+    # Empty except for ADSN_TEST_MOUNTS.
     opt = inside(root, "ls /opt")
     inside(root, f"{INSTALL} --dry-run")
     assert inside(root, "find /opt /etc /var/lib -newermt @0 -printf '%p\\n' | sort") == before
@@ -72,7 +72,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     assert inside(root, "/opt/adsn/bin/adsn-serve --version").startswith("adsn ")
     inside(root, "/opt/adsn/bin/adsn-doctor")
     serve(root)
-    # No build was left in the checkout.
+    # The build left nothing in the checkout.
     assert not (root / "src" / "build").exists()
 
     complaints = inside(
@@ -80,7 +80,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     )
     assert not [line for line in complaints.splitlines() if "adsn-" in line], complaints
 
-    # Again, with settings of one's own: kept, and the release before is there to go back to.
+    # Upgrade with changed settings: they are kept, and so is the previous release.
     inside(root, f"echo 'port = {PORT}' > /etc/adsn/serve.toml; sleep 1")
     said = inside(root, INSTALL)
     assert "kept: /etc/adsn/serve.toml" in said
@@ -91,7 +91,7 @@ def test_it_installs_upgrades_refuses_and_removes(root: Path) -> None:
     assert len(inside(root, "ls /opt/adsn-releases").split()) == 2
     serve(root)
 
-    # Settings that the new release refuses: what runs stays.
+    # The new release refuses the settings: the current one stays.
     runs = inside(root, "readlink /opt/adsn")
     inside(root, "echo 'prot = 1' > /etc/adsn/serve.toml; sleep 1")
     assert "as it was" in inside(root, INSTALL, code=78)

@@ -25,7 +25,7 @@ from tests.support.machines.dockerfile import ROOT, Stage, read_stages
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 LIMIT_MB = 450
 SLIM_MB = 125
-"""python:3.12-slim-bookworm unpacked; the clean roots here are larger and other, so they are not what is counted."""
+"""Size of python:3.12-slim-bookworm, unpacked. The clean roots here are larger and different, so they do not count."""
 PORT = 18643
 SCORE = """
 import json, sys
@@ -49,14 +49,14 @@ print(json.dumps([cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG), found]))
 
 
 def play(root: Path, stage: Stage, **arguments: str) -> None:
-    """Do what the stage's COPY, WORKDIR and RUN say, with arguments other than the defaults."""
+    """Execute the stage's COPY, WORKDIR and RUN instructions, with arguments that replace the defaults."""
     folder = "/"
     for word, rest in stage.steps:
         if word == "WORKDIR":
             folder = rest
             (root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
         elif word == "COPY" and rest.startswith("--from"):
-            # The stages before ran in this root, so most of it lies where it is wanted.
+            # Earlier stages ran in this root, so most files are already in place.
             _, source, target = rest.split()
             assert source == target, "copied between stages under another name"
         elif word == "COPY":
@@ -77,9 +77,9 @@ def play(root: Path, stage: Stage, **arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A root in which the last stage was played, with nothing of those before but what it copies from them."""
+    """A root in which the last stage was executed, with only those files of earlier stages that it copies."""
     stages = {stage.name: stage for stage in read_stages()}
-    # The base image has its Python's headers and pip, Debian's Python has not.
+    # The base image contains its Python's headers and pip; Debian's Python does not.
     with debian(tmp_path_factory.mktemp("build"), "python3-dev") as built:
         for name in ("opencv", "build-cpu"):
             play(built, stages[name])
@@ -98,7 +98,7 @@ def test_the_image_fits_its_budget(root: Path) -> None:
 
 
 def test_it_judges_as_the_package_does(root: Path, tmp_path: Path) -> None:
-    """OpenCV as it is compiled for the image, without IPP, against the one that runs these tests."""
+    """Compare OpenCV as compiled for the image, without IPP, with the OpenCV that runs these tests."""
     folder = tmp_path / "pairs"
     command = [
         str(Path(sys.executable).parent / "adsn-rig"),
@@ -146,15 +146,15 @@ def test_it_serves_as_nobody_in_particular(root: Path) -> None:
         inside(root, "/opt/adsn/bin/adsn-doctor")
     finally:
         server.terminate()
-        # uvicorn ends itself with the signal once it has drained.
+        # After draining, uvicorn ends by the signal itself.
         assert server.wait(10) in (0, -signal.SIGTERM)
-    # Without a key it does not listen where others could reach it.
+    # Without a key it listens on loopback only.
     refused = subprocess.run(command, env={**environment, "ADSN_HOST": "0.0.0.0"}, capture_output=True, text=True)
     assert refused.returncode == 78
 
 
 def test_the_package_can_be_had_instead(tmp_path: Path) -> None:
-    """``--build-arg OPENCV=wheel``."""
+    """Check ``--build-arg OPENCV=wheel``."""
     (stage,) = [stage for stage in read_stages() if stage.name == "opencv"]
     with debian(tmp_path / "root") as made:
         play(made, stage, OPENCV="wheel")

@@ -1,4 +1,4 @@
-"""compose.yaml and the files that it mounts: what names what, and that the proxy's own program takes its settings."""
+"""compose.yaml and the files that it mounts: their references to each other, and the proxy's check of its settings."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_the_replicas_share_the_store_that_is_there() -> None:
     settings = read_settings(environ={**environment, "ADSN_API_KEY": "k" * 32})
     assert settings.store.address is not None
     assert settings.store.address.host in services
-    # Plain text stays where only these containers are.
+    # Only these containers share the network with unencrypted traffic.
     (network,) = services[settings.store.address.host]["networks"]
     assert network in services["adsn"]["networks"]
     assert compose()["networks"][network] == {"internal": True}
     assert {name for name, one in services.items() if network in one.get("networks", [])} == {"adsn", "store"}
     command = " ".join(services["store"]["command"])
-    # Otherwise a restart would keep nonces closed, and a full store would forget them.
+    # Otherwise a restart would block nonces, and a full store would forget them.
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
 

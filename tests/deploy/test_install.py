@@ -1,4 +1,4 @@
-"""The installer and the unit of adsn-serve, as far as they can be held against the code without installing anything;
+"""The installer and the unit of adsn-serve, as far as they can be checked without installing anything.
 tests/container/test_install.py installs, upgrades and removes for real."""
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_a_rehearsal_shows_the_steps_and_does_none() -> None:
         "70-adsn-cameras",
     ):
         assert any(wanted in step for step in steps), wanted
-    # What runs is replaced last, by one rename.
+    # The current release is replaced last, by one rename.
     assert steps.index(next(s for s in steps if "--check-config" in s)) < steps.index(
         next(s for s in steps if s.startswith("+ mv -fT"))
     )
@@ -105,7 +105,7 @@ def test_the_service_is_confined() -> None:
         assert says[name] == ["yes"], name
     assert says["ProtectSystem"] == ["strict"]
     assert says["SystemCallFilter"] == kiosk["SystemCallFilter"]
-    # Folders of a dynamic user are links; a service with an account of its own must not share them.
+    # Folders of a dynamic user are links; a service with its own account must not share them.
     for name in ("StateDirectory", "CacheDirectory", "LogsDirectory"):
         assert not set(says[name]) & set(kiosk[name])
 
@@ -139,12 +139,12 @@ def test_the_service_manager_is_told_when_pairs_can_be_judged(tmp_path: Path) ->
             ready = manager.recv(1000).splitlines()
             assert ready[0] == b"READY=1"
             assert ready[1].startswith(b"STATUS=serving adsn-rgb-ir ")
-            # As `systemctl reload` does: the model is loaded again, and the manager hears of it.
+            # As `systemctl reload` does: the model is reloaded, and the manager is notified.
             server.send_signal(signal.SIGHUP)
             assert manager.recv(1000).startswith(b"READY=1")
         finally:
             server.terminate()
-            # uvicorn ends by the very signal, which service managers take for a clean stop.
+            # uvicorn ends by the signal itself, which service managers treat as a clean stop.
             assert server.wait(60) in (0, -signal.SIGTERM)
             assert server.stdout is not None
             server.stdout.close()

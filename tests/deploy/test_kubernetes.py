@@ -19,7 +19,7 @@ from tests.support.service.running_service import running
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM = {"ServiceMonitor"}
-"""Kinds that an operator defines; the API's own schemas do not know them."""
+"""Kinds that an operator defines; they are not in the API's own schemas."""
 
 
 def pod() -> dict[str, Any]:
@@ -33,7 +33,7 @@ def container() -> dict[str, Any]:
 
 
 def environment(store: Path | None = None) -> dict[str, str]:
-    """The container's variables. ``store``: where the store's secret is mounted; None leaves its variable out."""
+    """Return the container's variables. ``store``: mount point of the store's secret; None omits its variable."""
     given = {entry["name"]: entry["value"] for entry in container()["env"]}
     mounted = given.pop("CREDENTIALS_DIRECTORY")
     assert mounted == "/etc/adsn/store"
@@ -55,7 +55,7 @@ def test_the_schemas_of_the_api_accept_them() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     for resource in [*resources("monitoring"), *resources("store")]:
         if resource["kind"] not in CUSTOM:
-            # Strict: a key that the API would drop without a word is a mistake.
+            # Strict: a key that the API would silently drop is a mistake.
             validate.validate(resource, validate.latest_version(), strict=True)
 
 
@@ -91,7 +91,7 @@ def test_secrets_are_referred_to_and_never_written_down() -> None:
     for path in FOLDER.rglob("*.yaml"):
         assert not re.search(r"adsn_[0-9a-f]+_|ADSN_API_KEY|BEGIN [A-Z ]*KEY", path.read_text()), path
     keys = next(volume for volume in pod()["volumes"] if volume["name"] == "keys")
-    # Others could otherwise let anyone in, and `read_keys` would refuse the file.
+    # Otherwise other users could add keys, and `read_keys` would refuse the file.
     assert keys["secret"]["defaultMode"] & 0o027 == 0
     (mount,) = [m for m in container()["volumeMounts"] if m["name"] == "keys"]
     assert environment()["ADSN_AUTH__KEYS"].startswith(mount["mountPath"] + "/")
@@ -109,7 +109,7 @@ def test_the_store_is_optional_and_its_secret_is_read(tmp_path: Path) -> None:
     (mount,) = [m for m in container()["volumeMounts"] if m["name"] == "store"]
     assert volume["secret"]["optional"] is True
     assert {"name": "CREDENTIALS_DIRECTORY", "value": mount["mountPath"]} in container()["env"]
-    # An optional secret that is not there is an empty folder; one that is has a link for each key.
+    # A missing optional secret is an empty folder; an existing one has a link for each key.
     assert read_settings(environ=environment(tmp_path)).store.url is None
     (tmp_path / "..2026").mkdir()
     for name, text in (("store.url", "rediss://redis.db.svc:6379/0"), ("store.password", "a-long-password")):
@@ -129,7 +129,7 @@ def test_the_store_may_be_reached_and_nothing_else_more() -> None:
 
 
 def test_the_clusters_own_variables_would_be_taken_for_settings() -> None:
-    """A service named adsn makes the cluster set ADSN_PORT in every pod, unless it is told not to."""
+    """Check the variables that the cluster adds: a service named adsn sets ADSN_PORT in every pod by default."""
     assert one("Service")["metadata"]["name"] == "adsn"
     with pytest.raises(ConfigError, match="ADSN_PORT"):
         read_settings(environ={**environment(), "ADSN_PORT": "tcp://10.0.0.1:8000"})
@@ -141,7 +141,7 @@ def test_probes_are_routes_that_answer_without_a_key(tmp_path: Path) -> None:
     probes = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {probe["port"] for probe in probes.values()} <= named
     assert {probe["path"] for probe in probes.values()} <= OPEN_PATHS
-    # Who is not ready must not be restarted for it.
+    # A replica that is not ready must not be restarted for that.
     assert probes["livenessProbe"]["path"] == "/livez"
     assert probes["readinessProbe"]["path"] == "/readyz"
     keys = tmp_path / "keys.toml"
@@ -149,7 +149,7 @@ def test_probes_are_routes_that_answer_without_a_key(tmp_path: Path) -> None:
     keys.chmod(0o440)
     settings = read_settings(environ={**environment(), "ADSN_AUTH__KEYS": str(keys)})
     with running(settings) as service:
-        # As the kubelet asks: by the pod's address.
+        # As the kubelet does, use the pod's address.
         headers = {"Host": "10.1.2.3:8000", "User-Agent": "kube-probe/1.34"}
         for probe in probes.values():
             assert httpx.get(f"{service.client.base_url}{probe['path']}", headers=headers).status_code == 200
@@ -178,14 +178,14 @@ def test_labels_and_ports_find_each_other() -> None:
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= {
         port["name"] for port in service["spec"]["ports"]
     }
-    # The alerts ask for this job, which the operator names after the service.
+    # The alerts expect this job, which the operator names after the service.
     assert f'job="{service["metadata"]["name"]}"' in (ROOT / "deploy/prometheus/alerts.yaml").read_text()
     target = one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", one("Deployment")["metadata"]["name"])
 
 
 def test_one_replica_may_always_go() -> None:
-    """A budget that the autoscaler's least could never satisfy would block every drain of a node."""
+    """Check the disruption budget: if the smallest number of replicas cannot satisfy it, no node can be drained."""
     least = one("HorizontalPodAutoscaler")["spec"]["minReplicas"]
     assert one("PodDisruptionBudget")["spec"]["minAvailable"] < least
     assert "replicas" not in one("Deployment")["spec"]

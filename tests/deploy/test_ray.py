@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, for real: ``make test-ray`` (an environment of its own).
+"""A real Ray cluster of two nodes on this machine: ``make test-ray`` (in a separate environment).
 
 One replica becomes two under load, a replica is killed under load, the bundle is replaced under load, and a damaged
 bundle is refused. Everything listens on loopback, is bounded in time, and is ended afterwards.
@@ -27,7 +27,7 @@ from runtime.liveness.open import default_bundle
 from service.rayserve import ONGOING, Arguments, deployment
 from tests.support.images import ir_file, rgb_file
 
-# Ray then takes the loopback address for this machine's; it has no other switch for that. Read when it is imported.
+# Makes Ray use the loopback address; it has no other option for that. Ray reads it on import.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 with warnings.catch_warnings():
     # Ray's own.
@@ -50,7 +50,7 @@ UPSCALE_S = 6.0
 
 @dataclass(slots=True)
 class Load:
-    """Clients that ask without a pause, and what they got: (when it was asked, status, decision)."""
+    """Clients that send requests without a pause, and their results: (time of the request, status, decision)."""
 
     url: str
     answers: list[tuple[float, int, str]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Load:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of the deployed application, on a cluster of two nodes of one processor each."""
+    """Yield the address of the deployed application, on a cluster of two nodes with one processor each."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     # Replicas inherit it from the nodes.
@@ -112,7 +112,7 @@ def cluster() -> Iterator[str]:
 
 
 def deploy(bundle: Path | None, replicas: int | None = None) -> None:
-    """As `serve deploy` does with the configuration file. Without ``replicas`` their number follows the load."""
+    """Deploy as `serve deploy` does. Without ``replicas`` their number follows the load."""
     options: dict[str, Any] = {"user_config": {"bundle": None if bundle is None else str(bundle)}}
     options["ray_actor_options"] = {"num_cpus": 0.5}
     if replicas is None:
@@ -124,7 +124,7 @@ def deploy(bundle: Path | None, replicas: int | None = None) -> None:
 
 
 def replicas() -> list[str]:
-    """Names of the actors that are replicas."""
+    """Return the names of the replicas' actors."""
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
     return [name for name in names if name.startswith("SERVE_REPLICA::adsn#adsn#")]
 
@@ -135,7 +135,7 @@ def running() -> int:
 
 
 def until(true: Any, limit_s: float = 90) -> float:
-    """Wait until ``true()``; returns the seconds that took."""
+    """Wait until ``true()``; return the seconds that it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() < began + limit_s, serve.status()
@@ -144,7 +144,7 @@ def until(true: Any, limit_s: float = 90) -> float:
 
 
 def versions(url: str, times: int = 40) -> Counter[str]:
-    """What the replicas say that they run, asked many times, over connections of their own."""
+    """Return what the replicas report to run, from many requests over separate connections."""
     found: Counter[str] = Counter()
     for _ in range(times):
         answer = httpx.get(f"{url}/info", headers=HEADERS, timeout=30)
@@ -153,7 +153,7 @@ def versions(url: str, times: int = 40) -> Counter[str]:
 
 
 def other(folder: Path, version: str) -> Path:
-    """The shipped bundle under another version."""
+    """Return the shipped bundle with another version."""
     shutil.copytree(default_bundle(), folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
@@ -176,7 +176,7 @@ def test_one_replica_becomes_two_under_load(cluster: str) -> None:
         f"two replicas after {two - began:.1f} s of load; {rates[0]:.0f} then {rates[1]:.0f} pairs/s, {CLIENTS} clients"
     )
     assert load.failed() == []
-    # No more than this: both replicas, the proxy and the clients share the processors of one machine.
+    # Nothing stricter: both replicas, the proxy and the clients share the processors of one machine.
     assert min(rates) > 0
 
 

@@ -1,4 +1,4 @@
-"""What a release is held to, on small things; ``make release-check`` does it on all."""
+"""The checks of a release, on small examples; ``make release-check`` runs them on the project."""
 
 from __future__ import annotations
 

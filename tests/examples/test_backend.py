@@ -1,4 +1,4 @@
-"""examples/backend against a real service: who is there is admitted, an attack is not, and no failure is a yes."""
+"""examples/backend with a real service: a live person is admitted, an attack is not, and no failure admits anyone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/home-assistant: kiosk and broker as they are, and the automations' templates on what the kiosk says."""
+"""examples/home-assistant: kiosk and broker as configured, and the automations' templates with the kiosk's messages."""
 
 from __future__ import annotations
 

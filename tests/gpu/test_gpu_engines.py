@@ -45,7 +45,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def reference(bundle: Bundle) -> Reference:
     stated = max(entry.max_score_difference for entry in bundle.manifest.parity)
-    # What is not in 8 bits an engine may compute in 16.
+    # An engine may compute in 16 bits what is not in 8.
     return Reference(open_onnx(bundle, OnnxCpuEngine, "fp32"), read_golden(bundle.read("golden")).inputs, stated + 0.02)
 
 

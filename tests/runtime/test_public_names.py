@@ -1,4 +1,4 @@
-"""The public names of every package of runtime: listed, there, and imported only when they are asked for."""
+"""The public names of every package of runtime: listed, defined, and imported on first use."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The units under a systemd that runs: Debian, installed and booted in an emulated machine."""
+"""The units under a running systemd: Debian, installed and booted in an emulated machine."""

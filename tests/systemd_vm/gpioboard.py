@@ -1,4 +1,4 @@
-"""A USB board with four GPIO lines (Microchip MCP2221), played in user space over ``/dev/uhid``.
+"""A USB board with four GPIO lines (Microchip MCP2221), simulated in user space over ``/dev/uhid``.
 
 The kernel's own driver finds it and makes a GPIO chip of it. Like the real board it keeps a line's level when nobody
 holds the line any more. Standard library only: it runs in the guest. Commands 0x50 and 0x51 of the data sheet
@@ -23,7 +23,7 @@ SET, GET, LINES = 0x50, 0x51, 4
 
 
 class Board:
-    """Plugged in when it is made. ``levels``: of each line; ``changes``: (monotonic seconds, line, level) in order."""
+    """The board, connected on creation. ``levels``: of each line. ``changes``: (monotonic seconds, line, level)."""
 
     def __init__(self) -> None:
         self.levels = [0] * LINES

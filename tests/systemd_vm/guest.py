@@ -1,5 +1,5 @@
-"""What runs as root in the machine that was booted: the units are started, used, broken and stopped. Prints one line of
-JSON for each check; `test_systemd_vm` judges them. Standard library only: Debian's own Python runs it."""
+"""Runs as root in the booted machine: starts, uses, breaks and stops the units. Prints one line of JSON for each check,
+which `test_systemd_vm` evaluates. Standard library only, because Debian's own Python runs it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ path = "/var/log/adsn-kiosk/events.jsonl"
 [audit]
 path = "/var/log/adsn-kiosk/audit.jsonl"
 """
-# Small pictures, few of them and much patience: an emulated processor takes a second for a pair.
+# Small images, a low frame rate and long timeouts: an emulated processor takes a second per pair.
 DOOR_SETTINGS = """
 [rig]
 rgb = "synthetic:?moments=4&fps=5&wait=1&size=320x240"
@@ -55,7 +55,7 @@ chip = "{chip}"
 line = 0
 pulse_s = 5
 """
-# For a GPIO relay the unit's comments name a group.
+# The group that the unit's comments give for a GPIO relay.
 DOOR_GROUP = """[Service]
 SupplementaryGroups=gpio
 """
@@ -66,7 +66,7 @@ device = "gate-3"
 [audit]
 path = "/var/log/adsn-serve/audit.jsonl"
 """
-# As the unit's comments show it.
+# As in the unit's comments.
 SERVE_CREDENTIAL = """[Service]
 LoadCredential=device.pem:/etc/adsn/device.pem
 Environment=ADSN_ATTESTATION__KEY=%d/device.pem
@@ -85,7 +85,7 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def systemctl(verb: str, unit: str) -> dict[str, Any]:
-    """Do it, and say how long it took."""
+    """Call the function and report its duration."""
     began = time.monotonic()
     done = call("systemctl", verb, unit)
     return {"code": done.returncode, "said": done.stderr[-500:], "seconds": round(time.monotonic() - began, 2)}
@@ -110,7 +110,7 @@ def wait(true: Callable[[], object], seconds: float) -> bool:
 
 
 def get(url: str) -> tuple[int, str]:
-    """Status and body; status 0 where nobody answers."""
+    """Return status and body; status 0 without a response."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -121,7 +121,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def judge(species: str) -> dict[str, Any]:
-    """What ``POST /liveness`` says of a pair."""
+    """Return the response of ``POST /liveness`` to a pair."""
     body = b""
     for name, file in (("rgb", f"{species}-0-rgb.jpg"), ("ir", f"{species}-0-ir.png")):
         head = f'--edge\r\nContent-Disposition: form-data; name="{name}"; filename="{file}"\r\n\r\n'
@@ -134,7 +134,7 @@ def judge(species: str) -> dict[str, Any]:
 
 
 def process(pid: str) -> dict[str, str]:
-    """Of a process: who it is, what it may, and the limit of its core dumps."""
+    """Return a process's accounts, capabilities and core dump limit."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = {line.split(":", 1)[0]: line.split(":", 1)[1].strip() for line in lines if ":" in line}
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
@@ -144,13 +144,13 @@ def process(pid: str) -> dict[str, str]:
 
 
 def beside(pid: str, command: str) -> dict[str, Any]:
-    """A shell command as root, with the process's view of the file system."""
+    """Run a shell command as root, with the process's view of the file system."""
     done = call("nsenter", "--target", pid, "--mount", "--", "/bin/sh", "-c", command)
     return {"code": done.returncode, "said": (done.stdout + done.stderr).strip()[-300:]}
 
 
 def among(unit: str, command: str) -> dict[str, Any]:
-    """A shell command as root in the unit's control group, which is what decides about devices."""
+    """Run a shell command as root in the unit's control group, which determines the access to devices."""
     group = Path("/sys/fs/cgroup" + show(unit)["ControlGroup"])
     done = call("/bin/sh", "-c", f"echo $$ > {group}/cgroup.procs; {command}")
     return {"code": done.returncode, "said": (done.stdout + done.stderr).strip()[-300:]}
@@ -169,7 +169,7 @@ def serve_starts() -> dict[str, Any]:
     return {
         "started": started,
         "state": state,
-        # At once: the start returns when it is ready, not before.
+        # Without waiting: the start returns only when the service is ready.
         "ready": get(f"{SERVE}/readyz")[0],
         "process": process(state["MainPID"]),
         "live": judge("bona_fide")["decision"],
@@ -316,16 +316,16 @@ def kiosk_stops() -> dict[str, Any]:
     return {
         "lock_door": [locked, round(time.monotonic() - began, 1)],
         "stopped": systemctl("stop", "adsn-kiosk"),
-        # A unit that has ended well is forgotten, with what `show` would have said of its end.
+        # systemd forgets a unit that exited cleanly, with the details that `show` would print.
         "journal": journal("adsn-kiosk").rpartition("Stopping adsn-kiosk")[2],
     }
 
 
 @check
 def a_door() -> dict[str, Any]:
-    """People are live, the relay's line goes up, the daemon is killed while it is: the line must come down."""
+    """Open the relay's line with a live person and kill the daemon: the line must be locked again."""
     board = Board()
-    # The driver of this kernel does not hear the board's answers while it is probing, and waits four seconds for each.
+    # This kernel's driver ignores the board's replies while it probes, and waits four seconds for each.
     if not wait(lambda: [*Path("/dev").glob("gpiochip*")], 90):
         return {"failed": "no GPIO chip: " + call("dmesg").stdout[-1500:]}
     (chip,) = Path("/dev").glob("gpiochip*")
@@ -342,7 +342,7 @@ def a_door() -> dict[str, Any]:
     if not opened:
         return {"failed": f"the door never opened: {journal('adsn-kiosk')[-2500:]} {get(f'{KIOSK}/readyz')}"}
     pid, settings = show("adsn-kiosk")["MainPID"], Path("/etc/adsn/kiosk.toml").read_text()
-    # No TOML any more: only what the daemon noted says which line is to be locked.
+    # The settings are no longer TOML: only the daemon's note names the line to lock.
     Path("/etc/adsn/kiosk.toml").write_text("[[" + settings)
     os.kill(int(pid), signal.SIGKILL)
     killed = time.monotonic()

@@ -32,7 +32,7 @@ TTYPath=/dev/ttyS0
 [Install]
 WantedBy=multi-user.target
 """
-# Would write between the lines that are read, or wait for a network that is not there.
+# These units would write between the lines that are read, or wait for a missing network.
 MASKED = "serial-getty@ttyS0.service getty@tty1.service systemd-timesyncd.service apt-daily.timer"
 
 
@@ -51,7 +51,7 @@ def make_disk(folder: Path) -> Path:
             shutil.copyfile(Path(__file__).with_name(name), code / name)
         (made / "etc" / "systemd" / "system" / "checks.service").write_text(CHECKS.format(mark=MARK))
         inside(made, f"systemctl enable checks.service; systemctl mask {MASKED}; rm -rf /var/cache/apt /root/.cache")
-    # Only now, when nothing of this machine is mounted into it any more.
+    # Only now, when none of this machine's folders are mounted into it.
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(root), str(image), "3G"], check=True)
     shutil.rmtree(root)
     return image

@@ -1,4 +1,4 @@
-"""The units under a systemd that runs: ``make test-systemd``. One boot for all; see `guest` for what runs inside.
+"""The units under a running systemd: ``make test-systemd``. One boot for all; see `guest` for what runs inside.
 
 Needs root, debootstrap, QEMU and a package index. Debian 12 with its kernel and systemd, adsn put there by
 ``deploy/install.sh``, the kernel's simulated cameras. An emulated processor is slow: no test says how fast anything is.
@@ -96,7 +96,7 @@ def test_wrong_settings_are_not_tried_again(results: Results) -> None:
 
 
 def test_secrets_reach_the_service_and_nobody_else(results: Results) -> None:
-    """Signed answers by a key of root's that comes as a credential, and the audit log that verifies with it."""
+    """Check responses signed with root's key, which is passed as a credential, and the audit log signed with it."""
     found = results["serve_with_secrets"]
     assert found["started"]["code"] == 0
     assert found["key_seen_by_adsn"] is False
@@ -131,13 +131,13 @@ def test_the_door_is_locked_after_every_end(results: Results) -> None:
     found = results["kiosk_stops"]
     assert found["lock_door"][0] == 0
     assert found["stopped"]["code"] == 0
-    # Both the daemon and what locks the door after it ended well and in time, or this would say "Failed with result".
+    # The daemon and ExecStopPost both ended cleanly and in time; otherwise this would say "Failed with result".
     assert "adsn-kiosk.service: Deactivated successfully." in found["journal"], found["journal"]
     assert "Failed with result" not in found["journal"]
 
 
 def test_a_door_opens_for_the_live_and_no_end_of_the_daemon_keeps_it_open(results: Results) -> None:
-    """A decision drives a line of the kernel's; the board behind it keeps its level when the daemon is killed."""
+    """Check that a decision drives a kernel line, and that the board keeps its level when the daemon is killed."""
     found = results["a_door"]
     assert found["started"]["code"] == 0
     assert found["opened"]

@@ -1,4 +1,4 @@
-"""What runs in the emulated machine: the reader against ``vivid``, the kernel's simulated camera. Prints one line of
+"""Runs in the emulated machine: the reader with ``vivid``, the kernel's simulated camera. Prints one line of
 JSON for each check; `test_v4l2_vm` judges them."""
 
 from __future__ import annotations

@@ -149,5 +149,5 @@ def test_an_unplugged_camera_is_lost_and_opens_again_when_it_is_back(results: Re
     found = results["unplugged"]
     assert found["error"] == "CameraLost"
     assert "unplugged" in found["message"]
-    # The simulated camera plugs itself in again once nobody has it open.
+    # The simulated camera reconnects once no program has it open.
     assert found["reopened"]["error"] == "", found["reopened"]

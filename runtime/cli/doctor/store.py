@@ -34,10 +34,10 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
     except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError):
         told = "it refuses this user. Correct store.username, store.password, or the user's permissions."
     except redis.exceptions.TimeoutError:
-        told = f"no answer within {TIMEOUT_S:g} s. Look at its load and at the network."
+        told = f"no answer within {TIMEOUT_S:g} s. Check its load and the network."
     except (redis.exceptions.RedisError, OSError) as error:
         # The kind alone: what the library says may repeat the address with more than belongs here.
-        told = f"cannot be asked ({type(error).__name__}). Start it, or correct store.url and the certificates."
+        told = f"cannot be reached ({type(error).__name__}). Start it, or correct store.url and the certificates."
     return [Diagnosis("fail", SUBJECT, f"{settings.address}: {told}")]
 
 
@@ -57,7 +57,7 @@ def _ask(client: Any, settings: StoreSettings) -> list[Diagnosis]:
         detail = f"forgets keys to make room (maxmemory-policy {policy}): no nonce is accepted. Set it to noeviction."
         diagnoses.append(Diagnosis("fail", SUBJECT, detail))
     if info.get("role") not in (None, "master"):
-        detail = "is a replica, which takes no writes. Name the primary in store.url."
+        detail = "is a replica, which accepts no writes. Set store.url to the primary."
         diagnoses.append(Diagnosis("fail", SUBJECT, detail))
     if not info.get("aof_enabled"):
         detail = "keeps no append-only file: after a restart no nonce is accepted for limits.replay_s. Set appendonly."
@@ -69,7 +69,7 @@ def _answer(told: str, middle_ms: float, version: int, settings: StoreSettings) 
     if version < LEAST_VERSION:
         return Diagnosis("fail", SUBJECT, f"{told}; Redis {LEAST_VERSION} or newer is needed.")
     if middle_ms > settings.timeout_ms:
-        return Diagnosis("fail", SUBJECT, f"{told}, and store.timeout_ms is {settings.timeout_ms:g}. Have it nearer.")
+        return Diagnosis("fail", SUBJECT, f"{told}, and store.timeout_ms is {settings.timeout_ms:g}. Move the store closer.")
     if middle_ms > settings.timeout_ms / 5:
         return Diagnosis("warn", SUBJECT, f"{told}: little is left of the {settings.timeout_ms:g} allowed.")
     return Diagnosis("ok", SUBJECT, told)

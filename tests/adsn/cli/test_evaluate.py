@@ -89,7 +89,7 @@ def test_figures_and_page(plan: Path, both: Path, tmp_path: Path) -> None:
     text = page.read_text()
     assert row["comparison"][0] in text
     assert "<img" not in text
-    assert "second picture: another person’s" in found.stdout
+    assert "second image: another person’s" in found.stdout
     for kind in ("print_matte", "replay_screen"):
         assert kind in found.stdout
         assert f"APCER {kind}" in text

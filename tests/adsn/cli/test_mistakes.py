@@ -249,7 +249,7 @@ def test_swapped_pictures_end_an_evaluation(call: Call, tmp_path: Path) -> None:
     (folder / "0000-ir.png").rename(folder / "0000-rgb.png")
     (folder / "x.png").rename(folder / "0000-ir.png")
     line = line_of(call(EVAL, default_bundle(), "--data", plan, "--cache", tmp_path / "cache"), 1)
-    assert "0000-rgb.png: a grey picture where RGB is expected. Are rgb and ir swapped?" in line
+    assert "0000-rgb.png: a grey image instead of RGB. Check that rgb and ir are not swapped." in line
 
 
 def test_export_without_a_checkpoint_takes_the_shipped_one(

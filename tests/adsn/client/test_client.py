@@ -287,7 +287,7 @@ def test_a_client_of_ones_own_is_used_and_left_open(address: str) -> None:
         ("http://door.example:8000", "faces would cross the network unencrypted"),
         ("ftp://127.0.0.1", "is http://HOST:PORT"),
         ("127.0.0.1:8000", "is http://HOST:PORT"),
-        ("http://me:secret@127.0.0.1", "pass api_key"),
+        ("http://me:secret@127.0.0.1", "Pass api_key"),
         ("http://127.0.0.1:99999", "Port out of range"),
     ],
 )

@@ -93,7 +93,7 @@ def test_the_release_has_the_other_polarity(tmp_path: Path) -> None:
 
 def test_a_list_of_another_polarity_is_noticed(challenge: Path) -> None:
     (challenge / "train_list.txt").write_text(row(REAL, "101.jpg", 0) + "\n")
-    with pytest.raises(DatasetError, match=r"train_list\.txt, row 1: labelled an attack, yet it lies in real_part"):
+    with pytest.raises(DatasetError, match=r"train_list\.txt, row 1: labelled an attack, but it is in real_part"):
         open_casia_surf(challenge, form="challenge", split="train")
 
 
@@ -122,7 +122,7 @@ def test_a_truncated_picture_is_named(challenge: Path) -> None:
     path = challenge / REAL / "ir/101.jpg"
     path.write_bytes(path.read_bytes()[:-40])
     pairs = open_casia_surf(challenge, form="challenge", split="train")
-    with pytest.raises(DatasetError, match=r"real\.rssdk/ir/101\.jpg: not a whole picture"):
+    with pytest.raises(DatasetError, match=r"real\.rssdk/ir/101\.jpg: not a complete single image"):
         pairs[0]
 
 

@@ -115,7 +115,7 @@ def test_the_challenge_lists(tmp_path: Path) -> None:
     dev = open_cefa(tmp_path, protocol="challenge.1", split="dev")
     assert [(e.species, e.presentation) for e in dev.entries] == [("attack", "003000")]
     (tmp_path / "4@1_train.txt").write_text("train/1_000_1_1_1/profile/0001.jpg 0\n")
-    with pytest.raises(DatasetError, match="says bona_fide"):
+    with pytest.raises(DatasetError, match="means bona_fide"):
         open_cefa(tmp_path, protocol="challenge.1", split="train")
     with pytest.raises(DatasetError, match="no labels"):
         open_cefa(tmp_path, protocol="challenge.1", split="test")
@@ -123,7 +123,7 @@ def test_the_challenge_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "match"),
-    [("3.1", "not supported"), ("5.1", "not supported"), ("6", "there are"), ("1.4", "there are")],
+    [("3.1", "not supported"), ("5.1", "not supported"), ("6", "choose all"), ("1.4", "choose all")],
 )
 def test_protocols_that_cannot_be_served(protocol: str, match: str) -> None:
     with pytest.raises(DatasetError, match=match):

@@ -79,7 +79,7 @@ def test_a_picture_that_was_cut_and_closed_or_moves_is_named(root: Path) -> None
     (root / "p1" / "0001-ir.png").write_bytes(moving)
     pairs = open_recordings(root, split="train")
     for index, name in ((0, "0000-rgb.jpg"), (1, "0001-ir.png")):
-        with pytest.raises(DatasetError, match=f"{name}: not a whole picture, or several"):
+        with pytest.raises(DatasetError, match=f"{name}: not a complete single image"):
             pairs[index]
 
 
@@ -156,7 +156,7 @@ def test_swapped_pictures_are_refused_as_the_service_refuses_them(root: Path) ->
         open_recordings(root, split="train")[0]
     cv2.imwrite(str(ir), np.full((60, 80), 90, np.uint8))
     cv2.imwrite(str(rgb), np.full((60, 80), 90, np.uint8))
-    with pytest.raises(DatasetError, match=r"0000-rgb\.jpg: a grey picture where RGB is expected.* swapped"):
+    with pytest.raises(DatasetError, match=r"0000-rgb\.jpg: a grey image instead of RGB.* swapped"):
         open_recordings(root, split="train")[0]
 
 

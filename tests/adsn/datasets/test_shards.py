@@ -144,7 +144,7 @@ def test_the_folder_above_a_set_will_do(library: Library, painter: Painter, tmp_
     folder = write_shards(SPEC, tmp_path, library=library)
     assert shard_folder(tmp_path) == shard_folder(folder) == folder
     write_shards(replace(SPEC, seed=4), tmp_path, library=library)
-    with pytest.raises(DatasetError, match="holds 2 sets"):
+    with pytest.raises(DatasetError, match="contains 2 sets"):
         shard_folder(tmp_path)
     with pytest.raises(DatasetError, match=r"adsn\.cli\.render"):
         shard_folder(tmp_path / "nothing")

@@ -122,7 +122,7 @@ def test_the_dump_of_pictures(tmp_path: Path) -> None:
 
 def test_there_are_seven_leave_one_out_protocols() -> None:
     assert len(PROTOCOLS) == 8
-    with pytest.raises(DatasetError, match="there are grandtest, LOO_fakehead"):
+    with pytest.raises(DatasetError, match="the choices are grandtest, LOO_fakehead"):
         open_wmca(Path("/nowhere"), protocol="LOO", split="train")
 
 

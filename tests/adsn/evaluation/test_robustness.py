@@ -223,7 +223,7 @@ def test_without_pictures_the_crop_is_changed_and_the_page_says_so() -> None:
     assert medians(found, "gain_ir")["×0.5"] == pytest.approx(60 / 255, abs=0.01)
     assert not {"box_x", "box_y", "box_size", "box_apart", "detector"} & {curve.key for curve in found.curves}
     assert "Box size" in sample_words(found)
-    assert "Of 12 pairs there is only the crop" in sample_words(found)
+    assert "For 12 pairs only the crop exists" in sample_words(found)
     # The same crop, pixel by pixel.
     assert medians(found, "gain")["×1"] == medians(swept(ir_face), "gain")["×1"]
 

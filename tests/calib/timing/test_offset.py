@@ -12,7 +12,7 @@ from tests.support.geometry.lights import MINUTE_MS, frames, seen, switched, wav
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_blinking_light_gives_the_offset_to_a_millisecond(seed: int) -> None:
-    """Two minutes at 30 frames a second, exposures of 3 to 25 ms that nobody tells."""
+    """Two minutes at 30 frames per second, with unreported exposures of 3 to 25 ms."""
     rng = np.random.default_rng(seed)
     offset = float(rng.uniform(-70, 70))
     switches = switched(rng, 2 * MINUTE_MS)

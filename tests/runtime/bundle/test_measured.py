@@ -1,4 +1,4 @@
-"""What a manifest says gets through: which of its figures count, and from which rate on."""
+"""Attack species that the manifest reports as accepted too often: which figures count, and above which rate."""
 
 from __future__ import annotations
 

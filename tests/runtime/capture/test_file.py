@@ -162,7 +162,7 @@ def test_a_picture_that_is_damaged_or_of_another_size_is_an_error_and_the_next_o
     cv2.imwrite(str(folder / "0002.png"), np.zeros((20, 20), np.uint8))
     source = open_source(f"file:{folder}?fps=100", "ir", 0)
     frames(source, 1)
-    for told in (r"frame 1: .*0001\.png: the file is no JPEG", "frame 2 is 20×20 pixels, the first one 64×48"):
+    for told in (r"frame 1: .*0001\.png: the file is not a JPEG", "frame 2 is 20×20 pixels, the first one 64×48"):
         with pytest.raises(CameraData, match=told):
             frames(source, 1)
     assert frames(source, 1)[0].seq == 3
@@ -246,7 +246,7 @@ def test_two_folders_of_one_rig_agree_in_their_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("strip.png", "no camera's picture"), ("gif.png", "no JPEG"), ("several.tiff", "several pictures")],
+    [("strip.png", "no camera's picture"), ("gif.png", "not a JPEG"), ("several.tiff", "several images")],
 )
 def test_pictures_that_no_camera_gives_are_no_first_frame(name: str, told: str, tmp_path: Path) -> None:
     strip = np.full((20_000, 4), 90, np.uint8)

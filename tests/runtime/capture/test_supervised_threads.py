@@ -44,7 +44,7 @@ def test_a_driver_that_holds_a_thread_fast_blocks_nobody(made: list[CameraSuperv
     camera.check()
     until(lambda: camera.status().frames == 2)
     assert [f.generation for f in camera.drain()] == [0, 1]
-    # What the forgotten thread still brings is not taken, and its camera is closed.
+    # Frames of the abandoned thread are ignored, and its camera is closed.
     release.set()
     until(opened[0].closed.is_set)
     assert camera.drain() == []

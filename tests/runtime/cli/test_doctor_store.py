@@ -1,4 +1,4 @@
-"""What adsn-doctor says of the store that replicas share, asked of a real one."""
+"""adsn-doctor's checks of the shared store, with a real one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_store_that_is_away_or_hangs(tmp_path: Path, monkeypatch: pytest.Monke
         assert (level, "no answer within" in told) == ("fail", True)
         server.kill()
         ((level, told),) = found(server)
-        assert (level, "cannot be asked" in told) == ("fail", True)
+        assert (level, "cannot be reached" in told) == ("fail", True)
 
 
 def test_the_address_comes_from_the_file_and_the_password_from_a_secret(

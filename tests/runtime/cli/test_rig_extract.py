@@ -117,7 +117,7 @@ def test_a_species_that_is_new_has_to_be_said_so(recording: Path, tmp_path: Path
         assert "--new-species" in str(done.exception)
     assert not folder.exists()
     assert call(*words(recording, folder, species="waxwork"), "--new-species", "--presentation", "a").exit_code == 0
-    # The set knows it from now on.
+    # Now the species is known to the set.
     assert call(*words(recording, folder, species="waxwork"), "--presentation", "b").exit_code == 0
     done = call(*words(recording, folder, species="waxworks"), "--presentation", "c")
     assert "did you mean waxwork?" in str(done.exception)

@@ -1,4 +1,4 @@
-"""Settings files: where each mistake is, what wins over what, and the commented file."""
+"""Settings files: the place of each mistake, precedence, and the commented file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store's settings: what is no address, what would cross the network in clear, and that no password is repeated."""
+"""The store's settings: invalid addresses, unencrypted connections, and errors that do not repeat the password."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_addresses(url: str, host: str, port: int, database: int, tls: bool) -> 
         ({"url": "http://127.0.0.1"}, "nothing more"),
         ({"url": "redis://127.0.0.1/one"}, "nothing more"),
         ({"url": "redis://127.0.0.1/0?timeout=9"}, "nothing more"),
-        ({"url": "redis://127.0.0.1:99999"}, "no port that is one"),
+        ({"url": "redis://127.0.0.1:99999"}, "invalid port"),
         ({"url": "redis://:hunter2@127.0.0.1"}, "store.password"),
         ({"url": "redis://user:hunter2@127.0.0.1"}, "store.username"),
         ({"url": "redis://store.example"}, "unencrypted"),

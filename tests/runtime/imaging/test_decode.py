@@ -265,7 +265,7 @@ def test_no_chunk_of_an_animation_is_passed_over(kept: bytes) -> None:
     for other in {b"acTL", b"fcTL", b"fdAT"} - {kept}:
         at = data.index(other) - 4
         data = data[:at] + data[at + 12 + struct.unpack(">I", data[at : at + 4])[0] :]
-    with pytest.raises(NotAnImage, match=r"PNG file is an animation\. Send a single picture"):
+    with pytest.raises(NotAnImage, match=r"PNG file is an animation\. Send a single image"):
         decode(data, "rgb", max_pixels=LIMIT)
 
 
@@ -285,7 +285,7 @@ def test_formats_of_several_pictures_are_none_of_those_accepted() -> None:
     for suffix in (".gif", ".tiff"):
         animation = cv2.imencodemulti(suffix, frames)[1].tobytes()
         for data in (animation, encode(frames[0], suffix)):
-            with pytest.raises(NotAnImage, match="no JPEG, PNG, WebP or BMP"):
+            with pytest.raises(NotAnImage, match="not a JPEG, PNG, WebP or BMP"):
                 inspect(data)
 
 

@@ -25,7 +25,7 @@ def test_any_two_modalities(pairing: tuple[Modality, Modality]) -> None:
 
 
 def test_a_pair_is_complete_with_its_later_frame() -> None:
-    """No pair waits for another frame while what is there cannot be bettered."""
+    """A pair does not wait for another frame if no later frame can be nearer."""
     pairer = Pairer(("rgb", "ir"))
     for one in by_arrival(regular("rgb", 60), regular("ir", 60, start=6 * MS)):
         made = pairer.push(one)
@@ -63,7 +63,7 @@ def test_strobed_infrared_pairs_when_lit_and_brings_its_dark_neighbour() -> None
     assert all(m.dark is not None and m.dark.seq == m.second.seq - 1 for m in matches if m.second.seq)
     assert matches[4].pair().ir_dark is infrared[8].image
     assert matches[4].pair().ir_dark_time_ns == 8 * PERIOD + 3 * MS
-    # Every second colour frame has nobody to go with, and that is as it should be.
+    # Every second RGB frame has no partner, as expected.
     assert pairer.rejected["ir_dark"] == 15
     assert pairer.rejected.get("surplus", 0) > pairer.rejected.get("skew", 0)
 
@@ -155,7 +155,7 @@ def test_a_wide_limit_does_not_hold_on_to_the_wrong_neighbour() -> None:
 
 
 def test_infrared_at_half_rate_takes_the_nearer_colour_frame() -> None:
-    """Every second colour frame has nobody to go with, so that to take the nearer one costs nothing."""
+    """Every second RGB frame has no partner, so choosing the nearer one loses no pair."""
     frames = by_arrival(regular("rgb", 100), regular("ir", 50, period=2 * PERIOD, start=19 * MS))
     matches = push_all(Pairer(("rgb", "ir"), max_skew_ns=20 * MS), frames)
     assert len(matches) >= 48

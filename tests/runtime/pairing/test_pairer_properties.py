@@ -1,4 +1,4 @@
-"""Pairing: what must hold of every pair whatever the streams do."""
+"""Pairing: properties of every pair for arbitrary streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read is what was recorded, and a damaged recording is read as far as it goes."""
+"""Reading returns what was recorded, and a damaged recording is read as far as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorder writes: readable by others, private, loud, and ended by what a machine lacks."""
+"""Recorder: its files are standard and private, its log says that it records, and it stops if space runs out."""
 
 from __future__ import annotations
 

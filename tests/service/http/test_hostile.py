@@ -119,7 +119,7 @@ def structure(rng: random.Random) -> bytes:
 
 
 def noise(rng: random.Random) -> bytes:
-    """Return a body that is no form at all."""
+    """Return a body that is not a form."""
     return rng.randbytes(rng.choice((0, 1, 50, 5000)))
 
 

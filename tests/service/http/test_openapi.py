@@ -27,7 +27,7 @@ from tests.support.service.running_service import RunningService, running
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDLESS = {"/events"}
-"""Streams that never end; they have tests of their own."""
+"""Streams that never end; other tests cover them."""
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ async def test_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
             assert "cannot" not in (await condition(two, "store_unavailable"))
             assert not two.status().up
             assert two.status().failures["unreachable"] >= 1
-            # The process now counts by itself: neither rates nor wrong keys become unlimited.
+            # The process now counts on its own: neither rates nor wrong keys become unlimited.
             assert sum([await one.take("a") == 0 for _ in range(20)]) == LIMITS.burst
             assert sum([await one.count_failure("192.0.2.1") == 0 for _ in range(20)]) == LIMITS.failures
             assert await one.failure_wait_s("192.0.2.1") > 0

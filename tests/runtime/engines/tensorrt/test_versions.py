@@ -35,7 +35,7 @@ def names_touched() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_the_code_touches_exists(version: str) -> None:
-    """What is not in every version is asked for with getattr, in the version module alone."""
+    """Only the version module uses names that some versions lack, with getattr."""
     touched = names_touched()
     assert len(touched) > 10
     only_in_8 = {"NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH"}}
