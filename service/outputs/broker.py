@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from runtime.core.errors import ConfigError
 from runtime.core.retry import Backoff
-from runtime.core.tls_files import TlsFile, client_context
+from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 from service.monitoring.health import Health
 from service.outputs.base import error_text
 
@@ -88,7 +88,7 @@ class BrokerConnection(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tries = 0
         self._stopping = False
-        self.connected = False
+        self.connected = self._ever = False
         health.raise_("output_failing", "warning", "not connected to the broker yet.", self.name)
         self._thread = threading.Thread(target=self._run, name=f"adsn-output-{self.name}", daemon=True)
 
@@ -112,7 +112,7 @@ class BrokerConnection(ABC):
 
     def established(self) -> None:
         """Note that the broker has accepted the first messages."""
-        self.connected = True
+        self.connected = self._ever = True
         self._backoff.reset()
         self._tries = 0
         self._health.clear("output_failing", self.name)
@@ -130,7 +130,7 @@ class BrokerConnection(ABC):
                     await self.talk(client)
             except Exception as error:
                 self._tries += 1
-                detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}"
+                detail = f"{self._broker.host}:{self._broker.port}: {error_text(error)}{self._tls_advice(error)}"
                 self._health.raise_("output_failing", "warning", detail, self.name)
                 if self._tries in (1, 10) or self._tries % 100 == 0:
                     log.warning("%s: not connected after %d tries: %s", self.name, self._tries, detail)
@@ -139,6 +139,21 @@ class BrokerConnection(ABC):
                 _cancel_others()
             if not self._stopping:
                 await self._pause(self._backoff.next())
+
+    def _tls_advice(self, error: Exception) -> str:
+        """Return what to do where the port may be one of the other kind, else an empty string.
+
+        A broker resets a connection that opens with TLS where it expects none, and waits for the rest of a TLS record
+        where the connection opens without.
+        """
+        broker = self._broker
+        if self._ever or not isinstance(error, self._library.MqttError):
+            return ""
+        if broker.tls and (speaks_no_tls(error) or "reset by peer" in str(error) or "EOF occurred" in str(error)):
+            return f". If port {broker.port} is for connections without TLS, set mqtt.tls = false"
+        if not broker.tls and "timed out" in str(error):
+            return f". If port {broker.port} is for TLS, set mqtt.tls = true"
+        return ""
 
     async def _pause(self, seconds: float) -> None:
         """Wait unless asked to stop. Events offered meanwhile do not shorten the wait."""

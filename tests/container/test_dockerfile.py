@@ -82,6 +82,39 @@ def test_the_lock_has_the_source_that_is_compiled() -> None:
     assert all(line.strip().startswith("--hash=sha256:") for line in found[1:])
 
 
+WITHOUT = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Removed(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.startswith(tuple(sys.argv[1:])):
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+sys.meta_path.insert(0, Removed())
+import service.cli.serve, service.kiosk.daemon, runtime.cli.doctor
+from runtime.capture.simulated.rig import SyntheticRig
+from runtime.liveness.open import default_bundle, open_pipeline
+from service.console.page import sample
+
+assert sample("bona_fide", 0)["images"]
+print(open_pipeline(default_bundle()).pipeline.assess(SyntheticRig(seed=107, subject=9000).next().pair).decision)
+"""
+
+
+def test_what_is_removed_from_the_packages_is_not_needed() -> None:
+    command = STAGES["build-cpu"].all("RUN")[-1]
+    uninstalled = re.search(r"pip uninstall --yes ([a-z ]+)", command)
+    assert uninstalled is not None
+    assert uninstalled[1].split() == ["pillow", "setuptools", "pip"]
+    parts = re.findall(r"-name (\w+)", command.partition("*/onnxruntime/*")[2].partition("-prune")[0])
+    assert len(parts) == 5
+    removed = ["PIL", "setuptools", *(f"onnxruntime.{part}" for part in parts)]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *removed], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["live"]
+
+
 def test_the_default_is_the_smallest() -> None:
     stages: list[Stage] = read_stages()
     assert (stages[-1].base, stages[-1].name) == ("cpu", "")

@@ -23,7 +23,7 @@ from tests.support.machines.debian import debian, inside
 from tests.support.machines.dockerfile import ROOT, Stage, read_stages
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
-LIMIT_MB = 450
+LIMIT_MB = 420
 SLIM_MB = 125
 """Size of python:3.12-slim-bookworm, unpacked. The clean roots here are larger and different, so they do not count."""
 PORT = 18643

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ import pytest
 from adsn.client import AsyncClient, Client, ConnectionFailed, InvalidAnswer, RequestRefused, new_nonce
 from runtime.capture.simulated.rig import SyntheticRig
 from runtime.core.errors import ConfigError
+from service.config.settings import Settings
 from tests.support.images import encode, ir_file, rgb_file
+from tests.support.service.certificates import Authority
+from tests.support.service.running_service import running
 from tests.support.service.serving_process import serving
 
 
@@ -142,6 +146,21 @@ def test_a_key_and_a_rate_of_the_service(tmp_path: Path, images: tuple[Path, Pat
         with Client(address, api_key="a-key-of-some-length-0123456789") as client:
             assert client.assess(*images).is_live
         assert time.monotonic() - began > 0.9
+
+
+def test_tls_to_a_plain_port_and_the_other_way_round(address: str, images: tuple[Path, Path], tmp_path: Path) -> None:
+    with Client(address.replace("http:", "https:")) as client:
+        for call in (client.info, lambda: client.assess(*images)):
+            with pytest.raises(ConnectionFailed, match=r"speaks plain HTTP on this port: use http://"):
+                call()
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server")
+    settings = Settings.model_validate({"tls": {"certificate": certificate, "key": key}})
+    trust = ssl.create_default_context(cafile=authority.certificate)
+    with running(settings, verify=trust) as secure, Client(f"http://127.0.0.1:{secure.port}", retries=0) as client:
+        for call in (client.info, lambda: client.assess(*images)):
+            with pytest.raises(ConnectionFailed, match=r"If the server speaks TLS on this port, use https://\."):
+                call()
 
 
 class Scripted:

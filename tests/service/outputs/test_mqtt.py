@@ -132,6 +132,19 @@ def test_what_the_broker_or_its_certificate_lacks_is_named(tmp_path: Path, wrong
         output.close(20)
 
 
+# As above.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("expects", [True, False])
+def test_a_port_of_the_other_kind_is_named(tmp_path: Path, expects: bool) -> None:
+    with brokered(tmp_path, tls=expects) as broker:
+        health = Health()
+        settings = replace(broker.settings(), tls=not expects, authorities=None)
+        output = MqttChannel(settings, TOPIC, health, back_off_s=FAST)
+        says = f"set mqtt.tls = {str(expects).lower()}"
+        until(lambda: says in health.conditions[0].detail)
+        output.close(20)
+
+
 def test_tls_files_that_cannot_be_used_are_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mqtt\.authorities: .* cannot be read"):
         MqttChannel(BrokerSettings("localhost", authorities=tmp_path / "absent.pem"), TOPIC, Health())
