@@ -72,11 +72,11 @@ def in_full(pipeline: LivenessPipeline, files: EncodedPair, boxes: dict[Modality
     [
         pytest.param(lambda: frame(9708, "bona_fide", WIDTH, HEIGHT), {4}, id="rendered at full size"),
         pytest.param(lambda: large(9708, "bona_fide", 6), {4}, id="near"),
-        pytest.param(lambda: large(9711, "mask_paper", 6), {4}, id="near mask"),
+        pytest.param(lambda: large(9711, "mask_paper", 6), {2, 4}, id="near mask"),
         pytest.param(lambda: large(9708, "bona_fide", 4), {2}, id="crops from half the size"),
         pytest.param(lambda: large(9708, "bona_fide", 2.6), {1}, id="crops from the full images"),
         pytest.param(lambda: large(9708, "bona_fide", 1.2), {1}, id="searched in the full images"),
-        pytest.param(lambda: large(9711, "print_matte", 3), {1}, id="print that infrared does not show"),
+        pytest.param(lambda: large(9708, "replay_screen", 6), {1}, id="screen that infrared does not show"),
     ],
 )
 def test_decision_and_boxes_are_those_of_the_full_images(
