@@ -16,14 +16,15 @@ from synthetic.people.head import Expression
 from synthetic.people.scan import VARIABLE
 from tests.support.heads import PosedHead, posed_head
 
-FIRST = 9500
-"""First subject; not used in training."""
+FIRST, OTHER = 9500, 9700
+"""First subject, and the first of those who stand beside another; not used in training."""
 Angles = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: the pose of everybody's head. ``mirrored``: every second person turns the other way."""
+    """One row: the pose of everybody's head; every second pair of people turns the other way. ``second_mm``: distance
+    of a second person, who stands beside the first."""
 
     name: str
     angles: Angles = (0.0, 0.0, 0.0)
@@ -33,6 +34,7 @@ class Case:
     hat: bool = False
     vacant: bool = False
     dim: float = 1.0
+    second_mm: float | None = None
 
 
 CASES = (
@@ -56,13 +58,16 @@ CASES = (
     Case("part of a face covered", species="partial"),
     Case("matte print", species="print_matte"),
     Case("screen", species="replay_screen"),
+    Case("two people", distance_mm=700, second_mm=700),
+    Case("somebody behind", second_mm=1500),
     Case("nobody", vacant=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """An image with its ground truth."""
+    """An image with its ground truth. ``box``: of the nearest person. ``second``: of another one as near. ``count``:
+    number of people at about the nearest one's distance."""
 
     case: str
     modality: str
@@ -72,6 +77,13 @@ class Shot:
     forward: NDArray[np.float32]
     roll: float
     empty: bool
+    second: Box | None = None
+    count: int = 1
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Boxes that a detector may return as the largest."""
+        return (self.box,) if self.second is None else (self.box, self.second)
 
 
 def shots(people: int) -> Iterator[Shot]:
@@ -92,14 +104,23 @@ def shots(people: int) -> Iterator[Shot]:
                 subject,
                 (yaw, pitch, roll),
                 species=case.species,
-                shape="scan" if number % 2 and os.environ.get(VARIABLE) else "analytic",
+                shape=head_shape(number),
                 distance_mm=case.distance_mm,
                 attributes=worn,
                 vacant=case.vacant,
             )
             if case.dim < 1:
                 head = replace(head, rgb=dimmed(head.rgb, case.dim, rng), ir=dimmed(head.ir, case.dim, rng))
-            yield from _both(head, case, roll)
+            if case.second_mm is None:
+                yield from _both(head, case, roll)
+            else:
+                other = head_of(OTHER + number, shape=head_shape(number), distance_mm=case.second_mm)
+                yield from _beside(head, other, case, roll)
+
+
+def head_shape(number: int) -> str:
+    """Return the source of a person's head."""
+    return "scan" if number % 2 and os.environ.get(VARIABLE) else "analytic"
 
 
 head_of = functools.lru_cache(maxsize=64)(posed_head)
@@ -110,6 +131,31 @@ def _both(head: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
     rest = (head.forward, roll, case.vacant)
     yield Shot(case.name, "RGB", head.rgb, head.box, head.landmarks, *rest)
     yield Shot(case.name, "IR", head.ir, head.ir_box, head.ir_landmarks, *rest)
+
+
+def _beside(head: PosedHead, other: PosedHead, case: Case, roll: float) -> Iterator[Shot]:
+    """Join the halves of two frames that show the people's heads."""
+    views = (
+        ("RGB", head.rgb, head.box, head.landmarks, other.rgb, other.box),
+        ("IR", head.ir, head.ir_box, head.ir_landmarks, other.ir, other.ir_box),
+    )
+    alike = case.second_mm == case.distance_mm
+    for modality, image, box, landmarks, beside, second in views:
+        half = image.shape[1] // 2
+        left, right = (min(max(round(b.x + b.w / 2 - half / 2), 0), half) for b in (box, second))
+        joined = np.concatenate([image[:, left : left + half], beside[:, right : right + half]], axis=1)
+        yield Shot(
+            case.name,
+            modality,
+            joined,
+            replace(box, x=box.x - left),
+            landmarks - np.array([left, 0], np.float32),
+            head.forward,
+            roll,
+            False,
+            replace(second, x=second.x - right + half) if alike else None,
+            2 if alike else 1,
+        )
 
 
 def dimmed(image: Image, factor: float, rng: np.random.Generator) -> Image:

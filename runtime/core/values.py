@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -76,7 +77,8 @@ class Pair:
 
     Times are mid-exposure, in integer nanoseconds of one clock, None if unknown. ``ir_dark``: the adjacent IR frame
     with the illuminator off, if it strobes. ``lit``: the illumination of ``ir``. ``generation`` is 0 for uploads.
-    ``clock``: name of the clock that the times come from.
+    ``clock``: name of the clock that the times come from. ``reductions``: modality → by how much the edges of its image
+    are shorter than the camera's, 1 where none is named.
     """
 
     rgb: Image | None = None
@@ -91,6 +93,7 @@ class Pair:
     generation: int = 0
     clock: str = "caller"
     source: Literal["upload", "camera"] = "upload"
+    reductions: Mapping[Modality, int] = field(default_factory=dict)
 
     def image(self, modality: Modality) -> NDArray[Any]:
         """Return the image of ``modality``.
@@ -102,6 +105,10 @@ class Pair:
         if found is None:
             raise ModalityMissing(f"the pair has no {modality} image, which this model needs.")
         return found
+
+    def reduction(self, modality: Modality) -> int:
+        """Return by how much the edges of an image are shorter than the camera's."""
+        return self.reductions.get(modality, 1)
 
     @property
     def times_ns(self) -> tuple[int | None, ...]:

@@ -35,6 +35,14 @@ refused as resource attacks: working sizes follow from one edge."""
 DECODES_TO_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
 """OpenCV's flag for colour in RGB order; None before 4.11, where the whole image is reordered afterwards."""
 
+REDUCED: Mapping[int, int] = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+"""Reduction → OpenCV's flag for it, which combines with the flags for colour. libjpeg then transforms only the low
+frequencies of each block, which takes a fraction of the time and averages away as much noise as shrinking would."""
 
 ACCEPTED: Mapping[Modality, tuple[tuple[int, ...], int, str]] = {
     "rgb": ((3,), 8, "8-bit colour with 3 channels, without transparency"),
@@ -152,16 +160,17 @@ def pixels_of_depth(data: bytes, info: ImageInfo) -> DepthMap:
     return pixels.astype(np.float32)[:, :, None]
 
 
-def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> Image:
-    """Decode as `decode` does, with the header already read.
+def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo, reduction: int = 1) -> Image:
+    """Decode as `decode` does, with the header already read. ``reduction``: 2, 4 or 8 divides both edges of a JPEG
+    image; other formats gain nothing from it.
 
     Raises:
         TruncatedImage: it does not decode. WrongChannels: a colour image given as IR.
     """
     direct = DECODES_TO_RGB if modality == "rgb" else None
     colour = cv2.IMREAD_COLOR if direct is None else direct
-    pixels = _pixels(data, info, colour if info.channels == 3 else cv2.IMREAD_GRAYSCALE)
-    if info.jpeg is not None and ends_early(data, info.jpeg, pixels):
+    pixels = _pixels(data, info, colour if info.channels == 3 else cv2.IMREAD_GRAYSCALE, reduction)
+    if info.jpeg is not None and ends_early(data, info.jpeg, pixels, reduction):
         raise truncated("JPEG")
     if modality == "rgb":
         ordered = pixels if direct is not None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
@@ -171,12 +180,13 @@ def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo) -> I
     return pixels.astype(np.uint8, copy=False)[:, :, None]
 
 
-def _pixels(data: bytes, info: ImageInfo, flags: int) -> NDArray[Any]:
+def _pixels(data: bytes, info: ImageInfo, flags: int, reduction: int = 1) -> NDArray[Any]:
+    flags |= REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise truncated(info.format.upper()) from error
-    if pixels is None or pixels.shape[:2] != (info.height, info.width):
+    if pixels is None or pixels.shape[:2] != (-(-info.height // reduction), -(-info.width // reduction)):
         raise truncated(info.format.upper())
     return pixels
 

@@ -174,14 +174,14 @@ def _scan(found: Jpeg, data: bytes, at: int, content: bytes) -> int:
     raise Damaged
 
 
-def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None) -> bool:
-    """Return whether compressed data end before their part of the image. ``pixels``: the decoded image, colour or grey,
-    if known.
+def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None, reduction: int = 1) -> bool:
+    """Return whether compressed data end before their part of the image. ``pixels``: the image, colour or grey, decoded
+    at 1/``reduction`` of its size, if known.
 
     Bytes are inserted at the end of each part's data: a decoder with complete data skips them, one without decodes them
     into the image. A single-scan image whose parts do not end in grey is complete and skips this test.
     """
-    if not found.coefficients and pixels is not None and not _grey_ends(found, pixels):
+    if not found.coefficients and pixels is not None and not _grey_ends(found, pixels, reduction):
         return False
     places = [0, *found.ends, len(data)]
     padded = PADDING.join(data[a:b] for a, b in pairwise(places))
@@ -192,8 +192,8 @@ def ends_early(data: bytes, found: Jpeg, pixels: Image | None = None) -> bool:
     return one is None or other is None or not np.array_equal(one, other)
 
 
-def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8]) -> bool:
-    """Return whether the middle of the last MCU before any end of data is plain grey."""
+def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8], reduction: int) -> bool:
+    """Return whether the middle of the last MCU before any end of data is plain grey. ``pixels``: see `ends_early`."""
     across, down = found.mcu
     columns = _parts(found.width, across)
     total = columns * _parts(found.height, down)
@@ -202,6 +202,7 @@ def _grey_ends(found: Jpeg, pixels: NDArray[np.uint8]) -> bool:
     # At the image's edge less than half an MCU may be visible.
     rows = np.minimum(lasts // columns * down + 2, found.height - 1)
     places = np.minimum(lasts % columns * across + 2, found.width - 1)
+    rows, places, edge = rows // reduction, places // reduction, max(4 // reduction, 1)
     grey = (pixels[rows, places].reshape(len(lasts), -1) == GREY).all(1)
     middles = ((y, x) for y, x in zip(rows[grey], places[grey], strict=True))
-    return any((pixels[y : y + 4, x : x + 4] == GREY).all() for y, x in middles)
+    return any((pixels[y : y + edge, x : x + edge] == GREY).all() for y, x in middles)

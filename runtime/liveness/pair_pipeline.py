@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,9 @@ class Assessment:
     ``score`` and ``stream_scores`` (in the order of ``modalities``) are the network's, even where a failed gate made
     the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which
     a face can be found; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
-    box in its image. ``timing_ms``: stage → milliseconds. ``attention``: float32 [2, M, h, w]. ``strobe``: whether the
-    face follows the illuminator, ``unknown`` on pairs without a dark infrared frame.
+    box in its image. ``timing_ms``: stage → milliseconds. ``crops``: modality → what the network saw. ``attention``:
+    float32 [2, M, h, w]. ``strobe``: whether the face follows the illuminator, ``unknown`` on pairs without a dark
+    infrared frame.
     """
 
     decision: Decision
@@ -64,12 +65,13 @@ class Assessment:
     boxes: Mapping[Modality, Box]
     checks: tuple[Check, ...]
     timing_ms: Mapping[str, float]
+    crops: Mapping[Modality, NDArray[Any]]
     attention: NDArray[np.float32]
     strobe: StrobeResponse = "unknown"
 
 
 class Stopwatch:
-    """Milliseconds between named points, on the monotonic clock."""
+    """Milliseconds between named points, on the monotonic clock; laps of one name add up."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter_ns()
@@ -77,7 +79,7 @@ class Stopwatch:
 
     def lap(self, name: str) -> None:
         now = time.perf_counter_ns()
-        self.laps[name] = (now - self._last) / 1e6
+        self.laps[name] = self.laps.get(name, 0.0) + (now - self._last) / 1e6
         self._last = now
 
     def time(self, name: str, function: Callable[[], SecondResult]) -> SecondResult:
@@ -177,6 +179,7 @@ class LivenessPipeline:
             boxes=detection.boxes,
             checks=checks,
             timing_ms=stopwatch.laps,
+            crops=crops,
             attention=scores.attention[0],
             strobe=strobe,
         )

@@ -73,8 +73,8 @@ class QualityLimits:
 
 
 def box_checks(pair: Pair, boxes: Mapping[Modality, Box], limits: QualityLimits) -> list[Check]:
-    """Check the size of the face and how much of it lies inside the images."""
-    size = min(min(box.w, box.h) for box in boxes.values())
+    """Check the size of the face in pixels of the cameras, and how much of it lies inside the images."""
+    size = min(min(box.w, box.h) * pair.reduction(modality) for modality, box in boxes.items())
     whole = min(coverage(pair.image(modality).shape, box, FACE_RULE) for modality, box in boxes.items())
     return [
         Check("face.size", size, limits.min_face_px, None, "face_too_small"),

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, cast
 
 import cv2
-from numpy.typing import NDArray
 
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import BoxMapper
-from runtime.imaging.crop import crop
-from runtime.imaging.decode import check_alike, check_memory, pixels_of, pixels_of_depth, read_header
-from runtime.imaging.image_info import ImageInfo
+from runtime.imaging.decode import check_alike, check_memory
+from runtime.imaging.encoded_image import EncodedImage
 from runtime.imaging.overlay import displayable, overlay
+from runtime.liveness.encoded_pair import EncodedPair, assess_encoded
 from runtime.liveness.open import LoadedModel
-from runtime.liveness.pair_pipeline import Assessment
+from runtime.liveness.pair_pipeline import Assessment, Stopwatch
 from service.http.parsing import Meta
 from service.liveness.contract import LivenessResponse, ResponseContext, liveness_answer, modality_views
 from service.liveness.pool import HelperThread
@@ -92,19 +90,19 @@ def score_upload(
         InputError: the images or boxes cannot be used.
         EngineError: there is no score.
     """
-    began = time.perf_counter_ns()
-    meta, first, second = request.meta, *modalities_of(loaded)
-    files = {m: (parts[m], read_header(parts[m], m, max_pixels=request.max_pixels)) for m in (first, second)}
-    check_alike(files[first][1], files[second][1], f"{first} and {second}")
-    check_memory(files, request.max_bytes)
-    one, other = helper.run_both(_decoder(first, *files[first]), _decoder(second, *files[second]))
-    images: dict[str, Any] = {first: one, second: other}
+    timing, stopwatch = {"queue": (time.perf_counter_ns() - request.began_ns) / 1e6}, Stopwatch()
+    meta, (first, second) = request.meta, modalities_of(loaded)
+    images = {m: EncodedImage.read(parts[m], m, max_pixels=request.max_pixels) for m in (first, second)}
+    check_alike(images[first].info, images[second].info, f"{first} and {second}")
+    check_memory({m: (image.data, image.info) for m, image in images.items()}, request.max_bytes)
     times: dict[str, Any] = {f"{name}_time_ns": meta.time_ns(name) for name in (first, second)}
     clock = "none" if all(value is None for value in times.values()) else meta.clock
-    pair = Pair(**images, **times, clock=clock)
-    decoded = time.perf_counter_ns()
-    timing = {"queue": (began - request.began_ns) / 1e6, "decode": (decoded - began) / 1e6}
-    return _score(loaded, pair, request, timing, helper)
+    files, boxes = EncodedPair(images, {**times, "clock": clock}), boxes_of(meta, images)
+    now_ns = now_of(clock)
+    assessment, pair = assess_encoded(
+        loaded.pipeline, files, boxes, now_ns=now_ns, run_both=helper.run_both, stopwatch=stopwatch
+    )
+    return _answer(loaded, pair, assessment, request, timing, now_ns)
 
 
 def score_captured(loaded: LoadedModel, pair: Pair, request: ScoringRequest, helper: HelperThread) -> LivenessResponse:
@@ -115,27 +113,25 @@ def score_captured(loaded: LoadedModel, pair: Pair, request: ScoringRequest, hel
         EngineError: there is no score.
     """
     timing = {"wait": (time.perf_counter_ns() - request.began_ns) / 1e6}
-    return _score(loaded, pair, request, timing, helper)
-
-
-def _decoder(modality: Modality, data: bytes, info: ImageInfo) -> Callable[[], NDArray[Any]]:
-    if modality == "depth":
-        return partial(pixels_of_depth, data, info)
-    return partial(pixels_of, data, modality, info)
-
-
-def _score(
-    loaded: LoadedModel, pair: Pair, request: ScoringRequest, timing: dict[str, float], helper: HelperThread
-) -> LivenessResponse:
-    now_ns = now_of(pair.clock)
-    boxes = boxes_of(request.meta, modalities_of(loaded))
+    boxes, now_ns = boxes_of(request.meta, modalities_of(loaded)), now_of(pair.clock)
     assessment = loaded.pipeline.assess(pair, boxes, now_ns=now_ns, run_both=helper.run_both)
+    return _answer(loaded, pair, assessment, request, timing, now_ns)
+
+
+def _answer(
+    loaded: LoadedModel,
+    pair: Pair,
+    assessment: Assessment,
+    request: ScoringRequest,
+    timing: dict[str, float],
+    now_ns: int | None,
+) -> LivenessResponse:
     known = [t for t in pair.times_ns if t is not None]
     age_ns = now_ns - min(known) if now_ns is not None and known else None
     body = liveness_answer(assessment, loaded, pair, replace(request.response_context, age_ns=age_ns, clock=pair.clock))
     if request.explain:
         began = time.perf_counter_ns()
-        body["explain"] = explain(assessment, loaded, pair)
+        body["explain"] = explain(assessment)
         timing["explain"] = (time.perf_counter_ns() - began) / 1e6
     timing = {**timing, **assessment.timing_ms, "total": (time.perf_counter_ns() - request.began_ns) / 1e6}
     body["timing_ms"] = {name: round(value, 3) for name, value in timing.items()}
@@ -150,7 +146,7 @@ def now_of(clock: str) -> int | None:
     return time.time_ns() if clock == "unix" else time.monotonic_ns()
 
 
-def explain(assessment: Assessment, loaded: LoadedModel, pair: Pair) -> dict[str, str]:
+def explain(assessment: Assessment) -> dict[str, str]:
     """Return modality → attention over the crop that the network saw, as base64 PNG.
 
     Attention over an image that is not usable means nothing, so its crop is shown without.
@@ -158,7 +154,7 @@ def explain(assessment: Assessment, loaded: LoadedModel, pair: Pair) -> dict[str
     pictures: dict[str, str] = {}
     views = modality_views(assessment, lambda score: None)
     for name, maps in zip(assessment.modalities, assessment.attention, strict=True):
-        seen, view = crop(pair.image(name), assessment.boxes[name], loaded.pipeline.rule), views[name]
+        seen, view = assessment.crops[name], views[name]
         painted = overlay(seen, maps) if view is not None and view["usable"] else displayable(seen)
         _, data = cv2.imencode(".png", cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
         pictures[name] = base64.b64encode(data.tobytes()).decode()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.core.errors import AdsnError, ImageTooLarge, NotAnImage, TruncatedImage, WrongChannels, WrongShape
 from runtime.core.values import Modality
-from runtime.imaging.decode import check_alike, check_memory, decode, decode_depth
+from runtime.imaging.decode import check_alike, check_memory, decode, decode_depth, pixels_of
 from runtime.imaging.image_info import ImageInfo, inspect
 from tests.support.images import bomb, chunk, encode, ir_file, rgb_file, textured
 
@@ -85,6 +85,7 @@ def test_exif_orientation_is_ignored() -> None:
     assert turned is not None
     assert turned.shape == (640, 480, 3), "the tag is one that decoders obey"
     assert decode(rotated, "rgb", max_pixels=LIMIT).shape == (480, 640, 3)
+    assert pixels_of(rotated, "rgb", inspect(rotated), 4).shape == (120, 160, 3)
 
 
 def test_bombs_are_refused_from_their_header() -> None:

@@ -1,0 +1,170 @@
+"""Pairs of image files: a large JPEG image is decoded at a fraction of its size if that shows as much.
+
+The detector searches an image at 960 pixels at most, and the crop of a near face shrinks many times. For both, libjpeg
+can skip most of the work. The face is therefore searched in reduced images. They also give the crops if each crop still
+shrinks by `OVERSAMPLING`; otherwise that image is decoded again, as large as its crops need. If no face is found there,
+only a small one, or not the same in both images, everything is done at full size. Boxes and gates are in pixels of the
+full images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from runtime.core.errors import NoFace
+from runtime.core.parallel import ParallelRunner
+from runtime.core.values import Box, Modality, Pair
+from runtime.face.pair_detection import PairDetection, find_face
+from runtime.geometry.box_mapping import ScaleMapper
+from runtime.imaging.crop import crop_window
+from runtime.imaging.encoded_image import EncodedImage
+from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline, Stopwatch
+from runtime.liveness.quality import FACE_RULE
+
+SEARCH_EDGE, LEAST_REDUCTION = 960, 4
+"""Least longest edge of a reduced image in which a face is searched: no detector looks at more pixels of a whole image.
+And the least reduction for it: half the size saves too little to pay for those faces that need the full image."""
+OVERSAMPLING = 2
+"""Least number of pixels across a reduced image's crop for each pixel of the result. Scores and gates then differ from
+those of the full image no more than if the box were one pixel off (docs/cost.md)."""
+CONFIRMED_PX = 64
+"""Least edge of a face found in a reduced image. The region in which such a face is searched again has about as many
+pixels as the detector looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """A pair's image files, by modality; ``times``: the times and clock of `runtime.core.values.Pair`."""
+
+    images: Mapping[Modality, EncodedImage]
+    times: Mapping[str, Any] = field(default_factory=dict)
+
+    def decode(
+        self,
+        reductions: Mapping[Modality, int],
+        run_both: ParallelRunner,
+        kept: Mapping[Modality, NDArray[Any]] | None = None,
+    ) -> Pair:
+        """Decode the images, two in parallel. ``reductions``: as for `runtime.core.values.Pair`. ``kept``: images that
+        need not be decoded again."""
+        pixels: dict[str, Any] = dict(kept.items()) if kept else {}
+        missing = [m for m in self.images if m not in pixels]
+        calls = [partial(self.images[m].decode, reductions.get(m, 1)) for m in missing]
+        found = run_both(calls[0], calls[1]) if len(calls) == 2 else tuple(call() for call in calls)
+        pixels |= dict(zip(missing, found, strict=True))
+        return Pair(**pixels, **self.times, reductions=reductions)
+
+
+def assess_encoded(
+    pipeline: LivenessPipeline,
+    files: EncodedPair,
+    boxes: Mapping[Modality, Box] | None = None,
+    *,
+    now_ns: int | None = None,
+    run_both: ParallelRunner | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> tuple[Assessment, Pair]:
+    """Decode a pair of image files, find the face and decide; return the pair that the crops were taken from as well.
+
+    The arguments and errors are those of `LivenessPipeline.assess`. ``files``: one for each of its modalities.
+    ``stopwatch``: has timed the earlier stages.
+
+    Raises:
+        TruncatedImage, WrongChannels: see `runtime.imaging.encoded_image.EncodedImage.decode`.
+    """
+    runner = run_both or pipeline.run_both
+    stopwatch = stopwatch or Stopwatch()
+    given = {m: box for m, box in (boxes or {}).items() if m in files.images}
+    for modality, box in given.items():
+        box.require_inside(files.images[modality].shape, f"{modality} face box")
+    pair = files.decode(_first_reductions(pipeline, files, given), runner)
+    stopwatch.lap("decode")
+    detection = _find_reduced(pipeline, pair, given, runner)
+    stopwatch.lap("locate")
+    reductions = {} if detection is None else _crop_reductions(pipeline, files, pair, detection)
+    before = pair.reductions
+    if reductions != before:
+        kept = {m: pair.image(m) for m in files.images if reductions.get(m, 1) == pair.reduction(m)}
+        # Only one size of an image may be in memory.
+        del pair
+        pair = files.decode(reductions, runner, kept)
+        stopwatch.lap("decode")
+    if detection is None:
+        detection = find_face(pair, pipeline.modalities, pipeline.detector, pipeline.box_mapper, given, runner)
+        stopwatch.lap("locate")
+    else:
+        detection = _scaled(detection, {m: before.get(m, 1) / pair.reduction(m) for m in files.images})
+    assessment = pipeline.assess_found(pair, detection, stopwatch, now_ns=now_ns, run_both=run_both)
+    detection = _scaled(detection, pair.reductions)
+    return replace(assessment, face=detection.face, boxes=detection.boxes), pair
+
+
+def _first_reductions(
+    pipeline: LivenessPipeline, files: EncodedPair, given: Mapping[Modality, Box]
+) -> dict[Modality, int]:
+    """Return the reductions above 1 at which the face is searched; those for the crop where the box is given."""
+    # A calibration holds for images of one size.
+    if not isinstance(pipeline.box_mapper, ScaleMapper):
+        return {}
+    found: dict[Modality, int] = {}
+    for modality, image in files.images.items():
+        if modality in given:
+            reduction = _crop_reduction(pipeline, image, given[modality])
+        else:
+            reduction = image.reduction(max(image.shape) / SEARCH_EDGE)
+            if reduction < LEAST_REDUCTION:
+                continue
+        if reduction > 1:
+            found[modality] = reduction
+    return found
+
+
+def _crop_reductions(
+    pipeline: LivenessPipeline, files: EncodedPair, pair: Pair, detection: PairDetection
+) -> dict[Modality, int]:
+    """Return the reductions above 1 that the crops allow, none larger than that of the pair's image."""
+    found: dict[Modality, int] = {}
+    for modality, now in pair.reductions.items():
+        box = detection.boxes[modality].scaled(now, now)
+        reduction = min(now, _crop_reduction(pipeline, files.images[modality], box))
+        if reduction > 1:
+            found[modality] = reduction
+    return found
+
+
+def _crop_reduction(pipeline: LivenessPipeline, image: EncodedImage, box: Box) -> int:
+    """Return the largest reduction whose crops still shrink by `OVERSAMPLING`. ``box``: in pixels of the full image."""
+    most = min(crop_window(box, rule)[2] / rule.size for rule in (pipeline.rule, FACE_RULE)) / OVERSAMPLING
+    return image.reduction(most)
+
+
+def _find_reduced(
+    pipeline: LivenessPipeline, pair: Pair, given: Mapping[Modality, Box], run_both: ParallelRunner
+) -> PairDetection | None:
+    """Return the face in an image pair of any size; None if larger images might show it better.
+
+    Raises:
+        NoFace: no face was found in full images.
+    """
+    boxes = {m: box.scaled(1 / pair.reduction(m), 1 / pair.reduction(m)) for m, box in given.items()}
+    try:
+        found = find_face(pair, pipeline.modalities, pipeline.detector, pipeline.box_mapper, boxes, run_both)
+    except NoFace:
+        if not pair.reductions:
+            raise
+        return None
+    if pair.reductions and any(check.status == "fail" for check in found.checks):
+        return None
+    searched = (min(found.boxes[m].w, found.boxes[m].h) for m in pair.reductions if m not in given)
+    return found if all(edge >= CONFIRMED_PX for edge in searched) else None
+
+
+def _scaled(detection: PairDetection, factors: Mapping[Modality, float]) -> PairDetection:
+    """Return a detection in images that are larger by ``factors``, 1 where none is named."""
+    boxes = {m: box.scaled(factors.get(m, 1), factors.get(m, 1)) for m, box in detection.boxes.items()}
+    return replace(detection, face=detection.face.onto(boxes[detection.lead]), boxes=boxes)
