@@ -36,14 +36,18 @@ def can_path_trace() -> bool:
     return importlib.util.find_spec("mitsuba") is not None and VARIABLE in os.environ
 
 
+def drawn(number: int) -> Description:
+    """Return the description of a person as it was drawn, light and attributes included."""
+    return describe(Presentation(seed=SEED, subject=FIRST + number, family="AB"[number // 2 % 2]))
+
+
 def path_shots(people: int) -> Iterator[Shot]:
     """Render every case; half of the people turn the other way."""
     for name, angles in CASES:
         for number in range(people):
             side = -1.0 if number % 2 else 1.0
             yaw, pitch, roll = (side * angle for angle in angles)
-            drawn = describe(Presentation(seed=SEED, subject=FIRST + number, family="AB"[number // 2 % 2]))
-            what = replace(drawn, yaw=yaw, pitch=pitch, roll=roll, distance=600.0)
+            what = replace(drawn(number), yaw=yaw, pitch=pitch, roll=roll, distance=600.0)
             taken = render(what, size=SIZE, samples=SAMPLES)
             forward = rotation(yaw, pitch, roll)[:, 2].astype(np.float64)
             nowhere = np.zeros((5, 2), np.float32)
