@@ -119,7 +119,11 @@ class WebhookOutput:
                 raise OutputError(
                     f"{self._host}: it does not speak TLS on this port. Name its TLS port in webhook.url."
                 ) from error
-            raise OutputError(f"{self._host}: {error or type(error).__name__}.") from error
+            text = (str(error) or type(error).__name__).rstrip(".")
+            # All that is seen of a port that expects TLS: it is closed without an answer.
+            closed = self._tls is None and isinstance(error, ConnectionResetError)
+            advice = " If it speaks TLS on this port, write https:// in webhook.url." if closed else ""
+            raise OutputError(f"{self._host}: {text}.{advice}") from error
         finally:
             guard.cancel()
             connection.close()

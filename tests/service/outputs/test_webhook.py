@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.core.tls_files import TlsFile, server_context
 from service.outputs.base import EventExpired, OutputError
 from service.outputs.webhook import WebhookOutput, sign, verify
 from tests.support.docs.pages import blocks_of
+from tests.support.service.certificates import Authority
 from tests.support.service.output_events import SECOND, Clock, decision, other
 
 SECRET = b"a secret of some length"
@@ -111,6 +116,24 @@ def test_tls_to_a_plain_port_is_told_so() -> None:
     with Receiver().serving() as receiver, pytest.raises(OutputError, match="does not speak TLS on this port"):
         WebhookOutput(receiver.url.replace("http:", "https:"), SECRET, timeout_s=20).send(other())
     assert receiver.got == []
+
+
+def test_a_plain_request_to_a_tls_port_is_told_so(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("server")
+    context = server_context(TlsFile("certificate", certificate), TlsFile("key", key))
+
+    def accept() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        output = WebhookOutput(f"http://127.0.0.1:{listener.getsockname()[1]}/hook", SECRET, timeout_s=20)
+        with pytest.raises(OutputError, match=r"write https:// in webhook\.url"):
+            output.send(decision())
+        thread.join(20)
 
 
 def test_a_failing_receiver_is_tried_again_with_the_same_key() -> None:
