@@ -47,9 +47,7 @@ Threshold = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Write the figures and every presentation's score here (JSON).")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a page with curves and tables here (HTML).")]
-Thumbnails = Annotated[
-    bool, typer.Option("--thumbnails", help="Show the worst samples in the page. They show faces.")
-]
+Thumbnails = Annotated[bool, typer.Option("--thumbnails", help="Show the worst samples in the page. They show faces.")]
 Explain = Annotated[
     int, typer.Option(help="Draw attention over the crops of this many worst samples of each kind.", min=0, max=50)
 ]
