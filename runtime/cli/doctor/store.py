@@ -69,9 +69,7 @@ def _answer(told: str, middle_ms: float, version: int, settings: StoreSettings) 
     if version < LEAST_VERSION:
         return Diagnosis("fail", SUBJECT, f"{told}; Redis {LEAST_VERSION} or newer is needed.")
     if middle_ms > settings.timeout_ms:
-        return Diagnosis(
-            "fail", SUBJECT, f"{told}, and store.timeout_ms is {settings.timeout_ms:g}. Move the store closer."
-        )
+        return Diagnosis("fail", SUBJECT, f"{told}, and store.timeout_ms is {settings.timeout_ms:g}. Move it closer.")
     if middle_ms > settings.timeout_ms / 5:
         return Diagnosis("warn", SUBJECT, f"{told}: little is left of the {settings.timeout_ms:g} allowed.")
     return Diagnosis("ok", SUBJECT, told)
