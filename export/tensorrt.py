@@ -17,7 +17,8 @@ from rich.progress import Progress, TaskID
 
 from adsn.cli.train import bars
 from adsn.datasets.pairs import PairDataset
-from adsn.evaluation.evaluate import engine_scorer, score_set
+from adsn.evaluation.evaluate import engine_scorer
+from adsn.evaluation.mismatch import score_test_set
 from export.parity import Comparison
 from runtime.bundle.manifest import Bundle, open_bundle
 from runtime.engines.base import Engine
@@ -80,8 +81,8 @@ def compare_engine(
     try:
         return [
             Comparison(
-                score_set(engine_scorer(reference), test, manifest.modalities),
-                score_set(engine_scorer(built), test, manifest.modalities),
+                score_test_set(engine_scorer(reference), test, manifest.modalities),
+                score_test_set(engine_scorer(built), test, manifest.modalities),
                 manifest.operating_point().threshold,
                 artifact,
                 "served",

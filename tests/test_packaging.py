@@ -110,7 +110,7 @@ def test_programs_run_beside_packages_of_the_same_name(
 
 def test_in_python_another_package_called_runtime_is_named(application: dict[str, str], tmp_path: Path) -> None:
     done = run_in(tmp_path, application, "import service; assert service.THEIRS; import adsn; adsn.load_pipeline()")
-    assert f"adsn needs its own package 'runtime', and {tmp_path / 'runtime'}" in done.stderr
+    assert f"adsn needs its own package 'runtime', but {tmp_path / 'runtime'}" in done.stderr
 
 
 def test_the_source_distribution_holds_what_the_wheel_is_made_of(built: tuple[Path, Path]) -> None:

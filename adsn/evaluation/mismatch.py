@@ -167,6 +167,11 @@ def with_mismatches(
     return scored.joined(score_set(scorer, MismatchedPairs(pairs, chosen, modalities), modalities, tick=tick))
 
 
+def score_test_set(scorer: Scorer, pairs: PairDataset, modalities: tuple[str, ...]) -> Scored:
+    """Score a test set and its mismatched pairs."""
+    return with_mismatches(scorer, pairs, score_set(scorer, pairs, modalities), modalities)
+
+
 def rates_by_kind(scored: Scored, threshold: float) -> dict[Kind, Rate]:
     """Return the APCER of each kind of mismatched pair in a set; empty if it has none."""
     found: dict[Kind, Rate] = {}

@@ -37,7 +37,7 @@ def test_the_face_is_where_the_facts_say_in_both_images() -> None:
 
 
 def test_one_too_many_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="no still bona_fide-99"):
+    with pytest.raises(ConfigError, match="number 99 is not among them"):
         read_still("bona_fide", 99)
 
 
