@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 900, 500
 COLOURS = 128
 """Enough for a page with two small pictures, at a quarter of the size of true colour."""
 WAIT_S = 60
-SAMPLE = "Math.random = () => 0.007"
+SAMPLE = "Math.random = () => 0"
 """The page draws its sample by chance; the picture is of one and the same person each time."""
 LOADED = "return [...document.querySelectorAll('#crops img')].every(i => i.complete && i.naturalWidth)"
 
