@@ -1,4 +1,4 @@
-"""The operating point, set on a development set before any test set is scored.
+"""The operating point, set on development scores only.
 
 There are two rules. For a BPCER target, choose the highest (strictest) threshold that rejects at most that share of the
 bona fide presentations. For an APCER target, choose the lowest threshold at which no species is accepted more often
@@ -35,7 +35,7 @@ def presentations_needed(rate: float) -> int:
 
 
 def require_presentations(counts: Mapping[str, int], target: float, words: str) -> None:
-    """Require enough presentations of each species to show ``target``.
+    """Require enough presentations of each species to measure an error rate of ``target``. ``words``: the target.
 
     Raises:
         SampleTooSmall: a species has fewer than `presentations_needed`.
@@ -44,7 +44,7 @@ def require_presentations(counts: Mapping[str, int], target: float, words: str) 
     short = [f"{count} of {species_name}" for species_name, count in counts.items() if count < needed]
     if short:
         raise SampleTooSmall(
-            f"the target {words} needs at least {needed} presentations of each kind, but the sample has "
+            f"{words} needs at least {needed} presentations of each species, but the sample has "
             f"{', '.join(short)}. Record more, or choose a larger target."
         )
 
@@ -94,11 +94,12 @@ def operating_point(
     if max_apcer is None:
         parts = _by_source(values, answered & (species_array == BONA_FIDE), sources)
         counts = {source: len(part) for source, part in parts.items()}
-        require_presentations(counts, max_bpcer, f"BPCER <= {max_bpcer:.1%}")
-        # Scores are float32, and the threshold is stored as the exact value that scores are compared with.
+        require_presentations(counts, max_bpcer, f"the target BPCER <= {max_bpcer:.1%}")
+        # The lowest of the sources' thresholds keeps the target on every source. It is stored unrounded, because scores
+        # are compared with exactly this value.
         threshold = min(threshold_for_bpcer(part, max_bpcer) for part in parts.values())
         target = f"the strictest threshold with BPCER <= {max_bpcer:.1%}"
-        target += " on each of them" if len(parts) > 1 else ""
+        target += " on each development set" if len(parts) > 1 else ""
     else:
         counts = {
             species_name: int((answered & (species_array == species_name)).sum())
@@ -106,7 +107,7 @@ def operating_point(
         }
         if not counts:
             raise SampleTooSmall("an APCER target needs attack presentations, but the sample has none.")
-        require_presentations(counts, max_apcer, f"APCER <= {max_apcer:.1%}")
+        require_presentations(counts, max_apcer, f"the target APCER <= {max_apcer:.1%}")
         require_presentations({BONA_FIDE: len(bona_fide)}, 1.0, "a threshold and its BPCER")
         threshold = threshold_for_apcer(values[answered], species_array[answered].tolist(), max_apcer)
         target = f"the lowest threshold with APCER <= {max_apcer:.1%} for every species"

@@ -91,7 +91,7 @@ class ExportResult:
 
 
 class ProgressStep:
-    """Progress of one step: call ``start(name, total)`` once, ``tick(n)`` as samples finish."""
+    """Receives progress: ``start(name, total)`` when a step begins, ``tick(count)`` as its samples finish."""
 
     def start(self, name: str, total: int) -> None: ...
     def tick(self, count: int) -> None: ...
@@ -262,9 +262,10 @@ def _settle(
     costs: Sequence[LayerCost],
     options: ExportOptions,
 ) -> _Settled:
-    """Set the threshold on ``dev`` before any test set is scored, and choose the layers to keep in float.
+    """Choose the layers to keep in float, and set the INT8 model's threshold on ``dev`` alone.
 
-    ``source``: origin of ``dev``, in a word. ``max_bpcer``: see `DataPlan`.
+    Test scores decide only which layers are kept. ``source``: origin of ``dev``, in a word. ``max_bpcer``: see
+    `DataPlan`.
     """
 
     def started(kept: Sequence[str]) -> Scorer:
@@ -387,8 +388,8 @@ def _auto_keep(
     kept = fewest_kept(order, passes)
     if kept is None:
         raise ExportError(
-            "even with the dearest layers in float the INT8 model differs too much from FP32; nothing was written. Use "
-            "more calibration pairs or another --method, or accept a larger change with --max-flips and "
+            "even with the most expensive layers in float the INT8 model differs too much from FP32; nothing was "
+            "written. Use more calibration pairs or another --method, or accept a larger change with --max-flips and "
             "--max-rate-change."
         )
     return given + kept

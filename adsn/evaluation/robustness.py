@@ -126,9 +126,10 @@ class RobustnessTest:
         )
 
     def scores(self, plan: Sequence[Sweep], patch: Patch, index: int, *, has_pictures: bool) -> NDArray[np.float64]:
-        """Score one pair unchanged, at every other step of ``plan``, and with every detector's box.
+        """Score one pair unchanged, at each of the remaining steps of ``plan``, and with each detector's box.
 
-        The score is NaN if there is no crop: a detector found no face, or a sweep needs images that do not exist.
+        The score is NaN if there is no crop: a detector found no face, a box lies outside its image, or a sweep needs
+        images that do not exist.
         """
         window = windowed(patch)
         views: list[dict[str, NDArray[Any]] | None] = [window.crops(self.rule)]

@@ -48,8 +48,8 @@ class NetworkConfig:
     """The configuration of a network, stored beside its weights.
 
     ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
-    that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S, a multiple of 16.
-    ``maps_from``: the layer where a stream splits, 3 or 2; `docs/ablation.md` compares them.
+    that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S: a multiple of 16, at least 64.
+    ``maps_from``: the layer whose features give the attention maps, 3 or 2; `docs/ablation.md` compares them.
     """
 
     modalities: Modalities = ("rgb", "ir")
@@ -159,9 +159,9 @@ class Stream(nn.Module):
 class Attention(nn.Module):
     """Split a stream: M maps on the fine grid for the local branch, one gate on the deep grid for the global branch.
 
-    The maps come from deep features, which tell parts of a face apart, and weight fine features, which still resolve a
-    print's dots: a 1×1 convolution gives four values a cell, unfolded to 2×2. With ``maps_from`` 2 they come from the
-    fine features themselves.
+    The maps are computed from deep features, which tell parts of a face apart. They are applied as weights to fine
+    features, which still resolve a print's dots. A 1×1 convolution gives four values per deep cell, unfolded to 2×2.
+    With ``maps_from`` 2 they come from the fine features themselves.
 
     The four values of a cell are equal (`share_phases`). Otherwise maps that must not overlap divide the corners of
     every cell among themselves instead of the face, and each becomes a meaningless grid of dots.

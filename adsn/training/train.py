@@ -234,14 +234,15 @@ class Trainer:
             loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
             if self.lesson is not None:
                 which = self.modalities.index("rgb")
-                # Every second pair: the teacher costs as much as the network.
+                # Only every second pair is taught, because the teacher costs as much as the network.
                 taught = self.lesson(out.streams[::2, which], (a, b)[which][::2])
                 loss = loss + taught
                 terms["teacher"] = float(taught.detach())
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"the loss became {float(loss)} in epoch {self.progress.epoch + 1}; the last good checkpoint is in "
-                    f"{self.out}. Lower train.learning_rate and resume."
+                    f"the loss became {float(loss)} in epoch {self.progress.epoch + 1}. Lower train.learning_rate and "
+                    f"train again with another --out; --start {self.out / CHECKPOINT_FILE}, if it exists, begins from "
+                    "the last good epoch."
                 )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -345,9 +346,11 @@ class Trainer:
                 "copy."
             ) from error
         if header["recipe"] != self.recipe.model_dump_json():
-            raise TrainingError(f"{path} was made by another recipe. Use another --out, or delete it to start again.")
+            raise TrainingError(
+                f"{path} was made with another recipe. Use another --out, or delete the file to start again."
+            )
         if record.get("teacher") != self._taught_by().get("teacher"):
-            raise TrainingError(f"{path} was trained with another teacher. Pass the same --teacher.")
+            raise TrainingError(f"{path} had another teacher, or none. Pass the same --teacher, or omit it.")
         if record["data"] != self.record()["data"]:
             raise TrainingError(
                 f"{path} was trained on other data (the renderer or the files changed). Use another --out."

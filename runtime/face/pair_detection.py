@@ -1,9 +1,9 @@
 """Face boxes in every image of a pair: detected in one, mapped to the others, and confirmed there.
 
-RGB leads. In the dark, and if RGB shows no face, IR leads. Depth is not searched. The IR crop is taken at the face
-detected in IR, provided that it agrees with the expected place; if it does not agree, or no face is found, the gate
-fails. A face in both RGB and IR is a gate only and no evidence of life: a screen is black in IR, but a good print is
-not.
+RGB is searched first; in the dark, IR is. If the first shows no face, the other is searched. Depth is not searched.
+The IR crop is taken at the face detected in IR if that face is close enough to the expected box. If it is not, or no
+face is found, the check ``ir.face`` fails. A face in both RGB and IR is a required check, not evidence of life: a
+screen is black in IR, but a good print is not.
 """
 
 from __future__ import annotations

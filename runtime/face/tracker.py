@@ -46,8 +46,8 @@ class TrackRule:
     """``search_near_every``: pairs after which the detector searches near the last place; ``search_whole_every``: in
     the whole image. ``reach``: edge of the region near the last place, in face boxes. ``min_correlation``: minimum
     correlation with the detected face for tracking; ``new_face_correlation``: correlation below which a detection is a
-    different face. ``max_gap_ns``: time without a pair after which the track is dropped. ``search_idle_every``: pairs
-    between searches while nobody is there, since each searches two whole images."""
+    different face. ``max_gap_ns``: time without a pair after which the track is dropped. ``search_idle_every``: while
+    no face is found, only every this many pairs is searched, because each search covers two whole images."""
 
     search_near_every: int = 10
     search_whole_every: int = 60
@@ -147,7 +147,9 @@ class Tracker:
             for modality in self._modalities:
                 pair.image(modality)
             self._idle -= 1
-            raise NoFace("there was no face in the pair before; the next ones are searched again.")
+            raise NoFace(
+                "no face was found in a recent pair, so this one was not searched. A search follows within a few pairs."
+            )
         return self._search_whole(pair, t_ns)
 
     def _follow(self, pair: Pair, track: _Track) -> PairDetection | None:

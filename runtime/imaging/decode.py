@@ -61,8 +61,8 @@ def check_shape(width: int, height: int, what: str) -> None:
     short, long = sorted((width, height))
     if short < MIN_EDGE or long > MAX_ASPECT * short:
         raise WrongShape(
-            f"{what}: {width}×{height} pixels is no camera's picture: its edges must be {MIN_EDGE} pixels or more, and "
-            f"the longer at most {MAX_ASPECT} times the shorter. Send the picture as the camera gave it."
+            f"{what}: no camera delivers images of {width}×{height} pixels. Each edge must be at least {MIN_EDGE} "
+            f"pixels, and the longer at most {MAX_ASPECT} times the shorter. Send the image as the camera delivered it."
         )
 
 

@@ -1,10 +1,10 @@
-"""Pairs of image files: a large JPEG image is decoded at a fraction of its size if that shows as much.
+"""Pairs of image files: a large JPEG is decoded at a fraction of its size if no detail that is needed is lost.
 
-The detector searches an image at 960 pixels at most, and the crop of a near face shrinks many times. For both, libjpeg
-can skip most of the work. The face is therefore searched in reduced images. They also give the crops if each crop still
-shrinks by `OVERSAMPLING`; otherwise that image is decoded again, as large as its crops need. If no face is found there,
-only a small one, or not the same in both images, everything is done at full size. Boxes and gates are in pixels of the
-full images.
+The detector sees an image at no more than 960 pixels, and the crop of a near face is reduced many-fold. In both cases
+libjpeg can skip most of the work. The face is therefore searched for in reduced images. The crops are cut from the same
+reduced images if every crop is still reduced by at least `OVERSAMPLING`; otherwise that image is decoded again at the
+size that its crops need. Everything is done at full size if the reduced images show no face, only a small one, or not
+the same face in both. Reported boxes, and checks of box sizes, are in pixels of the full-size images.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline, Stopwat
 from runtime.liveness.quality import FACE_RULE
 
 SEARCH_EDGE, LEAST_REDUCTION = 960, 4
-"""Least longest edge of a reduced image in which a face is searched: no detector looks at more pixels of a whole image.
-And the least reduction for it: half the size saves too little to pay for those faces that need the full image."""
+"""Minimum longer edge, in pixels, of a reduced image that is searched for a face, and minimum reduction for that.
+
+No detector uses more pixels of a whole image. Halving the edges saves less than is lost on faces that then need the
+full image."""
 OVERSAMPLING = 2
-"""Least number of pixels across a reduced image's crop for each pixel of the result. Scores and gates then differ from
-those of the full image no more than if the box were one pixel off (docs/cost.md)."""
+"""Minimum number of reduced-image pixels per pixel of the network's crop, along an edge. Scores and gates then differ
+from those of the full image no more than if the box were one pixel off (docs/cost.md)."""
 CONFIRMED_PX = 64
-"""Least edge of a face found in a reduced image. The region in which such a face is searched again has about as many
-pixels as the detector looks at."""
+"""Minimum edge, in pixels, of a face found in a reduced image. The region that is searched to confirm such a face has
+about as many pixels as the detector uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ class Assessment:
 
 
 class Stopwatch:
-    """Milliseconds between named points, on the monotonic clock; laps of one name add up."""
+    """Measures milliseconds on the monotonic clock. `lap` adds to earlier laps with the same name; `time` replaces
+    them."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter_ns()

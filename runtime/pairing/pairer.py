@@ -248,9 +248,9 @@ class Pairer:
 
     @property
     def deadline_ns(self) -> int | None:
-        """Latest time to call `advance`, on the clock of the arrival times; None if nothing waits.
+        """Time from which `advance` settles what waits, on the clock of the arrival times; None if nothing waits.
 
-        A wait ends after 0.55 of a period, even if the awaited stream has stopped.
+        A wait ends 0.55 of a period after the later of the two arrivals, even if the awaited stream has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:

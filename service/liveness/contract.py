@@ -209,7 +209,7 @@ UNLIT = {"ir_unlit", "ir_flat", "strobe_lost"}
 def liveness_answer(
     assessment: Assessment, loaded: LoadedModel, pair: Pair, response_context: ResponseContext
 ) -> LivenessResponse:
-    """Return the body of a 200 without ``timing_ms``, which the caller adds."""
+    """Return the body of a 200 with an empty ``timing_ms``, which the calling function fills in."""
 
     def shown(value: float) -> float | None:
         return round(value, 6) if response_context.expose_score else None

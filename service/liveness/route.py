@@ -51,7 +51,10 @@ RequestSource = Literal["upload", "camera"]
 
 @dataclass(frozen=True, slots=True)
 class CompletedRequest:
-    """One ``POST /liveness`` that has ended. ``answer``: the body of a 200; otherwise None, and ``code`` says why."""
+    """One ``POST /liveness`` that has ended.
+
+    ``answer``: body of a newly scored 200. None for a repeated response, whose ``code`` is empty, and for an error.
+    """
 
     request_id: str
     caller: str

@@ -328,7 +328,10 @@ class SharedStore:
                 "the store has lost nonces that may have been used, so none is accepted until they have all expired, "
                 f"in {left_s:.0f} s. Keep its data on a disk (appendonly yes)."
             )
-        return f"the store was started; nonces wait {left_s:.0f} s until every replica has compared what it holds."
+        return (
+            f"the store was restarted; no nonce is accepted for {left_s:.0f} s, until every replica has compared its "
+            "count with the store's."
+        )
 
     def _drop(self, claim: Claim) -> _Call:
         return _Call(DROP, (self._keys.answer(claim),), (_claimed(claim),))

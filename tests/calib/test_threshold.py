@@ -48,7 +48,7 @@ def test_the_target_holds_on_every_source() -> None:
     assert (hard < pooled.threshold).mean() > 0.3, "the large easy source hides the small hard one"
     assert (hard < each.threshold).mean() <= 0.05
     assert (easy < each.threshold).mean() <= 0.05
-    assert each.target.endswith("on each of them")
+    assert each.target.endswith("on each development set")
     with pytest.raises(SampleTooSmall, match="bona_fide in hard"):
         operating_point(scores, species, measured_on="dev", max_bpcer=0.01, sources=sources)
 

@@ -246,7 +246,7 @@ def test_two_folders_of_one_rig_agree_in_their_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("strip.png", "no camera's picture"), ("gif.png", "not a JPEG"), ("several.tiff", "several images")],
+    [("strip.png", "no camera delivers"), ("gif.png", "not a JPEG"), ("several.tiff", "several images")],
 )
 def test_pictures_that_no_camera_gives_are_no_first_frame(name: str, told: str, tmp_path: Path) -> None:
     strip = np.full((20_000, 4), 90, np.uint8)

@@ -22,7 +22,9 @@ def complete_bundle(folder: Path) -> Bundle:
     shipped = open_bundle(source)
     network, _ = load_checkpoint(source / "checkpoint.safetensors")
     fp32 = to_onnx(network)
-    models = quantised(fp32, read_ranges(shipped.read("ranges")), ("int8-cpu", "int8-trt", "int8-trt11"), ())
+    assert shipped.manifest.calibration is not None
+    kept = shipped.manifest.calibration.kept_in_float
+    models = quantised(fp32, read_ranges(shipped.read("ranges")), ("int8-cpu", "int8-trt", "int8-trt11"), kept)
     golden = read_golden(shipped.read("golden"))
     scores = dict(golden.scores)
     for name in ("int8-trt", "int8-trt11"):
