@@ -98,7 +98,7 @@ class ProgressStep:
 
 
 class SampleSubset:
-    """Selected samples of a set, in its order, as a readable set."""
+    """Selected samples of a set, in the set's order, readable in batches."""
 
     def __init__(
         self, pairs: PairDataset, indices: Sequence[int], modalities: tuple[str, str], step: ProgressStep
@@ -233,7 +233,7 @@ class _ParityGate:
         ]
 
     def literal(self, artifact: Int8Artifact, scorer: Scorer, threshold: float) -> list[Comparison]:
-        """Compare an artifact, with Q/DQ computed step by step, with FP32 on each test set."""
+        """Compare an artifact, whose Q/DQ nodes are computed one by one, to FP32 on each test set."""
         return [
             Comparison(a, self.tested(f"{artifact}, literally", scorer, test), threshold, artifact, "literal")
             for a, test in zip(self.fp32, self.tests, strict=True)

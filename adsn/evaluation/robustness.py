@@ -71,7 +71,7 @@ class KnownBoxes:
     boxes: Mapping[str, Box]
 
     def map_box(self, box: Box, source: Modality, target: Modality, pair: Pair) -> MappedBox | None:
-        """Return the position of ``box`` of ``source`` in ``target``."""
+        """Map ``box`` from the ``source`` image to the ``target`` image."""
         a, b = self.boxes[source], self.boxes[target]
         scale = max(b.w, b.h) / max(a.w, a.h)
         x, y = b.x + (box.x - a.x) * scale, b.y + (box.y - a.y) * scale

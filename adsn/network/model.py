@@ -307,6 +307,6 @@ class ADSN(nn.Module):
         )
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``score`` [N], ``stream_scores`` [N, 2] (of bona fide), ``attention`` [N, 2, M, h, w]."""
+        """Return ``score`` [N] and ``stream_scores`` [N, 2], from 0 to 1, and ``attention`` [N, 2, M, h, w]."""
         out = self.features(first, second)
         return torch.sigmoid(out.logit), torch.sigmoid(out.stream_logits), out.attention

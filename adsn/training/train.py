@@ -276,7 +276,7 @@ class Trainer:
         }
 
     def record(self) -> dict[str, Any]:
-        """Return the record of this run: recipe, data, versions, learning curve."""
+        """Return the record of this run: recipe, data, versions, machine, start, teacher, learning curve."""
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "data": {s.name: {"pairs": len(s), "sha256": s.digest()} for s in (self.train_set, self.dev_set)},

@@ -26,7 +26,7 @@ from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 REACHES = (1.7, 2.4)
 """Edges of the regions searched to confirm a face, in order, relative to its expected box. A face outside the second
-could not agree."""
+region would be too far away to be accepted by `is_same_face`."""
 DETECTOR_OFF = 0.25
 """Largest distance of a face from where a calibration expects it, as a fraction of the expected edge, in addition to
 the calibration's own tolerance: the boxes of nine in ten frontal heads are off by less than 0.05 each, those of turned
@@ -35,7 +35,7 @@ CONFIRM_MAX_OFFSET = 0.5
 """Upper bound of the offset, and the limit used without calibration, where it only tells one face from another."""
 CONFIRM_MAX_SCALE = 2.0
 SEARCHABLE_MEAN = 25
-"""Mean grey level of a region below which a missing detection means nothing."""
+"""Below this mean grey level (0 to 255), a region is too dark for a missing detection to mean anything."""
 NO_FACE_CODES: Mapping[Modality, str] = {"rgb": "no_face", "ir": "ir_no_face"}
 
 
@@ -65,7 +65,7 @@ def find_face(
     given: Mapping[Modality, Box] | None = None,
     run_both: ParallelRunner = run_sequentially,
 ) -> PairDetection:
-    """Find a still pair's face.
+    """Find the face in a single pair, without tracking.
 
     ``given``: the caller's boxes, used unchanged. ``run_both``: runs two searches in parallel if both images must be
     searched whole because the box mapper cannot map a box between them.
@@ -134,7 +134,7 @@ def _search(
 def no_face_finding(pair: Pair, searched: Sequence[Modality]) -> str:
     """Return the sentence that names the images without a face, and which of them is too dark to show one.
 
-    An infrared image of an empty place is dark too, so only RGB is named so.
+    An infrared image of an empty scene is dark too, so only the RGB image is ever called too dark.
     """
     names = []
     for modality in searched:
@@ -205,7 +205,8 @@ def _detect_unregistered(
     whole: Mapping[Modality, Face | None],
     detector: FaceDetector,
 ) -> tuple[Box, Check]:
-    """Search an image to which no box can be mapped; if that is impossible, the gate fails."""
+    """Search an image to which no box can be mapped. If it cannot be searched (depth) or shows no face, the returned
+    check fails."""
     shape = pair.image(modality).shape
     detected = whole.get(modality)
     if modality not in whole and modality in NO_FACE_CODES:
@@ -232,7 +233,7 @@ def face_count_check(face: Face, detector: FaceDetector) -> Check:
 def detect_again(
     pair: Pair, modality: Modality, expected: MappedBox, detector: FaceDetector
 ) -> tuple[Check, Face | None]:
-    """Return the check whether a face is where it is expected, and that face in pixels of the image, if found.
+    """Return the check that a face is where it is expected, and that face in pixels of the image, or None.
 
     The search goes from the expected place outwards. The check is ``unknown`` if the image is too dark.
     """
@@ -288,8 +289,8 @@ def _mean_of(image: Image) -> float:
 
 
 def square_around(image: Image, box: Box, reach: float) -> tuple[Image, int, int] | None:
-    """Return the square of ``reach`` times the box's edge around it, clipped to the image, and its left and top; None
-    if nothing is left."""
+    """Return a square around the centre of ``box``, its side ``reach`` times the box's longer edge, clipped to the
+    image, and the x and y of its top-left corner; None if less than 8 pixels remain in either direction."""
     side = max(box.w, box.h) * reach
     cx, cy = box.x + box.w / 2, box.y + box.h / 2
     if not all(map(math.isfinite, (cx, cy, side))):

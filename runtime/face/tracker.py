@@ -1,4 +1,5 @@
-"""Tracks one face from pair to pair, so that the detector, the slowest stage after the network, need not run on each.
+"""Tracks one face from pair to pair, so that the detector, the second-slowest stage after the network, need not run on
+every pair.
 
 Between two searches the face is tracked by correlating a small patch of it with the area around its last place. That
 lasts a few pairs at most: then the detector must find the face again near its last place, and periodically in the whole
@@ -32,11 +33,11 @@ from runtime.face.pair_detection import (
 from runtime.geometry.box_mapping import BoxMapper, MappedBox
 
 PATCH = 24
-"""Edge of the patch of a face, in patch pixels."""
+"""Edge of the square, in pixels, to which the middle of a face is resampled for tracking."""
 INNER = 0.8
-"""Fraction of the box that the patch covers: it has less background than the box."""
+"""Edge of the patched area as a fraction of the box's width; below 1, so that it shows less background."""
 SEARCH_MARGIN = 6
-"""Search radius around the last place, in patch pixels: a fifth of its edge."""
+"""Search radius around the last place, in patch pixels: a fifth of the face box's width."""
 MIN_DEVIATION = 4.0
 """Standard deviation of the patch below which it has too little structure to track."""
 
@@ -60,8 +61,8 @@ class TrackRule:
 
 @dataclass(frozen=True, slots=True)
 class TrackOffset:
-    """Offset of a face's box in an image from the expected box: of the centre, as a fraction of the expected edge, and
-    ``zoom``, the ratio of the edges."""
+    """How a detected box differs from the expected one. ``dx``, ``dy``: offset of its centre, as fractions of the
+    expected width. ``zoom``: its width divided by the expected width."""
 
     dx: float = 0.0
     dy: float = 0.0
@@ -105,7 +106,7 @@ class Tracker:
     """Tracks the face of a stream: `find` is `runtime.face.pair_detection.find_face` for consecutive pairs. Not
     thread-safe.
 
-    ``number`` differs for every tracked face.
+    ``number`` increases by one with every new face.
     """
 
     def __init__(
@@ -281,7 +282,7 @@ def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlat
         return None
     map_ = cv2.matchTemplate(area, patch, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(map_)
-    # At the rim it may have moved beyond the search radius.
+    # A best match at the rim may mean that the face has moved beyond the search radius.
     if not best >= min_correlation or column in (0, 2 * SEARCH_MARGIN) or row in (0, 2 * SEARCH_MARGIN):
         return None
     pixel = face.box.w * INNER / PATCH

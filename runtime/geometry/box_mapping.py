@@ -2,8 +2,8 @@
 
 Two cameras next to each other see a face displaced by ``f·b/Z`` pixels (``f`` focal length in pixels, ``b`` the
 baseline, ``Z`` the distance), so no single mapping between the images is right at every distance. A calibrated rig
-therefore maps by H(Z), which takes the box to lie on a plane at distance Z. Z comes from a depth map, or from the
-apparent width of the face: faces vary less in width than people do in where they stand.
+therefore maps by H(Z), which assumes that the box lies on a plane at distance Z. Z comes from a depth map, or from the
+apparent width of the face: the width of faces varies less than the distance at which people stand.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from runtime.core.values import Box, DepthMap, Modality, Pair
 Vector = NDArray[np.float64]
 
 FACE_BOX_MM = 150.0
-"""Width of a face box on a face. Microsoft's requirements for infrared cameras assume 15 cm. OpenCV's frontal cascade
-alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones (benchmarks/geometry.md). People's
-cheekbones measure 133.8 and 130.1 mm on average in the two sexes (doi:10.1186/s40902-019-0191-7, table 9), which gives
-about 150 mm too; in other surveys heads are up to a tenth wider. For a detector with other boxes pass the width to
-`CalibratedMapper`."""
+"""Width, in mm, of the part of a face that a face box covers. Microsoft's requirements for infrared cameras assume 15
+cm. OpenCV's frontal cascade alt2 draws its box 1.13 times as wide as simulated heads are at the cheekbones
+(benchmarks/geometry.md). People's cheekbones measure 133.8 and 130.1 mm on average in the two sexes
+(doi:10.1186/s40902-019-0191-7, table 9), which gives about 150 mm too; in other surveys heads are up to a tenth wider.
+For a detector with other boxes pass the width to `CalibratedMapper`."""
 FACE_BOX_SPREAD = 0.20
 """Two standard deviations of a face box's width, as a fraction. Heads vary by 3 to 5 %; with the cascade's own scatter
 it is 9 % on simulated faces."""
 FACE_RELIEF_MM = 25.0
-"""Distance from the plane that a depth map gives for a face to its relevant parts in front of and behind that plane."""
+"""How far, in mm, the relevant parts of a face lie in front of or behind the plane that the depth map gives for it."""
 NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
-"""No face in front of a rig is outside this range of distances."""
+"""Distances, in mm, that are accepted for a face."""
 MIN_DEPTH_SHARE = 0.2
-"""Minimum fraction of the middle of a face box with known depth for reading the distance from it."""
+"""Minimum fraction of pixels with known depth in the middle of a face box; with fewer, no distance is read."""
 ASPECT_TOLERANCE = 0.02
 
 
@@ -127,7 +127,8 @@ class MappedBox:
     """A face's box in another image.
 
     ``by``: how it was mapped. ``tolerance_px``: possible error of its centre in pixels of that image, about two
-    standard deviations; None if unknown. ``distance_mm``: the face's distance from the first camera, if it was needed.
+    standard deviations; None if unknown. ``distance_mm``: the face's distance from the source image's camera, if it was
+    needed.
     """
 
     box: Box
@@ -266,8 +267,9 @@ def depth_distance(
 ) -> float | None:
     """Return a face's distance from ``source`` in mm, read from a depth map that another camera may have taken.
 
-    Where to look in the map depends on the distance, so the lookup is repeated with each new distance. ``guess``: the
-    first distance. Returns None if the middle of the face has too little depth, or if the lookups do not converge.
+    Where to look in the map depends on the distance, so the lookup is repeated with each new distance. ``guess``:
+    initial distance in mm. Returns None if the middle of the face has too little depth, or if the lookups do not
+    converge.
 
     Raises:
         CalibrationInvalid: the map does not have the calibrated size.

@@ -26,7 +26,7 @@ colour; JPEG's chroma rounding alone causes a few steps."""
 STRIP = 256
 """Rows of an image that are checked at a time."""
 MIN_EDGE = 16
-"""Minimum shorter edge in pixels: no camera that could show a face gives less."""
+"""Minimum length of the shorter edge, in pixels: no camera that resolves a face delivers less."""
 MAX_ASPECT = 4
 """Maximum ratio of the longer edge to the shorter. The widest cameras give 32:9, which is 3.6. Longer images are
 refused as resource attacks: working sizes follow from one edge."""
@@ -70,7 +70,7 @@ def check_alike(first: ImageInfo, second: ImageInfo, what: str) -> None:
     """Refuse two images whose shapes differ too much for one rig. ``what``: name of the two, for the message.
 
     Raises:
-        WrongShape: their aspect ratios differ by more than `MAX_ASPECT`.
+        WrongShape: their aspect ratios differ by more than a factor of `MAX_ASPECT`.
     """
     one, other = first.width * second.height, second.width * first.height
     if max(one, other) > MAX_ASPECT * min(one, other):
@@ -106,7 +106,7 @@ def check_memory(files: Mapping[Modality, tuple[bytes, ImageInfo]], max_bytes: i
     """Refuse images that together would need more than ``max_bytes`` for decoding.
 
     Raises:
-        ImageTooLarge: they would.
+        ImageTooLarge: decoding needs more than ``max_bytes``.
     """
     # An upload is in memory twice: as the request's body and as its parts.
     needed = sum(2 * len(data) + info.decode_bytes for data, info in files.values())

@@ -50,8 +50,8 @@ class Assessment:
     the decision ``uncertain``. ``face``: in pixels of the ``lead`` image, the first of the model's modalities in which
     a face can be found; ``detected_in``: where it was found, None when the caller named its box. ``boxes``: modality →
     box in its image. ``timing_ms``: stage → milliseconds. ``crops``: modality → what the network saw. ``attention``:
-    float32 [2, M, h, w]. ``strobe``: whether the face follows the illuminator, ``unknown`` on pairs without a dark
-    infrared frame.
+    float32 [2, M, h, w]. ``strobe``: whether the face brightens with the strobed illuminator; ``unknown`` for pairs
+    without a dark infrared frame.
     """
 
     decision: Decision
@@ -128,8 +128,8 @@ class LivenessPipeline:
 
         Raises:
             ModalityMissing: the pair lacks an image that the model needs. NoFace: no box was given and no face was
-            found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: the rig's geometry
-            does not apply to these images. InferenceFailed: the engine gave no score.
+            found. InvalidFaceBox: a given box is malformed or outside its image. CalibrationInvalid: an image does not
+            have the calibrated size. InferenceFailed: the engine gave no score.
         """
         stopwatch = Stopwatch()
         detection = find_face(pair, self.modalities, self.detector, self.box_mapper, boxes, run_both or self.run_both)
@@ -148,8 +148,8 @@ class LivenessPipeline:
     ) -> Assessment:
         """Decide on a pair whose face has been found.
 
-        ``stopwatch`` has timed the earlier stages. ``carried``: name → result of a `SLOW_CHECKS` check on a recent
-        pair, reused for this one. ``now_ns``, ``run_both``: as for `assess`.
+        ``stopwatch``: the one that timed the earlier stages; this call adds its own. ``carried``: name of a check in
+        `SLOW_CHECKS` → its result for a recent pair, reused for this one. ``now_ns``, ``run_both``: as for `assess`.
 
         Raises:
             InferenceFailed: the engine gave no score. InvalidFaceBox: a box lies outside its image.
@@ -188,7 +188,7 @@ class LivenessPipeline:
     def _gates(
         self, pair: Pair, detection: PairDetection, now_ns: int | None, carried: Mapping[str, Check]
     ) -> tuple[list[Check], StrobeResponse]:
-        """Return the results of the quality gates and whether the face follows the illuminator."""
+        """Return the results of the quality gates, and whether the face brightens with the strobed illuminator."""
         box = detection.boxes.get("ir")
         strobe = "unknown" if box is None else self.light.measure(pair, box).answer
         return self._checks(pair, detection, now_ns, carried), strobe

@@ -15,13 +15,14 @@ from runtime.liveness.quality import failed_codes, rgb_is_dark
 from runtime.pairing.feed import CapturedPair
 
 MAX_CARRIED_PAIRS = 2
-"""Number of pairs of a tracked face that reuse the slow checks' results."""
+"""Maximum number of consecutive pairs of a tracked face that reuse the slow checks' results."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAssessment:
-    """Result of a pair of a stream. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is None
-    if there was no face or no image to assess. ``timing_ms``: stage → milliseconds."""
+    """Result for one pair of a stream. ``observation`` is for `runtime.liveness.evidence.Evidence`; ``assessment`` is
+    None if no face was found, an image is missing, or the mapped box lies outside its image. ``timing_ms``: stage →
+    milliseconds."""
 
     observation: Observation
     assessment: Assessment | None
@@ -29,7 +30,7 @@ class StreamAssessment:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Codes that explain the pair's decision, or why it has no decision."""
+        """Reason codes of the pair's decision, or of its absence."""
         return self.observation.failed if self.assessment is None else self.assessment.reasons
 
 
@@ -47,10 +48,11 @@ class StreamPipeline:
         self._tracker.reset()
 
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment:
-        """Decide on the next pair. ``now_ns``: CLOCK_MONOTONIC, for its age.
+        """Decide on the next pair. ``now_ns``: current CLOCK_MONOTONIC time in nanoseconds, from which the pair's age
+        is computed.
 
-        A missing face or image gives an observation with its reason. Errors of the engine or the rig's geometry are
-        raised: they affect every later pair.
+        A pair that cannot be assessed gives an observation with the reason code: ``no_face``, ``modality_missing`` or
+        ``face_cropped``. Errors of the engine or the rig's geometry are raised: they affect every later pair.
 
         Raises:
             InferenceFailed: the engine gave no score. CalibrationInvalid: the image size differs from the
@@ -65,7 +67,7 @@ class StreamPipeline:
         if assessment is None:
             nothing = Observation(captured.number, t_ns, pair.generation, None, (), (reason,), track=track)
             return StreamAssessment(nothing, None, stopwatch.laps)
-        # A camera pair without a timestamp has no known age.
+        # If any image lacks a timestamp, the pair's age is unknown.
         failed = failed_codes(assessment.checks) if len(times) == len(pair.times_ns) else ("pair_stale",)
         dark = rgb_is_dark(assessment.checks)
         observation = Observation(
@@ -99,7 +101,7 @@ class StreamPipeline:
         except ModalityMissing:
             reason = "modality_missing"
         except InvalidFaceBox:
-            # The box mapper placed it outside the other image.
+            # The box mapper placed the face's box outside the other image.
             reason = "face_cropped"
         stopwatch.lap("locate")
         return None, reason

@@ -1,4 +1,4 @@
-"""Match frames of two cameras into pairs. A pure function of its input: no clock, no thread, no I/O.
+"""Match frames of two cameras into pairs. The result depends only on the frames pushed: no clock, no thread, no I/O.
 
 Two frames are a pair if each is the other's nearest in time, mid-exposure to mid-exposure, and they are no further
 apart than the limit. A frame waits only while something nearer may still come: a stream has a period, so after a frame
@@ -9,8 +9,9 @@ change sides all the time, and each change would leave a frame without a partner
 after subtracting the running phase (`runtime.pairing.phase`). At nearly half a period neither side is worth losing a
 pair, so the oldest frames are matched first. The limit always applies to the real difference.
 
-Each decision depends on the two oldest undecided frames and at most on the one behind. Arrival times affect only how
-early a decision is made. As long as the rate bound holds, every interleaving of the streams gives the same pairs.
+Each decision depends on the two oldest undecided frames and at most on the frame that follows one of them. Arrival
+times affect only how early a decision is made. As long as the rate bound holds, every interleaving of the streams gives
+the same pairs.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Rejection = Literal[
 where it is harmless. ``nearer``: a neighbour of its own stream was nearer. ``no_partner``: the other stream was silent.
 ``ir_dark``: infrared with the illuminator off. ``ir_unknown``: infrared of unknown illumination. ``epoch``: left over
 when its stream was opened again, or late from before that. ``time_backwards``: not later than the frame before it.
-``clock_mismatch``: its capture time cannot be of the host's clock."""
+``clock_mismatch``: its capture time cannot be on the host's clock."""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
 MS = 1_000_000
@@ -51,8 +52,9 @@ MAX_DARK_GAP_NS = 100 * MS
 """A dark frame further away than this does not count as a neighbour."""
 MAX_AGE_NS = 2_000 * MS
 MAX_AHEAD_NS = 100 * MS
-"""A capture time further before or after its arrival than this is not of the host's clock. The kernel's virtual camera
-sets timestamps 29 ms ahead. With a wider limit, one corrupt time would shut out all later frames."""
+"""A capture time more than MAX_AGE_NS before or MAX_AHEAD_NS after the frame's arrival is not on the host's clock. The
+kernel's virtual camera sets timestamps 29 ms ahead. With a wider limit, one corrupt time would shut out all later
+frames."""
 _UNKNOWN_WAIT_NS = 8 * MS
 _DEPTH = 8
 
@@ -60,9 +62,9 @@ _DEPTH = 8
 class MatchedFrames(NamedTuple):
     """Two matching frames, in the order of the pairer's modalities.
 
-    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the neighbour of the infrared
-    frame with the illuminator off, if there is one; ``dark_ns``: its time, offset applied. ``generation``: sum of both
-    streams' generations, so that it increases when either is opened again.
+    ``first_ns``, ``second_ns``: mid-exposure with the streams' offsets applied. ``dark``: the frame next to the
+    infrared frame that was taken with the illuminator off, if there is one; ``dark_ns``: its time, offset applied.
+    ``generation``: sum of both streams' generations, so that it increases when either is opened again.
     """
 
     first: Frame
@@ -147,11 +149,12 @@ class _FrameStream:
 class Pairer:
     """Pairs two streams. Not thread-safe: one thread pushes what the cameras' threads have read.
 
-    ``modalities``: two different ones. ``max_skew_ns``: maximum difference within a pair. ``offsets_ns``: added to a
-    stream's capture times. ``periods_ns``: a stream's period if it is known beforehand; otherwise it is measured.
-    ``strobe``: the rig's declaration. With ``steady``, frames of unknown illumination count as lit; with ``none`` all
-    frames do; otherwise unknown frames are rejected at once as ``ir_unknown``. ``on_reject``: called with each frame
-    that ends in no pair, at the time of the rejection. ``depth``: undecided frames that a stream keeps.
+    ``modalities``: two different ones. ``max_skew_ns``: maximum difference between the two mid-exposures of a pair, in
+    nanoseconds. ``offsets_ns``: added to a stream's capture times. ``periods_ns``: a stream's period if it is known
+    beforehand; otherwise it is measured. ``strobe``: how the rig declares its infrared illumination. With ``steady``,
+    frames of unknown illumination count as lit; with ``none`` all frames do; otherwise unknown frames are rejected at
+    once as ``ir_unknown``. ``on_reject``: called with each frame that ends in no pair, at the time of the rejection.
+    ``depth``: maximum number of undecided frames kept for each stream.
 
     Raises:
         ValueError: invalid modalities, limits or periods.

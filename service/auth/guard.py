@@ -42,8 +42,8 @@ class Guard:
     """Identifies callers by their keys; asks ``store`` for sessions, rates and failed attempts. Use on the event loop
     only.
 
-    ``store``: by default the one of the settings. ``refused`` gets the cause of each refusal: missing, wrong,
-    forbidden, limited or cross_site. ``now_s``: monotonic seconds.
+    ``store``: by default the one that the settings configure. ``refused`` gets the cause of each refusal: missing,
+    wrong, forbidden, limited or cross_site. ``now_s``: monotonic seconds.
 
     Raises:
         ConfigError: the key file cannot be used.
@@ -97,7 +97,7 @@ class Guard:
         return await self.authorize_any(request, (role,))
 
     async def admit(self, request: HTTPConnection, role: CallerRole) -> Caller:
-        """Return the caller if it has ``role`` and is within its rate limit. For requests that cost a score.
+        """Return the caller if it has ``role`` and is within its rate limit. For requests that have a pair scored.
 
         Raises:
             RequestError: 401 and 403 as `authorize`; 429 with the time to wait.

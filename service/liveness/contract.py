@@ -193,7 +193,8 @@ class LivenessResponse(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """Request data that the response repeats. ``received_ns``: time.time_ns at arrival. ``age_ns``: age of the pair."""
+    """What the response needs besides the assessment. ``received_ns``: time.time_ns at arrival. ``age_ns``: age of the
+    pair."""
 
     request_id: str
     session_id: str | None
@@ -264,7 +265,8 @@ def liveness_answer(
 
 
 def modality_views(assessment: Assessment, shown: Callable[[float], float | None]) -> ModalitiesView:
-    """Return each modality's score, by ``shown``, and whether its image is usable."""
+    """Return each modality's score and whether its image is usable. ``shown``: score → the value to report, None when
+    scores are hidden."""
     failed = {check.reason for check in assessment.checks if check.status == "fail"} | set(assessment.reasons)
     views: ModalitiesView = {}
     for name, score in zip(assessment.modalities, assessment.stream_scores, strict=True):

@@ -1,7 +1,8 @@
 """Store shared by all replicas, in Redis or Valkey.
 
 Fails closed where required: while the store is unreachable, nonces, Idempotency-Keys and sessions are refused with
-``store_unavailable``. Rates and wrong keys are then counted in each process, so login attempts are never unlimited.
+``store_unavailable``. Rates are then limited per process. Wrong keys are counted in each process at all times, so login
+attempts are never unlimited.
 
 After one failure no further call waits: each fails at once until a background probe gets an answer.
 """
@@ -40,14 +41,16 @@ from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
-"""Interval at which a replica compares the store's count with the highest it has seen."""
+"""Interval, in seconds, at which a replica compares the store's count of nonces with the highest it has seen, to detect
+lost data."""
 PROBE_S = 0.25
 """Interval at which a failed store is probed."""
 SETTLE_S = 3 * BEAT_S
-"""Time for which nonces wait after a restart of the store: every replica must have compared its count."""
+"""Time, in seconds, for which nonces are refused after a restart of the store, so that every replica can compare the
+counts first."""
 LEDGER_S = 3600.0
 SESSIONS = 256
-"""Maximum number of sessions per key, as in one process."""
+"""Maximum number of sessions per key, the same as in the in-process store."""
 BUSY, ANSWERED = b"B", b"A"
 DIGEST_BYTES = 32
 

@@ -2,7 +2,8 @@
 
 A batch larger than the engine's largest is split into parts that alternate between slots. Each slot has its own stream,
 buffers and execution context, so with two slots one copies while the other computes. If the device supports CUDA
-graphs, a part whose size was seen before is launched as a graph, which has its shapes in it: nothing else is called.
+graphs, a part of a size that has run before is launched as a graph. The graph contains the shapes, so no other call is
+needed.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ class TensorRTEngine:
         if self._device is None:
             raise InferenceFailed("the engine is closed.")
         shapes = {name: self._slots[0].host[name].shape[1:] for name in OUTPUTS}
-        # NaN is no score: what no part filled could never pass for one.
+        # Start with NaN, so that a value that no part has filled cannot pass for a score.
         found = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in shapes.items()}
         starts, slots = list(range(0, count, self._max_batch)), len(self._slots)
         for index, start in enumerate(starts):
