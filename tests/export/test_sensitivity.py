@@ -71,5 +71,5 @@ def test_auto_keep_leaves_layers_in_float_until_the_gate_passes(
 
 def test_auto_keep_says_when_it_does_not_help(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.build.violations", lambda comparisons, limits: ["differs"])
-    with pytest.raises(ExportError, match="even with the dearest layers"):
+    with pytest.raises(ExportError, match="even with the most expensive layers"):
         run(workshop, options())
