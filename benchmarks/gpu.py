@@ -266,7 +266,7 @@ def precisions(text: str) -> tuple[Precision, ...]:
     """Return the precisions that ``text`` names, separated by commas.
 
     Raises:
-        ArgumentTypeError: a name is unknown, or there is none.
+        ArgumentTypeError: a name is unknown or empty.
     """
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in PRECISIONS]

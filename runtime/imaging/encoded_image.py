@@ -41,8 +41,10 @@ class EncodedImage:
         return self.info.height, self.info.width
 
     def reduction(self, most: float) -> int:
-        """Return the largest reduction up to ``most`` that divides both edges without a remainder, so that a box in one
-        size is exact in the other; 1 if there is none."""
+        """Return the largest reduction up to ``most`` that divides both edges without a remainder, or 1.
+
+        Without a remainder, a box in one size is exact in the other.
+        """
         # Other formats are decoded whole and shrunk afterwards, which saves nothing.
         if self.info.jpeg is None:
             return 1

@@ -71,10 +71,10 @@ def assess_encoded(
     run_both: ParallelRunner | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> tuple[Assessment, Pair]:
-    """Decode a pair of image files, find the face and decide; return the pair that the crops were taken from as well.
+    """Decode a pair of image files, find the face and decide. Return the assessment and the pair behind its crops.
 
-    The arguments and errors are those of `LivenessPipeline.assess`. ``files``: one for each of its modalities.
-    ``stopwatch``: has timed the earlier stages.
+    The arguments and errors are those of `LivenessPipeline.assess`. ``files``: one for each of the pipeline's
+    modalities. ``stopwatch``: the one that timed the earlier stages; by default a new one.
 
     Raises:
         TruncatedImage, WrongChannels: see `runtime.imaging.encoded_image.EncodedImage.decode`.
@@ -92,7 +92,7 @@ def assess_encoded(
     before = pair.reductions
     if reductions != before:
         kept = {m: pair.image(m) for m in files.images if reductions.get(m, 1) == pair.reduction(m)}
-        # Only one size of an image may be in memory.
+        # Free the old size first, so that no image is in memory at two sizes.
         del pair
         pair = files.decode(reductions, runner, kept)
         stopwatch.lap("decode")
@@ -109,7 +109,7 @@ def assess_encoded(
 def _first_reductions(
     pipeline: LivenessPipeline, files: EncodedPair, given: Mapping[Modality, Box]
 ) -> dict[Modality, int]:
-    """Return the reductions above 1 at which the face is searched; those for the crop where the box is given."""
+    """Return the reductions above 1 at which to search for the face or, where the box is given, to cut the crop."""
     # A calibration holds for images of one size.
     if not isinstance(pipeline.box_mapper, ScaleMapper):
         return {}
@@ -167,6 +167,6 @@ def _find_reduced(
 
 
 def _scaled(detection: PairDetection, factors: Mapping[Modality, float]) -> PairDetection:
-    """Return a detection in images that are larger by ``factors``, 1 where none is named."""
+    """Return the detection with each box multiplied by its modality's factor, 1 if absent."""
     boxes = {m: box.scaled(factors.get(m, 1), factors.get(m, 1)) for m, box in detection.boxes.items()}
     return replace(detection, face=detection.face.onto(boxes[detection.lead]), boxes=boxes)

@@ -44,9 +44,7 @@ class OperatingPointView(TypedDict):
 class ModalityView(TypedDict):
     """Result of one image."""
 
-    score: Annotated[
-        Score | None, Field(description="Probability of bona fide from this modality alone; null when hidden.")
-    ]
+    score: Annotated[Score | None, Field(description="The same output from this modality alone; null when hidden.")]
     usable: Annotated[
         bool, Field(description="Whether its quality gates passed and, of RGB, the face is bright enough to be seen.")
     ]
@@ -151,7 +149,9 @@ class LivenessResponse(TypedDict):
     request_id: Annotated[str, Field(description="The request's id, also in the X-Request-ID header and in the log.")]
     session_id: Annotated[str | None, Field(description="The caller's own id, returned unchanged.")]
     decision: Literal["live", "spoof", "uncertain"]
-    score: Annotated[Score | None, Field(description="Probability of bona fide, 0 to 1; null when hidden.")]
+    score: Annotated[
+        Score | None, Field(description="Network output, 0 to 1; higher means more like bona fide; null when hidden.")
+    ]
     threshold: Annotated[float | None, Field(description="Scores at or above it can be live; null when hidden.")]
     operating_point: OperatingPointView
     reasons: Annotated[

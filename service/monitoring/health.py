@@ -94,7 +94,7 @@ class Health:
                 listener(condition, False)
 
     def set(self, name: str, severity: Severity, detail: str | None, subject: str = "") -> None:
-        """Raise the condition with ``detail``, or clear it if ``detail`` is None."""
+        """Raise the condition with ``detail``; None clears it."""
         if detail is None:
             self.clear(name, subject)
         else:

@@ -91,7 +91,7 @@ def strengths_of(person: Person, face: Expression) -> dict[str, float]:
 
 
 def base_vertices(library: Library, person: Person, face: Expression | None) -> Array:
-    """Return the base mesh of a person in decimetres, float32 [n, 3]; without expression if ``face`` is None."""
+    """Return a person's base mesh in decimetres, float32 [n, 3]. Without ``face`` it has no expression."""
     vertices = library.base.vertices.copy()
     weights = dict(person.weights)
     if face is not None:

@@ -57,7 +57,7 @@ def test_a_connection_that_the_server_closed_costs_no_attempt() -> None:
         found = link(port, retries=0)
         for number in range(4):
             assert found.exchange("GET", "/", limit=10).status == 200
-            until(lambda number=number: number in closed)  # type: ignore[misc]
+            until(lambda number=number: number in closed)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
 
 @pytest.mark.parametrize("failure", ["busy", "reset", "nothing"])
