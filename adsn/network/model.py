@@ -10,11 +10,14 @@ Everything else (number of maps, layers, widths, pooling) is this project's choi
 
     rgb [N,S,S,3] ─ input ─ stem, layer1, layer2 ─┬─ fine ─────────────┐
                                                   └ layer3 ─ deep ─┬─ M maps ─ bilinear attention pooling ─ parts ┐
-                                                                   └─ gate ─ gated ┐                              │
+                                                                   ├─ gate ─ gated ┐                              │
                                                                                    ├ cross-modal gates, sum       ├ head
                                                                    ┌─ gate ─ gated ┘     │                        │
     ir  [N,S,S,1] ─ input ─ stem … layer3 ──────────────────── deep ┴─ M maps ─ pooling ─┼─ parts ────────────────┤
                                                                                          └ layer4 ─ mean ─────────┘
+
+The deep features of both streams are compared as well (`adsn.network.matching`): the score is the probability of a live
+face times the probability that both images show one moment.
 
 Every exporter produces the same static graph, with only N dynamic: no Shape, Expand or Gather, fixed pooling windows,
 slices instead of chunk. The graph takes camera values, so that normalisation cannot differ between training, serving
@@ -30,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adsn.network.matching import Matching
 from adsn.network.normals import SurfaceNormals
 
 Modalities = tuple[str, str]
@@ -50,6 +54,7 @@ class NetworkConfig:
     ``width``: channels of the first stage (64 is ResNet18 as published; the stages have 1, 2, 4 and 8 times
     that). ``maps``: attention maps per stream, M. ``size``: edge of the square crops, S: a multiple of 16, at least 64.
     ``maps_from``: the layer whose features give the attention maps, 3 or 2; `docs/ablation.md` compares them.
+    ``match``: dimensions of the embeddings that are compared between the streams; 0 leaves the comparison out.
     """
 
     modalities: Modalities = ("rgb", "ir")
@@ -57,6 +62,7 @@ class NetworkConfig:
     maps: int = 4
     size: int = 112
     maps_from: int = 3
+    match: int = 0
 
     def __post_init__(self) -> None:
         if tuple(self.modalities) not in MODALITY_PAIRS:
@@ -70,6 +76,8 @@ class NetworkConfig:
 
         if self.maps_from not in (2, 3):
             raise ValueError(f"maps_from must be 2 or 3, not {self.maps_from}")
+        if self.match < 0:
+            raise ValueError(f"match must be 0 or more dimensions, not {self.match}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,16 +85,17 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> NetworkConfig:
         first, second = data["modalities"]
-        shape = {name: data[name] for name in ("width", "maps", "size", "maps_from") if name in data}
+        shape = {name: data[name] for name in ("width", "maps", "size", "maps_from", "match") if name in data}
         return cls(modalities=(first, second), **shape)
 
 
 class Outputs(NamedTuple):
     """Outputs for training.
 
-    ``logit`` [N]; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
+    ``logit`` [N]: of a live face; ``stream_logits`` [N, 2]; ``attention`` [N, 2, M, h, w], each value 0 to 1;
     ``parts`` [N, 2, M, C]: one L2-normalised feature per attention map; ``streams`` [N, 2, F]: input of each stream's
-    own head.
+    own head; ``match`` [N]: logit of both images showing one moment; ``embeddings`` [N, 2, D]: what it compares. The
+    last two are None in a network that does not compare.
     """
 
     logit: Tensor
@@ -94,6 +103,13 @@ class Outputs(NamedTuple):
     attention: Tensor
     parts: Tensor
     streams: Tensor
+    match: Tensor | None = None
+    embeddings: Tensor | None = None
+
+    def float32(self) -> Outputs:
+        """Return the outputs converted to float32."""
+        compared = () if self.match is None or self.embeddings is None else (self.match, self.embeddings)
+        return Outputs(*(value.float() for value in (*self[:5], *compared)))
 
 
 class BasicBlock(nn.Module):
@@ -253,6 +269,7 @@ class ADSN(nn.Module):
         self.stream_heads = nn.ModuleList(nn.Linear(self.stream_width, 1) for _ in config.modalities)
         self.head = nn.Linear(8 * w + 2 * maps * 2 * w, 1)
         self.dropout = nn.Dropout(0.2)
+        self.matching = Matching(4 * w, self.grid, config.match) if config.match else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -273,6 +290,7 @@ class ADSN(nn.Module):
     def features(self, first: Tensor, second: Tensor) -> Outputs:
         """Return everything that the losses need, see `Outputs`. Inputs as in `forward`."""
         maps: list[Tensor] = []
+        deeps: list[Tensor] = []
         gated: list[Tensor] = []
         means: list[Tensor] = []
         parts: list[Tensor] = []
@@ -290,6 +308,7 @@ class ADSN(nn.Module):
             logits.append(self.stream_heads[index](self.dropout(own)))
             seen.append(own)
             maps.append(stream_maps)
+            deeps.append(deep)
             gated.append(stream_gated)
             means.append(mean)
             parts.append(stream_parts)
@@ -298,15 +317,21 @@ class ADSN(nn.Module):
         whole = F.avg_pool2d(deepest, window).reshape(-1, 8 * w)
         local = torch.cat([p.reshape(-1, self.config.maps * 2 * w) for p in parts], 1)
         logit = self.head(self.dropout(torch.cat([whole, local * LOCAL_GAIN], 1)))
+        match, embeddings = self.matching(deeps[0], deeps[1]) if self.matching is not None else (None, None)
         return Outputs(
             logit=logit.reshape(-1),
             stream_logits=torch.cat(logits, 1),
             attention=torch.stack(maps, 1),
             parts=torch.stack(parts, 1),
             streams=torch.stack(seen, 1),
+            match=match,
+            embeddings=embeddings,
         )
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``score`` [N] and ``stream_scores`` [N, 2], from 0 to 1, and ``attention`` [N, 2, M, h, w]."""
         out = self.features(first, second)
-        return torch.sigmoid(out.logit), torch.sigmoid(out.stream_logits), out.attention
+        score = torch.sigmoid(out.logit)
+        if out.match is not None:
+            score = score * torch.sigmoid(out.match)
+        return score, torch.sigmoid(out.stream_logits), out.attention

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ class AugmentConfig:
     strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
     random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest
     rotation (radians), shift and change of size (fractions), the same in both modalities. ``mismatch``: see
-    `mismatched`. ``other_moment``: probability of a second image of the same person in another pose, see
+    `mismatched`. ``other_moment``: probability of a second image of the same person in another pose. ``sibling``: share
+    of the bona fide pairs that are followed by a pair of the same person in another pose. For both see
     `adsn.training.moments`.
 
     The ranges exceed those of any one camera, so that the network learns no camera's tone curve or sharpness.
@@ -48,6 +50,23 @@ class AugmentConfig:
     warp: float = 0.0
     mismatch: float = 0.0
     other_moment: float = 0.0
+    sibling: float = 0.0
+
+
+class AugmentedBatch(NamedTuple):
+    """A batch as the network trains on it.
+
+    ``first``, ``second``: images of both modalities. ``label`` int64 [N]. ``stream_weight`` float32 [N, 2]: 0 where a
+    stream has nothing to learn. ``matches`` int64 [N]: 1 if both images of a bona fide pair show one moment, 0 if not,
+    -1 for attacks, which may show anything. ``flipped`` bool [N]: pairs that are mirrored.
+    """
+
+    first: Tensor
+    second: Tensor
+    label: Tensor
+    stream_weight: Tensor
+    matches: Tensor
+    flipped: Tensor
 
 
 MIRRORED, TWISTED = 0.1, 0.25
@@ -272,14 +291,15 @@ def augment(
     generator: torch.Generator,
     source: Tensor | None = None,
     swapped: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Augment a batch of pairs → both modalities, labels int64 [N], ``stream_weight`` float32 [N, 2] (0: blanked).
+) -> AugmentedBatch:
+    """Augment a batch of pairs.
 
     ``source`` int64 [N]: which of several mixed sets each pair comes from. ``swapped`` bool [N]: pairs whose second
     image is of another moment already; their label says so.
     """
     n = len(first)
     copied = torch.zeros(n, dtype=torch.bool) if swapped is None else swapped
+    wrong = copied
     if modalities == ("rgb", "ir") and config.copy_grey:
         before = label
         second, label = copied_grey(first, second, label, config.copy_grey, generator)
@@ -287,7 +307,7 @@ def augment(
     if config.mismatch:
         second, mixed = mismatched(second, label, ~copied, config.mismatch, generator, source)
         label = torch.where(mixed, torch.zeros_like(label), label)
-        copied = copied | mixed
+        copied, wrong = copied | mixed, wrong | mixed
     if config.warp:
         first, second = warped(first, second, modalities, config.warp, generator)
     if config.border:
@@ -303,4 +323,7 @@ def augment(
     # Each image of a copied or mismatched pair looks bona fide by itself: a single stream must not learn from it.
     dropped = torch.stack([draw < config.drop, draw > 1 - config.drop], 1) & ~copied[:, None]
     weight = (~dropped & ~copied[:, None]).float()
-    return blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight
+    matches = torch.where(wrong, 0, torch.where(label == 1, 1, -1))
+    return AugmentedBatch(
+        blank(out[0], dropped[:, 0]), blank(out[1], dropped[:, 1]), label, weight, matches, flipped=flip
+    )

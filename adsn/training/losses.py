@@ -1,17 +1,20 @@
 """Joint loss: classification, attention maps that do not overlap, local areas that agree on the class.
 
-The paper's abstract asks that "local areas in the image do not overlap and belong to the same class"; the
-survey entry names binary cross-entropy, centre and cosine losses. The forms below are this project's reading.
+The paper's abstract asks that "local areas in the image do not overlap and belong to the same class"; the survey
+entry names binary cross-entropy, centre and cosine losses. The forms below are this project's reading. A network that
+compares its streams also learns which images belong together (`contrastive_loss`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adsn.network.matching import joint_logit
 from adsn.network.model import Outputs
 
 BONA_FIDE = 1
@@ -67,6 +70,37 @@ class CentreLoss(nn.Module):
                 self.centres[kind] += self.rate * (chosen.mean(0) - self.centres[kind])
 
 
+SHARPNESS = 15.0
+"""Factor on the cosines of embeddings before the softmax; about what the factor becomes when it is trained."""
+
+
+def contrastive_loss(embeddings: Tensor, matched: Tensor, contradicting: Tensor) -> Tensor:
+    """Return the cross-entropy of finding each image's counterpart in the other modality, both ways (InfoNCE).
+
+    ``embeddings`` [N, 2, D] of L2 norm 1; ``matched`` bool [N]: pairs of one moment, which alone take part;
+    ``contradicting`` bool [N, N]: other pairs whose image cannot be the counterpart. 0 with fewer than two such pairs.
+    """
+    chosen = torch.nonzero(matched).flatten()
+    if len(chosen) < 2:
+        return embeddings.sum() * 0.0
+    own = embeddings[chosen]
+    possible = contradicting[chosen][:, chosen] | torch.eye(len(chosen), dtype=torch.bool, device=own.device)
+    logits = (SHARPNESS * own[:, 0] @ own[:, 1].T).masked_fill(~possible, -1e4)
+    target = torch.arange(len(chosen), device=own.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class Counterparts(NamedTuple):
+    """What is known of which images of a batch belong together.
+
+    ``matches`` int64 [N] and the indices of ``contradicting`` bool [N, N]: see `adsn.training.augment.AugmentedBatch`
+    and `adsn.training.moments.OtherMoments.contradicting`.
+    """
+
+    matches: Tensor
+    contradicting: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class LossWeights:
     """Weights of the terms. The defaults were chosen on the synthetic development set."""
@@ -74,26 +108,30 @@ class LossWeights:
     stream: float = 0.3
     centre: float = 0.05
     overlap: float = 0.1
+    match: float = 0.3
     label_smoothing: float = 0.02
 
 
 class JointLoss(nn.Module):
-    """Binary cross-entropy of the fused logit and of each stream's, plus the centre and overlap terms."""
+    """Binary cross-entropy of the score and of each stream's, plus the centre, overlap and match terms."""
 
     def __init__(self, maps: int, channels: int, weights: LossWeights | None = None) -> None:
         super().__init__()
         self.weights = weights or LossWeights()
         self.centre = CentreLoss(maps, channels)
 
-    def forward(self, out: Outputs, label: Tensor, stream_weight: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(
+        self, out: Outputs, label: Tensor, stream_weight: Tensor, counterparts: Counterparts | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """Return the total loss and its terms by name.
 
         ``label`` int64 [N]; ``stream_weight`` float32 [N, 2]: 0 where modality dropout blanked that stream, which then
-        has nothing to learn from.
+        has nothing to learn from. ``counterparts``: needed by a network that compares its streams.
         """
         w = self.weights
         target = label.float() * (1 - 2 * w.label_smoothing) + w.label_smoothing
-        fused = F.binary_cross_entropy_with_logits(out.logit, target)
+        score = out.logit if out.match is None else joint_logit(out.logit, out.match)
+        fused = F.binary_cross_entropy_with_logits(score, target)
         per_stream = F.binary_cross_entropy_with_logits(
             out.stream_logits, target[:, None].expand(-1, 2), reduction="none"
         )
@@ -102,4 +140,18 @@ class JointLoss(nn.Module):
         overlap = overlap_loss(out.attention)
         total = fused + w.stream * stream + w.centre * centre + w.overlap * overlap
         terms = {"fused": fused, "stream": stream, "centre": centre, "overlap": overlap}
+        if counterparts is not None and out.match is not None and out.embeddings is not None:
+            present = (counterparts.matches == 1) & (stream_weight.sum(1) == 2)
+            terms["match"] = contrastive_loss(out.embeddings, present, counterparts.contradicting) + self._agreement(
+                out.match, counterparts.matches
+            )
+            total = total + w.match * terms["match"]
         return total, {name: float(value.detach()) for name, value in terms.items()}
+
+    def _agreement(self, logit: Tensor, matches: Tensor) -> Tensor:
+        """Return the cross-entropy of the match logit [N] where ``matches`` is known."""
+        known = (matches >= 0).float()
+        smooth = self.weights.label_smoothing
+        target = matches.clamp_min(0).float() * (1 - 2 * smooth) + smooth
+        per_pair = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+        return (per_pair * known).sum() / known.sum().clamp_min(1.0)

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from adsn.datasets.pairs import BONA_FIDE
 
-LEAST_DEG = 10.0
-"""Smallest angle between the two poses. Two cameras 60 mm apart see a face 300 mm away differ by up to 11° in yaw, so
+LEAST_DEG = 8.0
+"""Smallest angle between the two poses. Two cameras 40 mm apart see a face 300 mm away differ by up to 8° in yaw, so
 smaller angles would contradict real pairs."""
 MOST_DEG = 40.0
 POSE = ("yaw_deg", "pitch_deg", "roll_deg")
+MIRROR_SIGNS = np.array([-1.0, 1.0, -1.0])
+"""Sign of each angle of `POSE` in a mirrored image."""
 
 
 class OtherMoments:
@@ -54,3 +56,30 @@ class OtherMoments:
             if found is not None:
                 new[at], changed[at] = found, True
         return new, changed
+
+    def with_siblings(self, indices: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return ``indices`` [N] with some bona fide samples replaced by another moment of the one before them.
+
+        Up to ``share`` of the bona fide then have, in the same batch, an image of the same person that does not match.
+        """
+        new = indices.copy()
+        known = [at for at, index in enumerate(indices.tolist()) if index in self._person]
+        for one, other in zip(known[::2], known[1::2], strict=False):
+            partner = self.partner(int(new[one]), rng) if rng.uniform() < share else None
+            if partner is not None:
+                new[other] = partner
+        return new
+
+    def contradicting(self, indices: NDArray[np.int64], flipped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return bool [N, N]: where the image of one bona fide sample cannot belong to the image of another.
+
+        They show different people, or poses at least `LEAST_DEG` apart. ``flipped`` [N]: samples that are mirrored,
+        which changes the sign of yaw and roll. False for samples without a known pose.
+        """
+        names = [self._person.get(index) for index in indices.tolist()]
+        people = np.unique([name or "" for name in names], return_inverse=True)[1]
+        pose = self._pose[indices] * np.where(flipped[:, None], MIRROR_SIGNS, 1.0)
+        away = np.linalg.norm(pose[:, None] - pose[None], axis=2)
+        known = np.array([name is not None for name in names])
+        different = (people[:, None] != people[None]) | (away >= LEAST_DEG)
+        return np.asarray(different & known[:, None] & known[None])

@@ -31,6 +31,7 @@ class NetworkSection(TableModel):
     maps: int = 4
     size: int = 112
     maps_from: Literal[2, 3] = 3
+    match: int = Field(default=0, ge=0, le=512)
 
 
 class Data(TableModel):
@@ -81,6 +82,7 @@ class AugmentSection(TableModel):
     warp: float = Field(default=0.0, ge=0, le=0.5)
     mismatch: float = Field(default=0.0, ge=0, le=0.5)
     other_moment: float = Field(default=0.0, ge=0, le=0.5)
+    sibling: float = Field(default=0.0, ge=0, le=1)
 
 
 class LossSection(TableModel):
@@ -89,6 +91,7 @@ class LossSection(TableModel):
     stream: float = Field(default=0.3, ge=0)
     centre: float = Field(default=0.05, ge=0)
     overlap: float = Field(default=0.1, ge=0)
+    match: float = Field(default=0.3, ge=0)
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
 
 

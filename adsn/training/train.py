@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +24,9 @@ from adsn.datasets.mixed import MixedArrays
 from adsn.datasets.pairs import BONA_FIDE
 from adsn.metrics import auc
 from adsn.network.checkpoint import load_checkpoint, save_checkpoint
-from adsn.network.model import ADSN, Outputs
-from adsn.training.augment import augment
-from adsn.training.losses import JointLoss
+from adsn.network.model import ADSN
+from adsn.training.augment import AugmentedBatch, augment
+from adsn.training.losses import Counterparts, JointLoss
 from adsn.training.moments import OtherMoments
 from adsn.training.parallel import SINGLE_PROCESS, ProcessGroup
 from adsn.training.recipe import Recipe
@@ -148,12 +148,18 @@ class Trainer:
 
     def _start_from(self, path: Path) -> None:
         network, _ = load_checkpoint(path)
-        if network.config != self.network.config:
+        compared = replace(network.config, match=self.network.config.match)
+        if compared != self.network.config:
             raise TrainingError(
                 f"{path} holds a network of another shape ({network.config}) than the recipe's {self.network.config}. "
                 "Give the recipe's [network] the same values."
             )
-        self.network.load_state_dict(network.state_dict())
+        if network.config == self.network.config:
+            self.network.load_state_dict(network.state_dict())
+        else:
+            # The comparison of the streams is new, or left out: everything else starts from the weights.
+            weights = {k: v for k, v in network.state_dict().items() if not k.startswith("matching.")}
+            self.network.load_state_dict(weights, strict=False)
         self.network.share_phases()
         self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -167,8 +173,8 @@ class Trainer:
             {"params": rest, "weight_decay": 0.0},
         ]
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Yield the shuffled, augmented batches of an epoch: first, second, label int64 [N], stream_weight [N, 2].
+    def batches(self, epoch: int) -> Iterator[tuple[AugmentedBatch, Counterparts]]:
+        """Yield the shuffled, augmented batches of an epoch, and which of their images belong together.
 
         Every process draws the same order and takes its share of each batch.
         """
@@ -185,9 +191,10 @@ class Trainer:
         first, second = (self.train_set.arrays[m] for m in self.modalities)
         for step in range(self.steps_per_epoch):
             # Sorted within the batch: the memory-mapped file is then read forwards.
-            chosen = np.sort(order[step * size : (step + 1) * size][self.world.rank :: self.world.size])
+            drawn = order[step * size : (step + 1) * size][self.world.rank :: self.world.size]
+            chosen = np.sort(self.moments.with_siblings(drawn, config.sibling, moments))
             partners, swapped = self.moments.swapped(chosen, config.other_moment, moments)
-            a, b, label, weight = augment(
+            batch = augment(
                 torch.from_numpy(np.ascontiguousarray(first[chosen])),
                 torch.from_numpy(np.ascontiguousarray(second[partners])),
                 torch.from_numpy(np.where(swapped, 0, labels[chosen])),
@@ -197,7 +204,12 @@ class Trainer:
                 None if self.sources is None else self.sources[chosen],
                 torch.from_numpy(swapped),
             )
-            yield a, b, label, weight
+            contradicting = torch.from_numpy(self.moments.contradicting(chosen, batch.flipped.numpy()))
+            if self.sources is not None:
+                # A difference between renderers or cameras would be too easy a cue.
+                source = self.sources[chosen]
+                contradicting &= source[:, None] == source[None]
+            yield batch, Counterparts(batch.matches.to(self.device), contradicting.to(self.device))
 
     def run(self, report: Report = lambda kind, values: None) -> None:
         """Train until the recipe's last epoch, starting from the current one."""
@@ -226,16 +238,16 @@ class Trainer:
         self.network.train()
         self.loss.train()
         sums: dict[str, float] = {}
-        for a, b, label, weight in self.batches(self.progress.epoch):
+        for batch, counterparts in self.batches(self.progress.epoch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
-                half = self.features(a.to(self.device), b.to(self.device))
+                half = self.features(batch.first.to(self.device), batch.second.to(self.device))
             # The losses sum many small numbers, so they are computed in float32.
-            out = Outputs(*(value.float() for value in half))
-            loss, terms = self.loss(out, label.to(self.device), weight.to(self.device))
+            out = half.float32()
+            loss, terms = self.loss(out, batch.label.to(self.device), batch.stream_weight.to(self.device), counterparts)
             if self.lesson is not None:
                 which = self.modalities.index("rgb")
                 # Only every second pair is taught, because the teacher costs as much as the network.
-                taught = self.lesson(out.streams[::2, which], (a, b)[which][::2])
+                taught = self.lesson(out.streams[::2, which], (batch.first, batch.second)[which][::2])
                 loss = loss + taught
                 terms["teacher"] = float(taught.detach())
             if not torch.isfinite(loss):

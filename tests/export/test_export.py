@@ -43,10 +43,11 @@ from tests.support.models.crops import crops
 from tests.support.models.onnx_graphs import initialisers, ranges_of
 
 
+@pytest.mark.parametrize("match", [0, 16])
 @pytest.mark.parametrize("modalities", MODALITY_PAIRS)
-def test_every_modality_pair_exports_to_the_same_kind_of_graph(modalities: Modalities) -> None:
+def test_every_modality_pair_exports_to_the_same_kind_of_graph(modalities: Modalities, match: int) -> None:
     torch.manual_seed(0)
-    network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64)).eval()
+    network = ADSN(NetworkConfig(modalities=modalities, width=8, maps=2, size=64, match=match)).eval()
     data = to_onnx(network)
     model = onnx.load_from_string(data)
     assert model.ir_version == 8

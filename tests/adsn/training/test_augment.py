@@ -87,12 +87,13 @@ def test_mismatched_pairs_are_attacks_of_which_neither_half_is_learnt_alone() ->
     rgb, ir = crops()
     label = torch.tensor([1, 0] * 32)
     config = replace(OFF, mismatch=0.5)
-    _, _, after, weight = augment(rgb, ir, label, PAIR, config, torch.Generator().manual_seed(8))
+    _, _, after, weight, matches, _ = augment(rgb, ir, label, PAIR, config, torch.Generator().manual_seed(8))
     changed = after != label
     assert 8 <= int(changed.sum()) <= 24
     # Attacks stay attacks, and are not mixed.
     assert not changed[label == 0].any()
     assert torch.equal(weight == 0, changed[:, None].expand(-1, 2))
+    assert torch.equal(matches, torch.where(label == 0, -1, torch.where(changed, 0, 1)))
 
 
 def smooth(n: int, size: int = 32) -> Tensor:

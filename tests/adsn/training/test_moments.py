@@ -19,7 +19,7 @@ def row(species: str, subject: str, yaw: float | None) -> dict[str, Any]:
 ROWS = [
     row("bona_fide", "a", 0.0),
     row("bona_fide", "a", 12.0),
-    row("bona_fide", "a", 4.0),
+    row("bona_fide", "a", 5.0),
     row("bona_fide", "a", -60.0),
     row("bona_fide", "b", 20.0),
     row("bona_fide", "b", None),
@@ -30,7 +30,7 @@ ROWS = [
 def test_a_partner_is_the_same_person_in_another_pose() -> None:
     moments, rng = OtherMoments(ROWS), np.random.default_rng(1)
     assert [moments.partner(0, rng) for _ in range(5)] == [1] * 5
-    assert moments.partner(1, rng) == 0, "4 degrees is 8 away, too near; -60 is too far"
+    assert moments.partner(1, rng) == 0, "5 degrees is 7 away, too near; -60 is too far"
     assert moments.partner(2, rng) is None
     assert moments.partner(4, rng) is None, "alone with a known pose"
     assert moments.partner(5, rng) is None, "the pose is unknown"
@@ -46,14 +46,40 @@ def test_only_changed_places_are_marked() -> None:
     assert not moments.swapped(indices, 0.0, np.random.default_rng(2))[1].any()
 
 
+def test_siblings_take_the_place_of_the_next_bona_fide_pair() -> None:
+    moments, rng = OtherMoments(ROWS), np.random.default_rng(3)
+    indices = np.array([0, 6, 4, 1, 5])
+    new = moments.with_siblings(indices, 1.0, rng)
+    assert new.tolist() == [0, 6, 1, 1, 5], "4 makes way for the other moment of 0"
+    assert indices.tolist() == [0, 6, 4, 1, 5]
+    assert moments.with_siblings(indices, 0.0, rng).tolist() == indices.tolist()
+
+
+def test_images_of_other_people_and_of_other_poses_contradict() -> None:
+    moments = OtherMoments(ROWS)
+    indices = np.array([0, 1, 2, 4, 5, 6])
+    found = moments.contradicting(indices, np.zeros(6, bool))
+    a0, a12, a5, b20, unknown, attack = range(6)
+    assert (found == found.T).all()
+    assert not found.diagonal().any()
+    assert found[a0, a12]
+    assert not found[a0, a5], "5 degrees may be one moment seen by two cameras"
+    assert not found[a12, a5]
+    assert found[a0, b20]
+    assert not found[[unknown, attack]].any()
+    # Mirrored, 5 degrees become -5: 17 away from 12.
+    assert moments.contradicting(indices, np.arange(6) == a5)[a12, a5]
+
+
 def test_streams_learn_nothing_from_a_swapped_pair() -> None:
     rgb = torch.full((8, 16, 16, 3), 90, dtype=torch.uint8)
     ir = torch.full((8, 16, 16, 1), 90, dtype=torch.uint8)
     swapped = torch.tensor([True] * 4 + [False] * 4)
     off = AugmentConfig(drop=0, dark=0, gain=0, noise=0, blur=0, tint=0, erase=0, copy_grey=0, mismatch=0.5)
-    *_, label, weight = augment(
+    _, _, label, weight, matches, _ = augment(
         rgb, ir, (~swapped).long(), ("rgb", "ir"), off, torch.Generator().manual_seed(3), None, swapped
     )
     assert label[:4].tolist() == [0] * 4
+    assert matches.tolist() == label.tolist()
     assert (weight[:4] == 0).all()
     assert (weight[4:].sum(1) == 2 * label[4:]).all(), "only mismatched pairs are masked beside them"

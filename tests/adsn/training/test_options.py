@@ -120,11 +120,11 @@ def test_a_balanced_run_sees_as_many_attacks_as_faces(root: Path) -> None:
         written(root, "drawn", ("batch = 8", 'batch = 8\nbalance = "species"\n[augment]\ncopy_grey = 0.0'))
     )
     trainer = Trainer(recipe, *sets(recipe, root), root / "drawn")
-    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in trainer.batches(epoch)])
+    labels = torch.cat([batch.label for epoch in range(40) for batch, _ in trainer.batches(epoch)])
     assert 0.42 < float(labels.float().mean()) < 0.58
     plain = read_recipe(written(root, "plain", ("batch = 8", "batch = 8\n[augment]\ncopy_grey = 0.0")))
     unbalanced = Trainer(plain, *sets(plain, root), root / "plain")
-    labels = torch.cat([label for epoch in range(40) for _, _, label, _ in unbalanced.batches(epoch)])
+    labels = torch.cat([batch.label for epoch in range(40) for batch, _ in unbalanced.batches(epoch)])
     assert float(labels.float().mean()) == 0.75
 
 
@@ -158,6 +158,14 @@ def test_starting_from_weights(root: Path) -> None:
     weights = load_checkpoint(start)[0].state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in again.network.state_dict().items())
     assert len(again.record()["started_from"]) == 64
+    compared = read_recipe(written(root, "compared", ("maps = 2", "maps = 2\nmatch = 8")))
+    trainer = Trainer(compared, *sets(compared, root), root / "compared", start=start)
+    grown = trainer.network.state_dict()
+    assert all(torch.equal(value, grown[name]) for name, value in weights.items()), "the comparison alone is new"
+    trainer.run()
+    assert trainer.progress.curve[-1]["match"] > 0
+    back = Trainer(recipe, *sets(recipe, root), root / "back", start=root / "compared" / "checkpoint.safetensors")
+    assert set(back.network.state_dict()) == set(weights)
     other = read_recipe(written(root, "other", ("maps = 2", "maps = 3")))
     with pytest.raises(TrainingError, match="another shape"):
         Trainer(other, *sets(other, root), root / "other", start=start)

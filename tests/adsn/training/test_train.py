@@ -134,7 +134,7 @@ def test_augmentation_keeps_types_and_blanks_one_stream_at_most() -> None:
     generator = torch.Generator().manual_seed(0)
     first = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     second = torch.randint(1, 256, (64, 32, 32, 1), dtype=torch.uint8)
-    a, b, _, weight = augment(
+    a, b, _, weight, _, _ = augment(
         first,
         second,
         torch.ones(len(first), dtype=torch.int64),
@@ -153,7 +153,7 @@ def test_augmentation_keeps_types_and_blanks_one_stream_at_most() -> None:
         ("rgb", "ir"),
         AugmentConfig(drop=0, copy_grey=0),
         torch.Generator().manual_seed(1),
-    )[3]
+    ).stream_weight
     assert (untouched == 1).all()
 
 
@@ -169,17 +169,18 @@ def test_a_grey_copy_is_an_attack_whoever_is_in_it() -> None:
     assert (copy[copied].float() - grey).abs().max() <= 0.51
     assert (label == 1).all()
     # Neither half alone teaches anything.
-    *_, after, weight = augment(
+    _, _, after, weight, matches, _ = augment(
         rgb, ir, label, ("rgb", "ir"), AugmentConfig(copy_grey=0.5), torch.Generator().manual_seed(3)
     )
     assert (weight[after == 0] == 0).all()
+    assert (matches[after == 0] == -1).all(), "it is no question whether they belong together"
     assert (after == 0).any()
 
 
 def test_depth_is_not_repainted() -> None:
     depth = 400 + torch.rand(8, 16, 16, 1)
     ir = torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
-    _, out, _, _ = augment(
+    _, out, *_ = augment(
         ir,
         depth,
         torch.ones(len(ir), dtype=torch.int64),

@@ -82,7 +82,7 @@ def test_training_on_two_sources(recordings: Path, tmp_path: Path) -> None:
         dev = open_part(recipe, "dev", tmp_path / "cache", progress, 1)
     assert len(train) == 52 + 23
     trainer = Trainer(recipe, train, dev, tmp_path / "run")
-    firsts = [label.numpy() for _, _, label, _ in trainer.batches(0)]
+    firsts = [batch.label.numpy() for batch, _ in trainer.batches(0)]
     assert len(firsts) == (52 + 23) // 8
     chances = trainer.chances
     assert chances is not None
