@@ -108,7 +108,7 @@ class LossWeights:
     stream: float = 0.3
     centre: float = 0.05
     overlap: float = 0.1
-    match: float = 0.3
+    match: float = 1.0
     label_smoothing: float = 0.02
 
 

@@ -91,7 +91,7 @@ class LossSection(TableModel):
     stream: float = Field(default=0.3, ge=0)
     centre: float = Field(default=0.05, ge=0)
     overlap: float = Field(default=0.1, ge=0)
-    match: float = Field(default=0.3, ge=0)
+    match: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.02, ge=0, lt=0.5)
 
 
