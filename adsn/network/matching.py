@@ -23,8 +23,8 @@ START_OFFSET = 0.9
 class Matching(nn.Module):
     """Compare the deep features of two streams [N, C, h, w], with their positions, in ``width`` dimensions.
 
-    The result is a logit: steepness · (gain · cosine + the doubt of each stream). A stream raises its doubt where its image shows
-    nothing to compare, such as an RGB image in darkness; the pair is then left to the liveness head.
+    The result is a logit: steepness · (gain · cosine + the doubt of each stream). A stream raises its doubt where its
+    image shows nothing to compare, such as an RGB image in darkness; the pair is then left to the liveness head.
     """
 
     def __init__(self, channels: int, grid: int, width: int) -> None:

@@ -68,7 +68,15 @@ class AugmentedBatch(NamedTuple):
     matches: Tensor
     flipped: Tensor
 
+    @property
+    def comparable(self) -> Tensor:
+        """Bool [N]: pairs of one moment, neither of whose images is blank or black."""
+        bright = torch.stack([image.float().mean((1, 2, 3)) >= BLACK for image in (self.first, self.second)])
+        return (self.matches == 1) & bright.all(0)
 
+
+BLACK = 8.0
+"""Mean below which an image shows too little to compare or to teach from: of 255, or mm of depth."""
 MIRRORED, TWISTED = 0.1, 0.25
 """Shares of mismatched pairs whose second image is the same person's, mirrored or twisted."""
 

@@ -93,11 +93,12 @@ def contrastive_loss(embeddings: Tensor, matched: Tensor, contradicting: Tensor)
 class Counterparts(NamedTuple):
     """What is known of which images of a batch belong together.
 
-    ``matches`` int64 [N] and the indices of ``contradicting`` bool [N, N]: see `adsn.training.augment.AugmentedBatch`
-    and `adsn.training.moments.OtherMoments.contradicting`.
+    ``matches`` int64 [N] and ``comparable`` bool [N]: see `adsn.training.augment.AugmentedBatch`. ``contradicting``
+    bool [N, N]: see `adsn.training.moments.OtherMoments.contradicting`.
     """
 
     matches: Tensor
+    comparable: Tensor
     contradicting: Tensor
 
 
@@ -141,10 +142,8 @@ class JointLoss(nn.Module):
         total = fused + w.stream * stream + w.centre * centre + w.overlap * overlap
         terms = {"fused": fused, "stream": stream, "centre": centre, "overlap": overlap}
         if counterparts is not None and out.match is not None and out.embeddings is not None:
-            present = (counterparts.matches == 1) & (stream_weight.sum(1) == 2)
-            terms["match"] = contrastive_loss(out.embeddings, present, counterparts.contradicting) + self._agreement(
-                out.match, counterparts.matches
-            )
+            found = contrastive_loss(out.embeddings, counterparts.comparable, counterparts.contradicting)
+            terms["match"] = found + self._agreement(out.match, counterparts.matches)
             total = total + w.match * terms["match"]
         return total, {name: float(value.detach()) for name, value in terms.items()}
 

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLACK = 8.0
-"""Mean value (of 255) below which a crop is not shown to the teacher, which was not trained in the dark."""
+from adsn.training.augment import BLACK
 
 
 class TeacherError(Exception):
@@ -89,6 +88,7 @@ class DistillationLoss(nn.Module):
         """``stream`` float32 [N, F]: the RGB stream's features of ``rgb`` uint8 [N, S, S, 3] → scalar."""
         with torch.no_grad():
             logits, features = (value.to(stream.device) for value in self.teacher(rgb))
+            # The teacher was not trained in the dark.
             seen = (rgb.float().mean((1, 2, 3)) >= BLACK).float().to(stream.device)
         apart = F.kl_div(F.log_softmax(self.to_logits(stream), 1), F.softmax(logits, 1), reduction="none").sum(1)
         away = 1 - F.cosine_similarity(self.to_features(stream), features, dim=1)

@@ -209,7 +209,8 @@ class Trainer:
                 # A difference between renderers or cameras would be too easy a cue.
                 source = self.sources[chosen]
                 contradicting &= source[:, None] == source[None]
-            yield batch, Counterparts(batch.matches.to(self.device), contradicting.to(self.device))
+            known = (batch.matches, batch.comparable, contradicting)
+            yield batch, Counterparts(*(value.to(self.device) for value in known))
 
     def run(self, report: Report = lambda kind, values: None) -> None:
         """Train until the recipe's last epoch, starting from the current one."""

@@ -84,7 +84,9 @@ def test_it_learns_to_tell_which_images_belong_together() -> None:
     matches = truly.long()
     for _ in range(80):
         optimiser.zero_grad()
-        total, terms = loss(model.features(rgb, second), matches, torch.ones(24, 2), Counterparts(matches, apart))
+        total, terms = loss(
+            model.features(rgb, second), matches, torch.ones(24, 2), Counterparts(matches, truly, apart)
+        )
         total.backward()
         optimiser.step()
     assert terms["match"] < 0.5

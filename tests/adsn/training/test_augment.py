@@ -96,6 +96,16 @@ def test_mismatched_pairs_are_attacks_of_which_neither_half_is_learnt_alone() ->
     assert torch.equal(matches, torch.where(label == 0, -1, torch.where(changed, 0, 1)))
 
 
+def test_blank_and_black_images_are_not_compared() -> None:
+    rgb, ir = crops(200)
+    label = torch.ones(200, dtype=torch.int64)
+    config = replace(OFF, drop=0.2, dark=0.3, mismatch=0.2)
+    batch = augment(rgb, ir, label, PAIR, config, torch.Generator().manual_seed(11))
+    shown = (batch.first.float().mean((1, 2, 3)) > 10) & (batch.second.float().mean((1, 2, 3)) > 10)
+    assert 20 < int((~shown).sum()) < 140
+    assert torch.equal(batch.comparable, shown & (batch.matches == 1))
+
+
 def smooth(n: int, size: int = 32) -> Tensor:
     """Return images [N, S, S, 1] without fine detail, like faces, so that warping differs from noise."""
     generator = torch.Generator().manual_seed(3)
