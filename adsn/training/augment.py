@@ -24,8 +24,8 @@ class AugmentConfig:
 
     ``gamma`` and ``level``: largest factor on the tone curve and on the brightness; 1 turns them off. ``shading``:
     strength of a smooth illumination gradient over the crop. ``filter``, ``coarse``, ``border``: probability of a
-    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest
-    rotation (radians), shift and change of size (fractions), the same in both modalities. ``mismatch``: see
+    random 3×3 filter, of a lower resolution, and of a black border as at a frame's edge. ``warp``: largest shift and
+    change of size (fractions), and ``turn``: largest rotation (radians), the same in both modalities. ``mismatch``: see
     `mismatched`. ``other_moment``: probability of a second image of the same person in another pose. ``sibling``: share
     of the bona fide pairs that are followed by a pair of the same person in another pose. For both see
     `adsn.training.moments`.
@@ -48,6 +48,7 @@ class AugmentConfig:
     coarse: float = 0.0
     border: float = 0.0
     warp: float = 0.0
+    turn: float = 0.0
     mismatch: float = 0.0
     other_moment: float = 0.0
     sibling: float = 0.0
@@ -138,15 +139,22 @@ def _shading(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
 
 
 def warped(
-    first: Tensor, second: Tensor, modalities: tuple[str, str], strength: float, generator: torch.Generator
+    first: Tensor,
+    second: Tensor,
+    modalities: tuple[str, str],
+    strength: float,
+    turn: float,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Rotate, shift and scale both crops of each pair alike, as for another detector's box or a tilted head.
 
-    Both are [N, S, S, C]; the dtype is kept. Depth is sampled by nearest neighbour, the others bilinearly. Pixels from
+    Both are [N, S, S, C]. ``strength``: largest shift and change of size, as fractions; ``turn``: largest rotation,
+    radians. The dtype is kept. Depth is sampled by nearest neighbour, the others bilinearly. Pixels from
     outside are 0, as beyond a frame's edge.
     """
     n = len(first)
-    angle, dx, dy, log_size = (torch.rand(n, 4, generator=generator) * 2 - 1).mul(strength).unbind(1)
+    largest = torch.tensor([turn, strength, strength, strength])
+    angle, dx, dy, log_size = ((torch.rand(n, 4, generator=generator) * 2 - 1) * largest).unbind(1)
     size = torch.exp(log_size)
     # Half of the samples are not resampled at all.
     still = torch.rand(n, generator=generator) < 0.5
@@ -316,8 +324,8 @@ def augment(
         second, mixed = mismatched(second, label, ~copied, config.mismatch, generator, source)
         label = torch.where(mixed, torch.zeros_like(label), label)
         copied, wrong = copied | mixed, wrong | mixed
-    if config.warp:
-        first, second = warped(first, second, modalities, config.warp, generator)
+    if config.warp or config.turn:
+        first, second = warped(first, second, modalities, config.warp, config.turn, generator)
     if config.border:
         first, second = bordered(first, second, config.border, generator)
     flip = torch.rand(n, generator=generator) < 0.5

@@ -80,6 +80,7 @@ class AugmentSection(TableModel):
     coarse: float = Field(default=0.0, ge=0, le=1)
     border: float = Field(default=0.0, ge=0, le=1)
     warp: float = Field(default=0.0, ge=0, le=0.5)
+    turn: float = Field(default=0.0, ge=0, le=1)
     mismatch: float = Field(default=0.0, ge=0, le=0.5)
     other_moment: float = Field(default=0.0, ge=0, le=0.5)
     sibling: float = Field(default=0.0, ge=0, le=1)

@@ -60,17 +60,34 @@ def test_filter_keeps_the_mean() -> None:
 def test_both_crops_are_warped_alike_and_half_are_left_alone() -> None:
     rgb, _ = crops(200)
     same = rgb[..., :1].clone()
-    a, b = warped(rgb, same, PAIR, 0.15, torch.Generator().manual_seed(5))
+    a, b = warped(rgb, same, PAIR, 0.15, 0.15, torch.Generator().manual_seed(5))
     assert a.dtype == b.dtype == torch.uint8
     assert torch.equal(a[..., :1], b)
     moved = (a != rgb).flatten(1).any(1).float().mean()
     assert 0.35 < moved < 0.65
 
 
+def test_a_turn_is_about_the_middle_and_goes_as_far_as_stated() -> None:
+    # A bright bar to the right of the middle; where it ends up tells the angle.
+    image = torch.zeros(400, 65, 65, 1, dtype=torch.uint8)
+    image[:, 31:34, 52:58] = 200
+    a, b = warped(image, image, ("ir", "ir"), 0.0, 0.3, torch.Generator().manual_seed(12))
+    assert torch.equal(a, b)
+    y, x = torch.meshgrid(torch.arange(65.0) - 32, torch.arange(65.0) - 32, indexing="ij")
+    light = a[..., 0].float()
+    total = light.sum((1, 2))
+    at_y, at_x = (light * y).sum((1, 2)) / total, (light * x).sum((1, 2)) / total
+    assert (torch.hypot(at_x, at_y) - 22.5).abs().max() < 0.7
+    angle = torch.atan2(at_y, at_x)
+    assert -0.31 < float(angle.min()) < -0.27
+    assert 0.27 < float(angle.max()) < 0.31
+    assert 0.4 < float((angle.abs() < 1e-3).float().mean()) < 0.6, "half are left alone"
+
+
 def test_depth_keeps_its_values_under_a_warp() -> None:
     depth = torch.where(torch.rand(50, 32, 32, 1) < 0.5, 500.0, 900.0)
     ir = torch.zeros(50, 32, 32, 1, dtype=torch.uint8)
-    _, out = warped(ir, depth, ("ir", "depth"), 0.15, torch.Generator().manual_seed(6))
+    _, out = warped(ir, depth, ("ir", "depth"), 0.15, 0.15, torch.Generator().manual_seed(6))
     assert set(out.flatten().tolist()) <= {0.0, 500.0, 900.0}
 
 
