@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -18,7 +18,6 @@ from onnx import TensorProto, numpy_helper
 from runtime.bundle.onnx_check import OPERATORS
 
 LintTarget = Literal["8.6", "10", "11"]
-TARGETS: tuple[LintTarget, ...] = get_args(LintTarget)
 
 IGNORES_AXES_INPUT = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"}) | {
     "ReduceSumSquare",

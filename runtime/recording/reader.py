@@ -37,7 +37,6 @@ class RecordedPair:
     number: int
     generation: int
     times_ns: Mapping[str, int]
-    dark_time_ns: int | None
 
 
 @dataclass(slots=True)
@@ -138,9 +137,7 @@ class Recording:
             elif name == "Message" and topics.get(record.channel_id) == "/pair":
                 data = _facts(record.data)
                 try:
-                    yield RecordedPair(
-                        int(data["number"]), int(data["epoch"]), dict(data["times_ns"]), data.get("dark_time_ns")
-                    )
+                    yield RecordedPair(int(data["number"]), int(data["epoch"]), dict(data["times_ns"]))
                 except (KeyError, TypeError, ValueError):
                     continue
 

@@ -31,7 +31,7 @@ from tests.support.service.scripted_kiosk import Recorder
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
     """Return a decision as the loop creates it."""
-    outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 8, 10, 5, 0.9, 0)
+    outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 10, 5, 0.9, 0)
     answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=True)
     return replace(decision(name, made), answer={**answer, **changes})
 
@@ -176,7 +176,7 @@ def test_it_ends_in_time_on_a_disk_that_hangs(made: Made, monkeypatch: pytest.Mo
 
 
 def test_the_form_that_is_written_down_hides_scores_where_they_are_hidden() -> None:
-    outcome = SessionOutcome("s1", "live", (), 9, 1, 8, 10, 5, 0.9, 0)
+    outcome = SessionOutcome("s1", "live", (), 9, 1, 10, 5, 0.9, 0)
     answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=False)
     assert (answer["score"], answer["threshold"]) == (None, None)
     assert answer["request_id"] == answer["session_id"] == "s1"
