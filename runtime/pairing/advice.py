@@ -8,6 +8,8 @@ from runtime.core.values import Modality
 from runtime.pairing.phase import Phase
 
 _MS = 1_000_000
+SILENT_NS = 1_000 * _MS
+"""Time without a new frame after which a camera counts as silent."""
 _NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 
 
@@ -19,7 +21,6 @@ def pairing_advice(
     max_skew_ns: int,
     paired: bool,
     now_ns: int,
-    silent_ns: int,
 ) -> str:
     """Return one line of advice; empty if pairs are being formed and the phase leaves room for jitter.
 
@@ -30,7 +31,7 @@ def pairing_advice(
     if never:
         names = " and ".join(_NAMES[m] for m in never)
         return f"no frame has come from the {names} camera yet: is it open, and does it deliver?"
-    silent = {m: now_ns - t for m, t in arrivals.items() if t is not None and now_ns - t > silent_ns}
+    silent = {m: now_ns - t for m, t in arrivals.items() if t is not None and now_ns - t > SILENT_NS}
     if silent:
         names = " and ".join(f"{_NAMES[m]} ({age / 1e9:.1f} s)" for m, age in silent.items())
         return f"no new frames: {names}. Check that camera's state and its last error."

@@ -44,9 +44,9 @@ class FrameStats:
     std: float
 
 
-def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
-    """Measure every ``step``-th pixel of every ``step``-th row of ``image``, uint8 [H, W] or [H, W, 1]."""
-    view = image[::step, ::step]
+def frame_stats(image: NDArray[Any]) -> FrameStats:
+    """Measure every fourth pixel of every fourth row of ``image``, uint8 [H, W] or [H, W, 1]."""
+    view = image[::4, ::4]
     return FrameStats(float(view.mean()), float(view.std()))
 
 

@@ -280,7 +280,7 @@ class Pairer:
         """Phase of the second stream relative to the first."""
         return self._tracker.phase
 
-    def advice(self, now_ns: int, *, silent_ns: int = 1_000 * MS) -> str:
+    def advice(self, now_ns: int) -> str:
         """Return one line on why no pairs are formed and what to do; empty if there is nothing to say."""
         arrivals = {s.modality: s.last_arrival for s in (self._first, self._second)}
         return pairing_advice(
@@ -290,7 +290,6 @@ class Pairer:
             max_skew_ns=self.max_skew_ns,
             paired=self.pairs > 0,
             now_ns=now_ns,
-            silent_ns=silent_ns,
         )
 
     # -- matching ----------------------------------------------------------------------------------------------------

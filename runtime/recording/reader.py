@@ -141,12 +141,12 @@ class Recording:
                 except (KeyError, TypeError, ValueError):
                     continue
 
-    def replay(self, settings: RigSettings | None = None, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
-        """Yield the pairs that the frames form, as fast as they can be read. ``settings`` replace the recorded ones.
+    def replay(self, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
+        """Yield the pairs that the frames form, as fast as they can be read.
 
-        With the recorded settings these are the pairs that the rig formed.
+        The recorded settings form them, so these are the pairs that the rig formed.
         """
-        pairing = RigPairing(settings or self.settings)
+        pairing = RigPairing(self.settings)
         number = 0
         newest = 0
         for frame in self.frames(tally=tally):

@@ -59,12 +59,11 @@ class Daemon:
         feed: PairFeed,
         load: Callable[[], LoadedModel],
         *,
-        notifier: Notifier | None = None,
         channels: Sequence[Channel] = (),
     ) -> None:
         self._settings, self._feed, self._load = settings, feed, load
         self._place = {"site": settings.site, "door": settings.door}
-        self._notifier = notifier or Notifier()
+        self._notifier = Notifier()
         self._loaded: Future[LoadedModel] = Future()
         self._kiosk: KioskStateMachine | None = None
         self._crashed = False

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from service.monitoring.health import Health
-from service.outputs.base import Clock, Event, EventQueue, boottime_ns, utc_now
+from service.outputs.base import Event, EventQueue, boottime_ns, utc_now
 from service.outputs.broker import (
     ACKNOWLEDGE_S,
     BACK_OFF_S,
@@ -41,12 +41,11 @@ class MqttChannel(BrokerConnection):
     name = "mqtt"
 
     def __init__(
-        self, broker: BrokerSettings, topic: str, health: Health, *, clock: Clock = boottime_ns,
-        back_off_s: tuple[float, float] = BACK_OFF_S,
-    ) -> None:  # fmt: skip
+        self, broker: BrokerSettings, topic: str, health: Health, *, back_off_s: tuple[float, float] = BACK_OFF_S
+    ) -> None:
         super().__init__(broker, LastWill(f"{topic}/health", json_bytes({"status": "offline"})), health, back_off_s)
-        self._topic, self._clock = topic, clock
-        self._queue = EventQueue(clock=clock)
+        self._topic = topic
+        self._queue = EventQueue()
         self._thread.start()
 
     def offer(self, event: Event) -> None:
@@ -96,7 +95,7 @@ class MqttChannel(BrokerConnection):
     async def _send(self, client: aiomqtt.Client, event: Event) -> None:
         if event.kind == "health":
             return await self._say_health(client)
-        now = self._clock()
+        now = boottime_ns()
         if not event.fresh(now):
             return self._queue.count("expired")
         decision = event.kind == "decision"
