@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.support.machine import describe
 from benchmarks.support.rules import AdsnRule, Approximate, HalfGap, MessageFiltersPython, OldestReplaced, Rule, Times
+from runtime.core.units import MS
 from runtime.core.values import Frame, Modality
 from runtime.pairing.pairer import Pairer
 
-MS = 1_000_000
 PAGE = Path(__file__).resolve().parent / "pairing.md"
 FRAMES = 3000
 SEEDS = (1, 2, 3)

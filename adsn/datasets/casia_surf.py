@@ -13,7 +13,7 @@ A label that contradicts its folder ``real_part`` or ``fake_part`` is an error. 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,9 @@ from adsn.datasets.base import (
     ATTACK,
     DatasetError,
     DepthWindow,
+    EntryFields,
     ListedPairs,
+    Split,
     complete,
     label_of,
     modality_of,
@@ -33,14 +35,12 @@ from runtime.core.species import BONA_FIDE
 from runtime.imaging.crop import CropRule
 
 Form = Literal["challenge", "full", "release"]
-Split = Literal["train", "dev", "test"]
 CODE = re.compile(r"^(\d\d)_(e|en|enm)_([sb])(?:\.|$)")
 CUT = {"e": "eyes", "en": "eyes_nose", "enm": "eyes_nose_mouth"}
 BENT = {"s": "flat", "b": "bent"}
 CHALLENGE_LISTS = {"train": "train_list.txt", "dev": "val_private_list.txt", "test": "test_private_list.txt"}
 FULL_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 FOLDERS = {"rgb": "color", "depth": "depth", "ir": "ir"}
-EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 def open_casia_surf(

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adsn.datasets.base import DatasetError, FrameFile, ListedPairs, PairEntry, complete, require_folder
+from adsn.datasets.base import DatasetError, FrameFile, ListedPairs, PairEntry, Split, complete, require_folder
 from runtime.core.file_names import is_left_behind, natural
 from runtime.core.species import BONA_FIDE
 from runtime.core.user_text import ENCODING
 from runtime.imaging.crop import CropRule
 
-Split = Literal["train", "dev", "test"]
 GROUPS = {"train": "train", "dev": "dev", "test": "eval"}
 CATEGORIES = ("fakehead", "flexiblemask", "glasses", "papermask", "prints", "replay", "rigidmask")
 PROTOCOLS = ("grandtest", *(f"LOO_{category}" for category in CATEGORIES))

@@ -16,7 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
-MS = 1_000_000
+from runtime.core.units import MS
+
 _WINDOW_NS = 10_000 * MS
 _SETTLED_NS = 2_000 * MS
 """A slope over a shorter span would be noise, so the lowest point alone is used."""

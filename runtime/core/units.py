@@ -1,4 +1,4 @@
-"""Units of time, in nanoseconds: every time and duration whose name ends in ``_ns`` counts in them."""
+"""Units of time in nanoseconds, in which all times and durations called ``…_ns`` count."""
 
 from __future__ import annotations
 

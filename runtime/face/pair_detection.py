@@ -242,7 +242,7 @@ def detect_again(
     region = square_around(image, box, REACHES[0])
     if region is None:
         return Check(name, 0, 1, None, code), None
-    if isinstance(detector, FixedRegion) or (modality == "rgb" and _mean_of(region[0]) < SEARCHABLE_MEAN):
+    if isinstance(detector, FixedRegion) or (modality == "rgb" and mean_level(region[0]) < SEARCHABLE_MEAN):
         return Check(name, None, 1, None, code), None
     for reach in REACHES:
         region = square_around(image, box, reach)
@@ -281,10 +281,11 @@ def _touches_edge(box: Box, region: Image) -> bool:
 
 def is_dark(image: Image) -> bool:
     """Return whether an image is too dark for a missing detection to mean anything."""
-    return _mean_of(np.ascontiguousarray(image[::8, ::8])) < SEARCHABLE_MEAN
+    return mean_level(np.ascontiguousarray(image[::8, ::8])) < SEARCHABLE_MEAN
 
 
-def _mean_of(image: Image) -> float:
+def mean_level(image: Image) -> float:
+    """Return the mean of all pixels and channels of uint8 [H, W, C]."""
     return float(sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2])
 
 

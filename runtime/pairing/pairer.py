@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
+from runtime.core.units import MS
 from runtime.core.values import Frame, IlluminationState, Modality, Pair
 from runtime.pairing.advice import pairing_advice
 from runtime.pairing.phase import PeriodEstimator, Phase, PhaseTracker
@@ -45,7 +46,6 @@ when its stream was opened again, or late from before that. ``time_backwards``: 
 ``clock_mismatch``: its capture time cannot be on the host's clock."""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
-MS = 1_000_000
 MAX_SKEW_NS = 10 * MS
 """In 10 ms a head at 0.3 m/s, half a metre away, moves 3 pixels at a focal length of 500 pixels: 2 % of the face."""
 MAX_DARK_GAP_NS = 100 * MS

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from runtime.core.errors import AdsnError
-from runtime.liveness.decision import Decision
+from runtime.liveness.decision import DECISIONS
 from runtime.liveness.open import LoadedModel
 from service.audit.trail import DecisionTrail
 from service.kiosk.state_machine import SessionOutcome
@@ -26,7 +26,6 @@ from service.outputs.base import PROBE_S, Channel, Event, EventQueue, Outputs, b
 log = logging.getLogger("adsn.kiosk")
 CAPACITY = 1024
 WITHHELD = "audit_unavailable"
-DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
 def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.core.errors import AdsnError, EngineError
+from runtime.core.units import SECOND
 from runtime.core.values import Pair
 from runtime.liveness.stream_pipeline import StreamAssessment
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.kiosk.image_checks import FrozenImageWatch
 from service.kiosk.loop_events import LoopEvents
-from service.kiosk.state_machine import SECOND, KioskStateMachine, SessionOutcome, Step
+from service.kiosk.state_machine import KioskStateMachine, SessionOutcome, Step
 from service.monitoring.health import ConditionGroup, Health
 from service.outputs.base import Outputs
 from service.process.systemd import Notifier

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.kiosk.loop import LoopCounters
 from service.monitoring.health import Condition, ConditionGroup, Health
-from service.monitoring.rig_conditions import SECOND, rig_conditions
+from service.monitoring.rig_conditions import rig_conditions
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")

@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runtime.core.units import SECOND
 from runtime.liveness.decision import Decision, Verdict
 from runtime.liveness.evidence import Observation
 
 KioskState = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
-SECOND = 1_000_000_000
 EXPIRY_LIMIT_NS = 2 * SECOND
 """Upper limit of a decision's lifetime, counted from the last frame that it used."""
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime import __version__
 from runtime.core.values import Modality
+from runtime.liveness.decision import DECISIONS
 from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Health
 from service.outputs.base import Event
@@ -43,7 +44,6 @@ STATUS_EVERY_S = 10.0
 EXPIRE_AFTER_S = 35
 """Home Assistant drops a reading older than this: three updates were missed."""
 ONLINE, OFFLINE = b"online", b"offline"
-DECISIONS = ("live", "spoof", "uncertain")
 CAMERA_NAMES: Mapping[Modality, str] = {"rgb": "RGB", "ir": "IR", "depth": "Depth"}
 
 READY = "{{ 'ON' if value_json.ready | default(false) else 'OFF' }}"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 from service.monitoring.health import Health
 from service.outputs.base import Event, EventQueue, boottime_ns, error_text
 
-SECOND = 1_000_000_000
 CONSUMER = "adsn-kiosk"
 
 

@@ -26,7 +26,6 @@ from export.cli import Destination, build_bundle
 from export.errors import ApcerError, ExportError, ParityError
 from export.graph import (
     FORBIDDEN_OPERATORS,
-    OUTPUTS,
     check_against_torch,
     require_half_precision,
     session,
@@ -38,6 +37,7 @@ from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.measured import apcer_over_limit
 from runtime.core.errors import AdsnError, GoldenMismatch
+from runtime.engines.base import OUTPUTS
 from runtime.liveness.open import open_engine
 from tests.support.models.crops import crops
 from tests.support.models.onnx_graphs import initialisers, ranges_of
@@ -53,7 +53,7 @@ def test_every_modality_pair_exports_to_the_same_kind_of_graph(modalities: Modal
     assert [entry.version for entry in model.opset_import] == [17]
     assert not {node.op_type for node in model.graph.node} & FORBIDDEN_OPERATORS
     assert [value.name for value in model.graph.input] == list(modalities)
-    assert [value.name for value in model.graph.output] == OUTPUTS
+    assert [value.name for value in model.graph.output] == list(OUTPUTS)
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         assert dims[0].dim_param == "N"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from numpy.typing import NDArray
 
 from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern
 from runtime.capture.simulated.stage import Stage
-from runtime.capture.source import SourceInfo
+from runtime.capture.source import PIXEL_FORMATS, SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraData, CameraLost, CameraMissing
 from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality
@@ -22,7 +22,6 @@ FORGET_NS = 120_000_000_000
 """A scene starts over once all of its cameras have been closed for this long."""
 CHECK_S = 0.05
 FIRST_S = 5.0
-PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 
 class SharedScene:

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.simulated.scenario import SECOND, VisitSchedule, hashed_uniform, ping_pong
+from runtime.capture.simulated.scenario import VisitSchedule, hashed_uniform, ping_pong
 from runtime.core.errors import CameraLost
+from runtime.core.units import SECOND
 from runtime.core.values import Image, Modality
 
 log = logging.getLogger(__name__)

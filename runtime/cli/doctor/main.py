@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from runtime.cli.command import FAILURE, Version, command, run
+from runtime.cli.command import FAILURE, BundleFolder, Json, Version, command, run
 from runtime.cli.doctor.cameras import camera_diagnoses, clock_diagnoses
 from runtime.cli.doctor.engines import engine_diagnoses
 from runtime.cli.doctor.report import MARKS, Diagnosis
 from runtime.cli.doctor.rig import rig_diagnoses
 from runtime.cli.doctor.store import store_diagnoses
 from runtime.cli.options import (
-    Bundle,
     Config,
     Depth,
     Ir,
@@ -36,7 +35,6 @@ from runtime.liveness.open import default_bundle
 WATCH_S = 3.0
 
 Seconds = Annotated[float, typer.Option(help="How long to run the rig, in seconds.", min=0.5, max=600)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run_checks(
@@ -55,7 +53,7 @@ def run_checks(
 
 
 def doctor(
-    bundle: Bundle = None,
+    bundle: BundleFolder = None,
     config: Config = None,
     rgb: Rgb = None,
     ir: Ir = None,

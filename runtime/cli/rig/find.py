@@ -16,7 +16,7 @@ from rich.console import Console
 from runtime.capture.open import SCHEMES, check_uri, missing_package, open_source
 from runtime.capture.source import Source
 from runtime.capture.v4l2.devices import Device, list_devices
-from runtime.cli.command import FAILURE
+from runtime.cli.command import FAILURE, Json
 from runtime.core.errors import CameraData, CameraLost, ConfigError
 from runtime.core.values import MODALITIES, Modality
 from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
@@ -24,7 +24,6 @@ from runtime.pairing.illumination import FrameStats, IlluminationClassifier, fra
 FIRST_S = 10.0
 """Timeout for the first frame."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Address = Annotated[str, typer.Argument(help="Address of the camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
 As = Annotated[str | None, typer.Option("--as", help="rgb, ir or depth; default: as its formats suggest, or rgb.")]
 Seconds = Annotated[float, typer.Option(help="How long to watch the camera, in seconds.", min=0.2, max=3600)]

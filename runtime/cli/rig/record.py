@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 
 from runtime.capture.source import SourceInfo
-from runtime.cli.command import FAILURE
+from runtime.cli.command import FAILURE, BundleFolder
 from runtime.cli.options import (
-    Bundle,
     Config,
     DecisionPrinter,
     Depth,
@@ -86,7 +85,7 @@ def record(
         raise typer.Exit(FAILURE)
 
 
-def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: Bundle = None) -> None:
+def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: BundleFolder = None) -> None:
     """Form a recording's pairs again and compare them with the recorded ones.
 
     Exit code 1 if they differ or part of the file is damaged. A recording that was cut off is read to its end.

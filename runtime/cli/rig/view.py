@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runtime.cli.command import BundleFolder
 from runtime.cli.options import (
-    Bundle,
     Config,
     DecisionPrinter,
     Depth,
@@ -31,8 +31,9 @@ from runtime.cli.options import (
     rig_settings,
 )
 from runtime.cli.rig.page import RigPage
+from runtime.core.values import MODALITY_NAMES
 from runtime.pairing.feed import CapturedPair, FeedStatus
-from runtime.pairing.rig import NAMES, Rig
+from runtime.pairing.rig import Rig
 
 REFRESH_S = 0.25
 LINE_S = 1.0
@@ -54,7 +55,7 @@ def view(
     seconds: Seconds = None,
     page: WithPage = False,
     decide: Decide = False,
-    bundle: Bundle = None,
+    bundle: BundleFolder = None,
 ) -> None:
     """Run a rig and show its status: camera states, rates, skew, illumination, and why there are no pairs."""
     settings = require_rig(
@@ -151,7 +152,7 @@ def status_table(status: FeedStatus, decision: str = "") -> Group:
         info = camera.info
         picture = "" if info is None else f"{info.width}×{info.height} {info.pixel_format}, {info.timestamp_source}"
         grid.add_row(
-            NAMES[camera.modality],
+            MODALITY_NAMES[camera.modality],
             Text(camera.state, style=COLOURS[camera.state]),
             f"{camera.fps:.1f}",
             str(camera.generation),

@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.errors import EngineUnavailable, InferenceFailed
-from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
+from runtime.engines.base import OUTPUTS, Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
 from runtime.engines.tensorrt.build import make_logger
 from runtime.engines.tensorrt.device import Device
 from runtime.engines.tensorrt.thread import OwningThread
 from runtime.engines.tensorrt.versions import execution_slots, forbid_host_code, generation_of
 
 log = logging.getLogger(__name__)
-OUTPUTS = ("score", "stream_scores", "attention")
 DEADLINE_S = 10.0
 """Far longer than any run of this network. A device that has not responded by then is taken to be lost."""
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.capture.device_clock import DeviceClock
+from runtime.core.units import MS
 
-MS = 1_000_000
 PERIOD = 33_333_333
 BOOT = 7_000_000_000_000
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from runtime.core.units import MS
 from runtime.core.values import Frame
 from runtime.pairing.pairer import MAX_SKEW_NS, REJECTIONS, Pairer
-from tests.support.streams import MS, PERIOD, by_arrival, frame, push_all, regular
+from tests.support.streams import PERIOD, by_arrival, frame, push_all, regular
 
 
 def test_the_phase_is_reported_with_and_without_pairs() -> None:

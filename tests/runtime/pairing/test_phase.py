@@ -7,10 +7,10 @@ import random
 
 import pytest
 
+from runtime.core.units import MS
 from runtime.pairing.advice import phase_advice
 from runtime.pairing.phase import PeriodEstimator, Phase, PhaseTracker
 
-MS = 1_000_000
 PERIOD = 33 * MS
 
 

@@ -10,8 +10,9 @@ import pytest
 from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
 from runtime.core.reasons import operator_advice
+from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus
-from service.monitoring.rig_conditions import SECOND, rig_conditions
+from service.monitoring.rig_conditions import rig_conditions
 from tests.support.service.output_events import until
 from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.liveness.decision import DECISIONS
 from service.monitoring.health import Health
-from service.outputs.home_assistant import DECISIONS, HomeAssistantChannel, KioskDevice
+from service.outputs.home_assistant import HomeAssistantChannel, KioskDevice
 from service.outputs.mqtt import MqttChannel
 from tests.support.service.home_assistant import check_discovery, rendered
 from tests.support.service.kiosk_readings import read
@@ -65,7 +66,7 @@ def test_the_device_is_announced_and_every_reading_can_be_read(tmp_path: Path) -
                 made = components["decision"]
                 assert "availability_topic" not in made
                 for number, said in enumerate(DECISIONS):
-                    events.offer(decision(f"s{number}", said))  # type: ignore[arg-type]  # the three of them
+                    events.offer(decision(f"s{number}", said))
                 until(lambda: sum(message.topic == made["state_topic"] for message in watcher.got) == 3)
                 seen = [
                     json.loads(rendered(made["value_template"], message.payload))

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 from service.monitoring.health import Health
 from service.outputs.relay import GpiodLine, RelayChannel, RelayPulse
-from tests.support.service.output_events import SECOND, decision, other, until
+from tests.support.service.output_events import decision, other, until
 
 
 class FakeLine:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from runtime.core.units import SECOND
 from runtime.liveness.decision import Decision
 from service.outputs.base import Event, EventKind, boottime_ns, utc_now
-
-SECOND = 1_000_000_000
 
 
 class Clock:
