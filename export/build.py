@@ -67,7 +67,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """Inputs of an export: a checkpoint, the plan of the calibration and test data, the folder for rendered sets, and
     the number of rendering processes."""
 
@@ -165,7 +165,7 @@ class _Sets:
     tests: list[PairDataset]
 
 
-def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
+def _open_sets(source: ExportSource, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
     """Open or render the plan's sets.
 
     Raises:
@@ -282,7 +282,7 @@ def _settle(
     return _Settled(kept, scorer, point)
 
 
-def build(source: Source, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
+def build(source: ExportSource, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:

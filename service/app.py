@@ -99,7 +99,7 @@ def create_app(
         stopping.append(watch.close)
     if hub is not None:
         stopping.append(hub.close)
-    store = open_store(settings, observe=metrics.store_asked)
+    store = open_store(settings, observe=metrics.store_called)
     parts = AppComponents(
         store=store,
         guard=Guard(settings, metrics.refused, store=store),

@@ -128,13 +128,13 @@ def _full(root: Path, split: Split) -> Iterator[EntryFields]:
     for kind, live in (("real", True), ("fake", False)):
         folder = root / f"{kind}_part" / f"{kind}_{name}_part"
         require_folder(folder, f"the {'bona fide' if live else 'attack'} subjects of split {split!r}")
-        for colour in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
+        for rgb_file in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
             # Some originals have preprocessed copies from other people beside them.
-            if colour.stem.endswith("_resized") or is_left_behind(colour):
+            if rgb_file.stem.endswith("_resized") or is_left_behind(rgb_file):
                 continue
-            inside = colour.relative_to(folder).as_posix()
+            inside = rgb_file.relative_to(folder).as_posix()
             subject, presentation = _video_of(inside)
-            yield _beside(colour), species_of(inside, live), subject, presentation
+            yield _beside(rgb_file), species_of(inside, live), subject, presentation
 
 
 def _release(root: Path, split: Split) -> Iterator[EntryFields]:
@@ -154,6 +154,6 @@ def _placed(root: Path, word: str) -> Path:
     return root / word if (root / word).exists() else root / "Data" / word
 
 
-def _beside(colour: Path) -> dict[str, Path]:
+def _beside(rgb_file: Path) -> dict[str, Path]:
     """Return the paths of the same image in every modality, by folder name."""
-    return {modality: colour.parent.parent / folder / colour.name for modality, folder in FOLDERS.items()}
+    return {modality: rgb_file.parent.parent / folder / rgb_file.name for modality, folder in FOLDERS.items()}

@@ -144,16 +144,16 @@ def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
 
 
 def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[EntryFields]:
-    colour = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
-    if colour is None:
+    rgb_folder = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
+    if rgb_folder is None:
         raise DatasetError(
             f"{without_identity(video)}: there is neither a folder 'profile' nor 'color' with colour images."
         )
-    names = sorted(p.name for p in colour.iterdir() if PICTURE.match(p.name))
+    names = sorted(p.name for p in rgb_folder.iterdir() if PICTURE.match(p.name))
     if frames is not None and len(names) > frames:
         names = [names[i * len(names) // frames] for i in range(frames)]
     for name in names:
-        files = {"rgb": colour / name, "depth": video / "depth" / name, "ir": video / "ir" / name}
+        files = {"rgb": rgb_folder / name, "depth": video / "depth" / name, "ir": video / "ir" / name}
         yield files, species, subject, presentation
 
 

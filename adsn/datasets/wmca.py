@@ -155,11 +155,11 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _hdf5(
-    rows: Sequence[Row], planes: Path, colour: Path, modalities: Sequence[str], frames: int
+    rows: Sequence[Row], planes: Path, rgb_folder: Path, modalities: Sequence[str], frames: int
 ) -> tuple[list[PairEntry], dict[str, int]]:
     require_folder(planes, "the preprocessed package of grey, depth, infrared and thermal planes")
     if "rgb" in modalities:
-        require_folder(colour, "the preprocessed package of colour pictures")
+        require_folder(rgb_folder, "the preprocessed package of colour pictures")
     entries: list[PairEntry] = []
     skipped = Counter[str]()
     for row in rows:
@@ -167,7 +167,7 @@ def _hdf5(
         if name in INDICES_DIFFER and "rgb" in modalities:
             skipped["colour and infrared of different moments"] += frames
             continue
-        sources = {m: (colour if m == "rgb" else planes) / f"{row.path}.hdf5" for m in modalities}
+        sources = {m: (rgb_folder if m == "rgb" else planes) / f"{row.path}.hdf5" for m in modalities}
         missing = [m for m, path in sources.items() if not path.is_file()]
         if missing:
             skipped[f"no {' and '.join(missing)}"] += frames

@@ -168,10 +168,10 @@ def older_name(path: Path) -> Path | None:
     if not path.exists():
         return None
     try:
-        stamp = load_geometry(path).date.replace("-", "").replace(":", "")
+        timestamp = load_geometry(path).date.replace("-", "").replace(":", "")
     except CalibrationInvalid as error:
         raise CalibrationInvalid(f"{error.message} It is not overwritten; name another file with --out.") from error
-    return path.with_name(f"{path.stem}-{stamp}{path.suffix}")
+    return path.with_name(f"{path.stem}-{timestamp}{path.suffix}")
 
 
 def report(result: StereoCalibration) -> str:
@@ -209,13 +209,13 @@ def live(
     newest: dict[Modality, Frame] = {}
     lock = threading.Lock()
 
-    def take(frame: Frame) -> None:
+    def keep_newest(frame: Frame) -> None:
         # The board is not visible in a strobed camera's dark frames.
         if frame.lit != "dark":
             with lock:
                 newest[frame.modality] = frame
 
-    with read_cameras(uris, take) as readers:
+    with read_cameras(uris, keep_newest) as readers:
         end, told, last = time.monotonic() + seconds, 0.0, ""
         while time.monotonic() < end:
             time.sleep(LOOK_S)

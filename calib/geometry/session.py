@@ -46,7 +46,7 @@ class BoardSession:
     _finder: BoardFinder = field(init=False)
     _last: Mapping[Modality, BoardDetection | None] = field(default_factory=dict, init=False)
     _mirror_tests: int = field(default=0, init=False)
-    _colour: dict[Modality, list[float]] = field(default_factory=dict, init=False)
+    _tints: dict[Modality, list[float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._finder = BoardFinder(self.board)
@@ -68,7 +68,7 @@ class BoardSession:
                     f"{name}: the {MODALITY_NAMES[modality]} image has {size[0]}×{size[1]} pixels, but earlier ones "
                     f"had {self.sizes[modality][0]}×{self.sizes[modality][1]}. Use one size, the one used in operation."
                 )
-            self._colour.setdefault(modality, []).append(tint(picture))
+            self._tints.setdefault(modality, []).append(tint(picture))
         seen = {modality: self._finder.find(pictures[modality]) for modality in self.modalities}
         last, self._last = self._last, seen
         missing = [modality for modality in self.modalities if seen[modality] is None]
@@ -103,7 +103,7 @@ class BoardSession:
         Raises:
             CalibrationInvalid: the cameras seem to be swapped.
         """
-        for modality, tints in self._colour.items():
+        for modality, tints in self._tints.items():
             usual = float(np.median(tints))
             if modality == "rgb" and usual == 0:
                 raise CalibrationInvalid(

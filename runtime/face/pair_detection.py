@@ -127,11 +127,11 @@ def _search(
         if back is not None:
             return _LeadDetection(face.onto(back.box), detected_in, whole)
     raise NoFace(
-        f"{no_face_finding(pair, searched)} Send a frontal, upright face of at least 64 pixels, or name its box."
+        f"{no_face_message(pair, searched)} Send a frontal, upright face of at least 64 pixels, or name its box."
     )
 
 
-def no_face_finding(pair: Pair, searched: Sequence[Modality]) -> str:
+def no_face_message(pair: Pair, searched: Sequence[Modality]) -> str:
     """Return the sentence that names the images without a face, and which of them is too dark to show one.
 
     An infrared image of an empty scene is dark too, so only the RGB image is ever called too dark.

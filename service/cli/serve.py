@@ -125,7 +125,7 @@ def run_service(settings: Settings) -> bool:
     feed = open_rig(settings)
     notifier, listening = Notifier(), threading.Event()
 
-    def tell(loaded: LoadedModel) -> None:
+    def report_ready(loaded: LoadedModel) -> None:
         # Ready means listening and able to score: do not announce the page of a service that cannot start.
         listening.wait()
         name = f"{loaded.manifest.name} {loaded.manifest.version}"
@@ -137,7 +137,7 @@ def run_service(settings: Settings) -> bool:
 
     app = create_app(settings, lambda: open_model(settings), on_failure=stop, feed=feed)
     parts = components_of(app)
-    parts.model.told = tell
+    parts.model.on_loaded = report_ready
     server = Server(
         app, settings, announce=lambda url: listening.set(), reload=parts.model.reload, stopping=parts.stopping
     )

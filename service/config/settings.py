@@ -111,7 +111,7 @@ class TlsSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _both(self) -> TlsSettings:
+    def _require_both(self) -> TlsSettings:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("set both certificate and key, or neither.")
         if self.client_ca is not None and self.certificate is None:

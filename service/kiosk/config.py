@@ -292,7 +292,7 @@ class KioskSettings(Section):
     command: CommandSettings | None = Field(default=None, description=CommandSettings.__doc__)
 
     @model_validator(mode="after")
-    def _elsewhere(self) -> KioskSettings:
+    def _require_url(self) -> KioskSettings:
         if self.engine == "remote" and self.remote.url is None:
             raise ValueError('engine is "remote", but remote.url is not set. Set it to the scoring server\'s address.')
         return self

@@ -105,13 +105,13 @@ class KioskLoop:
             captured = self._feed.wait(after, WAIT_S)
             if captured is None:
                 fault, now = self._fault(), time.monotonic_ns()
-                self._tell(self._kiosk.interrupt(now, fault) if fault else self._kiosk.tick(now))
+                self._publish(self._kiosk.interrupt(now, fault) if fault else self._kiosk.tick(now))
                 continue
             if after >= 0:
                 self.counters.missed += max(0, captured.number - after - 1)
             after = captured.number
             self.process(captured)
-        self._tell(self._kiosk.interrupt(time.monotonic_ns(), "stopping"))
+        self._publish(self._kiosk.interrupt(time.monotonic_ns(), "stopping"))
 
     def process(self, captured: CapturedPair) -> None:
         """Assess one pair and act on the result."""
@@ -132,13 +132,13 @@ class KioskLoop:
         # Checked after the assessment: if the rig failed meanwhile, the pair must not count.
         fault, now = self._fault(), time.monotonic_ns()
         if fault:
-            self._tell(self._kiosk.interrupt(now, fault))
+            self._publish(self._kiosk.interrupt(now, fault))
             return
         if repeated:
             # A repeated frame is neither evidence nor progress.
-            self._tell(self._kiosk.tick(now))
+            self._publish(self._kiosk.tick(now))
             return
-        self._tell(self._kiosk.process(now, assessed.observation))
+        self._publish(self._kiosk.process(now, assessed.observation))
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
@@ -147,7 +147,7 @@ class KioskLoop:
     def _look_at_pictures(self, pair: Pair) -> bool:
         """Report the cameras' conditions and return whether a camera repeated a frame."""
         repeated = self._pictures.repeated(pair)
-        self._cameras.report(self._pictures.findings(pair, time.monotonic_ns()))
+        self._cameras.report(self._pictures.conditions(pair, time.monotonic_ns()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
@@ -162,7 +162,7 @@ class KioskLoop:
             if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
                 log.error("%d pairs could not be assessed: %s", self.counters.errors, _place_of(error))
         self._health.raise_(name, "critical", detail)
-        self._tell(self._kiosk.interrupt(time.monotonic_ns(), cause))
+        self._publish(self._kiosk.interrupt(time.monotonic_ns(), cause))
         self._assessor.reset()
 
     def _progress(self, captured: CapturedPair) -> None:
@@ -177,7 +177,7 @@ class KioskLoop:
         self.counters.last_latency_ns = latency
         self._latency(latency)
 
-    def _tell(self, steps: Sequence[Step]) -> None:
+    def _publish(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if isinstance(step, SessionOutcome):
                 self.counters.decisions[step.decision] += 1

@@ -102,7 +102,7 @@ class Metrics:
         for reason in answer["reasons"]:
             self._reasons.labels(self._reason(reason)).inc()
         pair = answer["pair"]
-        self.pair_judged(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
+        self.pair_scored(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
 
     def failed(self, code: str, seconds: float) -> None:
         """Count one ``POST /liveness`` that ended without a decision."""
@@ -110,7 +110,7 @@ class Metrics:
         self._problems.labels(self._code(code)).inc()
         self._seconds.observe(seconds)
 
-    def pair_judged(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
+    def pair_scored(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
         """Count a pair that the network has scored. ``age_ms``: of a rig's pair, since its exposure."""
         for stage, ms in timing_ms.items():
             if stage in STAGES:
@@ -136,7 +136,7 @@ class Metrics:
         self._degraded.set(degraded)
         self._build.set(seconds)
 
-    def store_asked(self, seconds: float) -> None:
+    def store_called(self, seconds: float) -> None:
         """Record the duration of an answered call of a shared store."""
         self._store.observe(seconds)
 

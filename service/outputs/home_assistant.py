@@ -187,7 +187,7 @@ class HomeAssistantChannel(BrokerConnection):
         async with listening(client) as ended:
             while not self._stopping:
                 self._wake.clear()
-                await unless(ended, self._say_status(client))
+                await unless(ended, self._publish_status(client))
                 await unless(ended, self._rest())
             await self._keep(client, self._available, OFFLINE)
 
@@ -198,6 +198,6 @@ class HomeAssistantChannel(BrokerConnection):
     async def _keep(self, client: aiomqtt.Client, topic: str, payload: bytes) -> None:
         await client.publish(topic, payload, qos=1, retain=True, timeout=ACKNOWLEDGE_S)
 
-    async def _say_status(self, client: aiomqtt.Client) -> None:
+    async def _publish_status(self, client: aiomqtt.Client) -> None:
         body = json_bytes(self._read().body())
         await client.publish(f"{self._device.topic}/status", body, qos=0, retain=False, timeout=ACKNOWLEDGE_S)

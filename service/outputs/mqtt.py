@@ -70,7 +70,7 @@ class MqttChannel(BrokerConnection):
         """Publish the kiosk's health, then its events. Decisions from before this connection are not sent."""
         while (event := self._queue.get(0)) is not None:
             self._queue.count("expired" if event.kind == "decision" else "superseded")
-        await self._say_health(client)
+        await self._publish_health(client)
         self.established()
         async with listening(client) as ended:
             while not (self._stopping and self._queue.closed):
@@ -80,9 +80,9 @@ class MqttChannel(BrokerConnection):
                 if self._stopping:
                     break
                 await unless(ended, self._wake.wait())
-            await self._say_health(client, "offline")
+            await self._publish_health(client, "offline")
 
-    async def _say_health(self, client: aiomqtt.Client, status: str = "online") -> None:
+    async def _publish_health(self, client: aiomqtt.Client, status: str = "online") -> None:
         conditions = [c.view() for c in self._health.conditions if c.subject not in OWN_SUBJECTS]
         body = {
             "status": status,
@@ -94,7 +94,7 @@ class MqttChannel(BrokerConnection):
 
     async def _send(self, client: aiomqtt.Client, event: Event) -> None:
         if event.kind == "health":
-            return await self._say_health(client)
+            return await self._publish_health(client)
         now = boottime_ns()
         if not event.fresh(now):
             return self._queue.count("expired")

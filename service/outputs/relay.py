@@ -93,7 +93,7 @@ class RelayPulse:
     _until: int = 0
     _rest_until: int = 0
 
-    def ask(self, now_ns: int) -> bool:
+    def trigger(self, now_ns: int) -> bool:
         """Request a pulse. Return False if the line must rest first."""
         self.level(now_ns)
         if self._opened is None:
@@ -169,7 +169,7 @@ class RelayChannel:
                     continue
                 now = boottime_ns()
                 if event is not None and event.fresh(now):
-                    self._queue.count("sent" if self._pulse.ask(now) else "refused")
+                    self._queue.count("sent" if self._pulse.trigger(now) else "refused")
                 wanted = self._pulse.level(now)
                 if wanted != active:
                     try:

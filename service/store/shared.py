@@ -111,7 +111,7 @@ class SharedStore:
             raise StoreUnavailable(self._evicts, retry_after_s=30)
         period = _ms(self._limits.replay_s)
         keys = self._keys.nonce(nonce), self._keys.count("nonces", nonce.caller)
-        outcome, count, wait_ms = await self._ask(
+        outcome, count, wait_ms = await self._run(
             NONCE,
             (self._keys.ledger, *keys),
             (str(self._seen), *self._terms, nonce.owner, period, str(self._limits.replays)),
@@ -131,7 +131,7 @@ class SharedStore:
 
     async def claim(self, claim: Claim) -> bytes | Literal["new", "busy", "conflict"] | float:
         period = _ms(self._limits.replay_s)
-        kept = await self._ask(
+        kept = await self._run(
             CLAIM,
             (self._keys.answer(claim), self._keys.count("answers", claim.caller)),
             (_claimed(claim), _ms(self._limits.claim_s), period, str(self._limits.replays)),
@@ -150,7 +150,7 @@ class SharedStore:
             await self.drop_claim(claim)
             return
         kept = ANSWERED + claim.digest + answer
-        await self._ask(KEEP, (self._keys.answer(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
+        await self._run(KEEP, (self._keys.answer(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
 
     async def drop_claim(self, claim: Claim) -> None:
         await self._undo(self._drop(claim))
@@ -158,18 +158,18 @@ class SharedStore:
     async def begin_session(self, session: str, record: SessionRecord) -> float:
         keys = self._keys.session(session), self._keys.count("sessions", record.key_id)
         value = f"{record.key_id}:{record.proof}"
-        wait_ms = await self._ask(BEGIN, keys, (value, _ms(self._limits.session_s), str(SESSIONS)))
+        wait_ms = await self._run(BEGIN, keys, (value, _ms(self._limits.session_s), str(SESSIONS)))
         return float(wait_ms / 1000)
 
     async def find_session(self, session: str) -> SessionRecord | None:
-        found = await self._ask(FIND, (self._keys.session(session),), ())
+        found = await self._run(FIND, (self._keys.session(session),), ())
         if found is None:
             return None
         key_id, _, proof = found.decode("ascii", "replace").partition(":")
         return SessionRecord(key_id, proof)
 
     async def end_session(self, session: str) -> None:
-        await self._ask(END, (self._keys.session(session),), ())
+        await self._run(END, (self._keys.session(session),), ())
 
     async def count_failure(self, address: str) -> float:
         # Counted here too, so that the count survives when the store becomes unreachable.
@@ -178,23 +178,23 @@ class SharedStore:
     async def failure_wait_s(self, address: str) -> float:
         return self._failures.wait_s(address, time.monotonic()) or await self._shared_failures(address, counted=False)
 
-    async def take(self, caller: str) -> float:
+    async def acquire(self, caller: str) -> float:
         limits = self._limits
         if limits.rate_per_s == 0:
             return 0.0
         try:
-            wait_us = await self._ask(
+            wait_us = await self._run(
                 RATE, (self._keys.rate(caller),), (repr(1e6 / limits.rate_per_s), str(limits.burst))
             )
         except StoreUnavailable:
-            return self._rates.take(caller, time.monotonic())
+            return self._rates.acquire(caller, time.monotonic())
         return float(wait_us / 1e6)
 
     async def _shared_failures(self, address: str, *, counted: bool) -> float:
         limits = self._limits
         keys = (self._keys.failures(address),)
         try:
-            wait_ms = await self._ask(
+            wait_ms = await self._run(
                 FAILURE, keys, (str(limits.failures), _ms(limits.failures_s), "1" if counted else "0")
             )
         except StoreUnavailable:
@@ -253,7 +253,7 @@ class SharedStore:
             self._down = None
         await self._settle_debts()
 
-    async def _ask(
+    async def _run(
         self,
         script: Script,
         keys: Sequence[str],
@@ -280,7 +280,7 @@ class SharedStore:
 
     async def _undo(self, call: _Call) -> None:
         try:
-            await self._ask(*call, undo=call)
+            await self._run(*call, undo=call)
         except StoreUnavailable:
             if call not in self._owed:
                 self._owed.append(call)
@@ -289,7 +289,7 @@ class SharedStore:
         """Undo what failed calls may have claimed. Each call names its owner, so no other claim is affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
-                await self._ask(*self._owed.popleft())
+                await self._run(*self._owed.popleft())
 
     def _failed(self, cause: Cause) -> None:
         self._counts[cause] += 1

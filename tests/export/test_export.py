@@ -21,7 +21,7 @@ from adsn.evaluation.plan import DataPlan, read_plan
 from adsn.network.checkpoint import save_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
-from export.build import ExportOptions, ExportResult, ProgressStep, Source, calibrated
+from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep, calibrated
 from export.cli import Destination, build_bundle
 from export.errors import ApcerError, ExportError, ParityError
 from export.graph import (
@@ -302,7 +302,7 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
 def test_what_lets_attacks_through_is_not_written_unless_that_is_accepted(
     built: ExportResult, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
+    source = ExportSource(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
     options = ExportOptions(limits=ParityLimits(1.0, 1.0))
     monkeypatch.setattr("export.build.build", lambda *_: built)
     shown = io.StringIO()

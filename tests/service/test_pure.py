@@ -65,16 +65,16 @@ def test_kept_answers_hold_bounded_memory() -> None:
 
 def test_a_bucket_fills_again() -> None:
     rate_limiter = RateLimiter(2, 3)
-    assert [rate_limiter.take("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
-    assert rate_limiter.take("b", 0) == 0
-    assert rate_limiter.take("a", 0.5) == 0
-    assert rate_limiter.take("a", 0.5) > 0
-    assert [rate_limiter.take("a", 1000) > 0 for _ in range(4)] == [False, False, False, True]
+    assert [rate_limiter.acquire("a", 0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rate_limiter.acquire("b", 0) == 0
+    assert rate_limiter.acquire("a", 0.5) == 0
+    assert rate_limiter.acquire("a", 0.5) > 0
+    assert [rate_limiter.acquire("a", 1000) > 0 for _ in range(4)] == [False, False, False, True]
 
 
 def test_no_rate_is_no_limit() -> None:
     rate_limiter = RateLimiter(0, 1)
-    assert all(rate_limiter.take("a", 0) == 0 for _ in range(100))
+    assert all(rate_limiter.acquire("a", 0) == 0 for _ in range(100))
 
 
 def test_two_things_at_once() -> None:

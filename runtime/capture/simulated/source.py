@@ -131,7 +131,7 @@ class SimulatedCamera:
             self._next += max(0, late - BUFFERS)
             due = began + clockwork.arrival_ns(self._next)
             if now >= due:
-                frame = self._take(self._next, max(0.0, (deadline - now) / 1e9))
+                frame = self._wait_for_frame(self._next, max(0.0, (deadline - now) / 1e9))
                 if frame is not None:
                     return frame
             elif now >= deadline:
@@ -139,7 +139,7 @@ class SimulatedCamera:
             else:
                 self._closed.wait(min(due - now, deadline - now, CHECK_S * 1e9) / 1e9)
 
-    def _take(self, n: int, timeout_s: float) -> Frame | None:
+    def _wait_for_frame(self, n: int, timeout_s: float) -> Frame | None:
         """Return frame ``n``; None if it is lost or not rendered in time."""
         scene, script, clockwork = self._scene, self._script, self._schedule
         at = clockwork.capture_ns(n)

@@ -44,12 +44,12 @@ def run_checks(
 
     A configured ``rig`` runs for ``seconds``; a ``store`` with an address is asked.
     """
-    findings = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
+    diagnoses = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
-        findings += rig_diagnoses(rig, seconds)
+        diagnoses += rig_diagnoses(rig, seconds)
     if store is not None and store.url is not None:
-        findings += store_diagnoses(store)
-    return findings
+        diagnoses += store_diagnoses(store)
+    return diagnoses
 
 
 def doctor(
@@ -75,15 +75,15 @@ def doctor(
         store = store_settings(config)
     except ConfigError as error:
         extra.append(Diagnosis("fail", "settings", str(error)))
-    findings = run_checks(bundle or default_bundle(), rig, seconds, store) + extra
+    diagnoses = run_checks(bundle or default_bundle(), rig, seconds, store) + extra
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        typer.echo(json.dumps([asdict(diagnosis) for diagnosis in diagnoses]))
     else:
         console = Console(soft_wrap=True, highlight=False)
-        for finding in findings:
-            console.print(f"{MARKS[finding.level]} {finding.subject}: ", end="")
-            console.print(finding.detail, markup=False)
-    if any(finding.level == "fail" for finding in findings):
+        for diagnosis in diagnoses:
+            console.print(f"{MARKS[diagnosis.level]} {diagnosis.subject}: ", end="")
+            console.print(diagnosis.detail, markup=False)
+    if any(diagnosis.level == "fail" for diagnosis in diagnoses):
         raise typer.Exit(FAILURE)
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from runtime.capture.open import SCHEMES, check_uri, missing_package, open_source
 from runtime.capture.source import Source
-from runtime.capture.v4l2.devices import Device, list_devices
+from runtime.capture.v4l2.devices import VideoDevice, list_devices
 from runtime.cli.command import FAILURE, Json
 from runtime.core.errors import CameraData, CameraLost, ConfigError
 from runtime.core.values import MODALITIES, Modality
@@ -52,7 +52,7 @@ def list_cameras(as_json: Json = False) -> None:
             console.print(f"             needs: {kinds[name]}", style="yellow")
 
 
-def device_line(device: Device) -> str:
+def device_line(device: VideoDevice) -> str:
     """Return a device in one line: its name, bus and modality, or why it cannot be used."""
     parts = [device.card or device.path, device.bus, device.modality or ""]
     if device.metadata:

@@ -61,7 +61,7 @@ def view(
     settings = require_rig(
         rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
     )
-    judge = DecisionPrinter(bundle) if decide else None
+    printer = DecisionPrinter(bundle) if decide else None
     served = RigPage() if page else None
     rig = Rig(settings, observers=(served,) if served else ())
     console = Console(highlight=False)
@@ -71,7 +71,7 @@ def view(
             console.print(f"images, for this machine only: {served.url}", markup=False, soft_wrap=True)
         rig.start()
         with ended_by_signal() as stop:
-            show(rig, console, stop, seconds, judge)
+            show(rig, console, stop, seconds, printer)
     finally:
         rig.close()
         if served is not None:
@@ -83,10 +83,10 @@ def ended_by_signal() -> Iterator[threading.Event]:
     """Return an event that SIGTERM and Ctrl-C set, so that the command can shut down in order."""
     stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def set_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    before = [(number, signal.signal(number, ask)) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [(number, signal.signal(number, set_stop)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         yield stop
     finally:
@@ -95,7 +95,7 @@ def ended_by_signal() -> Iterator[threading.Event]:
 
 
 def show(
-    rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: DecisionPrinter | None = None
+    rig: Rig, console: Console, stop: threading.Event, seconds: float | None, printer: DecisionPrinter | None = None
 ) -> None:
     """Show a running rig until told to stop: as a table on a terminal, else as one line per second."""
     end = None if seconds is None else time.monotonic() + seconds
@@ -111,8 +111,8 @@ def show(
             now = time.monotonic()
             if captured is not None:
                 number = captured.number
-                if judge is not None:
-                    decision = judge.line(captured, time.monotonic_ns())
+                if printer is not None:
+                    decision = printer.line(captured, time.monotonic_ns())
             if now - printed < (REFRESH_S if live else LINE_S):
                 continue
             printed = now

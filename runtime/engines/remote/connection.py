@@ -138,7 +138,7 @@ class RemoteConnection:
     def _once(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit: int, deadline: float
     ) -> HttpReply:
-        kept = self._take()
+        kept = self._idle_connection()
         if kept is not None:
             try:
                 return self._on(kept, method, path, body, headers, limit, deadline)
@@ -176,7 +176,7 @@ class RemoteConnection:
                 self._idle.append((connection, time.monotonic()))
         return HttpReply(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
 
-    def _take(self) -> http.client.HTTPConnection | None:
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
         with self._lock:
             while self._idle:
                 connection, since = self._idle.pop()
