@@ -25,8 +25,9 @@ from service.monitoring.health import Health
 from service.outputs.base import Event, boottime_ns
 from tests.support.fakes import FakeEngine, loaded
 from tests.support.service.full_disk import FullDisk
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
 from tests.support.service.scripted_kiosk import Recorder
+from tests.support.waiting import until
 
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:

@@ -15,8 +15,8 @@ import pytest
 from service.kiosk import loop_events
 from service.kiosk.monitor import log_condition
 from service.outputs.base import Event
-from tests.support.service.output_events import until
 from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
+from tests.support.waiting import until
 
 LIMIT_S = 2.0
 

@@ -17,7 +17,8 @@ from service.outputs.mqtt import MqttChannel
 from tests.support.service.home_assistant import check_discovery, rendered
 from tests.support.service.kiosk_readings import read
 from tests.support.service.mosquitto import FAST, TOPIC, Mosquitto, Watcher, brokered, needs_mosquitto, watching
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
 pytest.importorskip("jinja2", reason="Home Assistant's templates are Jinja's")

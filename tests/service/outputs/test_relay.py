@@ -16,7 +16,8 @@ from runtime.core.errors import ConfigError
 from runtime.core.units import SECOND
 from service.monitoring.health import Health
 from service.outputs.relay import GpiodLine, RelayChannel, RelayPulse
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 
 class FakeLine:
