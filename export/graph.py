@@ -56,7 +56,7 @@ def to_onnx(network: ADSN) -> bytes:
             tuple(blank_inputs(network, 2).values()),
             path,
             input_names=names,
-            output_names=OUTPUTS,
+            output_names=list(OUTPUTS),
             dynamic_axes={name: {0: "N"} for name in [*names, *OUTPUTS]},
             opset_version=OPSET,
             dynamo=False,
