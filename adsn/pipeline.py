@@ -17,20 +17,18 @@ from runtime.core.check import Check
 from runtime.core.errors import BundleMissing, InputError, ModalityMissing
 from runtime.core.values import MODALITIES, Box, Modality, Pair
 from runtime.face.open import open_detector
+from runtime.imaging.channel_order import looks_like_bgr
 from runtime.imaging.decode import decode, decode_depth, grey_of
 from runtime.liveness.decision import Decision
 from runtime.liveness.open import LoadedModel, default_bundle, open_pipeline
 from runtime.liveness.pair_pipeline import Assessment
 
-Source = NDArray[Any] | str | os.PathLike[str]
+ImageSource = NDArray[Any] | str | os.PathLike[str]
 """An image as an array, or the path of an image file."""
 BoxLike = Box | tuple[float, float, float, float]
 """A face box in pixels: left edge, top edge, width and height."""
 MAX_PIXELS = 16_000_000
 """Image files that declare more pixels are refused before they are decoded."""
-BLUE_FACE = 0.15
-"""Fraction by which blue may exceed red in a face before the image is taken for BGR. Skin of every tone reflects more
-red than blue. Under cold light some BGR faces go unnoticed, and a print in bluish toner may cause a false warning."""
 EXPECTED: Mapping[Modality, str] = {
     "rgb": "uint8 [H, W, 3] in RGB order",
     "ir": "uint8 [H, W] or [H, W, 1]",
@@ -111,9 +109,9 @@ class Pipeline:
 
     def assess(
         self,
-        rgb: Source | None = None,
-        ir: Source | None = None,
-        depth: Source | None = None,
+        rgb: ImageSource | None = None,
+        ir: ImageSource | None = None,
+        depth: ImageSource | None = None,
         *,
         boxes: Mapping[Modality, BoxLike] | None = None,
     ) -> Result:
@@ -145,7 +143,7 @@ class Pipeline:
             elif source is not None:
                 raise InputError(f"{modality}: this model takes {' and '.join(self.modalities)}. Leave {modality} out.")
         assessed = self._loaded.pipeline.assess(Pair(**images), _boxes(boxes or {}, self.modalities))
-        if isinstance(rgb, np.ndarray) and not self._warned and _looks_like_bgr(images["rgb"], assessed.boxes["rgb"]):
+        if isinstance(rgb, np.ndarray) and not self._warned and looks_like_bgr(images["rgb"], assessed.boxes["rgb"]):
             self._warned = True
             warnings.warn(
                 "rgb: the face is bluer than skin is. Arrays are in RGB order; OpenCV reads BGR: convert with "
@@ -201,7 +199,7 @@ def load_pipeline(
     )
 
 
-def _image(modality: Modality, source: Source | None) -> NDArray[Any]:
+def _image(modality: Modality, source: ImageSource | None) -> NDArray[Any]:
     """Return an image in the layout of `Pair`, from an array or a file."""
     if source is None:
         raise ModalityMissing(
@@ -242,16 +240,6 @@ def _from_array(modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
         # cv2.imread returns a grey file like this unless it is told to read grey.
         image = grey_of(image)[:, :, None]
     return np.ascontiguousarray(image)
-
-
-def _looks_like_bgr(image: NDArray[Any], box: Box) -> bool:
-    """Return whether the middle of a face, uint8 [H, W, 3], has clearly more in its third channel than in its first."""
-    x, y = max(int(box.x + box.w / 4), 0), max(int(box.y + box.h / 4), 0)
-    skin = image[y : int(box.y + box.h * 3 / 4), x : int(box.x + box.w * 3 / 4)]
-    if not skin.size:
-        return False
-    red, _, blue = np.median(skin.reshape(-1, 3), axis=0)
-    return bool(blue - red > BLUE_FACE * blue)
 
 
 def _advice(modality: Modality, image: NDArray[Any]) -> str:

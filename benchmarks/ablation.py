@@ -211,16 +211,21 @@ def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
     yield from ("| " + " | ".join(row) + " |" for row in rows)
 
 
+class Results:
+    """The runs of all variants."""
+
+    def __init__(self, runs: list[dict[str, Any]]) -> None:
+        self.runs = runs
+        self.variants = [v for v in VARIANTS if self.of(v.name, lambda r: 0.0)]
+
+    def of(self, variant: str, get: Callable[[dict[str, Any]], float]) -> list[float]:
+        """Return a figure of each run of ``variant``, by seed."""
+        return [get(r) for r in sorted(self.runs, key=lambda r: int(r["seed"])) if r["variant"] == variant]
+
+
 def page(runs: list[dict[str, Any]]) -> str:
     """Return docs/ablation.md."""
-
-    def of(variant: str, get: Callable[[dict[str, Any]], float]) -> list[float]:
-        return [get(r) for r in sorted(runs, key=lambda r: int(r["seed"])) if r["variant"] == variant]
-
-    def auc(values: list[float]) -> str:
-        return " / ".join(f"{v:.4f}" for v in values)
-
-    done = [v for v in VARIANTS if of(v.name, lambda r: 0.0)]
+    results = Results(runs)
     lines = [
         "# Contribution of each part",
         "",
@@ -237,32 +242,48 @@ def page(runs: list[dict[str, Any]]) -> str:
         "## Parts of network and training",
         "",
     ]
+    lines += [*_parts(results), *_left_out(results), *_shapes(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _auc(values: list[float]) -> str:
+    return " / ".join(f"{v:.4f}" for v in values)
+
+
+def _parts(results: Results) -> list[str]:
+    of = results.of
     rows = []
-    for v in done:
+    for v in results.variants:
         if v.table == "parts":
-            worst = sorted({str(r["worst"]) for r in runs if r["variant"] == v.name})
+            worst = sorted({str(r["worst"]) for r in results.runs if r["variant"] == v.name})
             rows.append(
                 [
                     v.name,
-                    auc(of(v.name, lambda r: r["auc"])),
+                    _auc(of(v.name, lambda r: r["auc"])),
                     percent(of(v.name, lambda r: r["apcer_mean"])),
                     percent(of(v.name, lambda r: r["apcer_worst"])) + f" ({', '.join(worst)})",
                     percent(of(v.name, lambda r: r["bpcer"])),
-                    auc(of(v.name, lambda r: r["auc_dark"])),
+                    _auc(of(v.name, lambda r: r["auc_dark"])),
                 ]
             )
-    lines += table(
-        [
-            "variant",
-            "AUC",
-            "APCER, mean of species, %",
-            "APCER, worst species, %",
-            "BPCER, %",
-            "AUC where RGB mean < 10/255",
-        ],
-        rows,
+    return list(
+        table(
+            [
+                "variant",
+                "AUC",
+                "APCER, mean of species, %",
+                "APCER, worst species, %",
+                "BPCER, %",
+                "AUC where RGB mean < 10/255",
+            ],
+            rows,
+        )
     )
-    lines += ["", "## A species nobody trained on", ""]
+
+
+def _left_out(results: Results) -> list[str]:
+    of = results.of
+    lines = ["", "## A species nobody trained on", ""]
     lines += [
         "Trained and thresholded without the species, then tested on it; next to it the base, trained on it. The",
         "first figure is what to expect of an unforeseen attack.",
@@ -275,11 +296,15 @@ def page(runs: list[dict[str, Any]]) -> str:
             percent(of(BASE.name, lambda r, k=v.name: r["apcer"][k])),  # type: ignore[misc]
             percent(of(v.name, lambda r: r["bpcer"])),
         ]
-        for v in done
+        for v in results.variants
         if v.table == "left out"
     ]
-    lines += table(["species", "APCER left out, %", "APCER trained on, %", "BPCER left out, %"], left)
-    lines += ["", "## One source of face shape, tested on the other", ""]
+    return lines + list(table(["species", "APCER left out, %", "APCER trained on, %", "BPCER left out, %"], left))
+
+
+def _shapes(results: Results) -> list[str]:
+    of = results.of
+    lines = ["", "## One source of face shape, tested on the other", ""]
     shapes = [
         [
             v.name if v is not BASE else "both",
@@ -287,28 +312,29 @@ def page(runs: list[dict[str, Any]]) -> str:
                 cell
                 for part in ("on analytic", "on scan")
                 for cell in (
-                    auc(of(v.name, lambda r, p=part: r[p]["auc"])),  # type: ignore[misc]
+                    _auc(of(v.name, lambda r, p=part: r[p]["auc"])),  # type: ignore[misc]
                     percent(of(v.name, lambda r, p=part: r[p]["apcer_mean"])),  # type: ignore[misc]
                     percent(of(v.name, lambda r, p=part: r[p]["bpcer"])),  # type: ignore[misc]
                 )
             ),
         ]
-        for v in done
+        for v in results.variants
         if v.table == "shapes" or v is BASE
     ]
-    lines += table(
-        [
-            "trained on",
-            "analytic: AUC",
-            "mean APCER, %",
-            "BPCER, %",
-            "scan-derived: AUC",
-            "mean APCER, %",
-            "BPCER, %",
-        ],
-        shapes,
+    return lines + list(
+        table(
+            [
+                "trained on",
+                "analytic: AUC",
+                "mean APCER, %",
+                "BPCER, %",
+                "scan-derived: AUC",
+                "mean APCER, %",
+                "BPCER, %",
+            ],
+            shapes,
+        )
     )
-    return "\n".join(lines) + "\n"
 
 
 def _rendered(name: str, section: AnySection, rule: CropRule, cache: Path) -> CachedPairs:

@@ -42,6 +42,7 @@ FAMILIES, BONA_FIDE, PER_ATTACK, PAIRS = ("A", "B"), 120, 25, 20
 COPIES, FRAMES = 1500, 150
 RULE = EvidenceRule(deadline_ns=PAIRS * PAIR_NS)
 OUT = Path(__file__).with_suffix(".md")
+WAYS = ("still", "sequential", "sequential, light")
 Picture = NDArray[np.uint8]
 
 
@@ -265,7 +266,6 @@ def report(
     agreed: dict[Any, int],
 ) -> list[str]:
     """Return the page."""
-    ways = ("still", "sequential", "sequential, light")
     lines = [
         "# Decisions, simulated",
         "",
@@ -277,55 +277,8 @@ def report(
         "",
         *(f"- {name}: {value}" for name, value in describe().items()),
     ]
-    for family in FAMILIES:
-        lines += [
-            "",
-            f"## Family {family}: live / spoof / uncertain",
-            "",
-            "| presented | first pair alone | over pairs | with the illuminator's question | the question's answers |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        for species_name in SPECIES:
-            cells = [tally.row(way, family, species_name) for way in ways]
-            told = tally.counts["answers", family, species_name]
-            total = sum(told.values())
-            shares = ", ".join(f"{name} {told[name] / total:.1%}" for name in ("follows", "mismatch", "unknown"))
-            lines.append(f"| {species_name} | {' | '.join(cells)} | {shares} |")
-    lines += [
-        "",
-        "## Time to a decision",
-        "",
-        "| family | of | median | 95th percentile |",
-        "| --- | --- | --- | --- |",
-    ]
-    for family in FAMILIES:
-        for group, species_list in (("people", SPECIES[:1]), ("attacks", SPECIES[1:])):
-            taken = [n for species_name in species_list for n in tally.pairs["sequential", family, species_name]]
-            seconds = [(n - 1) * PAIR_NS / 1e9 for n in taken]
-            tail = statistics.quantiles(seconds, n=20, method="inclusive")[18]
-            lines.append(f"| {family} | {group} | {statistics.median(seconds):.2f} s | {tail:.2f} s |")
-    lines += [
-        "",
-        f"Measured from the first pair; presentations without a decision count as {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
-        "",
-        "## Injected: people's RGB images with other infrared: live / spoof / uncertain",
-        "",
-        "| family | infrared | first pair, no check for copies | first pair | over pairs | with the question |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for family in FAMILIES:
-        for name in INJECTED:
-            cells = [tally.row(way, family, name) for way in ("still, no check", *ways)]
-            lines.append(f"| {family} | {name} | {' | '.join(cells)} |")
-    limit = loaded.pipeline.limits.max_copied
-    lines += ["", "## People mistaken for copies", "", "| family | above the limit | largest |", "| --- | --- | --- |"]
-    for family, values in copies.items():
-        rate = Rate(sum(v > limit for v in values), len(values))
-        low, high = rate.interval
-        lines.append(
-            f"| {family} | {rate.errors} of {rate.trials} (95 %: {low:.2%} to {high:.2%}), limit {limit} "
-            f"| {max(values):.3f} |"
-        )
+    lines += [*_decisions(tally), *_times(tally), *_injected(tally)]
+    lines += _copies(copies, loaded.pipeline.limits.max_copied)
     lags, within, between = correlation(people)
     lines += [
         "",
@@ -342,6 +295,71 @@ def report(
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| {a} | {b} | {c} | {n} |" for (a, b, c), n in sorted(agreed.items())]
+    return lines
+
+
+def _decisions(tally: DecisionTally) -> list[str]:
+    lines: list[str] = []
+    for family in FAMILIES:
+        lines += [
+            "",
+            f"## Family {family}: live / spoof / uncertain",
+            "",
+            "| presented | first pair alone | over pairs | with the illuminator's question | the question's answers |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for species_name in SPECIES:
+            cells = [tally.row(way, family, species_name) for way in WAYS]
+            told = tally.counts["answers", family, species_name]
+            total = sum(told.values())
+            shares = ", ".join(f"{name} {told[name] / total:.1%}" for name in ("follows", "mismatch", "unknown"))
+            lines.append(f"| {species_name} | {' | '.join(cells)} | {shares} |")
+    return lines
+
+
+def _times(tally: DecisionTally) -> list[str]:
+    lines = [
+        "",
+        "## Time to a decision",
+        "",
+        "| family | of | median | 95th percentile |",
+        "| --- | --- | --- | --- |",
+    ]
+    for family in FAMILIES:
+        for group, species_list in (("people", SPECIES[:1]), ("attacks", SPECIES[1:])):
+            taken = [n for species_name in species_list for n in tally.pairs["sequential", family, species_name]]
+            seconds = [(n - 1) * PAIR_NS / 1e9 for n in taken]
+            tail = statistics.quantiles(seconds, n=20, method="inclusive")[18]
+            lines.append(f"| {family} | {group} | {statistics.median(seconds):.2f} s | {tail:.2f} s |")
+    return lines
+
+
+def _injected(tally: DecisionTally) -> list[str]:
+    lines = [
+        "",
+        f"Measured from the first pair; presentations without a decision count as {(PAIRS - 1) * PAIR_NS / 1e9:.2f} s.",
+        "",
+        "## Injected: people's RGB images with other infrared: live / spoof / uncertain",
+        "",
+        "| family | infrared | first pair, no check for copies | first pair | over pairs | with the question |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for family in FAMILIES:
+        for name in INJECTED:
+            cells = [tally.row(way, family, name) for way in ("still, no check", *WAYS)]
+            lines.append(f"| {family} | {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _copies(copies: dict[str, list[float]], limit: float) -> list[str]:
+    lines = ["", "## People mistaken for copies", "", "| family | above the limit | largest |", "| --- | --- | --- |"]
+    for family, values in copies.items():
+        rate = Rate(sum(v > limit for v in values), len(values))
+        low, high = rate.interval
+        lines.append(
+            f"| {family} | {rate.errors} of {rate.trials} (95 %: {low:.2%} to {high:.2%}), limit {limit} "
+            f"| {max(values):.3f} |"
+        )
     return lines
 
 

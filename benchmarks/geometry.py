@@ -6,6 +6,7 @@ import datetime
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -91,7 +92,16 @@ def by_opencv(views: Sequence[BoardView], joint: bool) -> tuple[CameraModel, Cam
     return camera(SIZES["rgb"], ka, da, np.eye(3), np.zeros(3)), camera(SIZES["ir"], kb, db, turn, shift)
 
 
-def calibration() -> list[str]:
+@dataclass
+class CalibrationRuns:
+    """Results of calibrating from rendered boards: a row for each seed, errors and times for each method."""
+
+    rows: list[list[str]]
+    errors: dict[str, list[Floats]]
+    seconds: dict[str, list[float]]
+
+
+def calibrate_boards() -> CalibrationRuns:
     """Run the whole procedure several times, from rendered images of a board to a geometry."""
     finder = BoardFinder(BOARD)
     rows: list[list[str]] = []
@@ -128,6 +138,12 @@ def calibration() -> list[str]:
                 f"{errors['adsn'][-1].mean():.3f} / {errors['adsn'][-1].max():.3f}",
             ]
         )
+    return CalibrationRuns(rows, errors, seconds)
+
+
+def calibration() -> list[str]:
+    """Return the page's part on calibration."""
+    runs = calibrate_boards()
     head = [
         "seed", "views", "RMS, px: colour / infrared / both", "error of T, mm: x, y, z", "of R, degrees",
         "held out, px: median / 95 %", "true transfer error, px: mean / largest",
@@ -141,7 +157,7 @@ def calibration() -> list[str]:
             "the contrast and half as bright in the corners. The transfer error is that of face boxes from 0.35 to 1 m",
             "at a known distance against the true rig: what the calibration is for. Limit: 0.5 px.",
         ),
-        *table(head, rows),
+        *table(head, runs.rows),
         "",
         *paragraph(
             "The same views by OpenCV's functions (default stopping rules), and by the adjustment here,",
@@ -161,9 +177,9 @@ def calibration() -> list[str]:
                 names[name],
                 f"{np.concatenate(values).mean():.3f}",
                 f"{np.concatenate(values).max():.3f}",
-                f"{np.median(seconds[name]):.2f}",
+                f"{np.median(runs.seconds[name]):.2f}",
             ]
-            for name, values in errors.items()
+            for name, values in runs.errors.items()
         ],
     )
     return lines

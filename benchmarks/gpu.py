@@ -31,7 +31,7 @@ from runtime.engines.driver import Gpu, find_gpus
 from runtime.engines.golden import read_golden
 from runtime.engines.onnx import OnnxCpuEngine
 from runtime.engines.tensorrt.build import build_plan
-from runtime.engines.tensorrt.device import Device, open_device
+from runtime.engines.tensorrt.device import GpuDevice, open_device
 from runtime.engines.tensorrt.engine import TensorRTEngine
 from runtime.engines.tensorrt.open import inputs_of
 from runtime.engines.tensorrt.versions import BuildSettings, Precision, artifact_for, generation_of, import_tensorrt
@@ -136,7 +136,7 @@ class Machine:
 
     trt: Any
     gpu: Gpu
-    opener: Callable[[], Device]
+    opener: Callable[[], GpuDevice]
 
 
 def build(

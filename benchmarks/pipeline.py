@@ -19,7 +19,8 @@ from runtime.bundle.manifest import open_bundle
 from runtime.capture.simulated.rig import FRAME_NS, SyntheticRig
 from runtime.core.operating_point import OperatingPoint
 from runtime.core.values import Pair
-from runtime.engines.onnx import OUTPUTS, import_onnxruntime
+from runtime.engines.base import OUTPUTS
+from runtime.engines.onnx import import_onnxruntime
 from runtime.face.tracker import TrackRule
 from runtime.imaging.crop import crop
 from runtime.liveness.evidence import Evidence, EvidenceRule

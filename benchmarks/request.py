@@ -18,7 +18,8 @@ from benchmarks.support.measure import Row, in_turns, median, spread
 from runtime.bundle.manifest import open_bundle
 from runtime.capture.simulated.rig import SyntheticRig
 from runtime.core.values import Box, Image, Modality, Pair
-from runtime.engines.onnx import OUTPUTS, import_onnxruntime
+from runtime.engines.base import OUTPUTS
+from runtime.engines.onnx import import_onnxruntime
 from runtime.face.detector import HaarDetector
 from runtime.imaging.decode import decode
 from runtime.imaging.encoded_image import EncodedImage

@@ -18,14 +18,14 @@ READ_S = 0.5
 
 
 class SourceReader:
-    """Reads a source and passes every frame to ``take`` in the reader's thread.
+    """Reads a source and passes every frame to ``receive`` in the reader's thread.
 
     IR frames are classified as lit or dark as in the rig, so a strobed camera needs no metadata.
     """
 
-    def __init__(self, source: Source, take: Callable[[Frame], None]) -> None:
+    def __init__(self, source: Source, receive: Callable[[Frame], None]) -> None:
         self.info: SourceInfo = source.info
-        self._source, self._take = source, take
+        self._source, self._receive = source, receive
         self._error: AdsnError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"calib-{source.info.modality}", daemon=True)
@@ -61,14 +61,16 @@ class SourceReader:
                         generation=frame.generation,
                     )
                     frame = dataclasses.replace(frame, lit=lit)
-                self._take(frame)
+                self._receive(frame)
         except AdsnError as error:
             if not self._stop.is_set():
                 self._error = error
 
 
 @contextmanager
-def read_cameras(uris: Mapping[Modality, str], take: Callable[[Frame], None]) -> Iterator[dict[Modality, SourceReader]]:
+def read_cameras(
+    uris: Mapping[Modality, str], receive: Callable[[Frame], None]
+) -> Iterator[dict[Modality, SourceReader]]:
     """Open cameras and read them until the block ends.
 
     Raises:
@@ -83,6 +85,6 @@ def read_cameras(uris: Mapping[Modality, str], take: Callable[[Frame], None]) ->
             stack.callback(sources[modality].close)
         readers = {}
         for modality, source in sources.items():
-            readers[modality] = SourceReader(source, take)
+            readers[modality] = SourceReader(source, receive)
             stack.callback(readers[modality].close)
         yield readers

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from runtime.core.errors import InputError
 
 SCHEMA_VERSION = 2
 Method = Literal["minmax", "percentile", "entropy", "mse"]
-METHODS: tuple[Method, ...] = get_args(Method)
 Batches = Callable[[], Iterable[Mapping[str, NDArray[Any]]]]
 """Returns the same calibration samples at each call: graph input name → array [N, S, S, C]."""
 

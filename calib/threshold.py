@@ -73,7 +73,6 @@ def operating_point(
     max_bpcer: float = 0.01,
     max_apcer: float | None = None,
     band_bpcer: float = 0.002,
-    name: str = "default",
     sources: Sequence[str] | None = None,
 ) -> OperatingPointEntry:
     """Set the threshold on development scores, one per presentation. NaN, a non-response, is ignored.
@@ -114,7 +113,7 @@ def operating_point(
     band_low = min(threshold, threshold_for_bpcer(bona_fide, band_bpcer))
     report = rates(values, species, threshold)
     return OperatingPointEntry(
-        name=name,
+        name="default",
         threshold=threshold,
         band_low=band_low,
         target=target,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.core.lazy import attach
 
 if TYPE_CHECKING:
-    from export.build import ExportOptions, ExportResult, ProgressStep, Source, build
+    from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep, build
     from export.errors import ExportError, ParityError
     from export.graph import to_onnx
     from export.parity import ParityLimits
@@ -18,10 +18,10 @@ __all__ = [
     "ExportError",
     "ExportOptions",
     "ExportResult",
+    "ExportSource",
     "ParityError",
     "ParityLimits",
     "ProgressStep",
-    "Source",
     "build",
     "to_onnx",
     "write_bundle",
@@ -37,7 +37,7 @@ __getattr__ = attach(
         "ParityError": "export.errors",
         "ParityLimits": "export.parity",
         "ProgressStep": "export.build",
-        "Source": "export.build",
+        "ExportSource": "export.build",
         "build": "export.build",
         "to_onnx": "export.graph",
         "write_bundle": "export.write",

@@ -25,7 +25,7 @@ from calib.ranges import Method, Ranges, measure_ranges, stratified
 from calib.threshold import operating_point
 from export.errors import ExportError
 from export.graph import check_against_torch, session, to_onnx
-from export.lint import LintTarget, lint
+from export.lint import lint
 from export.manifest import Measured, golden_vectors, manifest_of, sources_of
 from export.parity import Comparison, ParityLimits, violations
 from export.quantize import quantize_for_cpu, tensors_to_measure
@@ -33,11 +33,12 @@ from export.sensitivity import LayerCost, fewest_kept, sensitivity
 from export.tensorrt_graph import as_float_inputs, quantize_for_tensorrt, strongly_typed
 from runtime.bundle.manifest import Int8Artifact, OperatingPointEntry
 from runtime.engines.onnx import OnnxCpuEngine
+from runtime.engines.tensorrt.versions import TensorRtGeneration
 from runtime.imaging.crop import CropRule
 
 CALIBRATION_BATCH = 16
 SENSITIVITY_PAIRS = 64
-SERVED_BY: dict[Int8Artifact, tuple[LintTarget, ...]] = {
+SERVED_BY: dict[Int8Artifact, tuple[TensorRtGeneration, ...]] = {
     "int8-cpu": (),
     "int8-trt": ("8.6", "10"),
     "int8-trt11": ("11",),
@@ -66,7 +67,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """Inputs of an export: a checkpoint, the plan of the calibration and test data, the folder for rendered sets, and
     the number of rendering processes."""
 
@@ -164,7 +165,7 @@ class _Sets:
     tests: list[PairDataset]
 
 
-def _open_sets(source: Source, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
+def _open_sets(source: ExportSource, modalities: tuple[str, str], rule: CropRule, step: ProgressStep) -> _Sets:
     """Open or render the plan's sets.
 
     Raises:
@@ -281,7 +282,7 @@ def _settle(
     return _Settled(kept, scorer, point)
 
 
-def build(source: Source, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
+def build(source: ExportSource, options: ExportOptions, step: ProgressStep | None = None) -> ExportResult:
     """Run every step of an INT8 export and measure it; writes nothing.
 
     Raises:

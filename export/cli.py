@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from calib.ranges import Ranges
-    from export.build import ExportOptions, ExportResult, ProgressStep, Source
+    from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep
     from runtime.bundle.manifest import Int8Artifact
 
 
@@ -126,7 +126,7 @@ def export(
     """Turn CHECKPOINT into a bundle: ONNX, activation ranges, INT8, threshold, parity, golden vectors, manifest."""
     if not int8:
         raise ConfigError("pass --int8: a bundle always holds the INT8 model, with the float one beside it.")
-    from export.build import ExportOptions, Source
+    from export.build import ExportOptions, ExportSource
     from export.parity import ParityLimits
 
     options = ExportOptions(
@@ -144,7 +144,7 @@ def export(
     )
     console = Console()
     named = checkpoint or shipped_checkpoint(console)
-    source = Source(named, open_plan(calib, console), cache, workers=os.cpu_count() or 1)
+    source = ExportSource(named, open_plan(calib, console), cache, workers=os.cpu_count() or 1)
     require_usable(source, out)
     if dry_run:
         announce(console, source, options, out)
@@ -192,7 +192,7 @@ def shipped_checkpoint(console: Console) -> Path:
     return found
 
 
-def require_usable(source: Source, out: Path) -> None:
+def require_usable(source: ExportSource, out: Path) -> None:
     """Refuse unreadable inputs and unwritable outputs now, not after minutes of work.
 
     Raises:
@@ -215,7 +215,9 @@ class Destination:
     accept_apcer: bool
 
 
-def build_bundle(source: Source, options: ExportOptions, destination: Destination, console: Console) -> ExportResult:
+def build_bundle(
+    source: ExportSource, options: ExportOptions, destination: Destination, console: Console
+) -> ExportResult:
     """Build a bundle, print the measurements, and write it if the gates pass.
 
     Raises:
@@ -307,7 +309,7 @@ def finish(progress: Progress) -> None:
         progress.update(task.id, completed=task.total)
 
 
-def announce(console: Console, source: Source, options: ExportOptions, out: Path) -> None:
+def announce(console: Console, source: ExportSource, options: ExportOptions, out: Path) -> None:
     """Print the steps of an export without running them."""
     from adsn.network.checkpoint import read_metadata
 

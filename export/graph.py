@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from adsn.network.model import ADSN, INPUT_CHANNELS
 from export.errors import ExportError
+from runtime.engines.base import OUTPUTS
 
 OPSET = 17
 IR_VERSION = 8
-OUTPUTS = ["score", "stream_scores", "attention"]
 FORBIDDEN_OPERATORS = frozenset({"Shape", "Expand", "Gather", "If", "Loop", "Resize", "ReduceL2"})
 TORCH_TOLERANCE = 1e-4
 
@@ -56,7 +56,7 @@ def to_onnx(network: ADSN) -> bytes:
             tuple(blank_inputs(network, 2).values()),
             path,
             input_names=names,
-            output_names=OUTPUTS,
+            output_names=list(OUTPUTS),
             dynamic_axes={name: {0: "N"} for name in [*names, *OUTPUTS]},
             opset_version=OPSET,
             dynamo=False,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import onnx
@@ -16,9 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from runtime.bundle.onnx_check import OPERATORS
-
-LintTarget = Literal["8.6", "10", "11"]
-TARGETS: tuple[LintTarget, ...] = get_args(LintTarget)
+from runtime.engines.tensorrt.versions import TensorRtGeneration
 
 IGNORES_AXES_INPUT = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"}) | {
     "ReduceSumSquare",
@@ -43,7 +40,7 @@ class LintViolation:
 class _Graph:
     """A model with the lookups that the rules need."""
 
-    def __init__(self, model: onnx.ModelProto, target: LintTarget) -> None:
+    def __init__(self, model: onnx.ModelProto, target: TensorRtGeneration) -> None:
         self.model, self.target = model, target
         self.nodes = list(model.graph.node)
         self.tensors = {t.name: t for t in model.graph.initializer}
@@ -203,7 +200,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def lint(model: bytes, target: LintTarget) -> list[LintViolation]:
+def lint(model: bytes, target: TensorRtGeneration) -> list[LintViolation]:
     """Return all breaches of the rules for ``target`` in a serialised ONNX model; empty if there are none."""
     graph = _Graph(onnx.load_from_string(model), target)
     return [finding for rule in RULES for finding in rule(graph)]

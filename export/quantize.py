@@ -21,7 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from calib.ranges import Ranges
 from export.errors import ExportError
-from export.stem import CAMERA_RANGE, camera_tensors, take_bytes
+from export.stem import CAMERA_RANGE, accept_bytes, camera_tensors
 
 BACKBONE = re.compile(r"^/(streams\.\d+|layer4)/")
 OPERATORS = ("Conv", "Add", "Relu", "MaxPool")
@@ -106,7 +106,7 @@ def quantize_for_cpu(
     )
     quantiser.quantize_model()
     if byte_stems:
-        take_bytes(quantiser.model.model.graph)
+        accept_bytes(quantiser.model.model.graph)
     quantiser.model.topological_sort()
     result: onnx.ModelProto = quantiser.model.model
     result.producer_name, result.producer_version = "adsn", ""

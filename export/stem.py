@@ -78,7 +78,7 @@ class _Stem:
     requantise: onnx.NodeProto
 
 
-def take_bytes(graph: onnx.GraphProto) -> None:
+def accept_bytes(graph: onnx.GraphProto) -> None:
     """Make the quantised stems of a Q/DQ graph read their uint8 input directly, with its columns folded into channels.
 
     A stem kept in float is unchanged. The nodes are left unsorted.

@@ -45,7 +45,7 @@ def float_inputs(model: onnx.ModelProto) -> None:
     inputs = {value.name for value in graph.input}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in inputs]
     for cast in casts:
-        _redirect(graph, cast.output[0], cast.input[0], graph.node)
+        _redirect(cast.output[0], cast.input[0], graph.node)
         graph.node.remove(cast)
 
 
@@ -63,7 +63,7 @@ def bounded_slices(model: onnx.ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
-def _redirect(graph: onnx.GraphProto, old: str, new: str, consumers: Iterable[onnx.NodeProto]) -> None:
+def _redirect(old: str, new: str, consumers: Iterable[onnx.NodeProto]) -> None:
     for node in consumers:
         for i, name in enumerate(node.input):
             if name == old:
@@ -225,7 +225,7 @@ def _halve(graph: onnx.GraphProto, inside: list[onnx.NodeProto]) -> None:
         graph.node.append(
             helper.make_node("Cast", [name], [f"{name}/single"], f"{name}/ToSingle", to=TensorProto.FLOAT)
         )
-        _redirect(graph, name, f"{name}/single", outside)
+        _redirect(name, f"{name}/single", outside)
     del graph.value_info[:]
 
 

@@ -91,15 +91,8 @@ def create_app(
     model = ActiveModel(with_start_metrics(load, metrics))
     pool = WorkerPool(settings.worker_count, settings.limits.queue, settings.limits.judge_s, usable_cores())
     camera = RigPairSource(feed, settings.rig.geometry)
-    stopping: list[Callable[[], None]] = [camera.stop]
-    if feed is not None and hub is None:
-        hub = EventHub()
-        watch = RigWatch(model, feed, hub, expose_score=settings.expose_score)
-        watch.start()
-        stopping.append(watch.close)
-    if hub is not None:
-        stopping.append(hub.close)
-    store = open_store(settings, observe=metrics.store_asked)
+    hub, stop_events = _events(hub, model, feed, settings.expose_score)
+    store = open_store(settings, observe=metrics.store_called)
     parts = AppComponents(
         store=store,
         guard=Guard(settings, metrics.refused, store=store),
@@ -118,17 +111,13 @@ def create_app(
         ),
         metrics=metrics,
         hub=hub,
-        stopping=tuple(stopping),
+        stopping=(camera.stop, *stop_events),
     )
     watch_parts(metrics, pool=pool, health=parts.vitals.health, feed=feed, trail=parts.trail, store=store)
     close_trail = parts.trail.close if trail is None else lambda: None
+    lifespan = partial(_lifespan, parts=parts, on_failure=on_failure, close_trail=close_trail)
     app = FastAPI(
-        title="adsn",
-        version=__version__,
-        description=DESCRIPTION,
-        lifespan=partial(_lifespan, parts=parts, on_failure=on_failure, close_trail=close_trail),
-        docs_url=None,
-        redoc_url=None,
+        title="adsn", version=__version__, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.parts = parts
     _add_routes(app, settings, parts)
@@ -140,6 +129,20 @@ def components_of(app: FastAPI) -> AppComponents:
     """Return the parts of an application created by `create_app`."""
     parts: AppComponents = app.state.parts
     return parts
+
+
+def _events(
+    hub: EventHub | None, model: ActiveModel, feed: PairFeed | None, expose_score: bool
+) -> tuple[EventHub | None, tuple[Callable[[], None], ...]]:
+    """Return the hub of the events, which a rig's watch feeds unless the caller does, and what ends them."""
+    if hub is not None:
+        return hub, (hub.close,)
+    if feed is None:
+        return None, ()
+    hub = EventHub()
+    watch = RigWatch(model, feed, hub, expose_score=expose_score)
+    watch.start()
+    return hub, (watch.close, hub.close)
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ class AsyncClient:
         """Assess one pair of images; see `Client.assess`. Files are read in a thread."""
         images: dict[Modality, Image | None] = {"rgb": rgb, "ir": ir, "depth": depth}
         prepare = partial(upload, images, meta, explain=explain, idempotency_key=idempotency_key)
-        return await self._judge(await anyio.to_thread.run_sync(prepare))
+        return await self._exchange(await anyio.to_thread.run_sync(prepare))
 
     async def assess_camera(
         self,
@@ -64,7 +64,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> Answer:
         """Assess the next pair of the service's own cameras; see `Client.assess_camera`."""
-        return await self._judge(capture(timeout_ms, session_id, nonce, idempotency_key))
+        return await self._exchange(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     async def ready(self) -> Readiness:
         """Return whether pairs can be assessed, and the current problems."""
@@ -93,7 +93,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _judge(self, request: PreparedRequest) -> Answer:
+    async def _exchange(self, request: PreparedRequest) -> Answer:
         return answer_of(await self._call(request), request)
 
     def _attempts(self, request: PreparedRequest, retries: int) -> Attempts:

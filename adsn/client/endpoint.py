@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ import httpx
 from adsn.client.requests import PreparedRequest
 from runtime import __version__
 from runtime.core.errors import ConfigError
+from runtime.core.hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def endpoint(url: str, api_key: str | None, *, plaintext: bool) -> Endpoint:
         raise ConfigError(f"{url}: a service's address is http://HOST:PORT or https://HOST:PORT.")
     if parts.username is not None or parts.password is not None:
         raise ConfigError("the service's address contains a user name or a password. Pass api_key instead.")
-    if parts.scheme == "http" and not plaintext and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not plaintext and not is_loopback(parts.hostname):
         raise ConfigError(
             f"{url}: faces would cross the network unencrypted, and anyone on it could answer. Use https, or pass "
             "plaintext=True if another layer encrypts."
@@ -57,10 +57,3 @@ def endpoint(url: str, api_key: str | None, *, plaintext: bool) -> Endpoint:
             raise ConfigError("api_key: empty, or with characters that no key has.")
         headers["Authorization"] = f"Bearer {api_key}"
     return Endpoint(url.rstrip("/"), headers)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

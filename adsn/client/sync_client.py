@@ -75,7 +75,7 @@ class Client:
                 InputError: A file cannot be read, or ``meta`` cannot be encoded as JSON.
         """
         images: dict[Modality, Image | None] = {"rgb": rgb, "ir": ir, "depth": depth}
-        return self._judge(upload(images, meta, explain=explain, idempotency_key=idempotency_key))
+        return self._exchange(upload(images, meta, explain=explain, idempotency_key=idempotency_key))
 
     def assess_camera(
         self,
@@ -90,7 +90,7 @@ class Client:
         Raises:
             RequestRefused, ConnectionFailed, InvalidAnswer: As `assess`.
         """
-        return self._judge(capture(timeout_ms, session_id, nonce, idempotency_key))
+        return self._exchange(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     def ready(self) -> Readiness:
         """Return whether pairs can be assessed, and the current problems.
@@ -127,7 +127,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _judge(self, request: PreparedRequest) -> Answer:
+    def _exchange(self, request: PreparedRequest) -> Answer:
         return answer_of(self._call(request), request)
 
     def _attempts(self, request: PreparedRequest, retries: int) -> Attempts:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -28,6 +28,9 @@ from runtime.imaging.decode import require_grey
 from runtime.imaging.image_info import inspect
 from runtime.imaging.jpeg import ends_early
 
+Split = Literal["train", "dev", "test"]
+EntryFields = tuple[Mapping[str, Path], str, str, str]
+"""Files by modality, species, subject and presentation."""
 PERSONAL = re.compile(r"\b((?:AF|CA|EA)-\d{3})-[^/\\\s]+")
 """A CeFA subject folder followed by an identity number, which encodes birth year and sex."""
 MOST_PIXELS = 1 << 26
@@ -276,9 +279,7 @@ class ListedPairs:
         return h.hexdigest()
 
 
-def complete(
-    found: Iterable[tuple[Mapping[str, Path], str, str, str]], modalities: Sequence[str]
-) -> tuple[list[PairEntry], dict[str, int]]:
+def complete(found: Iterable[EntryFields], modalities: Sequence[str]) -> tuple[list[PairEntry], dict[str, int]]:
     """Return the entries that have images of all ``modalities``, and the number of missing images by modality.
 
     ``found``: files by modality, species, subject and presentation.

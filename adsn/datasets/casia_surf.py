@@ -13,7 +13,7 @@ A label that contradicts its folder ``real_part`` or ``fake_part`` is an error. 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,9 @@ from adsn.datasets.base import (
     ATTACK,
     DatasetError,
     DepthWindow,
+    EntryFields,
     ListedPairs,
+    Split,
     complete,
     label_of,
     modality_of,
@@ -33,14 +35,12 @@ from runtime.core.species import BONA_FIDE
 from runtime.imaging.crop import CropRule
 
 Form = Literal["challenge", "full", "release"]
-Split = Literal["train", "dev", "test"]
 CODE = re.compile(r"^(\d\d)_(e|en|enm)_([sb])(?:\.|$)")
 CUT = {"e": "eyes", "en": "eyes_nose", "enm": "eyes_nose_mouth"}
 BENT = {"s": "flat", "b": "bent"}
 CHALLENGE_LISTS = {"train": "train_list.txt", "dev": "val_private_list.txt", "test": "test_private_list.txt"}
 FULL_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 FOLDERS = {"rgb": "color", "depth": "depth", "ir": "ir"}
-EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 def open_casia_surf(
@@ -128,13 +128,13 @@ def _full(root: Path, split: Split) -> Iterator[EntryFields]:
     for kind, live in (("real", True), ("fake", False)):
         folder = root / f"{kind}_part" / f"{kind}_{name}_part"
         require_folder(folder, f"the {'bona fide' if live else 'attack'} subjects of split {split!r}")
-        for colour in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
+        for rgb_file in sorted(folder.glob("CLKJ_*/*.rssdk/color/*.jpg")):
             # Some originals have preprocessed copies from other people beside them.
-            if colour.stem.endswith("_resized") or is_left_behind(colour):
+            if rgb_file.stem.endswith("_resized") or is_left_behind(rgb_file):
                 continue
-            inside = colour.relative_to(folder).as_posix()
+            inside = rgb_file.relative_to(folder).as_posix()
             subject, presentation = _video_of(inside)
-            yield _beside(colour), species_of(inside, live), subject, presentation
+            yield _beside(rgb_file), species_of(inside, live), subject, presentation
 
 
 def _release(root: Path, split: Split) -> Iterator[EntryFields]:
@@ -154,6 +154,6 @@ def _placed(root: Path, word: str) -> Path:
     return root / word if (root / word).exists() else root / "Data" / word
 
 
-def _beside(colour: Path) -> dict[str, Path]:
+def _beside(rgb_file: Path) -> dict[str, Path]:
     """Return the paths of the same image in every modality, by folder name."""
-    return {modality: colour.parent.parent / folder / colour.name for modality, folder in FOLDERS.items()}
+    return {modality: rgb_file.parent.parent / folder / rgb_file.name for modality, folder in FOLDERS.items()}

@@ -16,14 +16,15 @@ from every name that it returns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from adsn.datasets.base import (
     DatasetError,
     DepthWindow,
+    EntryFields,
     ListedPairs,
+    Split,
     complete,
     label_of,
     read_list,
@@ -33,7 +34,6 @@ from adsn.datasets.base import (
 from runtime.core.species import BONA_FIDE
 from runtime.imaging.crop import CropRule
 
-Split = Literal["train", "dev", "test"]
 ETHNICITIES = ("AF", "CA", "EA")
 SUBJECTS = {"train": range(200), "dev": range(200, 300), "test": range(300, 500)}
 PAI = {"1": BONA_FIDE, "2": "print_cloth", "3": "print_photo", "4": "replay_screen"}
@@ -42,7 +42,6 @@ MASKS = {"3D-Mask": "mask_3d", "Silicone-Mask": "mask_silicone"}
 VIDEO = re.compile(r"^([123])_(\d{3})_(\d)_(\d)_([1-4])$")
 SUBJECT = re.compile(r"^(AF|CA|EA)-(\d{3})(?:-.*)?$")
 PICTURE = re.compile(r"^\d{4}\.jpg$")
-EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 def open_cefa(
@@ -145,16 +144,16 @@ def _masks(root: Path, frames: int | None) -> Iterator[EntryFields]:
 
 
 def _pictures(video: Path, species: str, subject: str, presentation: str, frames: int | None) -> Iterator[EntryFields]:
-    colour = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
-    if colour is None:
+    rgb_folder = next((video / name for name in ("profile", "color") if (video / name).is_dir()), None)
+    if rgb_folder is None:
         raise DatasetError(
             f"{without_identity(video)}: there is neither a folder 'profile' nor 'color' with colour images."
         )
-    names = sorted(p.name for p in colour.iterdir() if PICTURE.match(p.name))
+    names = sorted(p.name for p in rgb_folder.iterdir() if PICTURE.match(p.name))
     if frames is not None and len(names) > frames:
         names = [names[i * len(names) // frames] for i in range(frames)]
     for name in names:
-        files = {"rgb": colour / name, "depth": video / "depth" / name, "ir": video / "ir" / name}
+        files = {"rgb": rgb_folder / name, "depth": video / "depth" / name, "ir": video / "ir" / name}
         yield files, species, subject, presentation
 
 

@@ -17,15 +17,17 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
 from adsn.datasets.base import (
     DatasetError,
     DepthWindow,
+    EntryFields,
     FrameFile,
     ListedPairs,
+    Split,
     complete,
     read_frame,
     require_folder,
@@ -37,11 +39,9 @@ from runtime.core.species import SpeciesInvalid, require_distinct, require_speci
 from runtime.core.user_text import ENCODING
 from runtime.core.values import Box
 from runtime.imaging.crop import CropRule, crop
+from runtime.recording.set_list import COLUMNS, LIST
 
-Split = Literal["train", "dev", "test"]
-COLUMNS = ("presentation", "subject", "species", "sensor", "split")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-EntryFields = tuple[Mapping[str, Path], str, str, str]
 
 
 class Recordings(ListedPairs):
@@ -84,10 +84,10 @@ def open_recordings(
             DatasetError: missing or malformed list, a subject in two splits, an invalid box, or too much missing.
     """
     require_folder(root, "a folder with recordings.csv")
-    rows = read_rows(root / "recordings.csv")
+    rows = read_rows(root / LIST)
     own = [row for row in rows if row["split"] == split]
     if not own:
-        raise DatasetError(f"{root / 'recordings.csv'}: no presentation in split {split!r}.")
+        raise DatasetError(f"{root / LIST}: no presentation in split {split!r}.")
     boxes: dict[Path, Box] = {}
     entries, skipped = complete(_pictures(root, own, modalities, boxes), modalities)
     sensors = sorted({row["sensor"] for row in own})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from adsn.datasets.base import DatasetError, ListedPairs
+from adsn.datasets.base import DatasetError, ListedPairs, Split
 from adsn.datasets.casia_surf import open_casia_surf
 from adsn.datasets.cefa import open_cefa
 from adsn.datasets.recordings import open_recordings
@@ -27,7 +27,7 @@ def open_dataset(
     name: str,
     root: Path,
     *,
-    split: Literal["train", "dev", "test"],
+    split: Split,
     modalities: Sequence[str],
     rule: CropRule | None = None,
     max_skipped: float = 0.05,

@@ -7,9 +7,8 @@ is written under a temporary name and renamed, so rendering can be stopped at an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from adsn.datasets.base import DatasetError
 from adsn.datasets.pairs import BONA_FIDE, Patch, Sample, jittered
+from runtime.core.files import write_atomically
 from runtime.imaging.crop import CropRule
 from synthetic import SPECIES, Presentation, pathtraced
 from synthetic.people.makehuman import Library, open_library
@@ -126,15 +126,9 @@ def _rendered(spec: ShardSpec, subject: int, library: Library) -> dict[str, NDAr
 
 
 def _write_whole(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write a file under a temporary name and rename it."""
-    handle, name = tempfile.mkstemp(prefix=".rendering-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its flag
+    write_atomically(path, data.getvalue())
 
 
 def shard_folder(root: Path) -> Path:

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adsn.datasets.base import DatasetError, FrameFile, ListedPairs, PairEntry, complete, require_folder
+from adsn.datasets.base import DatasetError, FrameFile, ListedPairs, PairEntry, Split, complete, require_folder
 from runtime.core.file_names import is_left_behind, natural
 from runtime.core.species import BONA_FIDE
 from runtime.core.user_text import ENCODING
 from runtime.imaging.crop import CropRule
 
-Split = Literal["train", "dev", "test"]
 GROUPS = {"train": "train", "dev": "dev", "test": "eval"}
 CATEGORIES = ("fakehead", "flexiblemask", "glasses", "papermask", "prints", "replay", "rigidmask")
 PROTOCOLS = ("grandtest", *(f"LOO_{category}" for category in CATEGORIES))
@@ -156,11 +155,11 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _hdf5(
-    rows: Sequence[Row], planes: Path, colour: Path, modalities: Sequence[str], frames: int
+    rows: Sequence[Row], planes: Path, rgb_folder: Path, modalities: Sequence[str], frames: int
 ) -> tuple[list[PairEntry], dict[str, int]]:
     require_folder(planes, "the preprocessed package of grey, depth, infrared and thermal planes")
     if "rgb" in modalities:
-        require_folder(colour, "the preprocessed package of colour pictures")
+        require_folder(rgb_folder, "the preprocessed package of colour pictures")
     entries: list[PairEntry] = []
     skipped = Counter[str]()
     for row in rows:
@@ -168,7 +167,7 @@ def _hdf5(
         if name in INDICES_DIFFER and "rgb" in modalities:
             skipped["colour and infrared of different moments"] += frames
             continue
-        sources = {m: (colour if m == "rgb" else planes) / f"{row.path}.hdf5" for m in modalities}
+        sources = {m: (rgb_folder if m == "rgb" else planes) / f"{row.path}.hdf5" for m in modalities}
         missing = [m for m, path in sources.items() if not path.is_file()]
         if missing:
             skipped[f"no {' and '.join(missing)}"] += frames

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adsn.evaluation.evaluate import Scorer
-from adsn.evaluation.renderers import RENDERERS, RendererName, Shown
+from adsn.evaluation.renderers import RENDERERS, RendererName, Variant
 from adsn.metrics import Rate
 from runtime.imaging.crop import CropRule
 from synthetic import SPECIES, Attributes, Presentation, attributes_of, draw_glasses, draw_hat
 
 BONA_FIDE = SPECIES[0]
 BATCH = 32
-AttributeChange = Callable[[Shown, np.random.Generator], Shown]
+AttributeChange = Callable[[Variant, np.random.Generator], Variant]
 
 
 def _worn(change: Callable[[Attributes, np.random.Generator], Attributes]) -> AttributeChange:
-    return lambda shown, rng: replace(shown, attributes=change(shown.attributes, rng))
+    return lambda variant, rng: replace(variant, attributes=change(variant.attributes, rng))
 
 
 def _bare_eyes(worn: Attributes, rng: np.random.Generator) -> Attributes:
@@ -62,12 +62,12 @@ def _averted_gaze(worn: Attributes, rng: np.random.Generator) -> Attributes:
     return replace(worn, face=replace(worn.face, gaze=(float(rng.choice((-3.5, 3.5))), 0.0)))
 
 
-def _here(shown: Shown, rng: np.random.Generator) -> Shown:
-    return replace(shown, elsewhere=False)
+def _same_background(variant: Variant, rng: np.random.Generator) -> Variant:
+    return replace(variant, elsewhere=False)
 
 
-def _elsewhere(shown: Shown, rng: np.random.Generator) -> Shown:
-    return replace(shown, elsewhere=True)
+def _other_background(variant: Variant, rng: np.random.Generator) -> Variant:
+    return replace(variant, elsewhere=True)
 
 
 CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
@@ -75,7 +75,7 @@ CHANGES: Mapping[str, tuple[AttributeChange, AttributeChange]] = {
     "hat": (_worn(_bare_head), _worn(_hat)),
     "open mouth": (_worn(_shut), _worn(_open)),
     "gaze": (_worn(_frontal_gaze), _worn(_averted_gaze)),
-    "background": (_here, _elsewhere),
+    "background": (_same_background, _other_background),
 }
 """Attribute → the changes that remove it from a presentation and that add it. A changed background is another room,
 other clothes and another hand."""
@@ -118,7 +118,7 @@ class Counterfactual:
     family: str = "B"
     first_subject: int = 3000
     seed: int = 25
-    _decided: dict[tuple[str, int, Shown], bool] = field(default_factory=dict, repr=False)
+    _decided: dict[tuple[str, int, Variant], bool] = field(default_factory=dict, repr=False)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ class Counterfactual:
 
     def accepted(self, species: str, change: AttributeChange) -> NDArray[np.bool_]:
         """Return which changed presentations the model accepts as bona fide, bool [presentations]."""
-        keys = [(species, number, self.shown(species, number, change)) for number in range(self.presentations)]
+        keys = [(species, number, self.variant(species, number, change)) for number in range(self.presentations)]
         # Many presentations have neither hat nor glasses, so they are the same for two attributes.
         left = [key for key in keys if key not in self._decided]
         for start in range(0, len(left), BATCH):
@@ -167,14 +167,14 @@ class Counterfactual:
         subject = self.first_subject + number
         return Presentation(seed=self.seed, subject=subject, species=species, family=self.family, number=number)
 
-    def shown(self, species: str, number: int, change: AttributeChange) -> Shown:
+    def variant(self, species: str, number: int, change: AttributeChange) -> Variant:
         """Return the content of a presentation after the change."""
         drawn = attributes_of(self.presentation(species, number))
-        return change(Shown(drawn), np.random.default_rng([self.seed, number]))
+        return change(Variant(drawn), np.random.default_rng([self.seed, number]))
 
-    def crops(self, species: str, number: int, shown: Shown) -> dict[str, NDArray[Any]]:
+    def crops(self, species: str, number: int, variant: Variant) -> dict[str, NDArray[Any]]:
         """Render a presentation; return its crops by modality, [S, S, C]."""
-        return RENDERERS[self.renderer].render(self.presentation(species, number), shown).crops(self.rule)
+        return RENDERERS[self.renderer].render(self.presentation(species, number), variant).crops(self.rule)
 
 
 def effects_json(effects: Iterable[Effect]) -> list[dict[str, Any]]:

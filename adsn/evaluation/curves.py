@@ -25,9 +25,9 @@ class Det:
     bpcer: NDArray[np.float64]
 
 
-def probit(rate: float, floor: float = FLOOR) -> float:
-    """Return the position of a rate on a probit axis, limited to ``floor`` and 1 − ``floor``."""
-    return NormalDist().inv_cdf(min(max(rate, floor), 1 - floor))
+def probit(rate: float) -> float:
+    """Return the position of a rate on a probit axis, limited to `FLOOR` and 1 − `FLOOR`."""
+    return NormalDist().inv_cdf(min(max(rate, FLOOR), 1 - FLOOR))
 
 
 def det_curves(scores: ArrayLike, species: Sequence[str]) -> list[Det]:

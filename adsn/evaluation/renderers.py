@@ -24,14 +24,14 @@ WORN = frozenset({"glasses", "hat", "open mouth", "gaze"})
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Variant:
     """Changeable attributes of a presentation. ``elsewhere``: another room, other clothes, another hand."""
 
     attributes: Attributes
     elsewhere: bool = False
 
 
-Render = Callable[[Presentation, Shown], Patch]
+Render = Callable[[Presentation, Variant], Patch]
 """A presentation and its content → its images and boxes."""
 
 
@@ -43,9 +43,9 @@ class Renderer:
     attributes: frozenset[str]
 
 
-def _fast(presentation: Presentation, shown: Shown) -> Patch:
-    presentation = replace(presentation, attributes=shown.attributes)
-    if shown.elsewhere:
+def _fast(presentation: Presentation, variant: Variant) -> Patch:
+    presentation = replace(presentation, attributes=variant.attributes)
+    if variant.elsewhere:
         return _moved(presentation)
     found = render_patch(presentation, size=FAST_SIZE)
     ir_box = Box(*found.ir_box)
@@ -70,8 +70,8 @@ def _moved(presentation: Presentation) -> Patch:
     return Patch(pictures, {"rgb": Box(x, y, w, h), "ir": ir_box, "depth": ir_box})
 
 
-def _traced(presentation: Presentation, shown: Shown) -> Patch:
-    found = pathtraced.render_patch(replace(presentation, attributes=shown.attributes), size=TRACED_SIZE)
+def _traced(presentation: Presentation, variant: Variant) -> Patch:
+    found = pathtraced.render_patch(replace(presentation, attributes=variant.attributes), size=TRACED_SIZE)
     box, ir_box = (jittered(b, np.zeros(2), DETECTED) for b in (found.box, found.ir_box))
     return Patch({"rgb": found.rgb, "ir": found.ir, "depth": found.depth}, {"rgb": box, "ir": ir_box, "depth": ir_box})
 

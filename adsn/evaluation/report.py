@@ -20,7 +20,7 @@ from adsn.evaluation.evaluate import PAIR_MISMATCH, Scored
 from adsn.evaluation.robustness_curves import Robustness
 from adsn.evaluation.robustness_page import robustness_part, worst_words
 from adsn.evaluation.tables import other_table, parts_table, percent, rates_table
-from adsn.evaluation.verdict import HEADS, Limits, Verdict, overall, verdict
+from adsn.evaluation.verdict import HEADS, LimitCheck, Limits, check_limits, overall
 from runtime.core.species import BONA_FIDE
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 def html_report(page: ReportPage) -> str:
     """Return the whole page. All text that comes from data is escaped."""
     template = resources.files("adsn.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    verdicts = [verdict(section.first.report(section.threshold), page.limits) for section in page.sections]
+    verdicts = [check_limits(section.first.report(section.threshold), page.limits) for section in page.sections]
     state = overall(verdicts)
     return Template(template).substitute(
         model=escape(page.model),
@@ -99,7 +99,7 @@ def people_words(scored: Scored) -> str:
     return f"{words}, and {made} mismatched pairs made of them" if made else words
 
 
-def _card(section: ReportSection, found: Verdict, limits: Limits) -> str:
+def _card(section: ReportSection, found: LimitCheck, limits: Limits) -> str:
     name, scored = next(iter(section.scored.items()))
     report = scored.report(section.threshold)
     worst, rate = report.worst

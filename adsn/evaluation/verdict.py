@@ -24,7 +24,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LimitCheck:
     """Result of the comparison. ``state``: ``over`` a limit; ``within`` all limits, including the upper end of each
     interval; ``unsure`` if only the rates themselves are within. ``words``: the same as text."""
 
@@ -32,19 +32,19 @@ class Verdict:
     words: tuple[str, ...]
 
 
-def verdict(report: Report, limits: Limits) -> Verdict:
+def check_limits(report: Report, limits: Limits) -> LimitCheck:
     """Compare the rates of one set with the limits."""
     rates = limits.rates_of(report)
     over = [(name, rate, limit) for name, rate, limit in rates if rate.value > limit]
     if over:
         over.sort(key=lambda entry: -entry[1].value)
-        return Verdict("over", tuple(f"{name} {rate.value:.2%} > {limit:.1%}" for name, rate, limit in over))
+        return LimitCheck("over", tuple(f"{name} {rate.value:.2%} > {limit:.1%}" for name, rate, limit in over))
     open_ends = [(name, rate.interval[1], limit) for name, rate, limit in rates if rate.interval[1] > limit]
     if open_ends:
         name, high, _ = max(open_ends, key=lambda entry: entry[1])
         few = f"the upper limit of {len(open_ends)} of {len(rates)} rates is over its limit, up to {high:.2%} ({name})"
-        return Verdict("unsure", (f"every rate is within its limit, but presentations are few: {few}",))
-    return Verdict("within", ("every rate is within its limit, and so is the upper limit of its interval",))
+        return LimitCheck("unsure", (f"every rate is within its limit, but presentations are few: {few}",))
+    return LimitCheck("within", ("every rate is within its limit, and so is the upper limit of its interval",))
 
 
 HEADS: dict[State, str] = {
@@ -54,7 +54,7 @@ HEADS: dict[State, str] = {
 }
 
 
-def overall(verdicts: list[Verdict]) -> State:
+def overall(verdicts: list[LimitCheck]) -> State:
     """Return the worst state of several sets."""
     order: tuple[State, ...] = ("over", "unsure", "within")
     return next(state for state in order if any(v.state == state for v in verdicts))

@@ -34,7 +34,7 @@ class NewestFrames:
         self._lock = threading.Lock()
         self._frames: dict[Modality, deque[Frame]] = {"rgb": deque(maxlen=6), "ir": deque(maxlen=6)}
 
-    def take(self, frame: Frame) -> None:
+    def add(self, frame: Frame) -> None:
         if frame.lit != "dark":
             with self._lock:
                 self._frames[frame.modality].append(frame)
@@ -65,7 +65,7 @@ def check(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     found = load_geometry(geometry)
     box_mapper, detector, newest = CalibratedMapper(found, use_depth=False), open_detector(), NewestFrames()
-    with read_cameras({"rgb": rgb, "ir": ir}, newest.take) as readers:
+    with read_cameras({"rgb": rgb, "ir": ir}, newest.add) as readers:
         found.require_cameras({modality: reader.info for modality, reader in readers.items()}, str(geometry))
         monitor = DriftMonitor(limit_px=LIMIT_PX * readers["ir"].info.width / 640, every_ns=EVERY_NS)
         console.print("Stand in front of the cameras in good light. Several people give a better result than one.")

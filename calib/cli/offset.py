@@ -29,7 +29,7 @@ class StreamLevels:
         self._rows: dict[Modality, list[tuple[int, float, IlluminationState, int | None]]] = {}
         self._generations: dict[Modality, int] = {}
 
-    def take(self, frame: Frame) -> None:
+    def add(self, frame: Frame) -> None:
         level = float(frame.image.mean())
         with self._lock:
             # The offset changes when a camera is reopened.
@@ -77,7 +77,7 @@ def offset(
     console.print(f"Measuring for {seconds:g} s: switch a light on and off in view of both cameras, irregularly.")
     levels = StreamLevels()
     origin = time.monotonic_ns()
-    with read_cameras({"rgb": rgb, "ir": ir}, levels.take) as readers:
+    with read_cameras({"rgb": rgb, "ir": ir}, levels.add) as readers:
         end, ending = time.monotonic() + seconds, False
         while time.monotonic() < end and not all(reader.ended for reader in readers.values()):
             time.sleep(0.1)
@@ -105,14 +105,14 @@ def measured(levels: StreamLevels, origin_ns: int, method: Method) -> TimeOffset
     Raises:
         OffsetUnknown: no method gives a result; the message gives the reason for each.
     """
-    colour = levels.series("rgb", origin_ns)
+    rgb = levels.series("rgb", origin_ns)
     lit, strobes = levels.lit("ir", origin_ns)
     # With an alternating strobe, the lit frames alone show the room's light without the strobe's pattern.
-    infrared = levels.series("ir", origin_ns, dark=False)
+    ir = levels.series("ir", origin_ns, dark=False)
     ways = {
-        "blink": lambda: by_blink(colour, infrared),
-        "motion": lambda: by_motion(colour, infrared),
-        "strobe": lambda: by_strobe(colour, lit),
+        "blink": lambda: by_blink(rgb, ir),
+        "motion": lambda: by_motion(rgb, ir),
+        "strobe": lambda: by_strobe(rgb, lit),
     }
     wanted = [method] if method != "auto" else ["blink", "motion", *(["strobe"] if strobes else [])]
     found, reasons = [], []

@@ -17,13 +17,12 @@ from rich.console import Console
 
 from calib.capture import read_cameras
 from calib.geometry.board import Board
-from calib.geometry.coverage import NAMES
 from calib.geometry.pictures import pairs_in, write
 from calib.geometry.session import BoardSession
 from calib.geometry.sheet import PAGES, sheet_of, to_pdf, to_png
 from calib.geometry.stereo import StereoCalibration, calibrate
 from runtime.core.errors import CalibrationInvalid, ConfigError, InputError
-from runtime.core.values import Frame, Modality
+from runtime.core.values import MODALITY_NAMES, Frame, Modality
 from runtime.geometry.box_mapping import FACE_BOX_MM, CameraModel
 from runtime.geometry.calibration_file import load_geometry, save_geometry
 
@@ -169,10 +168,10 @@ def older_name(path: Path) -> Path | None:
     if not path.exists():
         return None
     try:
-        stamp = load_geometry(path).date.replace("-", "").replace(":", "")
+        timestamp = load_geometry(path).date.replace("-", "").replace(":", "")
     except CalibrationInvalid as error:
         raise CalibrationInvalid(f"{error.message} It is not overwritten; name another file with --out.") from error
-    return path.with_name(f"{path.stem}-{stamp}{path.suffix}")
+    return path.with_name(f"{path.stem}-{timestamp}{path.suffix}")
 
 
 def report(result: StereoCalibration) -> str:
@@ -210,13 +209,13 @@ def live(
     newest: dict[Modality, Frame] = {}
     lock = threading.Lock()
 
-    def take(frame: Frame) -> None:
+    def keep_newest(frame: Frame) -> None:
         # The board is not visible in a strobed camera's dark frames.
         if frame.lit != "dark":
             with lock:
                 newest[frame.modality] = frame
 
-    with read_cameras(uris, take) as readers:
+    with read_cameras(uris, keep_newest) as readers:
         end, told, last = time.monotonic() + seconds, 0.0, ""
         while time.monotonic() < end:
             time.sleep(LOOK_S)
@@ -245,7 +244,7 @@ def live(
                 told, last = time.monotonic(), why
                 wanted = f" Still missing: {missing[0].says}" if missing else ""
                 console.print(f"{why or 'taken'}.{wanted}")
-        silent = [NAMES[m] for m in uris if m not in session.sizes]
+        silent = [MODALITY_NAMES[m] for m in uris if m not in session.sizes]
         if silent:
             raise CalibrationInvalid(f"no frames came from the {' and the '.join(silent)} camera in {seconds:g} s.")
         return {modality: reader.info.identity for modality, reader in readers.items()}

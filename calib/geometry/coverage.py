@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.geometry.board import Board, BoardDetection
-from runtime.core.values import Modality
+from runtime.core.values import MODALITY_NAMES, Modality
 
 CELLS = (4, 3)
 """Columns and rows into which the image is divided."""
@@ -28,7 +28,6 @@ LEAST_VIEWS = 15
 GUESSED_FOCAL = 0.9
 """Focal length divided by image width of a 58° lens; used to estimate tilts before calibration."""
 
-NAMES: Mapping[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 COLUMNS, ROWS = ("left", "middle left", "middle right", "right"), ("top", "middle", "bottom")
 
 
@@ -115,7 +114,8 @@ def gaps(views: Sequence[BoardView], sizes: Mapping[Modality, tuple[int, int]], 
         if cells:
             found.append(
                 CoverageGap(
-                    f"the board in these parts of the {NAMES[modality]} image: {where}", len(cells) > CELLS_MISSABLE
+                    f"the board in these parts of the {MODALITY_NAMES[modality]} image: {where}",
+                    len(cells) > CELLS_MISSABLE,
                 )
             )
     return sorted(found, key=lambda gap: not gap.needed)

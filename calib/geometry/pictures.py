@@ -64,6 +64,6 @@ def write(folder: Path, name: str, pictures: Mapping[Modality, NDArray[Any]]) ->
     """
     for modality, picture in pictures.items():
         path = folder / f"{name}-{modality}.png"
-        colour = picture[:, :, ::-1] if picture.shape[2] == 3 else picture
-        if not cv2.imwrite(str(path), colour):
+        bgr = picture[:, :, ::-1] if picture.shape[2] == 3 else picture
+        if not cv2.imwrite(str(path), bgr):
             raise OSError(f"{path} cannot be written")

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.geometry.board import LEAST_CORNERS, Board, BoardDetection, BoardFinder
-from calib.geometry.coverage import NAMES, BoardView, CoverageGap, common, gaps
+from calib.geometry.coverage import BoardView, CoverageGap, common, gaps
 from runtime.core.errors import CalibrationInvalid
-from runtime.core.values import Modality
+from runtime.core.values import MODALITY_NAMES, Modality
 
 BoardImage = NDArray[Any]
 STILL_PX = 1.0
@@ -46,7 +46,7 @@ class BoardSession:
     _finder: BoardFinder = field(init=False)
     _last: Mapping[Modality, BoardDetection | None] = field(default_factory=dict, init=False)
     _mirror_tests: int = field(default=0, init=False)
-    _colour: dict[Modality, list[float]] = field(default_factory=dict, init=False)
+    _tints: dict[Modality, list[float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._finder = BoardFinder(self.board)
@@ -65,10 +65,10 @@ class BoardSession:
             size = (picture.shape[1], picture.shape[0])
             if self.sizes.setdefault(modality, size) != size:
                 raise CalibrationInvalid(
-                    f"{name}: the {NAMES[modality]} image has {size[0]}×{size[1]} pixels, but earlier ones had "
-                    f"{self.sizes[modality][0]}×{self.sizes[modality][1]}. Use one size, the one used in operation."
+                    f"{name}: the {MODALITY_NAMES[modality]} image has {size[0]}×{size[1]} pixels, but earlier ones "
+                    f"had {self.sizes[modality][0]}×{self.sizes[modality][1]}. Use one size, the one used in operation."
                 )
-            self._colour.setdefault(modality, []).append(tint(picture))
+            self._tints.setdefault(modality, []).append(tint(picture))
         seen = {modality: self._finder.find(pictures[modality]) for modality in self.modalities}
         last, self._last = self._last, seen
         missing = [modality for modality in self.modalities if seen[modality] is None]
@@ -76,7 +76,7 @@ class BoardSession:
             self.found[modality] = self.found.get(modality, 0) + (seen[modality] is not None)
         if missing:
             self._require_not_mirrored(name, {modality: pictures[modality] for modality in missing})
-            return f"no board in the {' and the '.join(NAMES[m] for m in missing)} image"
+            return f"no board in the {' and the '.join(MODALITY_NAMES[m] for m in missing)} image"
         view = BoardView(name, {modality: found for modality, found in seen.items() if found is not None})
         if common(view, *self.modalities).size < LEAST_CORNERS:
             return "the cameras see too little of the board in common"
@@ -103,7 +103,7 @@ class BoardSession:
         Raises:
             CalibrationInvalid: the cameras seem to be swapped.
         """
-        for modality, tints in self._colour.items():
+        for modality, tints in self._tints.items():
             usual = float(np.median(tints))
             if modality == "rgb" and usual == 0:
                 raise CalibrationInvalid(
@@ -112,8 +112,8 @@ class BoardSession:
                 )
             if modality != "rgb" and usual > COLOURED:
                 raise CalibrationInvalid(
-                    f"the {NAMES[modality]} images are coloured, so a colour camera was named as the "
-                    f"{NAMES[modality]} camera. Swap the two."
+                    f"the {MODALITY_NAMES[modality]} images are coloured, so a colour camera was named as the "
+                    f"{MODALITY_NAMES[modality]} camera. Swap the two."
                 )
 
     def trouble(self) -> str:
@@ -123,9 +123,9 @@ class BoardSession:
             return f"no image shows the board of {self.board.name}. Check --columns, --rows and the focus."
         if self.modalities[0] == "rgb" and rgb >= 5 and ir < rgb / 2:
             return (
-                f"the colour camera sees the board in {rgb} images, the {NAMES[self.modalities[1]]} camera in {ir}. "
-                "Dye ink is invisible in near infrared: print with laser toner. Light the board evenly (a halogen "
-                "lamp), and turn dot projectors off."
+                f"the colour camera sees the board in {rgb} images, the {MODALITY_NAMES[self.modalities[1]]} camera in "
+                f"{ir}. Dye ink is invisible in near infrared: print with laser toner. Light the board evenly (a "
+                "halogen lamp), and turn dot projectors off."
             )
         return ""
 
@@ -140,8 +140,8 @@ class BoardSession:
         for modality, picture in pictures.items():
             if self._finder.is_mirrored(picture):
                 raise CalibrationInvalid(
-                    f"{name}: the {NAMES[modality]} image is mirrored, so faces would be expected on the wrong side. "
-                    "Turn off mirroring in the camera or its driver."
+                    f"{name}: the {MODALITY_NAMES[modality]} image is mirrored, so faces would be expected on the "
+                    "wrong side. Turn off mirroring in the camera or its driver."
                 )
 
 

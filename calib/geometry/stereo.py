@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from calib.geometry.adjustment import BoardCorners, BundleParameters, adjust, lens_of, matrix_of, residuals, rms
 from calib.geometry.board import LEAST_CORNERS, Board
-from calib.geometry.coverage import NAMES, BoardView, CoverageGap, common, gaps
+from calib.geometry.coverage import BoardView, CoverageGap, common, gaps
 from runtime.core.errors import CalibrationInvalid
-from runtime.core.values import Modality
+from runtime.core.values import MODALITY_NAMES, Modality
 from runtime.geometry.box_mapping import CameraModel, RigGeometry, Vector, reproject_points
 
 FOLDS = 5
@@ -82,7 +82,7 @@ def calibrate(
     missing = require_enough(kept, len(views), sizes, board)
     cameras = cameras_of(found, sizes, identities)
     for modality, camera in cameras.items():
-        require_rms(camera.rms_px, camera.width, f"the {NAMES[modality]} camera")
+        require_rms(camera.rms_px, camera.width, f"the {MODALITY_NAMES[modality]} camera")
     require_rms(found.rms_px, sizes[second][0], "the two cameras together")
     require_plausible(cameras[second])
     errors = []

@@ -50,7 +50,7 @@ def lines(answer: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 
-def asked(folder: Path) -> dict[str, Any]:
+def sample_answer(folder: Path) -> dict[str, Any]:
     """Return the complete response to README.md's sample pair, which is made in ``folder``."""
     sample(folder, species=["bona_fide"])
     names = {"rgb": "bona_fide-0-rgb.jpg", "ir": "bona_fide-0-ir.png"}
@@ -68,7 +68,7 @@ def main() -> None:
     if found is None:
         raise SystemExit(f"error: {README} has no JSON block that is marked as printed.")
     with tempfile.TemporaryDirectory() as folder:
-        answer = asked(Path(folder))
+        answer = sample_answer(Path(folder))
     block = lines(rounded(shortened(json.loads(found[2]), answer)))
     README.write_text(text[: found.start(2)] + block + text[found.end(2) :], encoding="utf-8")
 

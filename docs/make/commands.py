@@ -32,7 +32,7 @@ WIDE = 10_000
 
 
 @dataclass
-class Said:
+class CommandHelp:
     """The help of one command. ``entries``: heading → name and text of each entry."""
 
     words: tuple[str, ...]
@@ -73,14 +73,14 @@ def application(entry: str) -> typer.Typer:
     raise LookupError(f"{entry} runs no application")
 
 
-def helped(app: typer.Typer, words: tuple[str, ...]) -> Said:
+def helped(app: typer.Typer, words: tuple[str, ...]) -> CommandHelp:
     """Return the help of the command that ``words`` name; the first word is the program."""
     done = CliRunner().invoke(
         app, [*words[1:], "--help"], prog_name=words[0], terminal_width=WIDE, max_content_width=WIDE
     )
     if done.exit_code:
         raise LookupError(f"{' '.join(words)} --help: {done.output}")
-    said, heading = Said(words), ""
+    said, heading = CommandHelp(words), ""
     for line in done.stdout.replace(str(Path.home()), "~").splitlines():
         entry = re.match(r"^  (\S.*?)(?: {2,}(.*))?$", line)
         if line.startswith("Usage: "):
@@ -103,7 +103,7 @@ def programs() -> dict[str, str]:
     return scripts
 
 
-def everything() -> Iterator[Said]:
+def everything() -> Iterator[CommandHelp]:
     """Yield every program and its commands, depth first."""
     for name, entry in sorted(programs().items()):
         app = application(entry)
@@ -119,7 +119,7 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
-def page(commands: list[Said]) -> str:
+def page(commands: list[CommandHelp]) -> str:
     """Return the page."""
     out = [HEAD, f"<!-- typer {version('typer')} -->"]
     for said in commands:

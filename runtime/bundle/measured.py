@@ -37,24 +37,22 @@ class MeasuredApcer:
         return f"{self.species} {self.rate:.1%} ({self.errors} of {self.trials}, {self.data})"
 
 
-def apcer_over_limit(
-    manifest: Manifest, precision: Literal["fp32", "int8"], limit: float = APCER_LIMIT
-) -> list[MeasuredApcer]:
-    """Return the species that got through more often than ``limit``, each with its highest rate, worst first.
+def apcer_over_limit(manifest: Manifest, precision: Literal["fp32", "int8"]) -> list[MeasuredApcer]:
+    """Return the species that got through more often than `APCER_LIMIT`, each with its highest rate, worst first.
 
     Counts the development set at the default operating point and the test sets of the export, as served.
     """
     worst: dict[str, MeasuredApcer] = {}
     for found in _measured(manifest, precision):
-        if found.rate > limit and (found.species not in worst or found.rate > worst[found.species].rate):
+        if found.rate > APCER_LIMIT and (found.species not in worst or found.rate > worst[found.species].rate):
             worst[found.species] = found
     return sorted(worst.values(), key=lambda found: (-found.rate, found.species))
 
 
-def apcer_warning(found: Iterable[MeasuredApcer], limit: float = APCER_LIMIT) -> str:
+def apcer_warning(found: Iterable[MeasuredApcer]) -> str:
     """Return one sentence on the species of `apcer_over_limit`; empty without any."""
     named = ", ".join(map(str, found))
-    return f"lets attacks through: APCER above {limit:.0%} for {named}." if named else ""
+    return f"lets attacks through: APCER above {APCER_LIMIT:.0%} for {named}." if named else ""
 
 
 def _measured(manifest: Manifest, precision: Literal["fp32", "int8"]) -> Iterable[MeasuredApcer]:

@@ -16,7 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
-MS = 1_000_000
+from runtime.core.units import MS
+
 _WINDOW_NS = 10_000 * MS
 _SETTLED_NS = 2_000 * MS
 """A slope over a shorter span would be noise, so the lowest point alone is used."""
@@ -34,13 +35,11 @@ _LATE_FOR_NS = 400 * MS
 class HostTime:
     """A device timestamp mapped to the host's clock.
 
-    ``host_ns``: CLOCK_MONOTONIC, late by the shortest transport delay. ``delay_ns``: this frame's delay beyond the
-    shortest one. ``generation``: increases with each step of the device's clock; times of different generations cannot
-    be compared.
+    ``host_ns``: CLOCK_MONOTONIC, late by the shortest transport delay. ``generation``: increases with each step of the
+    device's clock; times of different generations cannot be compared.
     """
 
     host_ns: int
-    delay_ns: int
     generation: int
 
 
@@ -92,7 +91,7 @@ class DeviceClock:
         if not self._late:  # a late arrival says nothing about the edge
             self._learn(device - self._zero, t_arrival_ns - device - self._base)
         host = device + self._base + round(self._edge(device - self._zero))
-        return HostTime(host, max(t_arrival_ns - host, 0), self.generation)
+        return HostTime(host, self.generation)
 
     def _unwrap(self, ticks: int, arrival: int) -> int:
         if self._ticks is not None and self._wrap:

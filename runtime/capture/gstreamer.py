@@ -267,8 +267,8 @@ class GstSource:
             return None
         pixels, arrival_ns, timestamp_ns = taken
         image = self._converter.convert(pixels)
-        capture_ns, judged = self._timestamps.capture(timestamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
-        self._info = self._info.timed_by("arrival" if judged == "arrival" else "device_mapped")
+        capture_ns, timestamp_source = self._timestamps.capture(timestamp_ns or 0, CLOCK_MONOTONIC, arrival_ns, None)
+        self._info = self._info.timed_by("arrival" if timestamp_source == "arrival" else "device_mapped")
         return Frame(
             modality=self._info.modality,
             image=image,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from runtime.core.values import Frame, Modality, TimestampSource
+
+PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
+"""Pixel formats of sources that deliver frames in the layout of `runtime.core.values.Frame` themselves."""
 
 
 @dataclass(frozen=True, slots=True)

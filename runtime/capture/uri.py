@@ -118,9 +118,9 @@ class CameraUri:
                 return match
         raise self._wrong(name, f"one of {', '.join(choices)}")
 
-    def flag(self, name: str, default: bool = False) -> bool:
+    def flag(self, name: str) -> bool:
         """Return whether an option is on."""
-        return self.choice(name, ("0", "1"), "1" if default else "0") == "1"
+        return self.choice(name, ("0", "1"), "0") == "1"
 
     @property
     def file(self) -> Path:

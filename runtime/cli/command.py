@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -41,6 +42,9 @@ Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
 ]
+BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key and exit.")]
 
 
 def command(function: Callable[..., None]) -> typer.Typer:

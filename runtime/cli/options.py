@@ -25,7 +25,6 @@ Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SE
 Skew = Annotated[float | None, typer.Option("--max-skew-ms", help="Maximum skew of mid-exposure in a pair, in ms.")]
 StrobeOption = Annotated[str | None, typer.Option(help="auto, steady, 1:1, 2:1, 1:2, or none without an illuminator.")]
 Synthetic = Annotated[bool, typer.Option("--synthetic", help="Use the simulated rig, RGB and infrared.")]
-Bundle = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 
 
 class _File(BaseModel):

@@ -221,19 +221,19 @@ class _Draft:
     def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
         """Return pydantic's location without the names of union members, and the models of its section."""
         path: KeyPath = ()
-        here: Any = self.data
+        value: Any = self.data
         inner: list[type[BaseModel]] = [self.model]
         models = inner
         for part in loc:
             if isinstance(part, int):
-                if isinstance(here, list) and part < len(here):
-                    path, here = (*path, part), here[part]
+                if isinstance(value, list) and part < len(value):
+                    path, value = (*path, part), value[part]
                 continue
             fields = [model.model_fields[part] for model in inner if part in model.model_fields]
-            if fields or (isinstance(here, dict) and part in here):
+            if fields or (isinstance(value, dict) and part in value):
                 path, models = (*path, part), inner
                 inner = [model for field in fields for model in _models(field.annotation)]
-                here = here.get(part) if isinstance(here, dict) else None
+                value = value.get(part) if isinstance(value, dict) else None
         return path, models
 
     def _origin(self, path: KeyPath) -> tuple[str, int | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from runtime.config.host_name import require_host
 from runtime.core.errors import ConfigError
+from runtime.core.hosts import is_loopback
 from runtime.core.tls_files import TlsFile, client_context
 
 PORT = 6379
@@ -32,14 +32,6 @@ class StoreAddress:
     def __str__(self) -> str:
         shown = f"[{self.host}]" if ":" in self.host else self.host
         return f"{shown}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the address is a loopback address."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 class StoreSettings(BaseModel):
@@ -87,7 +79,7 @@ class StoreSettings(BaseModel):
         if self.url is None:
             return self
         address = _parse(self.url)
-        if not address.tls and not address.is_loopback and not self.plaintext:
+        if not address.tls and not is_loopback(address.host) and not self.plaintext:
             raise ValueError(
                 f"redis:// to {address} would cross the network unencrypted, and anyone on it could answer. Use "
                 "rediss://, or set store.plaintext if another layer encrypts."

@@ -39,7 +39,6 @@
     │   │   └── StreamEnded           end of a file or recording
     │   ├── CameraData            frames do not match the declared format
     │   ├── RecordingInvalid      not a recording, or too damaged to read
-    │   ├── CaptureTimeout        no pair in time
     │   └── CalibrationInvalid    the rig's geometry file is damaged, or belongs to other cameras
     ├── NotReady              the engine is still starting, or could not start
     ├── Overloaded            the queue is full
@@ -288,12 +287,6 @@ class RecordingInvalid(CaptureError):
 
     code = "recording_invalid"
     retryable = False
-
-
-class CaptureTimeout(CaptureError):
-    """No pair arrived in time."""
-
-    code = "capture_timeout"
 
 
 class CalibrationInvalid(CaptureError):

@@ -13,6 +13,8 @@ from runtime.core.errors import InvalidFaceBox, ModalityMissing
 
 Modality = Literal["rgb", "ir", "depth"]
 MODALITIES: tuple[Modality, ...] = ("rgb", "ir", "depth")
+MODALITY_NAMES: Mapping[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
+"""What messages and pages call the modalities."""
 Image = NDArray[np.uint8]
 """uint8 [H, W, C]: RGB order with C = 3, IR with C = 1."""
 DepthMap = NDArray[np.float32]

@@ -19,6 +19,10 @@ ThreadProfile = Literal["latency", "throughput"]
 """``latency``: one worker that uses all cores. ``throughput``: one single-threaded worker per core."""
 
 
+OUTPUTS = ("score", "stream_scores", "attention")
+"""Names of the graph's outputs, in the order of the fields of `Scores`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Network output for N pairs.

@@ -9,6 +9,7 @@ import numpy as np
 from runtime.core.errors import EngineUnavailable, InferenceFailed
 from runtime.core.processors import usable_cores
 from runtime.engines.base import (
+    OUTPUTS,
     Batch,
     EngineInfo,
     InputSpec,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 ONNX_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-OUTPUTS = ["score", "stream_scores", "attention"]
 
 
 def import_onnxruntime() -> Any:

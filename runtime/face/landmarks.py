@@ -15,7 +15,7 @@ SPREAD_MM = 89.5
 head brings the eyes closer together, tilting it brings the mouth closer to the eyes; the spread changes less than
 either length. The value lies between the best one for YuNet's landmarks of rendered heads of both shape sources and the
 best one for the true landmarks, so that the median edge of either is off by at most 5 % (benchmarks/faces.md)."""
-DOWN, ASIDE = 0.25, 0.3
+DOWN, SIDEWAYS = 0.25, 0.3
 """Position of the box's centre: this fraction of the way from the eyes to the mouth, and this fraction of the nose's
 sideways distance from that line, which follows the middle of the face as the head turns."""
 
@@ -26,8 +26,8 @@ def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
     edge = EDGE_MM / SPREAD_MM * float(np.sqrt(np.square(points - points.mean(0)).sum()))
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
     way = mouth - eyes
-    aside = np.array([-way[1], way[0]]) / max(float(np.linalg.norm(way)), 1e-9)
-    cx, cy = (float(v) for v in eyes + DOWN * way + ASIDE * float((points[2] - eyes) @ aside) * aside)
+    sideways = np.array([-way[1], way[0]]) / max(float(np.linalg.norm(way)), 1e-9)
+    cx, cy = (float(v) for v in eyes + DOWN * way + SIDEWAYS * float((points[2] - eyes) @ sideways) * sideways)
     return Box(cx - edge / 2, cy - edge / 2, edge, edge)
 
 

@@ -127,11 +127,11 @@ def _search(
         if back is not None:
             return _LeadDetection(face.onto(back.box), detected_in, whole)
     raise NoFace(
-        f"{no_face_finding(pair, searched)} Send a frontal, upright face of at least 64 pixels, or name its box."
+        f"{no_face_message(pair, searched)} Send a frontal, upright face of at least 64 pixels, or name its box."
     )
 
 
-def no_face_finding(pair: Pair, searched: Sequence[Modality]) -> str:
+def no_face_message(pair: Pair, searched: Sequence[Modality]) -> str:
     """Return the sentence that names the images without a face, and which of them is too dark to show one.
 
     An infrared image of an empty scene is dark too, so only the RGB image is ever called too dark.
@@ -242,7 +242,7 @@ def detect_again(
     region = square_around(image, box, REACHES[0])
     if region is None:
         return Check(name, 0, 1, None, code), None
-    if isinstance(detector, FixedRegion) or (modality == "rgb" and _mean_of(region[0]) < SEARCHABLE_MEAN):
+    if isinstance(detector, FixedRegion) or (modality == "rgb" and mean_level(region[0]) < SEARCHABLE_MEAN):
         return Check(name, None, 1, None, code), None
     for reach in REACHES:
         region = square_around(image, box, reach)
@@ -281,10 +281,11 @@ def _touches_edge(box: Box, region: Image) -> bool:
 
 def is_dark(image: Image) -> bool:
     """Return whether an image is too dark for a missing detection to mean anything."""
-    return _mean_of(np.ascontiguousarray(image[::8, ::8])) < SEARCHABLE_MEAN
+    return mean_level(np.ascontiguousarray(image[::8, ::8])) < SEARCHABLE_MEAN
 
 
-def _mean_of(image: Image) -> float:
+def mean_level(image: Image) -> float:
+    """Return the mean of all pixels and channels of uint8 [H, W, C]."""
     return float(sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2])
 
 

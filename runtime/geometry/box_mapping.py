@@ -38,6 +38,8 @@ NEAREST_MM, FARTHEST_MM = 100.0, 10_000.0
 """Distances, in mm, that are accepted for a face."""
 MIN_DEPTH_SHARE = 0.2
 """Minimum fraction of pixels with known depth in the middle of a face box; with fewer, no distance is read."""
+DEPTH_LOOKUPS = 4
+"""Maximum number of lookups in a depth map: where to look depends on the distance that the lookup gives."""
 ASPECT_TOLERANCE = 0.02
 
 
@@ -203,9 +205,9 @@ class CalibratedMapper:
         placed = reproject_box(box, cameras[source], cameras[target], distance)
         if placed is None:
             return None
-        return MappedBox(placed, by, self._tolerance(placed, source, target, by, distance), distance)
+        return MappedBox(placed, by, self._tolerance(source, target, by, distance), distance)
 
-    def _tolerance(self, box: Box, source: Modality, target: Modality, by: MappingMethod, distance: float) -> float:
+    def _tolerance(self, source: Modality, target: Modality, by: MappingMethod, distance: float) -> float:
         focal = float(self.geometry.cameras[target].matrix[0, 0])
         parallax = focal * self.geometry.baseline_mm(source, target) / distance
         wrong = FACE_BOX_SPREAD if by == "face_width" else FACE_RELIEF_MM / distance
@@ -263,7 +265,7 @@ def reproject_points(
 
 
 def depth_distance(
-    box: Box, source: CameraModel, depth_camera: CameraModel, depth: DepthMap, guess: float, rounds: int = 4
+    box: Box, source: CameraModel, depth_camera: CameraModel, depth: DepthMap, guess: float
 ) -> float | None:
     """Return a face's distance from ``source`` in mm, read from a depth map that another camera may have taken.
 
@@ -280,7 +282,7 @@ def depth_distance(
             f"{depth.shape[1]}×{depth.shape[0]}. Open the camera at the calibrated size, or calibrate at this one."
         )
     distance = min(max(guess, NEAREST_MM), FARTHEST_MM)
-    for _ in range(rounds):
+    for _ in range(DEPTH_LOOKUPS):
         seen = reproject_box(box, source, depth_camera, distance)
         if seen is None:
             return None

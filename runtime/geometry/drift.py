@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.errors import InvalidFaceBox
+from runtime.core.units import SECOND
 from runtime.core.values import Box, Image
 from runtime.imaging.crop import CropRule, crop, crop_window
 
@@ -27,7 +28,6 @@ MIN_RESPONSE = 0.2
 """Correlation peaks below this are not shifts, but differences in scale or rotation, or darkness."""
 LIMIT_PX = 5.0
 """In an image 640 pixels wide: 3 % of a face at arm's length, which is what the crops tolerate."""
-SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class DriftMonitor:
     limit_px: float = LIMIT_PX
     window: int = 120
     least: int = 20
-    every_ns: int = SECOND_NS
+    every_ns: int = SECOND
     _xs: deque[float] = field(init=False)
     _ys: deque[float] = field(init=False)
     _slacks: deque[tuple[float, float]] = field(init=False)

@@ -168,8 +168,8 @@ def pixels_of(data: bytes, modality: Literal["rgb", "ir"], info: ImageInfo, redu
         TruncatedImage: it does not decode. WrongChannels: a colour image given as IR.
     """
     direct = DECODES_TO_RGB if modality == "rgb" else None
-    colour = cv2.IMREAD_COLOR if direct is None else direct
-    pixels = _pixels(data, info, colour if info.channels == 3 else cv2.IMREAD_GRAYSCALE, reduction)
+    rgb_flag = cv2.IMREAD_COLOR if direct is None else direct
+    pixels = _pixels(data, info, rgb_flag if info.channels == 3 else cv2.IMREAD_GRAYSCALE, reduction)
     if info.jpeg is not None and ends_early(data, info.jpeg, pixels, reduction):
         raise truncated("JPEG")
     if modality == "rgb":

@@ -99,10 +99,10 @@ def _png(data: bytes) -> ImageInfo:
         if kind == b"IHDR":
             if length != 13:
                 raise truncated("PNG")
-            width, height, depth, colour = struct.unpack(">IIBB", data[at + 8 : at + 18])
-            if colour not in PNG_CHANNELS:
-                raise NotAnImage(f"the PNG file has the unknown colour type {colour}.")
-            info = ImageInfo("png", width, height, PNG_CHANNELS[colour], 8 if colour == 3 else depth)
+            width, height, depth, color_type = struct.unpack(">IIBB", data[at + 8 : at + 18])
+            if color_type not in PNG_CHANNELS:
+                raise NotAnImage(f"the PNG file has the unknown colour type {color_type}.")
+            info = ImageInfo("png", width, height, PNG_CHANNELS[color_type], 8 if color_type == 3 else depth)
         has_alpha_palette |= kind == b"tRNS"
         at = end
         if kind == b"IEND":

@@ -50,8 +50,8 @@ def grey_picture(crop: NDArray[Any]) -> NDArray[np.uint8]:
 def displayable(crop: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a crop [S, S, C] as uint8 RGB [S, S, 3]."""
     picture = grey_picture(crop)
-    colour: NDArray[np.uint8] = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
-    return colour
+    rgb: NDArray[np.uint8] = picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
+    return rgb
 
 
 def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -59,12 +59,12 @@ def overlay(crop: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
 
     Only cells with more than the average are drawn; the others show the crop unchanged.
     """
-    colour = displayable(crop)
-    size = (colour.shape[1], colour.shape[0])
+    rgb = displayable(crop)
+    size = (rgb.shape[1], rgb.shape[0])
     shares = cells(combined(maps))
     above = cv2.resize(shares * shares.size - 1, size, interpolation=cv2.INTER_CUBIC)
     heat = np.clip(above / max(float(above.max()), FULL_AT - 1), 0, 1)
     painted = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     share = (0.75 * heat)[:, :, None]
-    mixed: NDArray[np.uint8] = (colour * (1 - share) + painted * share).round().astype(np.uint8)
+    mixed: NDArray[np.uint8] = (rgb * (1 - share) + painted * share).round().astype(np.uint8)
     return mixed

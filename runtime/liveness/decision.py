@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from runtime.core.operating_point import OperatingPoint
 
 Decision = Literal["live", "spoof", "uncertain"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 StrobeResponse = Literal["follows", "mismatch", "unknown"]
 """Whether a face follows the rig's strobing illuminator: see `runtime.liveness.active_light`."""

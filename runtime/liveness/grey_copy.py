@@ -33,12 +33,12 @@ def copy_correlation(rgb: NDArray[np.uint8], ir: NDArray[np.uint8]) -> float:
     tone curve almost none.
     """
     luminance: NDArray[Any] = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    infrared: NDArray[Any] = ir[:, :, 0]
+    ir_grey: NDArray[Any] = ir[:, :, 0]
     # Most pairs are far from being copies, which half resolution is enough to show.
     half = (luminance.shape[1] // 2, luminance.shape[0] // 2)
-    small, small_ir = (cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (luminance, infrared))
+    small, small_ir = (cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (luminance, ir_grey))
     rough = _max_correlation(small, small_ir, FINE // 2 + 1, COARSE // 2, RIM // 2, SHIFT // 2)
-    return rough if rough < ROUGH else _max_correlation(luminance, infrared, FINE, COARSE, RIM, SHIFT)
+    return rough if rough < ROUGH else _max_correlation(luminance, ir_grey, FINE, COARSE, RIM, SHIFT)
 
 
 def _max_correlation(a: NDArray[Any], b: NDArray[Any], fine: int, coarse: int, rim: int, shift: int) -> float:

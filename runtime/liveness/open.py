@@ -41,9 +41,9 @@ def default_bundle() -> Path:
     named = os.environ.get("ADSN_BUNDLE")
     if named:
         return Path(named)
-    here = Path(__file__).resolve().parents[1]
-    installed = here / "bundled" / DEFAULT_NAME
-    return installed if installed.exists() else here.parent / "models" / DEFAULT_NAME
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "bundled" / DEFAULT_NAME
+    return installed if installed.exists() else package.parent / "models" / DEFAULT_NAME
 
 
 def model_role(info: EngineInfo) -> FileRole:

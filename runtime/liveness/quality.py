@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.check import Check
+from runtime.core.units import MS
 from runtime.core.values import Box, IlluminationState, Modality, Pair
+from runtime.face.pair_detection import mean_level
 from runtime.imaging.crop import CropRule, coverage
 from runtime.liveness.grey_copy import copy_correlation
 
-NANOSECONDS_PER_MS = 1_000_000
 FUTURE_MS = 10.0
 """Tolerance for timestamps ahead of now: covers two readings of one clock, never more."""
 CLIPPED = 250
@@ -96,7 +97,7 @@ def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_d
 
     A dark crop passes unless it is ``alone_in_the_dark``: otherwise IR leads, and the network was trained for that.
     """
-    mean = _mean_of(crop)
+    mean = mean_level(crop)
     low = limits.min_rgb_mean if alone_in_the_dark else None
     return [
         Check("rgb.brightness", mean, low, None, "rgb_too_dark"),
@@ -106,7 +107,7 @@ def rgb_checks(crop: NDArray[np.uint8], limits: QualityLimits, *, alone_in_the_d
 
 def blur_check(crop: NDArray[np.uint8], limits: QualityLimits) -> Check:
     """Check the focus of an RGB crop, uint8 [S, S, 3]."""
-    bright = _mean_of(crop) >= limits.min_sharp_mean
+    bright = mean_level(crop) >= limits.min_sharp_mean
     found = blur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) if bright else None
     return Check("rgb.blur", found, None, limits.max_blur, "rgb_blurry")
 
@@ -124,7 +125,7 @@ def ir_checks(
         Check("ir.exposure", mean, None, high, "ir_saturated"),
         Check("ir.clipped", clipped, None, limits.max_ir_clipped, "ir_saturated"),
         Check("ir.deviation", deviation, limits.min_ir_deviation, None, "ir_flat"),
-        Check("ir.ambient", None if dark is None else _mean_of(dark), None, limits.max_ir_ambient, "ambient_flood"),
+        Check("ir.ambient", None if dark is None else mean_level(dark), None, limits.max_ir_ambient, "ambient_flood"),
     ]
     if lit == "dark":
         # However bright it is, the room lit it and not the illuminator.
@@ -134,7 +135,7 @@ def ir_checks(
 
 def copy_check(rgb: NDArray[np.uint8], ir: NDArray[np.uint8], limits: QualityLimits) -> Check:
     """Check whether the IR crop is a copy of the RGB one; skipped if RGB is almost black."""
-    found = copy_correlation(rgb, ir) if _mean_of(rgb) >= limits.min_sharp_mean else None
+    found = copy_correlation(rgb, ir) if mean_level(rgb) >= limits.min_sharp_mean else None
     return Check("ir.copied", found, None, limits.max_copied, "strobe_lost")
 
 
@@ -157,11 +158,11 @@ def time_checks(pair: Pair, limits: QualityLimits, now_ns: int | None = None) ->
     """Check the skew of the pair and its age at ``now_ns`` on the clock of its timestamps, if known."""
     checks = []
     if pair.skew_ns is not None:
-        skew = pair.skew_ns / NANOSECONDS_PER_MS
+        skew = pair.skew_ns / MS
         checks.append(Check("pair.skew_ms", skew, None, limits.max_skew_ms, "pair_skew"))
     if now_ns is not None:
         times = [t for t in pair.times_ns if t is not None]
-        age = (now_ns - min(times)) / NANOSECONDS_PER_MS if times else None
+        age = (now_ns - min(times)) / MS if times else None
         checks.append(Check("pair.age_ms", age, -FUTURE_MS, limits.max_age_ms, "pair_stale"))
     return checks
 
@@ -196,8 +197,3 @@ def rgb_is_dark(checks: Iterable[Check]) -> bool:
 def failed_codes(checks: Iterable[Check]) -> tuple[str, ...]:
     """Return the reason codes of the failed checks, each once, in order."""
     return tuple(dict.fromkeys(check.reason for check in checks if check.status == "fail"))
-
-
-def _mean_of(crop: NDArray[np.uint8]) -> float:
-    means = cv2.mean(crop)
-    return float(sum(means[: crop.shape[2]]) / crop.shape[2])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.core.values import Modality
+from runtime.core.units import MS
+from runtime.core.values import MODALITY_NAMES, Modality
 from runtime.pairing.phase import Phase
 
-_MS = 1_000_000
-_NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
+SILENT_NS = 1_000 * MS
+"""Time without a new frame after which a camera counts as silent."""
 
 
 def pairing_advice(
@@ -19,7 +20,6 @@ def pairing_advice(
     max_skew_ns: int,
     paired: bool,
     now_ns: int,
-    silent_ns: int,
 ) -> str:
     """Return one line of advice; empty if pairs are being formed and the phase leaves room for jitter.
 
@@ -28,11 +28,11 @@ def pairing_advice(
     """
     never = [m for m, t in arrivals.items() if t is None]
     if never:
-        names = " and ".join(_NAMES[m] for m in never)
+        names = " and ".join(MODALITY_NAMES[m] for m in never)
         return f"no frame has come from the {names} camera yet: is it open, and does it deliver?"
-    silent = {m: now_ns - t for m, t in arrivals.items() if t is not None and now_ns - t > silent_ns}
+    silent = {m: now_ns - t for m, t in arrivals.items() if t is not None and now_ns - t > SILENT_NS}
     if silent:
-        names = " and ".join(f"{_NAMES[m]} ({age / 1e9:.1f} s)" for m, age in silent.items())
+        names = " and ".join(f"{MODALITY_NAMES[m]} ({age / 1e9:.1f} s)" for m, age in silent.items())
         return f"no new frames: {names}. Check that camera's state and its last error."
     if since.get("clock_mismatch"):
         return "capture times are not on the host's clock: the source must map its device clock to CLOCK_MONOTONIC."
@@ -65,14 +65,14 @@ def phase_advice(phase: Phase, max_skew_ns: int) -> str:
 
 
 def _too_far(phase: Phase, max_skew_ns: int) -> str:
-    limit = max_skew_ns / _MS
+    limit = max_skew_ns / MS
     if not phase.stable:
         return (
             f"frames are more than {limit:g} ms apart, and at no steady phase: the cameras' frame rates do not match. "
             "Set the same rate on both, and do not let automatic exposure change it."
         )
     return (
-        f"frames are {phase.phase_ns / _MS:+.1f} ms apart, of a period of {phase.period_ns / _MS:.1f} ms; the limit is "
+        f"frames are {phase.phase_ns / MS:+.1f} ms apart, of a period of {phase.period_ns / MS:.1f} ms; the limit is "
         f"{limit:g} ms. If the cameras are triggered together, set the stream's offset; if they run freely, open one "
         "of them again for another phase, or trigger them."
     )

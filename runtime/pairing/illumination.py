@@ -44,9 +44,9 @@ class FrameStats:
     std: float
 
 
-def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
-    """Measure every ``step``-th pixel of every ``step``-th row of ``image``, uint8 [H, W] or [H, W, 1]."""
-    view = image[::step, ::step]
+def frame_stats(image: NDArray[Any]) -> FrameStats:
+    """Measure every fourth pixel of every fourth row of ``image``, uint8 [H, W] or [H, W, 1]."""
+    view = image[::4, ::4]
     return FrameStats(float(view.mean()), float(view.std()))
 
 
@@ -123,7 +123,7 @@ class IlluminationClassifier:
         if self._strobe == "none":
             return "lit"
         if lit != "unknown":
-            self._judge_flags()
+            self._fit_flags()
             return lit
         if self._flagged:
             return "unknown"  # a camera that flags its frames did not flag this one: nothing else can tell
@@ -206,7 +206,7 @@ class IlluminationClassifier:
                 return "unknown" if wrong else "lit" if lit else "dark"
         return "unknown"
 
-    def _judge_flags(self) -> None:
+    def _fit_flags(self) -> None:
         """Measure how well the levels follow the camera's flags. Used only to report faults."""
         lit = [level for _, level, state in self._levels if state == "lit"]
         dark = [level for _, level, state in self._levels if state == "dark"]

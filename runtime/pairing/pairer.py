@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
+from runtime.core.units import MS
 from runtime.core.values import Frame, IlluminationState, Modality, Pair
 from runtime.pairing.advice import pairing_advice
 from runtime.pairing.phase import PeriodEstimator, Phase, PhaseTracker
@@ -45,7 +46,6 @@ when its stream was opened again, or late from before that. ``time_backwards``: 
 ``clock_mismatch``: its capture time cannot be on the host's clock."""
 REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
 
-MS = 1_000_000
 MAX_SKEW_NS = 10 * MS
 """In 10 ms a head at 0.3 m/s, half a metre away, moves 3 pixels at a focal length of 500 pixels: 2 % of the face."""
 MAX_DARK_GAP_NS = 100 * MS
@@ -280,7 +280,7 @@ class Pairer:
         """Phase of the second stream relative to the first."""
         return self._tracker.phase
 
-    def advice(self, now_ns: int, *, silent_ns: int = 1_000 * MS) -> str:
+    def advice(self, now_ns: int) -> str:
         """Return one line on why no pairs are formed and what to do; empty if there is nothing to say."""
         arrivals = {s.modality: s.last_arrival for s in (self._first, self._second)}
         return pairing_advice(
@@ -290,7 +290,6 @@ class Pairer:
             max_skew_ns=self.max_skew_ns,
             paired=self.pairs > 0,
             now_ns=now_ns,
-            silent_ns=silent_ns,
         )
 
     # -- matching ----------------------------------------------------------------------------------------------------

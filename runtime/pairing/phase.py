@@ -27,19 +27,13 @@ class Phase:
     """The phase of two streams.
 
     ``phase_ns``: mid-exposure of the second stream minus that of its partner in the first, offsets applied.
-    ``period_ns``: of the faster stream, counting usable frames only; 0 until it is known. ``stability``: 0 (no phase:
-    the rates differ, or nothing was seen) to 1 (locked). ``stable``: whether the phase can be relied on.
+    ``period_ns``: of the faster stream, counting usable frames only; 0 until it is known. ``stable``: whether the phase
+    can be relied on.
     """
 
     phase_ns: int
     period_ns: int
-    stability: float
     stable: bool
-
-    @property
-    def of_period(self) -> float:
-        """The phase as a fraction of the period: 0 in step, 0.5 as far apart as possible."""
-        return abs(self.phase_ns) / self.period_ns if self.period_ns else 0.0
 
 
 class PeriodEstimator:
@@ -126,4 +120,4 @@ class PhaseTracker:
     @property
     def phase(self) -> Phase:
         """The phase so far."""
-        return Phase(self.lean, self.period, min(math.hypot(self._x, self._y), 1.0), self.stable)
+        return Phase(self.lean, self.period, self.stable)

@@ -17,7 +17,7 @@ from runtime.capture.source import Source
 from runtime.capture.status import CameraStatus
 from runtime.capture.supervisor import CameraSupervisor
 from runtime.config.rig import RigSettings
-from runtime.core.values import Frame, Modality, Pair
+from runtime.core.values import MODALITY_NAMES, Frame, Modality, Pair
 from runtime.pairing.feed import CapturedPair, FeedStatus
 from runtime.pairing.rig_pairing import RigPairing
 
@@ -30,7 +30,6 @@ REPORT_S = 10.0
 """How often the log says why there are no pairs, while none are formed."""
 RATE_WINDOW_NS = 2_000_000_000
 CLOSE_S = 1.8
-NAMES: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 
 CameraOpener = Callable[[str, Modality, int], Source]
 
@@ -221,7 +220,7 @@ class Rig:
 def camera_advice(cameras: tuple[CameraStatus, ...]) -> str:
     """Return one line on the first camera that is not running; empty if all are."""
     for camera in cameras:
-        name = f"the {NAMES[camera.modality]} camera"
+        name = f"the {MODALITY_NAMES[camera.modality]} camera"
         if camera.state == "lost":
             return f"{name} is lost, and is being opened again: {camera.last_error}"
         if camera.state == "stalled":

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from runtime.config.rig import RigSettings
 from runtime.core.errors import ConfigError
 from runtime.core.reasons import operator_advice
+from runtime.core.units import MS
 from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality, Pair
 from runtime.pairing.advice import phase_advice
 from runtime.pairing.illumination import Illumination, IlluminationClassifier, frame_stats
 from runtime.pairing.pairer import Pairer
-
-MS = 1_000_000
 
 
 def modalities_of(settings: RigSettings) -> tuple[Modality, Modality]:

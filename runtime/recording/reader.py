@@ -37,7 +37,6 @@ class RecordedPair:
     number: int
     generation: int
     times_ns: Mapping[str, int]
-    dark_time_ns: int | None
 
 
 @dataclass(slots=True)
@@ -138,18 +137,16 @@ class Recording:
             elif name == "Message" and topics.get(record.channel_id) == "/pair":
                 data = _facts(record.data)
                 try:
-                    yield RecordedPair(
-                        int(data["number"]), int(data["epoch"]), dict(data["times_ns"]), data.get("dark_time_ns")
-                    )
+                    yield RecordedPair(int(data["number"]), int(data["epoch"]), dict(data["times_ns"]))
                 except (KeyError, TypeError, ValueError):
                     continue
 
-    def replay(self, settings: RigSettings | None = None, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
-        """Yield the pairs that the frames form, as fast as they can be read. ``settings`` replace the recorded ones.
+    def replay(self, tally: ReadTally | None = None) -> Iterator[CapturedPair]:
+        """Yield the pairs that the frames form, as fast as they can be read.
 
-        With the recorded settings these are the pairs that the rig formed.
+        The recorded settings form them, so these are the pairs that the rig formed.
         """
-        pairing = RigPairing(settings or self.settings)
+        pairing = RigPairing(self.settings)
         number = 0
         newest = 0
         for frame in self.frames(tally=tally):

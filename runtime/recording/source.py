@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.capture.source import SourceInfo
+from runtime.capture.source import PIXEL_FORMATS, SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraLost, CameraUnsupported, RecordingInvalid, StreamEnded
 from runtime.core.values import Frame, Modality
@@ -20,7 +20,6 @@ from runtime.recording.reader import ReadTally, Recording
 
 LEAD_NS = 500_000_000
 """Delay of the first frame after opening, so that cameras opened next miss none."""
-FORMATS: dict[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 _playing: dict[Path, tuple[int, int]] = {}
 _lock = threading.Lock()
@@ -62,7 +61,7 @@ class RecordedSource:
             backend="mcap",
             width=width,
             height=height,
-            pixel_format=FORMATS[modality],
+            pixel_format=PIXEL_FORMATS[modality],
             fps=None,
             timestamp_source="recorded",
         )

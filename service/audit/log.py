@@ -15,7 +15,7 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -74,12 +74,9 @@ class AuditLog:
         AuditBroken: the file does not end like an audit log.
     """
 
-    def __init__(
-        self, settings: AuditLogOptions, signer: Signer | None = None, clock: Callable[[], str] = _utc_now
-    ) -> None:
+    def __init__(self, settings: AuditLogOptions, signer: Signer | None = None) -> None:
         self._settings = settings
         self._signer = signer
-        self._clock = clock
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._synced = 0
@@ -215,7 +212,7 @@ class AuditLog:
         return {"after": after} | ({"replica": self._settings.replica} if self._settings.replica else {})
 
     def _append(self, kind: str, members: Mapping[str, Any], begin: bytes = b"") -> None:
-        line = self.link.next(kind, self._clock(), members)
+        line = self.link.next(kind, _utc_now(), members)
         if len(line) >= MAX_LINE_BYTES:
             raise OSError(errno.EMSGSIZE, "a line is too long")
         data = begin + line + b"\n"
@@ -231,7 +228,7 @@ class AuditLog:
 
     def _checkpoint(self) -> None:
         if self._signer is not None:
-            claims = {"seq": self.link.seq, "digest": self.link.digest, "time": self._clock()}
+            claims = {"seq": self.link.seq, "digest": self.link.digest, "time": _utc_now()}
             self._append("checkpoint", {"token": self._signer.sign(CHECKPOINT_TYPE, claims)})
         self._since_checkpoint = 0
 

@@ -103,7 +103,7 @@ class Guard:
             RequestError: 401 and 403 as `authorize`; 429 with the time to wait.
         """
         caller = await self.authorize(request, role)
-        wait_s = await self._store.take(caller.name)
+        wait_s = await self._store.acquire(caller.name)
         if wait_s > 0:
             raise RequestError(429, "rate_limited", "too many requests with this key.", retry_after_s=wait_s)
         return caller

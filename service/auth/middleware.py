@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.core.errors import AdsnError
+from runtime.core.hosts import is_loopback
 from service.auth.guard import Guard
-from service.config.settings import is_loopback
 from service.http.problems import RequestError, problem_of
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/login", "/logout", "/v2/health/live", "/v2/health/ready"})

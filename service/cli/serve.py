@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from runtime import __version__
-from runtime.cli.command import FAILURE, Version, run
+from runtime.cli.command import FAILURE, BundleFolder, PrintConfig, Version, run
+from runtime.cli.options import Depth
 from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
 from runtime.liveness.open import LoadedModel
@@ -32,16 +33,13 @@ Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TO
 Secrets = Annotated[Path | None, typer.Option(help="Folder with one file per secret; default: systemd's credentials.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs an API key.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free port.")]
-BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 Precision = Annotated[str | None, typer.Option(help="Precision of the model: int8 or fp32.")]
 Rig = Annotated[str | None, typer.Option(help="synthetic: attach simulated cameras.")]
 Rgb = Annotated[str | None, typer.Option(help="Colour camera, e.g. v4l2:/dev/video0.")]
 Ir = Annotated[str | None, typer.Option(help="Infrared camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
-Depth = Annotated[str | None, typer.Option(help="Depth camera, e.g. realsense:SERIAL.")]
 CheckConfig = Annotated[
     bool, typer.Option("--check-config", help="Check the settings and exit: 0 if valid, 78 if not.")
 ]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key and exit.")]
 
 
 def serve(
@@ -127,7 +125,7 @@ def run_service(settings: Settings) -> bool:
     feed = open_rig(settings)
     notifier, listening = Notifier(), threading.Event()
 
-    def tell(loaded: LoadedModel) -> None:
+    def report_ready(loaded: LoadedModel) -> None:
         # Ready means listening and able to score: do not announce the page of a service that cannot start.
         listening.wait()
         name = f"{loaded.manifest.name} {loaded.manifest.version}"
@@ -139,7 +137,7 @@ def run_service(settings: Settings) -> bool:
 
     app = create_app(settings, lambda: open_model(settings), on_failure=stop, feed=feed)
     parts = components_of(app)
-    parts.model.told = tell
+    parts.model.on_loaded = report_ready
     server = Server(
         app, settings, announce=lambda url: listening.set(), reload=parts.model.reload, stopping=parts.stopping
     )

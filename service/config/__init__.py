@@ -1,6 +1,6 @@
 """Settings of the service."""
 
-from service.config.settings import LimitSettings, LogSettings, Settings, TlsSettings, is_loopback, read_settings
+from service.config.settings import LimitSettings, LogSettings, Settings, TlsSettings, read_settings
 from service.config.trust import AttestationSettings, AuditSettings, AuthSettings, RemoteEngineSettings, open_trail
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "RemoteEngineSettings",
     "Settings",
     "TlsSettings",
-    "is_loopback",
     "open_trail",
     "read_settings",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import ssl
@@ -17,6 +16,7 @@ from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
 from runtime.config.store import StoreSettings
 from runtime.core.errors import ConfigError
+from runtime.core.hosts import is_loopback
 from runtime.core.processors import usable_cores
 from runtime.core.tls_files import TlsFile, server_context
 from runtime.face.open import FaceSettings
@@ -111,7 +111,7 @@ class TlsSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _both(self) -> TlsSettings:
+    def _require_both(self) -> TlsSettings:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("set both certificate and key, or neither.")
         if self.client_ca is not None and self.certificate is None:
@@ -202,16 +202,6 @@ class Settings(Section):
             )
         if self.engine == "remote" and self.remote.url is None:
             raise ConfigError("engine is remote, but remote.url is not set. Set it to the scoring server's address.")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach ``host``. Names other than localhost count as reachable by others."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def read_settings(

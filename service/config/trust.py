@@ -122,7 +122,7 @@ class RemoteEngineSettings(Section):
     plaintext: bool = Field(default=False, description="Allow http:// to other machines; another layer must encrypt.")
 
     @model_validator(mode="after")
-    def _both(self) -> RemoteEngineSettings:
+    def _require_both(self) -> RemoteEngineSettings:
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("set both certificate and certificate_key, or neither.")
         return self

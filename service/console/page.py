@@ -23,7 +23,7 @@ from runtime import __version__
 from runtime.capture.simulated.rig import SPECIES
 from runtime.capture.simulated.stills import read_still, still_count
 from runtime.core.reasons import PRIORITY, REASONS
-from runtime.core.values import Modality
+from runtime.core.values import MODALITY_NAMES, Modality
 from runtime.imaging.overlay import grey_picture
 from runtime.pairing.feed import PairFeed
 from service.auth.guard import Guard
@@ -41,7 +41,6 @@ CONTENT_SECURITY_POLICY = (
     "img-src 'self' data: blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 DECISIONS = {"live": "Live", "spoof": "Spoof", "uncertain": "Uncertain"}
-WORDS: dict[Modality, str] = {"rgb": "colour", "ir": "infrared", "depth": "depth"}
 WARNING = "The shipped weights were trained on synthetic faces only. Use them to try, develop and test, not at a door."
 SHOWN_WIDTH = 640
 USUAL: tuple[Modality, Modality] = ("rgb", "ir")
@@ -54,16 +53,16 @@ def console_page(model: ActiveModel, feed: PairFeed | None, *, expose_score: boo
     loaded = model.loaded
     modalities = loaded.pipeline.modalities if loaded is not None else USUAL
     drops = "".join(
-        f'<label class="drop">{escape(WORDS[m]).capitalize()} image'
+        f'<label class="drop">{escape(MODALITY_NAMES[m]).capitalize()} image'
         f'<span class="soft">drop a file here or choose one</span><span class="preview"></span>'
-        f'<input type="file" name="{m}" data-words="{WORDS[m]}" accept="image/*"></label>'
+        f'<input type="file" name="{m}" data-words="{MODALITY_NAMES[m]}" accept="image/*"></label>'
         for m in modalities
     )
     facts = {
         "reasons": {code: {"meaning": r.meaning, "subject": r.subject} for code, r in REASONS.items()},
         "order": sorted(PRIORITY, key=PRIORITY.__getitem__),
         "decisions": DECISIONS,
-        "modalities": WORDS,
+        "modalities": MODALITY_NAMES,
         "cameras": [camera.modality for camera in feed.status().cameras] if feed is not None else [],
         "band_low": round(loaded.pipeline.point.band_low, 6) if loaded and expose_score else None,
         "rig": feed is not None,

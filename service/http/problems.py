@@ -52,7 +52,6 @@ STATUS: Mapping[type[AdsnError], int] = {
     errors.NotReady: 503,
     errors.Overloaded: 503,
     errors.EngineError: 503,
-    errors.CaptureTimeout: 504,
     errors.CaptureError: 503,
     errors.AuditUnavailable: 503,
     errors.StoreUnavailable: 503,

@@ -124,7 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._heading, self._head = False, 0
         self.waiting_since = None
-        self._take_authority()
+        self._use_target_authority()
         super().on_headers_complete()
         self._arm(self.limits.body_s)
 
@@ -138,7 +138,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self.pipeline:
             self.waiting_since = self.loop.time()
 
-    def _take_authority(self) -> None:
+    def _use_target_authority(self) -> None:
         """Take the host from a request target in absolute form and ignore the Host header (RFC 9112, section 3.2.2)."""
         if self.url.startswith(b"/"):
             return

@@ -24,9 +24,9 @@ HTTP_ERRORS = {
 }
 
 
-def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
+def json_response(body: Mapping[str, Any]) -> Response:
     """Return ``body`` as a JSON response; NaN is refused."""
-    return Response(json.dumps(body, allow_nan=False).encode(), status, media_type="application/json")
+    return Response(json.dumps(body, allow_nan=False).encode(), media_type="application/json")
 
 
 def add_error_handlers(app: FastAPI) -> None:

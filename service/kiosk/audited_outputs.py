@@ -10,23 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from runtime.core.errors import AdsnError
-from runtime.liveness.decision import Decision
+from runtime.liveness.decision import DECISIONS
 from runtime.liveness.open import LoadedModel
 from service.audit.trail import DecisionTrail
 from service.kiosk.state_machine import SessionOutcome
 from service.liveness.contract import CONTRACT_VERSION
 from service.monitoring.health import Health, Severity
-from service.outputs.base import PROBE_S, Channel, Clock, Event, EventQueue, Outputs, boottime_ns
+from service.outputs.base import PROBE_S, Channel, Event, EventQueue, Outputs, boottime_ns
 
 log = logging.getLogger("adsn.kiosk")
 CAPACITY = 1024
 WITHHELD = "audit_unavailable"
-DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
 def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:
@@ -53,14 +52,10 @@ class AuditedOutputs(Outputs):
     ``place``: the door's name in the log. Closing the outputs closes the log.
     """
 
-    def __init__(
-        self, channels: list[Channel], health: Health, trail: DecisionTrail, *, place: str,
-        clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+    def __init__(self, channels: list[Channel], health: Health, trail: DecisionTrail, *, place: str) -> None:
         super().__init__(channels)
         self._health, self._trail, self._place = health, trail, place
-        self._clock, self._wall = clock, wall
-        self._queue = EventQueue(CAPACITY, clock)
+        self._queue = EventQueue(CAPACITY)
         self._busy_since: int | None = None
         self._failing = False
         self._withheld = ""
@@ -141,8 +136,8 @@ class AuditedOutputs(Outputs):
         attester = self._trail.attester
         if attester is None or event.answer is None or event.expires_ns is None:
             return None
-        now = self._wall()
-        until = int(now + (event.expires_ns - self._clock()) / 1e9)
+        now = time.time()
+        until = int(now + (event.expires_ns - boottime_ns()) / 1e9)
         return attester.attest(event.answer, None, int(now), until) if until > int(now) else None
 
     def _probe(self) -> None:

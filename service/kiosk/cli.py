@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runtime.cli.command import FAILURE, Version, command, run
+from runtime.cli.command import FAILURE, BundleFolder, PrintConfig, Version, command, run
 from runtime.config.template import config_text
 from runtime.core.errors import ConfigError
 from service.kiosk.door_line import lock, read_line
@@ -30,13 +30,11 @@ Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TO
 CheckConfig = Annotated[
     Path | None, typer.Option("--check-config", help="Check a settings file and exit: 0 if valid, 78 if not.")
 ]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print a settings file with every key and exit.")]
 LockDoor = Annotated[bool, typer.Option("--lock-door", help="Drive the relay line to locked and exit.")]
 Demo = Annotated[bool, typer.Option("--demo", help="Run on simulated cameras, print events, and open nothing.")]
 SpeciesOption = Annotated[str, typer.Option("--species", help="Species that visit the demo in turn, comma-separated.")]
 Seed = Annotated[int, typer.Option(help="Random seed of the simulation.", min=0)]
 Port = Annotated[int | None, typer.Option(help="Port of the console; 0 picks a free port.")]
-BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Model folder; default: the shipped one.")]
 
 END_S = 4.5
 """Time after the first signal, in seconds, at which the process exits even if a thread still hangs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from runtime.config.host_name import HostName, require_host
 from runtime.config.loader import EnvironmentPrefix, load_config
 from runtime.config.rig import RigSettings
+from runtime.core.hosts import is_loopback
+from runtime.core.units import SECOND
 from runtime.face.open import FaceSettings
 from runtime.liveness.evidence import EvidenceRule
 from runtime.liveness.open import default_bundle
@@ -28,7 +29,6 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names become levels of MQTT topics, so characters with a meaning in topics are not allowed."""
 TOPIC = r"^[^/+#$\x00-\x20\x7f][^+#\x00-\x20\x7f]{0,199}$"
 """Where published topics begin: no wildcard, no blank, and not the broker's own `$SYS`."""
-NS = 1_000_000_000
 
 
 class DecisionSettings(Section):
@@ -74,23 +74,23 @@ class DecisionSettings(Section):
     def rule(self) -> KioskRule:
         """Return the state machine's rule. Raises ValueError if values contradict each other."""
         return KioskRule(
-            max_age_ns=int(self.max_age_s * NS),
-            absent_ns=int(self.absent_s * NS),
-            hold_ns=int(self.hold_s * NS),
-            cool_down_ns=int(self.cool_down_s * NS),
-            again_ns=int(self.again_s * NS),
+            max_age_ns=int(self.max_age_s * SECOND),
+            absent_ns=int(self.absent_s * SECOND),
+            hold_ns=int(self.hold_s * SECOND),
+            cool_down_ns=int(self.cool_down_s * SECOND),
+            again_ns=int(self.again_s * SECOND),
             attempts=self.attempts,
-            window_ns=int(self.window_s * NS),
-            lock_ns=int(self.lock_s * NS),
+            window_ns=int(self.window_s * SECOND),
+            lock_ns=int(self.lock_s * SECOND),
             count_uncertain=self.count_uncertain,
-            expiry_ns=int(self.expiry_s * NS),
+            expiry_ns=int(self.expiry_s * SECOND),
         )
 
     def evidence(self) -> EvidenceRule:
         """Return the evidence rule. Raises ValueError for impossible values."""
         return EvidenceRule(
             min_pairs=self.min_pairs,
-            deadline_ns=int(self.deadline_s * NS),
+            deadline_ns=int(self.deadline_s * SECOND),
             confirm=self.confirm,
             min_follows=self.min_follows,
         )
@@ -201,7 +201,7 @@ class WebhookSettings(Section):
         require_host(parts.hostname)
         if parts.port == 0:
             raise ValueError("port 0 cannot be a receiver's port.")
-        if parts.scheme == "http" and not _loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("use https://; http:// is for receivers on this machine only.")
         return url
 
@@ -292,7 +292,7 @@ class KioskSettings(Section):
     command: CommandSettings | None = Field(default=None, description=CommandSettings.__doc__)
 
     @model_validator(mode="after")
-    def _elsewhere(self) -> KioskSettings:
+    def _require_url(self) -> KioskSettings:
         if self.engine == "remote" and self.remote.url is None:
             raise ValueError('engine is "remote", but remote.url is not set. Set it to the scoring server\'s address.')
         return self
@@ -333,10 +333,3 @@ def read_kiosk_settings(
     if "CREDENTIALS_DIRECTORY" in environ:
         own["CREDENTIALS_DIRECTORY"] = environ["CREDENTIALS_DIRECTORY"]
     return load_config(KioskSettings, path, prefixes=(PREFIX,), environ=own, options=options)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -59,12 +59,11 @@ class Daemon:
         feed: PairFeed,
         load: Callable[[], LoadedModel],
         *,
-        notifier: Notifier | None = None,
         channels: Sequence[Channel] = (),
     ) -> None:
         self._settings, self._feed, self._load = settings, feed, load
         self._place = {"site": settings.site, "door": settings.door}
-        self._notifier = notifier or Notifier()
+        self._notifier = Notifier()
         self._loaded: Future[LoadedModel] = Future()
         self._kiosk: KioskStateMachine | None = None
         self._crashed = False
@@ -78,7 +77,7 @@ class Daemon:
         self._trail = open_trail(settings.attestation, settings.audit)
         self.outputs = Outputs([])
         self.outputs = self._open_outputs(channels)
-        self.health.listen(self._tell_health)
+        self.health.listen(self._publish_health)
         self._numbers = KioskCollector(self.health, self.counters, self._state, self.outputs)
         self.monitor = Monitor(
             feed, self.counters, self._state, self.health, self._notifier, show=self._show_cameras,
@@ -227,7 +226,7 @@ class Daemon:
             self._loaded.result().pipeline.engine.close()
         return clean
 
-    def _tell_health(self, condition: Condition, raised: bool) -> None:
+    def _publish_health(self, condition: Condition, raised: bool) -> None:
         data = {**self._place, **condition.view(), "raised": raised, "ready": self.health.ready}
         self.outputs.publish(Event("health", str(uuid.uuid4()), time.monotonic_ns(), utc_now(), data))
 

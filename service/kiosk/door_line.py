@@ -47,7 +47,7 @@ def open_line(found: LineSettings) -> GpiodLine:
     return GpiodLine(found.chip, found.line, found.active_low)
 
 
-def take_line(found: LineSettings, environ: Mapping[str, str] = os.environ) -> GpiodLine:
+def open_door_line(found: LineSettings, environ: Mapping[str, str] = os.environ) -> GpiodLine:
     """Open the line for the daemon, locked, and note it in systemd's ``RUNTIME_DIRECTORY``, which lasts for this run.
 
     Raises the same errors as `GpiodLine`. If the note cannot be written, this is logged, and locking later relies on

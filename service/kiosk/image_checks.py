@@ -54,7 +54,7 @@ class FrozenImageWatch:
             self._last[modality] = part
         return tuple(found)
 
-    def findings(self, pair: Pair, now_ns: int) -> Mapping[tuple[str, str], str]:
+    def conditions(self, pair: Pair, now_ns: int) -> Mapping[tuple[str, str], str]:
         """Return (condition, modality) → detail. Call it after `repeated`, once for each pair.
 
         A flat RGB frame is not reported: the room may be dark, and IR leads then.

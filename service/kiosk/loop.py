@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.core.errors import AdsnError, EngineError
+from runtime.core.units import SECOND
 from runtime.core.values import Pair
 from runtime.liveness.stream_pipeline import StreamAssessment
 from runtime.pairing.feed import CapturedPair, PairFeed
 from service.kiosk.image_checks import FrozenImageWatch
 from service.kiosk.loop_events import LoopEvents
-from service.kiosk.state_machine import SECOND, KioskStateMachine, SessionOutcome, Step
+from service.kiosk.state_machine import KioskStateMachine, SessionOutcome, Step
 from service.monitoring.health import ConditionGroup, Health
 from service.outputs.base import Outputs
 from service.process.systemd import Notifier
@@ -84,14 +85,13 @@ class KioskLoop:
         *,
         fault: Callable[[], str] = lambda: "",
         counters: LoopCounters | None = None,
-        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.counters = counters or LoopCounters()
         self.ready = False
         self._feed, self._assessor, self._kiosk, self._events = feed, assessor, kiosk, events
         self._outputs, self._health, self._notifier = listeners.outputs, listeners.health, listeners.notifier
         self._trace, self._latency = listeners.trace, listeners.latency
-        self._fault, self._clock = fault, clock
+        self._fault = fault
         self._pictures = FrozenImageWatch()
         self._cameras = ConditionGroup(listeners.health, "critical")
         self._guidance: tuple[str, ...] = ()
@@ -104,18 +104,18 @@ class KioskLoop:
         while not stop.is_set():
             captured = self._feed.wait(after, WAIT_S)
             if captured is None:
-                fault, now = self._fault(), self._clock()
-                self._tell(self._kiosk.interrupt(now, fault) if fault else self._kiosk.tick(now))
+                fault, now = self._fault(), time.monotonic_ns()
+                self._publish(self._kiosk.interrupt(now, fault) if fault else self._kiosk.tick(now))
                 continue
             if after >= 0:
                 self.counters.missed += max(0, captured.number - after - 1)
             after = captured.number
             self.process(captured)
-        self._tell(self._kiosk.interrupt(self._clock(), "stopping"))
+        self._publish(self._kiosk.interrupt(time.monotonic_ns(), "stopping"))
 
     def process(self, captured: CapturedPair) -> None:
         """Assess one pair and act on the result."""
-        self.counters.busy_since = self._clock()
+        self.counters.busy_since = time.monotonic_ns()
         try:
             assessed = self._assessor.assess(captured, self.counters.busy_since)
             if not self.ready and assessed.assessment is None:
@@ -130,15 +130,15 @@ class KioskLoop:
         self._health.clear("judging_failing")
         repeated = self._look_at_pictures(captured.pair)
         # Checked after the assessment: if the rig failed meanwhile, the pair must not count.
-        fault, now = self._fault(), self._clock()
+        fault, now = self._fault(), time.monotonic_ns()
         if fault:
-            self._tell(self._kiosk.interrupt(now, fault))
+            self._publish(self._kiosk.interrupt(now, fault))
             return
         if repeated:
             # A repeated frame is neither evidence nor progress.
-            self._tell(self._kiosk.tick(now))
+            self._publish(self._kiosk.tick(now))
             return
-        self._tell(self._kiosk.process(now, assessed.observation))
+        self._publish(self._kiosk.process(now, assessed.observation))
         self._progress(captured)
         self._guide(now)
         if self._trace is not None:
@@ -147,7 +147,7 @@ class KioskLoop:
     def _look_at_pictures(self, pair: Pair) -> bool:
         """Report the cameras' conditions and return whether a camera repeated a frame."""
         repeated = self._pictures.repeated(pair)
-        self._cameras.report(self._pictures.findings(pair, self._clock()))
+        self._cameras.report(self._pictures.conditions(pair, time.monotonic_ns()))
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
@@ -162,7 +162,7 @@ class KioskLoop:
             if self.counters.errors in (1, 10) or self.counters.errors % 1000 == 0:
                 log.error("%d pairs could not be assessed: %s", self.counters.errors, _place_of(error))
         self._health.raise_(name, "critical", detail)
-        self._tell(self._kiosk.interrupt(self._clock(), cause))
+        self._publish(self._kiosk.interrupt(time.monotonic_ns(), cause))
         self._assessor.reset()
 
     def _progress(self, captured: CapturedPair) -> None:
@@ -173,16 +173,16 @@ class KioskLoop:
             log.info("ready: the first pair has been assessed")
         # Only here, where a pair has passed through the whole pipeline.
         self._notifier.send("WATCHDOG=1")
-        latency = self._clock() - captured.t_emitted_ns
+        latency = time.monotonic_ns() - captured.t_emitted_ns
         self.counters.last_latency_ns = latency
         self._latency(latency)
 
-    def _tell(self, steps: Sequence[Step]) -> None:
+    def _publish(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if isinstance(step, SessionOutcome):
                 self.counters.decisions[step.decision] += 1
                 log.info("%s %s %s", step.session, step.decision, ",".join(step.reasons))
-                self._outputs.publish(self._events.decision(step, self._clock()))
+                self._outputs.publish(self._events.decision(step, time.monotonic_ns()))
             else:
                 self._outputs.publish(self._events.change(step))
                 if step.after == "idle":

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus, PairFeed
 from service.kiosk.loop import LoopCounters
 from service.monitoring.health import Condition, ConditionGroup, Health
-from service.monitoring.rig_conditions import SECOND, rig_conditions
+from service.monitoring.rig_conditions import rig_conditions
 from service.process.systemd import Notifier
 
 log = logging.getLogger("adsn.kiosk")
@@ -36,19 +37,18 @@ class Monitor:
     def __init__(
         self, feed: PairFeed, counters: LoopCounters, state: Callable[[], str], health: Health, notifier: Notifier,
         *, show: Callable[[FeedStatus], None] = lambda status: None, writing_s: Callable[[], float] = lambda: 0.0,
-        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._feed, self._counters, self._state = feed, counters, state
         self._show, self._writing_s = show, writing_s
-        self._health, self._notifier, self._clock = health, notifier, clock
-        self._started = clock()
+        self._health, self._notifier = health, notifier
+        self._started = time.monotonic_ns()
         self._rig = ConditionGroup(health, "critical")
         self._told = self._shown = 0
         self._thread = threading.Thread(target=self._run, name="adsn-monitor", daemon=True)
         self._stop = threading.Event()
 
     def start(self) -> None:
-        self._started = self._clock()
+        self._started = time.monotonic_ns()
         self._thread.start()
 
     def fault(self) -> str:
@@ -57,12 +57,12 @@ class Monitor:
         A fault counts from the moment it begins, even between two rounds, and until its health condition is cleared:
         while a condition says that nothing can be decided, nothing is decided.
         """
-        now = rig_conditions(self._feed.status(), self._clock(), self._started)
+        now = rig_conditions(self._feed.status(), time.monotonic_ns(), self._started)
         return next((name for name, _ in (*now, *self._rig.raised)), "")
 
     def look(self) -> None:
         """Run one round of checks."""
-        now = self._clock()
+        now = time.monotonic_ns()
         status = self._feed.status()
         self._rig.report(rig_conditions(status, now, self._started))
         busy = self._counters.busy_since

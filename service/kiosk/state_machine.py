@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runtime.core.units import SECOND
 from runtime.liveness.decision import Decision, Verdict
 from runtime.liveness.evidence import Observation
 
 KioskState = Literal["idle", "face", "deciding", "decided", "cool_down", "locked"]
-SECOND = 1_000_000_000
 EXPIRY_LIMIT_NS = 2 * SECOND
 """Upper limit of a decision's lifetime, counted from the last frame that it used."""
 
@@ -95,7 +95,7 @@ class StateChange:
 class SessionOutcome:
     """A session's decision.
 
-    ``pair_ns``: capture time of its last pair. ``expires_ns``: time of expiry. ``pairs``: number of pairs used.
+    ``expires_ns``: time of expiry. ``pairs``: number of pairs used.
     ``attempts``: attacks counted in the window, including this one.
     """
 
@@ -104,7 +104,6 @@ class SessionOutcome:
     reasons: tuple[str, ...]
     t_ns: int
     started_ns: int
-    pair_ns: int
     expires_ns: int
     pairs: int
     score: float | None
@@ -231,7 +230,6 @@ class KioskStateMachine:
                 reasons=verdict.reasons,
                 t_ns=self._now,
                 started_ns=self._started,
-                pair_ns=self._pair,
                 expires_ns=self._pair + self.rule.expiry_ns,
                 pairs=self._pairs,
                 score=self._score,

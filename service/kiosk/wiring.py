@@ -15,7 +15,7 @@ from service.app import components_of
 from service.config.settings import Settings
 from service.http.server import Server
 from service.kiosk.config import KioskSettings, MqttSettings, WebhookSettings
-from service.kiosk.door_line import take_line
+from service.kiosk.door_line import open_door_line
 from service.monitoring.health import Health
 from service.outputs.base import Channel, OutputWorker
 from service.outputs.broker import BrokerSettings
@@ -38,7 +38,9 @@ def open_outputs(settings: KioskSettings, health: Health, read: Callable[[], Kio
     channels: list[Channel] = []
     if settings.gpio is not None:
         gpio = settings.gpio
-        channels.append(RelayChannel(lambda: take_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s))
+        channels.append(
+            RelayChannel(lambda: open_door_line(gpio), health, pulse_s=gpio.pulse_s, longest_s=gpio.longest_s)
+        )
     if settings.command is not None:
         command = CommandOutput(settings.command.argv, door=settings.door, timeout_s=settings.command.timeout_s)
         channels.append(OutputWorker(command, health, capacity=4))

@@ -28,7 +28,7 @@ class ActiveModel:
         self._retired: dict[int, LoadedModel] = {}
         self._loading = threading.Lock()
         self._closed = False
-        self.told: Callable[[LoadedModel], None] = lambda loaded: None
+        self.on_loaded: Callable[[LoadedModel], None] = lambda loaded: None
         """Called in the loading thread, each time a loaded model takes over."""
         self.loaded: LoadedModel | None = None
         self.failure: BaseException | None = None
@@ -46,7 +46,7 @@ class ActiveModel:
                 self.failure = error
                 failed(error)
             else:
-                self.told(loaded)
+                self.on_loaded(loaded)
 
         threading.Thread(target=run, name="adsn-load", daemon=True).start()
 
@@ -71,7 +71,7 @@ class ActiveModel:
             finally:
                 self._loading.release()
             if loaded is not None:
-                self.told(loaded)
+                self.on_loaded(loaded)
 
         threading.Thread(target=run, name="adsn-reload", daemon=True).start()
 

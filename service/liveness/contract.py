@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import NotRequired, TypedDict
 
+from runtime.core.units import MS
 from runtime.core.values import Pair
 from runtime.liveness.open import LoadedModel
 from runtime.liveness.pair_pipeline import Assessment
-from runtime.liveness.quality import NANOSECONDS_PER_MS, rgb_is_dark
+from runtime.liveness.quality import rgb_is_dark
 
 CONTRACT_VERSION: Literal["1.0"] = "1.0"
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -243,10 +244,8 @@ def liveness_answer(
             for c in assessment.checks
         ],
         "pair": {
-            "skew_ms": None if pair.skew_ns is None else pair.skew_ns / NANOSECONDS_PER_MS,
-            "age_ms": None
-            if response_context.age_ns is None
-            else round(response_context.age_ns / NANOSECONDS_PER_MS, 3),
+            "skew_ms": None if pair.skew_ns is None else pair.skew_ns / MS,
+            "age_ms": None if response_context.age_ns is None else round(response_context.age_ns / MS, 3),
             "clock": response_context.clock,
             "epoch": pair.generation,
             "source": pair.source,
@@ -282,4 +281,4 @@ def modality_views(assessment: Assessment, shown: Callable[[float], float | None
 def _utc(unix_ns: int) -> str:
     seconds, rest = divmod(unix_ns, 1_000_000_000)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{rest // NANOSECONDS_PER_MS:03}Z"
+    return f"{text}.{rest // MS:03}Z"

@@ -68,7 +68,7 @@ def _bodies() -> dict[str, Any]:
 
 
 def _responses() -> dict[str, Any]:
-    judged = {
+    scored = {
         "description": "The decision, its score and its reasons",
         "content": {"application/json": {"schema": reference(LivenessResponse)}},
         "headers": {
@@ -79,4 +79,4 @@ def _responses() -> dict[str, Any]:
             },
         },
     }
-    return {"200": judged, **{str(status): entry for status, entry in problems(*STATUSES).items()}}
+    return {"200": scored, **{str(status): entry for status, entry in problems(*STATUSES).items()}}

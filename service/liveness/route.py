@@ -109,9 +109,9 @@ class LivenessRoute:
         seconds = (time.perf_counter_ns() - began) / 1e9
         completed = CompletedRequest(call.request_id, call.caller, call.source, status, code, call.body, seconds)
         # The response is sent on the loop's next iteration, so work that nobody waits for runs after that.
-        asyncio.get_running_loop().call_soon(self._tell, completed)
+        asyncio.get_running_loop().call_soon(self._report, completed)
 
-    def _tell(self, completed: CompletedRequest) -> None:
+    def _report(self, completed: CompletedRequest) -> None:
         answer = completed.answer
         said = completed.code or "repeated" if answer is None else f"{answer['decision']} {','.join(answer['reasons'])}"
         extra: dict[str, Any] = {

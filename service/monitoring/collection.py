@@ -48,13 +48,13 @@ def with_start_metrics(load: Callable[[], LoadedModel], metrics: Metrics) -> Cal
 def count_answers(metrics: Metrics) -> RequestObserver:
     """Return an observer that counts each request to ``POST /liveness``."""
 
-    def judged(one: CompletedRequest) -> None:
+    def count(one: CompletedRequest) -> None:
         if one.answer is not None:
             metrics.answered(one.answer, one.seconds)
         elif one.status >= 400:
             metrics.failed(one.code, one.seconds)
 
-    return judged
+    return count
 
 
 def watch_parts(

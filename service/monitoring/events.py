@@ -26,7 +26,6 @@ from service.http.problems import RequestError
 KEPT = 64
 """Maximum number of events queued per subscriber."""
 WATCHERS = 16
-CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
 HEARTBEAT_S = 10.0
 """Idle time after which a comment is sent, so that proxies and clients know that the connection is alive."""
 

@@ -93,12 +93,12 @@ class Health:
             for listener in self._listeners:
                 listener(condition, False)
 
-    def set(self, name: str, severity: Severity, detail: str | None, subject: str = "") -> None:
+    def set(self, name: str, severity: Severity, detail: str | None) -> None:
         """Raise the condition with ``detail``; None clears it."""
         if detail is None:
-            self.clear(name, subject)
+            self.clear(name)
         else:
-            self.raise_(name, severity, detail, subject)
+            self.raise_(name, severity, detail)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

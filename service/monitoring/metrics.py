@@ -15,13 +15,14 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from runtime import __version__
+from runtime.core.units import SECOND
+from runtime.liveness.decision import DECISIONS
 from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Condition
 from service.store.base import CAUSES, StoreStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
-DECISIONS = ("live", "spoof", "uncertain")
 STAGES = ("queue", "wait", "decode", "locate", "crop", "quality", "inference")
 FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
 CALLS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
@@ -29,7 +30,6 @@ SKEWS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 MAX_LABELS = 64
 """Maximum number of values of a label that the code does not bound itself: a rig's causes and reasons, problem
 codes."""
-NANOSECONDS_PER_S = 1e9
 
 
 class BoundedLabels:
@@ -102,7 +102,7 @@ class Metrics:
         for reason in answer["reasons"]:
             self._reasons.labels(self._reason(reason)).inc()
         pair = answer["pair"]
-        self.pair_judged(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
+        self.pair_scored(answer["timing_ms"], pair["skew_ms"], pair["age_ms"] if pair["source"] == "camera" else None)
 
     def failed(self, code: str, seconds: float) -> None:
         """Count one ``POST /liveness`` that ended without a decision."""
@@ -110,7 +110,7 @@ class Metrics:
         self._problems.labels(self._code(code)).inc()
         self._seconds.observe(seconds)
 
-    def pair_judged(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
+    def pair_scored(self, timing_ms: Mapping[str, float], skew_ms: float | None, age_ms: float | None) -> None:
         """Count a pair that the network has scored. ``age_ms``: of a rig's pair, since its exposure."""
         for stage, ms in timing_ms.items():
             if stage in STAGES:
@@ -136,7 +136,7 @@ class Metrics:
         self._degraded.set(degraded)
         self._build.set(seconds)
 
-    def store_asked(self, seconds: float) -> None:
+    def store_called(self, seconds: float) -> None:
         """Record the duration of an answered call of a shared store."""
         self._store.observe(seconds)
 
@@ -241,13 +241,13 @@ class FeedCollector(Collector):
             for cause, count in _summed(camera.drops, self._cause).items():
                 family["dropped"].add_metric([*who, cause], count)
             if camera.last_frame_ns is not None:
-                family["frame_age"].add_metric(who, (now - camera.last_frame_ns) / NANOSECONDS_PER_S)
+                family["frame_age"].add_metric(who, (now - camera.last_frame_ns) / SECOND)
         family["pairs"].add_metric([], status.pairs)
         family["pairs_rate"].add_metric([], status.pairs_per_s)
         for reason, count in _summed(status.rejected, self._reason).items():
             family["rejected"].add_metric([reason], count)
         if status.last_pair_ns is not None:
-            family["pair_age"].add_metric([], (now - status.last_pair_ns) / NANOSECONDS_PER_S)
+            family["pair_age"].add_metric([], (now - status.last_pair_ns) / SECOND)
         yield from family.values()
 
     @staticmethod

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from runtime.capture.status import CameraStatus
 from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
+from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus
 
-SECOND = 1_000_000_000
 SILENT_NS = SECOND
 """A camera without a frame for this long has a problem: half of the two seconds within which a condition must
 appear."""

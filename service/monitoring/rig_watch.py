@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.core.errors import AdsnError, NotReady
+from runtime.core.units import MS
 from runtime.core.values import Box, Modality, Pair
-from runtime.face.pair_detection import no_face_finding
+from runtime.face.pair_detection import no_face_message
 from runtime.liveness.pair_pipeline import Assessment, LivenessPipeline
-from runtime.liveness.quality import NANOSECONDS_PER_MS
 from runtime.liveness.stream_pipeline import StreamPipeline
 from runtime.pairing.feed import CapturedPair, FeedStatus, PairFeed
 from service.liveness.active_model import ActiveModel
@@ -59,8 +59,8 @@ def pair_event(
         "score": round(found.score, 4) if found is not None and shown else None,
         "threshold": round(threshold, 4) if expose_score else None,
         "reasons": list(reasons),
-        "detail": no_face_finding(pair, [m for m in SEARCHED if getattr(pair, m) is not None]) if nobody else "",
-        "skew_ms": None if skew is None else round(skew / NANOSECONDS_PER_MS, 3),
+        "detail": no_face_message(pair, [m for m in SEARCHED if getattr(pair, m) is not None]) if nobody else "",
+        "skew_ms": None if skew is None else round(skew / MS, 3),
         "epoch": pair.generation,
         "lit": pair.lit,
         "strobe": found.strobe if found is not None else "unknown",

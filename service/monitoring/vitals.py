@@ -10,13 +10,14 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from runtime.core.units import SECOND
 from runtime.face.open import detector_info
 from runtime.pairing.feed import PairFeed
 from service.http.problem_document import CameraView, camera_views
 from service.liveness.active_model import ActiveModel
 from service.liveness.pool import WorkerPool
 from service.monitoring.health import ConditionGroup, Health
-from service.monitoring.rig_conditions import SECOND, camera_conditions, pair_conditions
+from service.monitoring.rig_conditions import camera_conditions, pair_conditions
 from service.store.base import StoreStatus
 
 PERIOD_S = 1.0

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from runtime import __version__
 from runtime.core.errors import InvalidBatch
-from runtime.engines.base import Scores, check_batch
+from runtime.engines.base import OUTPUTS, Scores, check_batch
 from runtime.engines.remote.oip import HEADER_LENGTH, datatype, pack, unpack
 from runtime.liveness.open import LoadedModel
 from service.auth.guard import Caller, Guard
@@ -34,7 +34,6 @@ log = logging.getLogger("adsn.service")
 MAX_BATCH = 64
 """A larger batch would occupy a worker for too long; senders split it."""
 MAX_ID_CHARS = 128
-OUTPUTS = ("score", "stream_scores", "attention")
 MODEL_PATH = "/v2/models/{name}"
 VERSION_PATH = MODEL_PATH + "/versions/{version}"
 INFER_STATUSES = (400, 401, 403, 404, 413, 415, 429, 503)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from service.outputs.base import Clock, Event, OutputError, boottime_ns
+from service.outputs.base import Event, OutputError, boottime_ns
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -22,16 +22,14 @@ class CommandOutput:
 
     name = "command"
 
-    def __init__(
-        self, argv: Sequence[str], *, door: str = "", timeout_s: float = 2.0, clock: Clock = boottime_ns
-    ) -> None:
-        self._argv, self._door, self._timeout, self._clock = list(argv), door, timeout_s, clock
+    def __init__(self, argv: Sequence[str], *, door: str = "", timeout_s: float = 2.0) -> None:
+        self._argv, self._door, self._timeout = list(argv), door, timeout_s
 
     def wants(self, event: Event) -> bool:
         return event.permits
 
     def send(self, event: Event) -> None:
-        now = self._clock()
+        now = boottime_ns()
         event.require_fresh(now)
         environment = {
             "PATH": PATH,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime import __version__
 from runtime.core.values import Modality
+from runtime.liveness.decision import DECISIONS
 from runtime.pairing.feed import FeedStatus
 from service.monitoring.health import Health
 from service.outputs.base import Event
@@ -43,7 +44,6 @@ STATUS_EVERY_S = 10.0
 EXPIRE_AFTER_S = 35
 """Home Assistant drops a reading older than this: three updates were missed."""
 ONLINE, OFFLINE = b"online", b"offline"
-DECISIONS = ("live", "spoof", "uncertain")
 CAMERA_NAMES: Mapping[Modality, str] = {"rgb": "RGB", "ir": "IR", "depth": "Depth"}
 
 READY = "{{ 'ON' if value_json.ready | default(false) else 'OFF' }}"
@@ -187,7 +187,7 @@ class HomeAssistantChannel(BrokerConnection):
         async with listening(client) as ended:
             while not self._stopping:
                 self._wake.clear()
-                await unless(ended, self._say_status(client))
+                await unless(ended, self._publish_status(client))
                 await unless(ended, self._rest())
             await self._keep(client, self._available, OFFLINE)
 
@@ -198,6 +198,6 @@ class HomeAssistantChannel(BrokerConnection):
     async def _keep(self, client: aiomqtt.Client, topic: str, payload: bytes) -> None:
         await client.publish(topic, payload, qos=1, retain=True, timeout=ACKNOWLEDGE_S)
 
-    async def _say_status(self, client: aiomqtt.Client) -> None:
+    async def _publish_status(self, client: aiomqtt.Client) -> None:
         body = json_bytes(self._read().body())
         await client.publish(f"{self._device.topic}/status", body, qos=0, retain=False, timeout=ACKNOWLEDGE_S)

@@ -101,10 +101,10 @@ class JournalOutput:
 
     def _moved(self) -> bool:
         try:
-            here, open_ = os.stat(self._path), os.fstat(self._fd)
+            named, opened = os.stat(self._path), os.fstat(self._fd)
         except FileNotFoundError:
             return True
-        return (here.st_ino, here.st_dev) != (open_.st_ino, open_.st_dev)
+        return (named.st_ino, named.st_dev) != (opened.st_ino, opened.st_dev)
 
     def _rotate(self) -> None:
         for number in range(self._keep - 1, 0, -1):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from service.monitoring.health import Health
-from service.outputs.base import Clock, Event, EventQueue, boottime_ns, utc_now
+from service.outputs.base import Event, EventQueue, boottime_ns, utc_now
 from service.outputs.broker import (
     ACKNOWLEDGE_S,
     BACK_OFF_S,
@@ -41,12 +41,11 @@ class MqttChannel(BrokerConnection):
     name = "mqtt"
 
     def __init__(
-        self, broker: BrokerSettings, topic: str, health: Health, *, clock: Clock = boottime_ns,
-        back_off_s: tuple[float, float] = BACK_OFF_S,
-    ) -> None:  # fmt: skip
+        self, broker: BrokerSettings, topic: str, health: Health, *, back_off_s: tuple[float, float] = BACK_OFF_S
+    ) -> None:
         super().__init__(broker, LastWill(f"{topic}/health", json_bytes({"status": "offline"})), health, back_off_s)
-        self._topic, self._clock = topic, clock
-        self._queue = EventQueue(clock=clock)
+        self._topic = topic
+        self._queue = EventQueue()
         self._thread.start()
 
     def offer(self, event: Event) -> None:
@@ -71,7 +70,7 @@ class MqttChannel(BrokerConnection):
         """Publish the kiosk's health, then its events. Decisions from before this connection are not sent."""
         while (event := self._queue.get(0)) is not None:
             self._queue.count("expired" if event.kind == "decision" else "superseded")
-        await self._say_health(client)
+        await self._publish_health(client)
         self.established()
         async with listening(client) as ended:
             while not (self._stopping and self._queue.closed):
@@ -81,9 +80,9 @@ class MqttChannel(BrokerConnection):
                 if self._stopping:
                     break
                 await unless(ended, self._wake.wait())
-            await self._say_health(client, "offline")
+            await self._publish_health(client, "offline")
 
-    async def _say_health(self, client: aiomqtt.Client, status: str = "online") -> None:
+    async def _publish_health(self, client: aiomqtt.Client, status: str = "online") -> None:
         conditions = [c.view() for c in self._health.conditions if c.subject not in OWN_SUBJECTS]
         body = {
             "status": status,
@@ -95,8 +94,8 @@ class MqttChannel(BrokerConnection):
 
     async def _send(self, client: aiomqtt.Client, event: Event) -> None:
         if event.kind == "health":
-            return await self._say_health(client)
-        now = self._clock()
+            return await self._publish_health(client)
+        now = boottime_ns()
         if not event.fresh(now):
             return self._queue.count("expired")
         decision = event.kind == "decision"

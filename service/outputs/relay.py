@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 from service.monitoring.health import Health
-from service.outputs.base import Clock, Event, EventQueue, boottime_ns, error_text
+from service.outputs.base import Event, EventQueue, boottime_ns, error_text
 
-SECOND = 1_000_000_000
 CONSUMER = "adsn-kiosk"
 
 
@@ -93,7 +93,7 @@ class RelayPulse:
     _until: int = 0
     _rest_until: int = 0
 
-    def ask(self, now_ns: int) -> bool:
+    def trigger(self, now_ns: int) -> bool:
         """Request a pulse. Return False if the line must rest first."""
         self.level(now_ns)
         if self._opened is None:
@@ -125,11 +125,11 @@ class RelayChannel:
 
     def __init__(
         self, open_line: Callable[[], OutputLine], health: Health, *, pulse_s: float = 3.0, longest_s: float = 10.0,
-        retry_s: float = 2.0, clock: Clock = boottime_ns,
+        retry_s: float = 2.0,
     ) -> None:  # fmt: skip
-        self._open_line, self._health, self._clock, self._retry = open_line, health, clock, retry_s
+        self._open_line, self._health, self._retry = open_line, health, retry_s
         self._pulse = RelayPulse(int(pulse_s * SECOND), int(longest_s * SECOND), SECOND)
-        self._queue = EventQueue(4, clock)
+        self._queue = EventQueue(4)
         self._line: OutputLine | None = None
         self._stop = threading.Event()
         self._connect()
@@ -157,7 +157,7 @@ class RelayChannel:
         tried = time.monotonic()
         try:
             while not self._stop.is_set():
-                event = self._queue.get(self._pulse.due_s(self._clock(), self._retry))
+                event = self._queue.get(self._pulse.due_s(boottime_ns(), self._retry))
                 if self._stop.is_set():
                     break
                 if self._line is None:
@@ -167,9 +167,9 @@ class RelayChannel:
                         tried = time.monotonic()
                         self._connect()
                     continue
-                now = self._clock()
+                now = boottime_ns()
                 if event is not None and event.fresh(now):
-                    self._queue.count("sent" if self._pulse.ask(now) else "refused")
+                    self._queue.count("sent" if self._pulse.trigger(now) else "refused")
                 wanted = self._pulse.level(now)
                 if wanted != active:
                     try:

@@ -14,7 +14,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,7 +53,7 @@ class WebhookOutput:
 
     def __init__(
         self, url: str, secret: bytes, *, kinds: frozenset[EventKind] = frozenset({"decision"}), timeout_s: float = 2.0,
-        authorities: Path | None = None, clock: Clock = boottime_ns, wall: Callable[[], float] = time.time,
+        authorities: Path | None = None, clock: Clock = boottime_ns,
     ) -> None:  # fmt: skip
         parts = urlsplit(url)
         assert parts.hostname is not None
@@ -63,7 +62,7 @@ class WebhookOutput:
         trusted = TlsFile("webhook.authorities", authorities) if authorities is not None else None
         self._tls = client_context(trusted) if parts.scheme == "https" else None
         self._secret, self._kinds, self._timeout = secret, kinds, timeout_s
-        self._clock, self._wall = clock, wall
+        self._clock = clock
         self._stop = threading.Event()
 
     def wants(self, event: Event) -> bool:
@@ -108,7 +107,7 @@ class WebhookOutput:
             headers = {
                 "Content-Type": "application/json",
                 "Idempotency-Key": event.id,
-                "Adsn-Signature": sign(self._secret, int(self._wall()), body),
+                "Adsn-Signature": sign(self._secret, int(time.time()), body),
                 "User-Agent": "adsn-kiosk",
                 "Connection": "close",
             }

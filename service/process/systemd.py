@@ -14,9 +14,6 @@ class Notifier:
         path = environ.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL byte of Linux's abstract sockets.
         self._address = "\0" + path[1:] if path.startswith("@") else path
-        own = environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
-        microseconds = environ.get("WATCHDOG_USEC", "") if own and path else ""
-        self.watchdog_s: float | None = int(microseconds) / 1e6 if microseconds.isdigit() else None
 
     def send(self, *lines: str) -> None:
         if self._address:

@@ -139,7 +139,7 @@ class Store(Protocol):
     async def failure_wait_s(self, address: str) -> float:
         """Return the seconds that ``address`` must wait; 0 if it has not failed too often."""
 
-    async def take(self, caller: str) -> float:
+    async def acquire(self, caller: str) -> float:
         """Return 0 if ``caller`` may send a request now, else the seconds until it may. While a shared store is
         unreachable, each process counts by itself."""
 

@@ -60,8 +60,8 @@ class MemoryStore:
     async def failure_wait_s(self, address: str) -> float:
         return self._failures.wait_s(address, self._now_s())
 
-    async def take(self, caller: str) -> float:
-        return self._rates.take(caller, self._now_s())
+    async def acquire(self, caller: str) -> float:
+        return self._rates.acquire(caller, self._now_s())
 
     def status(self) -> StoreStatus:
         return StoreStatus()

@@ -12,7 +12,7 @@ class RateLimiter:
         self._rate, self._burst, self._callers = rate_per_s, float(burst), callers
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, caller: str, now_s: float) -> float:
+    def acquire(self, caller: str, now_s: float) -> float:
         """Return 0 if ``caller`` may send a request now, else the seconds until it may."""
         if self._rate == 0:
             return 0.0

@@ -69,7 +69,7 @@ class SharedStore:
     """Store at ``settings.url``.
 
     ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe`` gets the duration of each answered call, in
-    seconds. ``now_s``: monotonic seconds.
+    seconds.
 
     Raises:
         ConfigError: redis-py is not installed, or a TLS file cannot be used.
@@ -83,14 +83,13 @@ class SharedStore:
         settle_s: float,
         beat_s: float,
         observe: Callable[[float], None] = lambda seconds: None,
-        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings.address is None:
             raise ConfigError("store.url is not set.")
         self._name, self._keys = str(settings.address), StoreKeys(settings.prefix)
         self._limits, self._timeout_s = limits, settings.timeout_ms / 1000
         self._link = StoreLink(settings)
-        self._observe, self._now_s, self._beat_s = observe, now_s, beat_s
+        self._observe, self._beat_s = observe, beat_s
         # Counts of this process: all wrong keys, and rates while the store is unreachable.
         self._failures = LoginFailures(limits.failures, limits.failures_s)
         self._rates = RateLimiter(limits.rate_per_s, limits.burst)
@@ -98,7 +97,7 @@ class SharedStore:
         hold_s = max(limits.replay_s, settle_s)
         self._terms = (_ms(settle_s), _ms(hold_s), _ms(max(LEDGER_S, 2 * hold_s)))
         self._down: Cause | Literal["starting"] | None = "starting"
-        self._down_since_s = now_s()
+        self._down_since_s = time.monotonic()
         self._evicts = ""
         self._closed_until_s, self._lost = 0.0, False
         self._counts: Counter[str] = Counter()
@@ -112,7 +111,7 @@ class SharedStore:
             raise StoreUnavailable(self._evicts, retry_after_s=30)
         period = _ms(self._limits.replay_s)
         keys = self._keys.nonce(nonce), self._keys.count("nonces", nonce.caller)
-        outcome, count, wait_ms = await self._ask(
+        outcome, count, wait_ms = await self._run(
             NONCE,
             (self._keys.ledger, *keys),
             (str(self._seen), *self._terms, nonce.owner, period, str(self._limits.replays)),
@@ -132,7 +131,7 @@ class SharedStore:
 
     async def claim(self, claim: Claim) -> bytes | Literal["new", "busy", "conflict"] | float:
         period = _ms(self._limits.replay_s)
-        kept = await self._ask(
+        kept = await self._run(
             CLAIM,
             (self._keys.answer(claim), self._keys.count("answers", claim.caller)),
             (_claimed(claim), _ms(self._limits.claim_s), period, str(self._limits.replays)),
@@ -151,7 +150,7 @@ class SharedStore:
             await self.drop_claim(claim)
             return
         kept = ANSWERED + claim.digest + answer
-        await self._ask(KEEP, (self._keys.answer(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
+        await self._run(KEEP, (self._keys.answer(claim),), (_claimed(claim), kept, _ms(self._limits.replay_s)))
 
     async def drop_claim(self, claim: Claim) -> None:
         await self._undo(self._drop(claim))
@@ -159,50 +158,50 @@ class SharedStore:
     async def begin_session(self, session: str, record: SessionRecord) -> float:
         keys = self._keys.session(session), self._keys.count("sessions", record.key_id)
         value = f"{record.key_id}:{record.proof}"
-        wait_ms = await self._ask(BEGIN, keys, (value, _ms(self._limits.session_s), str(SESSIONS)))
+        wait_ms = await self._run(BEGIN, keys, (value, _ms(self._limits.session_s), str(SESSIONS)))
         return float(wait_ms / 1000)
 
     async def find_session(self, session: str) -> SessionRecord | None:
-        found = await self._ask(FIND, (self._keys.session(session),), ())
+        found = await self._run(FIND, (self._keys.session(session),), ())
         if found is None:
             return None
         key_id, _, proof = found.decode("ascii", "replace").partition(":")
         return SessionRecord(key_id, proof)
 
     async def end_session(self, session: str) -> None:
-        await self._ask(END, (self._keys.session(session),), ())
+        await self._run(END, (self._keys.session(session),), ())
 
     async def count_failure(self, address: str) -> float:
         # Counted here too, so that the count survives when the store becomes unreachable.
-        return self._failures.count(address, self._now_s()) or await self._shared_failures(address, counted=True)
+        return self._failures.count(address, time.monotonic()) or await self._shared_failures(address, counted=True)
 
     async def failure_wait_s(self, address: str) -> float:
-        return self._failures.wait_s(address, self._now_s()) or await self._shared_failures(address, counted=False)
+        return self._failures.wait_s(address, time.monotonic()) or await self._shared_failures(address, counted=False)
 
-    async def take(self, caller: str) -> float:
+    async def acquire(self, caller: str) -> float:
         limits = self._limits
         if limits.rate_per_s == 0:
             return 0.0
         try:
-            wait_us = await self._ask(
+            wait_us = await self._run(
                 RATE, (self._keys.rate(caller),), (repr(1e6 / limits.rate_per_s), str(limits.burst))
             )
         except StoreUnavailable:
-            return self._rates.take(caller, self._now_s())
+            return self._rates.acquire(caller, time.monotonic())
         return float(wait_us / 1e6)
 
     async def _shared_failures(self, address: str, *, counted: bool) -> float:
         limits = self._limits
         keys = (self._keys.failures(address),)
         try:
-            wait_ms = await self._ask(
+            wait_ms = await self._run(
                 FAILURE, keys, (str(limits.failures), _ms(limits.failures_s), "1" if counted else "0")
             )
         except StoreUnavailable:
             return 0.0
         if wait_ms > 0:
             # The address keeps waiting when the store becomes unreachable.
-            self._failures.hold(address, wait_ms / 1000, self._now_s())
+            self._failures.hold(address, wait_ms / 1000, time.monotonic())
         return float(wait_ms / 1000)
 
     # Status and connection.
@@ -213,7 +212,7 @@ class SharedStore:
             conditions["store_unavailable"] = self._down_sentence()
         elif self._evicts:
             conditions["store_evicts"] = self._evicts
-        elif self._now_s() < self._closed_until_s:
+        elif time.monotonic() < self._closed_until_s:
             conditions["store_lost_data" if self._lost else "store_settling"] = self._closed_sentence()
         return StoreStatus(shared=True, up=self._down is None, conditions=conditions, failures=dict(self._counts))
 
@@ -249,12 +248,12 @@ class SharedStore:
         self._closed(wait_ms / 1000, lost=bool(lost))
         self._check_eviction(policy.decode("ascii", "replace"), limited=limit != b"0")
         if self._down is not None:
-            away_s = self._now_s() - self._down_since_s
+            away_s = time.monotonic() - self._down_since_s
             log.info("the store at %s answers, after %.1f s without it", self._name, away_s)
             self._down = None
         await self._settle_debts()
 
-    async def _ask(
+    async def _run(
         self,
         script: Script,
         keys: Sequence[str],
@@ -281,7 +280,7 @@ class SharedStore:
 
     async def _undo(self, call: _Call) -> None:
         try:
-            await self._ask(*call, undo=call)
+            await self._run(*call, undo=call)
         except StoreUnavailable:
             if call not in self._owed:
                 self._owed.append(call)
@@ -290,12 +289,12 @@ class SharedStore:
         """Undo what failed calls may have claimed. Each call names its owner, so no other claim is affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
-                await self._ask(*self._owed.popleft())
+                await self._run(*self._owed.popleft())
 
     def _failed(self, cause: Cause) -> None:
         self._counts[cause] += 1
         if self._down is None:
-            self._down_since_s = self._now_s()
+            self._down_since_s = time.monotonic()
         if self._down != cause:
             log.warning("the store at %s is not available: %s", self._name, SENTENCES[cause])
         self._down = cause
@@ -303,9 +302,9 @@ class SharedStore:
 
     def _closed(self, wait_s: float, *, lost: bool) -> None:
         """Record that nonces are accepted again in ``wait_s``."""
-        if lost and wait_s > 0 and not (self._lost and self._now_s() < self._closed_until_s):
+        if lost and wait_s > 0 and not (self._lost and time.monotonic() < self._closed_until_s):
             log.error("the store at %s has lost data: no nonce is accepted for %.0f s", self._name, wait_s)
-        self._closed_until_s, self._lost = self._now_s() + wait_s, lost
+        self._closed_until_s, self._lost = time.monotonic() + wait_s, lost
 
     def _check_eviction(self, policy: str, *, limited: bool) -> None:
         """Check the eviction policy: a store that evicts keys would forget nonces."""
@@ -325,7 +324,7 @@ class SharedStore:
         return f"the store that the replicas share is not available: {SENTENCES[self._down]}"
 
     def _closed_sentence(self) -> str:
-        left_s = max(0.0, self._closed_until_s - self._now_s())
+        left_s = max(0.0, self._closed_until_s - time.monotonic())
         if self._lost:
             return (
                 "the store has lost nonces that may have been used, so none is accepted until they have all expired, "

@@ -12,16 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import skimage.data
-from numpy.typing import NDArray
 
 import adsn
-from adsn.pipeline import _looks_like_bgr as looks_like_bgr
 from runtime.bundle.manifest import open_bundle
 from runtime.core.errors import BundleMissing, InvalidFaceBox, ModalityMissing, TruncatedImage, WrongChannels
-from runtime.core.values import Box, Modality
+from runtime.core.values import Modality
 from runtime.liveness.open import LoadedModel, default_bundle
-from synthetic import SPECIES, Presentation, render_patch
+from synthetic import SPECIES
 from tests.support import scenes
 
 HEAVY = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "pydantic", "synthetic"}
@@ -100,23 +97,6 @@ def test_a_face_in_bgr_order_is_warned_of_once_and_still_judged(sample: tuple[Pa
         assert judged.decision in ("live", "spoof", "uncertain")
         # Warnings are errors in these tests: a second warning would raise here.
         assert loaded.assess(bgr, grey).score == judged.score
-
-
-def test_skin_of_every_tone_in_rgb_order_is_not_warned_of() -> None:
-    seen = 0
-    for subject in range(12):
-        patch = render_patch(Presentation(seed=3, subject=subject, family="AB"[subject % 2]))
-        box = Box(*patch.box)
-        assert not looks_like_bgr(patch.rgb, box)
-        seen += looks_like_bgr(np.ascontiguousarray(patch.rgb[:, :, ::-1]), box)
-    assert seen >= 11
-    # A photograph of a real person.
-    astronaut: NDArray[np.uint8] = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # no stubs
-    face = Box(170, 70, 100, 130)
-    assert not looks_like_bgr(astronaut, face)
-    assert looks_like_bgr(astronaut[:, :, ::-1], face)
-    # This check does not apply to grey images.
-    assert not looks_like_bgr(np.full((100, 100, 3), 128, np.uint8), Box(10, 10, 80, 80))
 
 
 def test_a_result_says_what_it_rests_on_and_has_no_truth_value() -> None:

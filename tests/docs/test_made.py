@@ -18,11 +18,11 @@ AGAIN = "make it again: python -m docs.make.{}"
 
 
 @pytest.fixture(scope="module")
-def every_command() -> list[commands.Said]:
+def every_command() -> list[commands.CommandHelp]:
     return list(commands.everything())
 
 
-def test_the_page_of_commands_has_every_command_and_option(every_command: list[commands.Said]) -> None:
+def test_the_page_of_commands_has_every_command_and_option(every_command: list[commands.CommandHelp]) -> None:
     text = commands.PAGE.read_text(encoding="utf-8")
     assert {said.words[0] for said in every_command} == set(commands.programs())
     for said in every_command:
@@ -32,7 +32,7 @@ def test_the_page_of_commands_has_every_command_and_option(every_command: list[c
         assert not missing, f"{' '.join(said.words)} {missing}: {AGAIN.format('commands')}"
 
 
-def test_the_page_of_commands_is_what_help_says(every_command: list[commands.Said]) -> None:
+def test_the_page_of_commands_is_what_help_says(every_command: list[commands.CommandHelp]) -> None:
     text = commands.PAGE.read_text(encoding="utf-8")
     if f"<!-- typer {version('typer')} -->" not in text:
         pytest.skip("made with another version of typer, whose help looks different")

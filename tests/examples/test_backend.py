@@ -14,8 +14,8 @@ from runtime.capture.simulated.rig import SyntheticRig
 from tests.support.docs.pages import ROOT
 from tests.support.docs.runner import free_port
 from tests.support.images import encode, ir_file, rgb_file
-from tests.support.service.output_events import until
 from tests.support.service.serving_process import ENVIRONMENT, serving
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def backend(service: str) -> Iterator[httpx.Client]:
             return False
 
     try:
-        until(answers, 60)
+        until(answers)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             yield client
     finally:

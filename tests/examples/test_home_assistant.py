@@ -12,7 +12,7 @@ from benchmarks.support.kiosk_run import KioskProcess
 from tests.support.docs.pages import ROOT
 from tests.support.service.home_assistant import check_discovery
 from tests.support.service.mosquitto import Mosquitto, needs_mosquitto, watching
-from tests.support.service.output_events import until
+from tests.support.waiting import until
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML")
 jinja2 = pytest.importorskip("jinja2", reason="Home Assistant's templates are Jinja's")

@@ -21,12 +21,11 @@ from adsn.evaluation.plan import DataPlan, read_plan
 from adsn.network.checkpoint import save_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges
-from export.build import ExportOptions, ExportResult, ProgressStep, Source, calibrated
+from export.build import ExportOptions, ExportResult, ExportSource, ProgressStep, calibrated
 from export.cli import Destination, build_bundle
 from export.errors import ApcerError, ExportError, ParityError
 from export.graph import (
     FORBIDDEN_OPERATORS,
-    OUTPUTS,
     check_against_torch,
     require_half_precision,
     session,
@@ -38,6 +37,7 @@ from export.write import only_writer, write_bundle
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.measured import apcer_over_limit
 from runtime.core.errors import AdsnError, GoldenMismatch
+from runtime.engines.base import OUTPUTS
 from runtime.liveness.open import open_engine
 from tests.support.models.crops import crops
 from tests.support.models.onnx_graphs import initialisers, ranges_of
@@ -54,7 +54,7 @@ def test_every_modality_pair_exports_to_the_same_kind_of_graph(modalities: Modal
     assert [entry.version for entry in model.opset_import] == [17]
     assert not {node.op_type for node in model.graph.node} & FORBIDDEN_OPERATORS
     assert [value.name for value in model.graph.input] == list(modalities)
-    assert [value.name for value in model.graph.output] == OUTPUTS
+    assert [value.name for value in model.graph.output] == list(OUTPUTS)
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         assert dims[0].dim_param == "N"
@@ -303,7 +303,7 @@ def test_the_command(workshop: Path, tmp_path: Path) -> None:
 def test_what_lets_attacks_through_is_not_written_unless_that_is_accepted(
     built: ExportResult, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
+    source = ExportSource(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
     options = ExportOptions(limits=ParityLimits(1.0, 1.0))
     monkeypatch.setattr("export.build.build", lambda *_: built)
     shown = io.StringIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adsn.evaluation.plan import read_plan
-from export.build import ExportOptions, ExportResult, Source, build
+from export.build import ExportOptions, ExportResult, ExportSource, build
 from export.errors import ExportError
 from export.parity import Comparison, ParityLimits
 from export.sensitivity import fewest_kept, layers
@@ -47,7 +47,7 @@ def options(**changes: object) -> ExportOptions:
 
 
 def run(workshop: Path, chosen: ExportOptions) -> ExportResult:
-    source = Source(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
+    source = ExportSource(workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache")
     return build(source, chosen)
 
 

@@ -21,11 +21,12 @@ from adsn.network.checkpoint import load_checkpoint
 from adsn.network.model import ADSN, MODALITY_PAIRS, Modalities, NetworkConfig
 from calib.ranges import Ranges, measure_ranges, read_ranges, with_outputs
 from export.errors import ExportError
-from export.graph import OUTPUTS, session, to_onnx
+from export.graph import session, to_onnx
 from export.quantize import quantize_for_cpu, tensors_to_measure
 from export.stem import SCALE, ZERO_POINT, fold_weights
 from runtime.bundle.manifest import open_bundle
 from runtime.bundle.onnx_check import check_model
+from runtime.engines.base import OUTPUTS
 from runtime.liveness.open import default_bundle
 from tests.support.models.crops import crops
 from tests.support.models.onnx_graphs import initialisers

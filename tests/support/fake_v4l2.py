@@ -22,6 +22,7 @@ from runtime.capture.v4l2 import abi
 from runtime.capture.v4l2.kernel import ByteArray
 from runtime.capture.v4l2.source import V4l2Source, open_v4l2
 from runtime.core.errors import CaptureError
+from runtime.core.units import MS
 from runtime.core.values import Modality
 
 NAMES = {
@@ -31,7 +32,6 @@ NAMES = {
 }
 VIDEO = abi.CAP_VIDEO_CAPTURE | abi.CAP_STREAMING
 META = abi.CAP_META_CAPTURE | abi.CAP_STREAMING
-MS = 1_000_000
 START = abi.CLOCK_MONOTONIC | abi.TSTAMP_SRC_SOE
 END = abi.CLOCK_MONOTONIC | abi.TSTAMP_SRC_EOF
 T0 = 1_000_000_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from runtime.config.rig import RigSettings
 from runtime.core.values import Frame, Modality, Pair
 from runtime.pairing.feed import CapturedPair
 from runtime.recording.writer import QUEUE, Recorder
+from tests.support.waiting import until
 
 RIG = RigSettings(rgb="opencv:rtsp://user:geheim@host/s?a=1?", ir="synthetic:", strobe="steady", ir_offset_ms=-1.5)
 PAIR: tuple[Modality, Modality] = ("rgb", "ir")
@@ -35,8 +35,7 @@ def record(folder: Path, frames: list[Frame], rig: RigSettings = RIG, **options:
     """Record ``frames`` and one pair; return the file."""
     recorder = Recorder(folder, rig, consent="the testers, orally", **options)
     for number, item in enumerate(frames):
-        while recorder.recording and number - recorder.frames >= QUEUE:
-            time.sleep(0.001)
+        until(lambda n=number: not recorder.recording or n - recorder.frames < QUEUE)  # type: ignore[misc]
         recorder.on_frame(item)
     recorder.on_pair(CapturedPair(7, Pair(rgb=frames[0].image, rgb_time_ns=1, generation=3), 99))
     recorder.close()

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from runtime.core.units import MS
 from runtime.core.values import Frame, IlluminationState, Modality
 from runtime.pairing.pairer import MatchedFrames, Pairer
 
-MS = 1_000_000
 PERIOD = 33_333_333
 _NOTHING = np.zeros((1, 1, 1), np.uint8)
 

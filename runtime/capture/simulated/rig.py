@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import synthetic
 from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern, VisitSchedule
 from runtime.capture.simulated.source import SceneRegistry, SharedScene, SimulatedCamera
-from runtime.capture.simulated.stage import LightPhase, Shot, Stage
+from runtime.capture.simulated.stage import LightPhase, Moment, Stage
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import ConfigError
 from runtime.core.values import Box, Image, Modality, Pair
@@ -167,7 +167,7 @@ class SceneRenderer:
     size: tuple[int, int]
     baseline_mm: float | None
 
-    def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Shot:
+    def __call__(self, visitor: int, moment: int, light: LightPhase, present: bool) -> Moment:
         """Render one moment of a visitor, or of the empty room."""
         species, subject = self.visits.who(visitor)
         presentation = Presentation(
@@ -186,7 +186,7 @@ class SceneRenderer:
             vacant=not present,
             baseline_mm=self.baseline_mm,
         )
-        return Shot(made.rgb, made.ir, made.depth)
+        return Moment(made.rgb, made.ir, made.depth)
 
 
 SCENES = SceneRegistry(_make_scene, SCENE)

@@ -13,11 +13,11 @@ from typing import Literal, get_args
 
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 
 FaultKind = Literal["unplug", "replug", "stall", "hang", "cover", "freeze", "corrupt", "emitter_off", "strobe_stuck"]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 EVENT = re.compile(r"([a-z_]+)@(\d+(?:\.\d+)?)s?(?::(\d+(?:\.\d+)?)s?)?")
-SECOND = 1_000_000_000
 FOREVER = 1 << 62
 MASK = (1 << 64) - 1
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from numpy.typing import NDArray
 
 from runtime.capture.simulated.scenario import FaultScript, FrameSchedule, StrobePattern
 from runtime.capture.simulated.stage import Stage
-from runtime.capture.source import SourceInfo
+from runtime.capture.source import PIXEL_FORMATS, SourceInfo
 from runtime.capture.uri import CameraUri
 from runtime.core.errors import CameraData, CameraLost, CameraMissing
 from runtime.core.values import MODALITIES, Frame, IlluminationState, Modality
@@ -22,7 +22,6 @@ FORGET_NS = 120_000_000_000
 """A scene starts over once all of its cameras have been closed for this long."""
 CHECK_S = 0.05
 FIRST_S = 5.0
-PIXEL_FORMATS: Mapping[Modality, str] = {"rgb": "RGB24", "ir": "GREY", "depth": "Z32F"}
 
 
 class SharedScene:
@@ -132,7 +131,7 @@ class SimulatedCamera:
             self._next += max(0, late - BUFFERS)
             due = began + clockwork.arrival_ns(self._next)
             if now >= due:
-                frame = self._take(self._next, max(0.0, (deadline - now) / 1e9))
+                frame = self._wait_for_frame(self._next, max(0.0, (deadline - now) / 1e9))
                 if frame is not None:
                     return frame
             elif now >= deadline:
@@ -140,7 +139,7 @@ class SimulatedCamera:
             else:
                 self._closed.wait(min(due - now, deadline - now, CHECK_S * 1e9) / 1e9)
 
-    def _take(self, n: int, timeout_s: float) -> Frame | None:
+    def _wait_for_frame(self, n: int, timeout_s: float) -> Frame | None:
         """Return frame ``n``; None if it is lost or not rendered in time."""
         scene, script, clockwork = self._scene, self._script, self._schedule
         at = clockwork.capture_ns(n)

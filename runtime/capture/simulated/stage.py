@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.capture.simulated.scenario import SECOND, VisitSchedule, hashed_uniform, ping_pong
+from runtime.capture.simulated.scenario import VisitSchedule, hashed_uniform, ping_pong
 from runtime.core.errors import CameraLost
+from runtime.core.units import SECOND
 from runtime.core.values import Image, Modality
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ LightPhase = Literal["lit", "dark"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Moment:
     """One moment in all modalities: uint8 [H, W, 3], uint8 [H, W, 1], float32 [H, W, 1] millimetres."""
 
     rgb: Image
@@ -41,7 +42,7 @@ class Shot:
     depth: NDArray[np.float32]
 
 
-ShotRenderer = Callable[[int, int, LightPhase, bool], Shot]
+MomentRenderer = Callable[[int, int, LightPhase, bool], Moment]
 """Renders (visitor, moment of the cycle, light, whether the visitor is there)."""
 
 
@@ -49,9 +50,9 @@ ShotRenderer = Callable[[int, int, LightPhase, bool], Shot]
 class VisitorFrames:
     """The images of one visitor so far. ``dark``: IR with the illuminator off."""
 
-    lit: list[Shot] = field(default_factory=list)
+    lit: list[Moment] = field(default_factory=list)
     dark: list[Image] = field(default_factory=list)
-    vacant: list[Shot] = field(default_factory=list)
+    vacant: list[Moment] = field(default_factory=list)
     vacant_dark: list[Image] = field(default_factory=list)
 
 
@@ -62,7 +63,7 @@ class Stage:
     """
 
     def __init__(
-        self, visits: VisitSchedule, moments: int, size: tuple[int, int], seed: int, render: ShotRenderer
+        self, visits: VisitSchedule, moments: int, size: tuple[int, int], seed: int, render: MomentRenderer
     ) -> None:
         self._visits, self._moments, self._render = visits, moments, render
         self._changed = threading.Condition()
@@ -91,7 +92,7 @@ class Stage:
         """Return whether all images of the visitor at a time are rendered."""
         with self._changed:
             visitor, _ = self._visits.at(at_ns)
-            self._ask(visitor)
+            self._request(visitor)
             return self._missing(visitor) is None
 
     def picture(self, modality: Modality, at_ns: int, lit: bool, grain: int, timeout_s: float) -> NDArray[Any] | None:
@@ -105,19 +106,21 @@ class Stage:
         visitor, present = self._visits.at(at_ns)
         light: LightPhase = "lit" if lit or modality != "ir" else "dark"
         with self._changed:
-            self._ask(visitor)
-            self._changed.wait_for(lambda: self._error is not None or self._shots(visitor, present, light), timeout_s)
+            self._request(visitor)
+            self._changed.wait_for(
+                lambda: self._error is not None or self._moments_of(visitor, present, light), timeout_s
+            )
             if self._error is not None:
                 raise CameraLost(f"rendering of the simulated world failed: {self._error}")
-            shots = self._shots(visitor, present, light)
-            if not shots:
+            images = self._moments_of(visitor, present, light)
+            if not images:
                 return None
-            shot = shots[ping_pong(at_ns * MOTION_FPS // SECOND, len(shots))]
-        if not isinstance(shot, Shot):
-            return self.with_grain(shot, grain)
+            image = images[ping_pong(at_ns * MOTION_FPS // SECOND, len(images))]
+        if not isinstance(image, Moment):
+            return self.with_grain(image, grain)
         if modality == "depth":
-            return self._with_depth_grain(shot.depth, grain)
-        return self.with_grain(shot.rgb if modality == "rgb" else shot.ir, grain)
+            return self._with_depth_grain(image.depth, grain)
+        return self.with_grain(image.rgb if modality == "rgb" else image.ir, grain)
 
     def with_grain(self, image: Image, grain: int) -> Image:
         """Return a copy of uint8 [H, W, C] with noise of one grey level."""
@@ -137,13 +140,13 @@ class Stage:
         top, left = (int(hashed_uniform(self._seed, grain, part + k) * MARGIN) for k in range(2))
         return self._grain[top : top + shape[0], left : left + shape[1]]
 
-    def _shots(self, visitor: int, present: bool, light: LightPhase) -> list[Shot] | list[Image]:
+    def _moments_of(self, visitor: int, present: bool, light: LightPhase) -> list[Moment] | list[Image]:
         cycle = self._cycles[visitor]
         if present:
             return cycle.lit if light == "lit" else cycle.dark
         return cycle.vacant if light == "lit" else cycle.vacant_dark
 
-    def _ask(self, visitor: int) -> None:
+    def _request(self, visitor: int) -> None:
         """Request a visitor and the next one; forget the one requested longest ago. The lock is held."""
         self._resting = False
         self._wanted = (visitor, (visitor + 1) % self._visits.distinct) if self._visits.stay_ns else (visitor,)
@@ -179,7 +182,7 @@ class Stage:
                 cycle = self._cycles[visitor]
                 moment = len(cycle.dark if light == "dark" else cycle.lit) if present else 0
             try:
-                shot = self._render(visitor, moment, light, present)
+                image = self._render(visitor, moment, light, present)
             except Exception as error:
                 log.exception("rendering of the simulated world failed")
                 with self._changed:
@@ -188,7 +191,7 @@ class Stage:
                 return
             with self._changed:
                 if light == "dark":
-                    (cycle.dark if present else cycle.vacant_dark).append(shot.ir)
+                    (cycle.dark if present else cycle.vacant_dark).append(image.ir)
                 else:
-                    (cycle.lit if present else cycle.vacant).append(shot)
+                    (cycle.lit if present else cycle.vacant).append(image)
                 self._changed.notify_all()

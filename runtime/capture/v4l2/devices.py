@@ -13,7 +13,7 @@ from runtime.core.values import Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class VideoDevice:
     """A video node. ``identity``: what calibrations refer to (`SourceInfo.identity`).
 
     ``by_id``, ``by_path``: links that survive renumbering; empty if udev made none. ``metadata``: the camera's metadata
@@ -45,25 +45,25 @@ class Device:
         return f"v4l2:{self.path}"
 
 
-def list_devices(kernel: Kernel | None = None, *, cameras_only: bool = True) -> tuple[Device, ...]:
+def list_devices(kernel: Kernel | None = None, *, cameras_only: bool = True) -> tuple[VideoDevice, ...]:
     """List all nodes that deliver images; with ``cameras_only`` off, every video node.
 
-    A node that cannot be opened does not raise: its `Device.problem` says why.
+    A node that cannot be opened does not raise: its `VideoDevice.problem` says why.
     """
     kernel = kernel or LinuxKernel()
     devices = [_describe(kernel, path) for path in kernel.nodes()]
     return tuple(d for d in devices if not cameras_only or d.kind in ("video", "multiplanar") or d.problem)
 
 
-def _describe(kernel: Kernel, path: str) -> Device:
+def _describe(kernel: Kernel, path: str) -> VideoDevice:
     try:
         node = Node(kernel, path)
     except CaptureError as error:
-        return Device(path, problem=error.message, problem_code=error.code)
+        return VideoDevice(path, problem=error.message, problem_code=error.code)
     try:
         identity, by_id, by_path = identity_of(kernel, node)
         formats = node.formats() if node.kind == "video" else ()
-        return Device(
+        return VideoDevice(
             path,
             card=node.card,
             driver=node.driver,
@@ -79,7 +79,7 @@ def _describe(kernel: Kernel, path: str) -> Device:
             problem_code="camera_unsupported" if node.kind == "multiplanar" else "",
         )
     except CaptureError as error:
-        return Device(path, node.card, node.driver, node.bus, problem=error.message, problem_code=error.code)
+        return VideoDevice(path, node.card, node.driver, node.bus, problem=error.message, problem_code=error.code)
     finally:
         node.close()
 
@@ -87,7 +87,7 @@ def _describe(kernel: Kernel, path: str) -> Device:
 def _suggested(formats: tuple[OfferedFormat, ...]) -> Modality | None:
     """Return RGB if any format has colour, depth for depth formats, IR for grey formats alone."""
     names = {f.name for f in formats}
-    if any(FORMATS[n].colour for n in names if n in FORMATS):
+    if any(FORMATS[n].delivers_rgb for n in names if n in FORMATS):
         return "rgb"
     if "Z16" in names:
         return "depth"

@@ -37,7 +37,7 @@ class PixelFormat:
     grey: int | None = None
 
     @property
-    def colour(self) -> bool:
+    def delivers_rgb(self) -> bool:
         return self.kind in ("packed", "planar", "jpeg")
 
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from runtime.core.errors import CameraData
 from runtime.core.values import IlluminationState
 
-UVCH = int.from_bytes(b"UVCH", "little")
 UVCM = int.from_bytes(b"UVCM", "little")
-"""Values for the format of a metadata node (``v4l2_meta_format.dataformat``)."""
+"""Value for the format of a metadata node (``v4l2_meta_format.dataformat``)."""
 
 _BLOCK = struct.Struct("=QHBB")  # time in ns, USB frame number, then the payload header: length and flags
 _ITEM = struct.Struct("<II")  # identifier, size of item and its header

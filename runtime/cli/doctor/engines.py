@@ -102,9 +102,9 @@ def golden_vectors(bundle: Bundle) -> Diagnosis:
 def engine_diagnoses(folder: Path) -> list[Diagnosis]:
     """Run these checks, in the order in which to fix what they find."""
     single: list[Callable[[], Diagnosis]] = [interpreter, int8_arithmetic, onnx_runtime, face_detector]
-    findings = [check() for check in single] + optional_packages()
-    finding, bundle = bundle_files(folder)
-    findings.append(finding)
+    diagnoses = [check() for check in single] + optional_packages()
+    diagnosis, bundle = bundle_files(folder)
+    diagnoses.append(diagnosis)
     if bundle is not None:
-        findings.append(golden_vectors(bundle))
-    return findings
+        diagnoses.append(golden_vectors(bundle))
+    return diagnoses

@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from runtime.cli.command import FAILURE, Version, command, run
+from runtime.cli.command import FAILURE, BundleFolder, Json, Version, command, run
 from runtime.cli.doctor.cameras import camera_diagnoses, clock_diagnoses
 from runtime.cli.doctor.engines import engine_diagnoses
 from runtime.cli.doctor.report import MARKS, Diagnosis
 from runtime.cli.doctor.rig import rig_diagnoses
 from runtime.cli.doctor.store import store_diagnoses
 from runtime.cli.options import (
-    Bundle,
     Config,
     Depth,
     Ir,
@@ -36,7 +35,6 @@ from runtime.liveness.open import default_bundle
 WATCH_S = 3.0
 
 Seconds = Annotated[float, typer.Option(help="How long to run the rig, in seconds.", min=0.5, max=600)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run_checks(
@@ -46,16 +44,16 @@ def run_checks(
 
     A configured ``rig`` runs for ``seconds``; a ``store`` with an address is asked.
     """
-    findings = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
+    diagnoses = [*engine_diagnoses(folder), *camera_diagnoses(), *clock_diagnoses()]
     if rig is not None and rig.configured:
-        findings += rig_diagnoses(rig, seconds)
+        diagnoses += rig_diagnoses(rig, seconds)
     if store is not None and store.url is not None:
-        findings += store_diagnoses(store)
-    return findings
+        diagnoses += store_diagnoses(store)
+    return diagnoses
 
 
 def doctor(
-    bundle: Bundle = None,
+    bundle: BundleFolder = None,
     config: Config = None,
     rgb: Rgb = None,
     ir: Ir = None,
@@ -77,15 +75,15 @@ def doctor(
         store = store_settings(config)
     except ConfigError as error:
         extra.append(Diagnosis("fail", "settings", str(error)))
-    findings = run_checks(bundle or default_bundle(), rig, seconds, store) + extra
+    diagnoses = run_checks(bundle or default_bundle(), rig, seconds, store) + extra
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        typer.echo(json.dumps([asdict(diagnosis) for diagnosis in diagnoses]))
     else:
         console = Console(soft_wrap=True, highlight=False)
-        for finding in findings:
-            console.print(f"{MARKS[finding.level]} {finding.subject}: ", end="")
-            console.print(finding.detail, markup=False)
-    if any(finding.level == "fail" for finding in findings):
+        for diagnosis in diagnoses:
+            console.print(f"{MARKS[diagnosis.level]} {diagnosis.subject}: ", end="")
+            console.print(diagnosis.detail, markup=False)
+    if any(diagnosis.level == "fail" for diagnosis in diagnoses):
         raise typer.Exit(FAILURE)
 
 

@@ -14,10 +14,10 @@ from runtime.cli.doctor.report import Diagnosis
 from runtime.config.rig import RigSettings
 from runtime.core.errors import AdsnError
 from runtime.core.reasons import ILLUMINATION_CODES, operator_advice
-from runtime.core.values import Frame, Modality
+from runtime.core.values import MODALITY_NAMES, Frame, Modality
 from runtime.geometry.calibration_file import open_box_mapper
 from runtime.pairing.feed import CapturedPair, FeedStatus
-from runtime.pairing.rig import NAMES, Rig
+from runtime.pairing.rig import Rig
 
 START_S = 8.0
 """How long to wait for the cameras' first frames; the requested seconds count from then."""
@@ -70,7 +70,7 @@ def rig_diagnoses(settings: RigSettings, seconds: float) -> list[Diagnosis]:
 
 def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
     """Check a camera after it has run for a while."""
-    name = f"{NAMES[camera.modality]} camera"
+    name = f"{MODALITY_NAMES[camera.modality]} camera"
     if camera.state != "running" or camera.info is None:
         return Diagnosis("fail", name, f"{camera.state}: {camera.last_error or 'no frame has arrived.'}")
     info = camera.info
@@ -91,7 +91,7 @@ def camera_diagnosis(camera: CameraStatus) -> Diagnosis:
 
 def timestamp_diagnosis(modality: Modality, delays_ms: Sequence[float]) -> Diagnosis:
     """Check that capture times are on the host's clock, by how long after them frames arrive."""
-    name = f"{NAMES[modality]} times"
+    name = f"{MODALITY_NAMES[modality]} times"
     middle = statistics.median(delays_ms)
     detail = f"frames arrive {middle:.1f} ms after mid-exposure, {min(delays_ms):.1f} to {max(delays_ms):.1f}"
     if not EARLY_MS < middle < LATE_MS:
@@ -141,4 +141,4 @@ def _on_bus(camera: CameraStatus) -> UsbStream | None:
         return None
     node = Path(parse_uri(info.uri).path).resolve().name
     size = bytes_per_second(info.width, info.height, info.pixel_format, info.fps)
-    return usb_stream(NAMES[camera.modality], CLASS / node / "device", size)
+    return usb_stream(MODALITY_NAMES[camera.modality], CLASS / node / "device", size)

@@ -30,7 +30,7 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
     client: Any = redis.Redis(**connection_options(settings), **times)
     try:
         with client:
-            return _ask(client, settings)
+            return _check(client, settings)
     except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError):
         told = "it refuses this user. Correct store.username, store.password, or the user's permissions."
     except redis.exceptions.TimeoutError:
@@ -41,7 +41,7 @@ def store_diagnoses(settings: StoreSettings) -> list[Diagnosis]:
     return [Diagnosis("fail", SUBJECT, f"{settings.address}: {told}")]
 
 
-def _ask(client: Any, settings: StoreSettings) -> list[Diagnosis]:
+def _check(client: Any, settings: StoreSettings) -> list[Diagnosis]:
     took = []
     for _ in range(PINGS):
         began = time.perf_counter()

@@ -29,11 +29,8 @@ from runtime.face.pair_detection import PairDetection, find_face, searchable_mod
 from runtime.geometry.box_mapping import BoxMapper, CalibratedMapper, ScaleMapper
 from runtime.geometry.calibration_file import load_geometry
 from runtime.recording.reader import Recording
+from runtime.recording.set_list import COLUMNS, LIST
 from runtime.recording.writer import create_private, private_folder
-
-COLUMNS = ("presentation", "subject", "species", "sensor", "split")
-"""Columns of ``recordings.csv``; `adsn.datasets.recordings` reads them."""
-LIST = "recordings.csv"
 
 
 class Split(str, Enum):

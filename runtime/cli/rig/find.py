@@ -15,8 +15,8 @@ from rich.console import Console
 
 from runtime.capture.open import SCHEMES, check_uri, missing_package, open_source
 from runtime.capture.source import Source
-from runtime.capture.v4l2.devices import Device, list_devices
-from runtime.cli.command import FAILURE
+from runtime.capture.v4l2.devices import VideoDevice, list_devices
+from runtime.cli.command import FAILURE, Json
 from runtime.core.errors import CameraData, CameraLost, ConfigError
 from runtime.core.values import MODALITIES, Modality
 from runtime.pairing.illumination import FrameStats, IlluminationClassifier, frame_stats
@@ -24,7 +24,6 @@ from runtime.pairing.illumination import FrameStats, IlluminationClassifier, fra
 FIRST_S = 10.0
 """Timeout for the first frame."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Address = Annotated[str, typer.Argument(help="Address of the camera, e.g. v4l2:/dev/video2?fourcc=GREY.")]
 As = Annotated[str | None, typer.Option("--as", help="rgb, ir or depth; default: as its formats suggest, or rgb.")]
 Seconds = Annotated[float, typer.Option(help="How long to watch the camera, in seconds.", min=0.2, max=3600)]
@@ -53,7 +52,7 @@ def list_cameras(as_json: Json = False) -> None:
             console.print(f"             needs: {kinds[name]}", style="yellow")
 
 
-def device_line(device: Device) -> str:
+def device_line(device: VideoDevice) -> str:
     """Return a device in one line: its name, bus and modality, or why it cannot be used."""
     parts = [device.card or device.path, device.bus, device.modality or ""]
     if device.metadata:

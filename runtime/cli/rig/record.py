@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 
 from runtime.capture.source import SourceInfo
-from runtime.cli.command import FAILURE
+from runtime.cli.command import FAILURE, BundleFolder
 from runtime.cli.options import (
-    Bundle,
     Config,
     DecisionPrinter,
     Depth,
@@ -86,7 +85,7 @@ def record(
         raise typer.Exit(FAILURE)
 
 
-def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: Bundle = None) -> None:
+def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: BundleFolder = None) -> None:
     """Form a recording's pairs again and compare them with the recorded ones.
 
     Exit code 1 if they differ or part of the file is damaged. A recording that was cut off is read to its end.
@@ -96,7 +95,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
     if len(recording.modalities) != 2:
         raise RecordingInvalid(f"{file}: contains only {' and '.join(recording.modalities)}, so there are no pairs.")
     console.print(f"recorded {recording.created}, consent: {recording.consent}")
-    judge = DecisionPrinter(bundle) if decide else None
+    printer = DecisionPrinter(bundle) if decide else None
     if at_speed:
         if "%" in str(file) or "?" in str(file):
             raise ConfigError(f"{file}: for --at-speed, rename the file so that its name has no % and no ?.")
@@ -105,7 +104,7 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
         rig.start()
         try:
             with ended_by_signal() as stop:
-                show(rig, console, stop, None, judge)
+                show(rig, console, stop, None, printer)
         finally:
             rig.close()
         return
@@ -114,9 +113,9 @@ def replay(file: File, at_speed: Speed = False, decide: Decide = False, bundle: 
     for captured in recording.replay(tally=tally):
         pair = captured.pair
         formed.append({m: getattr(pair, f"{m}_time_ns") for m in recording.modalities})
-        if judge is not None:
+        if printer is not None:
             skew = "" if pair.skew_ns is None else f"{pair.skew_ns / 1e6:.2f} ms"
-            console.print(f"{captured.number} {skew} {judge.line(captured, captured.t_emitted_ns)}")
+            console.print(f"{captured.number} {skew} {printer.line(captured, captured.t_emitted_ns)}")
     then = [dict(pair.times_ns) for pair in recording.pairs()]
     same = len(_keys(then) & _keys(formed))
     console.print(f"{tally.frames} frames, {len(formed)} pairs; they include {same} of the {len(then)} recorded pairs.")

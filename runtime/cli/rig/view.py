@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runtime.cli.command import BundleFolder
 from runtime.cli.options import (
-    Bundle,
     Config,
     DecisionPrinter,
     Depth,
@@ -31,8 +31,9 @@ from runtime.cli.options import (
     rig_settings,
 )
 from runtime.cli.rig.page import RigPage
+from runtime.core.values import MODALITY_NAMES
 from runtime.pairing.feed import CapturedPair, FeedStatus
-from runtime.pairing.rig import NAMES, Rig
+from runtime.pairing.rig import Rig
 
 REFRESH_S = 0.25
 LINE_S = 1.0
@@ -54,13 +55,13 @@ def view(
     seconds: Seconds = None,
     page: WithPage = False,
     decide: Decide = False,
-    bundle: Bundle = None,
+    bundle: BundleFolder = None,
 ) -> None:
     """Run a rig and show its status: camera states, rates, skew, illumination, and why there are no pairs."""
     settings = require_rig(
         rig_settings(config, rgb=rgb, ir=ir, depth=depth, max_skew_ms=max_skew_ms, strobe=strobe, synthetic=synthetic)
     )
-    judge = DecisionPrinter(bundle) if decide else None
+    printer = DecisionPrinter(bundle) if decide else None
     served = RigPage() if page else None
     rig = Rig(settings, observers=(served,) if served else ())
     console = Console(highlight=False)
@@ -70,7 +71,7 @@ def view(
             console.print(f"images, for this machine only: {served.url}", markup=False, soft_wrap=True)
         rig.start()
         with ended_by_signal() as stop:
-            show(rig, console, stop, seconds, judge)
+            show(rig, console, stop, seconds, printer)
     finally:
         rig.close()
         if served is not None:
@@ -82,10 +83,10 @@ def ended_by_signal() -> Iterator[threading.Event]:
     """Return an event that SIGTERM and Ctrl-C set, so that the command can shut down in order."""
     stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def set_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    before = [(number, signal.signal(number, ask)) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [(number, signal.signal(number, set_stop)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         yield stop
     finally:
@@ -94,7 +95,7 @@ def ended_by_signal() -> Iterator[threading.Event]:
 
 
 def show(
-    rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: DecisionPrinter | None = None
+    rig: Rig, console: Console, stop: threading.Event, seconds: float | None, printer: DecisionPrinter | None = None
 ) -> None:
     """Show a running rig until told to stop: as a table on a terminal, else as one line per second."""
     end = None if seconds is None else time.monotonic() + seconds
@@ -110,8 +111,8 @@ def show(
             now = time.monotonic()
             if captured is not None:
                 number = captured.number
-                if judge is not None:
-                    decision = judge.line(captured, time.monotonic_ns())
+                if printer is not None:
+                    decision = printer.line(captured, time.monotonic_ns())
             if now - printed < (REFRESH_S if live else LINE_S):
                 continue
             printed = now
@@ -151,7 +152,7 @@ def status_table(status: FeedStatus, decision: str = "") -> Group:
         info = camera.info
         picture = "" if info is None else f"{info.width}×{info.height} {info.pixel_format}, {info.timestamp_source}"
         grid.add_row(
-            NAMES[camera.modality],
+            MODALITY_NAMES[camera.modality],
             Text(camera.state, style=COLOURS[camera.state]),
             f"{camera.fps:.1f}",
             str(camera.generation),

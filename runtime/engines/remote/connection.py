@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 import threading
@@ -20,6 +19,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from runtime.core.errors import ConfigError
+from runtime.core.hosts import is_loopback
 from runtime.core.retry import Backoff
 from runtime.core.tls_files import TlsFile, client_context, speaks_no_tls
 
@@ -81,7 +81,7 @@ class RemoteConnection:
             raise ConfigError(f"{settings.url}: not a scoring server's address. Use https://HOST:PORT, without a path.")
         if parts.username is not None or parts.password is not None:
             raise ConfigError("the scoring server's address contains a password. Put the key in remote_key instead.")
-        if parts.scheme == "http" and not settings.plaintext and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not settings.plaintext and not is_loopback(parts.hostname):
             raise ConfigError(
                 f"{settings.url}: images of faces would cross the network unencrypted, and anyone on it could answer. "
                 "Use https, or set plaintext if another layer encrypts the traffic."
@@ -138,7 +138,7 @@ class RemoteConnection:
     def _once(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit: int, deadline: float
     ) -> HttpReply:
-        kept = self._take()
+        kept = self._idle_connection()
         if kept is not None:
             try:
                 return self._on(kept, method, path, body, headers, limit, deadline)
@@ -176,7 +176,7 @@ class RemoteConnection:
                 self._idle.append((connection, time.monotonic()))
         return HttpReply(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
 
-    def _take(self) -> http.client.HTTPConnection | None:
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
         with self._lock:
             while self._idle:
                 connection, since = self._idle.pop()
@@ -271,13 +271,6 @@ def _context(settings: RemoteSettings) -> ssl.SSLContext:
         named("certificate", settings.certificate),
         named("certificate_key", settings.certificate_key),
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _reason(error: BaseException) -> str:

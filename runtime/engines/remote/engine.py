@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from runtime.bundle.manifest import Bundle, FileRole
 from runtime.core.errors import AdsnError, EngineError, EngineUnavailable, GoldenMismatch, InferenceFailed, InvalidBatch
-from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
+from runtime.engines.base import OUTPUTS, Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
 from runtime.engines.golden import GoldenVectors, check_golden, read_golden
 from runtime.engines.remote.connection import HttpReply, RemoteConnection, Unreachable
 from runtime.engines.remote.oip import DTYPES, HEADER_LENGTH, datatype, pack, parse_object, unpack
 
 log = logging.getLogger(__name__)
-OUTPUTS = ("score", "stream_scores", "attention")
 MAX_DESCRIPTION_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 16 << 20
 MODEL_ROLES: tuple[FileRole, ...] = ("model-fp32", "model-int8-cpu", "model-int8-trt", "model-int8-trt11")

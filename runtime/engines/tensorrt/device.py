@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runtime.core.errors import EngineUnavailable
 
 
-class Device(Protocol):
+class GpuDevice(Protocol):
     """The primary context of one GPU.
 
     Every method may raise `InferenceFailed` if the device is lost.
@@ -59,7 +59,7 @@ class Device(Protocol):
         ...
 
 
-def open_device(index: int = 0, provider: str = "auto") -> Device:
+def open_device(index: int = 0, provider: str = "auto") -> GpuDevice:
     """Open the device with the first provider that works. cuda-bindings comes first, because it has CUDA graphs.
 
     Raises:

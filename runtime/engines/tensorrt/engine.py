@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.core.errors import EngineUnavailable, InferenceFailed
-from runtime.engines.base import Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
+from runtime.engines.base import OUTPUTS, Batch, EngineInfo, InputSpec, Precision, Scores, check_batch, check_scores
 from runtime.engines.tensorrt.build import make_logger
-from runtime.engines.tensorrt.device import Device
+from runtime.engines.tensorrt.device import GpuDevice
 from runtime.engines.tensorrt.thread import OwningThread
 from runtime.engines.tensorrt.versions import execution_slots, forbid_host_code, generation_of
 
 log = logging.getLogger(__name__)
-OUTPUTS = ("score", "stream_scores", "attention")
 DEADLINE_S = 10.0
 """Far longer than any run of this network. A device that has not responded by then is taken to be lost."""
 
@@ -60,7 +59,7 @@ class TensorRTEngine:
         self,
         plan: bytes,
         trt: Any,
-        open_device: Callable[[], Device],
+        open_device: Callable[[], GpuDevice],
         inputs: tuple[InputSpec, ...],
         *,
         precision: Precision,
@@ -72,7 +71,7 @@ class TensorRTEngine:
         self._thread = OwningThread("tensorrt")
         self._slots: list[_Slot] = []
         self._broken = ""
-        self._device: Device | None = None
+        self._device: GpuDevice | None = None
         try:
             self._thread.submit(lambda: self._open(plan, open_device)).result()
         except BaseException:
@@ -100,7 +99,7 @@ class TensorRTEngine:
         """The largest batch that runs in one part."""
         return self._max_batch
 
-    def _open(self, plan: bytes, open_device: Callable[[], Device]) -> None:
+    def _open(self, plan: bytes, open_device: Callable[[], GpuDevice]) -> None:
         trt = self._trt
         self._device = device = open_device()
         self._logger = make_logger(trt)
@@ -128,7 +127,7 @@ class TensorRTEngine:
         for _ in range(execution_slots(generation_of(trt.__version__))):
             self._slots.append(self._slot(device, engine, shapes))
 
-    def _slot(self, device: Device, engine: Any, shapes: dict[str, tuple[int, ...]]) -> _Slot:
+    def _slot(self, device: GpuDevice, engine: Any, shapes: dict[str, tuple[int, ...]]) -> _Slot:
         context = engine.create_execution_context()
         if context is None:
             raise EngineUnavailable(

@@ -51,9 +51,9 @@ def test_a_blind_model_shows_no_effect() -> None:
 
 def test_another_background_leaves_the_face_alone() -> None:
     asked = Counterfactual(glint_scorer, CropRule(size=112, margin=0.6), ("rgb", "ir"), threshold=0.5)
-    here, elsewhere = CHANGES["background"]
+    background = CHANGES["background"]
     for species in ("bona_fide", "mask_rigid", "print_matte"):
-        crops = [asked.crops(species, 3, asked.shown(species, 3, change)) for change in (here, elsewhere)]
+        crops = [asked.crops(species, 3, asked.variant(species, 3, change)) for change in background]
         for modality in ("rgb", "ir"):
             one, other = (crop[modality].astype(float) for crop in crops)
             # The face is unchanged; automatic exposure, which meters a little of the room, may scale it.

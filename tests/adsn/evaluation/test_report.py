@@ -12,7 +12,7 @@ from adsn.evaluation.attention import combined, overlay, weight_on
 from adsn.evaluation.counterfactual import Effect
 from adsn.evaluation.evaluate import Scored, report_json
 from adsn.evaluation.report import ReportImage, ReportPage, ReportSection, html_report, worst_samples
-from adsn.evaluation.verdict import Limits, verdict
+from adsn.evaluation.verdict import Limits, check_limits
 from adsn.metrics import Rate, rates
 
 VOID = {"meta", "img", "line", "rect", "polyline", "circle", "br"}
@@ -179,13 +179,13 @@ def test_rates_within_their_limits_are_not_red() -> None:
 )
 def test_few_presentations_are_no_proof(errors: int, trials: int, state: str) -> None:
     scores = [0.9] * 400 + [0.9] * errors + [0.1] * (trials - errors)
-    found = verdict(rates(scores, ["bona_fide"] * 400 + ["print"] * trials, 0.5), Limits(0.05, 0.05))
+    found = check_limits(rates(scores, ["bona_fide"] * 400 + ["print"] * trials, 0.5), Limits(0.05, 0.05))
     assert found.state == state
     assert ("APCER print" in found.words[0]) == (state != "within")
 
 
 def test_a_set_without_attacks_or_errors_has_a_verdict() -> None:
-    found = verdict(rates([0.9, 0.8], ["bona_fide"] * 2, 0.5), Limits())
+    found = check_limits(rates([0.9, 0.8], ["bona_fide"] * 2, 0.5), Limits())
     assert found.state == "unsure"
     assert "84.19% (BPCER)" in found.words[0]
 

@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from runtime.capture.device_clock import DeviceClock, HostTime
+from runtime.capture.device_clock import DeviceClock
+from runtime.core.units import MS
 
-MS = 1_000_000
 PERIOD = 33_333_333
 BOOT = 7_000_000_000_000
 
@@ -134,10 +134,8 @@ def test_stalls_are_no_step() -> None:
     for k in range(3000):
         stall = rng.randint(40, 400) * MS if rng.random() < 0.02 else 0
         arrived = max(arrived + MS // 2, BOOT + k * PERIOD + 3 * MS + stall)
-        mapped = clock.update(k * PERIOD, arrived)
+        clock.update(k * PERIOD, arrived)
     assert clock.generation == 0
-    assert isinstance(mapped, HostTime)
-    assert mapped.delay_ns == arrived - mapped.host_ns
 
 
 def test_memory_is_bounded_at_any_rate() -> None:

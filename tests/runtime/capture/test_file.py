@@ -25,10 +25,9 @@ from runtime.core.errors import (
     RecordingInvalid,
     StreamEnded,
 )
+from runtime.core.units import MS
 from runtime.core.values import Frame, Modality
 from runtime.pairing.rig import Rig
-
-MS = 1_000_000
 
 
 @pytest.fixture(autouse=True)

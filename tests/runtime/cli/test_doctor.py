@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from runtime.capture.source import SourceInfo
 from runtime.capture.status import CameraStatus
-from runtime.capture.v4l2.devices import Device
+from runtime.capture.v4l2.devices import VideoDevice
 from runtime.capture.v4l2.kernel import Kernel
 from runtime.cli.command import command
 from runtime.cli.doctor import cameras as doctor_cameras
@@ -78,9 +78,9 @@ def test_clocks(tmp_path: Path) -> None:
 
 def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = (
-        Device("/dev/video0", card="Webcam", modality="rgb"),
-        Device("/dev/video2", problem="join the group video.", problem_code="camera_denied"),
-        Device("/dev/video4", problem="its multi-planar interface needs gst:", problem_code="camera_unsupported"),
+        VideoDevice("/dev/video0", card="Webcam", modality="rgb"),
+        VideoDevice("/dev/video2", problem="join the group video.", problem_code="camera_denied"),
+        VideoDevice("/dev/video4", problem="its multi-planar interface needs gst:", problem_code="camera_unsupported"),
     )
     monkeypatch.setattr(doctor_cameras, "list_devices", lambda kernel: devices)
     assert [f.level for f in camera_diagnoses()] == ["ok", "fail", "warn"]
@@ -103,7 +103,7 @@ def test_bandwidth(megabytes: tuple[float, ...], mbit: float, level: str) -> Non
     streams = [UsbStream(f"camera {n}", "USB bus 1", mbit, m * 1e6) for n, m in enumerate(megabytes)]
     (finding,) = bandwidth_diagnoses(streams)
     assert finding.level == level
-    assert level in ("ok",) or "MJPEG" in finding.detail
+    assert ("MJPEG" in finding.detail) == (level != "ok")
 
 
 def test_bandwidth_is_counted_for_each_bus() -> None:

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from runtime.capture.status import CameraStatus
-from runtime.capture.v4l2.devices import Device
+from runtime.capture.v4l2.devices import VideoDevice
 from runtime.cli.options import rig_settings
 from runtime.cli.rig import find as rig_find
 from runtime.cli.rig.main import app
@@ -52,8 +52,8 @@ def two(options: str = "") -> tuple[str, ...]:
 
 def test_list_names_every_kind_and_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = (
-        Device("/dev/video2", card="IR Camera", bus="usb-1", modality="ir", metadata="/dev/video3"),
-        Device("/dev/video4", problem="no permission.", problem_code="camera_denied"),
+        VideoDevice("/dev/video2", card="IR Camera", bus="usb-1", modality="ir", metadata="/dev/video3"),
+        VideoDevice("/dev/video4", problem="no permission.", problem_code="camera_denied"),
     )
     monkeypatch.setattr(rig_find, "list_devices", lambda: devices)
     said = call("list").stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -19,6 +19,7 @@ from runtime.engines.golden import check_golden, read_golden
 from runtime.engines.onnx import OnnxCpuEngine
 from runtime.liveness.open import default_bundle
 from tests.support.models.engine_contract import EngineContract, Reference
+from tests.support.waiting import until
 
 WAIT_S = 20.0
 FAULT = 255
@@ -59,13 +60,6 @@ def pairs(*values: int) -> Batch:
 
 def waiting(batching: BatchingEngine, count: int) -> bool:
     return batching.queued == count
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 @pytest.fixture

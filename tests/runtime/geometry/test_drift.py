@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
+from runtime.core.units import SECOND
 from runtime.core.values import Box
-from runtime.geometry.drift import CROP, MIN_RESPONSE, SECOND_NS, DriftMonitor, shift_between
+from runtime.geometry.drift import CROP, MIN_RESPONSE, DriftMonitor, shift_between
 from runtime.imaging.crop import crop
 
 
@@ -32,7 +33,7 @@ def watch(monitor: DriftMonitor, x: float, y: float, rounds: int = 2, start_s: i
         assert person.pair.rgb is not None
         assert person.pair.ir is not None
         placed = moved(person.ir_face_box, -x, -y)
-        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, placed, (start_s + number) * SECOND_NS)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, placed, (start_s + number) * SECOND)
 
 
 @pytest.mark.parametrize(("x", "y"), [(8.0, 0.0), (-13.0, 21.0), (45.0, -30.0), (0.4, 0.3)])
@@ -77,9 +78,7 @@ def test_wide_faces_are_no_drift_but_what_goes_beyond_them_is() -> None:
             assert person.pair.rgb is not None
             assert person.pair.ir is not None
             placed = moved(person.ir_face_box, -x, -y)
-            monitor.update(
-                person.pair.rgb, person.pair.ir, person.face_box, placed, number * SECOND_NS, slack=(-5.0, 0.1)
-            )
+            monitor.update(person.pair.rgb, person.pair.ir, person.face_box, placed, number * SECOND, slack=(-5.0, 0.1))
         assert monitor.state().drifted is drifted
 
 
@@ -110,7 +109,7 @@ def test_faces_of_another_scale_are_mostly_rejected_and_raise_no_alarm() -> None
         assert person.pair.ir is not None
         b = person.ir_face_box
         grown = Box(b.x - 0.05 * b.w, b.y - 0.05 * b.h, b.w * 1.1, b.h * 1.1)
-        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, grown, number * SECOND_NS)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, grown, number * SECOND)
     assert monitor.state().drifted is not True
 
 
@@ -120,9 +119,9 @@ def test_one_reading_a_second_and_a_bounded_memory() -> None:
     assert person.pair.rgb is not None
     assert person.pair.ir is not None
     for tick in range(50):
-        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, person.ir_face_box, tick * SECOND_NS // 10)
+        monitor.update(person.pair.rgb, person.pair.ir, person.face_box, person.ir_face_box, tick * SECOND // 10)
     assert monitor.state().readings == 5
-    assert not monitor.due(5 * SECOND_NS - SECOND_NS // 5)
+    assert not monitor.due(5 * SECOND - SECOND // 5)
     watch(monitor, 9, 0, start_s=10)
     assert monitor.state().readings == 10
     assert monitor.state().drifted is True

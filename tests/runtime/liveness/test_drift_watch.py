@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from runtime.capture.simulated.rig import SyntheticPair, SyntheticRig
+from runtime.core.units import SECOND
 from runtime.core.values import Box, Modality, Pair
 from runtime.geometry.box_mapping import BoxMapper, CalibratedMapper, MappedBox, MappingMethod, RigGeometry, ScaleMapper
-from runtime.geometry.drift import SECOND_NS
 from runtime.liveness.drift_watch import DriftWatch
 from runtime.liveness.pair_pipeline import Assessment
 from tests.support.geometry.rigs import rig
@@ -57,11 +57,11 @@ def advice(
     for number in range(readings):
         person = people[number % len(people)]
         come.append(person)
-        at = number * SECOND_NS
+        at = number * SECOND
         pair = replace(person.pair, rgb_time_ns=at, ir_time_ns=at, clock="monotonic", lit="lit")
         assert drift_watch.update(pair, judged(person))
         # Not due again within one second.
-        assert not drift_watch.update(replace(pair, ir_time_ns=at + SECOND_NS // 2), judged(person))
+        assert not drift_watch.update(replace(pair, ir_time_ns=at + SECOND // 2), judged(person))
     return drift_watch.advice
 
 

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
+from runtime.core.units import SECOND
 from tests.support.approximate_time import VECTORS, Message, run
-
-SECOND = 1_000_000_000
 
 
 def timeline(first: str, second: str) -> list[Message]:

@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from runtime.core.units import MS
 from runtime.core.values import IlluminationState, Modality
 from runtime.pairing.pairer import Pairer, Rejection
-from tests.support.streams import MS, PERIOD, by_arrival, frame, push_all, regular, stream
+from tests.support.streams import PERIOD, by_arrival, frame, push_all, regular, stream
 
 
 @pytest.mark.parametrize("pairing", [("rgb", "ir"), ("ir", "depth"), ("rgb", "depth"), ("depth", "rgb")])

@@ -9,9 +9,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.core.units import MS
 from runtime.core.values import Frame, IlluminationState, Modality
 from runtime.pairing.pairer import MatchedFrames, Pairer, Rejection
-from tests.support.streams import MS, by_arrival, frame, push_all, stream, times
+from tests.support.streams import by_arrival, frame, push_all, stream, times
 
 STATES: tuple[IlluminationState, ...] = ("lit", "lit", "lit", "dark", "unknown")
 

@@ -25,6 +25,7 @@ from runtime.recording.reader import Recording
 from runtime.recording.source import open_mcap
 from runtime.recording.writer import Recorder
 from tests.support.recordings import interleaved, record
+from tests.support.waiting import until
 
 
 def key(pair: Pair) -> tuple[Any, ...]:
@@ -57,11 +58,7 @@ def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pa
     rig = Rig(rig_settings, observers=(recorder, kept))
     recorder.describe = lambda modality: next(c.info for c in rig.status().cameras if c.modality == modality)
     rig.start()
-    deadline = time.monotonic() + 60
-    while len(kept.pairs) < 25:
-        assert time.monotonic() < deadline
-        rig.wait(-1, 0.1)
-        time.sleep(0.01)
+    until(lambda: len(kept.pairs) >= 25)
     assert rig.status().recording == str(recorder.path)
     rig.close()
     recorder.close()
@@ -91,12 +88,8 @@ def test_at_speed_through_a_rig_gives_the_same_pairs(performance: tuple[Path, li
     kept = Log()
     rig = Rig(RigSettings(rgb=f"mcap:{path}", ir=f"mcap:{path}", max_skew_ms=8), observers=(kept,))
     rig.start()
-    deadline = time.monotonic() + 60
-    while any(c.state != "closed" for c in rig.status().cameras):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.2)
-    assert "has ended" in rig.status().advice
+    until(lambda: all(c.state == "closed" for c in rig.status().cameras))
+    until(lambda: "has ended" in rig.status().advice)
     rig.close()
     assert kept.pairs[0].rgb_time_ns is not None
     assert formed[0].rgb_time_ns is not None

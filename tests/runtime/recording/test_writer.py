@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from runtime.core.errors import (
 from runtime.recording.reader import Recording
 from runtime.recording.writer import Recorder
 from tests.support.recordings import BASE, RIG, frame, interleaved, record
+from tests.support.waiting import until
 
 
 def test_no_password_is_in_the_file(tmp_path: Path) -> None:
@@ -91,11 +91,12 @@ def test_recording_is_loud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 def test_a_full_disk_ends_the_recording_and_not_the_rig(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder(tmp_path / "r", RIG, consent="yes", min_free=1 << 62)
-    deadline = time.monotonic() + 30
-    while recorder.recording and time.monotonic() < deadline:
+
+    def has_ended() -> bool:
         recorder.on_frame(frame("rgb", 1))
-        time.sleep(0.02)
-    assert recorder.recording == ""
+        return recorder.recording == ""
+
+    until(has_ended)
     assert "free on the disk" in recorder.error
     recorder.on_frame(frame("rgb", 2))
     recorder.close()
@@ -106,10 +107,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_rig(tmp_path: Path, caplog: 
 def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "r", RIG, consent="yes", max_s=0.0)
     recorder.on_frame(frame("rgb", 1))
-    deadline = time.monotonic() + 30
-    while recorder.recording:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not recorder.recording)
     recorder.close()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runtime.core.errors import ConfigError
-from service.config.settings import Settings, is_loopback, read_settings
+from runtime.core.hosts import is_loopback
+from service.config.settings import Settings, read_settings
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from runtime.liveness.open import LoadedModel
 from service.config.settings import LimitSettings, Settings
 from tests.support.images import bomb, encode, ir_file, rgb_file, textured
 from tests.support.service.liveness_requests import HEAD, check_problem, meta, pair
-from tests.support.service.output_events import until
 from tests.support.service.running_service import RunningService, running
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("name", ["rgb", "ir"])

@@ -16,8 +16,8 @@ import pytest
 
 from service.config.settings import LimitSettings, Settings
 from tests.support.service.liveness_requests import HEAD, check_problem, pair
-from tests.support.service.output_events import until
 from tests.support.service.running_service import RunningService, running
+from tests.support.waiting import until
 
 QUICK = LimitSettings(body_bytes=300_000, header_s=0.4, body_s=0.6, header_bytes=4096, connections=60)
 

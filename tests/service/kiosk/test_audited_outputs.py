@@ -25,13 +25,14 @@ from service.monitoring.health import Health
 from service.outputs.base import Event, boottime_ns
 from tests.support.fakes import FakeEngine, loaded
 from tests.support.service.full_disk import FullDisk
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
 from tests.support.service.scripted_kiosk import Recorder
+from tests.support.waiting import until
 
 
 def decided(name: str, made: Decision = "live", **changes: Any) -> Event:
     """Return a decision as the loop creates it."""
-    outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 8, 10, 5, 0.9, 0)
+    outcome = SessionOutcome(name, made, () if made == "live" else ("fused_spoof",), 9, 1, 10, 5, 0.9, 0)
     answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=True)
     return replace(decision(name, made), answer={**answer, **changes})
 
@@ -176,7 +177,7 @@ def test_it_ends_in_time_on_a_disk_that_hangs(made: Made, monkeypatch: pytest.Mo
 
 
 def test_the_form_that_is_written_down_hides_scores_where_they_are_hidden() -> None:
-    outcome = SessionOutcome("s1", "live", (), 9, 1, 8, 10, 5, 0.9, 0)
+    outcome = SessionOutcome("s1", "live", (), 9, 1, 10, 5, 0.9, 0)
     answer = decision_answer(outcome, loaded(FakeEngine()), expose_score=False)
     assert (answer["score"], answer["threshold"]) == (None, None)
     assert answer["request_id"] == answer["session_id"] == "s1"

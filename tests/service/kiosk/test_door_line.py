@@ -12,7 +12,7 @@ import pytest
 from runtime.core.errors import ConfigError
 from service.kiosk import door_line
 from service.kiosk.config import GpioSettings, KioskSettings
-from service.kiosk.door_line import LineSettings, lock, read_line, take_line
+from service.kiosk.door_line import LineSettings, lock, open_door_line, read_line
 
 SETTINGS = """
 prot = 1
@@ -65,7 +65,7 @@ def test_the_environment_wins_as_it_does_for_the_daemon(tmp_path: Path) -> None:
 
 def test_the_line_that_was_taken_is_locked_whatever_the_settings_say_since(tmp_path: Path, line: type[Line]) -> None:
     file, environ = tmp_path / "kiosk.toml", {"RUNTIME_DIRECTORY": str(tmp_path)}
-    take_line(GpioSettings(line=17, active_low=True, pulse_s=2), environ)
+    open_door_line(GpioSettings(line=17, active_low=True, pulse_s=2), environ)
     for text in ("[gpio]\nline = 18", "no TOML", ""):
         file.write_text(text)
         assert read_line(file, environ) == LineSettings(line=17, active_low=True)
@@ -86,7 +86,7 @@ def test_without_a_good_note_the_settings_say_which_line(tmp_path: Path, note: b
 def test_a_note_that_cannot_be_written_is_said_and_the_line_taken(
     tmp_path: Path, line: type[Line], caplog: pytest.LogCaptureFixture
 ) -> None:
-    take_line(LineSettings(line=17), {"RUNTIME_DIRECTORY": str(tmp_path / "gone")})
+    open_door_line(LineSettings(line=17), {"RUNTIME_DIRECTORY": str(tmp_path / "gone")})
     assert "could not be written" in caplog.text
     assert line.done == [("/dev/gpiochip0", 17, False)]
 

@@ -15,8 +15,8 @@ import pytest
 from service.kiosk import loop_events
 from service.kiosk.monitor import log_condition
 from service.outputs.base import Event
-from tests.support.service.output_events import until
 from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
+from tests.support.waiting import until
 
 LIMIT_S = 2.0
 
@@ -126,8 +126,7 @@ def test_pairs_that_were_ready_before_the_fault_are_not_decided_on_after_it(rig:
     rig.assessor.score = 0.99
     old = time.monotonic_ns() - 3_000_000_000
     for _ in range(20):
-        pair = a_pair()
-        object.__setattr__(pair, "rgb_time_ns", old)
+        pair = replace(a_pair(), rgb_time_ns=old)
         judged = rig.loop.counters.pairs
         rig.feed.put(pair)
         until(lambda judged=judged: rig.loop.counters.pairs > judged)  # type: ignore[misc]

@@ -21,17 +21,17 @@ def test_a_camera_that_repeats_itself_is_frozen_and_noise_is_not() -> None:
     watch = FrozenImageWatch()
     for _ in range(20):
         assert watch.repeated(noisy()) == ()
-        assert watch.findings(noisy(), 0) == {}
+        assert watch.conditions(noisy(), 0) == {}
     stuck = noisy().ir
     watch.repeated(replace(noisy(), ir=stuck))
     for number in range(REPEATS):
-        assert not watch.findings(noisy(), 0)
+        assert not watch.conditions(noisy(), 0)
         # The buffer may be another one with the same content.
         assert stuck is not None
         assert watch.repeated(replace(noisy(), ir=stuck.copy())) == ("ir",), number
-    assert set(watch.findings(noisy(), 0)) == {("camera_frozen", "ir")}
+    assert set(watch.conditions(noisy(), 0)) == {("camera_frozen", "ir")}
     assert watch.repeated(noisy()) == ()
-    assert watch.findings(noisy(), 0) == {}
+    assert watch.conditions(noisy(), 0) == {}
 
 
 def test_a_buffer_that_is_used_again_is_not_taken_for_its_own_past() -> None:
@@ -63,7 +63,7 @@ def test_infrared_without_anything_in_it_is_covered_after_a_second() -> None:
     watch = FrozenImageWatch()
     for level in (0, 144, 255):
         covered = replace(noisy(), ir=np.full((120, 160, 1), level, np.uint8))
-        assert watch.findings(covered, 10) == {}
-        assert watch.findings(covered, 10 + FLAT_NS - 1) == {}
-        assert set(watch.findings(covered, 10 + FLAT_NS)) == {("camera_covered", "ir")}
-        assert watch.findings(noisy(spread=10), 20 + FLAT_NS) == {}
+        assert watch.conditions(covered, 10) == {}
+        assert watch.conditions(covered, 10 + FLAT_NS - 1) == {}
+        assert set(watch.conditions(covered, 10 + FLAT_NS)) == {("camera_covered", "ir")}
+        assert watch.conditions(noisy(spread=10), 20 + FLAT_NS) == {}

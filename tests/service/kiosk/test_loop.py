@@ -10,10 +10,11 @@ import pytest
 from runtime.capture.status import CameraStatus
 from runtime.core.errors import InferenceFailed
 from runtime.core.reasons import operator_advice
+from runtime.core.units import SECOND
 from runtime.pairing.feed import FeedStatus
-from service.monitoring.rig_conditions import SECOND, rig_conditions
-from tests.support.service.output_events import until
+from service.monitoring.rig_conditions import rig_conditions
 from tests.support.service.scripted_kiosk import ScriptedKiosk, a_pair
+from tests.support.waiting import until
 
 
 def test_somebody_comes_is_decided_on_once_leaves_and_comes_again() -> None:

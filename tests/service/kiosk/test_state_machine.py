@@ -11,20 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.core.operating_point import OperatingPoint
+from runtime.core.units import MS, SECOND
 from runtime.core.values import Box
 from runtime.liveness.decision import Verdict
 from runtime.liveness.evidence import Evidence, Observation
-from service.kiosk.state_machine import (
-    AHEAD_NS,
-    SECOND,
-    KioskRule,
-    KioskStateMachine,
-    SessionOutcome,
-    StateChange,
-    Step,
-)
+from service.kiosk.state_machine import AHEAD_NS, KioskRule, KioskStateMachine, SessionOutcome, StateChange, Step
 
-MS = 1_000_000
 FRAME = 33 * MS
 FACE = Box(100, 100, 120, 120)
 LIVE, SPOOF, UNCERTAIN = Verdict("live", ()), Verdict("spoof", ("ir_spoof",)), Verdict("uncertain", ("score_in_band",))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.core.units import SECOND
 from service.kiosk import cli, daemon, loop, monitor
-from service.kiosk.state_machine import EXPIRY_LIMIT_NS, SECOND
+from service.kiosk.state_machine import EXPIRY_LIMIT_NS
 from service.monitoring import rig_conditions
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -20,8 +20,8 @@ from tests.support.fakes import FakeFeed, face_pair
 from tests.support.images import encode, ir_file, rgb_file, textured
 from tests.support.service.answers import checked
 from tests.support.service.liveness_requests import check_problem, meta, pair
-from tests.support.service.output_events import until
 from tests.support.service.running_service import RunningService, running
+from tests.support.waiting import until
 
 
 def camera(service: RunningService, **body: Any) -> httpx.Response:

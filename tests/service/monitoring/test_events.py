@@ -14,8 +14,8 @@ import pytest
 from runtime.core.errors import Overloaded
 from service.config.settings import Settings
 from service.monitoring.events import KEPT, WATCHERS, EventHub
-from tests.support.service.output_events import until
 from tests.support.service.running_service import RunningService, running
+from tests.support.waiting import until
 
 
 def test_without_a_watcher_an_event_costs_nothing() -> None:

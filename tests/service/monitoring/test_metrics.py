@@ -38,7 +38,7 @@ def everything() -> Metrics:
     metrics.watch_counter("adsn_audit_failures", "as `service.monitoring.collection` does", lambda: 0)
     metrics.watch_conditions(lambda: ())
     metrics.watch_store(lambda: StoreStatus(shared=True))
-    metrics.store_asked(0.0003)
+    metrics.store_called(0.0003)
     metrics.registry.register(KioskCollector(Health(), LoopCounters(), lambda: "idle", Outputs([])))
     metrics.failed("not_ready", 0.1)
     timing = {"queue": 1.0, "inference": 2.0}

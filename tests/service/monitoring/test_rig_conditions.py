@@ -7,8 +7,8 @@ import pytest
 from service.config.settings import Settings
 from service.monitoring.health import ConditionGroup, Health
 from tests.support.fakes import FakeFeed
-from tests.support.service.output_events import until
 from tests.support.service.running_service import running
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("strobe", ["strobe_lost", "ir_unlit", "ambient_flood"])

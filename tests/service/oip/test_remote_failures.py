@@ -16,7 +16,6 @@ from service.app import components_of
 from service.config.settings import Settings
 from tests.support.fakes import SIZE, FakeEngine, loaded
 from tests.support.models.engine_contract import random_batch
-from tests.support.service.output_events import until
 from tests.support.service.remote_servers import (
     link,
     read_request,
@@ -25,6 +24,7 @@ from tests.support.service.remote_servers import (
     server,
 )
 from tests.support.service.running_service import RunningService, running
+from tests.support.waiting import until
 
 
 def test_a_connection_is_used_again() -> None:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.core.units import SECOND
 from service.monitoring.health import Health
 from service.outputs.base import Event, EventExpired, EventQueue, OutputError, Outputs, OutputWorker
-from tests.support.service.output_events import SECOND, Clock, decision, other, until
+from tests.support.service.output_events import Clock, decision, other
+from tests.support.waiting import until
 
 
 def test_an_expired_live_is_never_written_as_live() -> None:

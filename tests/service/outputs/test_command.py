@@ -11,7 +11,8 @@ import pytest
 
 from service.outputs.base import EventExpired, OutputError
 from service.outputs.command import CommandOutput
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 SCRIPT = """
 import os, sys, pathlib

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from runtime.liveness.decision import DECISIONS
 from service.monitoring.health import Health
-from service.outputs.home_assistant import DECISIONS, HomeAssistantChannel, KioskDevice
+from service.outputs.home_assistant import HomeAssistantChannel, KioskDevice
 from service.outputs.mqtt import MqttChannel
 from tests.support.service.home_assistant import check_discovery, rendered
 from tests.support.service.kiosk_readings import read
 from tests.support.service.mosquitto import FAST, TOPIC, Mosquitto, Watcher, brokered, needs_mosquitto, watching
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
 pytest.importorskip("jinja2", reason="Home Assistant's templates are Jinja's")
@@ -65,7 +67,7 @@ def test_the_device_is_announced_and_every_reading_can_be_read(tmp_path: Path) -
                 made = components["decision"]
                 assert "availability_topic" not in made
                 for number, said in enumerate(DECISIONS):
-                    events.offer(decision(f"s{number}", said))  # type: ignore[arg-type]  # the three of them
+                    events.offer(decision(f"s{number}", said))
                 until(lambda: sum(message.topic == made["state_topic"] for message in watcher.got) == 3)
                 seen = [
                     json.loads(rendered(made["value_template"], message.payload))

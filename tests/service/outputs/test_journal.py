@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from runtime.core.units import SECOND
 from service.outputs.base import OutputError
 from service.outputs.journal import JournalOutput
-from tests.support.service.output_events import SECOND, Clock, decision, other
+from tests.support.service.output_events import Clock, decision, other
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

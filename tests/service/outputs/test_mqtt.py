@@ -15,7 +15,8 @@ from service.monitoring.health import Health
 from service.outputs.broker import BrokerSettings
 from service.outputs.mqtt import MqttChannel
 from tests.support.service.mosquitto import FAST, TOPIC, brokered, needs_mosquitto, watching
-from tests.support.service.output_events import decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 pytest.importorskip("aiomqtt", reason="needs aiomqtt: pip install 'adsn[kiosk]'")
 pytestmark = needs_mosquitto

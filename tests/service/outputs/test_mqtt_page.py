@@ -25,7 +25,7 @@ def shown(**members: Any) -> list[dict[str, Any]]:
 
 def test_a_decision_has_these_members() -> None:
     now = boottime_ns()
-    outcome = SessionOutcome("s1", "live", (), now, now - 10, now, now + 2_000_000_000, 5, 0.9862, 0)
+    outcome = SessionOutcome("s1", "live", (), now, now - 10, now + 2_000_000_000, 5, 0.9862, 0)
     (page,) = shown(kind="decision")
     assert set(page) == set(LoopEvents(PLACE).decision(outcome, now).body(now))
     assert page["expires_in_ms"] <= 2000

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 from service.monitoring.health import Health
 from service.outputs.relay import GpiodLine, RelayChannel, RelayPulse
-from tests.support.service.output_events import SECOND, decision, other, until
+from tests.support.service.output_events import decision, other
+from tests.support.waiting import until
 
 
 class FakeLine:
@@ -110,7 +112,7 @@ def test_no_sequence_holds_the_door_open(steps: list[tuple[int, bool]], length: 
         # Like the relay's thread: wakes when the level is due to change and on every live.
         while True:
             now = min(end, now + int(pulse.due_s(now, 3600) * 1e9) + 1)
-            if now == end and asked and pulse.ask(now) and opened is None:
+            if now == end and asked and pulse.trigger(now) and opened is None:
                 assert now - closed >= SECOND
                 opened = now
             if pulse.level(now):

@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 
 from runtime.core.tls_files import TlsFile, server_context
+from runtime.core.units import SECOND
 from service.outputs.base import EventExpired, OutputError
 from service.outputs.webhook import WebhookOutput, sign, verify
 from tests.support.docs.pages import blocks_of
 from tests.support.service.certificates import Authority
-from tests.support.service.output_events import SECOND, Clock, decision, other
+from tests.support.service.output_events import Clock, decision, other
 
 SECRET = b"a secret of some length"
 

@@ -82,7 +82,7 @@ async def test_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
             assert not two.status().up
             assert two.status().failures["unreachable"] >= 1
             # The process now counts on its own: neither rates nor wrong keys become unlimited.
-            assert sum([await one.take("a") == 0 for _ in range(20)]) == LIMITS.burst
+            assert sum([await one.acquire("a") == 0 for _ in range(20)]) == LIMITS.burst
             assert sum([await one.count_failure("192.0.2.1") == 0 for _ in range(20)]) == LIMITS.failures
             assert await one.failure_wait_s("192.0.2.1") > 0
             server.start()
@@ -266,7 +266,7 @@ async def test_a_user_needs_few_commands(tmp_path: Path) -> None:
             await one.begin_session("digest", RECORD)
             await one.end_session("digest")
             assert await one.count_failure("192.0.2.1") == 0
-            assert await one.take("a") == 0
+            assert await one.acquire("a") == 0
             assert one.status().up
         async with stores(server, 1, **{**known, "prefix": "other:"}, ready=False) as (one,):
             await until(lambda: one.status().failures.get("denied", 0) > 0)

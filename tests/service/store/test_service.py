@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from tests.support.service.liveness_requests import check_problem, pair
 from tests.support.service.redis_server import RedisServer, redis_server, require_redis
 from tests.support.service.running_service import RunningService, running
 from tests.support.service.shared_stores import PATIENT_MS, PREFIXES, SETTLE_S
+from tests.support.waiting import until
 
 KEY = "the-single-key-of-both"
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
@@ -51,10 +51,7 @@ def conditions(service: RunningService) -> set[str]:
 
 
 def wait_for(service: RunningService, *names: str) -> None:
-    deadline = time.monotonic() + 20
-    while conditions(service) != set(names):
-        assert time.monotonic() < deadline, conditions(service)
-        time.sleep(0.01)
+    until(lambda: conditions(service) == set(names), f"the conditions are not {', '.join(names) or 'none'}")
 
 
 @contextlib.contextmanager

@@ -179,14 +179,14 @@ async def test_a_lock_out_ends(redis: RedisServer) -> None:
 @on_loop
 async def test_a_rate_is_shared_and_slides(redis: RedisServer) -> None:
     async with stores(redis, limits=replace(LIMITS, rate_per_s=20, burst=5)) as (one, two):
-        waits = await asyncio.gather(*(store.take("a") for store in (one, two) for _ in range(5)))
+        waits = await asyncio.gather(*(store.acquire("a") for store in (one, two) for _ in range(5)))
         assert sum(wait == 0 for wait in waits) in (5, 6)
         assert all(0 <= wait <= 0.3 for wait in waits)
-        assert await two.take("b") == 0
+        assert await two.acquire("b") == 0
         loop, allowed = asyncio.get_running_loop(), 0
         began = loop.time()
         while loop.time() < began + 0.5:
-            allowed += await (one, two)[allowed % 2].take("a") == 0
+            allowed += await (one, two)[allowed % 2].acquire("a") == 0
         passed = loop.time() - began
         assert 20 * passed * 0.5 <= allowed <= 20 * passed + 2
 
@@ -194,7 +194,7 @@ async def test_a_rate_is_shared_and_slides(redis: RedisServer) -> None:
 @on_loop
 async def test_no_rate_asks_nobody(redis: RedisServer) -> None:
     async with stores(redis, limits=replace(LIMITS, rate_per_s=0), prefix="other:") as (one, _):
-        assert all([await one.take("a") == 0 for _ in range(10)])
+        assert all([await one.acquire("a") == 0 for _ in range(10)])
         assert redis.ask("KEYS", "other:rate:*") == []
 
 
@@ -215,7 +215,7 @@ async def test_every_key_has_an_expiry_and_a_prefix(redis: RedisServer) -> None:
         await one.claim(claim("busy"))
         await one.begin_session("digest", RECORD)
         await one.count_failure("192.0.2.1")
-        await one.take("a")
+        await one.acquire("a")
         keys = redis.ask("KEYS", "t-kinds:*")
         kinds = {key.split(b":")[1] for key in keys}
         assert kinds == {b"ledger", b"nonce", b"count", b"answer", b"session", b"failures", b"rate"}
@@ -230,10 +230,10 @@ async def test_every_key_has_an_expiry_and_a_prefix(redis: RedisServer) -> None:
 @on_loop
 async def test_a_clock_that_was_put_back_blocks_nobody_for_long(redis: RedisServer) -> None:
     async with stores(redis, 1, prefix="t-clock:") as (one,):
-        assert await one.take("a") == 0
+        assert await one.acquire("a") == 0
         (key,) = redis.ask("KEYS", "t-clock:rate:*")
         redis.ask("SET", key, str(9 * 10**15), "PX", "60000")
-        wait = await one.take("a")
+        wait = await one.acquire("a")
         assert 0 < wait <= LIMITS.burst / LIMITS.rate_per_s
         # The ledger claims that nonces are accepted from the year 2100.
         redis.ask("HSET", "t-clock:ledger", "opens", "4102444800000")

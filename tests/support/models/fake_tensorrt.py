@@ -344,13 +344,13 @@ class FakeTensorRT:
         parser: Any = self._class("OnnxParser", _Parser)
         parser.fake_int64 = not version.startswith("8.")
         self.OnnxParser = parser
-        fake, network, config = (
-            self,
-            self._class("INetworkDefinition", _Network),
-            self._class("IBuilderConfig", _Config),
-        )
+        self.Builder = self._builder()
+        self.Runtime = self._runtime()
+
+    def _builder(self) -> type:
+        fake, version = self, self.__version__
+        network, config = self._class("INetworkDefinition", _Network), self._class("IBuilderConfig", _Config)
         profile = self._class("IOptimizationProfile", _Profile)
-        engine, context = self._class("ICudaEngine", _Engine), self._class("IExecutionContext", FakeContext)
 
         class Builder:
             def __init__(self, logger: Any) -> None:
@@ -377,6 +377,12 @@ class FakeTensorRT:
                 body: bytes = net.fake_model.SerializeToString()
                 return MAGIC + len(head).to_bytes(4, "little") + head + body
 
+        return self._class("Builder", Builder)
+
+    def _runtime(self) -> Callable[[Any], Any]:
+        fake, version = self, self.__version__
+        engine, context = self._class("ICudaEngine", _Engine), self._class("IExecutionContext", FakeContext)
+
         class Runtime:
             def __init__(self, logger: Any) -> None:
                 self.engine_host_code_allowed = None
@@ -394,7 +400,6 @@ class FakeTensorRT:
                 made.fake_contexts, made.fake_mode, made.fake_float = context, fake.TensorIOMode, fake.DataType.FLOAT
                 return made
 
-        self.Builder = self._class("Builder", Builder)
         runtime = self._class("Runtime", Runtime)
 
         def make_runtime(logger: Any) -> Any:
@@ -402,7 +407,7 @@ class FakeTensorRT:
             made.__dict__["engine_host_code_allowed"] = True
             return made
 
-        self.Runtime = make_runtime
+        return make_runtime
 
     def _class(self, name: str, base: type) -> type:
         made = guarded(name, self._api[name], base)

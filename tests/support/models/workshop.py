@@ -10,7 +10,7 @@ from adsn.cli.train import open_set
 from adsn.evaluation.plan import read_plan
 from adsn.training.recipe import read_recipe
 from adsn.training.train import Trainer
-from export.build import ExportOptions, ExportResult, Source, build
+from export.build import ExportOptions, ExportResult, ExportSource, build
 from tests.support.models.recipes import RECIPE
 
 PLAN = """
@@ -65,7 +65,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(workshop: Path) -> ExportResult:
-    source = Source(
+    source = ExportSource(
         workshop / "checkpoint.safetensors", read_plan(workshop / "plan.toml"), workshop / "cache", workers=1
     )
     options = ExportOptions(

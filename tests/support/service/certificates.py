@@ -18,19 +18,19 @@ class Authority:
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder, self._name = folder, name
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(name)
-        built = _builder(subject, subject, self._key.public_key()).add_extension(x509.BasicConstraints(True, 0), True)
-        signed = built.add_extension(_usage(signs=True), True).sign(self._key, hashes.SHA256())
+        built = _builder(subject, subject, self.key.public_key()).add_extension(x509.BasicConstraints(True, 0), True)
+        signed = built.add_extension(_usage(signs=True), True).sign(self.key, hashes.SHA256())
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def intermediate(self, name: str) -> Authority:
         """Return an intermediate CA signed by this one."""
         below = Authority(self._folder, name)
-        built = _builder(_name(name), _name(self._name), below._key.public_key())
+        built = _builder(_name(name), _name(self._name), below.key.public_key())
         built = built.add_extension(x509.BasicConstraints(True, 0), True).add_extension(_usage(signs=True), True)
-        signed = built.sign(self._key, hashes.SHA256())
+        signed = built.sign(self.key, hashes.SHA256())
         below.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         return below
 
@@ -41,8 +41,8 @@ class Authority:
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         built = built.add_extension(names, False).add_extension(_usage(signs=False), True)
         built = built.add_extension(x509.BasicConstraints(False, None), True)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        signed = built.add_extension(issuer, False).sign(self._key, hashes.SHA256())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        signed = built.add_extension(issuer, False).sign(self.key, hashes.SHA256())
         certificate, private = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         private.write_bytes(

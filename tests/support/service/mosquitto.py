@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from service.outputs.broker import BrokerSettings
-from tests.support.service.output_events import until
+from tests.support.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="needs a broker: apt-get install mosquitto")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
+from runtime.core.units import SECOND
 from runtime.liveness.decision import Decision
 from service.outputs.base import Event, EventKind, boottime_ns, utc_now
-
-SECOND = 1_000_000_000
 
 
 class Clock:
@@ -30,11 +26,3 @@ def decision(name: str = "s1", made: Decision = "live", *, left_s: float = 2.0, 
 
 def other(kind: EventKind = "state", name: str = "e1") -> Event:
     return Event(kind, name, 7, utc_now(), {"state": "face"})
-
-
-def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait for an effect of another thread."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from service.config.settings import Settings
 from service.http.server import configure
 from service.monitoring.events import EventHub
 from tests.support.fakes import FakeEngine, loaded
+from tests.support.waiting import until
 
 
 @dataclass(slots=True)
@@ -80,13 +80,9 @@ def running(
         scheme = "https" if settings.tls.certificate else "http"
         base = f"{scheme}://127.0.0.1:{port}"
         with nothing_blocks(), httpx.Client(base_url=base, timeout=20, **client_options) as client:
-            deadline = time.monotonic() + 20
-            while wait and client.get("/readyz").status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            while not server.started:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            if wait:
+                until(lambda: client.get("/readyz").status_code == 200, "the service is not ready")
+            until(lambda: server.started, "the service has not started")
             yield RunningService(engine, port, client, app, server)
     finally:
         if engine.gate is not None:

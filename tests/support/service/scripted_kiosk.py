@@ -23,7 +23,7 @@ from service.monitoring.health import Health
 from service.outputs.base import Channel, Event, Outputs
 from service.process.systemd import Notifier
 from tests.support.fakes import FakeFeed
-from tests.support.service.output_events import until
+from tests.support.waiting import until
 
 POINT = OperatingPoint("test", 0.5, 0.4, "none", "none")
 FACE = Box(10, 10, 40, 40)

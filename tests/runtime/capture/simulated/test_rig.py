@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -17,6 +18,7 @@ from runtime.capture.source import Source
 from runtime.capture.uri import parse_uri
 from runtime.core.errors import CameraData, CameraLost, CameraMissing, ConfigError
 from runtime.core.values import Frame, Modality
+from tests.support.waiting import until
 
 _runs = itertools.count()
 
@@ -77,10 +79,7 @@ def test_the_same_address_shows_the_same() -> None:
     def shown(options: str, grain: int = 4) -> bytes:
         stage = SCENES.of(parse_uri(scene(options))).stage
         at = 50_000_000
-        deadline = time.monotonic() + 60
-        while not stage.complete(at):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: stage.complete(at))
         image = stage.picture("rgb", at, True, grain, 0)
         assert image is not None
         return image.tobytes()
@@ -125,7 +124,14 @@ def test_unplugged_replugged() -> None:
     source.close()
     with pytest.raises(CameraMissing, match="unplugged"):
         open_again_and_again(uri, "ir")
-    time.sleep(1.5)
+
+    def plugged_in() -> bool:
+        with contextlib.suppress(CameraMissing):
+            open_source(uri, "ir").close()
+            return True
+        return False
+
+    until(plugged_in)
     with opened(uri, "ir", 1) as source:
         assert frames(source, 1)[0].generation == 1
 

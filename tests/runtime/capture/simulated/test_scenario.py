@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.capture.simulated.scenario import (
-    SECOND,
     FaultScript,
     FrameSchedule,
     StrobePattern,
@@ -17,6 +16,7 @@ from runtime.capture.simulated.scenario import (
 )
 from runtime.capture.uri import parse_uri
 from runtime.core.errors import ConfigError
+from runtime.core.units import SECOND
 
 KINDS = ("bona_fide", "replay_screen")
 

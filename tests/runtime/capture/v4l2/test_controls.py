@@ -11,9 +11,8 @@ from runtime.capture.uri import parse_uri
 from runtime.capture.v4l2 import abi
 from runtime.capture.v4l2.controls import Controls, ControlSettings, ExposureReading
 from runtime.core.errors import CameraBusy, CameraLost, CameraUnsupported, CaptureError
-from tests.support.fake_v4l2 import MS, FakeControl, FakeKernel, FakeNode
-
-SECOND = 1_000 * MS
+from runtime.core.units import MS, SECOND
+from tests.support.fake_v4l2 import FakeControl, FakeKernel, FakeNode
 
 
 def uvc() -> dict[int, FakeControl]:

@@ -14,16 +14,8 @@ from runtime.capture.v4l2.source import open_v4l2
 from runtime.core.errors import (
     CameraUnsupported,
 )
-from tests.support.fake_v4l2 import (
-    GREY,
-    META,
-    MS,
-    FakeControl,
-    FakeFrame,
-    FakeKernel,
-    FakeNode,
-    grey,
-)
+from runtime.core.units import MS
+from tests.support.fake_v4l2 import GREY, META, FakeControl, FakeFrame, FakeKernel, FakeNode, grey
 
 
 def hello(records: Sequence[FakeFrame], frames: Sequence[FakeFrame], **more: Any) -> tuple[FakeKernel, FakeNode]:

@@ -19,11 +19,11 @@ from runtime.core.errors import (
     CameraData,
     CameraLost,
 )
+from runtime.core.units import MS
 from tests.support.fake_v4l2 import (
     END,
     GREY,
     HELLO,
-    MS,
     PERIOD,
     START,
     T0,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.capture.v4l2.uvc_metadata import UVCH, UVCM, UvcMetadata, parse_metadata
+from runtime.capture.v4l2.uvc_metadata import UVCM, UvcMetadata, parse_metadata
 from runtime.core.errors import CameraData
 
 NS = 123_456_789_012_345
@@ -48,7 +48,6 @@ def statistics(exposure_100ns: int, flags: int = 1) -> bytes:
 
 
 def test_formats_are_spelt_as_the_kernel_does() -> None:
-    assert struct.pack("<I", UVCH) == b"UVCH"
     assert struct.pack("<I", UVCM) == b"UVCM"
 
 

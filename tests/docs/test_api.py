@@ -17,7 +17,7 @@ from service.liveness.contract import LivenessResponse
 from tests.support.service.answers import checked
 from tests.support.service.serving_process import serving
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 CURLS = [command for command in COMMANDS if command.startswith("curl")]
 
