@@ -9,19 +9,19 @@ from runtime.core.values import Box
 from runtime.face.detector import Face
 
 EDGE_MM = 150.0
-"""Edge of the training box on a life-size face."""
+"""Edge in mm of the box used in training, on a life-size face."""
 SPREAD_MM = 89.5
-"""Spread of the landmarks on that face: the root of the sum of their squared distances from their mean. Turning the
-head brings the eyes closer together, tilting it brings the mouth closer to the eyes; the spread changes less than
-either length. The value lies between the best one for YuNet's landmarks of rendered heads of both shape sources and the
-best one for the true landmarks, so that the median edge of either is off by at most 5 % (benchmarks/faces.md)."""
+"""Spread in mm of the landmarks on that face: the root of the sum of their squared distances from their mean. When the
+head turns, the eyes come closer together; when it tilts, the mouth comes closer to the eyes. The spread changes less
+than either length. The value lies between the best ones for YuNet's landmarks and for the true landmarks of rendered
+heads, so that the median box edge is off by at most 5 % for both (benchmarks/faces.md)."""
 DOWN, ASIDE = 0.25, 0.3
-"""Position of the box's centre: this fraction of the way from the eyes to the mouth, and this fraction of the nose's
-sideways distance from that line, which follows the middle of the face as the head turns."""
+"""Position of the centre of the box: `DOWN` of the way from the eyes to the mouth, then `ASIDE` of the nose's sideways
+distance from that line. The second step keeps the centre on the middle of the face as the head turns."""
 
 
 def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
-    """Return the square box of a face with ``landmarks`` [5, 2], see `runtime.face.detector.Face`."""
+    """Return the square box of the face with these ``landmarks`` [5, 2]; see `runtime.face.detector.Face`."""
     points = np.asarray(landmarks, np.float64)
     edge = EDGE_MM / SPREAD_MM * float(np.sqrt(np.square(points - points.mean(0)).sum()))
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
@@ -34,9 +34,10 @@ def box_from_landmarks(landmarks: NDArray[np.float32]) -> Box:
 def largest_face(
     marks: NDArray[np.float32], scores: NDArray[np.float32], shape: tuple[int, ...], smallest: float
 ) -> Face | None:
-    """Return the largest of N detections, clipped to the image as other detectors' boxes are; None without one.
+    """Return the largest of N detections, with its box clipped to the image, or None if no detection qualifies.
 
-    ``marks`` [N, 5, 2] in pixels of an image of ``shape``, ``scores`` [N]. ``smallest``: minimum edge of a box, pixels.
+    ``marks``: landmarks [N, 5, 2] in pixels of an image of ``shape``. ``scores``: [N]. ``smallest``: minimum edge of a
+    box, in pixels.
     """
     height, width = shape[:2]
     found: list[Face] = []
@@ -44,7 +45,7 @@ def largest_face(
         if not np.isfinite(landmarks).all():
             continue
         box = box_from_landmarks(landmarks)
-        # No image shows such a face: it is a false detection.
+        # A face cannot be that large or lie outside the image: this is a false detection.
         if not (0 <= box.x + box.w / 2 <= width and 0 <= box.y + box.h / 2 <= height and box.w <= 2 * max(shape[:2])):
             continue
         x0, y0 = max(box.x, 0.0), max(box.y, 0.0)
@@ -54,6 +55,6 @@ def largest_face(
     if not found:
         return None
     best = max(found, key=lambda face: face.box.w * face.box.h)
-    # As with the cascade, only a face at a plausibly similar distance is a second person.
+    # As with the cascade, only a face whose size suggests a similar distance counts as a second person.
     count = sum(face.box.w >= 0.5 * best.box.w for face in found)
     return Face(best.box, best.confidence, count, best.landmarks)
