@@ -1,4 +1,5 @@
-"""The kiosk daemon: one process that owns a rig, decides on the person in front of it, and controls the door."""
+"""The kiosk daemon: a single process that operates a rig, decides on the person in front of it, and controls the
+door."""
 
 __all__ = ["main"]
 
