@@ -1,4 +1,4 @@
-"""Responses without the framework's validation, which would cost more than parsing the request."""
+"""Responses without the validation of the framework, which would take more time than parsing the request."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ HTTP_ERRORS = {
 
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
-    """Return ``body`` as a JSON response; NaN is refused."""
+    """Return ``body`` as a JSON response. NaN is refused."""
     return Response(json.dumps(body, allow_nan=False).encode(), status, media_type="application/json")
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn every error that a route raises into a problem document."""
+    """Add handlers that convert every error raised in a route to a problem document."""
 
     def answer(request: Request, status: int, code: str, detail: str) -> Response:
         return problem(status, code, detail, request_id=request.state.request_id, path=request.url.path)
