@@ -83,7 +83,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Settings given on the command line; None: not given."""
+    """Settings from the command line. None means not given."""
 
     host: str | None
     port: int | None
@@ -95,10 +95,10 @@ class Overrides:
     depth: str | None
 
     def read(self, config: Path | None, secrets: Path | None) -> Settings:
-        """Return the settings of the file, the secrets and the environment, overridden by these.
+        """Return the settings from the file, the secrets and the environment, overridden by these.
 
         Raises:
-            ConfigError: entries are wrong; the message names all of them.
+            ConfigError: entries are wrong. The message names all of them.
         """
         if self.rig not in (None, "synthetic"):
             raise ConfigError(
@@ -121,14 +121,14 @@ class Overrides:
 
 
 def run_service(settings: Settings) -> bool:
-    """Serve until a signal arrives; return whether the service and its engine started."""
+    """Serve until a signal arrives. Return whether the service and its engine started."""
     set_up_logging(settings.log)
     keep_freed_memory()
     feed = open_rig(settings)
     notifier, listening = Notifier(), threading.Event()
 
     def tell(loaded: LoadedModel) -> None:
-        # Ready means listening and able to score: do not announce the page of a service that cannot start.
+        # Announce the URL only when the service listens and can score, not if it cannot start.
         listening.wait()
         name = f"{loaded.manifest.name} {loaded.manifest.version}"
         announce(f"{name} {loaded.pipeline.engine.info.precision}", server.url)
@@ -151,7 +151,7 @@ def run_service(settings: Settings) -> bool:
         if feed is not None:
             feed.close()
     if parts.model.failure is not None:
-        # Last, so that a person sees it.
+        # This is logged last, so that it is the line that the operator sees.
         log_failure(parts.model.failure)
     return server.started and not server.failed
 
@@ -163,7 +163,7 @@ def announce(model: str, url: str) -> None:
 
 
 def open_rig(settings: Settings) -> PairFeed | None:
-    """Return the rig of the settings, not started yet; None without cameras."""
+    """Return the rig configured in the settings, not started yet, or None without cameras."""
     if not settings.rig.configured:
         return None
     from runtime.pairing.rig import Rig
@@ -174,7 +174,7 @@ def open_rig(settings: Settings) -> PairFeed | None:
 
 def main() -> None:
     """Run the console script."""
-    # Without a subcommand, serve.
+    # Without a subcommand the service is started.
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True)(serve)
     add_to(app)
