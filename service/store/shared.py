@@ -1,10 +1,10 @@
 """Store shared by all replicas, in Redis or Valkey.
 
-Fails closed where required: while the store is unreachable, nonces, Idempotency-Keys and sessions are refused with
-``store_unavailable``. Rates are then limited per process. Wrong keys are counted in each process at all times, so login
-attempts are never unlimited.
+While the store is unreachable, requests with nonces, Idempotency-Keys or sessions are refused with
+``store_unavailable``, and rates are limited per process. Wrong keys are always counted in each process as well, so
+login attempts are never unlimited.
 
-After one failure no further call waits: each fails at once until a background probe gets an answer.
+After a failed call no further call waits: all calls fail at once until a background probe gets an answer.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from service.store.store_keys import StoreKeys
 
 log = logging.getLogger("adsn.store")
 BEAT_S = 1.0
-"""Interval, in seconds, at which a replica compares the store's count of nonces with the highest it has seen, to detect
-lost data."""
+"""Interval in seconds at which a replica compares the number of nonces in the store with the highest number that it has
+seen, to detect data loss."""
 PROBE_S = 0.25
-"""Interval at which a failed store is probed."""
+"""Interval in seconds at which a failed store is probed."""
 SETTLE_S = 3 * BEAT_S
-"""Time, in seconds, for which nonces are refused after a restart of the store, so that every replica can compare the
-counts first."""
+"""Time in seconds for which nonces are refused after a restart of the store, so that every replica can compare the
+numbers first."""
 LEDGER_S = 3600.0
 SESSIONS = 256
-"""Maximum number of sessions per key, the same as in the in-process store."""
+"""Maximum number of sessions per key, as in the in-process store."""
 BUSY, ANSWERED = b"B", b"A"
 DIGEST_BYTES = 32
 
 
 OWED = 1024
-"""Maximum number of undo calls remembered while the store is unreachable. Any beyond that end by their expiry."""
+"""Maximum number of undo calls remembered while the store is unreachable. Claims beyond that end when they expire."""
 
 
 class _Call(NamedTuple):
@@ -68,8 +68,8 @@ class _Call(NamedTuple):
 class SharedStore:
     """Store at ``settings.url``.
 
-    ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe`` gets the duration of each answered call, in
-    seconds. ``now_s``: monotonic seconds.
+    ``settle_s`` and ``beat_s``: see `SETTLE_S` and `BEAT_S`. ``observe``: called with the duration of each answered
+    call, in seconds. ``now_s``: monotonic clock in seconds.
 
     Raises:
         ConfigError: redis-py is not installed, or a TLS file cannot be used.
@@ -91,7 +91,7 @@ class SharedStore:
         self._limits, self._timeout_s = limits, settings.timeout_ms / 1000
         self._link = StoreLink(settings)
         self._observe, self._now_s, self._beat_s = observe, now_s, beat_s
-        # Counts of this process: all wrong keys, and rates while the store is unreachable.
+        # Counts in this process: all wrong keys, and the rates while the store is unreachable.
         self._failures = LoginFailures(limits.failures, limits.failures_s)
         self._rates = RateLimiter(limits.rate_per_s, limits.burst)
         self._seen = 0
@@ -105,7 +105,7 @@ class SharedStore:
         self._owed: deque[_Call] = deque(maxlen=OWED)
         self._wake = asyncio.Event()
 
-    # Calls for the routes.
+    # Calls by the routes.
 
     async def use_nonce(self, nonce: Nonce) -> Literal["new", "used"] | float:
         if self._evicts:
@@ -173,7 +173,7 @@ class SharedStore:
         await self._ask(END, (self._keys.session(session),), ())
 
     async def count_failure(self, address: str) -> float:
-        # Counted here too, so that the count survives when the store becomes unreachable.
+        # Counted in this process too, so that the count is not lost if the store becomes unreachable.
         return self._failures.count(address, self._now_s()) or await self._shared_failures(address, counted=True)
 
     async def failure_wait_s(self, address: str) -> float:
@@ -201,7 +201,7 @@ class SharedStore:
         except StoreUnavailable:
             return 0.0
         if wait_ms > 0:
-            # The address keeps waiting when the store becomes unreachable.
+            # Recorded in this process too, so that the address must still wait if the store becomes unreachable.
             self._failures.hold(address, wait_ms / 1000, self._now_s())
         return float(wait_ms / 1000)
 
@@ -224,7 +224,8 @@ class SharedStore:
             if self._down is not None:
                 await asyncio.sleep(PROBE_S)
                 continue
-            # A request that fails meanwhile triggers a probe at once: the failure may have been a brief delay.
+            # A request that fails meanwhile triggers a probe at once, because the failure may have been only a short
+            # delay.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._beat_s)
 
@@ -232,7 +233,8 @@ class SharedStore:
         await self._link.close()
 
     async def _look(self) -> None:
-        """Compare with the ledger; on the first run and after lost connections, open new connections first."""
+        """Compare the numbers with the ledger. On the first run and after a lost connection, open new connections
+        first."""
         try:
             if self._down in ("starting", "unreachable"):
                 await self._link.disconnect()
@@ -240,7 +242,7 @@ class SharedStore:
             arguments, began = (str(self._seen), *self._terms), time.perf_counter()
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
             if self._down is not None and time.perf_counter() - began > self._timeout_s:
-                # This would be too late for a request as well.
+                # A request would get an answer too late as well.
                 raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)
@@ -263,8 +265,8 @@ class SharedStore:
     ) -> Any:
         """Return the result of ``script``.
 
-        ``undo`` takes back a failed call that may have been carried out, once the store answers again: nobody got an
-        answer for it.
+        ``undo``: call that reverses ``script`` if it fails but may have been executed. It is made once the store
+        answers again.
         """
         if self._down is not None:
             raise StoreUnavailable(self._down_sentence())
@@ -287,7 +289,8 @@ class SharedStore:
                 self._owed.append(call)
 
     async def _settle_debts(self) -> None:
-        """Undo what failed calls may have claimed. Each call names its owner, so no other claim is affected."""
+        """Reverse the claims that failed calls may have made. Each call contains its owner, so no other claim is
+        affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
                 await self._ask(*self._owed.popleft())
@@ -302,13 +305,13 @@ class SharedStore:
         self._wake.set()
 
     def _closed(self, wait_s: float, *, lost: bool) -> None:
-        """Record that nonces are accepted again in ``wait_s``."""
+        """Record that nonces are accepted again after ``wait_s``."""
         if lost and wait_s > 0 and not (self._lost and self._now_s() < self._closed_until_s):
             log.error("the store at %s has lost data: no nonce is accepted for %.0f s", self._name, wait_s)
         self._closed_until_s, self._lost = self._now_s() + wait_s, lost
 
     def _check_eviction(self, policy: str, *, limited: bool) -> None:
-        """Check the eviction policy: a store that evicts keys would forget nonces."""
+        """Check the eviction policy, because a store that evicts keys loses nonces."""
         told = (
             f"the store at {self._name} would forget nonces to make room (maxmemory-policy {policy}). Set it to "
             "noeviction."
