@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TargetName(str, Enum):
-    """Runtime that an 8-bit artifact is for."""
+    """Runtime for which an INT8 artifact is created."""
 
     cpu = "cpu"
     trt = "trt"
@@ -160,7 +160,7 @@ def export(
 
 
 def artifacts_of(targets: Sequence[TargetName], *, engine: bool) -> tuple[Int8Artifact, ...]:
-    """Return the artifacts to make; ``engine``: also the one for this machine's TensorRT.
+    """Return the artifacts to create. ``engine``: whether to include the one for the TensorRT on this machine.
 
     Raises:
         EngineUnavailable: TensorRT is not available. ExportError: ONNX Runtime is too old.
@@ -181,7 +181,7 @@ def shipped_checkpoint(console: Console) -> Path:
     """Return the checkpoint of the shipped bundle, and print that it is used.
 
     Raises:
-        ConfigError: it does not exist.
+        ConfigError: the checkpoint does not exist.
     """
     from runtime.liveness.open import default_bundle
 
@@ -193,7 +193,7 @@ def shipped_checkpoint(console: Console) -> Path:
 
 
 def require_usable(source: Source, out: Path) -> None:
-    """Refuse unreadable inputs and unwritable outputs now, not after minutes of work.
+    """Check that inputs are readable and outputs writable, before minutes of work.
 
     Raises:
         CheckpointError: the checkpoint cannot be read. ExportError, ConfigError: a folder is not writable.
@@ -216,7 +216,7 @@ class Destination:
 
 
 def build_bundle(source: Source, options: ExportOptions, destination: Destination, console: Console) -> ExportResult:
-    """Build a bundle, print the measurements, and write it if the gates pass.
+    """Build a bundle, print the measurements, and write the bundle if it passes the gates.
 
     Raises:
         ParityError: INT8 differs too much from FP32. ApcerError: a species is accepted too often, and the user did not
@@ -242,10 +242,10 @@ def build_bundle(source: Source, options: ExportOptions, destination: Destinatio
 
 
 def require_apcer(over: Sequence[MeasuredApcer], *, accepted: bool) -> None:
-    """Refuse a model that accepts species too often, unless the user allowed that.
+    """Refuse a model that accepts a species too often, unless the user has allowed that.
 
     Raises:
-        ApcerError: names each species with its rate, and the remedy.
+        ApcerError: the model is refused. The message names each species with its rate, and the remedy.
     """
     from export.errors import ApcerError
 
@@ -260,7 +260,7 @@ def check_engine(built: ExportResult, options: ExportOptions, out: Path, console
     """Build the TensorRT engine of the bundle in ``out`` and compare it with FP32 on the same test sets.
 
     Raises:
-        ParityError: it differs too much.
+        ParityError: the engine differs too much from FP32.
     """
     from export.parity import require_parity
     from export.show import show_comparisons
@@ -275,7 +275,7 @@ def reviewed(path: Path) -> Ranges:
     """Read activation ranges from a file.
 
     Raises:
-        CalibrationError: the file cannot be read or holds no ranges.
+        CalibrationError: the file cannot be read or contains no ranges.
     """
     from calib.ranges import CalibrationError, read_ranges
 
@@ -287,7 +287,7 @@ def reviewed(path: Path) -> Ranges:
 
 
 def steps(progress: Progress) -> ProgressStep:
-    """Progress bars, one per step."""
+    """Return a receiver that shows a progress bar for each step."""
     from export.build import ProgressStep
 
     class Bars(ProgressStep):
@@ -302,13 +302,13 @@ def steps(progress: Progress) -> ProgressStep:
 
 
 def finish(progress: Progress) -> None:
-    """Show the last step as done: a cached set reports no progress."""
+    """Show the last step as done, because a cached set reports no progress."""
     for task in progress.tasks:
         progress.update(task.id, completed=task.total)
 
 
 def announce(console: Console, source: Source, options: ExportOptions, out: Path) -> None:
-    """Print the steps of an export without running them."""
+    """Print the steps of an export, without running them."""
     from adsn.network.checkpoint import read_metadata
 
     plan, network = source.plan, read_metadata(source.checkpoint)["network"]
@@ -327,5 +327,5 @@ def announce(console: Console, source: Source, options: ExportOptions, out: Path
 
 
 def main() -> None:
-    """Console script."""
+    """Run the console script."""
     run(command(export), extra="export")
