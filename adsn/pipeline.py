@@ -1,4 +1,4 @@
-"""The Python API: one pair of images in, one decision out."""
+"""The Python API: decide on a pair of images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ Source = NDArray[Any] | str | os.PathLike[str]
 BoxLike = Box | tuple[float, float, float, float]
 """A face box in pixels: left edge, top edge, width and height."""
 MAX_PIXELS = 16_000_000
-"""Image files that declare more pixels are refused before they are decoded."""
+"""Maximum number of pixels. Image files that declare more are refused before they are decoded."""
 BLUE_FACE = 0.15
-"""Fraction by which blue may exceed red in a face before the image is taken for BGR. Skin of every tone reflects more
-red than blue. Under cold light some BGR faces go unnoticed, and a print in bluish toner may cause a false warning."""
+"""Fraction by which blue may exceed red in a face before the image is assumed to be BGR. Skin of every tone reflects
+more red than blue. Under cold light some BGR faces are not noticed, and a print in bluish toner may cause a false
+warning."""
 EXPECTED: Mapping[Modality, str] = {
     "rgb": "uint8 [H, W, 3] in RGB order",
     "ir": "uint8 [H, W] or [H, W, 1]",
@@ -46,13 +47,13 @@ class ColourOrderWarning(UserWarning):
 class Result:
     """The decision on one pair, and its basis.
 
-    Only ``decision == "live"`` may open anything; `is_live` says just that.
+    Only ``decision == "live"`` may open anything, which is what `is_live` checks.
 
-    ``score``: the network's score, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: the
-    lowest score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``.
-    ``stream_scores``: modality → score of its stream alone. ``face``: the face box in pixels of the ``face_image``.
-    ``boxes``: modality → face box in that image. ``checks``: the quality gates with measured value, accepted range and
-    status. ``timing_ms``: stage → milliseconds.
+    ``score``: score of the network, 0 (attack) to 1 (bona fide), regardless of the quality gates. ``threshold``: lowest
+    score that is live. ``reasons``: stable codes that explain ``spoof`` and ``uncertain``. ``stream_scores``: modality
+    → score of its stream alone. ``face``: face box in pixels of the image ``face_image``. ``boxes``: modality → face
+    box in that image. ``checks``: quality gates with measured value, accepted range and status. ``timing_ms``: stage →
+    milliseconds.
     """
 
     decision: Decision
@@ -72,14 +73,14 @@ class Result:
         return self.decision == "live"
 
     def __bool__(self) -> bool:
-        # Every plain object is truthy: `if pipeline.assess(...)` would open the door to attacks.
+        # A plain object would be truthy, so `if pipeline.assess(...)` would open the door to attacks.
         raise TypeError("a Result is neither true nor false. Ask for result.is_live or result.decision.")
 
 
 class Pipeline:
-    """Decides whether the face in a pair of images is live. Create it with `load_pipeline`. Thread-safe.
+    """Pipeline that decides whether the face in a pair of images is live. Create it with `load_pipeline`. Thread-safe.
 
-    A pipeline is a context manager; leaving the block closes its engine.
+    A pipeline is a context manager: at the end of the block its engine is closed.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -156,7 +157,7 @@ class Pipeline:
         return _result(assessed, self.threshold)
 
     def close(self) -> None:
-        """Release the engine. A closed pipeline cannot be used again."""
+        """Close the engine. A closed pipeline cannot be used again."""
         self._loaded.pipeline.engine.close()
 
     def __enter__(self) -> Pipeline:
@@ -177,13 +178,14 @@ def load_pipeline(
 ) -> Pipeline:
     """Load a model and return a pipeline that is ready to assess pairs.
 
-    The bundle's digests are verified, and the engine reproduces the golden vectors before this returns.
+    Before this function returns, the digests of the bundle are verified, and the engine has reproduced the golden
+    vectors.
 
     Args:
-        bundle: Folder of a bundle, as ``adsn-export`` writes it. Default: ``ADSN_BUNDLE``, else the shipped one, whose
-            weights were trained on synthetic faces only.
-        precision: ``int8``, or ``fp32`` for a bundle that holds the float model.
-        backend: Engine to run; ``auto`` takes the fastest that this machine has.
+        bundle: Folder of a bundle, as written by ``adsn-export``. Default: ``ADSN_BUNDLE``, or else the shipped bundle,
+            whose weights were trained on synthetic faces only.
+        precision: ``int8``, or ``fp32`` for a bundle that contains the float model.
+        backend: Engine to use; ``auto`` selects the fastest one that works on this machine.
         public_key: PEM file of the Ed25519 key that must have signed the bundle.
 
     Raises:
@@ -239,13 +241,14 @@ def _from_array(modality: Modality, image: NDArray[Any]) -> NDArray[Any]:
             f"{_advice(modality, image)}"
         )
     if modality == "ir" and image.shape[2] == 3:
-        # cv2.imread returns a grey file like this unless it is told to read grey.
+        # cv2.imread returns a grey file as three equal channels unless it is told to read grey.
         image = grey_of(image)[:, :, None]
     return np.ascontiguousarray(image)
 
 
 def _looks_like_bgr(image: NDArray[Any], box: Box) -> bool:
-    """Return whether the middle of a face, uint8 [H, W, 3], has clearly more in its third channel than in its first."""
+    """Return whether, in the middle of a face, the third channel is clearly brighter than the first. ``image``: uint8
+    [H, W, 3]."""
     x, y = max(int(box.x + box.w / 4), 0), max(int(box.y + box.h / 4), 0)
     skin = image[y : int(box.y + box.h * 3 / 4), x : int(box.x + box.w * 3 / 4)]
     if not skin.size:

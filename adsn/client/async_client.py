@@ -63,7 +63,7 @@ class AsyncClient:
         nonce: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
-        """Assess the next pair of the service's own cameras; see `Client.assess_camera`."""
+        """Assess the next pair from the cameras of the service; see `Client.assess_camera`."""
         return await self._judge(capture(timeout_ms, session_id, nonce, idempotency_key))
 
     async def ready(self) -> Readiness:
@@ -77,7 +77,7 @@ class AsyncClient:
         return readiness_of(reply)
 
     async def info(self) -> Info:
-        """Return the service's contract, model, capabilities and limits."""
+        """Return contract version, model, capabilities and limits of the service."""
         return info_of(await self._call(get("/info")))
 
     async def close(self) -> None:
