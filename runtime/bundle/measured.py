@@ -10,7 +10,8 @@ from typing import Literal
 from runtime.bundle.manifest import Manifest, RateEntry
 
 APCER_LIMIT = 0.20
-"""APCER of a species above which an export asks for confirmation and a service warns.
+"""APCER of a species above which an export is refused unless it is accepted explicitly, and above which a service
+warns.
 
 Android's compatibility definition (7.3.10) uses the same limit: a biometric with a spoof acceptance rate above 20 %
 belongs to class 1, on which applications may not rely.
