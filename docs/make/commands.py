@@ -1,4 +1,4 @@
-"""``docs/commands.md``, generated from every command's ``--help``. Run: ``python -m docs.make.commands``."""
+"""Generate ``docs/commands.md`` from the ``--help`` of every command. Run ``python -m docs.make.commands``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDE = 10_000
 
 @dataclass
 class Said:
-    """The help of one command. ``entries``: heading → name and text of each entry."""
+    """Help of one command. ``entries``: heading → name and text of each entry."""
 
     words: tuple[str, ...]
     usage: str = ""
@@ -51,7 +51,7 @@ class Said:
 
 
 class _Found(BaseException):
-    """Raised to get an application before it starts."""
+    """Raised to get hold of an application before it starts."""
 
     def __init__(self, app: typer.Typer) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Found(BaseException):
 
 
 def application(entry: str) -> typer.Typer:
-    """Return the application that a console script, ``module:function``, runs."""
+    """Return the application that a console script runs. ``entry``: ``module:function``."""
     module, _, function = entry.partition(":")
 
     def stop(app: typer.Typer, *args: object, **named: object) -> None:
@@ -74,7 +74,7 @@ def application(entry: str) -> typer.Typer:
 
 
 def helped(app: typer.Typer, words: tuple[str, ...]) -> Said:
-    """Return the help of the command that ``words`` name; the first word is the program."""
+    """Return the help of a command. ``words``: program, followed by the names of subcommands."""
     done = CliRunner().invoke(
         app, [*words[1:], "--help"], prog_name=words[0], terminal_width=WIDE, max_content_width=WIDE
     )
@@ -104,7 +104,7 @@ def programs() -> dict[str, str]:
 
 
 def everything() -> Iterator[Said]:
-    """Yield every program and its commands, depth first."""
+    """Yield the help of every program and its commands, depth first."""
     for name, entry in sorted(programs().items()):
         app = application(entry)
         waiting: list[tuple[str, ...]] = [(name,)]
