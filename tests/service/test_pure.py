@@ -1,4 +1,4 @@
-"""Unit tests of nonces, kept answers, rates and the worker pool."""
+"""Unit tests of nonces, stored responses, rates and the worker pool."""
 
 from __future__ import annotations
 
@@ -90,17 +90,18 @@ def test_two_things_at_once() -> None:
         helper.run_both(lambda: 1 // 0, lambda: 1)
     with pytest.raises(ZeroDivisionError):
         helper.run_both(lambda: 1, lambda: 1 // 0)
-    # An error of one call does not affect the next.
+    # An error in one call does not affect the next one.
     assert helper.run_both(lambda: 1, lambda: 2) == (1, 2)
     helper.close()
 
 
 class Picture:
-    """An object that a call holds and a test can track by weak reference."""
+    """An object that a call references and that a test can track with a weak reference."""
 
 
 def test_what_a_failed_call_held_is_let_go_at_once() -> None:
-    # The collector counts objects: an image of megabytes in a cycle would wait for hundreds of other errors.
+    # The garbage collector counts objects. An image of several megabytes in a cycle would wait for hundreds of other
+    # errors.
     held: list[weakref.ref[Picture]] = []
 
     def fails(helper: HelperThread, first: bool, second: bool) -> None:
@@ -172,7 +173,7 @@ def test_a_replaced_model_is_closed_after_its_last_pair() -> None:
             assert second.pipeline.engine is engines[1]
     assert engines[0].closed
     assert not engines[1].closed
-    # There is no third one, so the second stays in use.
+    # There is no third model, so the second one stays in use.
     model.reload()
     done.wait(0.1)
     assert model.require() is second
