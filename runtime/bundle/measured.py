@@ -1,5 +1,4 @@
-"""Error rates in the manifest of a bundle: find the attack species that were accepted too often when the model was
-measured."""
+"""Find the attack species that, according to the manifest of a bundle, were accepted too often."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ PREFIX = "apcer."
 
 @dataclass(frozen=True, slots=True)
 class MeasuredApcer:
-    """Measured APCER of one attack species on one data set: presentations accepted as bona fide, and all
-    presentations."""
+    """Measured APCER of one attack species on one data set, as accepted and all presentations."""
 
     species: str
     errors: int

@@ -37,8 +37,10 @@ def check_cameras(addresses: Mapping[Modality, str]) -> None:
 
 
 def _device(camera: CameraUri) -> str:
-    """Return a key that is the same for all addresses of one camera; empty for schemes that supply several
-    modalities."""
+    """Return a key that is the same for all addresses of one camera.
+
+    It is empty for schemes that supply several modalities.
+    """
     if camera.scheme in ("v4l2", "opencv") and "://" not in camera.path:
         number = camera.path.removeprefix("/dev/video")
         # Resolve udev's symbolic links, so that a link and the node it points to get the same key.

@@ -94,8 +94,7 @@ def check_gst(options: CameraUri, modality: Modality) -> None:
 
 
 def _settings(options: CameraUri) -> tuple[int | None, float, Literal["auto", "arrival"], float]:
-    """Return significant bits, millimetres per depth step, timestamp source, and timeout for the first image in
-    seconds."""
+    """Return significant bits, mm per depth step, timestamp source, and timeout for the first image in seconds."""
     options.allow(*OPTIONS)
     timestamps: tuple[Literal["auto", "arrival"], ...] = ("auto", "arrival")
     found = (

@@ -227,8 +227,7 @@ class _Draft:
         return ConfigMistake(where, key, message, line)
 
     def _walk(self, loc: tuple[int | str, ...]) -> tuple[KeyPath, list[type[BaseModel]]]:
-        """Return the location from pydantic without the names of union members, and the models of the section that it
-        lies in."""
+        """Return the location from pydantic without the names of union members, and the models of its section."""
         path: KeyPath = ()
         here: Any = self.data
         inner: list[type[BaseModel]] = [self.model]

@@ -80,8 +80,10 @@ def _key(text: str, at: int) -> tuple[KeyPath, int]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Return the end position of the value that begins at ``at``: the first line end outside strings, comments and
-    brackets."""
+    """Return the end position of the value that begins at ``at``.
+
+    It is the first line end outside strings, comments and brackets.
+    """
     depth = 0
     while at < len(text):
         sign = text[at]

@@ -24,8 +24,7 @@ def number_of(name: str) -> int | None:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Return whether this is a file that operating systems leave behind: ``._x`` of macOS, ``.DS_Store``,
-    ``Thumbs.db``."""
+    """Return whether an operating system left this file behind (``._x`` of macOS, ``.DS_Store``, ``Thumbs.db``)."""
     return path.name.startswith(".") or path.name.lower() in LEFT_BEHIND
 
 

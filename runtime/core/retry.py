@@ -40,8 +40,10 @@ class Backoff:
 
 
 class LogThrottle:
-    """Selection of the repeated warnings to log: the first one, then every `WARN_EVERY`-th and at least one every
-    `WARN_EVERY_S` seconds."""
+    """Selection of the repeated warnings to log.
+
+    It is the first one, then every `WARN_EVERY`-th, and at least one every `WARN_EVERY_S` seconds.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}

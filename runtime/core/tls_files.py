@@ -37,8 +37,10 @@ NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PRO
 
 
 def speaks_no_tls(error: BaseException | None) -> bool:
-    """Return whether a connection failed because the other side answered without TLS, as a port for plain connections
-    does. The causes of ``error`` are examined too."""
+    """Return whether a connection failed because the other side answered without TLS.
+
+    A port for plain connections does that. The causes of ``error`` are examined too.
+    """
     while error is not None:
         if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in NO_TLS:
             return True

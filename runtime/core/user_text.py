@@ -1,5 +1,7 @@
-"""Text written by users: remove byte-order marks, which some editors write and parsers reject, and suggest corrections
-for misspelt names."""
+"""Text written by users: remove byte-order marks, and suggest corrections for misspelt names.
+
+Some editors write byte-order marks, and parsers reject them.
+"""
 
 from __future__ import annotations
 

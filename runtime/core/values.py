@@ -39,8 +39,7 @@ class Box:
         return Box(self.x * sx, self.y * sy, self.w * sx, self.h * sy)
 
     def require_inside(self, shape: tuple[int, ...], what: str) -> None:
-        """Check that the box has an area and lies inside an image of ``shape`` [H, W, …]; otherwise raise
-        `InvalidFaceBox`."""
+        """Raise `InvalidFaceBox` unless the box has an area and lies inside an image of ``shape`` [H, W, …]."""
         height, width = shape[:2]
         values = (self.x, self.y, self.w, self.h)
         if not all(np.isfinite(v) for v in values) or self.w < 1 or self.h < 1:

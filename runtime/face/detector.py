@@ -30,11 +30,11 @@ sources."""
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A detected face: its box in pixels of the searched image, the detector's confidence, and the number of faces in
-    the image.
+    """A detected face.
 
-    ``landmarks``: float32 [5, 2], pixels: left eye, right eye, nose, left mouth corner, right mouth corner. Left and
-    right are those of the image, not of the person. None if the detector gives no landmarks.
+    ``box``: in pixels of the searched image. ``count``: number of faces in that image. ``landmarks``: float32 [5, 2],
+    pixels: left eye, right eye, nose, left mouth corner, right mouth corner. Left and right are those of the image, not
+    of the person. None if the detector gives no landmarks.
     """
 
     box: Box

@@ -1,5 +1,7 @@
-"""Detectors that do not look at the image, for rigs where the position of the face is fixed (an oval on a screen, a
-chin rest)."""
+"""Detectors that do not look at the image.
+
+`FixedRegion` is for rigs that fix the position of the face (an oval on a screen, a chin rest).
+"""
 
 from __future__ import annotations
 

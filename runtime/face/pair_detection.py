@@ -149,8 +149,10 @@ def no_face_finding(pair: Pair, searched: Sequence[Modality]) -> str:
 def _search_apart(
     pair: Pair, searched: Sequence[Modality], detector: FaceDetector, box_mapper: BoxMapper, run_both: ParallelRunner
 ) -> dict[Modality, Face | None]:
-    """Return the detections in both whole images, searched in parallel; empty if the box mapper can map between
-    them."""
+    """Search two whole images in parallel and return the detections.
+
+    If the box mapper can map between the images, nothing is searched and the result is empty.
+    """
     if len(searched) != 2:
         return {}
     first, second = searched

@@ -1,10 +1,9 @@
-"""Track one face from pair to pair, so that the detector (the slowest stage after the network) need not run on every
-pair.
+"""Track one face from pair to pair, so that the detector need not run on every pair.
 
-Between two detector runs, the face is tracked by correlating a small patch of it with the area around its last place.
-After a few pairs the detector must find the face again near its last place. At longer intervals it searches the whole
-image, where other faces may have appeared. If the patch no longer matches, the detector runs at once. A detected face
-that does not match the old one starts a new track.
+The detector is the slowest stage after the network. Between two detector runs, the face is tracked by correlating a
+small patch of it with the area around its last place. After a few pairs the detector must find the face again near its
+last place. At longer intervals it searches the whole image, where other faces may have appeared. If the patch no longer
+matches, the detector runs at once. A detected face that does not match the old one starts a new track.
 """
 
 from __future__ import annotations
@@ -307,8 +306,10 @@ def follow_face(image: Image, face: Face, patch: NDArray[np.uint8], min_correlat
 
 
 def _parabola_vertex(three: NDArray[Any]) -> float:
-    """Return the position of the vertex of the parabola through three values, relative to the middle one, which is the
-    highest: −0.5 to 0.5."""
+    """Return the position of the vertex of the parabola through three values.
+
+    The position is relative to the middle value, which is the highest: −0.5 to 0.5.
+    """
     a, b, c = (float(v) for v in three)
     bend = a - 2 * b + c
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (a - c) / (2 * bend)))

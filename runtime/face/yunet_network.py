@@ -188,8 +188,10 @@ def no_rows() -> NDArray[np.float32]:
 
 
 def padded_planes(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return uint8 [H, W, 3] as float32 [1, 3, H', W'], zero-padded at the bottom and right to multiples of
-    `DIVISOR`."""
+    """Convert an image, uint8 [H, W, 3], to float32 [1, 3, H', W'].
+
+    It is zero-padded at the bottom and right to multiples of `DIVISOR`.
+    """
     height, width = bgr.shape[:2]
     below, right = -height % DIVISOR, -width % DIVISOR
     if below or right:

@@ -84,8 +84,7 @@ class ActiveLight:
     rule: ActiveLightRule = ActiveLightRule()
 
     def measure(self, pair: Pair, box: Box) -> ActiveLightCue:
-        """Return whether the face at ``box`` in the IR image follows the illuminator, with the measurements behind
-        it."""
+        """Measure whether the face at ``box`` in the IR image follows the illuminator."""
         lit, dark = pair.ir, pair.ir_dark
         if lit is None or dark is None or pair.lit != "lit" or lit.shape != dark.shape:
             return UNKNOWN
@@ -134,8 +133,10 @@ def _log_ratio(dark: float, lit: float) -> float:
 
 
 def _mean(image: NDArray[Any], parts: tuple[tuple[float, float, float, float], ...]) -> tuple[float, float]:
-    """Return the mean of the image inside the rectangles (left, top, right, bottom), and the fraction of their area
-    that lies inside the image."""
+    """Return the mean of the image in the rectangles ``parts``, and the fraction of their area inside the image.
+
+    A rectangle is (left, top, right, bottom).
+    """
     height, width = image.shape[:2]
     total = area = whole = 0.0
     for left, top, right, bottom in parts:

@@ -112,8 +112,10 @@ def assess_encoded(
 def _first_reductions(
     pipeline: LivenessPipeline, files: EncodedPair, given: Mapping[Modality, Box]
 ) -> dict[Modality, int]:
-    """Return the reductions above 1 to decode at first: to search for the face or, where the box is given, to cut the
-    crop."""
+    """Return the reductions above 1 for the first decoding.
+
+    Images are decoded to search for the face or, if the box is given, to cut the crop.
+    """
     # A calibration applies to images of one size only.
     if not isinstance(pipeline.box_mapper, ScaleMapper):
         return {}

@@ -174,10 +174,10 @@ class Evidence:
         self._why = reason
 
     def expire(self, now_ns: int) -> Verdict | None:
-        """Return the verdict of the attempt: ``uncertain`` if the deadline has passed without one, None if it is still
-        undecided.
+        """Return the verdict of the attempt, or None if it is still undecided.
 
-        An attempt begins with its first observation, so nothing expires before that.
+        If the deadline has passed without a verdict, the result is ``uncertain``. An attempt begins with its first
+        observation, so nothing expires before that.
         """
         if self._verdict is None and self._started is not None and now_ns >= self._started + self.rule.deadline_ns:
             self._verdict = Verdict("uncertain", self._why_undecided())

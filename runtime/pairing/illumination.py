@@ -46,8 +46,10 @@ class FrameStats:
 
 
 def frame_stats(image: NDArray[Any], step: int = 4) -> FrameStats:
-    """Return the statistics of ``image``, uint8 [H, W] or [H, W, 1], over every ``step``-th pixel of every ``step``-th
-    row."""
+    """Return the statistics of every ``step``-th pixel of every ``step``-th row.
+
+    ``image``: uint8 [H, W] or [H, W, 1].
+    """
     view = image[::step, ::step]
     return FrameStats(float(view.mean()), float(view.std()))
 

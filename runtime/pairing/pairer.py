@@ -257,11 +257,10 @@ class Pairer:
 
     @property
     def deadline_ns(self) -> int | None:
-        """Time at which `advance` decides on the waiting frames, on the clock of the arrival times; None if no frame
-        waits.
+        """Time at which `advance` decides on the waiting frames; None if no frame waits.
 
-        It is 0.55 of a period after the later of the two arrivals, so the wait ends even if the other stream has
-        stopped.
+        The time is on the clock of the arrival times. It is 0.55 of a period after the later of the two arrivals, so
+        the wait ends even if the other stream has stopped.
         """
         first, second = self._first.queue, self._second.queue
         if not first or not second:

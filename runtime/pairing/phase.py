@@ -103,8 +103,10 @@ class PhaseTracker:
         self.period = 0
 
     def add(self, difference: int, period: int) -> None:
-        """Add the time difference of two neighbours, second minus first, and the period of the faster stream, in
-        nanoseconds."""
+        """Add a time difference between neighbours.
+
+        ``difference``: second minus first, in nanoseconds. ``period``: period of the faster stream, in nanoseconds.
+        """
         angle = _TURN * difference / period
         self._x += (math.cos(angle) - self._x) * _MEMORY
         self._y += (math.sin(angle) - self._y) * _MEMORY

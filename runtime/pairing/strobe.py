@@ -79,8 +79,10 @@ def fit_rhythm(indices: Sequence[int], levels: Sequence[float], rhythm: StrobeRh
 def best_rhythm_fit(
     indices: Sequence[int], levels: Sequence[float], rhythms: Sequence[StrobeRhythm] = RHYTHMS
 ) -> RhythmFit:
-    """Return the fit of the rhythm that the levels follow best, with preference for rhythms whose lit frames are
-    brighter."""
+    """Return the fit of the rhythm that the levels follow best.
+
+    Rhythms whose lit frames are brighter are preferred.
+    """
     fits = [fit_rhythm(indices, levels, rhythm) for rhythm in rhythms]
     return max(fits, key=lambda found: (found.gap > 0, found.separation))
 

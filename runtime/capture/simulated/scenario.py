@@ -171,11 +171,11 @@ class StrobePattern:
 
 @dataclass(frozen=True, slots=True)
 class VisitSchedule:
-    """Schedule of visitors in front of the cameras: nobody for ``away_ns``, then the next visitor for ``stay_ns``, and
-    so on.
+    """Schedule of visitors in front of the cameras.
 
-    If ``stay_ns`` is 0, the first visitor stays forever. Visitor ``k`` is the subject ``subject + k % subjects`` and
-    shows the species ``species[k % len(species)]``.
+    There is nobody for ``away_ns``, then the next visitor for ``stay_ns``, and so on. If ``stay_ns`` is 0, the first
+    visitor stays forever. Visitor ``k`` is the subject ``subject + k % subjects`` and shows the species ``species[k %
+    len(species)]``.
     """
 
     species: tuple[str, ...]
@@ -213,8 +213,7 @@ class VisitSchedule:
         return math.lcm(len(self.species), self.subjects)
 
     def at(self, at_ns: int) -> tuple[int, bool]:
-        """Return the number of the visitor who is present or comes next, below `distinct`, and whether that visitor is
-        present."""
+        """Return the number of the current or next visitor, below `distinct`, and whether that visitor is present."""
         if not self.stay_ns:
             return 0, True
         number, within = divmod(max(at_ns, 0), self.away_ns + self.stay_ns)

@@ -51,8 +51,10 @@ def camera_diagnoses(kernel: Kernel | None = None) -> list[Diagnosis]:
 
 
 def clock_diagnoses(kernel: Kernel | None = None, clocksource: Path = CLOCKSOURCE) -> list[Diagnosis]:
-    """Check that frame times can be compared: the clock of the machine, and the clock of the timestamps of USB
-    cameras."""
+    """Check that frame times can be compared.
+
+    This depends on the clock of the machine and on the clock of the timestamps of USB cameras.
+    """
     diagnoses = []
     try:
         name = clocksource.read_text().strip()

@@ -96,8 +96,10 @@ def ended_by_signal() -> Iterator[threading.Event]:
 def show(
     rig: Rig, console: Console, stop: threading.Event, seconds: float | None, judge: DecisionPrinter | None = None
 ) -> None:
-    """Show a running rig until ``stop`` is set or ``seconds`` have passed: as a table on a terminal, otherwise as one
-    line per second."""
+    """Show a running rig until ``stop`` is set or ``seconds`` have passed.
+
+    On a terminal it is shown as a table, otherwise as one line per second.
+    """
     end = None if seconds is None else time.monotonic() + seconds
     number, decision = -1, ""
     live = sys.stdout.isatty()

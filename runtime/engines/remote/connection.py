@@ -1,5 +1,4 @@
-"""HTTP client for a scoring server, built on the standard library: keep-alive, one deadline per exchange, bounded
-retries.
+"""HTTP client for a scoring server: keep-alive, one deadline per exchange, bounded retries; standard library only.
 
 The timeout of `http.client` applies to single reads, so a server that sends one byte at a time could block a kiosk
 forever. Here all reads and writes of an exchange share one deadline.

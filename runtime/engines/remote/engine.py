@@ -138,8 +138,7 @@ class RemoteEngine:
         log.info("the scoring server %s has been verified again", self._where)
 
     def _verify_golden(self) -> None:
-        """Read the description of the model from the server, and require that the server reproduces the golden
-        vectors."""
+        """Read the description of the model, and require that the server reproduces the golden vectors."""
         described = self._describe(self._path)
         parameters = described.get("parameters")
         if not isinstance(parameters, dict) or "model_sha256" not in parameters:

@@ -177,8 +177,7 @@ class EngineCache:
 
 
 def _read_own(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file, provided that it is a plain file, this user owns it and no other user can write
-    it."""
+    """Return the bytes of a plain file that this user owns and that no other user can write."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(file.fileno())

@@ -47,8 +47,7 @@ class Device(Protocol):
         ...
 
     def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None] | None:
-        """Record the operations that ``work`` submits to ``stream`` as a CUDA graph, and return a function that
-        launches it.
+        """Record what ``work`` submits to ``stream`` as a CUDA graph, and return a function that launches it.
 
         Returns None if the provider does not support graphs. ``work`` must have run once before with the same addresses
         and shapes.

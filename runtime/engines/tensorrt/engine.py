@@ -222,8 +222,7 @@ class TensorRTEngine:
         slot.shaped = count
 
     def _collect(self, slot: _Slot, found: dict[str, NDArray[Any]]) -> None:
-        """Wait for the slot to finish and copy its scores into ``found``, because the next part overwrites the
-        buffers."""
+        """Wait for the slot and copy its scores into ``found``, because the next part overwrites the buffers."""
         assert self._device is not None
         self._device.wait(slot.stream)
         for name, array in found.items():

@@ -60,8 +60,7 @@ def open_tensorrt(
     provider: str = "auto",
     report: PhaseReporter = lambda phase, done, steps: None,
 ) -> TensorRTEngine:
-    """Open a TensorRT engine for the bundle's artifact that fits the installed version, and verify it with the golden
-    vectors.
+    """Open a TensorRT engine for a bundle and the installed version, and verify it with the golden vectors.
 
     Raises:
         EngineUnavailable: there is no GPU or no TensorRT, the bundle lacks the artifact, or the build failed.
