@@ -69,10 +69,10 @@ class Attester:
             )
 
     def attest(self, answer: Mapping[str, Any], nonce: str | None, now_s: int, until_s: int | None = None) -> str:
-        """Return the attestation of ``answer``: a response body of ``POST /liveness``, or a decision of a kiosk in that
-        form.
+        """Return the attestation of ``answer``.
 
-        ``now_s``: current time in seconds since 1970. ``until_s``: latest expiry, which can shorten the lifetime.
+        ``answer``: response body of ``POST /liveness``, or a decision of a kiosk in that form. ``now_s``: current time
+        in seconds since 1970. ``until_s``: latest expiry, which can shorten the lifetime.
 
         Raises:
             pydantic.ValidationError: ``answer`` has a different form. Nothing is signed.

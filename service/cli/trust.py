@@ -1,5 +1,4 @@
-"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify``: create keys, and verify attestations and audit
-logs."""
+"""``adsn-serve key``, ``keygen``, ``verify`` and ``audit verify``: create keys, verify attestations and logs."""
 
 from __future__ import annotations
 

@@ -72,8 +72,9 @@ def _check_geometry(rig: RigSettings, path: Path, modalities: Sequence[Modality]
 def check_model(
     folder: Path, public_key: Path | None, *, engine: str, precision: Precision, rig: RigSettings
 ) -> Manifest:
-    """Check that the bundle is complete, signed if a public key is given, and has a model that fits the engine and the
-    rig.
+    """Check the bundle.
+
+    It must be complete, signed if a public key is given, and have a model that fits the engine and the rig.
 
     Raises:
         ConfigError: the bundle cannot be used. The message says why.

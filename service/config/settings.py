@@ -1,5 +1,4 @@
-"""Settings of the service, from a TOML file, a folder of secrets, ``ADSN_`` environment variables and command-line
-options."""
+"""Settings of the service, from a TOML file, secrets, ``ADSN_`` environment variables and command-line options."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ still sending, would see a broken connection instead of the reason."""
 
 
 class RequestIdMiddleware:
-    """Middleware that gives every request an id (the caller's if it is valid), and adds the id and security headers to
-    every response.
+    """Middleware that gives every request an id, and adds the id and security headers to every response.
 
-    It is the outermost layer, so it also handles errors that nothing else has caught.
+    The id is the caller's if that is valid. This is the outermost layer, so it also handles errors that nothing else
+    has caught.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,8 +140,7 @@ class BodyLimitMiddleware:
 
 
 class DirectMiddleware:
-    """Innermost middleware: calls the application of one path and method directly, without the layers of the
-    framework."""
+    """Innermost middleware, which calls the application of one path directly, without the framework's layers."""
 
     def __init__(self, app: ASGIApp, path: str, method: str, direct: ASGIApp) -> None:
         self.app, self.direct = app, direct

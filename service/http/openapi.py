@@ -54,8 +54,10 @@ def reference(model: type) -> dict[str, str]:
 
 
 def add_model(document: dict[str, Any], model: type) -> None:
-    """Add the schema of ``model``, a pydantic model or a `TypedDict`, and the schemas of its members to
-    ``document``."""
+    """Add the schema of ``model`` and those of its members to ``document``.
+
+    ``model``: a pydantic model or a `TypedDict`.
+    """
     schema = TypeAdapter(model).json_schema(ref_template=REFERENCE)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**schema.pop("$defs", {}), model.__name__: schema}

@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol with additional limits: time and size of headers, time for the body, and number of open
-connections.
+"""uvicorn's HTTP protocol with additional limits.
 
-A client that sends one byte a minute, or endless headers, cannot occupy a connection for longer than the limits allow.
-Requests refused here get a problem document like any other request, if a response can still be sent.
+They apply to the time and size of headers, the time for the body, and the number of open connections. A client that
+sends one byte a minute, or endless headers, cannot occupy a connection for longer than the limits allow. Requests
+refused here get a problem document like any other request, if a response can still be sent.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The kiosk daemon: a single process that operates a rig, decides on the person in front of it, and controls the
-door."""
+"""The kiosk daemon: one process that runs a rig, decides on the person in front of it, and controls the door."""
 
 __all__ = ["main"]
 

@@ -30,10 +30,10 @@ DECISIONS: tuple[Decision, ...] = ("live", "spoof", "uncertain")
 
 
 def decision_answer(outcome: SessionOutcome, loaded: LoadedModel, *, expose_score: bool) -> Mapping[str, Any]:
-    """Return the decision of a session in the form of a ``POST /liveness`` response, for the audit log and
-    attestations.
+    """Return the decision of a session in the form of a ``POST /liveness`` response.
 
-    Its ``request_id`` is the id of the session, which is also the ``id`` of the event.
+    It is for the audit log and attestations. Its ``request_id`` is the id of the session, which is also the ``id`` of
+    the event.
     """
     return {
         "contract_version": CONTRACT_VERSION,
@@ -121,8 +121,10 @@ class AuditedOutputs(Outputs):
         return replace(event, decision="uncertain", reasons=(WITHHELD,))
 
     def _corrected(self, event: Event) -> Event:
-        """Return the state change with the decision that the outputs got: ``uncertain`` in place of a withheld
-        decision."""
+        """Return the state change with the decision that the outputs got.
+
+        Instead of a withheld decision they got ``uncertain``.
+        """
         data = event.data
         if event.kind == "state" and data.get("session") == self._withheld and data.get("cause") in DECISIONS:
             return replace(event, data={**data, "cause": "uncertain"})

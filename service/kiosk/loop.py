@@ -34,8 +34,7 @@ class PairAssessor(Protocol):
     def assess(self, captured: CapturedPair, now_ns: int) -> StreamAssessment: ...
     def reset(self) -> None: ...
     def self_test(self, pair: Pair) -> None:
-        """Run the network on a pair, even if it shows no face, so that "ready" means that the whole pipeline has
-        run."""
+        """Run the network on a pair, even without a face, so that "ready" means that the whole pipeline has run."""
         ...
 
 
@@ -154,8 +153,7 @@ class KioskLoop:
         return bool(repeated)
 
     def _failed(self, error: Exception) -> None:
-        """Handle a pair that could not be assessed: end the session without a decision and continue with the next
-        pair."""
+        """Handle a pair that could not be assessed: end the session without a decision, and go on."""
         self.counters.errors += 1
         name = "engine_failing" if isinstance(error, EngineError) else "judging_failing"
         if isinstance(error, AdsnError):

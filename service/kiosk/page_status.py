@@ -1,5 +1,4 @@
-"""Information shown on the kiosk's page in addition to the cameras: the door, its state, its outputs and its last
-decisions."""
+"""Information about the door on the kiosk's page: its state, its outputs and its last decisions."""
 
 from __future__ import annotations
 
@@ -18,10 +17,10 @@ cannot be mistaken for a permit."""
 
 
 class PageChannel:
-    """Channel that passes events to the viewers of the page, and keeps the last decisions for viewers who open it
-    later.
+    """Channel that passes events to the viewers of the page.
 
-    The hub never blocks, so this channel needs no thread.
+    It keeps the last decisions for viewers who open the page later. The hub never blocks, so this channel needs no
+    thread.
     """
 
     name = "page"

@@ -1,5 +1,7 @@
-"""Pool of threads that score pairs outside the event loop: a bounded queue, a few workers, and one helper thread for
-each worker."""
+"""Pool of threads that score pairs outside the event loop.
+
+It has a bounded queue, a few workers, and one helper thread for each worker.
+"""
 
 from __future__ import annotations
 

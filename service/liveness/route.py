@@ -1,5 +1,7 @@
-"""``POST /liveness`` as a plain ASGI route, because the layers of a framework would take a large part of the time of a
-request."""
+"""``POST /liveness`` as a plain ASGI route.
+
+The layers of a framework would take a large part of the time of a request.
+"""
 
 from __future__ import annotations
 
@@ -201,8 +203,7 @@ class _LivenessCall:
         return response
 
     def _repeatable(self, response: Response) -> bytes:
-        """Return the form of the response that is stored for its Idempotency-Key: without images, which are never
-        stored."""
+        """Return the response as it is stored for its Idempotency-Key: without images, which are never stored."""
         if self.body is None or "explain" not in self.body:
             return bytes(response.body)
         return json.dumps({k: v for k, v in self.body.items() if k != "explain"}, allow_nan=False).encode()

@@ -139,8 +139,7 @@ def _answer(
 
 
 def now_of(clock: str) -> int | None:
-    """Return the current time in nanoseconds on the clock of a pair, or None for a clock that only the caller can
-    read."""
+    """Return the current time of ``clock`` in nanoseconds, or None for a clock that only the caller can read."""
     if clock in ("caller", "none"):
         return None
     # All timestamps of a rig are CLOCK_MONOTONIC.

@@ -132,8 +132,10 @@ class ConditionGroup:
         self.raised: tuple[tuple[str, str], ...] = ()
 
     def report(self, conditions: Mapping[tuple[str, str], str]) -> None:
-        """Raise ``conditions``, given as (name, subject) → detail, and clear conditions of the previous call that are
-        not among them."""
+        """Raise ``conditions``, and clear those of the previous call that are not among them.
+
+        ``conditions``: (name, subject) → detail.
+        """
         for (name, subject), detail in conditions.items():
             self._health.raise_(name, self._severity, detail, subject)
         for name, subject in self.raised:

@@ -1,5 +1,4 @@
-"""Health of the service: report the states of its engine, store and cameras as conditions of
-`service.monitoring.health`."""
+"""Health of the service: report the states of engine, store and cameras as conditions (`service.monitoring.health`)."""
 
 from __future__ import annotations
 

@@ -232,7 +232,9 @@ def import_aiomqtt() -> Any:
 
 
 def _cancel_others() -> None:
-    """Cancel the tasks that the library leaves behind after a failed connection, so that they do not accumulate over
-    months of retries."""
+    """Cancel the tasks that the library leaves behind after a failed connection.
+
+    Otherwise they would accumulate over months of retries.
+    """
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()

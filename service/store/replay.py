@@ -11,10 +11,10 @@ AnswerKey = tuple[str, str]
 
 
 class NonceStore:
-    """Store that accepts each nonce of a caller once within ``lifetime_s``, and keeps at most ``limit`` nonces per
-    caller.
+    """Store that accepts each nonce of a caller once within ``lifetime_s``.
 
-    At the limit, new nonces are refused. Old ones are not evicted, because that would allow a replay. Not thread-safe.
+    It keeps at most ``limit`` nonces per caller. At the limit, new nonces are refused. Old ones are not evicted,
+    because that would allow a replay. Not thread-safe.
     """
 
     def __init__(self, lifetime_s: float, limit: int, callers: int = 1024) -> None:
