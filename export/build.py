@@ -71,8 +71,7 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Inputs of an export: the checkpoint, the plan of calibration and test data, the cache folder for rendered sets,
-    and the number of rendering processes."""
+    """Inputs of an export. ``cache``: folder for rendered sets. ``workers``: number of rendering processes."""
 
     checkpoint: Path
     plan: DataPlan

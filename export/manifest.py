@@ -92,8 +92,11 @@ def name_of(training: Mapping[str, Any], modalities: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Measurements of an export: the operating point, the activation ranges and the ``seed`` of their samples, the
-    comparisons with FP32, the nodes kept in float, and the limits of the parity gate."""
+    """Measurements of an export.
+
+    These are the operating point, the activation ranges and the ``seed`` of their samples, the comparisons with FP32,
+    the nodes kept in float, and the limits of the parity gate.
+    """
 
     point: OperatingPointEntry
     ranges: Ranges

@@ -1,9 +1,8 @@
-"""Create the int8-cpu artifact from the float graph and activation ranges: explicit Q/DQ, uint8 activations, 7-bit int8
-weights.
+"""Create the int8-cpu artifact from the float graph and activation ranges.
 
-Weights have 7 bits because x86 CPUs without VNNI add two uint8×int8 products in 16 bits with saturation, so that with
-8-bit weights the scores are silently wrong. On such a CPU the largest score change was 0.66 with 8 bits and 0.03 with 7
-bits.
+It has explicit Q/DQ, uint8 activations and 7-bit int8 weights. Weights have 7 bits because x86 CPUs without VNNI add
+two uint8×int8 products in 16 bits with saturation, so that with 8-bit weights the scores are silently wrong. On such a
+CPU the largest score change was 0.66 with 8 bits and 0.03 with 7 bits.
 
 Only the backbones are quantised. Attention maps, gates, the attention product and the heads stay in float: they are
 less than 1 % of the arithmetic, and a quantised gate or head changes every score. The stems read the camera's bytes

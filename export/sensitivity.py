@@ -64,13 +64,12 @@ def sensitivity(
 
 
 def fewest_kept(order: Sequence[str], passes: Callable[[list[str]], bool], most: int = MOST_KEPT) -> list[str] | None:
-    """Return the shortest prefix of ``order`` for which ``passes`` is true, or None if it is false even for ``most``
-    layers.
+    """Return the shortest prefix of ``order`` for which ``passes`` is true.
 
-    ``order``: layers, most expensive first. ``passes``: whether the gate passes with the given layers in float. The
-    search doubles the number of layers and then bisects, so it calls ``passes`` about 2·log₂(``most``) times. It
-    assumes that keeping more layers in float never makes the gate fail. If that is wrong, the result still passes, but
-    there may be a shorter one.
+    Returns None if ``passes`` is false even for ``most`` layers. ``order``: layers, most expensive first. ``passes``:
+    whether the gate passes with the given layers in float. The search doubles the number of layers and then bisects, so
+    it calls ``passes`` about 2·log₂(``most``) times. It assumes that keeping more layers in float never makes the gate
+    fail. If that is wrong, the result still passes, but there may be a shorter one.
     """
     low, high = -1, 0
     limit = min(most, len(order))

@@ -80,10 +80,10 @@ class _Stem:
 
 
 def take_bytes(graph: onnx.GraphProto) -> None:
-    """Change the quantised stems of a Q/DQ graph to read their uint8 input directly, with its columns folded into
-    channels.
+    """Change the quantised stems of a Q/DQ graph to read their uint8 input directly.
 
-    A stem kept in float is not changed. The nodes of the result are not sorted.
+    The columns of the input are folded into channels. A stem kept in float is not changed. The nodes of the result are
+    not sorted.
 
     Raises:
         ExportError: the graph is not an export of this network.
@@ -137,8 +137,10 @@ def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> 
 
 
 def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
-    """Return the nodes between the graph input, uint8 [N, S, S, C], and the input of the stem, [N, 4·C, S, S/4],
-    dequantised."""
+    """Return the nodes between the graph input and the input of the stem.
+
+    uint8 [N, S, S, C] → [N, 4·C, S, S/4], dequantised.
+    """
     name = stem.name
     shape = np.array([0, stem.size, stem.size // COLUMNS, COLUMNS * stem.channels], np.int64)
     parameters = [
@@ -157,11 +159,11 @@ def _read_columns(graph: onnx.GraphProto, stem: _Stem) -> list[onnx.NodeProto]:
 
 
 def fold_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Convert weights [O, C, 7, 7] for stride 2 and padding 3 to [2·O, 4·C, 7, 3] for stride (2, 1) and padding by one
-    folded column.
+    """Convert weights [O, C, 7, 7] to folded weights [2·O, 4·C, 7, 3].
 
-    Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3. They lie in the folded columns g − 1
-    to g + 1, so the weights of phase p start 1 + 2·p columns after the first column of these.
+    The original weights are for stride 2 and padding 3, the folded ones for stride (2, 1) and padding by one folded
+    column. Output column 2·g + p reads the input columns 4·g + 2·p − 3 to 4·g + 2·p + 3. They lie in the folded columns
+    g − 1 to g + 1, so the weights of phase p start 1 + 2·p columns after the first column of these.
     """
     outputs, channels = weights.shape[:2]
     spread = np.zeros((PHASES, outputs, channels, KERNEL, 3 * COLUMNS), np.int8)

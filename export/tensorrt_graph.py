@@ -72,8 +72,9 @@ def _redirect(graph: onnx.GraphProto, old: str, new: str, consumers: Iterable[on
 
 
 def skip_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> int:
-    """Return the index of the skip input of a residual Add: the one that is not the output of a convolution, or of a
-    1×1 convolution.
+    """Return the index of the skip input of a residual Add.
+
+    It is not the output of a convolution, or is that of a 1×1 convolution.
 
     Raises:
         ExportError: neither input is the output of a 3×3 convolution.

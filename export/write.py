@@ -1,5 +1,4 @@
-"""Write a bundle safely: write it to a draft folder, verify it by loading and running it, and exchange it with the old
-one."""
+"""Write a bundle safely: write a draft, verify it by loading and running it, and exchange it with the old bundle."""
 
 from __future__ import annotations
 
