@@ -44,8 +44,7 @@ def clip_limit(
 
 
 def _squared_error(counts: NDArray[np.int64], limit: int, levels: int) -> float:
-    """Return the sum of squared errors, in bins, if magnitudes are rounded to ``levels`` steps and clipped at bin
-    ``limit``."""
+    """Return the sum of squared errors, in bins, of rounding to ``levels`` steps and clipping at bin ``limit``."""
     centres = np.arange(BINS) + 0.5
     step = limit / levels
     rounded = np.minimum(np.rint(centres / step), levels) * step

@@ -195,8 +195,10 @@ def measure_ranges(
 def _histograms(
     session: Any, names: Sequence[str], batches: Batches, seen: Mapping[str, tuple[float, float]], digest: str
 ) -> NDArray[np.int64]:
-    """Return histograms of the magnitudes, int64 [len(names), BINS], each from zero to the largest magnitude in the
-    tensor."""
+    """Return histograms of the magnitudes, int64 [len(names), BINS].
+
+    Each ranges from zero to the largest magnitude in the tensor.
+    """
     counts = np.zeros((len(names), BINS), np.int64)
     h = hashlib.sha256()
     for batch in batches():

@@ -50,8 +50,10 @@ class StreamLevels:
         )
 
     def lit(self, modality: Modality, origin_ns: int) -> tuple[Floats, bool]:
-        """Return the times, in ms since ``origin_ns``, of frames with the strobe on, and whether there are frames with
-        it off."""
+        """Return the times of frames with the strobe on, and whether there are frames with it off.
+
+        Times are in ms since ``origin_ns``.
+        """
         with self._lock:
             rows = list(self._rows.get(modality, []))
         return np.array([(row[0] - origin_ns) / 1e6 for row in rows if row[2] == "lit"]), any(

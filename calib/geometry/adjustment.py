@@ -168,8 +168,7 @@ def normal_equations(seen: Sequence[tuple[tuple[Vector, Vector], ...]], weights:
 
 
 def adjust(bundle: BundleParameters, views: Sequence[tuple[BoardCorners, BoardCorners]]) -> BundleParameters:
-    """Return the parameters that fit the views best, found by the Levenberg-Marquardt method starting from
-    ``bundle``."""
+    """Return the parameters that fit the views best, starting from ``bundle`` (Levenberg-Marquardt method)."""
     damping = 1e-3
     for _ in range(STEPS):
         seen = [view_residuals(bundle, number, pair) for number, pair in enumerate(views)]

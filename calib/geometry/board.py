@@ -1,5 +1,4 @@
-"""The calibration board: a ChArUco board, whose squares have markers, so that it is recognised even if only a part is
-visible.
+"""The calibration board: a ChArUco board, which is recognised even if only a part of it is visible.
 
 OpenCV's layout is the only definition of the board. The printed sheet is drawn from the same image.
 """

@@ -157,8 +157,10 @@ def mean_corner_distance(one: BoardDetection | None, other: BoardDetection) -> f
 
 
 def tint(picture: BoardImage) -> float:
-    """Return the mean difference between the channels of an image in grey levels, after noise is removed; 0 for a grey
-    image."""
+    """Return the mean difference between the channels of an image in grey levels; 0 for a grey image.
+
+    Noise is removed first.
+    """
     if picture.ndim == 2 or picture.shape[2] == 1:
         return 0.0
     soft = cv2.resize(picture, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)

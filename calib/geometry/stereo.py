@@ -1,5 +1,4 @@
-"""Stereo calibration: determine the lenses of two cameras and their relative pose from views of the calibration
-board."""
+"""Stereo calibration: determine the lenses of two cameras and their relative pose from views of the board."""
 
 from __future__ import annotations
 
@@ -39,8 +38,7 @@ lenses of up to 90° do not need it."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StereoFit:
-    """Two cameras fitted to a set of views, with reprojection errors in pixels: overall, per camera, and per view
-    [N]."""
+    """Two cameras fitted to a set of views, with reprojection errors in pixels."""
 
     bundle: BundleParameters
     rms_px: float

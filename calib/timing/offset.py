@@ -160,8 +160,7 @@ def require_out_of_step(edges: LightEdges, period_ms: float) -> None:
 
 
 def require_certain(middle: float, sigma: float) -> None:
-    """Check that the offset is certain enough and not at the end of the search range; otherwise raise
-    `OffsetUnknown`."""
+    """Raise `OffsetUnknown` if the offset is too uncertain or at the end of the search range."""
     if sigma > LARGEST_SIGMA_MS:
         raise OffsetUnknown(
             f"the offset is known only to ±{2 * sigma:.1f} ms (at most ±{2 * LARGEST_SIGMA_MS:.0f} ms). Measure for "

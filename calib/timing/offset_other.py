@@ -106,8 +106,10 @@ def correlation(a: Floats, b: Floats) -> float:
 
 
 def jackknife(fit: Floats, b: Floats) -> float:
-    """Return the standard deviation of the last step of `by_motion`, estimated by leaving out each block of the
-    recording in turn."""
+    """Return the standard deviation of the last step of `by_motion`.
+
+    It is estimated by leaving out each block of the recording in turn.
+    """
     steps = []
     parts = np.array_split(np.arange(len(b)), BLOCKS)
     for part in parts:
