@@ -113,10 +113,10 @@ def rates(scores: ArrayLike, species: Sequence[str], threshold: float) -> Report
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return the area under the ROC curve: the probability that a bona fide score is higher than an attack score; ties
-    count half.
+    """Return the area under the ROC curve.
 
-    NaN without bona fide or without attack scores.
+    This is the probability that a bona fide score is higher than an attack score; ties count half. NaN without bona
+    fide or without attack scores.
     """
     from scipy.stats import rankdata
 
@@ -175,16 +175,14 @@ def bpcer_at_apcer(scores: ArrayLike, species: Sequence[str], apcer: float) -> t
 
 
 def apcer_at_bpcer(scores: ArrayLike, species: Sequence[str], bpcer: float) -> tuple[float, str, Rate]:
-    """Return the strictest threshold with a BPCER of at most ``bpcer``, and the name and APCER of the worst species
-    there."""
+    """Return the strictest threshold with at most this BPCER, and the name and APCER of the worst species there."""
     values, species_array = _answered(scores, species)
     threshold = threshold_for_bpcer(values[np.array(species_array) == BONA_FIDE], bpcer)
     return threshold, *rates(values, species_array, threshold).worst
 
 
 def detection_eer(scores: ArrayLike, species: Sequence[str]) -> float:
-    """Return the D-EER: the mean of BPCER and the APCER of the worst species at the threshold where they differ
-    least."""
+    """Return the D-EER: the mean of BPCER and worst APCER at the threshold where they differ least."""
     values, species_array = _answered(scores, species)
     best = (math.inf, math.nan)
     for threshold in np.append(np.unique(values), np.nextafter(values.max(), 2.0)):

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 
 def default_cache() -> Path:
-    """Return the default folder for rendered sets: one in the user's cache, or ``runs/rendered`` for a user without a
-    home directory."""
+    """Return the default folder for rendered sets.
+
+    It is in the user's cache, or ``runs/rendered`` for a user without a home directory.
+    """
     try:
         return Path(user_cache_dir("adsn")) / "rendered"
     except RuntimeError:
@@ -94,8 +96,9 @@ def open_section(
 
 
 def open_plan(path: Path | None, console: Console) -> DataPlan:
-    """Return the plan at ``path``, by default the shipped one, and print what is missing on this machine for the
-    shipped one.
+    """Return the plan at ``path``, by default the shipped plan.
+
+    If this machine lacks something for the shipped plan, print that.
 
     Raises:
         ConfigError: see `read_plan`.

@@ -90,10 +90,10 @@ def without_identity(text: object) -> str:
 
 
 def modality_of(path: str) -> str | None:
-    """Return the modality in a path: from a folder such as ``depth``, or from a name that ends in, for example,
-    ``-depth`` or ``_depth``.
+    """Return the modality that is named in a path, or None.
 
-    The position in a list is not used, because the lists in circulation disagree on the order of their columns.
+    It can be the name of a folder, such as ``depth``, or the end of a file name, such as ``-depth`` or ``_depth``. The
+    position in a list is not used, because the lists in circulation disagree on the order of their columns.
     """
     parts = path.replace("\\", "/").lower().split("/")
     stem = parts[-1].rsplit(".", 1)[0]

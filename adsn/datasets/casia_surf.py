@@ -88,8 +88,10 @@ def species_of(path: str, live: bool) -> str:
 
 
 def _agree(path: str, live: bool, where: str) -> None:
-    """Raise `DatasetError` if a label contradicts its folder, because list and reader then disagree on the meaning of 0
-    and 1."""
+    """Raise `DatasetError` if a label contradicts its folder.
+
+    List and reader then disagree on the meaning of 0 and 1.
+    """
     parts = path.split("/")
     told = next((known for part, known in (("real_part", True), ("fake_part", False)) if part in parts), live)
     if told != live:

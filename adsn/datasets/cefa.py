@@ -57,8 +57,10 @@ def open_cefa(
     window: DepthWindow | None = None,
     max_skipped: float = 0.05,
 ) -> ListedPairs:
-    """Open a split of a protocol: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2``, ``4.1`` to ``4.3`` of the tree, or
-    ``challenge.1`` to ``challenge.3``, which reads the lists ``4@k_*``.
+    """Open a split of a protocol.
+
+    ``protocol``: ``all``, ``1.1`` to ``1.3``, ``2.1``, ``2.2`` or ``4.1`` to ``4.3`` for the tree; ``challenge.1`` to
+    ``challenge.3`` for the lists ``4@k_*``.
 
     ``frames``: maximum number of images of each video, evenly spread; None for all.
 

@@ -111,8 +111,10 @@ def histogram_chart(scores: ArrayLike, species: Sequence[str], threshold: float)
 
 
 def sweep_chart(curve: Curve, threshold: float) -> str:
-    """Return two panels over the steps of a sweep: median scores with the threshold, and BPCER and worst APCER with
-    intervals."""
+    """Return a chart with two panels over the steps of a sweep.
+
+    The panels show median scores with the threshold, and BPCER and worst APCER with intervals.
+    """
     left, width, top, tall, gap = 44, 400, 20, 110, 34
     steps = len(curve.points)
     place = [left + width * (k + 0.5) / steps for k in range(steps)]

@@ -1,9 +1,8 @@
-"""Measure how much a model's decisions depend on glasses, hats, expressions and backgrounds, by changing one attribute
-at a time.
+"""Measure how much a model's decisions depend on glasses, hats, expressions and backgrounds.
 
-If an attribute changes decisions, the model uses it as a cue. Recordings cannot show this, but rendered presentations
-can: the same person or instrument, light, camera and noise, once with the attribute and once without. `RENDERERS` lists
-the attributes that each renderer can change in isolation.
+One attribute is changed at a time. If it changes decisions, the model uses it as a cue. Recordings cannot show this,
+but rendered presentations can: the same person or instrument, light, camera and noise, once with the attribute and once
+without. `RENDERERS` lists the attributes that each renderer can change in isolation.
 """
 
 from __future__ import annotations

@@ -214,8 +214,10 @@ def report_json(scored: Scored, threshold: float) -> dict[str, Any]:
 
 
 def curve_figures(values: NDArray[np.float64], species_list: list[str]) -> dict[str, float] | None:
-    """Return the figures that do not depend on the model's threshold, or None without bona fide or without attack
-    presentations."""
+    """Return the figures that do not depend on the model's threshold.
+
+    Returns None without bona fide or without attack presentations.
+    """
     if len({species_name == BONA_FIDE for species_name in species_list}) < 2:
         return None
     return {

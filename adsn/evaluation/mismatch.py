@@ -1,5 +1,4 @@
-"""Create pairs of images that do not belong together, the species `PAIR_MISMATCH`, from the bona fide pairs of a test
-set.
+"""Create pairs of images that do not belong together from the bona fide pairs of a test set (species `PAIR_MISMATCH`).
 
 Each image on its own shows a living person. Together they imitate a replaced or frozen camera stream.
 """
@@ -140,8 +139,7 @@ class MismatchedPairs:
 
 
 def warped(crop: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a crop [S, S, C] rotated and smoothly bent, like an image that is animated with the movement of another
-    face."""
+    """Return a crop [S, S, C] rotated and smoothly bent, like an image animated with the movement of another face."""
     size = crop.shape[0]
     angle = math.radians(float(rng.uniform(*TURN))) * float(rng.choice((-1, 1)))
     field = rng.normal(0, BEND * size, (2, 5, 5)).astype(np.float32)

@@ -1,5 +1,4 @@
-"""Sweeps of changes that a different rig, room or detector makes to a pair of images, one sweep for each kind of
-change."""
+"""Sweeps of the changes that a different rig, room or detector makes to a pair of images."""
 
 from __future__ import annotations
 

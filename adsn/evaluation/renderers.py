@@ -1,5 +1,4 @@
-"""The two renderers with a common interface: render a presentation with chosen attributes and everything else
-unchanged."""
+"""Common interface of the two renderers: change chosen attributes of a presentation, and nothing else."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ GIVEN = "given box"
 
 
 def drawn(species: Sequence[str], presentations: Sequence[str], count: int, seed: int = 0) -> list[int]:
-    """Return the indices of up to ``count`` bona fide and ``count`` attack pairs, the latter spread evenly over
-    species.
+    """Return the indices of up to ``count`` bona fide pairs and ``count`` attack pairs.
 
-    First one pair of every presentation is drawn, then a second pair of every presentation, and so on.
+    Attack pairs are spread evenly over species. First one pair of every presentation is drawn, then a second pair of
+    every presentation, and so on.
     """
     rng = np.random.default_rng(seed)
     members: dict[str, dict[str, list[int]]] = {}
@@ -66,8 +66,7 @@ def _in_turns(frames: Mapping[str, Sequence[int]]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class KnownBoxes:
-    """Box mapper that imitates calibrated cameras: the boxes given in a data set tell where the face is in the other
-    image."""
+    """Box mapper that imitates calibrated cameras, using the boxes given in a data set."""
 
     boxes: Mapping[str, Box]
 
