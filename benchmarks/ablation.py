@@ -123,8 +123,10 @@ VARIANTS = [
 
 
 def chosen_of(pairs: CachedPairs, variant: Variant, faces: int, each: int) -> NDArray[np.int64]:
-    """Return the indices of the first ``faces`` bona fide pairs and of the first ``each`` pairs of every species on
-    which the variant is trained."""
+    """Return the indices of the pairs on which a variant is trained.
+
+    ``faces``: number of bona fide pairs. ``each``: number of pairs of each attack species. The first ones are used.
+    """
     taken: dict[str, int] = {}
     chosen = []
     kinds = pairs.species()

@@ -228,8 +228,10 @@ def copy_rates() -> dict[str, list[float]]:
 
 
 def agreement() -> Iterator[tuple[str, str, str]]:
-    """Yield camera family, species and result for whole frames: where a face was found, and whether the other image
-    agrees."""
+    """Yield camera family, species and result of the face search in whole frames.
+
+    The result says where a face was found, and whether the other image agrees.
+    """
     detector = open_detector()
     for family in FAMILIES:
         for species in (SPECIES[0], "print_matte", "replay_screen"):

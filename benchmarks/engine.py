@@ -88,8 +88,7 @@ def batch_row(run: Any, feed: dict[str, NDArray[Any]], at: str) -> Row:
 
 
 def run() -> list[Row]:
-    """Measure the latency at batch size 1 on one and two threads, and the fraction of the CPU's peak that is
-    reached."""
+    """Measure the latency at batch size 1 on one and two threads, and the fraction of the CPU's peak."""
     folder = default_bundle()
     bundle = open_bundle(folder)
     network, _ = load_checkpoint(folder / "checkpoint.safetensors")

@@ -292,8 +292,7 @@ def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
 
 
 def photograph(detectors: dict[str, FaceDetector]) -> list[str]:
-    """Measure on the only photograph of a person that a development dependency ships, and on its photographs without
-    people."""
+    """Measure on the photographs that a development dependency ships: one of a person, and those without people."""
     data: Any = importlib.import_module("skimage.data")
 
     astronaut: Any = data.astronaut

@@ -1,11 +1,10 @@
-"""Measure the performance of the shipped model in TensorRT on this machine's GPU: ``make bench-gpu`` writes
-gpu-CARD.md.
+"""Measure the performance of the shipped model in TensorRT on this machine's GPU.
 
-INT8, FP16 and FP32 engines of the same graph are compared: build time, difference from FP32 on the CPU, latency of one
-pair from host memory to scores in host memory, and throughput in batches. FP16 is left out with TensorRT 11, which
-takes the types from the graph. A build may take minutes, so the page is written after every step, and an interrupted
-run leaves what it has measured. gpu.md is written by hand: it says what was run on which machine, and no run overwrites
-it.
+``make bench-gpu`` writes gpu-CARD.md. INT8, FP16 and FP32 engines of the same graph are compared: build time,
+difference from FP32 on the CPU, latency of one pair from host memory to scores in host memory, and throughput in
+batches. FP16 is left out with TensorRT 11, which takes the types from the graph. A build may take minutes, so the page
+is written after every step, and an interrupted run leaves what it has measured. gpu.md is written by hand: it says what
+was run on which machine, and no run overwrites it.
 """
 
 from __future__ import annotations

@@ -49,8 +49,10 @@ class LoadRecord:
 
 
 def honest(port: int, payload: bytes, per_s: float, began: float, until: float, record: LoadRecord) -> None:
-    """Send pairs at a fixed rate, whatever the latency, because real callers do not send less if the service is
-    slow."""
+    """Send pairs at a fixed rate, whatever the latency.
+
+    Real callers do not send less if the service is slow.
+    """
     client, number = Client(port, payload), 0
     while True:
         due = began + number / per_s

@@ -1,9 +1,8 @@
-"""Compare the pairing rules of several projects on the same streams: ``python -m benchmarks.pairing`` writes
-pairing.md.
+"""Compare the pairing rules of several projects on the same streams.
 
-Recall is the number of pairs within the limit, divided by the largest number of one-to-one pairs that can be formed
-from the same frames, which is computed offline (`most_pairs`). Delay is the time from the arrival of the later frame of
-a pair to the output of the pair.
+``python -m benchmarks.pairing`` writes pairing.md. Recall is the number of pairs within the limit, divided by the
+largest number of one-to-one pairs that can be formed from the same frames, which is computed offline (`most_pairs`).
+Delay is the time from the arrival of the later frame of a pair to the output of the pair.
 """
 
 from __future__ import annotations

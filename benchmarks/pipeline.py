@@ -56,8 +56,7 @@ def feeder(stream: StreamPipeline, pairs: list[Pair]) -> Callable[[], Any]:
 
 
 def run() -> list[Row]:
-    """Measure the ratio of the pipeline to the network for a tracked face, the cost of detector runs, and the
-    stages."""
+    """Measure the ratio of pipeline to network for a tracked face, the cost of detector runs, and the stages."""
     loaded = open_pipeline(default_bundle())
     pairs = frames()
     session = bare(loaded)

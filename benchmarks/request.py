@@ -67,8 +67,7 @@ def _jpeg(image: Image, size: tuple[int, int]) -> bytes:
 
 
 def bare_session(threads: int = 1) -> Callable[[], object]:
-    """Return a function that runs the network alone: an ONNX Runtime session of the served model on one pair of
-    noise."""
+    """Return a function that runs the network alone: a session of the served model on one pair of noise."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

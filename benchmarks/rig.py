@@ -1,5 +1,4 @@
-"""Measure the simulated rig, with two cameras at 30 frames per second, and memory over 1,000 reconnects: ``python -m
-benchmarks.rig``."""
+"""Measure the simulated rig at 30 frames per second, and memory over 1,000 reconnects: ``python -m benchmarks.rig``."""
 
 from __future__ import annotations
 

@@ -38,8 +38,7 @@ Crops = Mapping[str, NDArray[Any]]
 
 
 def presentations(each: int, rule: CropRule) -> Iterator[tuple[str, Crops]]:
-    """Render ``each`` presentations of every attack species, and `BONA_FIDE_SHARE` times as many bona fide
-    presentations."""
+    """Render ``each`` presentations of every attack species, and `BONA_FIDE_SHARE` times as many bona fide ones."""
     for species in SPECIES:
         for number in range(each * (BONA_FIDE_SHARE if species == BONA_FIDE else 1)):
             presentation = Presentation(

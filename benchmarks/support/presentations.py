@@ -80,16 +80,17 @@ class Sequence:
 
 
 def code_digest() -> str:
-    """Return a digest of the source code that determines the pixels of a sequence, so that old pixels are never used
-    with a changed renderer."""
+    """Return a digest of the source code that determines the pixels of a sequence.
+
+    With it, old pixels are never used with a changed renderer.
+    """
     files = [*sorted(Path(synthetic.scene.__file__).parent.rglob("*.py")), Path(runtime.imaging.crop.__file__)]
     parts = [path.read_bytes() for path in [*files, Path(__file__)]]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def view_of(scene: Scene) -> tuple[View, tuple[float, float, float], float]:
-    """Return the view around the face, the values that `take` needs about the frame around it, and view pixels per
-    camera pixel."""
+    """Return the view around the face, its place in the frame as `take` needs it, and view pixels per camera pixel."""
     scale = PIXELS_PER_MM / scene.shown.scale
     view = View(SIZE, SIZE, scale, SIZE / 2 - BOX_MM[0] * PIXELS_PER_MM, SIZE / 2 - BOX_MM[1] * PIXELS_PER_MM)
     ratio = scale / (scene.camera.focal_px / scene.distance)
@@ -157,8 +158,10 @@ def sequences(plan: Iterable[PlannedPresentation], pairs: int, cache: Path, work
 
 
 def planned(families: Iterable[str], bona_fide: int, per_attack: int) -> list[PlannedPresentation]:
-    """Return a plan with ``bona_fide`` people, and ``per_attack`` instruments of every species, in front of rigs of
-    each family."""
+    """Return a plan of presentations in front of rigs of each family.
+
+    ``bona_fide``: number of people. ``per_attack``: number of instruments of each species.
+    """
     return [
         PlannedPresentation(family, species, number)
         for family in families

@@ -67,8 +67,10 @@ class Approximate(_OnFrames):
 
 
 class MessageFiltersPython(_OnFrames):
-    """ApproximateTimeSynchronizer of ROS message_filters (Python): a frame is paired at once with the nearest one
-    within the limit."""
+    """ApproximateTimeSynchronizer of ROS message_filters (Python).
+
+    A frame is paired at once with the nearest one within the limit.
+    """
 
     def __init__(self, limit_ns: int) -> None:
         self._limit = limit_ns
