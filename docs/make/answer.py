@@ -1,5 +1,4 @@
-"""Write the sample response in README.md: the response of the shipped model to the sample pair, shortened to some
-members.
+"""Write the sample response in README.md: the response of the shipped model to the sample pair, shortened.
 
 Run ``python -m docs.make.answer`` after a change of the weights. The test that compares the sample with a running
 service uses `shortened` too.

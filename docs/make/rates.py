@@ -15,8 +15,10 @@ TRIALS = (10, 30, 100, 200, 300, 400, 1000)
 
 
 def fewest(errors: int, claim: float) -> int:
-    """Return the smallest number of presentations for which, with ``errors`` errors, the upper limit does not exceed
-    ``claim``."""
+    """Return the smallest number of presentations that supports a claimed rate.
+
+    With ``errors`` errors among them, the upper limit of the interval does not exceed ``claim``.
+    """
     low = high = max(errors, 1)
     while clopper_pearson(errors, high)[1] > claim:
         high *= 2
