@@ -128,7 +128,7 @@ def require_same_numbers(addresses: Mapping[Modality, str]) -> None:
     """Check that the image folders of one rig hold images of the same moments.
 
     Images are played in the order of their names, so one missing image would mismatch every later pair. The numbers in
-    the names are compared; if there are none, only the number of images is.
+    the names are compared. If the names have no numbers, only the number of images is compared.
 
     Raises:
         ConfigError: two folders do not match. The message says where.

@@ -28,8 +28,8 @@ READ_S = 0.2
 SLOT = 4
 """Number of frames kept for the pairing thread. When there are more, the oldest is dropped."""
 STALL_S = 1.0
-"""Time without a frame after which a camera counts as stalled. It is longer than any frame interval of a rig; a camera
-at one frame/s would count as stalled."""
+"""Time without a frame after which a camera counts as stalled. Only a camera at one frame/s or less has frame intervals
+this long, and no rig has such a camera."""
 REOPEN_S = 5.0
 """Time without a usable frame after which a camera is opened again. The first frame may take as long."""
 HANG_S = 15.0

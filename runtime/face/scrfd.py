@@ -105,7 +105,7 @@ def decode(
                 f"this ONNX file is no SCRFD: {score.size} scores at stride {stride} where {count} are expected."
             )
         flat = score.reshape(count).astype(np.float32)
-        # NaN compares false.
+        # A NaN score compares false and is not chosen.
         chosen = np.flatnonzero(flat >= min_score)
         cell = chosen // ANCHORS
         centres = np.stack([cell % columns, cell // columns], 1).astype(np.float32) * stride

@@ -93,7 +93,7 @@ class OnnxYuNet:
         self.find(np.zeros((2 * DIVISOR, 2 * DIVISOR, 3), np.uint8))
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `YuNetNetwork.find`."""
+        """Return the rows of the faces; see `YuNetNetwork.find`."""
         blob = padded_planes(bgr)
         # Free the memory after the run if the image was large.
         options = self._shrink if max(blob.shape) > KEPT_EDGE else None
@@ -128,7 +128,7 @@ class OpenCvYuNet:
             ) from error
 
     def find(self, bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `YuNetNetwork.find`."""
+        """Return the rows of the faces; see `YuNetNetwork.find`."""
         try:
             return self._detect(bgr)
         except cv2.error as error:
@@ -230,7 +230,7 @@ def decode(outputs: Mapping[str, NDArray[Any]], rows: int, columns: int, min_sco
                 )
         heads[head] = np.concatenate(parts).reshape(-1, values)
     both = (np.clip(heads["cls"], 0, 1) * np.clip(heads["obj"], 0, 1))[:, 0]
-    # NaN compares false.
+    # A NaN score compares false and is not chosen.
     chosen = np.flatnonzero(both >= min_score * min_score)
     if not len(chosen):
         return no_rows()

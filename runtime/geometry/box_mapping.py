@@ -220,8 +220,7 @@ class CalibratedMapper:
 
 
 def face_distance(box: Box, camera: CameraModel, face_box_mm: float = FACE_BOX_MM) -> float:
-    """Return the distance of a face in mm, computed from the undistorted width of its box. It is infinite for a width
-    of 0."""
+    """Return the distance of a face in mm, computed from the undistorted width of its box (infinite if that is 0)."""
     middle = box.y + box.h / 2
     left, right = camera.rays(np.array([[box.x, middle], [box.x + box.w, middle]]))
     width = float(np.hypot(*(right - left)))

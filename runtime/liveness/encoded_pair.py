@@ -28,8 +28,8 @@ from runtime.liveness.quality import FACE_RULE
 
 SEARCH_EDGE, LEAST_REDUCTION = 960, 4
 """Minimum longer edge, in pixels, of a reduced image that is searched for a face, and minimum reduction for searching
-one. No detector uses more pixels than that of a whole image. A reduction by only 2 is not worth it: it saves less time
-than is lost on faces that then need the full image."""
+one. No detector looks at a whole image at more than this size. A reduction by only 2 is not worth it: it saves less
+time than is lost on faces that then need the full image."""
 OVERSAMPLING = 2
 """Minimum number of reduced-image pixels per pixel of the network's crop, along an edge. At this value scores and gates
 differ from those of the full image by no more than if the box were one pixel off (docs/cost.md)."""
@@ -73,11 +73,11 @@ def assess_encoded(
     run_both: ParallelRunner | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> tuple[Assessment, Pair]:
-    """Decode a pair of image files, find the face and decide. Return the assessment and the pair that its crops were
-    cut from.
+    """Decode a pair of image files, find the face and decide.
 
-    The arguments and errors are those of `LivenessPipeline.assess`. ``files``: one file for each of the pipeline's
-    modalities. ``stopwatch``: the stopwatch that timed the earlier stages, if any.
+    Returns the assessment and the pair that its crops were cut from. The arguments and errors are those of
+    `LivenessPipeline.assess`. ``files``: one file for each of the pipeline's modalities. ``stopwatch``: the stopwatch
+    that timed the earlier stages, if any.
 
     Raises:
         TruncatedImage, WrongChannels: see `runtime.imaging.encoded_image.EncodedImage.decode`.

@@ -125,7 +125,7 @@ class EvidenceState:
 
 
 class Evidence:
-    """Accumulates the evidence of consecutive attempts. Not thread-safe.
+    """Accumulator of the evidence of consecutive attempts. Not thread-safe.
 
     ``modalities``: names of the streams in the order of `Observation.stream_scores`.
     """

@@ -1,15 +1,16 @@
-"""Match the frames of two cameras into pairs. The result depends only on the frames pushed: no clock, no thread, no
-I/O.
+"""Match the frames of two cameras into pairs.
+
+The result depends only on the frames pushed: there is no clock, no thread and no I/O.
 
 Two frames form a pair if each is the nearest to the other in time and they are no further apart than the limit. Times
 are those of mid-exposure. A frame waits only while a nearer frame may still arrive. The wait is short because streams
 are periodic: the next frame of a stream is assumed to be at least 0.6 of a period after the last one (the rate bound).
 
-If the limit is above half a period, a frame can have two neighbours within the limit. Jitter would then change again
-and again which of them is nearer, and each change would leave a frame without a partner. Neighbours are therefore
-compared after subtracting the running phase (`runtime.pairing.phase`). If the phase is nearly half a period, neither
-neighbour is much nearer, so the oldest frames are matched to avoid losing a pair. The limit always applies to the real
-difference.
+If the limit is above half a period, a frame can have two neighbours within the limit. Because of jitter, sometimes one
+of them is nearer and sometimes the other, and each change would leave a frame without a partner. Neighbours are
+therefore compared after subtracting the running phase (`runtime.pairing.phase`). If the phase is nearly half a period,
+neither neighbour is much nearer, so the oldest frames are matched to avoid losing a pair. The limit always applies to
+the real difference.
 
 Each decision depends on the two oldest undecided frames and at most on the frame that follows one of them. Arrival
 times affect only when a decision is made. As long as the rate bound holds, every interleaving of the two streams gives
