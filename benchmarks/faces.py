@@ -143,7 +143,7 @@ def recall_rows(tally: RecallTally) -> list[str]:
 
 
 def count_rows(tally: RecallTally) -> list[str]:
-    """Return how often the number of people at about the distance of the nearest one is right."""
+    """Return how often the detectors count the people correctly who are about as near as the nearest one."""
     rows = []
     for case in ("frontal", "two people", "somebody behind"):
         cells = [" / ".join(f"{sum(tally.counts[name, case, m])}" for m in ("RGB", "IR")) for name in tally.detectors]
@@ -264,7 +264,7 @@ def time_rows(tally: RecallTally) -> list[str]:
 
 
 def stream_rows(detectors: dict[str, FaceDetector]) -> list[str]:
-    """Measure the cost of tracking in a stream, for several intervals of the detector's search near the last place."""
+    """Measure the cost of tracking in a stream for several values of ``search_near_every``."""
     frames = [render_frame(Presentation(seed=3, subject=9801, frame=k)) for k in range(6)]
     rows = []
     for name, near in (("Haar", 10), *(("YuNet 320", near) for near in (20, 10, 5, 1))):

@@ -138,7 +138,7 @@ def operators(g: _Graph) -> Iterator[LintViolation]:
 
 
 def outputs_unquantised(g: _Graph) -> Iterator[LintViolation]:
-    """Require Q/DQ on the inputs of weighted operators: a Q/DQ pair on the output of a convolution prevents fusion."""
+    """Refuse Q/DQ between a convolution and its ReLU: the two would not be fused."""
     producers = {name: node for node in g.nodes for name in node.output}
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in g.nodes:

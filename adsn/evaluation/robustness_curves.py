@@ -55,8 +55,7 @@ class Curve:
 
     @property
     def worst(self) -> Point:
-        """The step whose error rate has the highest lower interval limit. Of equal ones, the step with the lowest bona
-        fide median."""
+        """The step with the worst error rate, judged by the lower limit of its interval."""
         return max(self.points, key=_badness)
 
     @property
@@ -117,8 +116,11 @@ class Robustness:
 
 
 def _badness(point: Point) -> tuple[float, float, float]:
-    """Return a sort key for the severity of a step. One error in one presentation is less severe than 90 errors in
-    100."""
+    """Return a sort key for the severity of a step.
+
+    The first criterion is the lower limit of the interval of the error rate, because one error in one presentation is
+    less severe than 90 errors in 100. The others are the error rate itself and a low bona fide median.
+    """
     rates = [rate for rate in (point.report.bpcer, *point.report.apcer.values()) if rate.trials]
     sure = max((rate.interval[0] for rate in rates), default=0.0)
     median = point.medians.get(BONA_FIDE, math.nan)

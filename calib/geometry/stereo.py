@@ -201,7 +201,8 @@ def board_pose(corners: BoardCorners, lens: Vector) -> Vector:
 
 
 def relative(a: Vector, b: Vector) -> Vector:
-    """Return the pose [6] from one camera to another that see the board at poses ``a`` and ``b``."""
+    """Return the pose [6] from a first to a second camera. ``a``, ``b``: poses of the board relative to each of
+    them."""
     turn = as_floats(cv2.Rodrigues(b[:3])[0]) @ as_floats(cv2.Rodrigues(a[:3])[0]).T
     return np.concatenate([as_floats(cv2.Rodrigues(turn)[0]).ravel(), b[3:] - turn @ a[3:]])
 

@@ -56,7 +56,8 @@ DIGEST_BYTES = 32
 
 
 OWED = 1024
-"""Maximum number of undo calls remembered while the store is unreachable. Claims beyond that end when they expire."""
+"""Maximum number of undo calls remembered while the store is unreachable. If there are more, the oldest are dropped,
+and their claims last until they expire."""
 
 
 class _Call(NamedTuple):
@@ -242,7 +243,7 @@ class SharedStore:
             arguments, began = (str(self._seen), *self._terms), time.perf_counter()
             count, wait_ms, lost, policy, limit = await self._link.run(BEAT, (self._keys.ledger,), arguments, CONNECT_S)
             if self._down is not None and time.perf_counter() - began > self._timeout_s:
-                # A request would get an answer too late as well.
+                # A request would also be answered too late.
                 raise StoreFailure("slow")
         except StoreFailure as failure:
             self._failed(failure.cause)
@@ -289,8 +290,8 @@ class SharedStore:
                 self._owed.append(call)
 
     async def _settle_debts(self) -> None:
-        """Reverse the claims that failed calls may have made. Each call contains its owner, so no other claim is
-        affected."""
+        """Reverse the claims that failed calls may have made. Each call names the owner of the claim, so claims of
+        other owners are not affected."""
         while self._owed and self._down is None:
             with contextlib.suppress(StoreUnavailable):
                 await self._ask(*self._owed.popleft())
@@ -305,7 +306,10 @@ class SharedStore:
         self._wake.set()
 
     def _closed(self, wait_s: float, *, lost: bool) -> None:
-        """Record that nonces are accepted again after ``wait_s``."""
+        """Record that nonces are refused for ``wait_s``.
+
+        ``lost``: whether the reason is that the store has lost data.
+        """
         if lost and wait_s > 0 and not (self._lost and self._now_s() < self._closed_until_s):
             log.error("the store at %s has lost data: no nonce is accepted for %.0f s", self._name, wait_s)
         self._closed_until_s, self._lost = self._now_s() + wait_s, lost

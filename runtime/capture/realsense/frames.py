@@ -79,8 +79,8 @@ class FrameReader:
             )
             return FrameTime(capture_ns, "arrival" if source == "arrival" else "device_mapped")
         if domain == domains.hardware_clock:
-            # The generation of the clock map is ignored: the map starts over if the first frame was delayed, which is
-            # no fault of the stream.
+            # Ignore the generation of the clock map. It also increases if only the first frame was delayed, and then
+            # the stream need not start over.
             return FrameTime(self._clock.update(timestamp_us, arrival_ns).host_ns, "device_mapped")
         return FrameTime(arrival_ns, "arrival")
 

@@ -87,7 +87,7 @@ class DeviceHub:
         except Exception as error:
             raise as_capture_error(error, self._name) from error
         for member in members.values():
-            # A restarted device starts its frame numbers, and perhaps its clock, again.
+            # After a restart the device counts its frames from the beginning, and its clock may start again too.
             member.reader = member.make_reader(self._driver.unit_mm)
         self._members = members
         self._reader_thread = ReaderThread(self._step, self._driver.stop, self._name)
