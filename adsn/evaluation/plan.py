@@ -28,8 +28,8 @@ class DataPlan(TableModel):
 
     ``max_bpcer``: the threshold is the strictest one with at most this BPCER on ``dev``.
 
-    Each is rendered (`DataSection`), path-traced (`PathTracedSection`) or read from disk (`ListedSection`), as its key
-    ``dataset`` says. ``[[calibration]]`` and ``[[dev]]``, written several times, put several sets together.
+    The key ``dataset`` of a table says whether its set is rendered (`DataSection`), path-traced (`PathTracedSection`)
+    or read from disk (`ListedSection`). Several tables ``[[calibration]]`` or ``[[dev]]`` are combined to one set.
     """
 
     max_bpcer: float = Field(default=0.01, gt=0, lt=1)

@@ -28,9 +28,9 @@ SHAPES: tuple[str, ...] = synthetic.SHAPES
 FRAME_NS = 33_333_333
 """Both simulated cameras run at 30 frames/s."""
 WORLD, SUBJECT = 107, 9000
-"""Default seed of the world and default number of the subject. This world is bright and OpenCV's cascade detects its
-faces; other worlds may be dark, or their faces missed. No subject with so high a number was used to train or test the
-shipped weights."""
+"""Default seed of the world and default number of the subject. This world is bright, and OpenCV's cascade detects the
+faces in it. Other worlds may be dark, or the cascade may miss their faces. No subject with so high a number was used to
+train or test the shipped weights."""
 SCENE = (
     "species", "subject", "subjects", "presence", "seed", "presentation", "family", "shape", "baseline_mm", "size",
     "moments", "run",

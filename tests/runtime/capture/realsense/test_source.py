@@ -152,7 +152,7 @@ def test_streams_of_one_device_share_it_and_give_pictures(device: SimulatedDevic
     assert all(0 <= f.t_arrival_ns - f.t_capture_ns < 20e9 for f in grey)
     infrared.close()
     assert realsense.HUBS, "the other stream continues"
-    # The device keeps sending both, as a real one does until it is restarted.
+    # The device keeps sending both streams, as a real one does until it is restarted.
     for number in (9, 10):
         device.push("ir", number, 900 + 33.3 * number, GREY)
         device.push("rgb", number, 900 + 33.3 * number, COLOUR)
